@@ -1,0 +1,136 @@
+"""What each family of systems promises: verbs only, in finance words.
+
+A client is an object with some of these verbs; an absent verb is an absent capability. Every verb that talks to the vendor
+is `async` and waits through the one telephone (`connectors.http`); the machine runs many of them side by side.
+Reads raise `Problem`. Writes raise `Problem` for a refusal that is understood, `NeverSent` when nothing left the house, and
+`NotAnswered` when an answer is missing or not understood. `find_*` return None for "the target says it isn't there".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+from q2c.canonical import billing, contract, party, posting
+
+
+class Family(StrEnum):
+    """The roles that a system can play."""
+
+    CRM = "crm"
+    BILLING = "billing"
+    ERP = "erp"
+    REVENUE = "revenue"
+    TAX = "tax"
+    PAYMENTS = "payments"
+    SUCCESS = "success"
+
+
+@dataclass(frozen=True)
+class Polled:
+    """One thing that a poll found: becomes an inbound event. `body` is the raw JSON (or XML) as it came."""
+
+    event_type: str
+    source_id: str
+    dedupe_key: str
+    body: bytes
+    occurred_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one poll brought, and the cursor to store once all of it is stored."""
+
+    found: tuple[Polled, ...]
+    position: dict[str, Any]
+    has_more: bool = False
+
+
+@dataclass(frozen=True)
+class ReferenceRow:
+    """One row of a target's list. `attributes` are plain JSON values; money and rates as strings."""
+
+    external_id: str
+    name: str
+    code: str = ""
+    is_active: bool = True
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Polls(Protocol):
+    """A system that can be asked what changed. `streams` names its cursors."""
+
+    streams: tuple[str, ...]
+
+    async def changes(self, stream: str, position: dict[str, Any]) -> Page: ...
+
+
+class Crm(Protocol):
+    """Sells."""
+
+    async def order(self, order_id: str) -> contract.Order: ...
+    async def customer(self, customer_id: str) -> party.Customer: ...
+    async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord: ...
+
+
+class Billing(Protocol):
+    """Bills. `key` arguments are idempotency keys where the vendor has them."""
+
+    async def invoice(self, invoice_id: str) -> billing.Invoice: ...
+    async def find_customer(self, external_id: str) -> posting.SavedRecord | None: ...
+    async def save_customer(self, customer: party.Customer, *, external_id: str, key: str) -> posting.SavedRecord: ...
+    async def find_subscription(self, external_id: str) -> posting.SavedRecord | None: ...
+    async def create_subscription(self, plan: "SubscriptionPlan", *, key: str) -> posting.SavedRecord: ...
+    async def cancel_subscription(self, subscription_id: str, *, on: dt.date, key: str) -> posting.SavedRecord: ...
+
+
+@dataclass(frozen=True)
+class SubscriptionPlan:
+    """A subscription to be made. `customer_id` is billing's own id; `prices` are (product code of billing, price, quantity)."""
+
+    external_id: str
+    order_id: str
+    customer_id: str
+    currency: str
+    start_date: dt.date
+    term_months: int
+    lines: tuple[contract.OrderLine, ...]
+    product_ids: dict[str, str]  # SKU -> billing's product or price id, from the mappings
+    days_until_due: int = 30
+    time_zone: str = "UTC"
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class Erp(Protocol):
+    """Keeps the books. `document_type` is our word: customer, ar_invoice, ar_credit_memo, receipt, journal."""
+
+    async def find(self, document_type: str, external_id: str) -> posting.PostedDocument | None: ...
+    async def read(self, document_type: str, document_id: str) -> posting.PostedDocument: ...
+    async def save_customer(self, customer: posting.ErpCustomer) -> posting.PostedDocument: ...
+    async def post_invoice(self, invoice: posting.ArInvoice) -> posting.PostedDocument: ...
+    async def post_credit_memo(self, memo: posting.ArCreditMemo) -> posting.PostedDocument: ...
+    async def post_receipt(self, receipt: posting.CashReceipt) -> posting.PostedDocument: ...
+    async def apply_payment(self, application: posting.CashApplication) -> posting.PostedDocument: ...
+    async def apply_credit_memo(self, application: posting.CashApplication) -> posting.PostedDocument: ...
+    async def post_journal(self, journal: posting.Journal) -> posting.PostedDocument: ...
+    async def reverse(
+        self, document_type: str, document_id: str, *, external_id: str, on: dt.date
+    ) -> posting.PostedDocument: ...
+    async def reference(self, list_name: str) -> AsyncIterator[ReferenceRow]: ...
+    async def totals(self, *, since: dt.date, until: dt.date, external_id_prefix: str = "") -> list[dict[str, Any]]: ...
+
+
+class Payments(Protocol):
+    """Takes money."""
+
+    async def payment(self, payment_id: str) -> billing.Payment: ...
+    async def payout(self, payout_id: str) -> billing.Payout: ...
+
+
+REFERENCE_LISTS = (
+    "subsidiaries", "periods", "items", "accounts", "departments", "classes", "locations", "currencies", "terms", "rates",
+)  # fmt: skip

@@ -1,0 +1,129 @@
+"""The dataclasses that a vendor fills in: everything that is a fact about a vendor is data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.families import Family
+from q2c.core.problems import Category
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A plain setting of a connection, shown on its screen."""
+
+    name: str
+    label: str = ""
+    default: str = ""
+    is_required: bool = True
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A credential: sealed, never shown again, never logged."""
+
+    name: str
+    label: str = ""
+    is_required: bool = True
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The vendor's documented limits. `at_once` is what we keep in flight; a connection may lower it."""
+
+    at_once: int
+    per_second: float | None = None
+    per_day: int | None = None
+    timeout_seconds: float = 30.0
+    connect_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How a repeated write is made harmless, and what a look-up proves.
+
+    `idempotency_header`: the vendor replays by this header. `refuses_existing`: a create with a known external id is refused.
+    With neither, the machine looks before a first attempt too. `reads_own_writes`: a look-up sees a committed write at once, so
+    "absent" after `settles_after_seconds` is proof.
+    """
+
+    idempotency_header: str = ""
+    refuses_existing: bool = False
+    reads_own_writes: bool = False
+    settles_after_seconds: float = 120.0
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether a first attempt must look before it makes."""
+        return not (self.idempotency_header or self.refuses_existing)
+
+
+@dataclass(frozen=True)
+class Means:
+    """This event becomes canonical events: `translate(raw, context)` returns a list of them (pure)."""
+
+    translate: Callable[..., list[Any]]
+    refetch: str = ""  # a verb of the client whose answer is translated instead of the (possibly stale) snapshot
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """We know this event and don't need it, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """We know this event and don't carry it yet; what covers it meanwhile."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class When:
+    """A row of the vendor's error table; the first match wins. All given fields must match.
+
+    `detail` is a regular expression searched (case-insensitive) in the vendor's message. `code` may end in `*`.
+    """
+
+    category: Category
+    problem: str  # the code of the Problem, a row of exceptions.kinds
+    says: str  # a sentence; {detail}, {code}, {field} are filled in from the answer
+    status: int | tuple[int, int] | None = None
+    code: str = ""
+    detail: str = ""
+    wait_header: str = ""
+    is_existing: bool = False  # "it exists already": a create then means found
+    is_absent: bool = False  # a look-up then means "isn't there"
+
+
+@dataclass(frozen=True)
+class WebhookDoor:
+    """How the vendor's messages are let in: proof, acknowledgement, where the event's name and id stand."""
+
+    verify: Callable[..., None]  # (body, headers, query, secrets, settings, now) -> None, or raises signatures.Refused
+    acknowledge: tuple[int, str, str] = (200, "application/json", "{}")  # status, content type, body
+    split: Callable[[bytes, Mapping[str, str]], list[Any]] | None = (
+        None  # body -> [families.Polled]; one message may carry several
+    )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One vendor, in facts."""
+
+    code: str
+    name: str
+    families: tuple[Family, ...]
+    settings: tuple[Setting | Secret, ...]
+    limits: Limits
+    repeats: Repeats
+    errors: tuple[When, ...]
+    events: Mapping[str, Means | Ignored | NotYet] = field(default_factory=dict)
+    webhook: WebhookDoor | None = None
+    read_errors: Callable[..., list[Any]] | None = None  # (status, headers, body) -> [errors.VendorError]
+    record_url: str = ""  # deep link: "{app_url}/app/accounting/transactions/custinvc.nl?id={id}"
+    sandbox_notes: str = ""

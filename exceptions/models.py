@@ -1,0 +1,154 @@
+"""Exception cases: one piece of work, the documents that hit it, tallies of them, and what people said."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from simple_history.models import HistoricalRecords
+
+from q2c.core.models import APPEND_ONLY
+
+
+class ExceptionCase(models.Model):
+    """One root cause. Found by fingerprint while it's open; a resolved one that comes back is reopened as regressed."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        IN_REVIEW = "in_review"
+        AWAITING_APPROVAL = "awaiting_approval"
+        RESOLVED = "resolved"
+        WAIVED = "waived"
+
+    OPEN_STATES = ("open", "in_review", "awaiting_approval")
+
+    id = models.BigAutoField(primary_key=True)
+    fingerprint = models.CharField(max_length=64)
+    fingerprint_version = models.SmallIntegerField(default=1)
+    kind = models.CharField(max_length=60)
+    category = models.CharField(max_length=20)
+    state = models.CharField(max_length=20, choices=State, default=State.OPEN)
+    severity = models.SmallIntegerField()
+    queue = models.CharField(max_length=30)
+    summary = models.CharField(max_length=500)
+    subject = models.JSONField(default=dict)
+    connection_code = models.CharField(max_length=40, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    period_code = models.CharField(max_length=20, blank=True)
+    flow = models.CharField(max_length=40, blank=True)
+    assignee = models.ForeignKey("core.Person", null=True, blank=True, on_delete=models.SET_NULL, related_name="cases")
+    opened_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    resolution = models.CharField(max_length=40, blank=True)
+    close_reason = models.TextField(blank=True)
+    regressed_count = models.IntegerField(default=0)
+    failed_fix = models.CharField(max_length=200, blank=True)  # of a regressed case: what was done before
+    history = HistoricalRecords(excluded_fields=["last_at"])
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                condition=Q(state__in=["open", "in_review", "awaiting_approval"]),
+                name="one_open_case_per_cause",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["due_at", "id"], name="case_open_due", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["queue", "due_at"], name="case_queue", condition=Q(closed_at__isnull=True)),
+            models.Index(
+                fields=["legal_entity_code", "due_at"], name="case_entity", condition=Q(closed_at__isnull=True)
+            ),
+            models.Index(fields=["-closed_at", "-id"], name="case_closed", condition=Q(closed_at__isnull=False)),
+            models.Index(fields=["fingerprint", "-id"], name="case_fingerprint"),
+        ]
+
+    @property
+    def number(self) -> str:
+        """What people call it: EX-2041."""
+        return f"EX-{self.pk}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody still has to act."""
+        return self.closed_at is None
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class Occurrence(models.Model):
+    """One document that hit the case. A held transaction has exactly one that isn't closed."""
+
+    id = models.BigAutoField(primary_key=True)
+    case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="occurrences")
+    transaction_id = models.UUIDField(null=True)
+    event_id = models.UUIDField(null=True)  # of a refused inbound event
+    flow = models.CharField(max_length=40, blank=True)
+    step = models.CharField(max_length=40, blank=True)
+    attempt = models.IntegerField(default=1)
+    number = models.CharField(max_length=120, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    problem = models.JSONField(default=dict)
+    at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    closed_how = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["transaction_id"], condition=Q(closed_at__isnull=True, transaction_id__isnull=False),
+                name="one_open_occurrence_per_transaction",
+            )
+        ]  # fmt: skip
+        indexes = [
+            models.Index(fields=["case", "-id"], name="occurrence_case"),
+            models.Index(fields=["transaction_id", "-id"], name="occurrence_txn"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.case_id} {self.transaction_id}"
+
+
+class CaseTally(models.Model):
+    """Open documents and amount of a case, per entity, currency and worker: summed on read, so no row is hot."""
+
+    case = models.ForeignKey(ExceptionCase, on_delete=models.CASCADE, related_name="tallies")
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    worker = models.CharField(max_length=60, blank=True)
+    document_count = models.BigIntegerField(default=0)
+    amount = models.DecimalField(max_digits=24, decimal_places=6, default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["case", "legal_entity_code", "currency", "worker"], name="one_tally_per_case_and_worker"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.case_id} {self.currency} {self.amount}"
+
+
+class CaseNote(models.Model):
+    """What somebody did or said. Append-only."""
+
+    case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="notes")
+    at = models.DateTimeField()
+    by = models.ForeignKey(
+        "core.Person", null=True, on_delete=models.PROTECT, related_name="+"
+    )  # null: the portal itself
+    verb = models.CharField(max_length=40)  # opened, assigned, noted, reposted, regressed, resolved, waived, ...
+    text = models.TextField(blank=True)
+    data = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["case", "id"], name="case_note_order")]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.case_id} {self.verb}"

@@ -1,0 +1,229 @@
+"""Cross-references (identities), mapping rules (governed, bitemporal), change sets, survivorship."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.db import models
+from django.db.models import CharField, Field, Func, Q, Value
+from django.db.models.functions import Concat
+from simple_history.models import HistoricalRecords
+
+
+class CrossReference(models.Model):
+    """The same thing's id in another system: one record of ours, one id per connection (F37)."""
+
+    record_type = models.CharField(
+        max_length=40
+    )  # customer, product, order, subscription, invoice, credit_memo, payment, ...
+    record_key = models.CharField(max_length=200)  # our golden key: connection:type:id of the record's first source
+    connection = models.ForeignKey("connectors.Connection", on_delete=models.PROTECT, related_name="+")
+    external_type = models.CharField(max_length=60)  # the system's own word
+    external_id = models.CharField(max_length=120)
+    number = models.CharField(max_length=80, blank=True)
+    scope = models.CharField(max_length=40, blank=True)  # legal entity where a system has one record per entity
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    transaction_id = models.UUIDField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "external_type", "external_id"], name="one_record_per_external_id"
+            ),
+            models.UniqueConstraint(
+                fields=["record_type", "record_key", "connection", "external_type", "scope"],
+                name="one_external_id_per_record",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["external_id"], name="xref_external"),
+            models.Index(fields=["number"], name="xref_number"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.record_key} = {self.external_id}"
+
+
+class ChangeSet(models.Model):
+    """A group of rule changes with one reason and one approval. `number` is what was known when: it orders all knowledge."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft"
+        PROPOSED = "proposed"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+        VOID = "void"
+
+    id = models.BigAutoField(primary_key=True)
+    number = models.BigIntegerField(null=True, unique=True)  # given on approval, rising without gaps
+    title = models.CharField(max_length=200)
+    why = models.TextField()
+    state = models.CharField(max_length=10, choices=State, default=State.DRAFT)
+    proposed_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField()
+    approved_at = models.DateTimeField(null=True)
+    proposal = models.OneToOneField("core.Proposal", null=True, on_delete=models.PROTECT, related_name="change_set")
+    case = models.ForeignKey(
+        "exceptions.ExceptionCase", null=True, blank=True, on_delete=models.SET_NULL, related_name="change_sets"
+    )
+    history = HistoricalRecords()
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "-id"], name="change_set_state")]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class ChangeLine(models.Model):
+    """One creation, change or retirement inside a change set, as proposed: old and new."""
+
+    class Act(models.TextChoices):
+        CREATE = "create"
+        CHANGE = "change"
+        RETIRE = "retire"
+
+    change_set = models.ForeignKey(ChangeSet, on_delete=models.CASCADE, related_name="lines")
+    act = models.CharField(max_length=8, choices=Act)
+    rule = models.ForeignKey(
+        "MappingRule", null=True, on_delete=models.PROTECT, related_name="+"
+    )  # the one changed or retired
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=250)
+    connection_code = models.CharField(max_length=40, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    region = models.CharField(max_length=40, blank=True)
+    product_line = models.CharField(max_length=80, blank=True)
+    conditions = models.JSONField(default=dict, blank=True)
+    value = models.CharField(max_length=250, blank=True)
+    value_label = models.CharField(max_length=300, blank=True)
+    old_value = models.CharField(max_length=250, blank=True)
+    effective_from = models.DateField()
+    effective_to = models.DateField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.act} {self.kind} {self.key}"
+
+
+class _TextPoint(Func):
+    function = "textrange"
+    output_field = Field()
+
+    def __init__(self, value, **extra):
+        super().__init__(value, value, Value("[]"), **extra)
+
+
+class _DateSpan(Func):
+    function = "daterange"
+    output_field = Field()
+
+
+class _NumberSpan(Func):
+    function = "int8range"
+    output_field = Field()
+
+
+class MappingRule(models.Model):
+    """A translation of a code that is in force for some dates, and known during some change sets (bitemporal, never edited).
+
+    `scope` and `conditions` narrow it; priority follows from how specific it is, never from entry order. A change closes
+    `known_to` of the old row and writes a new one, so what was known then stays reproducible.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=250)  # several fields of a key are joined by "|"; a pattern ends in *
+    connection_code = models.CharField(max_length=40, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    region = models.CharField(max_length=40, blank=True)
+    product_line = models.CharField(max_length=80, blank=True)
+    conditions = models.JSONField(default=dict, blank=True)
+    conditions_key = models.CharField(
+        max_length=250, blank=True
+    )  # canonical text of the conditions, for the no-overlap rule
+    value = models.CharField(max_length=250)
+    value_label = models.CharField(max_length=300, blank=True)
+    is_pattern = models.BooleanField(default=False)
+    is_fallback = models.BooleanField(default=False)
+    specificity = models.SmallIntegerField(default=0)
+    effective_from = models.DateField()
+    effective_to = models.DateField(null=True, blank=True)  # exclusive
+    known_from = models.BigIntegerField()  # the change set's number that made it known
+    known_to = models.BigIntegerField(null=True, blank=True)  # exclusive: the change set that replaced it
+    version = models.IntegerField(default=1)
+    change_line = models.ForeignKey(ChangeLine, null=True, on_delete=models.PROTECT, related_name="+")
+    proposed_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
+    approved_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(approved_by=models.F("proposed_by")), name="rule_approver_is_not_proposer"),
+            models.CheckConstraint(
+                condition=Q(effective_to__isnull=True) | Q(effective_to__gt=models.F("effective_from")), name="rule_dates_in_order"
+            ),
+            models.CheckConstraint(
+                condition=Q(known_to__isnull=True) | Q(known_to__gt=models.F("known_from")), name="rule_knowledge_in_order"
+            ),
+            ExclusionConstraint(
+                name="mapping_rules_never_overlap",
+                expressions=[
+                    (
+                        _TextPoint(
+                            Concat(
+                                "kind", Value("\x1f"), "key", Value("\x1f"), "connection_code", Value("\x1f"), "legal_entity_code",
+                                Value("\x1f"), "currency", Value("\x1f"), "region", Value("\x1f"), "product_line", Value("\x1f"),
+                                "conditions_key", output_field=CharField(),
+                            )
+                        ),
+                        "&&",
+                    ),
+                    (_DateSpan("effective_from", "effective_to", Value("[)")), "&&"),
+                    (_NumberSpan("known_from", "known_to", Value("[)")), "&&"),
+                ],
+            ),
+        ]  # fmt: skip
+        indexes = [
+            models.Index(fields=["kind", "key"], name="rule_key", condition=Q(known_to__isnull=True)),
+            models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
+            models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key} = {self.value}"
+
+
+class RuleUse(models.Model):
+    """How often a fallback or rule was used: a tally per worker, rolled up by beat; never one hot row."""
+
+    rule = models.ForeignKey(MappingRule, on_delete=models.CASCADE, related_name="uses")
+    worker = models.CharField(max_length=60)
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["rule", "worker"], name="one_tally_per_rule_and_worker")]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id}: {self.count}"
+
+
+class SurvivorshipRule(models.Model):
+    """Which system's value is authoritative for one field of one kind of record (M22)."""
+
+    record_type = models.CharField(max_length=40)
+    field = models.CharField(max_length=60)
+    winner = models.CharField(max_length=40)  # crm, billing, erp: the family that owns the field
+    effective_from = models.DateField()
+    history = HistoricalRecords()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["record_type", "field", "effective_from"], name="one_owner_per_field_and_date"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.record_type}.{self.field}: {self.winner}"

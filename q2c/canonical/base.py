@@ -1,0 +1,31 @@
+"""What every canonical document shares. Pure, frozen, strict: unknown fields are refused, money is Decimal with its currency."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+Country = Annotated[str, msgspec.Meta(pattern="^([A-Z]{2})?$")]
+MAX_DIGITS = 14  # NUMERIC(20,6) holds 14 digits before the point
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """Base of all canonical structs."""
+
+
+class Source(Document):
+    """Where a fact came from: our connection's code, the vendor's own word for the object, its id, its version there."""
+
+    connection: str
+    object_type: str
+    object_id: str
+    version: str = ""
+
+
+def check_amount(value: Decimal, name: str) -> None:
+    """Refuses what a ledger can't hold: NaN, infinity, absurd exponents. Raises ValueError naming the field."""
+    if not value.is_finite() or value.adjusted() >= MAX_DIGITS or value.as_tuple().exponent < -12:
+        raise ValueError(f"{name}: {value} isn't an amount")

@@ -1,0 +1,207 @@
+"""What was billed and what was paid. Amounts are Decimal in major units of the document's currency.
+
+Document date, service period and instants are separate facts (ACCOUNTING section 2): `issued_at` is the vendor's instant,
+which becomes a date only in the legal entity's time zone; `document_date` is set only where the vendor gives a plain date.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Literal
+
+from q2c.canonical.base import Currency, Document, Source
+
+
+class TaxDetail(Document):
+    tax_code: str
+    amount: Decimal
+    base: Decimal
+    rate: Decimal = Decimal(0)
+    jurisdiction: str = ""
+    is_inclusive: bool = False
+    reason: str = ""
+
+
+class InvoiceLine(Document):
+    """One billed line. `amount` is net of discount and of exclusive tax, and is what the customer owes for it."""
+
+    line_id: str
+    sku: str
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+    amount: Decimal
+    service_start: dt.date | None = None
+    service_end: dt.date | None = None
+    taxes: tuple[TaxDetail, ...] = ()
+    product_id: str = ""
+    revenue_rule: str = ""
+    declared_amount: Decimal | None = None  # quantity × price unrounded, where the feed declares it
+    original_line_id: str = ""  # of a credit: the line that it takes back
+
+
+class Invoice(Document):
+    """`total` is the document's total, never the amount due: a customer balance that billing used is an application."""
+
+    source: Source
+    number: str
+    customer_id: str
+    customer_name: str
+    currency: Currency
+    issued_at: dt.datetime
+    total: Decimal
+    lines: tuple[InvoiceLine, ...]
+    tax_total: Decimal = Decimal(0)
+    document_date: dt.date | None = None
+    due_date: dt.date | None = None
+    legal_entity: str = ""
+    subscription_id: str = ""
+    order_id: str = ""
+    po_number: str = ""
+    feed: str = ""  # which control-total feed declares it ("retail"), empty for the connection's own
+    feed_number: str = ""  # its number there
+    feed_type: str = ""  # invoice, credit_memo, unknown: what the feed's own prefix says
+    is_customer_known: bool = True
+    declared_total: Decimal | None = None
+
+
+class CreditMemo(Document):
+    """Reduces what is owed. Amounts are positive. `invoice_id` is the source's id of the document it credits, if any."""
+
+    source: Source
+    number: str
+    customer_id: str
+    customer_name: str
+    currency: Currency
+    issued_at: dt.datetime
+    total: Decimal
+    lines: tuple[InvoiceLine, ...]
+    tax_total: Decimal = Decimal(0)
+    document_date: dt.date | None = None
+    invoice_id: str = ""
+    reason: str = ""
+    legal_entity: str = ""
+    feed: str = ""
+    feed_number: str = ""
+    feed_type: str = ""
+    is_customer_known: bool = True
+    declared_total: Decimal | None = None
+
+
+class DebitMemo(Document):
+    source: Source
+    number: str
+    customer_id: str
+    currency: Currency
+    issued_at: dt.datetime
+    total: Decimal
+    lines: tuple[InvoiceLine, ...]
+
+
+class Payment(Document):
+    """A receipt of cash on its own date, gross. Which invoices it pays is an `Application` of its own."""
+
+    source: Source
+    customer_id: str
+    currency: Currency
+    amount: Decimal
+    received_at: dt.datetime
+    gateway: str  # the gateway account's code: decides the clearing account
+    method: str = ""
+    reference: str = ""
+    legal_entity: str = ""
+
+
+class Application(Document):
+    """Applies a payment or credit memo to an invoice: a fact of its own."""
+
+    source: Source
+    payment_id: str
+    invoice_id: str
+    currency: Currency
+    amount: Decimal
+    applied_at: dt.datetime
+    kind: Literal["payment", "credit_memo"] = "payment"
+    legal_entity: str = ""
+    customer_id: str = ""
+
+
+class Refund(Document):
+    """Cash given back. `payment_id` is the payment that it takes back (wholly or in part)."""
+
+    source: Source
+    payment_id: str
+    customer_id: str
+    currency: Currency
+    amount: Decimal
+    refunded_at: dt.datetime
+    gateway: str
+    status: str = "succeeded"
+    reason: str = ""
+    legal_entity: str = ""
+
+
+class CustomerBalanceEntry(Document):
+    source: Source
+    customer_id: str
+    currency: Currency
+    amount: Decimal
+    at: dt.datetime
+
+
+class BalanceTransaction(Document):
+    """One movement on the gateway's balance: gross `amount`, `fee`, and what it is about."""
+
+    source: Source
+    kind: str
+    currency: Currency
+    amount: Decimal
+    fee: Decimal
+    at: dt.datetime
+    about_id: str = ""
+    fee_description: str = ""
+
+
+class Payout(Document):
+    """The gateway pays its balance to the bank: fees and disputes are their own lines, gross cash went to clearing before."""
+
+    source: Source
+    currency: Currency
+    amount: Decimal
+    arrival_date: dt.date
+    gateway: str
+    movements: tuple[BalanceTransaction, ...]
+    status: str = "paid"
+    legal_entity: str = ""
+
+
+class Dispute(Document):
+    """Neither a refund nor a credit memo: the bank took the money back while it's argued."""
+
+    source: Source
+    payment_id: str
+    currency: Currency
+    amount: Decimal
+    at: dt.datetime
+    status: str
+    gateway: str
+    fee: Decimal = Decimal(0)
+    legal_entity: str = ""
+
+
+class WriteOff(Document):
+    source: Source
+    invoice_id: str
+    currency: Currency
+    amount: Decimal
+    at: dt.datetime
+
+
+class UsageSummary(Document):
+    source: Source
+    subscription_id: str
+    sku: str
+    quantity: Decimal
+    period_start: dt.date
+    period_end: dt.date

@@ -1,0 +1,69 @@
+"""What was sold: orders, subscriptions, amendments, renewals."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Literal
+
+from q2c.canonical.base import Currency, Document, Source
+
+Frequency = Literal["one_time", "monthly", "quarterly", "semiannual", "annual"]
+
+
+class OrderLine(Document):
+    """`unit_price` is per billing period, in the order's currency; `list_price` what the price book said, if it said so."""
+
+    line_id: str
+    sku: str
+    quantity: Decimal
+    unit_price: Decimal
+    description: str = ""
+    list_price: Decimal | None = None
+    billing_frequency: Frequency = "annual"
+    service_start: dt.date | None = None
+    service_end: dt.date | None = None
+
+
+class Order(Document):
+    """A closed-won opportunity (or an order of the API), complete with its lines."""
+
+    source: Source
+    number: str
+    customer_id: str  # the source system's account id
+    currency: Currency
+    start_date: dt.date
+    term_months: int
+    lines: tuple[OrderLine, ...]
+    name: str = ""
+    legal_entity: str = ""
+    billing_frequency: Frequency = "annual"
+    amount: Decimal | None = None  # what the CRM says the deal is worth
+    quote_id: str = ""
+    quote_status: str = ""
+    payment_terms: str = ""
+    po_number: str = ""
+
+
+class Subscription(Document):
+    source: Source
+    order_id: str
+    customer_id: str
+    currency: Currency
+    status: str
+    start_date: dt.date
+    is_active: bool
+
+
+class Amendment(Document):
+    source: Source
+    subscription_id: str
+    effective_date: dt.date
+    lines: tuple[OrderLine, ...]
+
+
+class Renewal(Document):
+    source: Source
+    subscription_id: str
+    renewal_date: dt.date
+    term_months: int

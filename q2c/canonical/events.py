@@ -1,0 +1,96 @@
+"""Canonical events: past-tense facts. Each carries its document and the vendor's clock."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from q2c.canonical import billing, catalog, contract, party
+from q2c.canonical.base import Document
+
+
+class Event(Document):
+    """Base. `occurred_at` is the vendor's clock."""
+
+    occurred_at: dt.datetime
+
+
+class CustomerChanged(Event, tag=True):
+    customer: party.Customer
+
+
+class ProductChanged(Event, tag=True):
+    product: catalog.Product
+    prices: tuple[catalog.Price, ...] = ()
+
+
+class OrderClosedWon(Event, tag=True):
+    order: contract.Order
+
+
+class SubscriptionChanged(Event, tag=True):
+    """Also says activation: `subscription.is_active`."""
+
+    subscription: contract.Subscription
+
+
+class InvoicePosted(Event, tag=True):
+    invoice: billing.Invoice
+
+
+class InvoiceStatusChanged(Event, tag=True):
+    """The state of an invoice that the CRM is told: open, paid, void, uncollectible."""
+
+    invoice_id: str
+    connection: str
+    status: str
+    order_id: str = ""
+    subscription_id: str = ""
+    number: str = ""
+
+
+class CreditMemoIssued(Event, tag=True):
+    credit_memo: billing.CreditMemo
+
+
+class PaymentReceived(Event, tag=True):
+    payment: billing.Payment
+
+
+class PaymentApplied(Event, tag=True):
+    application: billing.Application
+
+
+class PaymentFailed(Event, tag=True):
+    connection: str
+    invoice_id: str
+    reason: str
+    order_id: str = ""
+
+
+class RefundMade(Event, tag=True):
+    refund: billing.Refund
+
+
+class DisputeChanged(Event, tag=True):
+    dispute: billing.Dispute
+
+
+class PayoutPaid(Event, tag=True):
+    payout: billing.Payout
+
+
+AnyEvent = (
+    CustomerChanged
+    | ProductChanged
+    | OrderClosedWon
+    | SubscriptionChanged
+    | InvoicePosted
+    | InvoiceStatusChanged
+    | CreditMemoIssued
+    | PaymentReceived
+    | PaymentApplied
+    | PaymentFailed
+    | RefundMade
+    | DisputeChanged
+    | PayoutPaid
+)

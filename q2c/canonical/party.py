@@ -1,0 +1,38 @@
+"""Customers: who contracts (sold-to), who receives the invoice (bill-to), and where they are."""
+
+from __future__ import annotations
+
+from q2c.canonical.base import Country, Document, Source
+
+
+class Address(Document):
+    line1: str = ""
+    line2: str = ""
+    city: str = ""
+    state: str = ""
+    postal_code: str = ""
+    country: Country = ""
+
+
+class TaxRegistration(Document):
+    country: Country
+    number: str
+
+
+class Customer(Document):
+    """A customer as one system knows it. `parent_id` is that system's id of the account above it."""
+
+    source: Source
+    name: str
+    number: str = ""
+    email: str = ""
+    phone: str = ""
+    currency: str = ""
+    bill_to: Address = Address()
+    ship_to: Address = Address()
+    parent_id: str = ""
+    tax_registrations: tuple[TaxRegistration, ...] = ()
+    payment_terms: str = ""
+    legal_entity: str = ""  # the selling entity's code, when the source says so
+    crm_id: str = ""  # the CRM account's id, when this is a billing customer that we made from it
+    is_identified: bool = True  # False: the source itself doesn't know who bought

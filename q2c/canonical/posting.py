@@ -1,0 +1,202 @@
+"""ERP-ready documents: what a posting says, in the ERP's codes but in our words. Amounts are positive unless said otherwise.
+
+Each names the external id under which the ERP will know it; the ERP refuses a second document with the same one.
+`journal` is the double entry that we expect the ledger to hold, which must balance before anything is sent (law 9).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+from q2c.canonical.base import Currency, Document
+from q2c.canonical.party import Address
+
+
+class JournalLine(Document):
+    """Exactly one of debit and credit is above zero. `account` is the ERP's account id."""
+
+    account: str
+    debit: Decimal = Decimal(0)
+    credit: Decimal = Decimal(0)
+    memo: str = ""
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+    customer: str = ""
+
+
+class ErpCustomer(Document):
+    """Master data: upserted by external id."""
+
+    external_id: str
+    name: str
+    number: str
+    subsidiary: str
+    currency: str
+    email: str = ""
+    phone: str = ""
+    terms: str = ""
+    bill_to: Address = Address()
+    receivables_account: str = ""
+    currencies: tuple[str, ...] = ()
+
+
+class ArLine(Document):
+    """A line of an AR invoice or credit memo in the ERP's codes."""
+
+    item: str
+    description: str
+    quantity: Decimal
+    rate: Decimal
+    amount: Decimal
+    revenue_start: dt.date | None = None
+    revenue_end: dt.date | None = None
+    revenue_rule: str = ""
+    tax_code: str = ""
+    tax_rate: Decimal = Decimal(0)
+    tax_amount: Decimal = Decimal(0)
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+
+
+class ArInvoice(Document):
+    """`number` is billing's legal number and becomes the ERP's document number."""
+
+    external_id: str
+    number: str
+    customer: str
+    subsidiary: str
+    currency: str  # the ERP's id of the currency
+    currency_code: Currency
+    document_date: dt.date
+    posting_date: dt.date
+    period: str  # the ERP's id of the period that we ask for
+    lines: tuple[ArLine, ...]
+    total: Decimal
+    tax_total: Decimal = Decimal(0)
+    due_date: dt.date | None = None
+    terms: str = ""
+    po_number: str = ""
+    memo: str = ""
+    receivables_account: str = ""
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+    exchange_rate: Decimal | None = None  # only by policy; otherwise the ERP's own table decides
+    journal: tuple[JournalLine, ...] = ()
+    makes_revenue_elements: bool = True
+
+
+class AppliedTo(Document):
+    """`document` is the ERP's id of the open item."""
+
+    document: str
+    amount: Decimal
+
+
+class ArCreditMemo(Document):
+    external_id: str
+    number: str
+    customer: str
+    subsidiary: str
+    currency: str
+    currency_code: Currency
+    document_date: dt.date
+    posting_date: dt.date
+    period: str
+    lines: tuple[ArLine, ...]
+    total: Decimal
+    tax_total: Decimal = Decimal(0)
+    memo: str = ""
+    receivables_account: str = ""
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+    exchange_rate: Decimal | None = None
+    apply_to: tuple[AppliedTo, ...] = ()
+    journal: tuple[JournalLine, ...] = ()
+
+
+class CashReceipt(Document):
+    """A receipt on account, on its own date. Applications follow as facts of their own."""
+
+    external_id: str
+    number: str
+    customer: str
+    subsidiary: str
+    currency: str
+    currency_code: Currency
+    amount: Decimal
+    posting_date: dt.date
+    period: str
+    account: str  # clearing account of the gateway
+    receivables_account: str = ""
+    memo: str = ""
+    reference: str = ""
+    exchange_rate: Decimal | None = None
+    journal: tuple[JournalLine, ...] = ()
+
+
+class CashApplication(Document):
+    """Applies the ERP's document `payment` (customerPayment or creditMemo) to open items."""
+
+    external_id: str
+    payment: str
+    kind: str  # customerPayment or creditMemo in our words: receipt, credit_memo
+    apply_to: tuple[AppliedTo, ...]
+    currency_code: Currency
+
+
+class Journal(Document):
+    external_id: str
+    subsidiary: str
+    currency: str
+    currency_code: Currency
+    posting_date: dt.date
+    period: str
+    lines: tuple[JournalLine, ...]
+    memo: str = ""
+    exchange_rate: Decimal | None = None
+
+
+class Deposit(Document):
+    """A payout: clearing to bank."""
+
+    external_id: str
+    journal: Journal
+
+
+class PostedDocument(Document):
+    """What the ERP says that it holds: read back, never assumed.
+
+    `is_in_ledger` is False while the ERP's own approval is pending (posted means that the ledger has it).
+    """
+
+    document_type: str  # ar_invoice, ar_credit_memo, receipt, journal, customer, application
+    id: str
+    external_id: str
+    number: str = ""
+    total: Decimal | None = None
+    currency_code: str = ""
+    posting_date: dt.date | None = None
+    period: str = ""
+    exchange_rate: Decimal | None = None
+    base_amount: Decimal | None = None
+    is_in_ledger: bool = True
+    url: str = ""
+    applied: tuple[AppliedTo, ...] = ()
+    was_found: bool = False  # a look-up found it: we didn't see our own create answered
+
+
+class SavedRecord(Document):
+    """What a non-ERP system says it holds after a write: a subscription, a customer, a status."""
+
+    document_type: str
+    id: str
+    external_id: str = ""
+    number: str = ""
+    status: str = ""
+    url: str = ""
+    was_found: bool = False

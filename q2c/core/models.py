@@ -1,0 +1,210 @@
+"""Tables that every room shares: people, entities, their calendars, approvals, audit, customers' keys, posted policy."""
+
+from __future__ import annotations
+
+import uuid
+
+import pgtrigger
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import F, Q
+
+from q2c.core.ids import uuid7
+from q2c.core.roles import ROLES
+
+APPEND_ONLY = [
+    pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+]
+
+
+class Person(AbstractUser):
+    """Somebody who signs in. `approves_from` is when a person with a new password may approve again (24 hours)."""
+
+    display_name = models.CharField(max_length=100, blank=True)
+    approves_from = models.DateTimeField(null=True, blank=True)
+    preferences = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        db_table = "core_person"
+
+    def __str__(self) -> str:
+        return self.display_name or self.username
+
+
+class LegalEntity(models.Model):
+    """The company that sells: its own calendar, time zone and book currency."""
+
+    code = models.CharField(max_length=20, unique=True)
+    name = models.CharField(max_length=200)
+    country = models.CharField(max_length=2)
+    currency = models.CharField(max_length=3)
+    time_zone = models.CharField(max_length=50)
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("code",)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Subsidiary(models.Model):
+    """The book of a legal entity in one ERP. `external_id` is the ERP's id of it."""
+
+    legal_entity = models.ForeignKey(LegalEntity, on_delete=models.PROTECT, related_name="subsidiaries")
+    connection = models.ForeignKey("connectors.Connection", on_delete=models.PROTECT, related_name="+")
+    external_id = models.CharField(max_length=80)
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["legal_entity", "connection"], name="one_book_per_entity_and_erp")
+        ]
+
+    def __str__(self) -> str:
+        return self.legal_entity.code
+
+
+class AccountingPeriod(models.Model):
+    """A fiscal month of a subsidiary as the ERP's own list says; `read_at` is the age of that knowledge."""
+
+    subsidiary = models.ForeignKey(Subsidiary, on_delete=models.CASCADE, related_name="periods")
+    code = models.CharField(max_length=20)  # 2010-12
+    name = models.CharField(max_length=50)  # the ERP's: Dec 2010
+    start_date = models.DateField()
+    end_date = models.DateField()
+    external_id = models.CharField(max_length=80)
+    is_receivables_open = models.BooleanField()
+    is_ledger_open = models.BooleanField()
+    read_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("subsidiary", "start_date")
+        constraints = [models.UniqueConstraint(fields=["subsidiary", "code"], name="one_period_per_code")]
+
+    def __str__(self) -> str:
+        return f"{self.subsidiary} {self.code}"
+
+
+class Membership(models.Model):
+    """A role of a person, for one legal entity or (null) for all."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=30, choices=[(r.code, r.title) for r in ROLES])
+    legal_entity = models.ForeignKey(LegalEntity, null=True, blank=True, on_delete=models.CASCADE)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "role", "legal_entity"], nulls_distinct=False, name="one_membership_per_scope"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person}: {self.role}"
+
+
+class AuditEntry(models.Model):
+    """Who did what to what, and why. Append-only, chained by hash under a lock (`q2c.core.audit.record`)."""
+
+    sequence = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    verb = models.CharField(max_length=60)
+    subject_type = models.CharField(max_length=60)
+    subject_id = models.CharField(max_length=80)
+    why = models.TextField(blank=True)
+    data = models.JSONField(default=dict)
+    correlation_id = models.CharField(max_length=40, blank=True)
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_type", "subject_id", "sequence"], name="audit_subject")]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.verb}"
+
+
+class Proposal(models.Model):
+    """Something that needs two people. What is signed is fixed here: content, its hash, and who proposed it."""
+
+    class State(models.TextChoices):
+        PROPOSED = "proposed"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+        VOID = "void"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    kind = models.CharField(max_length=40)  # change_set, repost, waive, connection, ...
+    subject_type = models.CharField(max_length=60)
+    subject_id = models.CharField(max_length=80)
+    title = models.CharField(max_length=300)
+    why = models.TextField()
+    proposed_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    proposed_at = models.DateTimeField()
+    content = models.JSONField()
+    content_hash = models.CharField(max_length=64)
+    signatures_needed = models.PositiveSmallIntegerField(default=1)
+    signer_permission = models.CharField(max_length=60)
+    legal_entities = models.JSONField(default=list)  # codes; empty means all
+    state = models.CharField(max_length=20, choices=State, default=State.PROPOSED)
+    decided_at = models.DateTimeField(null=True)
+    void_reason = models.TextField(blank=True)
+    evidence_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["state", "proposed_at"], name="proposal_open", condition=Q(state="proposed"))]
+        constraints = [models.UniqueConstraint(fields=["id", "proposed_by"], name="proposal_and_proposer")]
+        triggers = [
+            pgtrigger.ReadOnly(
+                name="signed_content",
+                fields=["kind", "subject_type", "subject_id", "proposed_by", "content", "content_hash", "signatures_needed",
+                        "signer_permission"],
+            ),
+            pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class Signature(models.Model):
+    """One person's verdict on a proposal. `proposed_by` repeats the proposer (composite key), so a CHECK keeps them apart."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="signatures")
+    proposed_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    signed_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    signed_at = models.DateTimeField()
+    is_approval = models.BooleanField()
+    signed_hash = models.CharField(max_length=64)
+    why = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(signed_by=F("proposed_by")), name="signer_is_not_proposer"),
+            models.UniqueConstraint(fields=["proposal", "signed_by"], name="one_signature_per_signer"),
+        ]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.signed_by} on {self.proposal_id}"
+
+
+class CustomerKey(models.Model):
+    """The key under which one customer's raw bodies and exchanges are sealed; destroying it erases them (N24)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection_code = models.CharField(max_length=40)
+    customer_id = models.CharField(max_length=120)
+    sealed_key = models.BinaryField(null=True)
+    destroyed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection_code", "customer_id"], name="one_key_per_customer")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_code}:{self.customer_id}"

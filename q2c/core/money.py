@@ -1,0 +1,59 @@
+"""Money, minor units by ISO 4217, rounding, and the allocation of cents. Pure; amounts are Decimal in major units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated
+
+import msgspec
+
+# ISO 4217 list one as published in datasets/currency-codes (PDDL); every code that isn't here has two decimals.
+_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()
+_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND".split()
+_FOUR_DECIMALS = "CLF UYW".split()
+_DECIMALS = dict.fromkeys(_NO_DECIMALS, 0) | dict.fromkeys(_THREE_DECIMALS, 3) | dict.fromkeys(_FOUR_DECIMALS, 4)
+
+Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
+ZERO = Decimal(0)
+
+
+def decimals(currency: str) -> int:
+    """How many decimals an amount of this currency has."""
+    return _DECIMALS.get(currency, 2)
+
+
+def round_money(amount: Decimal, currency: str) -> Decimal:
+    """The amount rounded half up (away from zero) to the currency's minor unit."""
+    return amount.quantize(Decimal(1).scaleb(-decimals(currency)), rounding=ROUND_HALF_UP)
+
+
+def from_minor(units: int | Decimal, currency: str) -> Decimal:
+    """Minor units (cents, yen, fils) to an amount in major units."""
+    return Decimal(units).scaleb(-decimals(currency))
+
+
+def to_minor(amount: Decimal, currency: str) -> int:
+    """An amount in major units to minor units. Raises ValueError if it has more decimals than the currency."""
+    minor = amount.scaleb(decimals(currency))
+    if minor != minor.to_integral_value():
+        raise ValueError(f"{amount} has more decimals than {currency} allows")
+    return int(minor)
+
+
+def allocate(amount: Decimal, weights: Sequence[Decimal], currency: str) -> list[Decimal]:
+    """Split an amount by weights so that the parts sum to it exactly (largest remainder, first one wins a tie).
+
+    Raises ValueError when the weights sum to zero.
+    """
+    total = sum(weights, ZERO)
+    if total == 0:
+        raise ValueError("weights sum to zero")
+    unit = Decimal(1).scaleb(-decimals(currency))
+    exact = [amount * w / total for w in weights]
+    parts = [e.quantize(unit, rounding="ROUND_FLOOR") for e in exact]
+    missing = int((amount - sum(parts, ZERO)) / unit)
+    order = sorted(range(len(parts)), key=lambda i: (-(exact[i] - parts[i]), i))
+    for i in order[:missing]:
+        parts[i] += unit
+    return parts

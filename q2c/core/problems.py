@@ -1,0 +1,86 @@
+"""One vocabulary of failure: a Problem has a code, a category of a closed set, a sentence and a subject.
+
+Pure. Every code raised anywhere has a row in `exceptions.kinds` (a test compares).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+
+class Category(StrEnum):
+    """What sort of failure it is. Decides whether the machine waits, holds, pauses a connection or looks first."""
+
+    VALIDATION = "validation"
+    MAPPING = "mapping"
+    AUTHENTICATION = "authentication"
+    RATE_LIMIT = "rate_limit"
+    AVAILABILITY = "availability"
+    CONFLICT = "conflict"
+    PERIOD_CLOSED = "period_closed"
+    UNKNOWN_OUTCOME = "unknown_outcome"
+    DRIFT = "drift"
+    INTERNAL = "internal"
+
+
+HEALS_BY_ITSELF = frozenset({Category.RATE_LIMIT, Category.AVAILABILITY})
+
+
+class Problem(Exception):
+    """Why a step can't go on, in words a controller understands.
+
+    `subject` holds what it is about as plain text values (`sku="GTX-1"`, `subsidiary="GB01"`); the kind's `same_when`
+    picks the fingerprint from it. `wait_seconds` is the target's own wish (Retry-After). `evidence` is for the technical
+    view and is redacted before it is stored.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        category: Category,
+        summary: str,
+        *,
+        wait_seconds: float | None = None,
+        evidence: dict[str, Any] | None = None,
+        **subject: object,
+    ) -> None:
+        super().__init__(summary)
+        self.code = code
+        self.category = Category(category)
+        self.summary = summary
+        self.wait_seconds = wait_seconds
+        self.evidence = evidence or {}
+        self.subject = {name: str(value) for name, value in subject.items() if value is not None}
+
+    @property
+    def heals_by_itself(self) -> bool:
+        """Whether waiting can mend it."""
+        return self.category in HEALS_BY_ITSELF
+
+    def __repr__(self) -> str:
+        return f"Problem({self.code!r}, {self.category.value!r}, {self.summary!r}, {self.subject!r})"
+
+
+class NotAnswered(Problem):
+    """A write left the house and no answer came that we understand: neither success nor failure (law 4)."""
+
+    def __init__(self, summary: str, **subject: object) -> None:
+        super().__init__("outcome_unknown", Category.UNKNOWN_OUTCOME, summary, **subject)
+
+
+class NeverSent(Problem):
+    """The request provably never left: refused connection, open breaker, or a send deadline that had passed."""
+
+    def __init__(self, summary: str, *, wait_seconds: float | None = None, **subject: object) -> None:
+        super().__init__("system_unavailable", Category.AVAILABILITY, summary, wait_seconds=wait_seconds, **subject)
+
+
+class Awaits(Exception):
+    """Not a failure: a Read says that a parent must be done first. `key` names it; its completion releases the wait."""
+
+    def __init__(self, key: str, summary: str, *, patience_seconds: float = 4 * 3600) -> None:
+        super().__init__(summary)
+        self.key = key
+        self.summary = summary
+        self.patience_seconds = patience_seconds

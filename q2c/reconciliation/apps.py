@@ -1,0 +1,8 @@
+"""Django's name for this room."""
+
+from django.apps import AppConfig
+
+
+class Room(AppConfig):
+    name = "q2c.reconciliation"
+    label = "reconciliation"

@@ -1,0 +1,1 @@
+"""Reconciliation has no tables yet: control totals are computed from the transactions themselves."""

@@ -1,0 +1,76 @@
+"""Golden records: our agreed version of a customer, product, contract or document, with who said each field."""
+
+from __future__ import annotations
+
+from django.db import models
+from simple_history.models import HistoricalRecords
+
+from q2c.core.ids import uuid7
+
+
+class GoldenRecord(models.Model):
+    """One thing, as agreed. `content` is canonical; `owners` says per field which connection's value survived.
+
+    A value that lost under survivorship is kept in `refused` with who sent it and when: recorded, not lost (M22).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    record_type = models.CharField(max_length=40)  # customer, product, order, subscription
+    record_key = models.CharField(max_length=200)  # connection:type:id of its first source
+    number = models.CharField(max_length=120, blank=True)
+    name = models.CharField(max_length=300, blank=True)
+    parent_key = models.CharField(max_length=200, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    content = models.JSONField()
+    owners = models.JSONField(default=dict)
+    refused = models.JSONField(default=list)
+    version = models.IntegerField(default=1)
+    changed_at = models.DateTimeField()
+    source_version = models.CharField(max_length=80, blank=True)
+    history = HistoricalRecords(excluded_fields=["refused"])
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["record_type", "record_key"], name="one_golden_record")]
+        indexes = [models.Index(fields=["record_type", "name"], name="record_name")]
+
+    def __str__(self) -> str:
+        return f"{self.record_type} {self.name or self.number}"
+
+
+class BilledDocument(models.Model):
+    """The latest known state of a billing document (invoice, credit memo, payment, ...) as received: small and index-served.
+
+    Its lines stay in the transaction's fact and the inbox; here is what look-ups, status and totals need.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    connection_code = models.CharField(max_length=40)
+    document_type = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=120)
+    number = models.CharField(max_length=80, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    customer_id = models.CharField(max_length=120, blank=True)
+    order_id = models.CharField(max_length=120, blank=True)
+    subscription_id = models.CharField(max_length=120, blank=True)
+    currency = models.CharField(max_length=3)
+    amount = models.DecimalField(max_digits=20, decimal_places=6)
+    line_count = models.IntegerField(default=0)
+    document_date = models.DateField(null=True)
+    status = models.CharField(max_length=30, blank=True)
+    content_hash = models.CharField(max_length=64)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection_code", "document_type", "external_id"], name="one_billed_document"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["number"], name="billed_number"),
+            models.Index(fields=["external_id"], name="billed_external"),
+            models.Index(fields=["subscription_id"], name="billed_subscription"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document_type} {self.number}"

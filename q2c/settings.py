@@ -1,0 +1,210 @@
+"""Every deployment value comes from the environment; this file says how it is used.
+
+Loads without a database URL (type checks and lint read it) and starts nothing.
+"""
+
+import os
+from pathlib import Path
+
+from psycopg import conninfo
+
+from q2c.core import secrets_home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+ENV = os.environ.get("Q2C_ENV", "production")  # production, demo, test
+IS_DEMO = ENV in ("demo", "test")
+HOME = Path(os.environ.get("Q2C_HOME", ".q2c")).absolute()
+PORT = int(os.environ.get("Q2C_PORT", "8000"))
+SANDBOX_PORT = int(os.environ.get("Q2C_SANDBOX_PORT", "8900"))
+BASE_URL = os.environ.get("Q2C_BASE_URL", f"http://127.0.0.1:{PORT}")
+
+SECRET_KEY = secrets_home.secret_key(HOME, ENV)
+VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
+DEBUG = os.environ.get("Q2C_DEBUG") == "1"
+ALLOWED_HOSTS = [h for h in os.environ.get("Q2C_ALLOWED_HOSTS", "").split(",") if h]
+if IS_DEMO:
+    ALLOWED_HOSTS += ["127.0.0.1", "localhost", "testserver"]
+CSRF_TRUSTED_ORIGINS = [o for o in os.environ.get("Q2C_TRUSTED_ORIGINS", "").split(",") if o]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "bootstrap",
+    "django_htmx",
+    "django_filters",
+    "django_celery_beat",
+    "simple_history",
+    "pgtrigger",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "oauth2_provider",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "q2c.core",
+    "q2c.inbox",
+    "q2c.records",
+    "q2c.outbox",
+    "q2c.transactions",
+    "q2c.reconciliation",
+    "connectors",
+    "mappings",
+    "exceptions",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "q2c.core.middleware.correlation",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "simple_history.middleware.HistoryRequestMiddleware",
+    "q2c.core.middleware.no_store",
+]
+
+ROOT_URLCONF = "q2c.urls"
+WSGI_APPLICATION = "q2c.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "q2c.core.shell.shell",
+            ]
+        },
+    }
+]
+
+
+def database(url: str) -> dict:
+    """Django's database settings of a libpq URL; an empty URL gives settings that lint and types can read."""
+    parts = conninfo.conninfo_to_dict(url) if url else {"dbname": "q2c"}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.get("dbname", "q2c"),
+        "USER": parts.get("user", ""),
+        "PASSWORD": parts.get("password", ""),
+        "HOST": parts.get("host", ""),
+        "PORT": str(parts.get("port", "")),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "q2c", "prepare_threshold": 3},
+    }
+
+
+# The portal runs as a role that doesn't own the tables; migrations use the owner (ARCHITECTURE section 11).
+DATABASE_URL = os.environ.get("DATABASE_URL", "")
+DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", DATABASE_URL)
+OWNER_COMMANDS = os.environ.get("Q2C_AS_OWNER") == "1"
+DATABASES = {"default": database(DATABASE_OWNER_URL if OWNER_COMMANDS else DATABASE_URL)}
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "core.Person"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_ADAPTER = "q2c.core.people.ClosedDoorAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600
+if not IS_DEMO:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if ENV == "test"
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # the webhook door refuses more than 1 MB, streamed
+SIMPLE_HISTORY_HISTORY_CHANGE_REASON_USE_TEXT_FIELD = True
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth2_provider.contrib.rest_framework.OAuth2Authentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["oauth2_provider.contrib.rest_framework.TokenHasScope"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "q2c.api.problems.problem_details",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {"TITLE": "Quote to cash", "VERSION": "1", "OAS_VERSION": "3.1.0", "SERVE_INCLUDE_SCHEMA": False}
+OAUTH2_PROVIDER = {
+    "SCOPES": {
+        "orders:write": "Submit orders",
+        "transactions:read": "Read transactions and trace documents",
+        "cases:read": "Read exception cases",
+        "cases:repost": "Repost held transactions",
+    },
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
+    "PKCE_REQUIRED": True,
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_DB_REUSE_MAX = 1000
+CELERY_TASK_DEFAULT_QUEUE = "flows"
+CELERY_BEAT_SCHEDULER = "q2c.flows.beat:OneBeatScheduler"
+CELERY_TASK_ROUTES = {
+    "q2c.inbox.*": {"queue": "doors"},
+    "q2c.reconciliation.*": {"queue": "reconciliation"},
+}
+
+METRICS_TOKEN = os.environ.get("Q2C_METRICS_TOKEN", "")
+REPORTING_CURRENCY = os.environ.get("Q2C_REPORTING_CURRENCY", "EUR")
+PRODUCT_NAME = "Quote to cash"

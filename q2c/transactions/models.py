@@ -1,0 +1,279 @@
+"""Where things stand: the transaction, the little table of work to do, finished steps, lineage, dependencies, workers."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import BooleanField, Func, Q
+
+from q2c.core.ids import uuid7
+from q2c.core.models import APPEND_ONLY
+
+# q2c_balanced is an immutable SQL function made by the first migration: equal lengths, no negative side, equal sums.
+BALANCED = Func("accounts", "debits", "credits", function="q2c_balanced", output_field=BooleanField())
+
+
+class BusinessTransaction(models.Model):
+    """One fact on its way through one flow. Unique on (flow, business key): a duplicate event finds the same one."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        WAITING = "waiting"
+        UNKNOWN = "unknown"
+        HELD = "held"
+        COMPLETED = "completed"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    flow = models.CharField(max_length=40)
+    business_key = models.CharField(max_length=250)
+    lane = models.CharField(max_length=250)
+    lane_sequence = models.BigIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    state_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    fact_type = models.CharField(max_length=60)  # the canonical class: Invoice, CreditMemo, Order ...
+    fact = models.BinaryField()  # canonical JSON
+    source_connection = models.CharField(max_length=40)  # the connection's code
+    source_type = models.CharField(max_length=60)  # the vendor's own word for the object
+    source_id = models.CharField(max_length=120)
+    number = models.CharField(max_length=80, blank=True)
+    event_id = models.UUIDField(null=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    customer_id = models.CharField(max_length=120, blank=True)
+    customer_name = models.CharField(max_length=200, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    line_count = models.IntegerField(default=0)
+    document_date = models.DateField(null=True)
+    period_code = models.CharField(max_length=20, blank=True)
+    feed = models.CharField(max_length=40, blank=True)
+    feed_type = models.CharField(max_length=20, blank=True)
+    rounding = models.DecimalField(max_digits=20, decimal_places=6, default=0)
+    correlation_id = models.CharField(max_length=40)
+    attempt = models.IntegerField(default=1)
+    held_step = models.CharField(max_length=40, blank=True)
+    waits_for = models.CharField(max_length=300, blank=True)
+    problem_code = models.CharField(max_length=60, blank=True)
+    problem = models.JSONField(null=True)
+    open_intent = models.JSONField(null=True)  # of a held transaction whose last write isn't decided
+    target_connection = models.CharField(max_length=40, blank=True)
+    target_type = models.CharField(max_length=60, blank=True)
+    target_id = models.CharField(max_length=120, blank=True)
+    target_number = models.CharField(max_length=80, blank=True)
+    origin_id = models.UUIDField(null=True)  # of a replay: the transaction that it runs again
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "business_key"], name="one_transaction_per_business_key")
+        ]
+        indexes = [
+            models.Index(fields=["-id"], name="txn_open", condition=~Q(state__in=["completed", "cancelled"])),
+            models.Index(fields=["state", "-id"], name="txn_state"),
+            models.Index(fields=["flow", "-id"], name="txn_flow"),
+            models.Index(fields=["lane", "lane_sequence"], name="txn_lane"),
+            models.Index(fields=["source_id"], name="txn_source"),
+            models.Index(fields=["number"], name="txn_number"),
+            models.Index(fields=["target_id"], name="txn_target"),
+            models.Index(fields=["target_number"], name="txn_target_number"),
+            models.Index(fields=["correlation_id"], name="txn_correlation"),
+            models.Index(fields=["feed", "feed_type"], name="txn_feed", condition=~Q(feed="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow} {self.number or self.source_id}"
+
+
+class WorkItem(models.Model):
+    """What there is to do. The row goes when its transaction is completed, held or cancelled, and comes back with a repost."""
+
+    transaction = models.OneToOneField(
+        BusinessTransaction, primary_key=True, on_delete=models.CASCADE, related_name="work", db_constraint=False
+    )
+    flow = models.CharField(max_length=40)
+    lane = models.CharField(max_length=250)
+    lane_sequence = models.BigIntegerField()
+    priority = models.SmallIntegerField(default=5)
+    available_at = models.DateTimeField()
+    worker = models.CharField(max_length=60, blank=True)
+    leased_until = models.DateTimeField(null=True)
+    token = models.BigIntegerField(default=0)
+    intent = models.JSONField(null=True)  # {step, external_id, key, hash, deadline, generation, connection}
+    generation = models.SmallIntegerField(default=0)
+    wait_count = models.SmallIntegerField(default=0)  # attempts that count (breaker closed)
+    probe_count = models.SmallIntegerField(default=0)
+    death_count = models.SmallIntegerField(default=0)  # deaths of a worker while alone in it
+    crash_group = models.SmallIntegerField(default=0)  # size limit of the next claim after a death, 0 = none
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["flow", "priority", "available_at"], name="work_due"),
+            models.Index(fields=["lane", "lane_sequence"], name="work_lane"),
+            models.Index(fields=["worker"], name="work_worker", condition=~Q(worker="")),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.transaction_id)
+
+
+class StepRun(models.Model):
+    """One finished step: what it used, what it gave. Attempts and superseded steps are new rows that name the earlier one."""
+
+    class State(models.TextChoices):
+        DONE = "done"
+        FAILED = "failed"
+        SUPERSEDED = "superseded"
+        UNDONE = "undone"
+
+    pk = models.CompositePrimaryKey("transaction_id", "sequence")
+    transaction_id = models.UUIDField()
+    sequence = models.IntegerField()
+    step = models.CharField(max_length=40)
+    kind = models.CharField(max_length=6)  # read, write, wait
+    state = models.CharField(max_length=12, choices=State)
+    attempt = models.IntegerField(default=1)
+    used = models.JSONField(null=True)  # names of facts and rule versions used
+    gave = models.CharField(max_length=40, blank=True)
+    output = models.BinaryField(null=True)  # JSON of what it gave
+    problem = models.JSONField(null=True)
+    external_id = models.CharField(max_length=120, blank=True)
+    idempotency_key = models.CharField(max_length=60, blank=True)
+    content_hash = models.CharField(max_length=64, blank=True)
+    supersedes = models.IntegerField(null=True)
+    change_set = models.BigIntegerField(null=True)  # the mapping knowledge that it used
+    at = models.DateTimeField()
+    took_us = models.IntegerField(default=0)
+
+    class Meta:
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} {self.sequence} {self.step}"
+
+
+class LineageLink(models.Model):
+    """Which document came from which, through which step. Partitioned by transaction."""
+
+    pk = models.CompositePrimaryKey("transaction_id", "sequence")
+    transaction_id = models.UUIDField()
+    sequence = models.IntegerField()
+    step = models.CharField(max_length=40)
+    source_system = models.CharField(max_length=40)
+    source_type = models.CharField(max_length=60)
+    source_id = models.CharField(max_length=120)
+    target_system = models.CharField(max_length=40)
+    target_type = models.CharField(max_length=60)
+    target_id = models.CharField(max_length=120)
+    amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    relation = models.CharField(max_length=20, default="became")
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["source_id", "source_type"], name="lineage_source"),
+            models.Index(fields=["target_id", "target_type"], name="lineage_target"),
+        ]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.source_id} -> {self.target_id}"
+
+
+class PreparedPosting(models.Model):
+    """The double entry that a write is about to ask for; a CHECK proves that it balances (lines as arrays, so COPY bears it)."""
+
+    pk = models.CompositePrimaryKey("transaction_id", "sequence")
+    transaction_id = models.UUIDField()
+    sequence = models.IntegerField()
+    step = models.CharField(max_length=40)
+    legal_entity_code = models.CharField(max_length=20)
+    external_id = models.CharField(max_length=120)
+    currency = models.CharField(max_length=3)
+    posting_date = models.DateField()
+    period_code = models.CharField(max_length=20)
+    accounts = ArrayField(models.CharField(max_length=80))
+    debits = ArrayField(models.DecimalField(max_digits=20, decimal_places=6))
+    credits = ArrayField(models.DecimalField(max_digits=20, decimal_places=6))
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=BALANCED, name="posting_balances")]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class Dependency(models.Model):
+    """A transaction that waits for a parent; the parent's completion releases it by key."""
+
+    transaction = models.ForeignKey(
+        BusinessTransaction, on_delete=models.CASCADE, related_name="waits", db_constraint=False
+    )
+    key = models.CharField(max_length=250)
+    since = models.DateTimeField()
+    patience_until = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transaction", "key"], name="one_wait_per_key")]
+        indexes = [models.Index(fields=["key"], name="dependency_key")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class ReleasedKey(models.Model):
+    """A parent's key that is done: a child that comes later needn't wait."""
+
+    key = models.CharField(primary_key=True, max_length=250)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Worker(models.Model):
+    """A living worker process. When `beat_at` is older than five seconds, its items without an open intent are free."""
+
+    id = models.CharField(primary_key=True, max_length=60)
+    host = models.CharField(max_length=100)
+    process = models.IntegerField()
+    started_at = models.DateTimeField()
+    beat_at = models.DateTimeField()
+    head_seal = models.CharField(max_length=64, blank=True)
+    carried_count = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Seal(models.Model):
+    """The keyed hash of one commit's high-volume rows and of the same worker's previous seal."""
+
+    id = models.BigAutoField(primary_key=True)
+    worker = models.CharField(max_length=60)
+    at = models.DateTimeField()
+    row_count = models.IntegerField()
+    previous = models.CharField(max_length=64)
+    seal = models.CharField(max_length=64)
+
+    class Meta:
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return self.seal
+
+
+class FlowSwitch(models.Model):
+    """A paused flow: its work queues without limit until it is resumed. No row means running."""
+
+    flow = models.CharField(primary_key=True, max_length=40)
+    is_paused = models.BooleanField(default=False)
+    reason = models.TextField(blank=True)
+    by = models.CharField(max_length=150, blank=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.flow

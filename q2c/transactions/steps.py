@@ -1,0 +1,179 @@
+"""What a flow is made of: Read, Write and Wait steps. A flow with a hole can't be constructed.
+
+A step's function is plain; it receives earlier facts and ports by parameter name and returns the one fact that its step
+`gives`. Its return annotation is the type with which a stored output is read back after a restart.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+# Ports that a flow may ask for by name; the business floor (q2c.ports) supplies them.
+PORTS = frozenset(
+    {"erp", "billing", "crm", "payments", "mappings", "calendar", "records", "policy", "links", "txn", "write"}
+)
+
+
+class FlowRefused(Exception):
+    """The flow has a hole: a fact that nobody gives, or one given twice."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A named step with one plain sentence."""
+
+    name: str
+    sentence: str
+    gives: str
+    kind: str = field(init=False, default="")
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """The functions whose parameters must be supplied."""
+        raise NotImplementedError
+
+    @property
+    def output_type(self) -> Any:
+        """The type of what it gives, from the annotation of the function that gives it."""
+        return _returned(self.functions[0])
+
+
+def _returned(function: Callable[..., Any]) -> Any:
+    hints = typing.get_type_hints(function)
+    return hints.get("return", Any)
+
+
+@dataclass(frozen=True)
+class Read(Step):
+    """Looks something up or computes it; runs in memory. `wants(facts...)` names look-up keys that the machine fetches for
+    a whole batch with one query each: it returns an iterable of (fetcher name, key)."""
+
+    run: Callable[..., Any] = field(kw_only=True)
+    wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
+
+    def __init__(self, name, sentence, run, *, gives, wants=None):
+        _set(self, name=name, sentence=sentence, gives=gives, run=run, wants=wants, kind="read")
+
+    @property
+    def functions(self):
+        return (self.run,) if self.wants is None else (self.run, self.wants)
+
+
+@dataclass(frozen=True)
+class Write(Step):
+    """Changes something outside.
+
+    `create(...)` returns an awaitable of the document; `find(...)` an awaitable of the document or None. `prepared` names
+    the fact that will be sent: its content is hashed, and its `external_id` (if it has one) stored, before the first send.
+    `equal(found, prepared)` returns None or the sentence that says how they differ. `port` is the port that is written to.
+    """
+
+    find: Callable[..., Any] = field(kw_only=True)
+    create: Callable[..., Any] = field(kw_only=True)
+    prepared: str = field(kw_only=True)
+    port: str = field(kw_only=True)
+    equal: Callable[..., str | None] | None = field(kw_only=True, default=None)
+    undo: Callable[..., Any] | None = field(kw_only=True, default=None)
+    upsert: bool = field(kw_only=True, default=False)
+
+    def __init__(self, name, sentence, *, find, create, gives, prepared, port, equal=None, undo=None, upsert=False):
+        _set(self, name=name, sentence=sentence, gives=gives, find=find, create=create, prepared=prepared, port=port,
+             equal=equal, undo=undo, upsert=upsert, kind="write")  # fmt: skip
+
+    @property
+    def functions(self):
+        return (self.create, self.find)
+
+
+@dataclass(frozen=True)
+class Wait(Step):
+    """Waits for a fact of somebody else: `until(...)` returns the fact, or raises Awaits with the key that releases it."""
+
+    until: Callable[..., Any] = field(kw_only=True)
+    patience_seconds: float = field(kw_only=True, default=4 * 3600)
+
+    def __init__(self, name, sentence, *, until, gives, patience_seconds=4 * 3600):
+        _set(
+            self, name=name, sentence=sentence, gives=gives, until=until, patience_seconds=patience_seconds, kind="wait"
+        )
+
+    @property
+    def functions(self):
+        return (self.until,)
+
+
+def _set(step: Step, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(step, name, value)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A table of contents: named steps in order. Refuses, at import time, a step that needs a fact nobody gave."""
+
+    code: str
+    title: str
+    starts_with: tuple[str, ...]  # the fact's name (invoice, order, ...)
+    fact_type: Any
+    steps: tuple[Step, ...]
+    owner: str  # the role that owns what can't be carried
+    lane_type: str = ""  # what its lane is: invoice, customer, payment, ...
+    completes: Callable[..., Iterable[str]] | None = None  # keys that its completion releases: (facts) -> keys
+    links: Callable[..., Iterable[Any]] | None = None  # lineage and cross-references of the finished facts
+    publishes: Callable[..., Iterable[tuple[str, str, dict]]] | None = None  # outbox events of the finished facts
+
+    def __post_init__(self) -> None:
+        given = set(self.starts_with)
+        names: set[str] = set()
+        for step in self.steps:
+            if step.name in names:
+                raise FlowRefused(f"{self.code}: two steps are called {step.name}")
+            names.add(step.name)
+            for function in step.functions:
+                missing = set(parameters(function)) - given - PORTS
+                if missing:
+                    raise FlowRefused(
+                        f"{self.code}.{step.name} needs {', '.join(sorted(missing))}, which no earlier step gives"
+                    )
+            if isinstance(step, Write) and step.prepared not in given:
+                raise FlowRefused(f"{self.code}.{step.name} prepares {step.prepared}, which no earlier step gives")
+            if step.gives in given:
+                raise FlowRefused(f"{self.code}.{step.name} gives {step.gives}, which is given already")
+            given.add(step.gives)
+
+    def step(self, name: str) -> Step:
+        """The step of that name. Raises KeyError."""
+        return next((s for s in self.steps if s.name == name), None) or _raise(
+            KeyError(f"{self.code} has no step {name}")
+        )
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
+_parameters: dict[Callable[..., Any], tuple[str, ...]] = {}
+
+
+def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameter names of a step function, remembered."""
+    known = _parameters.get(function)
+    if known is None:
+        known = _parameters[function] = tuple(inspect.signature(function).parameters)
+    return known
+
+
+def encode_output(value: Any) -> bytes:
+    """How a step's output is stored."""
+    return msgspec.json.encode(value)
+
+
+def decode_output(body: bytes, kind: Any) -> Any:
+    """A stored output with its type."""
+    return msgspec.json.decode(body, type=kind)

@@ -1,0 +1,8 @@
+"""How the web server starts."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "q2c.settings")
+application = get_wsgi_application()
