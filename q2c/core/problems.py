@@ -5,6 +5,7 @@ Pure. Every code raised anywhere has a row in `exceptions.kinds` (a test compare
 
 from __future__ import annotations
 
+import datetime as dt
 from enum import StrEnum
 from typing import Any
 
@@ -31,7 +32,7 @@ class Problem(Exception):
     """Why a step can't go on, in words a controller understands.
 
     `subject` holds what it is about as plain text values (`sku="GTX-1"`, `subsidiary="GB01"`); the kind's `same_when`
-    picks the fingerprint from it. `wait_seconds` is the target's own wish (Retry-After). `evidence` is for the technical
+    picks the fingerprint from it. `wait_seconds` is the target's own wish. `evidence` is for the technical
     view and is redacted before it is stored.
     """
 
@@ -70,17 +71,44 @@ class NotAnswered(Problem):
 
 
 class NeverSent(Problem):
-    """The request provably never left: refused connection, open breaker, or a send deadline that had passed."""
+    """The request provably never left: refused connection, open breaker, or a send deadline that had passed.
 
-    def __init__(self, summary: str, *, wait_seconds: float | None = None, **subject: object) -> None:
+    `counts` is False while the connection's breaker is open or it is paused: such a wait isn't an attempt.
+    """
+
+    def __init__(
+        self, summary: str, *, wait_seconds: float | None = None, counts: bool = True, **subject: object
+    ) -> None:
         super().__init__("system_unavailable", Category.AVAILABILITY, summary, wait_seconds=wait_seconds, **subject)
+        self.counts = counts
+
+
+class AlreadyThere(Problem):
+    """The target refused a create since a document with our external id exists: the machine looks it up and compares."""
+
+    def __init__(self, summary: str, **subject: object) -> None:
+        super().__init__("document_exists", Category.CONFLICT, summary, **subject)
 
 
 class Awaits(Exception):
-    """Not a failure: a Read says that a parent must be done first. `key` names it; its completion releases the wait."""
+    """Not a failure: a step must wait for something.
 
-    def __init__(self, key: str, summary: str, *, patience_seconds: float = 4 * 3600) -> None:
+    `key` names a parent whose completion releases the wait; `not_before` is an instant before which there's no use in
+    looking again; `asks` is what a person is asked to approve meanwhile (`kind`, `title`, `content`).
+    """
+
+    def __init__(
+        self,
+        key: str,
+        summary: str,
+        *,
+        patience_seconds: float = 4 * 3600,
+        not_before: dt.datetime | None = None,
+        asks: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(summary)
         self.key = key
         self.summary = summary
         self.patience_seconds = patience_seconds
+        self.not_before = not_before
+        self.asks = asks

@@ -29,7 +29,7 @@ class BusinessTransaction(models.Model):
     business_key = models.CharField(max_length=250)
     lane = models.CharField(max_length=250)
     lane_sequence = models.BigIntegerField()
-    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING, db_default="running")
     state_at = models.DateTimeField()
     created_at = models.DateTimeField()
     fact_type = models.CharField(max_length=60)  # the canonical class: Invoice, CreditMemo, Order ...
@@ -37,30 +37,30 @@ class BusinessTransaction(models.Model):
     source_connection = models.CharField(max_length=40)  # the connection's code
     source_type = models.CharField(max_length=60)  # the vendor's own word for the object
     source_id = models.CharField(max_length=120)
-    number = models.CharField(max_length=80, blank=True)
+    number = models.CharField(max_length=80, blank=True, default="", db_default="")
     event_id = models.UUIDField(null=True)
-    legal_entity_code = models.CharField(max_length=20, blank=True)
-    customer_id = models.CharField(max_length=120, blank=True)
-    customer_name = models.CharField(max_length=200, blank=True)
-    currency = models.CharField(max_length=3, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True, default="", db_default="")
+    customer_id = models.CharField(max_length=120, blank=True, default="", db_default="")
+    customer_name = models.CharField(max_length=200, blank=True, default="", db_default="")
+    currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
-    line_count = models.IntegerField(default=0)
+    line_count = models.IntegerField(default=0, db_default=0)
     document_date = models.DateField(null=True)
-    period_code = models.CharField(max_length=20, blank=True)
-    feed = models.CharField(max_length=40, blank=True)
-    feed_type = models.CharField(max_length=20, blank=True)
-    rounding = models.DecimalField(max_digits=20, decimal_places=6, default=0)
+    period_code = models.CharField(max_length=20, blank=True, default="", db_default="")
+    feed = models.CharField(max_length=40, blank=True, default="", db_default="")
+    feed_type = models.CharField(max_length=20, blank=True, default="", db_default="")
+    rounding = models.DecimalField(max_digits=20, decimal_places=6, default=0, db_default=0)
     correlation_id = models.CharField(max_length=40)
-    attempt = models.IntegerField(default=1)
-    held_step = models.CharField(max_length=40, blank=True)
-    waits_for = models.CharField(max_length=300, blank=True)
-    problem_code = models.CharField(max_length=60, blank=True)
+    attempt = models.IntegerField(default=1, db_default=1)
+    held_step = models.CharField(max_length=40, blank=True, default="", db_default="")
+    waits_for = models.CharField(max_length=300, blank=True, default="", db_default="")
+    problem_code = models.CharField(max_length=60, blank=True, default="", db_default="")
     problem = models.JSONField(null=True)
     open_intent = models.JSONField(null=True)  # of a held transaction whose last write isn't decided
-    target_connection = models.CharField(max_length=40, blank=True)
-    target_type = models.CharField(max_length=60, blank=True)
-    target_id = models.CharField(max_length=120, blank=True)
-    target_number = models.CharField(max_length=80, blank=True)
+    target_connection = models.CharField(max_length=40, blank=True, default="", db_default="")
+    target_type = models.CharField(max_length=60, blank=True, default="", db_default="")
+    target_id = models.CharField(max_length=120, blank=True, default="", db_default="")
+    target_number = models.CharField(max_length=80, blank=True, default="", db_default="")
     origin_id = models.UUIDField(null=True)  # of a replay: the transaction that it runs again
 
     class Meta:
@@ -72,6 +72,11 @@ class BusinessTransaction(models.Model):
             models.Index(fields=["state", "-id"], name="txn_state"),
             models.Index(fields=["flow", "-id"], name="txn_flow"),
             models.Index(fields=["lane", "lane_sequence"], name="txn_lane"),
+            models.Index(
+                fields=["lane", "lane_sequence"],
+                name="txn_lane_open",
+                condition=~Q(state__in=["completed", "cancelled"]),
+            ),
             models.Index(fields=["source_id"], name="txn_source"),
             models.Index(fields=["number"], name="txn_number"),
             models.Index(fields=["target_id"], name="txn_target"),
@@ -93,17 +98,23 @@ class WorkItem(models.Model):
     flow = models.CharField(max_length=40)
     lane = models.CharField(max_length=250)
     lane_sequence = models.BigIntegerField()
-    priority = models.SmallIntegerField(default=5)
+    priority = models.SmallIntegerField(default=5, db_default=5)
     available_at = models.DateTimeField()
-    worker = models.CharField(max_length=60, blank=True)
-    leased_until = models.DateTimeField(null=True)
-    token = models.BigIntegerField(default=0)
+    worker = models.CharField(max_length=60, blank=True, default="", db_default="")
+    token = models.BigIntegerField(default=0, db_default=0)
     intent = models.JSONField(null=True)  # {step, external_id, key, hash, deadline, generation, connection}
-    generation = models.SmallIntegerField(default=0)
-    wait_count = models.SmallIntegerField(default=0)  # attempts that count (breaker closed)
-    probe_count = models.SmallIntegerField(default=0)
-    death_count = models.SmallIntegerField(default=0)  # deaths of a worker while alone in it
-    crash_group = models.SmallIntegerField(default=0)  # size limit of the next claim after a death, 0 = none
+    generation = models.SmallIntegerField(default=0, db_default=0)
+    wait_count = models.SmallIntegerField(default=0, db_default=0)  # attempts that count (breaker closed)
+    probe_count = models.SmallIntegerField(default=0, db_default=0)
+    death_count = models.SmallIntegerField(default=0, db_default=0)  # deaths of a worker while alone in it
+    crash_group = models.SmallIntegerField(
+        default=0, db_default=0
+    )  # size limit of the next claim after a death, 0 = none
+    batch_size = models.SmallIntegerField(default=0, db_default=0)  # how many were claimed together with it
+    step_count = models.SmallIntegerField(
+        default=0, db_default=0
+    )  # step rows written so far; 0 means a fresh transaction
+    intent_free_at = models.DateTimeField(null=True)  # from when another worker may look after an open intent
 
     class Meta:
         indexes = [
@@ -219,16 +230,6 @@ class Dependency(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["transaction", "key"], name="one_wait_per_key")]
         indexes = [models.Index(fields=["key"], name="dependency_key")]
-
-    def __str__(self) -> str:
-        return self.key
-
-
-class ReleasedKey(models.Model):
-    """A parent's key that is done: a child that comes later needn't wait."""
-
-    key = models.CharField(primary_key=True, max_length=250)
-    at = models.DateTimeField()
 
     def __str__(self) -> str:
         return self.key
