@@ -259,6 +259,7 @@ class Seal(models.Model):
     row_count = models.IntegerField()
     previous = models.CharField(max_length=64)
     seal = models.CharField(max_length=64)
+    row_keys = models.BinaryField(default=bytes)  # which rows: 16 bytes of transaction id and 4 of sequence, each
 
     class Meta:
         triggers = APPEND_ONLY

@@ -70,15 +70,17 @@ class Write(Step):
     """Changes something outside.
 
     `create(...)` returns an awaitable of the document; `find(...)` an awaitable of the document or None. `prepared` names
-    the fact that will be sent: its content is hashed, and its `external_id` (if it has one) stored, before the first send.
-    `equal(found, prepared)` returns None or the sentence that says how they differ. `port` is the port that is written to.
+    the fact that will be sent (None: nothing to write): its content is hashed, and its `external_id` stored, before the
+    first send.
+    `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
+    that is written to. With `upsert` a repeat is harmless by itself (master data).
     """
 
     find: Callable[..., Any] = field(kw_only=True)
     create: Callable[..., Any] = field(kw_only=True)
     prepared: str = field(kw_only=True)
     port: str = field(kw_only=True)
-    equal: Callable[..., str | None] | None = field(kw_only=True, default=None)
+    equal: Callable[..., Any] | None = field(kw_only=True, default=None)
     undo: Callable[..., Any] | None = field(kw_only=True, default=None)
     upsert: bool = field(kw_only=True, default=False)
 
@@ -93,7 +95,7 @@ class Write(Step):
 
 @dataclass(frozen=True)
 class Wait(Step):
-    """Waits for a fact of somebody else: `until(...)` returns the fact, or raises Awaits with the key that releases it."""
+    """Waits for a fact of somebody else: `until(...)` returns it, or raises Awaits with the key that releases the wait."""
 
     until: Callable[..., Any] = field(kw_only=True)
     patience_seconds: float = field(kw_only=True, default=4 * 3600)

@@ -1,0 +1,166 @@
+"""One transaction's run in a worker's memory, and what its round ended with. Knows no flow, no vendor, no case."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from q2c.core.problems import Awaits, Problem
+from q2c.transactions.steps import Flow, Step
+
+
+class Ending(StrEnum):
+    """How a round ended for a transaction."""
+
+    COMPLETED = "completed"
+    HELD = "held"
+    WAITING = "waiting"
+    UNKNOWN = "unknown"
+    WRITTEN = "written"  # a write is remembered, further steps follow
+    INTENT = "intent"  # a write is due
+    LOST = "lost"  # another worker has it
+
+
+@dataclass
+class StepRow:
+    """A step row to be written."""
+
+    sequence: int
+    step: str
+    kind: str
+    state: str
+    attempt: int
+    used: dict[str, Any] | None = None
+    gave: str = ""
+    output: bytes | None = None
+    problem: dict[str, Any] | None = None
+    external_id: str = ""
+    idempotency_key: str = ""
+    content_hash: str = ""
+    supersedes: int | None = None
+    change_set: int | None = None
+    at: dt.datetime | None = None
+    took_us: int = 0
+
+
+@dataclass
+class Run:
+    """A claimed transaction on its way. `facts` hold what earlier steps gave, by name."""
+
+    id: UUID
+    flow: Flow
+    token: int
+    business_key: str
+    lane: str
+    correlation_id: str
+    attempt: int
+    created_at: dt.datetime
+    source_connection: str
+    source_type: str
+    source_id: str
+    number: str
+    legal_entity_code: str
+    customer_id: str
+    customer_name: str
+    currency: str
+    amount: Decimal | None
+    line_count: int
+    feed: str
+    feed_type: str
+    intent: dict[str, Any] | None
+    generation: int
+    wait_count: int
+    probe_count: int
+    step_count: int
+    facts: dict[str, Any] = field(default_factory=dict)
+    done: dict[str, int] = field(default_factory=dict)  # finished steps of this run: name -> sequence
+    earlier: dict[str, int] = field(default_factory=dict)  # of former runs: what a new row supersedes
+    rows: list[StepRow] = field(default_factory=list)  # to be written with the next commit
+    position: int = 0
+    ending: Ending | None = None
+    problem: Problem | None = None
+    problem_step: str = ""
+    awaits: Awaits | None = None
+    available_in: float = 0.0
+    counts: bool = True
+    target_connection: str = ""
+    target: Any = None  # the document of the last write
+    period_code: str = ""
+    document_date: dt.date | None = None
+    drops_intent: bool = False
+
+    def note_step(self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any) -> None:
+        """Remember a finished step; it is written with the next commit."""
+        row = StepRow(
+            sequence=self.step_count,
+            step=step.name,
+            kind=step.kind,
+            state="done",
+            attempt=self.attempt,
+            used=used,
+            gave=step.gives,
+            output=output,
+            supersedes=self.earlier.get(step.name),
+            change_set=change_set,
+            at=dt.datetime.now(dt.UTC),
+            took_us=int((time.perf_counter() - started) * 1e6),
+            **more,
+        )
+        self.step_count += 1
+        self.done[step.name] = row.sequence
+        self.rows.append(row)
+
+    def fail(self, step: Step | None, problem: Problem, *, started: float | None = None) -> None:
+        """The run is held by this problem: a failed step row and the ending."""
+        self.ending = Ending.HELD
+        self.problem = problem
+        self.problem_step = step.name if step else ""
+        if step is not None:
+            self.rows.append(
+                StepRow(
+                    sequence=self.step_count,
+                    step=step.name,
+                    kind=step.kind,
+                    state="failed",
+                    attempt=self.attempt,
+                    problem=problem_facts(problem),
+                    at=dt.datetime.now(dt.UTC),
+                    took_us=int((time.perf_counter() - started) * 1e6) if started else 0,
+                )
+            )
+            self.step_count += 1
+
+
+def problem_facts(problem: Problem) -> dict[str, Any]:
+    """A problem as plain JSON: code, category, sentence, subject and (redacted later, at the screen's door) evidence."""
+    return {
+        "code": problem.code,
+        "category": problem.category.value,
+        "summary": problem.summary,
+        "subject": problem.subject,
+        "evidence": {k: v if isinstance(v, int | bool) else str(v) for k, v in problem.evidence.items()},
+    }
+
+
+@dataclass(frozen=True)
+class HeldStep:
+    """What the exceptions room is told of a held transaction."""
+
+    transaction_id: UUID
+    flow: str
+    step: str
+    attempt: int
+    problem: Problem
+    number: str
+    legal_entity_code: str
+    amount: Decimal | None
+    currency: str
+    period_code: str
+    connection_code: str
+    at: dt.datetime
+    worker: str

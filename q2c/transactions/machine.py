@@ -1,0 +1,240 @@
+"""The machine: carries a batch of transactions of one flow as far as they will go. One transaction is a batch of one.
+
+Claim, read in memory, commit the intents, send side by side, remember the answers in small groups (ARCHITECTURE section 3).
+It knows steps and knows no business: flows, vendors, cases and cross-references are handed to it (`tools.Tools`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from q2c.canonical import schema
+from q2c.core import ids
+from q2c.core.problems import Category, Problem
+from q2c.transactions import claims
+from q2c.transactions.batch import Ending, Run
+from q2c.transactions.reading import read_forward, settle_problem, unexpected
+from q2c.transactions.remember import commit_intents, remember
+from q2c.transactions.steps import Flow, Write, decode_output
+from q2c.transactions.tools import Context, Tools
+from q2c.transactions.workers import WorkerProcess, this_worker
+from q2c.transactions.writing import send_writes
+
+SEND_WITHIN = dt.timedelta(seconds=30)
+DEATHS_MAX = 3
+ALL_AT_ONCE = 200
+
+_RUN_COLUMNS = (
+    "id, business_key, lane, correlation_id, attempt, created_at, source_connection, source_type, source_id, number,"
+    " legal_entity_code, customer_id, customer_name, currency, amount, line_count, feed, feed_type, fact, state"
+)
+
+
+def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
+    """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none due)."""
+    worker = this_worker()
+    quarantine_suspects(flow, claims.release_dead(flow.code), tools, worker)
+    claimed = claims.claim_batch(flow=flow.code, worker=worker.id, limit=limit)
+    if not claimed:
+        return 0
+    runs = load_runs(flow, claimed)
+    try:
+        _carry(runs, tools, worker)
+    finally:
+        claims.release_items([r.id for r in runs], worker=worker.id)
+    return len(claimed)
+
+
+def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
+    broken = [r for r in runs if r.ending is Ending.HELD]
+    active = [r for r in runs if r.ending is None]
+    if broken:
+        remember(broken, worker=worker, tools=tools)
+    context = tools.context(active)
+    while active:
+        looking = [r for r in active if r.intent and r.intent.get("is_open")]
+        for run in looking:
+            run.ending = Ending.INTENT
+        read_forward([r for r in active if r.ending is not Ending.INTENT], context)
+        _prepare_intents([r for r in active if r.ending is Ending.INTENT], context)
+        due = [r for r in active if r.ending is Ending.INTENT]
+        remember([r for r in active if r.ending is not Ending.INTENT], worker=worker, tools=tools)
+        _pause_refused(active, tools)
+        due = commit_intents(due, postings=_postings(due, context), worker=worker, tools=tools)
+        active = []
+        for group in send_writes(due, context=context, tools=tools, worker=worker):
+            ongoing = [r for r in group if r.ending is Ending.WRITTEN]
+            if ongoing:
+                read_forward(ongoing, context)
+                for run in ongoing:
+                    if run.ending is Ending.INTENT:  # another write follows: first remember this one
+                        run.ending = Ending.WRITTEN
+            remember(group, worker=worker, tools=tools)
+            _pause_refused(group, tools)
+            active += [_cleared(r) for r in group if r.ending is Ending.WRITTEN]
+    remember([], worker=worker, tools=tools)
+
+
+def _cleared(run: Run) -> Run:
+    run.ending, run.intent, run.drops_intent = None, None, False
+    return run
+
+
+def _pause_refused(runs: list[Run], tools: Tools) -> None:
+    refused = {
+        r.problem.subject.get("connection") or r.target_connection: r.problem
+        for r in runs
+        if r.problem is not None and r.problem.category is Category.AUTHENTICATION
+        and r.ending in (Ending.WAITING, Ending.UNKNOWN)
+    }
+    for code, problem in refused.items():
+        tools.on_refused_credentials(code, problem)
+
+
+def _prepare_intents(runs: list[Run], context: Context) -> None:
+    """Fix what will be sent: external id, idempotency key, content hash, send deadline."""
+    now = dt.datetime.now(dt.UTC)
+    for run in runs:
+        step = run.flow.steps[run.position]
+        try:
+            port = context.port(step.port, run)
+        except Problem as problem:
+            settle_problem(run, step, problem)
+            continue
+        except Exception as error:
+            run.fail(step, unexpected(run, step, error))
+            continue
+        run.target_connection = port.connection_code
+        prepared = run.facts[step.prepared]
+        deadline = now + SEND_WITHIN
+        spans = {
+            "deadline": deadline.isoformat(),
+            "free_at": (deadline + dt.timedelta(seconds=port.repeats.settles_after_seconds)).isoformat(),
+        }
+        if run.intent and run.intent.get("is_open"):
+            run.intent = {**run.intent, **spans}
+            continue
+        run.intent = {
+            "step": step.name,
+            "external_id": getattr(prepared, "external_id", "") or "",
+            "key": ids.write_key(
+                business_key=run.business_key, flow=run.flow.code, step=step.name, generation=run.generation
+            ),
+            "hash": schema.content_hash(prepared),
+            "connection": port.connection_code,
+            "generation": run.generation,
+            "opened_at": now.isoformat(),
+            **spans,
+        }
+
+
+def _postings(runs: list[Run], context: Context) -> list[tuple]:
+    """The double entries of the writes about to be sent, for the database to check that they balance."""
+    found = []
+    for run in runs:
+        if not run.rows:
+            continue  # an open intent's posting is stored already
+        step = run.flow.steps[run.position]
+        prepared = run.facts[step.prepared]
+        journal = getattr(prepared, "journal", None) or getattr(prepared, "lines", None)
+        if not journal or not hasattr(journal[0], "debit"):
+            continue
+        found.append(
+            (
+                run.id,
+                run.step_count,
+                step.name,
+                run.legal_entity_code,
+                run.intent["external_id"],
+                prepared.currency_code,
+                prepared.posting_date,
+                run.period_code,
+                [line.account for line in journal],
+                [line.debit for line in journal],
+                [line.credit for line in journal],
+            )
+        )
+    return found
+
+
+def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
+    """The claimed transactions with what earlier runs of theirs finished."""
+    by_id = {c.transaction_id: c for c in claimed}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s)", [list(by_id)]
+        )
+        rows = cursor.fetchall()
+        resumed = [c.transaction_id for c in claimed if c.step_count]
+        steps: dict[UUID, list[tuple]] = {}
+        if resumed:
+            cursor.execute(
+                "SELECT transaction_id, sequence, step, kind, state, output FROM transactions_steprun"
+                " WHERE transaction_id = ANY(%s) ORDER BY transaction_id, sequence",
+                [resumed],
+            )
+            for row in cursor.fetchall():
+                steps.setdefault(row[0], []).append(row[1:])
+    runs = []
+    for row in rows:
+        claim = by_id[row[0]]
+        run = Run(row[0], flow, claim.token, *row[1:18], claim.intent, claim.generation, claim.wait_count,
+                  claim.probe_count, claim.step_count)  # fmt: skip
+        runs.append(run)
+        try:
+            run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[18]), flow.fact_type)
+            _resume(run, steps.get(run.id, []))
+        except Exception as error:  # a fact that we can't read any more is held, not lost
+            run.fail(flow.steps[run.position], unexpected(run, flow.steps[run.position], error))
+    return runs
+
+
+def _resume(run: Run, steps: list[tuple]) -> None:
+    """Take over finished steps: everything up to the last finished write, and with an open intent the reads it rests on.
+
+    Other reads run again, so that a repost uses one consistent version of all mappings; their new rows name the old ones.
+    """
+    latest: dict[str, tuple] = {}
+    for sequence, name, _kind, state, output in steps:
+        if state == "done":
+            latest[name] = (sequence, output)
+        elif state in ("superseded", "undone"):
+            latest.pop(name, None)
+    if run.intent:
+        run.intent["is_open"] = True  # an earlier attempt left no answer: look before you make
+        keep = run.flow.steps.index(run.flow.step(run.intent["step"]))
+    else:
+        keep = max((i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0)
+    for step in run.flow.steps[:keep]:
+        sequence, output = latest[step.name]
+        run.facts[step.gives] = None if bytes(output) == b"null" else decode_output(bytes(output), step.output_type)
+        run.done[step.name] = sequence
+        if isinstance(step, Write) and run.facts[step.gives] is not None:
+            run.target = run.facts[step.gives]
+    run.position = keep
+    run.earlier = {name: sequence for name, (sequence, _output) in latest.items() if name not in run.done}
+
+
+def quarantine_suspects(flow: Flow, freed: list[tuple[UUID, int]], tools: Tools, worker: WorkerProcess) -> None:
+    """Hold what has killed its worker three times while alone in it; the others of its batch go on without it."""
+    suspects = [transaction for transaction, deaths in freed if deaths >= DEATHS_MAX]
+    if not suspects:
+        return
+    runs = load_runs(flow, claims.claim_these(suspects, worker=worker.id))
+    for run in runs:
+        step = run.flow.steps[run.position]
+        run.fail(
+            step,
+            Problem(
+                "quarantined",
+                Category.INTERNAL,
+                f"{run.number or run.source_id} ended its worker {DEATHS_MAX} times and is set aside",
+                flow=flow.code,
+                transaction=run.id,
+            ),
+        )
+    remember(runs, worker=worker, tools=tools)

@@ -1,0 +1,119 @@
+"""Carrying runs through their Read and Wait steps in memory, column by column, until a write is due or they end."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+from q2c.core.problems import Awaits, Category, Problem
+from q2c.transactions.batch import Ending, Run
+from q2c.transactions.steps import PORTS, Read, Step, Wait, Write, encode_output, parameters
+from q2c.transactions.tools import Context
+
+LONGEST_WAIT_SECONDS = 300.0
+ATTEMPTS_MAX = 12
+
+
+def read_forward(runs: list[Run], context: Context) -> None:
+    """Advance each run to its next due write (INTENT), its end (COMPLETED), a hold or a wait.
+
+    Column by column, so that the look-up keys of the whole batch are united and each kind is fetched with one query.
+    """
+    if not runs:
+        return
+    steps = runs[0].flow.steps
+    for run in runs:
+        run.ending = None
+    for index in range(min(run.position for run in runs), len(steps)):
+        step = steps[index]
+        here = [run for run in runs if run.position == index and run.ending is None]
+        if not here:
+            continue
+        if isinstance(step, Read) and step.wants is not None:
+            _fetch_wants(step, here, context)
+        for run in here:
+            _take_step(step, run, context)
+    for run in runs:
+        if run.ending is None:
+            run.ending = Ending.COMPLETED
+
+
+def _fetch_wants(step: Read, runs: list[Run], context: Context) -> None:
+    wants: dict[str, set[Any]] = {}
+    for run in runs:
+        try:
+            for kind, key in step.wants(**arguments(step.wants, run, context)):
+                wants.setdefault(kind, set()).add(key)
+        except Exception:  # the step itself says it better, with its own problem
+            continue
+    if wants:
+        context.fetch(wants)
+
+
+def _take_step(step: Step, run: Run, context: Context) -> None:
+    started = time.perf_counter()
+    if isinstance(step, Write):
+        if run.facts[step.prepared] is None:  # nothing to write under this policy
+            run.facts[step.gives] = None
+            run.note_step(step, encode_output(None), started=started, used={"skipped": step.prepared})
+            run.position += 1
+            return
+        run.ending = Ending.INTENT
+        return
+    function = step.until if isinstance(step, Wait) else step.run
+    try:
+        given = function(**arguments(function, run, context))
+        output = encode_output(given)
+    except Awaits as wait:
+        run.ending, run.awaits, run.problem_step = Ending.WAITING, wait, step.name
+        context.used(run)
+        return
+    except Problem as problem:
+        context.used(run)
+        settle_problem(run, step, problem, started=started)
+        return
+    except Exception as error:
+        context.used(run)
+        run.fail(step, unexpected(run, step, error), started=started)
+        return
+    run.facts[step.gives] = given
+    run.note_step(step, output, started=started, used=context.used(run), change_set=context.change_set)
+    run.position += 1
+
+
+def arguments(function: Any, run: Run, context: Context) -> dict[str, Any]:
+    """The facts and ports that a step function asks for by name."""
+    return {
+        name: run.facts[name] if name in run.facts else run if name == "txn" else context.port(name, run)
+        for name in parameters(function)
+        if name in run.facts or name in PORTS
+    }
+
+
+def settle_problem(run: Run, step: Step, problem: Problem, *, started: float | None = None) -> None:
+    """Wait for what heals by itself, within bounds; hold everything else. An open intent stays unknown meanwhile."""
+    counts = getattr(problem, "counts", True) and problem.category is not Category.AUTHENTICATION
+    waits = problem.category is Category.AUTHENTICATION or problem.heals_by_itself
+    if not waits or (counts and run.wait_count >= ATTEMPTS_MAX):
+        run.fail(step, problem, started=started)
+        return
+    is_open = bool(run.intent and run.intent.get("is_open"))
+    run.ending = Ending.UNKNOWN if is_open else Ending.WAITING
+    run.problem, run.problem_step, run.counts = problem, step.name, counts
+    own = min(LONGEST_WAIT_SECONDS, 0.5 * 2 ** min(run.wait_count, 10))
+    run.available_in = max(problem.wait_seconds or 0.0, own)
+
+
+def unexpected(run: Run, step: Step, error: BaseException) -> Problem:
+    """A bug is held too, as internal, owned by the platform team: nothing dies in a log."""
+    where = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    return Problem(
+        "unexpected_error",
+        Category.INTERNAL,
+        f"{step.sentence}: {type(error).__name__}",
+        flow=run.flow.code,
+        step=step.name,
+        error=f"{type(error).__name__} in {where.name if where else '?'}",
+        evidence={"message": str(error)[:500], "at": f"{where.filename}:{where.lineno}" if where else ""},
+    )

@@ -1,0 +1,345 @@
+"""The machine's commits: intents before the first send, answers in small groups. Few statements for the whole group.
+
+Every commit is fenced: only rows whose token is still ours are written; exchanges are written even when fenced out, since
+an answer is a fact. A group that the database refuses is halved down to the one run at fault, which is held as internal.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import random
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db.transaction import atomic
+
+from q2c.core.problems import Category, Problem
+from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
+from q2c.transactions.steps import parameters
+from q2c.transactions.tools import Tools
+from q2c.transactions.workers import WorkerProcess
+
+_STEP_COLUMNS = (
+    "transaction_id, sequence, step, kind, state, attempt, used, gave, output, problem, external_id, idempotency_key,"
+    " content_hash, supersedes, change_set, at, took_us"
+)
+_RECONNECT_SECONDS = 60.0
+
+
+def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: WorkerProcess, tools: Tools) -> list[Run]:
+    """Make the intents of the due writes durable, with the reads they rest on. Returns the runs that we still hold."""
+    now = dt.datetime.now(dt.UTC)
+
+    def commit(group: list[Run], _exchanges: list[Any]) -> None:
+        with atomic(), connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE transactions_workitem w SET intent = x.intent::jsonb, intent_free_at = x.free_at,"
+                " step_count = x.steps, generation = x.generation, crash_group = 0"
+                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::int[], %s::int[])"
+                " AS x(id, token, intent, free_at, steps, generation)"
+                " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
+                [
+                    [r.id for r in group],
+                    [r.token for r in group],
+                    [json.dumps(r.intent) for r in group],
+                    [dt.datetime.fromisoformat(r.intent["free_at"]) for r in group],
+                    [r.step_count for r in group],
+                    [r.generation for r in group],
+                    worker.id,
+                ],
+            )
+            ours = {row[0] for row in cursor.fetchall()}
+            for run in group:
+                if run.id not in ours:
+                    run.ending = Ending.LOST
+            kept = [r for r in group if r.id in ours]
+            _copy_steps(cursor, kept, worker)
+            ids = {r.id for r in kept}
+            _copy_postings(cursor, [p for p in postings if p[0] in ids], now)
+
+    _with_halving(runs, commit, [], worker, tools)
+    kept = [r for r in runs if r.ending is Ending.INTENT]
+    for run in kept:
+        run.rows = []
+    return kept
+
+
+def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
+    """Commit how these runs ended this round, with steps, lineage, cross-references, events, problems and cases."""
+    exchanges = tools.take_exchanges()
+    if not runs and not exchanges:
+        return
+
+    def commit(group: list[Run], group_exchanges: list[Any]) -> None:
+        with atomic(), connection.cursor() as cursor:
+            ours = _fence(cursor, group, worker)
+            lost = {r.id for r in group if r.id not in ours}
+            kept = [r for r in group if r.id in ours]
+            _copy_steps(cursor, kept, worker)
+            _update_transactions(cursor, [r for r in kept if r.ending is not Ending.WRITTEN])
+            _store_waits(cursor, [r for r in kept if r.ending is Ending.WAITING and r.awaits is not None])
+            if group_exchanges:
+                tools.write_exchanges(group_exchanges, lost)
+            held = [r for r in kept if r.ending is Ending.HELD]
+            if held:
+                tools.on_problem([_held_step(r, worker) for r in held])
+            waiting = [r for r in kept if r.ending is Ending.WAITING]
+            if waiting:
+                tools.on_wait(waiting)
+            completed = [r for r in kept if r.ending is Ending.COMPLETED]
+            if completed:
+                tools.on_done(completed)
+                _release_waiting(cursor, completed, tools)
+        for run in group:
+            run.rows = []
+            if run.id in lost:
+                run.ending = Ending.LOST
+
+    _with_halving(runs, commit, exchanges, worker, tools)
+    worker.carried_count += sum(r.ending is Ending.COMPLETED for r in runs)
+
+
+def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: WorkerProcess, tools: Tools) -> None:
+    """Commit the group; on a lost database try again for a minute, on a refusal halve down to the run at fault."""
+    give_up_at = time.monotonic() + _RECONNECT_SECONDS
+    while True:
+        try:
+            commit(runs, exchanges)
+            return
+        except (OperationalError, InterfaceError):
+            connection.close()
+            if time.monotonic() > give_up_at:
+                raise  # the intents stand in the database: whoever takes over looks before it makes
+            time.sleep(0.25)
+        except (DatabaseError, ValueError, TypeError, KeyError, AttributeError) as refusal:
+            if len(runs) > 1:
+                middle = len(runs) // 2
+                _with_halving(runs[:middle], commit, exchanges, worker, tools)
+                _with_halving(runs[middle:], commit, [], worker, tools)
+                return
+            if not runs or (runs[0].problem and runs[0].problem.evidence.get("refusal")):
+                raise  # even the note that it was refused is refused: let the operator see the stack
+            _hold_refused(runs[0], refusal)
+            remember(runs, worker=worker, tools=tools)
+            return
+
+
+def _hold_refused(run: Run, refusal: BaseException) -> None:
+    """The database refused what this run would write: held as internal, its raw answer kept in the step's evidence."""
+    rows = [{"step": r.step, "output": (r.output or b"").decode(errors="replace")[:4000]} for r in run.rows]
+    run.step_count -= len(run.rows)
+    run.rows = []
+    step = run.flow.steps[min(run.position, len(run.flow.steps) - 1)]
+    run.fail(
+        step,
+        Problem(
+            "unexpected_error",
+            Category.INTERNAL,
+            f"The database refused what “{step.sentence}” would write",
+            flow=run.flow.code,
+            step=step.name,
+            error=type(refusal).__name__,
+            evidence={"refusal": str(refusal)[:1000], "rows": json.dumps(rows)[:8000]},
+        ),
+    )
+
+
+def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
+    ended = [r for r in group if r.ending in (Ending.COMPLETED, Ending.HELD)]
+    others = [r for r in group if r not in ended]
+    ours: set[Any] = set()
+    if ended:
+        cursor.execute(
+            "DELETE FROM transactions_workitem w USING unnest(%s::uuid[], %s::bigint[]) AS x(id, token)"
+            " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
+            [[r.id for r in ended], [r.token for r in ended], worker.id],
+        )
+        ours |= {row[0] for row in cursor.fetchall()}
+    if others:
+        now = dt.datetime.now(dt.UTC)
+        cursor.execute(
+            "UPDATE transactions_workitem w SET worker = x.worker, available_at = x.available_at, intent = x.intent::jsonb,"
+            " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END, step_count = x.steps,"
+            " generation = x.generation, crash_group = 0, death_count = 0, wait_count = w.wait_count + x.waits,"
+            " probe_count = w.probe_count + x.probes"
+            " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[],"
+            " %s::int[]) AS x(id, token, worker, available_at, intent, steps, generation, waits, probes)"
+            " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
+            [
+                [r.id for r in others],
+                [r.token for r in others],
+                [worker.id if r.ending is Ending.WRITTEN else "" for r in others],
+                [now if r.ending is Ending.WRITTEN else _available_at(r, now) for r in others],
+                [None if r.intent is None or r.drops_intent else json.dumps(r.intent) for r in others],
+                [r.step_count if r.ending is Ending.WRITTEN or r.intent else r.step_count - len(r.rows) for r in others],
+                [r.generation for r in others],
+                [int(r.ending is Ending.WAITING and r.problem is not None and r.counts) for r in others],
+                [int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
+                worker.id,
+            ],
+        )
+        ours |= {row[0] for row in cursor.fetchall()}
+        for run in others:
+            if run.ending is Ending.WAITING and not run.intent:
+                run.rows = []  # reads since the last write run again with fresh knowledge
+    return ours
+
+
+def _available_at(run: Run, now: dt.datetime) -> dt.datetime:
+    if run.awaits is not None:
+        if run.awaits.not_before is not None:
+            return max(run.awaits.not_before, now)
+        return now + dt.timedelta(seconds=min(60.0, 1.0 * 1.7 ** min(run.probe_count, 10)))
+    return now + dt.timedelta(seconds=run.available_in * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+
+
+def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
+    """The finished steps by COPY, and one seal over them that names the worker's previous one."""
+    rows = [(run, row) for run in runs for row in run.rows]
+    if not rows:
+        return
+    proof, keys = hashlib.sha256(), bytearray()
+    with cursor.copy(f"COPY transactions_steprun ({_STEP_COLUMNS}) FROM STDIN") as copy:
+        for run, row in rows:
+            copy.write_row((
+                run.id, row.sequence, row.step, row.kind, row.state, row.attempt,
+                json.dumps(row.used) if row.used else None, row.gave, row.output,
+                json.dumps(row.problem) if row.problem else None, row.external_id, row.idempotency_key, row.content_hash,
+                row.supersedes, row.change_set, row.at, row.took_us,
+            ))  # fmt: skip
+            proof.update(step_proof(run.id.bytes, row.sequence, row.step, row.state, row.output, row.content_hash))
+            keys += run.id.bytes + row.sequence.to_bytes(4, "big")
+    seal = seal_of(worker.head_seal, proof.digest())
+    cursor.execute(
+        "INSERT INTO transactions_seal (worker, at, row_count, previous, seal, row_keys) VALUES (%s, now(), %s, %s, %s, %s)",
+        [worker.id, len(rows), worker.head_seal, seal, bytes(keys)],
+    )
+    worker.head_seal = seal
+
+
+def step_proof(transaction: bytes, sequence: int, step: str, state: str, output: bytes | None, content_hash: str) -> bytes:
+    """The bytes of one step row that a seal covers."""
+    body = hashlib.sha256(output or b"").digest()
+    return transaction + sequence.to_bytes(4, "big") + step.encode() + b"\x1f" + state.encode() + body + content_hash.encode()
+
+
+def seal_of(previous: str, digest: bytes) -> str:
+    """The keyed seal over a commit's rows and the worker's previous seal; its key lies outside the database."""
+    return hmac.new(settings.VAULT_KEYS[-1], previous.encode() + digest, hashlib.sha256).hexdigest()
+
+
+def _copy_postings(cursor: Any, postings: list[tuple], now: dt.datetime) -> None:
+    if not postings:
+        return
+    columns = (
+        "transaction_id, sequence, step, legal_entity_code, external_id, currency, posting_date, period_code, accounts,"
+        " debits, credits, at"
+    )
+    with cursor.copy(f"COPY transactions_preparedposting ({columns}) FROM STDIN") as copy:
+        for posting in postings:
+            copy.write_row((*posting, now))
+
+
+def _update_transactions(cursor: Any, runs: list[Run]) -> None:
+    if not runs:
+        return
+    cursor.execute(
+        "UPDATE transactions_businesstransaction t SET state = x.state, state_at = now(), held_step = x.held_step,"
+        " waits_for = x.waits_for, problem_code = x.problem_code, problem = x.problem::jsonb,"
+        " open_intent = x.open_intent::jsonb, target_connection = x.target_connection, target_type = x.target_type,"
+        " target_id = x.target_id, target_number = x.target_number, legal_entity_code = x.entity,"
+        " period_code = x.period, document_date = coalesce(x.document_date, t.document_date)"
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
+        " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::date[])"
+        " AS x(id, state, held_step, waits_for, problem_code, problem, open_intent, target_connection, target_type,"
+        " target_id, target_number, entity, period, document_date) WHERE t.id = x.id",
+        [list(column) for column in zip(*(_transaction_values(r) for r in runs), strict=True)],
+    )
+
+
+def _transaction_values(run: Run) -> tuple:
+    problem = run.problem if run.ending in (Ending.HELD, Ending.UNKNOWN, Ending.WAITING) else None
+    waits_for = ""
+    if run.ending is Ending.WAITING:
+        waits_for = (run.awaits.summary if run.awaits else run.problem.summary if run.problem else "")[:300]
+    target = run.target
+    return (
+        run.id,
+        run.ending.value,
+        run.problem_step if run.ending in (Ending.HELD, Ending.UNKNOWN, Ending.WAITING) else "",
+        waits_for,
+        problem.code if problem else "",
+        json.dumps(problem_facts(problem)) if problem else None,
+        json.dumps({**run.intent, "is_open": True})
+        if run.ending is Ending.HELD and run.intent and not run.drops_intent
+        else None,
+        run.target_connection,
+        getattr(target, "document_type", "")[:60],
+        getattr(target, "id", "")[:120],
+        getattr(target, "number", "")[:80],
+        run.legal_entity_code,
+        run.period_code,
+        run.document_date,
+    )
+
+
+def _store_waits(cursor: Any, runs: list[Run]) -> None:
+    keyed = [r for r in runs if r.awaits.key]
+    if not keyed:
+        return
+    now = dt.datetime.now(dt.UTC)
+    cursor.execute(
+        "INSERT INTO transactions_dependency (transaction_id, key, since, patience_until)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
+        " ON CONFLICT (transaction_id, key) DO NOTHING",
+        [
+            [r.id for r in keyed],
+            [r.awaits.key for r in keyed],
+            [now] * len(keyed),
+            [now + dt.timedelta(seconds=r.awaits.patience_seconds) for r in keyed],
+        ],
+    )
+
+
+def _release_waiting(cursor: Any, completed: list[Run], tools: Tools) -> None:
+    """A parent's completion releases the children that wait for its keys, and ends its own waits."""
+    cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [[r.id for r in completed]])
+    keys = [key for r in completed if r.flow.completes for key in r.flow.completes(**_named(r.flow.completes, r))]
+    if not keys:
+        return
+    cursor.execute(
+        "UPDATE transactions_workitem w SET available_at = now(), probe_count = 0 FROM transactions_dependency d"
+        " WHERE d.key = ANY(%s) AND w.transaction_id = d.transaction_id AND w.worker = '' RETURNING w.flow",
+        [keys],
+    )
+    flows = {row[0] for row in cursor.fetchall()}
+    if flows:
+        tools.nudge(flows)
+
+
+def _named(function: Any, run: Run) -> dict[str, Any]:
+    return {name: run if name == "txn" else run.facts[name] for name in parameters(function)}
+
+
+def _held_step(run: Run, worker: WorkerProcess) -> HeldStep:
+    return HeldStep(
+        transaction_id=run.id,
+        flow=run.flow.code,
+        step=run.problem_step,
+        attempt=run.attempt,
+        problem=run.problem,
+        number=run.number or run.source_id,
+        legal_entity_code=run.legal_entity_code,
+        amount=run.amount,
+        currency=run.currency,
+        period_code=run.period_code,
+        connection_code=run.target_connection or run.source_connection,
+        at=dt.datetime.now(dt.UTC),
+        worker=worker.id,
+    )

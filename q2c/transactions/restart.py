@@ -1,0 +1,89 @@
+"""Continuing held transactions: the machine's side of a repost. Who may, and why, is decided in the exceptions room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+from django.db.transaction import atomic
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """What became of one transaction of a repost: restarted, or why not."""
+
+    transaction_id: UUID
+    is_restarted: bool
+    why_not: str = ""
+
+
+_WHY_NOT = {
+    "running": "it is running already",
+    "waiting": "it is waiting and goes on by itself",
+    "unknown": "its outcome isn't known yet; a look-up decides",
+    "completed": "it is completed",
+    "cancelled": "it was cancelled",
+}
+
+
+def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted]:
+    """Put held transactions back to work at their held step; a double click finds nothing held and says why.
+
+    An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction that
+    records who reposted and closes the occurrences.
+    """
+    with atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, state FROM transactions_businesstransaction WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            [transaction_ids],
+        )
+        states = dict(cursor.fetchall())
+        held = [i for i, state in states.items() if state == "held"]
+        if held:
+            cursor.execute(
+                "INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, priority, available_at,"
+                " intent, step_count, generation, intent_free_at)"
+                " SELECT t.id, t.flow, t.lane, t.lane_sequence, %s, now(), t.open_intent,"
+                " (SELECT coalesce(max(s.sequence) + 1, 0) FROM transactions_steprun s WHERE s.transaction_id = t.id),"
+                " coalesce((t.open_intent->>'generation')::int, 0), (t.open_intent->>'free_at')::timestamptz"
+                " FROM transactions_businesstransaction t WHERE t.id = ANY(%s)",
+                [priority, held],
+            )
+            cursor.execute(
+                "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(), attempt = attempt + 1,"
+                " held_step = '', problem_code = '', problem = NULL, open_intent = NULL, waits_for = ''"
+                " WHERE id = ANY(%s)",
+                [held],
+            )
+    return [
+        Restarted(i, True)
+        if states.get(i) == "held"
+        else Restarted(i, False, _WHY_NOT.get(states.get(i, ""), "there is no such transaction"))
+        for i in transaction_ids
+    ]
+
+
+def cancel(transaction_ids: list[UUID], *, why: str) -> list[UUID]:
+    """Cancel held transactions for good (a waiver): nothing posts, the lane goes on. Returns those that were held."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE transactions_businesstransaction SET state = 'cancelled', state_at = now(), waits_for = %s"
+            " WHERE id = ANY(%s) AND state = 'held' RETURNING id",
+            [why[:300], transaction_ids],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def resume_waiting(*, connection_code: str) -> list[str]:
+    """A connection works again: what waits for it is due at once. Returns the flows to nudge."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE transactions_workitem w SET available_at = now() FROM transactions_businesstransaction t"
+            " WHERE w.transaction_id = t.id AND t.target_connection = %s AND t.state IN ('waiting', 'unknown')"
+            " AND w.worker = '' AND (w.intent_free_at IS NULL OR w.intent_free_at <= now()) RETURNING w.flow",
+            [connection_code],
+        )
+        return sorted({row[0] for row in cursor.fetchall()})
+
+

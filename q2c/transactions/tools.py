@@ -1,0 +1,43 @@
+"""What the machine is handed: it imports no flow, no vendor, no case, so everything of theirs comes as plain functions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+from q2c.core.problems import Problem
+from q2c.transactions.batch import HeldStep, Run
+
+
+class Context(Protocol):
+    """A batch's view of the world: one snapshot of rules and lists, fetched with one query per kind."""
+
+    change_set: int | None
+
+    def fetch(self, wants: dict[str, set[Any]]) -> None:
+        """Fetch these look-up keys, by fetcher's name, for the whole batch."""
+
+    def port(self, name: str, run: Run) -> Any:
+        """The tool of that name for this transaction. Raises Problem when nobody plays the role."""
+
+    def used(self, run: Run) -> dict[str, Any] | None:
+        """Which rules the last step of this run used, as plain JSON, and forget them."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The functions of other rooms, each called with the whole batch, inside the machine's own database transaction."""
+
+    context: Callable[[list[Run]], Context]
+    dial: Callable[[Run, str, dt.datetime | None], None]  # sets the telephone's outgoing context for one write
+    take_exchanges: Callable[[], list[Any]]  # what the telephone recorded since the last call
+    write_exchanges: Callable[[list[Any], set[UUID]], None]  # stores them; the ids are of fenced-out (late) answers
+    on_problem: Callable[[list[HeldStep]], None]
+    on_done: Callable[[list[Run]], None]
+    on_wait: Callable[[list[Run]], None]
+    on_refused_credentials: Callable[[str, Problem], None]
+    slots: Callable[[str, int], int]  # (connection, at once) -> this worker's share
+    nudge: Callable[[Iterable[str]], None]  # flows that have work

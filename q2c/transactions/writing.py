@@ -1,0 +1,183 @@
+"""Sending the writes of a batch side by side, within each connection's slots, and reading what their answers mean.
+
+Runs on the worker's event loop; touches no database. Law 4: an answer that isn't understood, or never came, is neither
+success nor failure, and law 3 made the intent durable before this begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import queue
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
+from q2c.transactions.batch import Ending, Run
+from q2c.transactions.reading import arguments, settle_problem, unexpected
+from q2c.transactions.steps import Write, encode_output
+from q2c.transactions.tools import Context, Tools
+from q2c.transactions.workers import WorkerProcess
+
+GROUP_SIZE = 50
+GROUP_SECONDS = 0.1
+KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
+
+
+def send_writes(runs: list[Run], *, context: Context, tools: Tools, worker: WorkerProcess) -> Iterator[list[Run]]:
+    """Send each run's due write; yields answered runs in small groups (50, or after 100 ms) to be remembered."""
+    answers: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
+    worker.submit(_send_all(runs, context, tools, answers))
+    open_count, group, since = len(runs), [], time.monotonic()
+    while open_count:
+        try:
+            run = answers.get(timeout=max(0.0, GROUP_SECONDS - (time.monotonic() - since)) if group else 60.0)
+        except queue.Empty:
+            if group:
+                yield group
+                group, since = [], time.monotonic()
+            continue
+        if run is not None:
+            if not group:
+                since = time.monotonic()
+            group.append(run)
+            open_count -= 1
+        if group and (len(group) >= GROUP_SIZE or time.monotonic() - since >= GROUP_SECONDS or not open_count):
+            yield group
+            group, since = [], time.monotonic()
+
+
+async def _send_all(
+    runs: list[Run], context: Context, tools: Tools, answers: queue.SimpleQueue[Run | None]
+) -> None:
+    gates: dict[str, asyncio.Semaphore] = {}
+
+    async def one(run: Run) -> None:
+        step = run.flow.steps[run.position]
+        try:
+            gate = gates.get(run.target_connection)
+            if gate is None:
+                at_once = context.port(step.port, run).at_once
+                gate = gates[run.target_connection] = asyncio.Semaphore(tools.slots(run.target_connection, at_once))
+            async with gate:
+                await _write(run, step, context, tools)
+        except BaseException as error:  # whatever happens, the main thread must hear of this run
+            run.fail(step, unexpected(run, step, error))
+        answers.put(run)
+
+    await asyncio.gather(*(one(run) for run in runs))
+
+
+async def _write(run: Run, step: Write, context: Context, tools: Tools) -> None:
+    started = time.perf_counter()
+    intent = run.intent
+    deadline = dt.datetime.fromisoformat(intent["deadline"])
+    tools.dial(run, step.name, deadline)
+    port = context.port(step.port, run)
+    try:
+        if intent.get("is_open") or (port.repeats.looks_first and not step.upsert):
+            found = await _look(run, step, context, port)
+            if found is not None:
+                _accept(run, step, found, started, was_found=True)
+                return
+            if run.ending is not None:
+                return
+        try:
+            given = await step.create(**arguments(step.create, run, context))
+        except AlreadyThere as refusal:
+            given = await step.find(**arguments(step.find, run, context))
+            if given is None:
+                raise NotAnswered(
+                    f"{refusal.summary}, but a look-up doesn't find it", external_id=intent["external_id"]
+                ) from refusal
+            _accept(run, step, given, started, was_found=True)
+            return
+        _accept(run, step, given, started, was_found=False)
+    except NotAnswered as silence:
+        _unknown(run, step, silence, port)
+    except NeverSent as problem:
+        if not intent.get("is_open"):
+            run.drops_intent = True
+        settle_problem(run, step, problem, started=started)
+    except Problem as problem:
+        if problem.category is Category.AVAILABILITY:  # it answered, but not that it refused: maybe it did it
+            _unknown(run, step, NotAnswered(problem.summary, **problem.subject), port)
+            return
+        if not intent.get("is_open"):
+            run.drops_intent = True  # an understood refusal: nothing was made
+        settle_problem(run, step, problem, started=started)
+    except Exception as error:
+        run.fail(step, unexpected(run, step, error), started=started)  # the intent stays open: a repost looks first
+
+
+async def _look(run: Run, step: Write, context: Context, port: Any) -> Any:
+    """The document an earlier attempt made, or None when we may send. Sets an ending when neither is known."""
+    intent = run.intent
+    try:
+        found = await step.find(**arguments(step.find, run, context))
+    except NotAnswered as silence:
+        _unknown(run, step, silence, port)
+        return None
+    except Problem as problem:
+        if intent.get("is_open"):
+            _unknown(run, step, problem, port)  # a look-up that fails decides nothing
+        else:
+            settle_problem(run, step, problem)
+        return None
+    if found is not None or not intent.get("is_open") or step.upsert:
+        return found
+    repeats = port.repeats
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(intent["opened_at"])
+    if repeats.refuses_existing or (repeats.idempotency_header and age < KEYS_KEPT):
+        return None
+    if repeats.reads_own_writes:
+        run.generation += 1  # absence is proved: a new key, so that a stored answer isn't replayed
+        return None
+    run.fail(
+        step,
+        Problem(
+            "outcome_unknown",
+            Category.UNKNOWN_OUTCOME,
+            f"{port.name} doesn't show {intent['external_id']}, and its look-up is no proof that it never will",
+            connection=port.connection_code,
+            external_id=intent["external_id"],
+        ),
+    )
+    return None
+
+
+def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: bool) -> None:
+    """The target holds a document of ours: compare it with what we asked for, and see that its ledger has it (law 5)."""
+    run.target = given
+    if step.equal is not None:
+        problem = step.equal(given, run.facts[step.prepared], was_found)
+        if problem is not None:
+            run.intent = {**run.intent, "is_open": True}  # a repost looks again, and passes once both agree
+            run.fail(step, problem, started=started)
+            return
+    if not getattr(given, "is_in_ledger", True):
+        run.intent = {**run.intent, "is_open": True}
+        run.ending, run.problem_step = Ending.WAITING, step.name
+        run.awaits = Awaits("", "approval in the ERP", patience_seconds=30 * 86400)
+        return
+    run.facts[step.gives] = given
+    run.note_step(
+        step,
+        encode_output(given),
+        started=started,
+        used={"found": True} if was_found else None,
+        external_id=run.intent["external_id"],
+        idempotency_key=run.intent["key"],
+        content_hash=run.intent["hash"],
+    )
+    run.drops_intent = True
+    run.position += 1
+    run.ending = Ending.WRITTEN
+
+
+def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:
+    run.ending, run.problem, run.problem_step = Ending.UNKNOWN, problem, step.name
+    run.intent = {**run.intent, "is_open": True}
+    settles = port.repeats.settles_after_seconds
+    run.available_in = min(settles * 2 ** min(run.probe_count, 6), max(settles, 900.0))
