@@ -94,7 +94,9 @@ class Run:
     document_date: dt.date | None = None
     drops_intent: bool = False
 
-    def note_step(self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any) -> None:
+    def note_step(
+        self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any
+    ) -> None:
         """Remember a finished step; it is written with the next commit."""
         row = StepRow(
             sequence=self.step_count,

@@ -112,7 +112,5 @@ def release_items(ids: list[UUID], *, worker: str) -> None:
 def next_due_at(flow: str) -> dt.datetime | None:
     """When the flow's next unleased item is due, for the nudge of a delay."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT min(available_at) FROM transactions_workitem WHERE flow = %s AND worker = ''", [flow]
-        )
+        cursor.execute("SELECT min(available_at) FROM transactions_workitem WHERE flow = %s AND worker = ''", [flow])
         return cursor.fetchone()[0]

@@ -88,7 +88,8 @@ def _pause_refused(runs: list[Run], tools: Tools) -> None:
     refused = {
         r.problem.subject.get("connection") or r.target_connection: r.problem
         for r in runs
-        if r.problem is not None and r.problem.category is Category.AUTHENTICATION
+        if r.problem is not None
+        and r.problem.category is Category.AUTHENTICATION
         and r.ending in (Ending.WAITING, Ending.UNKNOWN)
     }
     for code, problem in refused.items():
@@ -165,9 +166,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
     """The claimed transactions with what earlier runs of theirs finished."""
     by_id = {c.transaction_id: c for c in claimed}
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s)", [list(by_id)]
-        )
+        cursor.execute(f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s)", [list(by_id)])
         rows = cursor.fetchall()
         resumed = [c.transaction_id for c in claimed if c.step_count]
         steps: dict[UUID, list[tuple]] = {}
@@ -208,7 +207,9 @@ def _resume(run: Run, steps: list[tuple]) -> None:
         run.intent["is_open"] = True  # an earlier attempt left no answer: look before you make
         keep = run.flow.steps.index(run.flow.step(run.intent["step"]))
     else:
-        keep = max((i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0)
+        keep = max(
+            (i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0
+        )
     for step in run.flow.steps[:keep]:
         sequence, output = latest[step.name]
         run.facts[step.gives] = None if bytes(output) == b"null" else decode_output(bytes(output), step.output_type)

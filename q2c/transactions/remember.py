@@ -177,7 +177,10 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
                 [worker.id if r.ending is Ending.WRITTEN else "" for r in others],
                 [now if r.ending is Ending.WRITTEN else _available_at(r, now) for r in others],
                 [None if r.intent is None or r.drops_intent else json.dumps(r.intent) for r in others],
-                [r.step_count if r.ending is Ending.WRITTEN or r.intent else r.step_count - len(r.rows) for r in others],
+                [
+                    r.step_count if r.ending is Ending.WRITTEN or r.intent else r.step_count - len(r.rows)
+                    for r in others
+                ],
                 [r.generation for r in others],
                 [int(r.ending is Ending.WAITING and r.problem is not None and r.counts) for r in others],
                 [int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
@@ -223,10 +226,20 @@ def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
     worker.head_seal = seal
 
 
-def step_proof(transaction: bytes, sequence: int, step: str, state: str, output: bytes | None, content_hash: str) -> bytes:
+def step_proof(
+    transaction: bytes, sequence: int, step: str, state: str, output: bytes | None, content_hash: str
+) -> bytes:
     """The bytes of one step row that a seal covers."""
     body = hashlib.sha256(output or b"").digest()
-    return transaction + sequence.to_bytes(4, "big") + step.encode() + b"\x1f" + state.encode() + body + content_hash.encode()
+    return (
+        transaction
+        + sequence.to_bytes(4, "big")
+        + step.encode()
+        + b"\x1f"
+        + state.encode()
+        + body
+        + content_hash.encode()
+    )
 
 
 def seal_of(previous: str, digest: bytes) -> str:

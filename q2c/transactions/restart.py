@@ -85,5 +85,3 @@ def resume_waiting(*, connection_code: str) -> list[str]:
             [connection_code],
         )
         return sorted({row[0] for row in cursor.fetchall()})
-
-

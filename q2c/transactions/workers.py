@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
@@ -30,10 +29,16 @@ class WorkerProcess:
         self.loop = asyncio.new_event_loop()
         self.carried_count = 0
         self.head_seal = ""
-        self._beating = threading.Event()
+        self._stopping = threading.Event()
         threading.Thread(target=self._run_loop, name="q2c-wire", daemon=True).start()
         self._enrol()
-        threading.Thread(target=self._beat, name="q2c-beat", daemon=True).start()
+        self._beater = threading.Thread(target=self._beat, name="q2c-beat", daemon=True)
+        self._beater.start()
+
+    def stop(self) -> None:
+        """Stop beating: this process claims nothing more."""
+        self._stopping.set()
+        self._beater.join(timeout=5)
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run a coroutine on the wire's loop."""
@@ -55,7 +60,7 @@ class WorkerProcess:
     def _beat(self) -> None:
         """Keep the liveness row fresh on a connection of its own, so that a long commit doesn't look like death."""
         wire: psycopg.Connection | None = None
-        while True:
+        while not self._stopping.is_set():
             try:
                 if wire is None or wire.closed:
                     wire = psycopg.connect(**connection_parameters(), autocommit=True, connect_timeout=3)
@@ -69,7 +74,9 @@ class WorkerProcess:
                 if wire is not None:
                     wire.close()
                 wire = None
-            time.sleep(BEATS_EVERY_SECONDS)
+            self._stopping.wait(BEATS_EVERY_SECONDS)
+        if wire is not None:
+            wire.close()
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -90,6 +97,15 @@ def this_worker() -> WorkerProcess:
         if _worker is None or _worker.pid != os.getpid():
             _worker = WorkerProcess()
         return _worker
+
+
+def stop_worker() -> None:
+    """End this process's worker, if it has one; the next `this_worker` makes a new one."""
+    global _worker
+    with _lock:
+        if _worker is not None and _worker.pid == os.getpid():
+            _worker.stop()
+        _worker = None
 
 
 def run_now(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

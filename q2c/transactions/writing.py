@@ -48,9 +48,7 @@ def send_writes(runs: list[Run], *, context: Context, tools: Tools, worker: Work
             group, since = [], time.monotonic()
 
 
-async def _send_all(
-    runs: list[Run], context: Context, tools: Tools, answers: queue.SimpleQueue[Run | None]
-) -> None:
+async def _send_all(runs: list[Run], context: Context, tools: Tools, answers: queue.SimpleQueue[Run | None]) -> None:
     gates: dict[str, asyncio.Semaphore] = {}
 
     async def one(run: Run) -> None:
@@ -71,6 +69,7 @@ async def _send_all(
 
 async def _write(run: Run, step: Write, context: Context, tools: Tools) -> None:
     started = time.perf_counter()
+    run.ending = None
     intent = run.intent
     deadline = dt.datetime.fromisoformat(intent["deadline"])
     tools.dial(run, step.name, deadline)

@@ -1,0 +1,188 @@
+"""The machine with a small flow: what is proved for one holds for a batch."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from q2c.core.problems import Category, NotAnswered, Problem
+from q2c.transactions import machine, restart
+from q2c.transactions.models import BusinessTransaction, Seal, StepRun, WorkItem
+from tests.transactions.machine_rig import Rig, Target, add_transactions, flow
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def states() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for state in BusinessTransaction.objects.values_list("state", flat=True):
+        found[state] = found.get(state, 0) + 1
+    return found
+
+
+def make_due() -> None:
+    WorkItem.objects.update(available_at="2020-01-01T00:00:00Z", intent_free_at="2020-01-01T00:00:00Z")
+
+
+def test_a_batch_is_posted_once_each_and_its_work_items_go():
+    rig = Rig(Target())
+    add_transactions(120)
+    assert machine.advance(flow(), rig.tools) == 120
+    assert len(rig.target.created) == len(set(rig.target.created)) == 120
+    assert states() == {"completed": 120}
+    assert WorkItem.objects.count() == 0
+    assert StepRun.objects.filter(state="done").count() == 240
+    assert len(rig.done) == 120
+    assert Seal.objects.count() > 0
+
+
+def test_a_lost_answer_is_unknown_and_a_look_up_decides():
+    target = Target()
+    target.lose_answers = 1
+    rig = Rig(target)
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"unknown": 1}
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+    assert target.created == [BusinessTransaction.objects.get().target_number]
+    assert target.looks == 1
+
+
+def test_a_repost_is_refused_while_the_outcome_is_unknown():
+    target = Target()
+    target.lose_answers = 1
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert restart.restart([one])[0].why_not == "its outcome isn't known yet; a look-up decides"
+
+
+def test_a_refusal_holds_with_one_problem_and_a_repost_continues():
+    target = Target()
+    target.problem = Problem("vendor_refused", Category.VALIDATION, "no")
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"held": 1}
+    assert [h.problem.code for h in rig.held] == ["vendor_refused"]
+    target.problem = None
+    assert [r.is_restarted for r in restart.restart([one, one])] == [True, True]
+    assert restart.restart([one])[0].why_not == "it is running already"
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+    steps = StepRun.objects.filter(transaction_id=one).order_by("sequence").values_list("step", "state", "supersedes")
+    assert list(steps) == [
+        ("prepare", "done", None),
+        ("post", "failed", None),
+        ("prepare", "done", 0),
+        ("post", "done", None),
+    ]
+
+
+def test_a_bug_in_a_step_is_held_as_internal_and_the_rest_of_the_batch_posts():
+    def broken(fact):
+        if fact.number == bad:
+            raise ZeroDivisionError("oops")
+        from tests.transactions.machine_rig import prepare
+
+        return prepare(fact)
+
+    rig = Rig(Target())
+    ids = add_transactions(10)
+    bad = BusinessTransaction.objects.get(id=ids[3]).number
+    import typing
+
+    from tests.transactions.machine_rig import Prepared
+
+    broken.__annotations__ = {"return": Prepared, "fact": typing.Any}
+    machine.advance(flow(prepare=broken), rig.tools)
+    assert states() == {"completed": 9, "held": 1}
+    assert [h.problem.category for h in rig.held] == [Category.INTERNAL]
+
+
+def test_a_lane_runs_in_order_and_a_held_one_parks_it():
+    target = Target()
+    rig = Rig(target)
+    add_transactions(3, lane="one")
+    target.problem = Problem("vendor_refused", Category.VALIDATION, "no")
+    machine.advance(flow(), rig.tools)
+    target.problem = None
+    assert machine.advance(flow(), rig.tools) == 0
+    assert states() == {"held": 1, "running": 2}
+    held = BusinessTransaction.objects.get(state="held")
+    restart.restart([held.id])
+    assert [machine.advance(flow(), rig.tools) for _ in range(4)] == [1, 1, 1, 0]
+    assert target.created == [
+        f"x-{n}" for n in BusinessTransaction.objects.order_by("lane_sequence").values_list("number", flat=True)
+    ]
+
+
+def test_a_stale_worker_cannot_commit():
+    rig = Rig(Target())
+    (one,) = add_transactions(1)
+
+    def steal(runs):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE transactions_workitem SET token = token + 1, worker = 'other'")
+        return rig_context(runs)
+
+    rig_context = rig.tools.context
+    object.__setattr__(rig.tools, "context", steal)
+    machine.advance(flow(), rig.tools)
+    assert rig.target.created == []
+    assert states() == {"running": 1}
+    assert WorkItem.objects.get().worker == "other"
+
+
+def test_a_row_that_the_database_refuses_is_held_alone():
+    rig = Rig(Target())
+    ids = add_transactions(8)
+
+    def refuse(runs):
+        if any(r.id == ids[5] for r in runs):
+            raise ValueError("no such thing")
+        rig.done.extend(runs)
+
+    object.__setattr__(rig.tools, "on_done", refuse)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 7, "held": 1}
+    assert len(rig.target.created) == 8
+    held = BusinessTransaction.objects.get(state="held")
+    assert held.id == ids[5]
+
+
+def test_the_third_death_alone_quarantines():
+    rig = Rig(Target())
+    (one,) = add_transactions(1)
+    WorkItem.objects.update(worker="gone", batch_size=1, death_count=2)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"held": 1}
+    assert [h.problem.code for h in rig.held] == ["quarantined"]
+    assert rig.target.created == []
+
+
+def test_items_of_a_dead_worker_come_back_in_halves():
+    rig = Rig(Target())
+    add_transactions(8)
+    WorkItem.objects.update(worker="gone", batch_size=8)
+    assert [machine.advance(flow(), rig.tools) for _ in range(3)] == [4, 4, 0]
+    assert states() == {"completed": 8}
+
+
+def test_an_open_intent_is_looked_up_before_it_is_made():
+    target = Target()
+    rig = Rig(target)
+    add_transactions(1)
+
+    async def die(prepared):
+        raise NotAnswered("x")
+
+    real, target.post = target.post, die
+    machine.advance(flow(), rig.tools)
+    make_due()
+    target.post = real
+    machine.advance(flow(), rig.tools)
+    assert (target.looks, len(target.created)) == (1, 1)
+    assert states() == {"completed": 1}
