@@ -1,0 +1,30 @@
+"""What every test may ask for: a browser. The database and the broker come from tests/settings.py."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = os.environ.get("Q2C_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def pytest_collection_modifyitems(items):
+    """Without a Chromium the browser tests are named as not run; where Q2C_REQUIRE_BROWSER=1 they run and fail."""
+    if CHROMIUM or os.environ.get("Q2C_REQUIRE_BROWSER") == "1":
+        return
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.skip(reason="needs a Chromium (Q2C_CHROMIUM, or `chromium` on the path)"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for the whole session; a test opens its own context (`browser.new_context(...)`)."""
+    if not CHROMIUM:
+        pytest.fail("Q2C_REQUIRE_BROWSER=1, but there's no Chromium on the path")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,101 @@
+"""The embedded servers: who may sign in, where the sockets lie, and what is left when the owner is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from q2c import embedded
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOW = "import os, json; print(json.dumps({k: v for k, v in os.environ.items() if k.endswith('_URL')}))"
+
+
+@pytest.fixture
+def without_urls(monkeypatch):
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path, without_urls):
+    home = tmp_path / ("a-deep-folder-" * 8) / "home"
+    home.mkdir(parents=True)
+    yield home
+    place = embedded.Place(home)
+    for folder in {place.folder, place.sockets} - {home}:  # root keeps what nobody else may reach elsewhere
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def start_owner(home: Path) -> tuple[subprocess.Popen, dict]:
+    """A process that owns the servers and stays until its input ends; its addresses."""
+    owner = subprocess.Popen(
+        [sys.executable, "-m", "q2c.embedded", str(home), sys.executable, "-c", f"{SHOW}; "
+         "import sys; sys.stdout.flush(); sys.stdin.read()"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert owner.stdout is not None
+    return owner, json.loads(owner.stdout.readline())
+
+
+def test_a_killed_owner_leaves_no_server_and_its_data_is_found_again(home):
+    owner, urls = start_owner(home)
+    with psycopg.connect(urls["DATABASE_OWNER_URL"]) as connection:
+        connection.execute("CREATE TABLE kept (word text)")
+        connection.execute("INSERT INTO kept VALUES ('still here')")
+    owner.kill()
+    owner.wait()
+
+    owner, again = start_owner(home)  # at once: the killed owner's servers may still be ending
+    assert again == urls
+    with psycopg.connect(again["DATABASE_OWNER_URL"]) as connection:
+        assert connection.execute("SELECT word FROM kept").fetchall() == [("still here",)]
+    assert redis.from_url(again["REDIS_URL"]).ping() is True
+
+    owner.communicate("", timeout=30)
+    assert owner.returncode == 0
+    sockets = embedded.Place(home).sockets
+    assert sorted(p.name for p in sockets.iterdir()) == []
+
+
+def test_nobody_signs_in_without_a_password_or_as_superuser(home):
+    owner, urls = start_owner(home)
+    try:
+        sockets = embedded.Place(home).sockets
+        assert sockets.stat().st_mode & 0o777 == 0o700
+        assert len(os.fsencode(sockets / ".s.PGSQL.5432")) <= 107
+        for role in ("q2c_super", "q2c_owner"):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(f"postgresql://{role}@/q2c?host={sockets}")
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(unix_socket_path=str(sockets / "valkey.sock")).ping()
+        for url in (urls["DATABASE_URL"], urls["DATABASE_OWNER_URL"]):
+            with psycopg.connect(url) as connection:
+                assert connection.info.parameter_status("is_superuser") == "off"
+    finally:
+        owner.send_signal(signal.SIGTERM)
+        owner.communicate(timeout=30)
+
+
+def test_a_second_starter_uses_the_servers_of_the_first(home):
+    owner, urls = start_owner(home)
+    second, seen = start_owner(home)
+    second.communicate("", timeout=30)
+    assert seen == urls
+    with psycopg.connect(urls["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    owner.communicate("", timeout=30)
+
+
+def test_given_addresses_are_honoured(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/else")
+    monkeypatch.setenv("REDIS_URL", "redis://somewhere/1")
+    servers = embedded.missing_servers(tmp_path / "home").start()
+    assert servers.environment == {}
+    assert not (tmp_path / "home").exists()
