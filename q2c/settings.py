@@ -9,6 +9,7 @@ from pathlib import Path
 from psycopg import conninfo
 
 from q2c.core import secrets_home
+from q2c.core.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -21,6 +22,7 @@ BASE_URL = os.environ.get("Q2C_BASE_URL", f"http://127.0.0.1:{PORT}")
 
 SECRET_KEY = secrets_home.secret_key(HOME, ENV)
 VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
+ARE_VAULT_KEYS_MADE_UP = secrets_home.are_vault_keys_made_up()
 DEBUG = os.environ.get("Q2C_DEBUG") == "1"
 ALLOWED_HOSTS = [h for h in os.environ.get("Q2C_ALLOWED_HOSTS", "").split(",") if h]
 if IS_DEMO:
@@ -65,6 +67,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "q2c.core.middleware.correlation",
+    "q2c.core.middleware.measure",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -119,6 +122,7 @@ DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", DATABASE_URL)
 OWNER_COMMANDS = os.environ.get("Q2C_AS_OWNER") == "1"
 DATABASES = {"default": database(DATABASE_OWNER_URL if OWNER_COMMANDS else DATABASE_URL)}
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+LOGGING = logging_config(ENV, os.environ.get("Q2C_LOG_LEVEL", "INFO"))
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -190,7 +194,8 @@ OAUTH2_PROVIDER = {
     "PKCE_REQUIRED": True,
 }
 
-CELERY_BROKER_URL = REDIS_URL
+# kombu says redis+socket where redis-py says unix
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
@@ -199,10 +204,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_DB_REUSE_MAX = 1000
 CELERY_TASK_DEFAULT_QUEUE = "flows"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "q2c.flows.beat:OneBeatScheduler"
 CELERY_TASK_ROUTES = {
     "q2c.inbox.*": {"queue": "doors"},
     "q2c.reconciliation.*": {"queue": "reconciliation"},
+    "q2c.core.*": {"queue": "reconciliation"},
 }
 
 METRICS_TOKEN = os.environ.get("Q2C_METRICS_TOKEN", "")

@@ -6,3 +6,6 @@ from django.apps import AppConfig
 class Room(AppConfig):
     name = "q2c.core"
     label = "core"
+
+    def ready(self):
+        from q2c.core import checks  # noqa: F401 - registers the system checks

@@ -1,8 +1,11 @@
-"""What every request gets: a correlation id, and pages that no cache keeps."""
+"""What every request gets: a correlation id, a measurement, and pages that no cache keeps."""
+
+import time
 
 import structlog
 
 from q2c.core.ids import uuid7
+from q2c.core.metrics import REQUEST_SECONDS, REQUESTS
 
 
 def correlation(get_response):
@@ -14,6 +17,20 @@ def correlation(get_response):
         structlog.contextvars.bind_contextvars(correlation_id=request.correlation_id)
         response = get_response(request)
         response.headers.setdefault("X-Correlation-Id", request.correlation_id)
+        return response
+
+    return middleware
+
+
+def measure(get_response):
+    """Counts and times answers by view, never by path: paths hold ids."""
+
+    def middleware(request):
+        start = time.perf_counter()
+        response = get_response(request)
+        view = request.resolver_match.view_name or "unnamed" if request.resolver_match else "none"
+        REQUESTS.labels(view, request.method, str(response.status_code)).inc()
+        REQUEST_SECONDS.labels(view).observe(time.perf_counter() - start)
         return response
 
     return middleware

@@ -208,3 +208,14 @@ class CustomerKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection_code}:{self.customer_id}"
+
+
+class Lease(models.Model):
+    """Who holds a part that only one may play (beat), and which processes live. Of no worth once `until` has passed."""
+
+    name = models.CharField(primary_key=True, max_length=120)  # beat, or worker:<queue>@<host>:<process>
+    holder = models.CharField(max_length=120)
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.holder}"

@@ -2,6 +2,8 @@
 
 from allauth.account.adapter import DefaultAccountAdapter
 
+DEMO_EMAIL_DOMAIN = "demo.invalid"  # the demo's people, whom production refuses
+
 
 class ClosedDoorAdapter(DefaultAccountAdapter):
     """Sign-up is closed."""

@@ -17,13 +17,18 @@ def secret_key(home: Path, env: str) -> str:
 
 
 def vault_keys(home: Path, env: str) -> list[bytes]:
-    """The 32-byte master keys that seal credentials and customers' keys, newest first (`Q2C_VAULT_KEYS`, base64, commas)."""
+    """The 32-byte master keys that seal credentials and customers' keys, newest first (`Q2C_VAULT_KEYS`, base64)."""
     given = os.environ.get("Q2C_VAULT_KEYS")
     texts = given.split(",") if given else [_kept(home, "vault.key", env)]
     keys = [base64.urlsafe_b64decode(t.strip()) for t in texts]
     if any(len(k) != 32 for k in keys):
         raise ValueError("Q2C_VAULT_KEYS: every key must be 32 bytes in URL-safe base64")
     return keys
+
+
+def are_vault_keys_made_up() -> bool:
+    """Whether nobody gave the vault's keys."""
+    return not os.environ.get("Q2C_VAULT_KEYS")
 
 
 def _kept(home: Path, name: str, env: str) -> str:

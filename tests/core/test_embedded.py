@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from q2c import embedded
+from q2c import embedded, servers
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOW = "import os, json; print(json.dumps({k: v for k, v in os.environ.items() if k.endswith('_URL')}))"
@@ -28,7 +28,7 @@ def home(tmp_path, without_urls):
     home = tmp_path / ("a-deep-folder-" * 8) / "home"
     home.mkdir(parents=True)
     yield home
-    place = embedded.Place(home)
+    place = servers.Place(home)
     for folder in {place.folder, place.sockets} - {home}:  # root keeps what nobody else may reach elsewhere
         subprocess.run(["rm", "-rf", str(folder)], check=True)
 
@@ -60,14 +60,14 @@ def test_a_killed_owner_leaves_no_server_and_its_data_is_found_again(home):
 
     owner.communicate("", timeout=30)
     assert owner.returncode == 0
-    sockets = embedded.Place(home).sockets
+    sockets = servers.Place(home).sockets
     assert sorted(p.name for p in sockets.iterdir()) == []
 
 
 def test_nobody_signs_in_without_a_password_or_as_superuser(home):
     owner, urls = start_owner(home)
     try:
-        sockets = embedded.Place(home).sockets
+        sockets = servers.Place(home).sockets
         assert sockets.stat().st_mode & 0o777 == 0o700
         assert len(os.fsencode(sockets / ".s.PGSQL.5432")) <= 107
         for role in ("q2c_super", "q2c_owner"):
@@ -96,6 +96,6 @@ def test_a_second_starter_uses_the_servers_of_the_first(home):
 def test_given_addresses_are_honoured(tmp_path, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere/else")
     monkeypatch.setenv("REDIS_URL", "redis://somewhere/1")
-    servers = embedded.missing_servers(tmp_path / "home").start()
-    assert servers.environment == {}
+    started = embedded.missing_servers(tmp_path / "home").start()
+    assert started.environment == {}
     assert not (tmp_path / "home").exists()

@@ -1,0 +1,103 @@
+"""What machines ask about the portal itself: does it live, can it work, how much waits.
+
+`/healthz` touches nothing. `/readyz` names what is missing. `/readyz?for=accept` asks only for what the webhook door
+needs, so that a dead broker doesn't close it. `/metrics` is for Prometheus.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_GET
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from q2c.core.leases import BEAT, WORKER, living
+from q2c.core.metrics import scrape
+
+MIGRATIONS_REMEMBERED_SECONDS = 30  # a look at all migration files takes a tenth of a second
+_migrated_until = 0.0
+
+
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """The process answers."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_GET
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when nothing is missing, else 503 with the names."""
+    missing = missing_parts(only_accept=request.GET.get("for") == "accept")
+    response = JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+    response._has_been_logged = True  # Django would log an error for every probe of a portal that is just starting
+    return response
+
+
+@require_GET
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format; in production only for the bearer of Q2C_METRICS_TOKEN."""
+    if not settings.IS_DEMO:
+        given = request.headers.get("Authorization", "").encode()
+        wanted = f"Bearer {settings.METRICS_TOKEN}".encode()
+        if not settings.METRICS_TOKEN or not hmac.compare_digest(given, wanted):
+            return HttpResponse("a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
+    return HttpResponse(scrape(), content_type=CONTENT_TYPE_LATEST)
+
+
+def missing_parts(*, only_accept: bool) -> list[str]:
+    """What the portal lacks to accept facts, or to work: database, migrations, broker, worker, beat."""
+    missing = []
+    database = has_database()
+    if not database:
+        missing.append("database")
+    if not (database and is_migrated()):
+        missing.append("migrations")
+    if only_accept:
+        return missing
+    if not has_broker():
+        missing.append("broker")
+    is_known = not missing or missing == ["broker"]
+    if not (is_known and living(WORKER + "flows")):
+        missing.append("worker")
+    if not (is_known and living(BEAT)):
+        missing.append("beat")
+    return missing
+
+
+def has_database() -> bool:
+    """Whether PostgreSQL answers."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        return False
+    return True
+
+
+def is_migrated() -> bool:
+    """Whether every migration of this release is applied; a yes is remembered for a while."""
+    global _migrated_until
+    if time.monotonic() < _migrated_until:
+        return True
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return False
+    _migrated_until = time.monotonic() + MIGRATIONS_REMEMBERED_SECONDS
+    return True
+
+
+def has_broker() -> bool:
+    """Whether the broker answers."""
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

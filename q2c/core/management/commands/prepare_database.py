@@ -1,0 +1,23 @@
+"""Migrate, grant, and lay down the default schedules: everything that a new release needs, as the tables' owner."""
+
+from django.conf import settings
+from django.core.management import BaseCommand, call_command
+from psycopg import conninfo
+
+from q2c.core.grants import grant_app_role
+
+
+class Command(BaseCommand):
+    help = "Migrate as the owner (DATABASE_OWNER_URL), grant DATABASE_URL's role its rights, add missing schedules."
+    requires_system_checks = ()
+
+    def handle(self, *args, **options):
+        call_command("migrate", verbosity=options["verbosity"], interactive=False)
+        owner = settings.DATABASES["default"]["USER"]
+        role = conninfo.conninfo_to_dict(settings.DATABASE_URL).get("user", "") if settings.DATABASE_URL else ""
+        if role and role != owner:
+            self.stdout.write(f"{role} may use {grant_app_role(str(role))} tables")
+        from q2c.flows.schedules import add_missing_schedules
+
+        for name in add_missing_schedules():
+            self.stdout.write(f"schedule added: {name}")

@@ -1,0 +1,17 @@
+"""House-keeping tasks that belong to no business room."""
+
+import structlog
+from celery import shared_task
+from django.db import connection
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task
+def make_partitions(months_ahead: int = 6) -> None:
+    """Make the months' partitions ahead, with the owner's rights; safe to run at any time and twice."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT q2c_make_partitions(%s)", [months_ahead])
+        made = cursor.fetchone()[0]
+    if made:
+        log.info("partitions made", names=made)

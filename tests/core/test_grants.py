@@ -1,0 +1,97 @@
+"""The role that the portal runs as can't change what is append-only, whatever it switches off in its session."""
+
+import pytest
+from django.apps import apps
+from django.db import ProgrammingError, connection, transaction
+
+from q2c.core.grants import append_only_tables, grant_app_role, undeletable_tables
+from q2c.core.partitions import month_partition_sql
+
+pytestmark = pytest.mark.django_db
+ROLE = "q2c_app"
+APPEND_ONLY = append_only_tables()
+
+
+@pytest.fixture
+def as_app(db):
+    """The session continues as the portal's role, with pgtrigger's triggers switched off as any session may."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE])
+        if not cursor.fetchone():
+            cursor.execute(f"CREATE ROLE {ROLE}")
+        grant_app_role(ROLE)
+        cursor.execute(f"SET LOCAL ROLE {ROLE}")
+        cursor.execute("SELECT array_agg(DISTINCT tgname) FROM pg_trigger WHERE starts_with(tgname, 'pgtrigger')")
+        names = cursor.fetchone()[0]
+        cursor.execute("SELECT set_config('pgtrigger.ignore', %s, true)", ["{" + ",".join(names) + "}"])
+        yield cursor
+        cursor.execute("RESET ROLE")
+
+
+def refused(cursor, statement):
+    """The SQLSTATE with which the database refuses a statement; None when it doesn't."""
+    try:
+        with transaction.atomic():
+            cursor.execute(statement)
+    except ProgrammingError as error:
+        return error.__cause__.sqlstate
+    return None
+
+
+def test_the_tables_that_must_stay_append_only_are_known_as_such():
+    assert {
+        "transactions_steprun", "transactions_lineagelink", "transactions_preparedposting", "transactions_seal",
+        "core_signature", "core_auditentry", "connectors_exchange", "inbox_inboundevent", "exceptions_casenote",
+        "connectors_historicalconnection",
+    } <= set(APPEND_ONLY)  # fmt: skip
+    assert "core_proposal" in undeletable_tables()
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_an_append_only_table_refuses_every_change(as_app, table):
+    model = next(m for m in apps.get_models() if m._meta.db_table == table)
+    column = model._meta.concrete_fields[-1].column
+    denied = "42501"
+    assert refused(as_app, f'UPDATE "{table}" SET "{column}" = "{column}"') == denied
+    assert refused(as_app, f'DELETE FROM "{table}"') == denied
+    assert refused(as_app, f'TRUNCATE "{table}"') == denied
+    assert refused(as_app, f'ALTER TABLE "{table}" DISABLE TRIGGER ALL') == denied
+    assert refused(as_app, f'SELECT count(*) FROM "{table}"') is None
+
+
+def test_a_partition_can_be_reached_through_its_parent_only(as_app):
+    as_app.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' ORDER BY relname")
+    partitions = [row[0] for row in as_app.fetchall()]
+    assert len(partitions) > 100
+    for verb in ("SELECT 1 FROM", "DELETE FROM", "TRUNCATE"):
+        assert refused(as_app, f'{verb} "transactions_steprun_2026_11"') == "42501"
+    as_app.execute(
+        "SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r' AND has_table_privilege(%s, oid,"
+        " 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
+        [ROLE],
+    )
+    assert as_app.fetchone() == (0,)
+
+
+def test_a_proposal_may_change_its_state_but_never_go(as_app):
+    assert refused(as_app, "UPDATE core_proposal SET state = state") is None
+    assert refused(as_app, "DELETE FROM core_proposal") == "42501"
+
+
+def test_the_portals_role_owns_nothing_and_makes_no_tables(as_app):
+    as_app.execute("SELECT count(*) FROM pg_class WHERE pg_has_role(%s, relowner, 'MEMBER')", [ROLE])
+    assert as_app.fetchone() == (0,)
+    assert refused(as_app, "CREATE TABLE mine (id int)") == "42501"
+
+
+def test_partitions_are_made_ahead_by_the_owners_function(as_app):
+    as_app.execute("SELECT q2c_make_partitions(60)")
+    made = as_app.fetchone()[0]
+    parents = {name.rsplit("_", 2)[0] for name in made}
+    assert {"transactions_steprun", "inbox_inboundevent", "connectors_exchange"} <= parents
+    as_app.execute("SELECT q2c_make_partitions(60)")
+    assert as_app.fetchone()[0] == []
+    last = sorted(made)[-1]
+    table, year, month = last.rsplit("_", 2)
+    as_app.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = %s", [last])
+    assert month_partition_sql(table, int(year), int(month)).endswith(as_app.fetchone()[0])
