@@ -12,4 +12,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),
+    path("exceptions/", include("exceptions.workbench.urls")),
+    path("mappings/", include("mappings.workbench.urls")),
+    path("connections/", include("connectors.console.urls")),
+    path("", include("q2c.portal.urls")),
 ]

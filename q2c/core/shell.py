@@ -1,6 +1,148 @@
-"""What the page frame needs on every page."""
+"""What the page frame needs on every page: open work, the nearest period end, the person, the environment."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django.apps import apps  # rooms above are read by name: the frame counts their rows, and nothing else of them
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject, cached_property
+
+from q2c.core import access
+from q2c.core.models import AccountingPeriod, Proposal
 
 
-def shell(request):
+class Entry(NamedTuple):
+    """A line of the navigation. `count` tells its open work, if it has any."""
+
+    title: str
+    view: str
+    icon: str
+    permission: str
+    count: Callable[[Any], int] | None = None
+
+
+class Clock(NamedTuple):
+    """The nearest end of an open period among the person's entities."""
+
+    entity: str
+    period: str
+    ends_at: dt.datetime
+
+
+def open_cases(user: Any) -> QuerySet:
+    """Open cases that a person sees."""
+    tallies = apps.get_model("exceptions", "CaseTally").objects.all()
+    cases = apps.get_model("exceptions", "ExceptionCase").objects.filter(closed_at__isnull=True)
+    return cases.filter(access.cases_q(user, tallies))
+
+
+def proposals_visible_to(user: Any) -> QuerySet:
+    """Proposals about the person's entities. One without entities is seen by people of all."""
+    codes = access.entities_of(user)
+    rows = Proposal.objects.all()
+    return rows if codes is None else rows.filter(legal_entities__contained_by=sorted(codes)).exclude(legal_entities=[])
+
+
+def open_decisions(user: Any) -> QuerySet:
+    """Proposals that wait for somebody, of those that the person sees."""
+    return proposals_visible_to(user).filter(state=Proposal.State.PROPOSED)
+
+
+def _count_cases(user: Any) -> int:
+    return open_cases(user).count()
+
+
+def _count_decisions(user: Any) -> int:
+    return open_decisions(user).count()
+
+
+def _count_paused(user: Any) -> int:
+    return apps.get_model("connectors", "Connection").objects.filter(state="paused").count()
+
+
+NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
+    ("", (
+        Entry("Home", "portal:home", "nhome", "portal.view_home"),
+        Entry("Exceptions", "exceptions:case_list", "ncase", "exceptions.view_case", _count_cases),
+        Entry("Decisions", "portal:decision_list", "awaiting", "core.view_decision", _count_decisions),
+    )),
+    ("Facts", (
+        Entry("Transactions", "portal:transaction_list", "ntxn", "transactions.view_transaction"),
+        Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
+        Entry("Inbox", "portal:event_list", "down", "inbox.view_event"),
+    )),
+    ("Rules", (
+        Entry("Mappings", "mappings:rule_list", "nmap", "mappings.view_rule"),
+        Entry("Change sets", "mappings:change_set_list", "sealed", "mappings.view_rule"),
+    )),
+    ("Running", (
+        Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
+        Entry("Schedules", "portal:schedule_list", "nclose", "portal.view_home"),
+        Entry("Audit trail", "portal:audit_list", "naudit", "core.view_audit"),
+    )),
+)  # fmt: skip
+
+
+class Shell:
+    """Computed when a template asks: a fragment without the frame costs nothing."""
+
+    product = settings.PRODUCT_NAME
+    environment = "" if settings.ENV == "production" else settings.ENV
+
+    def __init__(self, request: Any) -> None:
+        self.user = request.user
+        self.path = request.path
+
+    @cached_property
+    def role(self) -> str:
+        """The person's roles by title."""
+        return ", ".join(dict.fromkeys(role.title for role, _ in access.memberships(self.user)))
+
+    @cached_property
+    def scope(self) -> str:
+        """The entities that the person sees, in words."""
+        codes = access.entities_of(self.user)
+        return "all entities" if codes is None else ", ".join(sorted(codes)) or "no entity"
+
+    @cached_property
+    def groups(self) -> list[dict[str, Any]]:
+        """The navigation in short groups: only what the person may open, with counts of open work."""
+        groups = []
+        for title, entries in NAVIGATION:
+            shown = [
+                {"title": e.title, "view": e.view, "icon": e.icon, "count": e.count(self.user) if e.count else 0}
+                for e in entries
+                if access.may(self.user, e.permission)
+            ]
+            if shown:
+                groups.append({"title": title, "entries": shown})
+        return groups
+
+    @cached_property
+    def clock(self) -> Clock | None:
+        """The nearest end of an open period that is running now, counted in its entity's zone."""
+        today = timezone.now().date()
+        running = AccountingPeriod.objects.filter(
+            is_receivables_open=True, start_date__lte=today, end_date__gte=today - dt.timedelta(days=1)
+        )
+        rows = access.visible_to(self.user, running, "subsidiary__legal_entity__code").values_list(
+            "subsidiary__legal_entity__code", "subsidiary__legal_entity__time_zone", "name", "end_date"
+        )
+        clocks = [Clock(entity, name, _end_of(day, zone)) for entity, zone, name, day in rows[:50]]
+        clocks = [clock for clock in clocks if clock.ends_at > timezone.now()]
+        return min(clocks, key=lambda clock: clock.ends_at, default=None)
+
+
+def _end_of(day: dt.date, zone: str) -> dt.datetime:
+    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), zoneinfo.ZoneInfo(zone))
+
+
+def shell(request: Any) -> dict[str, Any]:
     """Context of templates/base.html."""
-    return {}
+    return {"shell": SimpleLazyObject(lambda: Shell(request))}

@@ -1,0 +1,70 @@
+"""Connections: the list with health, one connection with its cursors and lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Max
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from connectors.connections import days_to_expiry, health_of
+from connectors.models import Connection
+from q2c.core import access
+from q2c.core.access import requires
+from q2c.core.htmx import page
+
+
+@require_GET
+@requires("connectors.view_connection")
+def connection_list(request: HttpRequest) -> HttpResponse:
+    """All connections with their health."""
+    rows = []
+    for connection in Connection.objects.select_related("health").prefetch_related("roles__legal_entity"):
+        rows.append(
+            {
+                "connection": connection,
+                "health": health_of(connection),
+                "seen": getattr(connection, "health", None),
+                "families": sorted({role.family for role in connection.roles.all()}),
+                "expires_in": days_to_expiry(connection),
+            }
+        )
+    ill = [row for row in rows if row["health"].state in ("paused", "down")]
+    return page(request, "connectors/connection_list.html", "connectors/_health.html", {"rows": rows, "ill": ill})
+
+
+def visible_connection(code: str) -> Connection:
+    """The connection of a code, or 404."""
+    found = Connection.objects.select_related("health").filter(code=code).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+@require_GET
+@requires("connectors.view_connection")
+def connection_detail(request: HttpRequest, code: str) -> HttpResponse:
+    """One connection: health, what it does for whom, how far the polls are, the age of its lists."""
+    return show_connection(request, visible_connection(code))
+
+
+def show_connection(request: HttpRequest, connection: Connection, *, status: int = 200, **forms: Any) -> HttpResponse:
+    """The page of a connection, also after a form that couldn't be used."""
+    lists = (
+        connection.reference.order_by("list_name").values("list_name").annotate(n=Count("pk"), read_at=Max("read_at"))
+    )
+    context = {
+        "connection": connection,
+        "health": health_of(connection),
+        "seen": getattr(connection, "health", None),
+        "roles": list(connection.roles.select_related("legal_entity").order_by("family")),
+        "cursors": list(connection.cursors.order_by("stream")),
+        "lists": list(lists),
+        "expires_in": days_to_expiry(connection),
+        "may_work": access.may(request.user, "connectors.work_connection"),
+        **forms,
+    }
+    return page(
+        request, "connectors/connection_detail.html", "connectors/connection_detail.html", context, status=status
+    )

@@ -1,0 +1,165 @@
+"""Rules: the list by kind, one rule with its earlier versions; change sets: list and one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from connectors.models import Connection
+from mappings.models import ChangeLine, ChangeSet, MappingRule
+from q2c.core import access
+from q2c.core.access import requires
+from q2c.core.filters import ListFilter
+from q2c.core.htmx import page, paginate
+
+LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
+
+
+class RuleFilter(ListFilter):
+    """Kind, key, entity, connection, value, and when it is in force."""
+
+    kind = django_filters.CharFilter(label="Kind")
+    key = django_filters.CharFilter(label="Key", lookup_expr="istartswith")
+    entity = django_filters.CharFilter(label="Entity", field_name="legal_entity_code")
+    connection = django_filters.CharFilter(label="System", field_name="connection_code")
+    value = django_filters.CharFilter(label="Value")
+    life = django_filters.ChoiceFilter(
+        label="Life", choices=LIVES, empty_label="All current versions", method="filter_life"
+    )
+
+    class Meta:
+        model = MappingRule
+        fields: list[str] = []
+
+    @property
+    def qs(self) -> Any:
+        """The filtered rows; replaced versions only when asked for."""
+        rows = super().qs
+        return rows if self.form.cleaned_data.get("life") == "replaced" else rows.filter(known_to__isnull=True)
+
+    def filter_life(self, rows: QuerySet, name: str, value: str) -> QuerySet:
+        """By today's date."""
+        today = timezone.localdate()
+        if value == "now":
+            return rows.filter(Q(effective_to__isnull=True) | Q(effective_to__gt=today), effective_from__lte=today)
+        if value == "future":
+            return rows.filter(effective_from__gt=today)
+        if value == "ended":
+            return rows.filter(effective_to__lte=today)
+        return rows.filter(known_to__isnull=False)
+
+
+def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
+    """Rules of the person's entities, and those that hold for all entities."""
+    codes = access.entities_of(user)
+    rows = MappingRule.objects.select_related("proposed_by", "approved_by")
+    return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
+
+
+def life_of(rule: MappingRule) -> str:
+    """A state of `core.states`: active, future, ended or retired."""
+    today = timezone.localdate()
+    if rule.known_to is not None:
+        return "retired"
+    if rule.effective_from > today:
+        return "future"
+    return "ended" if rule.effective_to is not None and rule.effective_to <= today else "active"
+
+
+@require_GET
+@requires("mappings.view_rule")
+def rule_list(request: HttpRequest) -> HttpResponse:
+    """The rules of one kind, or of all."""
+    visible = rules_visible_to(request.user)
+    found = RuleFilter(request.GET, visible, request=request)
+    listed = paginate(request, found.qs, order=("kind", "key", "id"))
+    for rule in listed:
+        rule.life = life_of(rule)
+    kinds = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind").annotate(n=Count("pk"))
+    context = {
+        "filter": found,
+        "page": listed,
+        "kinds": list(kinds),
+        "kind": request.GET.get("kind", ""),
+        "names": dict(Connection.objects.values_list("code", "name")),
+        "open_count": change_sets_visible_to(request.user).filter(state="proposed").count(),
+        "may_propose": access.may(request.user, "mappings.propose_rule"),
+    }
+    return page(request, "mappings/rule_list.html", "mappings/_rule_table.html", context)
+
+
+@require_GET
+@requires("mappings.view_rule")
+def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """One rule: who agreed on it, and what it said before."""
+    rule = rules_visible_to(request.user).filter(pk=rule_id).select_related("change_line__change_set").first()
+    if rule is None:
+        raise Http404
+    rule.life = life_of(rule)  # type: ignore[attr-defined]
+    same = rules_visible_to(request.user).filter(
+        kind=rule.kind, key=rule.key, connection_code=rule.connection_code, legal_entity_code=rule.legal_entity_code,
+        currency=rule.currency, region=rule.region, product_line=rule.product_line, conditions_key=rule.conditions_key,
+    )  # fmt: skip
+    context = {
+        "rule": rule,
+        "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
+        "uses": sum(rule.uses.values_list("count", flat=True)),
+        "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
+    }
+    return page(request, "mappings/rule_detail.html", "mappings/rule_detail.html", context)
+
+
+def change_sets_visible_to(user: Any) -> QuerySet[ChangeSet]:
+    """Change sets none of whose lines names an entity that the person doesn't see."""
+    rows = ChangeSet.objects.select_related("proposed_by", "proposal", "case")
+    codes = access.entities_of(user)
+    if codes is None:
+        return rows
+    foreign = ChangeLine.objects.filter(change_set=OuterRef("pk")).exclude(legal_entity_code__in=["", *sorted(codes)])
+    return rows.exclude(Exists(foreign))
+
+
+@require_GET
+@requires("mappings.view_rule")
+def change_set_list(request: HttpRequest) -> HttpResponse:
+    """Change sets, newest first."""
+    rows = change_sets_visible_to(request.user)
+    open_count = rows.filter(state="proposed").count()
+    state = request.GET.get("state", "")
+    if state in ChangeSet.State.values:
+        rows = rows.filter(state=state)
+    context = {"page": paginate(request, rows), "state": state, "open_count": open_count}
+    return page(request, "mappings/change_set_list.html", "mappings/_change_set_table.html", context)
+
+
+@require_GET
+@requires("mappings.view_rule")
+def change_set_detail(request: HttpRequest, change_set_id: int) -> HttpResponse:
+    """One change set: what changes, who agreed."""
+    return show_change_set(request, visible_change_set(request, change_set_id))
+
+
+def visible_change_set(request: HttpRequest, change_set_id: int) -> ChangeSet:
+    """The change set, or 404 for a foreign one too."""
+    found = change_sets_visible_to(request.user).filter(pk=change_set_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int = 200, **forms: Any) -> HttpResponse:
+    """The page of a change set, also after a form that couldn't be used."""
+    proposal = change_set.proposal
+    context = {
+        "change_set": change_set,
+        "proposal": proposal,
+        "lines": list(change_set.lines.select_related("rule").order_by("kind", "key")),
+        "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
+        **forms,
+    }
+    return page(request, "mappings/change_set_detail.html", "mappings/_sign.html", context, status=status)

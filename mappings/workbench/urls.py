@@ -1,0 +1,13 @@
+"""Addresses of the mappings workbench."""
+
+from django.urls import path
+
+from mappings.workbench import rules
+
+app_name = "mappings"
+urlpatterns = [
+    path("rules/", rules.rule_list, name="rule_list"),
+    path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
+    path("change-sets/", rules.change_set_list, name="change_set_list"),
+    path("change-sets/<int:change_set_id>/", rules.change_set_detail, name="change_set_detail"),
+]

@@ -1,0 +1,96 @@
+"""The filter bar: every filter in the URL, chips for what is on, dates that can't be misread."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import django_filters
+from django import forms
+from django.http import QueryDict
+
+# Native date pickers follow the browser's locale, and 10/01 means two things (DESIGN section 5).
+DATE_FORMATS = ["%Y-%m-%d", "%d %b %Y", "%d %B %Y"]
+_PLACE = ("after", "before", "at")
+
+
+class Chip(NamedTuple):
+    """A filter that is on, and the address of the list without it."""
+
+    label: str
+    value: str
+    url: str
+
+
+class DateField(forms.DateField):
+    """Takes "1 Oct 2026" and "2026-10-01"."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            input_formats=DATE_FORMATS,
+            widget=forms.DateInput(format="%-d %b %Y", attrs={"placeholder": "1 Oct 2026", "autocomplete": "off"}),
+            error_messages={"invalid": "Write the date as 1 Oct 2026 or 2026-10-01."},
+            **kwargs,
+        )
+
+
+class DateFilter(django_filters.DateFilter):
+    """A date in the URL, as a person writes it."""
+
+    field_class = DateField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+
+def dress(form: forms.Form, *, small: bool = False) -> forms.Form:
+    """Bootstrap's classes on a form's fields, and the links between a field, its hint and its error."""
+    size = "-sm" if small else ""
+    for name, field in form.fields.items():
+        widget = field.widget
+        if isinstance(widget, forms.Select):
+            css = f"form-select form-select{size}" if size else "form-select"
+        elif isinstance(widget, (forms.CheckboxInput, forms.RadioSelect)):
+            css = "form-check-input"
+        else:
+            css = f"form-control form-control{size}" if size else "form-control"
+        widget.attrs["class"] = f"{css} {widget.attrs.get('class', '')}".strip()
+        if field.help_text and not small:
+            widget.attrs.setdefault("aria-describedby", f"hint_{form.add_prefix(name)}")
+    return form
+
+
+class ListFilter(django_filters.FilterSet):
+    """A list's filters. A value that can't be read is named beside its field, and the list shows without it."""
+
+    def __init__(
+        self, data: Any = None, queryset: Any = None, *, request: Any = None, prefix: str | None = None
+    ) -> None:
+        super().__init__(data if data is not None else QueryDict(), queryset, request=request, prefix=prefix)
+        self.form.label_suffix = ""
+        dress(self.form, small=True)
+
+    @property
+    def qs(self) -> Any:
+        """The filtered rows."""
+        return super().qs
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any filter narrows the list."""
+        return bool(self.chips)
+
+    @property
+    def chips(self) -> list[Chip]:
+        """What is on, in words."""
+        chips = []
+        self.form.is_valid()
+        for name, field in self.form.fields.items():
+            raw = self.data.get(name)
+            if not raw or name in self.form.errors:
+                continue
+            choices = dict(getattr(field, "choices", None) or [])
+            query = self.data.copy()
+            for gone in (name, *_PLACE):
+                query.pop(gone, None)
+            chips.append(Chip(field.label or name, str(choices.get(raw, raw)), f"?{query.urlencode()}"))
+        return chips

@@ -1,0 +1,153 @@
+"""How a view answers: a page or its fragment, an event after a change, and one page of a keyset-ordered list."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import json
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render, resolve_url
+from django.utils.cache import patch_vary_headers
+
+EXACT_UP_TO = 10_000
+
+
+def wants_fragment(request: HttpRequest) -> bool:
+    """A fragment is asked for by htmx itself, not by a boosted link and not when history is restored."""
+    htmx = getattr(request, "htmx", None)
+    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
+def page(
+    request: HttpRequest, full: str, fragment: str, context: dict[str, Any] | None = None, *, status: int = 200
+) -> HttpResponse:
+    """The whole page, or for htmx only its fragment. The page includes exactly that fragment."""
+    template = fragment if wants_fragment(request) else full
+    response = render(request, template, context, status=status)
+    patch_vary_headers(response, ["HX-Request", "HX-Boosted", "HX-History-Restore-Request"])
+    return response
+
+
+def changed(request: HttpRequest, event: str, *, back_to: Any) -> HttpResponse:
+    """After a change: 204 and the event for htmx; without JavaScript 303 back to the thing."""
+    if wants_fragment(request):
+        return HttpResponse(status=204, headers={"HX-Trigger": event})
+    return HttpResponseRedirect(resolve_url(back_to), status=303)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list: its rows, where it stands, and the addresses of its neighbours ("" where there's none)."""
+
+    rows: list[Any]
+    first: int
+    total: int
+    total_is_exact: bool
+    next_url: str
+    previous_url: str
+
+    @property
+    def last(self) -> int:
+        """The place of the last row shown."""
+        return self.first + len(self.rows) - 1
+
+    def __iter__(self):
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def paginate(request: HttpRequest, rows: QuerySet, *, order: tuple[str, ...] = ("-id",), size: int = 50) -> Page:
+    """One page by keyset: no OFFSET, so page 1,000 costs what page 1 costs. `order` must end in a unique field.
+
+    The place is in the URL (`after=`, `before=`, and `at=` for the number of the first row); a place that can't be read
+    counts as the start. Totals above 10,000 are the planner's estimate.
+    """
+    query = request.GET.copy()
+    query._mutable = True
+    after, before = query.pop("after", [""])[-1], query.pop("before", [""])[-1]
+    at = query.pop("at", ["1"])[-1]
+    first = int(at) if at.isdecimal() and len(at) < 10 else 1
+    total, is_exact = count_rows(rows)
+    backwards = bool(before)
+    place = _read_place(before or after, rows, order)
+    if place is None:
+        backwards, first = False, 1
+    found = rows.order_by(*(_turn(order) if backwards else order))
+    if place is not None:
+        found = found.filter(_beyond(order, place, backwards=backwards))
+    listed = list(found[: size + 1])
+    has_more = len(listed) > size
+    listed = listed[:size]
+    if backwards:
+        listed.reverse()
+        first = max(1, first) if has_more else 1
+    has_next = bool(listed) and (backwards or has_more)
+    has_previous = bool(listed) and ((has_more and backwards) or (not backwards and place is not None))
+
+    def url(key: str, row: Any, start: int) -> str:
+        link = query.copy()
+        link[key] = _write_place(row, order)
+        link["at"] = str(max(1, start))
+        return f"?{link.urlencode()}"
+
+    return Page(
+        rows=listed,
+        first=first if listed else 0,
+        total=total,
+        total_is_exact=is_exact,
+        next_url=url("after", listed[-1], first + len(listed)) if has_next else "",
+        previous_url=url("before", listed[0], first - size) if has_previous else "",
+    )
+
+
+def count_rows(rows: QuerySet) -> tuple[int, bool]:
+    """How many rows there are: exact up to 10,000, else the planner's estimate (at least that many)."""
+    counted = rows.order_by()[: EXACT_UP_TO + 1].count()
+    if counted <= EXACT_UP_TO:
+        return counted, True
+    plan = json.loads(rows.order_by().explain(format="json"))
+    return max(counted, int(plan[0]["Plan"]["Plan Rows"])), False
+
+
+def _turn(order: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name[1:] if name.startswith("-") else f"-{name}" for name in order)
+
+
+def _beyond(order: tuple[str, ...], place: list[Any], *, backwards: bool) -> Q:
+    """(a, b) after (x, y) in this order, written so that the leading column bounds the index scan."""
+    choices = []
+    for i, name in enumerate(order):
+        descending = name.startswith("-") != backwards
+        same = Q(**{order[j].lstrip("-"): place[j] for j in range(i)}) if i else Q()
+        choices.append(same & Q(**{f"{name.lstrip('-')}__{'lt' if descending else 'gt'}": place[i]}))
+    edge = order[0].lstrip("-")
+    descending = order[0].startswith("-") != backwards
+    return Q(**{f"{edge}__{'lte' if descending else 'gte'}": place[0]}) & functools.reduce(operator.or_, choices)
+
+
+def _write_place(row: Any, order: tuple[str, ...]) -> str:
+    values = [getattr(row, name.lstrip("-")) for name in order]
+    text = json.dumps([v.isoformat() if hasattr(v, "isoformat") else str(v) for v in values])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _read_place(text: str, rows: QuerySet, order: tuple[str, ...]) -> list[Any] | None:
+    if not text:
+        return None
+    try:
+        values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if not isinstance(values, list) or len(values) != len(order):
+            return None
+        fields = [rows.model._meta.get_field(name.lstrip("-")) for name in order]
+        return [field.to_python(value) for field, value in zip(fields, values, strict=True)]
+    except (ValueError, binascii.Error, ValidationError, FieldDoesNotExist):
+        return None

@@ -1,0 +1,84 @@
+"""One word, one tone and one outline per state, the same on every screen (DESIGN section 3). Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Look(NamedTuple):
+    """How a state shows: its word, its tone (a class of app.css), its icon's name."""
+
+    word: str
+    tone: str
+    icon: str
+
+
+LOOKS: dict[str, dict[str, Look]] = {
+    "transaction": {
+        "running": Look("Running", "calm", "running"),
+        "waiting": Look("Waiting", "calm", "waiting"),
+        "unknown": Look("Outcome unknown", "unknown", "unknown"),
+        "held": Look("Held", "act", "held"),
+        "completed": Look("Completed", "done", "completed"),
+        "cancelled": Look("Cancelled", "off", "cancelled"),
+    },
+    "case": {
+        "open": Look("Open", "calm", "open"),
+        "in_review": Look("In review", "calm", "review"),
+        "awaiting_approval": Look("Awaiting approval", "decide", "awaiting"),
+        "regressed": Look("Regressed", "act", "regressed"),
+        "resolved": Look("Resolved", "done", "resolved"),
+        "waived": Look("Waived", "off", "waived"),
+    },
+    "step": {
+        "done": Look("Done", "done", "completed"),
+        "failed": Look("Came back", "act", "risk"),
+        "superseded": Look("Superseded", "off", "cancelled"),
+        "undone": Look("Undone", "off", "undo"),
+        "held": Look("Held here", "act", "held"),
+        "unknown": Look("Outcome unknown", "unknown", "unknown"),
+        "waiting": Look("Waiting", "calm", "waiting"),
+        "running": Look("Running", "calm", "running"),
+        "next": Look("Not yet", "calm", "open"),
+    },
+    "approval": {
+        "draft": Look("Draft", "calm", "review"),
+        "proposed": Look("Proposed", "decide", "awaiting"),
+        "approved": Look("Approved", "done", "sealed"),
+        "rejected": Look("Rejected", "off", "rejected"),
+        "withdrawn": Look("Withdrawn", "off", "cancelled"),
+        "void": Look("Approval void", "act", "void"),
+    },
+    "rule": {
+        "active": Look("Active", "calm", ""),
+        "future": Look("Starts later", "calm", "clock"),
+        "ended": Look("Ended", "off", "waived"),
+        "retired": Look("Retired", "off", "waived"),
+    },
+    "connection": {
+        "healthy": Look("Healthy", "done", "up"),
+        "untried": Look("Not used yet", "off", "open"),
+        "slow": Look("Slow", "act", "risk"),
+        "paused": Look("Paused", "act", "paused"),
+        "down": Look("Down", "late", "late"),
+    },
+    "verdict": {
+        "received": Look("Received", "calm", "waiting"),
+        "translated": Look("Translated", "done", "resolved"),
+        "ignored": Look("Ignored", "off", "cancelled"),
+        "refused": Look("Refused", "act", "held"),
+    },
+    "flow": {
+        "running": Look("Running", "calm", "running"),
+        "paused": Look("Paused", "act", "paused"),
+    },
+    "schedule": {
+        "on": Look("On", "calm", "running"),
+        "off": Look("Off", "off", "waived"),
+    },
+}
+
+
+def look(kind: str, state: str) -> Look:
+    """How a state shows. An unlisted state shows its own name, calmly."""
+    return LOOKS[kind].get(state) or Look(state.replace("_", " ").capitalize(), "calm", "open")

@@ -1,0 +1,310 @@
+"""Template tags for what every screen says the same way: money, instants, states, ids, counts, addresses of lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from q2c.core.money import decimals
+from q2c.core.states import look
+
+register = template.Library()
+MINUS = "\u2212"
+
+
+def plain_money(amount: Decimal, currency: str) -> str:
+    """`1,234.50`: decimals by ISO 4217 (more if the amount has more), the minus as U+2212."""
+    places = decimals(currency) if currency else 2
+    amount = Decimal(amount)
+    exponent = amount.normalize().as_tuple().exponent
+    places = max(places, -exponent if isinstance(exponent, int) else 0)
+    text = f"{abs(amount):,.{places}f}"
+    return f"{MINUS}{text}" if amount < 0 else text
+
+
+@register.simple_tag
+def money(amount: Any, currency: str = "", tone: str = "") -> SafeString | str:
+    """An amount in its own currency. Nothing for None; zero is grey; a `column` keeps JPY in line."""
+    if amount is None or amount == "":
+        return ""
+    amount = Decimal(amount)
+    classes = "money"
+    if tone == "column" and currency and decimals(currency) == 0:
+        classes += " m0"
+    if amount == 0:
+        classes += " zero"
+    code = format_html('<span class="ccy">{}</span>\u00a0', currency) if currency else ""
+    return format_html('<span class="{}">{}{}</span>', classes, code, plain_money(amount, currency))
+
+
+@register.simple_tag
+def when(moment: Any, style: str = "") -> SafeString | str:
+    """An instant or a date, short: "21:12" today, "Mon 2 Nov, 06:14" this week, "2 Nov, 06:14" this year.
+
+    `style` "exact" adds seconds and milliseconds (timelines only); "in" words it as "at 21:12", "on 2 Nov".
+    """
+    if moment is None or moment == "":
+        return ""
+    if isinstance(moment, dt.datetime):
+        local, now = timezone.localtime(moment), timezone.localtime()
+        days = (now.date() - local.date()).days
+        if style == "exact":
+            text = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
+            return format_html('<time datetime="{}">{}</time>', local.isoformat(), text)
+        if days == 0:
+            text = f"{local:%H:%M}"
+            lead = "at "
+        elif abs(days) < 7:
+            text, lead = f"{local:%a} {local.day} {local:%b, %H:%M}", "on "
+        elif local.year == now.year:
+            text, lead = f"{local.day} {local:%b, %H:%M}", "on "
+        else:
+            text, lead = f"{local.day} {local:%b %Y}", "on "
+        title = f"{local:%Y-%m-%d %H:%M:%S %Z}"
+        return format_html(
+            '<time datetime="{}" title="{}">{}{}</time>', local.isoformat(), title, lead if style == "in" else "", text
+        )
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), f"{moment.day} {moment:%b %Y}")
+
+
+def span_words(seconds: float) -> str:
+    """A span in words: "26 h 13 min", "3 days", "38 min", "12 s"."""
+    seconds = abs(seconds)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} min"
+    return f"{hours // 24} days"
+
+
+@register.filter
+def age(moment: dt.datetime | None) -> str:
+    """How long ago, in words."""
+    return span_words((timezone.now() - moment).total_seconds()) if moment else ""
+
+
+@register.filter
+def took(microseconds: int) -> str:
+    """A duration of a step: "0.004 s", "33.8 s"."""
+    seconds = microseconds / 1_000_000
+    return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A symbol of the page's sprite, silent for screen readers."""
+    return format_html('<svg class="i" aria-hidden="true"><use href="#i-{}"/></svg>', name)
+
+
+def _state(tone: str, name: str, word: str) -> SafeString:
+    return format_html('<span class="st {}">{}{}</span>', tone, icon(name) if name else "", word)
+
+
+@register.simple_tag
+def badge(kind: str, state: str, detail: str = "", bare: bool = False) -> SafeString:
+    """A state: icon with its own outline and word, in the tone that says whether somebody has to act."""
+    shown = look(kind, state)
+    tone = f"{shown.tone} bare" if bare else shown.tone
+    return _state(tone, shown.icon, f"{shown.word} {detail}".strip())
+
+
+@register.simple_tag
+def case_badge(case: Any) -> SafeString:
+    """The state of a case; one that came back shows as regressed while nobody has it."""
+    return badge("case", "regressed" if case.state == "open" and case.regressed_count else case.state)
+
+
+@register.simple_tag
+def promise(due_at: dt.datetime | None, opened_at: dt.datetime | None = None, is_open: bool = True) -> SafeString | str:
+    """How much time is left: calm, at risk under a quarter of the whole, or late."""
+    if due_at is None or not is_open:
+        return ""
+    left = (due_at - timezone.now()).total_seconds()
+    if left < 0:
+        return _state("late", "late", f"{span_words(left)} late")
+    whole = (due_at - opened_at).total_seconds() if opened_at else 0
+    if whole and left < whole / 4:
+        return _state("act", "risk", f"{span_words(left)} left")
+    return _state("calm", "clock", f"{span_words(left)} left")
+
+
+@register.simple_tag
+def ident(value: str, link: str = "", system: str = "") -> SafeString | str:
+    """An id or number: mono, never broken, with a copy button, and a link out where the system has one."""
+    if not value:
+        return ""
+    out = (
+        format_html(
+            '<a class="icon-btn" href="{}" rel="noreferrer" aria-label="Open {} in {}">{}</a>',
+            link,
+            value,
+            system,
+            icon("out"),
+        )
+        if link
+        else ""
+    )
+    return format_html(
+        '<span class="id"><code>{0}</code>'
+        '<button class="icon-btn" type="button" data-copy="{0}" aria-label="Copy {0}">{1}</button>{2}</span>',
+        value,
+        icon("copy"),
+        out,
+    )
+
+
+@register.simple_tag
+def count(number: int, one: str, many: str = "") -> str:
+    """A count with its noun, singular and plural written out: "1 case", "2,996 invoices", "no cases"."""
+    noun = one if number == 1 else (many or f"{one}s")
+    return f"{number:,} {noun}" if number else f"no {noun}"
+
+
+@register.filter
+def figure(number: Any) -> str:
+    """A whole number with thousands commas; empty for None."""
+    return "" if number is None else f"{number:,}"
+
+
+@register.simple_tag(takes_context=True)
+def listed(context: template.Context, **changes: Any) -> str:
+    """This list's address with some fields changed or (None or "") dropped; the place in the list starts anew."""
+    query = context["request"].GET.copy()
+    for name in ("after", "before", "at"):
+        query.pop(name, None)
+    for name, value in changes.items():
+        if value in (None, ""):
+            query.pop(name, None)
+        else:
+            query[name] = str(value)
+    return f"?{query.urlencode()}" if query else context["request"].path
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    """JSON, indented. Text and bytes that are no JSON stay as they are."""
+    if isinstance(value, memoryview):
+        value = bytes(value)
+    if isinstance(value, (bytes, str)):
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        try:
+            value = json.loads(text, parse_float=Decimal)
+        except ValueError:
+            return text
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+@register.filter
+def masked(text: str) -> SafeString:
+    """Wire text for a `pre`, with what was redacted shown as "hidden"."""
+    return mark_safe(escape(text).replace("[redacted]", '<span class="mask">hidden</span>'))
+
+
+@register.filter
+def spoken(code: str) -> str:
+    """A code as words: "post_invoice" becomes "Post invoice"."""
+    text = str(code).replace("_", " ").replace("-", " ")
+    return text[:1].upper() + text[1:]
+
+
+@register.filter
+def item(mapping: Any, key: Any) -> Any:
+    """The value of a key that a template can only name at run time."""
+    return mapping.get(key) if mapping else None
+
+
+@register.simple_tag(takes_context=True)
+def here(context: template.Context, address: str) -> str | SafeString:
+    """Marks the navigation's line whose part of the portal is open."""
+    path = context["request"].path
+    return mark_safe(' aria-current="page"') if path == address or (address != "/" and path.startswith(address)) else ""
+
+
+@register.simple_tag
+def left(moment: dt.datetime) -> str:
+    """How much time is left until an instant."""
+    return span_words((moment - timezone.now()).total_seconds())
+
+
+@register.filter
+def spoken_noun(class_name: str) -> str:
+    """A canonical class as a noun: "CreditMemo" becomes "Credit memo"."""
+    text = "".join(f" {c.lower()}" if c.isupper() else c for c in str(class_name)).strip()
+    return text[:1].upper() + text[1:]
+
+
+@register.simple_tag
+def tone(kind: str, state: str) -> str:
+    """The tone of a state, as a class."""
+    return look(kind, state).tone
+
+
+@register.simple_tag
+def step_icon(state: str) -> SafeString:
+    """The outline of a step's state, named for screen readers."""
+    shown = look("step", state)
+    return format_html('<svg class="i" role="img" aria-label="{}"><use href="#i-{}"/></svg>', shown.word, shown.icon)
+
+
+@register.filter
+def is_plain(value: Any) -> bool:
+    """Whether a value needs no indentation to be read."""
+    return not isinstance(value, (dict, list))
+
+
+@register.filter
+def permission_words(permission: str) -> str:
+    """A permission in words: "exceptions.waive_case" becomes "Waive case"."""
+    return spoken(permission.partition(".")[2])
+
+
+@register.simple_tag
+def plain_amount(amount: Decimal | None, currency: str = "") -> str:
+    """An amount as plain text, for SVG: "EUR 120,000.00"."""
+    return "" if amount is None else f"{currency} {plain_money(amount, currency)}".strip()
+
+
+@register.filter
+def words_of(text: str) -> list[str]:
+    """The words of a text, to loop over."""
+    return text.split()
+
+
+@register.simple_tag
+def quota(used: int | None, limit: int | None) -> SafeString | str:
+    """How much of a quota is used: a bar and a percentage; only a count where the vendor gives no limit."""
+    if used is None:
+        return ""
+    if not limit:
+        return f"{used:,}"
+    share = min(100, round(100 * used / limit))
+    return format_html(
+        '<span class="row-flex flex-nowrap">'
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="bg" width="100" height="8"/><rect class="{}" width="{}" height="8"/></svg>'
+        '<span class="nowrap">{} %</span></span>',
+        "warn" if share >= 70 else "fg",
+        share,
+        share,
+    )
+
+
+@register.simple_tag
+def risk(days: int) -> SafeString:
+    """Credentials that end soon or have ended."""
+    return (
+        _state("late", "late", "ended")
+        if days < 0
+        else _state("act", "risk", f"in {days} days" if days != 1 else "in 1 day")
+    )

@@ -1,0 +1,118 @@
+"""Filters of the portal's own lists."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import django_filters
+from django import forms
+from django.db.models import Q
+from django.utils import timezone
+
+from connectors.models import Connection
+from q2c.core import access
+from q2c.core.filters import DateFilter, ListFilter
+from q2c.core.ids import uuid7_bound
+from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.portal import told
+from q2c.transactions.models import BusinessTransaction
+
+STATES = [
+    ("open", "On the way or held"), ("running", "Running"), ("waiting", "Waiting"), ("unknown", "Outcome unknown"),
+    ("held", "Held"), ("completed", "Completed"), ("cancelled", "Cancelled"),
+]  # fmt: skip
+
+
+def entity_choices(request: Any) -> list[tuple[str, str]]:
+    """The entities that the person sees."""
+    return [(e.code, f"{e.code} {e.name}") for e in access.visible_entities(request.user)]
+
+
+def connection_choices(request: Any) -> list[tuple[str, str]]:
+    """All connections, by name."""
+    return list(Connection.objects.values_list("code", "name"))
+
+
+def flow_choices(request: Any) -> list[tuple[str, str]]:
+    """The flows, by title."""
+    codes = list(told.flows()) or sorted(
+        BusinessTransaction.objects.order_by().values_list("flow", flat=True).distinct()[:30]
+    )
+    return [(code, told.flow_title(code)) for code in codes]
+
+
+def start_of_day(day: dt.date) -> dt.datetime:
+    """Midnight of a day in the person's zone."""
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+
+
+class AskedChoice(django_filters.ChoiceFilter):
+    """A choice whose values depend on the person who asks."""
+
+    def __init__(self, *args: Any, choices: Any, **kwargs: Any) -> None:
+        super().__init__(*args, choices=[], empty_label="Any", **kwargs)
+        self.ask = choices
+
+    @property
+    def field(self) -> Any:
+        """The form's field, with today's choices."""
+        self.extra["choices"] = self.ask(self.parent.request)
+        self.__dict__.pop("_field", None)
+        return super().field
+
+
+class TransactionFilter(ListFilter):
+    """Number or id, flow, state, entity, system, currency, amount, day received."""
+
+    number = django_filters.CharFilter(label="Number or id", method="filter_number")
+    flow = AskedChoice(label="Flow", choices=flow_choices)
+    state = django_filters.ChoiceFilter(label="State", choices=STATES, empty_label="Any", method="filter_state")
+    entity = AskedChoice(label="Entity", field_name="legal_entity_code", choices=entity_choices)
+    source = AskedChoice(label="From system", field_name="source_connection", choices=connection_choices)
+    currency = django_filters.CharFilter(label="Currency", field_name="currency", lookup_expr="iexact", max_length=3)
+    least = django_filters.NumberFilter(label="Amount from", field_name="amount", lookup_expr="gte")
+    most = django_filters.NumberFilter(label="Amount to", field_name="amount", lookup_expr="lte")
+    received_from = DateFilter(label="Received from", method="filter_received_from")
+    received_to = DateFilter(label="Received to", method="filter_received_to")
+
+    class Meta:
+        model = BusinessTransaction
+        fields: list[str] = []
+
+    def filter_number(self, rows: Any, name: str, value: str) -> Any:
+        """By the exact number or id in the source or the target: each is an index."""
+        value = value.strip()
+        return rows.filter(Q(number=value) | Q(source_id=value) | Q(target_id=value) | Q(target_number=value))
+
+    def filter_state(self, rows: Any, name: str, value: str) -> Any:
+        """By state; "open" means everything that hasn't ended."""
+        return rows.exclude(state__in=["completed", "cancelled"]) if value == "open" else rows.filter(state=value)
+
+    def filter_received_from(self, rows: Any, name: str, value: dt.date) -> Any:
+        """By the time in the id: a range of the primary key."""
+        return rows.filter(id__gte=uuid7_bound(int(start_of_day(value).timestamp() * 1000)))
+
+    def filter_received_to(self, rows: Any, name: str, value: dt.date) -> Any:
+        """Up to the end of that day."""
+        return rows.filter(id__lt=uuid7_bound(int(start_of_day(value + dt.timedelta(days=1)).timestamp() * 1000)))
+
+
+class EventFilter(ListFilter):
+    """Connection, verdict, kind of event, day received."""
+
+    connection = AskedChoice(label="Connection", field_name="connection__code", choices=connection_choices)
+    verdict = django_filters.ChoiceFilter(label="Verdict", choices=InboundKey.Verdict.choices, empty_label="Any")
+    event_type = django_filters.CharFilter(label="Event", field_name="event__event_type")
+    source_id = django_filters.CharFilter(label="Id in the system", field_name="event__source_id")
+    via = django_filters.ChoiceFilter(
+        label="Came by",
+        field_name="event__via",
+        choices=InboundEvent.Via.choices,
+        empty_label="Any",
+        widget=forms.Select,
+    )
+
+    class Meta:
+        model = InboundKey
+        fields: list[str] = []

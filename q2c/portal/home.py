@@ -1,0 +1,77 @@
+"""Home by role: what waits for me, where the facts are, how old the backlog is, and whether the systems answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from connectors.connections import health_of
+from connectors.models import Connection
+from exceptions import tallies
+from q2c.core import access, shell
+from q2c.core.access import requires
+from q2c.core.htmx import page
+from q2c.portal import told
+from q2c.transactions import selectors
+
+SHOWN = 8
+
+
+@require_GET
+@requires("portal.view_home")
+def home(request: HttpRequest) -> HttpResponse:
+    """What waits for this person."""
+    context = {**waiting_work(request.user), **running_work(request.user), **systems()}
+    return page(request, "portal/home.html", "portal/_facts.html", context)
+
+
+def waiting_work(user: Any) -> dict[str, Any]:
+    """Open cases that are mine or nobody's, decisions that somebody else proposed, and the money behind the cases."""
+    cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True)
+    works = access.may(user, "exceptions.work_case")
+    mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
+    shown = list(mine.order_by("due_at", "id")[:SHOWN])
+    decisions = (
+        shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
+    )
+    decisions = [d for d in decisions[:50] if access.may(user, d.signer_permission)]
+    return {
+        "works": works,
+        "cases": shown,
+        "case_count": mine.count(),
+        "late_count": mine.filter(due_at__lt=timezone.now()).count(),
+        "all_case_count": cases.count(),
+        "totals": tallies.totals_of(user, shown),
+        "blocked": tallies.total_of_open(user),
+        "decisions": decisions[:5],
+        "decision_count": len(decisions),
+    }
+
+
+def running_work(user: Any) -> dict[str, Any]:
+    """Each flow's facts in exactly one column, their sum, and the backlog of due work with its age."""
+    facts = selectors.flow_facts(user)
+    sums: dict[str, int] = {}
+    for row in facts:
+        row.title = told.flow_title(row.flow)  # type: ignore[attr-defined]
+        for state, count in row.counts.items():
+            sums[state] = sums.get(state, 0) + count
+    backlog, oldest = selectors.backlog()
+    return {
+        "facts": facts,
+        "sums": sums,
+        "sum_on_the_way": sums.get("running", 0) + sums.get("waiting", 0),
+        "backlog": backlog,
+        "backlog_since": oldest,
+    }
+
+
+def systems() -> dict[str, Any]:
+    """Connections that need somebody, and how many are well."""
+    told_health = [(c, health_of(c)) for c in Connection.objects.select_related("health")]
+    ill = [(c, h) for c, h in told_health if h.state in ("paused", "down", "slow")]
+    return {"ill": ill, "well_count": len(told_health) - len(ill), "connection_count": len(told_health)}

@@ -1,0 +1,184 @@
+"""One box for any id or number of any system: exact matches over indexed columns, of the rows that the person sees."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET
+
+from exceptions import tallies
+from mappings.models import ChangeSet, CrossReference
+from q2c.core import access
+from q2c.core.access import requires
+from q2c.inbox.selectors import messages_visible_to
+from q2c.portal import told
+from q2c.records.models import BilledDocument
+from q2c.transactions.models import LineageLink
+from q2c.transactions.selectors import transactions_visible_to
+
+_CASE = re.compile(r"^ex-?(\d{1,12})$", re.IGNORECASE)
+_CHANGE_SET = re.compile(r"^cs-?(\d{1,12})$", re.IGNORECASE)
+_SALESFORCE_15 = re.compile(r"^[A-Za-z0-9]{15}$")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One thing found: what it is, what it's called, where it opens."""
+
+    kind: str
+    title: str
+    says: str
+    url: str
+    state: tuple[str, str] | None = None  # (kind of state, state)
+    amount: Any = None
+    currency: str = ""
+
+
+def spellings(text: str) -> list[str]:
+    """The text, and for a 15-character Salesforce id its 18-character form (it ends in a checksum of the capitals)."""
+    forms = [text]
+    if _SALESFORCE_15.match(text):
+        blocks = [text[i : i + 5] for i in (0, 5, 10)]
+        forms.append(text + "".join(_LETTERS[sum(1 << i for i, c in enumerate(b) if c.isupper())] for b in blocks))
+    elif len(text) == 18 and spellings(text[:15])[-1].upper() == text.upper():
+        forms += [text[:15], spellings(text[:15])[-1]]
+    return list(dict.fromkeys(forms))
+
+
+@require_GET
+@requires("portal.view_home")
+def search(request: HttpRequest) -> HttpResponse:
+    """What carries this id or number. One hit opens at once."""
+    text = request.GET.get("q", "").strip().replace("\x00", "")[:200]
+    hits = find(request.user, text) if text else []
+    if len(hits) == 1:
+        return redirect(hits[0].url)
+    return render(request, "portal/search.html", {"searched": text, "hits": hits})
+
+
+def find(user: Any, text: str) -> list[Hit]:
+    """Everything of the person's that carries exactly this id or number."""
+    forms = spellings(text)
+    hits = [*_cases(user, text), *_change_sets(user, text), *_transactions(user, forms, text), *_messages(user, text)]
+    hits += _documents(user, forms)
+    return list({hit.url: hit for hit in hits}.values())[:MOST]
+
+
+def _cases(user: Any, text: str) -> list[Hit]:
+    match = _CASE.match(text)
+    if not match or not access.may(user, "exceptions.view_case"):
+        return []
+    rows = tallies.cases_visible_to(user).filter(pk=int(match[1]))
+    return [
+        Hit("Case", c.number, c.summary, reverse("exceptions:case_detail", args=[c.pk]), ("case", c.state))
+        for c in rows
+    ]
+
+
+def _change_sets(user: Any, text: str) -> list[Hit]:
+    match = _CHANGE_SET.match(text)
+    if not match or not access.may(user, "mappings.view_rule"):
+        return []
+    rows = ChangeSet.objects.filter(pk=int(match[1]))
+    return [
+        Hit(
+            "Change set",
+            f"CS-{c.pk}",
+            c.title,
+            reverse("mappings:change_set_detail", args=[c.pk]),
+            ("approval", c.state),
+        )
+        for c in rows
+    ]
+
+
+def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
+    if not access.may(user, "transactions.view_transaction"):
+        return []
+    visible = transactions_visible_to(user)
+    wanted = Q(source_id__in=forms) | Q(number__in=forms) | Q(target_id__in=forms) | Q(target_number__in=forms)
+    wanted |= Q(correlation_id=text)
+    if as_uuid := _uuid(text):
+        wanted |= Q(pk=as_uuid)
+    return [
+        Hit(
+            told.flow_title(t.flow), t.number or t.source_id, t.customer_name,
+            reverse("portal:transaction_detail", args=[t.pk]), ("transaction", t.state), t.amount, t.currency,
+        )
+        for t in visible.filter(wanted).order_by("-id")[:MOST]
+    ]  # fmt: skip
+
+
+def _messages(user: Any, text: str) -> list[Hit]:
+    as_uuid = _uuid(text)
+    if not as_uuid or not access.may(user, "inbox.view_event"):
+        return []
+    return [
+        Hit(
+            "Message",
+            key.event.event_type,
+            key.connection.name,
+            reverse("portal:event_detail", args=[key.event_id]),
+            ("verdict", key.verdict),
+        )
+        for key in messages_visible_to(user).filter(event_id=as_uuid)[:MOST]
+    ]
+
+
+def _documents(user: Any, forms: list[str]) -> list[Hit]:
+    """Records in other systems: they open in the lineage, which starts from any id."""
+    if not access.may(user, "transactions.view_transaction"):
+        return []
+    found: dict[tuple[str, str, str], Hit] = {}
+    references = access.visible_to(user, CrossReference.objects.select_related("connection"))
+    for row in references.filter(Q(external_id__in=forms) | Q(number__in=forms))[:MOST]:
+        key = (row.connection.code, row.external_type, row.external_id)
+        found[key] = Hit(
+            f"{row.connection.name} {row.external_type}", row.number or row.external_id, row.record_key, _lineage(*key)
+        )
+    billed = access.visible_to(user, BilledDocument.objects.all())
+    for row in billed.filter(Q(external_id__in=forms) | Q(number__in=forms) | Q(subscription_id__in=forms))[:MOST]:
+        key = (row.connection_code, row.document_type, row.external_id)
+        found.setdefault(
+            key,
+            Hit(
+                f"{row.connection_code} {row.document_type}",
+                row.number or row.external_id,
+                row.status,
+                _lineage(*key),
+                None,
+                row.amount,
+                row.currency,
+            ),
+        )
+    links = access.visible_to(user, LineageLink.objects.all())
+    for link in links.filter(Q(source_id__in=forms) | Q(target_id__in=forms)).order_by()[:MOST]:
+        for system, kind, identifier in (
+            (link.source_system, link.source_type, link.source_id),
+            (link.target_system, link.target_type, link.target_id),
+        ):
+            if identifier in forms:
+                key = (system, kind, identifier)
+                found.setdefault(key, Hit(f"{system} {kind}", identifier, "in the lineage", _lineage(*key)))
+    return list(found.values())
+
+
+def _lineage(system: str, kind: str, identifier: str) -> str:
+    return f"{reverse('portal:lineage')}?{urlencode({'system': system, 'type': kind, 'id': identifier})}"
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None

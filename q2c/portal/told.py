@@ -1,0 +1,85 @@
+"""How a flow and its steps are told: titles, sentences, one timeline of what was done and what is still to come."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from connectors.models import Exchange
+from q2c.transactions.models import BusinessTransaction, StepRun
+from q2c.transactions.steps import Flow
+
+
+def flows() -> dict[str, Flow]:
+    """The flows by code, in the order of the table of contents."""
+    if importlib.util.find_spec("q2c.flows.catalog") is None:
+        return {}
+    return {flow.code: flow for flow in importlib.import_module("q2c.flows.catalog").FLOWS}
+
+
+def flow_title(code: str) -> str:
+    """What people call a flow: "Invoice to ERP"."""
+    flow = flows().get(code)
+    return flow.title if flow else code.replace("_", " ").capitalize().replace(" erp", " ERP").replace(" crm", " CRM")
+
+
+@dataclass
+class ToldStep:
+    """One step on the timeline: its sentence, how it stands, what it used and gave, each attempt, each exchange."""
+
+    name: str
+    sentence: str
+    kind: str
+    state: str
+    runs: list[StepRun] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def last(self) -> StepRun | None:
+        """The latest run."""
+        return self.runs[-1] if self.runs else None
+
+    @property
+    def problem(self) -> dict[str, Any] | None:
+        """Why the latest run came back."""
+        return self.last.problem if self.last else None
+
+    @property
+    def took_us(self) -> int:
+        """How long all attempts took."""
+        return sum(run.took_us for run in self.runs)
+
+    @property
+    def used_rows(self) -> list[tuple[str, Any]]:
+        """What the latest run used, as name and value."""
+        used = self.last.used if self.last else None
+        return sorted(used.items()) if isinstance(used, dict) else [("facts", used)] if used else []
+
+
+def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Exchange]) -> list[ToldStep]:
+    """The timeline of a transaction: finished steps, the one where it stands, and those to come."""
+    by_step: dict[str, list[StepRun]] = defaultdict(list)
+    for run in runs:
+        by_step[run.step].append(run)
+    talked: dict[str, list[Exchange]] = defaultdict(list)
+    for exchange in exchanges:
+        talked[exchange.step].append(exchange)
+    flow = flows().get(txn.flow)
+    known = [(s.name, s.sentence, s.kind) for s in flow.steps] if flow else []
+    names = {name for name, _, _ in known}
+    known += [
+        (name, name.replace("_", " ").capitalize(), rows[0].kind) for name, rows in by_step.items() if name not in names
+    ]
+    told, stands = [], False
+    for name, sentence, kind in known:
+        rows = by_step.get(name, [])
+        state = rows[-1].state if rows else "next"
+        is_here = state not in ("done",) and not stands and txn.state not in ("completed", "cancelled")
+        if is_here:
+            stands = True
+            state = txn.state if txn.state in ("held", "unknown", "waiting") else ("running" if not rows else state)
+        told.append(ToldStep(name, sentence, kind, state, rows, talked.get(name, [])))
+    return told

@@ -1,0 +1,140 @@
+"""Transactions: the list, and one of them with its steps, exchanges and documents."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views.decorators.http import require_GET
+
+from connectors.models import Connection, Exchange
+from exceptions.models import Occurrence
+from mappings.models import CrossReference
+from q2c.core import access
+from q2c.core.access import requires
+from q2c.core.htmx import page, paginate
+from q2c.core.vault import Unsealable
+from q2c.inbox.models import InboundEvent
+from q2c.portal import links_out, told
+from q2c.portal.filters import TransactionFilter
+from q2c.transactions import selectors
+from q2c.transactions.models import BusinessTransaction, LineageLink
+
+RECORD_TYPES = (
+    "customer",
+    "product",
+    "order",
+    "subscription",
+    "invoice",
+    "credit_memo",
+    "payment",
+    "refund",
+    "payout",
+    "application",
+)
+
+
+@require_GET
+@requires("transactions.view_transaction")
+def transaction_list(request: HttpRequest) -> HttpResponse:
+    """Transactions of my entities, newest first."""
+    rows = selectors.transactions_visible_to(request.user)
+    found = TransactionFilter(request.GET, rows, request=request)
+    counts = selectors.open_counts(request.user)
+    titles = {code: flow.title for code, flow in told.flows().items()}
+    listed = paginate(request, found.qs)
+    for txn in listed:
+        txn.flow_title = titles.get(txn.flow) or told.flow_title(txn.flow)
+    context = {
+        "filter": found,
+        "page": listed,
+        "counts": counts,
+        "on_the_way": counts["running"] + counts["waiting"],
+        "names": dict(Connection.objects.values_list("code", "name")),
+    }
+    return page(request, "portal/transaction_list.html", "portal/_transaction_table.html", context)
+
+
+@require_GET
+@requires("transactions.view_transaction")
+def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpResponse:
+    """One transaction: where it stands, step by step, what was said to whom, what it became."""
+    txn = _visible(request, transaction_id)
+    exchanges: list[Exchange] = []
+    if access.may(request.user, "transactions.view_exchange"):
+        exchanges = list(
+            Exchange.objects.filter(transaction_id=txn.pk)
+            .select_related("connection")
+            .defer("request", "response")
+            .order_by("at")
+        )
+    steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
+    connections = {c.code: c for c in Connection.objects.all()}
+    context = {
+        "txn": txn,
+        "title": told.flow_title(txn.flow),
+        "steps": steps,
+        "done_count": sum(step.state == "done" for step in steps),
+        "occurrence": Occurrence.objects.filter(transaction_id=txn.pk).select_related("case").order_by("-id").first(),
+        "documents": documents_of(txn, connections),
+        "source": connections.get(txn.source_connection),
+        "target": connections.get(txn.target_connection),
+        "source_link": links_out.record_url(connections.get(txn.source_connection), txn.source_type, txn.source_id),
+        "target_link": links_out.record_url(connections.get(txn.target_connection), txn.target_type, txn.target_id),
+        "other_versions": list(selectors.lane_of(txn)[:10]),
+        "event": InboundEvent.objects.filter(pk=txn.event_id).defer("body", "headers").first()
+        if txn.event_id
+        else None,
+        "has_lineage": LineageLink.objects.filter(transaction_id=txn.pk).exists(),
+        "fact": bytes(txn.fact),
+    }
+    return page(request, "portal/transaction_detail.html", "portal/_steps.html", context)
+
+
+def documents_of(txn: BusinessTransaction, connections: dict[str, Connection]) -> list[dict[str, Any]]:
+    """The same document in other systems, with a link where the system has one."""
+    key = f"{txn.source_connection}:{txn.source_type}:{txn.source_id}"
+    rows = CrossReference.objects.filter(record_type__in=RECORD_TYPES, record_key=key).select_related("connection")
+    return [
+        {
+            "system": row.connection.name,
+            "type": row.external_type,
+            "id": row.external_id,
+            "number": row.number,
+            "at": row.at,
+            "link": links_out.record_url(row.connection, row.external_type, row.external_id),
+        }
+        for row in rows.order_by("connection__code", "external_type")
+    ]
+
+
+def _visible(request: HttpRequest, transaction_id: Any) -> BusinessTransaction:
+    try:
+        return selectors.transaction_visible_to(request.user, transaction_id)
+    except BusinessTransaction.DoesNotExist:
+        raise Http404 from None
+
+
+@require_GET
+@requires("transactions.view_exchange")
+def exchange(request: HttpRequest, transaction_id: Any, exchange_id: Any) -> HttpResponse:
+    """One request and its answer, redacted."""
+    txn = _visible(request, transaction_id)
+    found = Exchange.objects.filter(transaction_id=txn.pk, id=exchange_id).select_related("connection").first()
+    if found is None:
+        raise Http404
+    context = {"txn": txn, "exchange": found, **read_wire(found)}
+    return page(request, "portal/exchange.html", "portal/_exchange.html", context)
+
+
+def read_wire(exchange: Exchange) -> dict[str, Any]:
+    """What was sent and answered, opened under its customer's key; or why it can't be read any more."""
+    if importlib.util.find_spec("connectors.recorder") is None:
+        return {"unreadable": "The bodies can’t be opened here."}
+    recorder = importlib.import_module("connectors.recorder")
+    try:
+        return {"wire": recorder.read_exchange(exchange)}
+    except Unsealable:
+        return {"unreadable": "The bodies can’t be opened any more: the customer’s key was destroyed."}

@@ -1,0 +1,24 @@
+"""Addresses of the screens that belong to no single room."""
+
+from django.urls import path
+
+from q2c.portal import audit, decisions, home, inbox, lineage, person, schedules, search, transactions
+
+app_name = "portal"
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("search/", search.search, name="search"),
+    path("transactions/", transactions.transaction_list, name="transaction_list"),
+    path("transactions/<uuid:transaction_id>/", transactions.transaction_detail, name="transaction_detail"),
+    path("transactions/<uuid:transaction_id>/exchanges/<uuid:exchange_id>/", transactions.exchange, name="exchange"),
+    path("lineage/", lineage.lineage, name="lineage"),
+    path("inbox/", inbox.event_list, name="event_list"),
+    path("inbox/<uuid:event_id>/", inbox.event_detail, name="event_detail"),
+    path("decisions/", decisions.decision_list, name="decision_list"),
+    path("decisions/<uuid:proposal_id>/", decisions.decision_detail, name="decision_detail"),
+    path("schedules/", schedules.schedule_list, name="schedule_list"),
+    path("schedules/<int:task_id>/", schedules.schedule_edit, name="schedule_edit"),
+    path("audit/", audit.audit_list, name="audit_list"),
+    path("you/", person.you, name="you"),
+    path("keys/", person.keys, name="keys"),
+]

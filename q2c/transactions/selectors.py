@@ -1,0 +1,124 @@
+"""What is running, waiting, unknown and held, and since when; one transaction with its steps; lineage."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils import timezone
+
+from q2c.core import access
+from q2c.core.ids import uuid7_bound
+from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun, WorkItem
+
+State = BusinessTransaction.State
+FINAL = (State.COMPLETED, State.CANCELLED)
+OPEN = ~Q(state__in=["completed", "cancelled"])
+
+
+def transactions_visible_to(user: Any) -> QuerySet[BusinessTransaction]:
+    """The transactions of the person's entities, without their (large) facts."""
+    return access.visible_to(user, BusinessTransaction.objects.defer("fact"))
+
+
+def transaction_visible_to(user: Any, transaction_id: Any) -> BusinessTransaction:
+    """One transaction. Raises DoesNotExist for a foreign one too."""
+    return access.visible_to(user, BusinessTransaction.objects.all()).get(pk=transaction_id)
+
+
+def since(moment: dt.datetime) -> Q:
+    """Rows received since an instant, by the time in their id: a range of the primary key."""
+    return Q(id__gte=uuid7_bound(int(moment.timestamp() * 1000)))
+
+
+def open_counts(user: Any) -> dict[str, int]:
+    """How many visible transactions are running, waiting, unknown and held."""
+    rows = (
+        access.visible_to(user, BusinessTransaction.objects.filter(OPEN)).values_list("state").annotate(n=Count("pk"))
+    )
+    found = dict(rows.order_by())
+    return {state: found.get(state, 0) for state in ("running", "waiting", "unknown", "held")}
+
+
+@dataclass
+class FlowFacts:
+    """Where the facts of one flow are: every fact is in exactly one column."""
+
+    flow: str
+    counts: dict[str, int] = field(default_factory=dict)
+    oldest_at: dt.datetime | None = None  # of what is running or waiting
+    oldest_held_at: dt.datetime | None = None
+
+    def add(self, state: str, count: int, oldest: dt.datetime) -> None:
+        """One group of the query."""
+        self.counts[state] = count
+        if state in ("running", "waiting"):
+            self.oldest_at = min(filter(None, (self.oldest_at, oldest)))
+        elif state in ("held", "unknown"):
+            self.oldest_held_at = min(filter(None, (self.oldest_held_at, oldest)))
+
+    @property
+    def on_the_way(self) -> int:
+        """Running and waiting."""
+        return self.counts.get("running", 0) + self.counts.get("waiting", 0)
+
+
+def flow_facts(user: Any, *, hours: int = 24) -> list[FlowFacts]:
+    """Open transactions of each flow with the age of the oldest, and what ended in the last hours."""
+    facts: dict[str, FlowFacts] = {}
+    started = timezone.now() - dt.timedelta(hours=hours)
+    visible = access.visible_to(user, BusinessTransaction.objects.all())
+    for rows in (visible.filter(OPEN), visible.filter(since(started), state__in=FINAL)):
+        grouped = rows.order_by().values_list("flow", "state").annotate(n=Count("pk"), oldest=Min("created_at"))
+        for flow, state, count, oldest in grouped:
+            facts.setdefault(flow, FlowFacts(flow)).add(state, count, oldest)
+    return sorted(facts.values(), key=lambda f: f.flow)
+
+
+def backlog() -> tuple[int, dt.datetime | None]:
+    """How many work items are due, and since when the oldest is."""
+    due = WorkItem.objects.filter(available_at__lte=timezone.now(), worker="")
+    found = due.aggregate(n=Count("pk"), oldest=Min("available_at"))
+    return found["n"], found["oldest"]
+
+
+def steps_of(transaction_id: Any) -> list[StepRun]:
+    """The finished steps of a transaction in order."""
+    return list(StepRun.objects.filter(transaction_id=transaction_id).order_by("sequence"))
+
+
+def lane_of(txn: BusinessTransaction) -> QuerySet[BusinessTransaction]:
+    """Transactions of the same source object: earlier and later versions of one document."""
+    return BusinessTransaction.objects.filter(lane=txn.lane).exclude(pk=txn.pk).defer("fact").order_by("lane_sequence")
+
+
+def trace(user: Any, starts: list[tuple[str, str, str]], *, limit: int = 120) -> tuple[list[LineageLink], bool]:
+    """All hops connected with some documents, upstream and downstream, at most `limit`; and whether there were more.
+
+    Documents of entities that the person doesn't see are walked through, so that the journey hangs together; whoever
+    shows the hops hides those (`q2c.portal.lineage.draw`).
+    """
+    seen: dict[tuple[Any, int], LineageLink] = {}
+    frontier = set(starts)
+    known = set(starts)
+    while frontier and len(seen) < limit:
+        wanted = Q()
+        for _, kind, identifier in frontier:
+            wanted |= Q(source_id=identifier, source_type=kind) | Q(target_id=identifier, target_type=kind)
+        frontier = set()
+        for link in LineageLink.objects.filter(wanted).order_by("at")[: limit + 1]:
+            if (link.transaction_id, link.sequence) in seen:
+                continue
+            ends = {
+                (link.source_system, link.source_type, link.source_id),
+                (link.target_system, link.target_type, link.target_id),
+            }
+            if not ends & known and not ends & set(starts):
+                continue
+            seen[(link.transaction_id, link.sequence)] = link
+            frontier |= ends - known
+            known |= ends
+    links = sorted(seen.values(), key=lambda found: (found.at, found.sequence))
+    return links[:limit], len(links) > limit

@@ -1,0 +1,69 @@
+/* What no server can do: copy, keys, the browser's back-forward cache, and a line for a lost connection. Nothing here is needed to work. */
+(function () {
+  function say(text) {
+    var live = document.getElementById("live");
+    if (live) live.textContent = text;
+  }
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-copy]");
+    if (!button || !navigator.clipboard) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(function () { say("Copied " + button.dataset.copy); });
+  });
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-dismiss]");
+    if (button) button.closest("[data-dismissable]").remove();
+  });
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (form.method !== "post" || form.dataset.sent) { if (form.dataset.sent) event.preventDefault(); return; }
+    form.dataset.sent = "yes";
+    form.setAttribute("aria-busy", "true");
+  });
+  window.addEventListener("pageshow", function () {
+    document.querySelectorAll("form[data-sent]").forEach(function (form) { delete form.dataset.sent; form.removeAttribute("aria-busy"); });
+  });
+  function rows() { return Array.from(document.querySelectorAll("tr[data-row]")); }
+  function go(step) {
+    var all = rows();
+    if (!all.length) return;
+    var now = all.findIndex(function (row) { return row.classList.contains("cur"); });
+    var next = all[Math.min(all.length - 1, Math.max(0, now + step))];
+    all.forEach(function (row) { row.classList.toggle("cur", row === next); });
+    next.querySelector("a").focus();
+  }
+  function follow(selector) {
+    var link = document.querySelector(selector);
+    if (link) link.click();
+  }
+  document.addEventListener("keydown", function (event) {
+    var field = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      var main = document.querySelector("[data-primary]");
+      if (main && !main.disabled) { event.preventDefault(); main.click(); }
+      return;
+    }
+    if (event.key === "Escape") {
+      var open = event.target.closest("details[open].menu, details[open].pick");
+      if (open) { open.open = false; open.querySelector("summary").focus(); }
+      return;
+    }
+    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/") { event.preventDefault(); document.getElementById("find").focus(); }
+    else if (event.key === "j") go(1);
+    else if (event.key === "k") go(-1);
+    else if (event.key === "o") follow("tr.cur a.say");
+    else if (event.key === "n") follow("a[rel=next]");
+    else if (event.key === "N") follow("a[rel=prev]");
+    else if (event.key === "f") { var box = document.querySelector("details.pick"); if (box) { event.preventDefault(); box.open = true; box.querySelector("input, select").focus(); } }
+    else if (event.key === "?") follow("a.help");
+  });
+  document.addEventListener("htmx:sendError", function () {
+    var line = document.getElementById("lost");
+    if (line) line.hidden = false;
+    say("The connection is lost. Trying again.");
+  });
+  document.addEventListener("htmx:afterRequest", function (event) {
+    var line = document.getElementById("lost");
+    if (line && event.detail.successful) line.hidden = true;
+  });
+})();

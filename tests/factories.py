@@ -1,0 +1,351 @@
+"""Rows for tests: people, entities, connections, transactions, cases, rules. Makers take any field."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from connectors.models import Connection, ConnectionHealth, Exchange
+from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
+from mappings.models import ChangeSet, CrossReference, MappingRule
+from q2c.core import ids
+from q2c.core.models import AccountingPeriod, LegalEntity, Membership, Person, Proposal, Subsidiary
+from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
+
+PASSWORD = "correct horse battery"
+ENTITIES = {
+    "GB01": ("Adventure Works Ltd", "GB", "GBP", "Europe/London"),
+    "US01": ("Adventure Works Inc.", "US", "USD", "America/New_York"),
+    "JP01": ("Adventure Works KK", "JP", "JPY", "Asia/Tokyo"),
+    "DE01": ("Adventure Works GmbH", "DE", "EUR", "Europe/Berlin"),
+}
+VENDORS = {"salesforce": "Salesforce", "stripe": "Stripe", "netsuite": "NetSuite"}
+_numbers = itertools.count(1000)
+
+
+def make_entity(code: str = "GB01", **fields: Any) -> LegalEntity:
+    """A legal entity, made once per code."""
+    name, country, currency, zone = ENTITIES.get(code, (f"{code} Ltd", code[:2], "GBP", "UTC"))
+    defaults = {"name": name, "country": country, "currency": currency, "time_zone": zone, **fields}
+    return LegalEntity.objects.get_or_create(code=code, defaults=defaults)[0]
+
+
+def make_person(
+    role: str = "controller", *, username: str = "", entities: tuple[str, ...] = (), **fields: Any
+) -> Person:
+    """Somebody with a role, for some entities or (none given) for all."""
+    username = username or f"{role}{next(_numbers)}"
+    person = Person.objects.filter(username=username).first()
+    if person is None:
+        person = Person(username=username, display_name=fields.pop("display_name", username), **fields)
+        person.set_password(PASSWORD)
+        person.save()
+    for entity in [make_entity(code) for code in entities] or [None]:
+        if role:
+            Membership.objects.get_or_create(person=person, role=role, legal_entity=entity)
+    return person
+
+
+def make_connection(code: str = "netsuite", **fields: Any) -> Connection:
+    """A sandbox connection, made once per code, that answered a minute ago."""
+    vendor = fields.pop("vendor", code.partition("-")[0])
+    defaults = {
+        "name": VENDORS.get(vendor, code.title()),
+        "vendor": vendor,
+        "base_url": f"http://127.0.0.1:8901/{code}",
+        "is_sandbox": True,
+    }
+    connection, is_new = Connection.objects.get_or_create(code=code, defaults={**defaults, **fields})
+    if is_new:
+        ConnectionHealth.objects.create(
+            connection=connection,
+            last_success_at=timezone.now() - dt.timedelta(minutes=1),
+            latency_ms=210,
+            quota_used=120,
+            quota_limit=1000,
+        )
+    return connection
+
+
+def make_period(entity: str = "GB01", code: str = "", *, is_open: bool = True, **fields: Any) -> AccountingPeriod:
+    """A month of an entity's book in the ERP; the current one by default."""
+    subsidiary = make_subsidiary(entity)
+    year, month = map(int, (code or f"{timezone.now():%Y-%m}").split("-"))
+    start = dt.date(year, month, 1)
+    end = dt.date(year + month // 12, month % 12 + 1, 1) - dt.timedelta(days=1)
+    defaults = {
+        "name": f"{start:%b %Y}",
+        "start_date": start,
+        "end_date": end,
+        "external_id": str(next(_numbers)),
+        "is_receivables_open": is_open,
+        "is_ledger_open": is_open,
+        "read_at": timezone.now(),
+        **fields,
+    }
+    return AccountingPeriod.objects.get_or_create(subsidiary=subsidiary, code=f"{start:%Y-%m}", defaults=defaults)[0]
+
+
+def make_subsidiary(entity: str = "GB01", connection: str = "netsuite") -> Subsidiary:
+    """The book of an entity in the ERP."""
+    found = make_entity(entity)
+    defaults = {"external_id": str(next(_numbers)), "name": found.name}
+    return Subsidiary.objects.get_or_create(
+        legal_entity=found, connection=make_connection(connection), defaults=defaults
+    )[0]
+
+
+def make_transaction(state: str = "completed", **fields: Any) -> BusinessTransaction:
+    """An invoice on its way to the ERP. `fact` may be a dict."""
+    number = fields.pop("number", f"INV-{next(_numbers)}")
+    source_id = fields.pop("source_id", f"in_{number}")
+    source = fields.pop("source_connection", "stripe")
+    now = fields.pop("created_at", None) or timezone.now()
+    fact = fields.pop("fact", {"number": number, "total": "120.00", "lines": []})
+    values: dict[str, Any] = {
+        "flow": "invoice_to_erp",
+        "business_key": ids.business_key(
+            connection=source, object_type="invoice", object_id=source_id, content_hash=ids.digest(number)
+        ),
+        "lane": ids.lane(connection=source, object_type="invoice", object_id=source_id),
+        "lane_sequence": 1,
+        "state": state,
+        "state_at": now,
+        "created_at": now,
+        "fact_type": "Invoice",
+        "fact": json.dumps(fact).encode(),
+        "source_connection": source,
+        "source_type": "invoice",
+        "source_id": source_id,
+        "number": number,
+        "legal_entity_code": "GB01",
+        "customer_name": "Northwind Traders",
+        "currency": "GBP",
+        "amount": Decimal("120.00"),
+        "line_count": 2,
+        "document_date": now.date(),
+        "period_code": f"{now:%Y-%m}",
+        "correlation_id": str(ids.uuid7()),
+        "target_connection": "netsuite",
+    }
+    if state == "completed":
+        values |= {
+            "target_type": "invoice",
+            "target_id": str(next(_numbers)),
+            "target_number": f"INVGB{next(_numbers)}",
+        }
+    if state == "held":
+        values |= {
+            "held_step": "map_items",
+            "problem_code": "item_missing",
+            "problem": {"summary": "NetSuite has no item for SKU 22423 in GB01"},
+        }
+    return BusinessTransaction.objects.create(**{**values, **fields})
+
+
+def make_step(txn: BusinessTransaction, step: str, *, state: str = "done", sequence: int = 0, **fields: Any) -> StepRun:
+    """A finished step of a transaction."""
+    sequence = sequence or StepRun.objects.filter(transaction_id=txn.pk).count() + 1
+    output = fields.pop("output", {"made": step})
+    values = {
+        "kind": "read",
+        "at": timezone.now(),
+        "took_us": 1400 * sequence,
+        "gave": step,
+        "output": json.dumps(output).encode(),
+        "used": {"facts": ["invoice"], "rules": ["item 12 v1"]},
+        "problem": None if state == "done" else {"summary": "It came back"},
+    }
+    return StepRun.objects.create(
+        transaction_id=txn.pk, sequence=sequence, step=step, state=state, **{**values, **fields}
+    )
+
+
+def make_exchange(
+    txn: BusinessTransaction, *, step: str = "post_invoice", status: int | None = 204, **fields: Any
+) -> Exchange:
+    """A request and its answer. The bodies are whatever is given: sealed bytes, or plain ones that can't be opened."""
+    values = {
+        "connection": make_connection("netsuite"),
+        "verb": "post_invoice",
+        "method": "POST",
+        "url": "https://erp.example/record/v1/invoice",
+        "at": timezone.now(),
+        "took_ms": 148,
+        "request": b"",
+        "response": b"",
+        "hash": "0" * 64,
+        "correlation_id": txn.correlation_id,
+    }
+    return Exchange.objects.create(
+        transaction_id=txn.pk, id=ids.uuid7(), step=step, status=status, **{**values, **fields}
+    )
+
+
+def make_case(
+    summary: str = "NetSuite has no item for SKU 22423 in GB01", *, transactions: Any = (), **fields: Any
+) -> ExceptionCase:
+    """An open case with its documents, their tally and its opening note."""
+    now = timezone.now()
+    values: dict[str, Any] = {
+        "fingerprint": ids.digest(summary, str(next(_numbers))),
+        "kind": "item_missing",
+        "category": "mapping",
+        "severity": 2,
+        "queue": "billing_ops",
+        "summary": summary,
+        "subject": {"sku": "22423", "kind": "item", "key": "22423"},
+        "connection_code": "netsuite",
+        "legal_entity_code": "GB01",
+        "period_code": f"{now:%Y-%m}",
+        "flow": "invoice_to_erp",
+        "opened_at": now,
+        "last_at": now,
+        "due_at": now + dt.timedelta(hours=8),
+    }
+    case = ExceptionCase.objects.create(**{**values, **fields})
+    for txn in transactions:
+        Occurrence.objects.create(
+            case=case,
+            transaction_id=txn.pk,
+            flow=txn.flow,
+            step=txn.held_step or "map_items",
+            number=txn.number,
+            at=now,
+            legal_entity_code=txn.legal_entity_code,
+            amount=txn.amount,
+            currency=txn.currency,
+            problem=txn.problem or {},
+        )
+        tally, _ = CaseTally.objects.get_or_create(
+            case=case, legal_entity_code=txn.legal_entity_code, currency=txn.currency, worker="test"
+        )
+        tally.document_count += 1
+        tally.amount += txn.amount or 0
+        tally.save()
+    CaseNote.objects.create(case=case, at=now, by=None, verb="opened", text="by the first document")
+    return case
+
+
+def make_message(
+    event_type: str = "invoice.finalized", *, connection: str = "stripe", verdict: str = "translated", **fields: Any
+) -> InboundKey:
+    """A stored message with its verdict. Its body is sealed only if the caller seals it."""
+    found, now = make_connection(connection), timezone.now()
+    source_id = fields.pop("source_id", f"evt_{next(_numbers)}")
+    body = fields.pop("body", b"sealed elsewhere")
+    event = InboundEvent.objects.create(
+        connection=found,
+        event_type=event_type,
+        source_id=source_id,
+        via="webhook",
+        received_at=now,
+        headers=b"",
+        body=body,
+        body_hash=ids.digest(source_id),
+        size_bytes=len(body),
+    )
+    values = {"legal_entity_code": "GB01", "received_at": now, "available_at": now, "body_key": b"", **fields}
+    return InboundKey.objects.create(connection=found, dedupe_key=source_id, event=event, verdict=verdict, **values)
+
+
+def make_rule(key: str = "22423", value: str = "10482", *, kind: str = "item", **fields: Any) -> MappingRule:
+    """An active rule, proposed and approved by two people."""
+    values = {
+        "value_label": "Regency cakestand 3 tier",
+        "connection_code": "netsuite",
+        "effective_from": dt.date(2010, 12, 1),
+        "known_from": 1,
+        "proposed_by": fields.pop("proposed_by", None) or make_person("mapping_admin", username="rule_proposer"),
+        "approved_by": fields.pop("approved_by", None) or make_person("controller", username="rule_approver"),
+    }
+    return MappingRule.objects.create(kind=kind, key=key, value=value, **{**values, **fields})
+
+
+def make_proposal(
+    title: str = "Change the address of NetSuite", *, by: Person | None = None, **fields: Any
+) -> Proposal:
+    """Something that waits for a second person."""
+    values = {
+        "kind": "connection",
+        "subject_type": "connection",
+        "subject_id": "netsuite",
+        "why": "The vendor moved us",
+        "proposed_at": timezone.now(),
+        "proposed_by": by or make_person("platform", username="asks"),
+        "content": {"base_url": "https://new.example"},
+        "content_hash": "a" * 64,
+        "signer_permission": "connectors.approve_connection",
+        **fields,
+    }
+    return Proposal.objects.create(title=title, **values)
+
+
+def make_change_set(title: str = "Map SKU 22423", *, by: Person | None = None, **fields: Any) -> ChangeSet:
+    """A change set with one line."""
+    by = by or make_person("billing_ops", username="proposes")
+    change_set = ChangeSet.objects.create(
+        title=title, why="The item is new", proposed_by=by, created_at=timezone.now(), **fields
+    )
+    change_set.lines.create(
+        act="create",
+        kind="item",
+        key="22423",
+        connection_code="netsuite",
+        legal_entity_code="GB01",
+        value="10482",
+        value_label="Regency cakestand",
+        effective_from=dt.date(2010, 12, 1),
+    )
+    return change_set
+
+
+def make_link(
+    txn: BusinessTransaction, source: tuple[str, str, str], target: tuple[str, str, str], **fields: Any
+) -> LineageLink:
+    """A hop between two documents, each (system, type, id)."""
+    sequence = LineageLink.objects.filter(transaction_id=txn.pk).count() + 1
+    values = {
+        "step": "post_invoice",
+        "amount": txn.amount,
+        "currency": txn.currency,
+        "legal_entity_code": txn.legal_entity_code,
+        "at": timezone.now(),
+    }
+    return LineageLink.objects.create(
+        transaction_id=txn.pk,
+        sequence=sequence,
+        source_system=source[0],
+        source_type=source[1],
+        source_id=source[2],
+        target_system=target[0],
+        target_type=target[1],
+        target_id=target[2],
+        **{**values, **fields},
+    )
+
+
+def make_reference(
+    txn: BusinessTransaction, *, connection: str = "netsuite", external_type: str = "invoice", **fields: Any
+) -> CrossReference:
+    """The transaction's document as another system knows it."""
+    values = {
+        "external_id": str(next(_numbers)),
+        "number": txn.target_number,
+        "legal_entity_code": txn.legal_entity_code,
+        "at": timezone.now(),
+    }
+    return CrossReference.objects.create(
+        record_type="invoice",
+        record_key=f"{txn.source_connection}:{txn.source_type}:{txn.source_id}",
+        connection=make_connection(connection),
+        external_type=external_type,
+        transaction_id=txn.pk,
+        **{**values, **fields},
+    )
