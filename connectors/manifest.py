@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,8 +62,27 @@ class Repeats:
 
 
 @dataclass(frozen=True)
+class Context:
+    """What a translation may know besides the message itself.
+
+    `fetched` is the answer of the verb that `Means.refetch` names, called with `source_id` (None without a refetch).
+    """
+
+    connection: str  # our connection's code
+    settings: Mapping[str, Any]
+    event_type: str
+    source_id: str
+    received_at: dt.datetime
+    fetched: Any = None
+
+
+@dataclass(frozen=True)
 class Means:
-    """This event becomes canonical events: `translate(raw, context)` returns a list of them (pure)."""
+    """This event becomes canonical events: `translate(raw, context)` returns a list of them (pure).
+
+    `raw` is the body as it came, as bytes (the vendor's package knows whether it's JSON or XML). Raises Problem, or
+    ValueError (msgspec's errors are ones) for a message that can't be understood.
+    """
 
     translate: Callable[..., list[Any]]
     refetch: str = ""  # a verb of the client whose answer is translated instead of the (possibly stale) snapshot

@@ -67,3 +67,15 @@ class Renewal(Document):
     subscription_id: str
     renewal_date: dt.date
     term_months: int
+
+
+class OrderStatus(Document):
+    """What the CRM is told about an order: only the parts that this fact changes are set. `at` is the source's clock."""
+
+    source: Source  # the subscription, invoice or payment that says so
+    order_id: str
+    at: dt.datetime
+    subscription_status: str = ""
+    invoice_status: str = ""
+    payment_status: str = ""
+    number: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from q2c.core.ids import uuid7
@@ -27,7 +28,8 @@ class GoldenRecord(models.Model):
     version = models.IntegerField(default=1)
     changed_at = models.DateTimeField()
     source_version = models.CharField(max_length=80, blank=True)
-    history = HistoricalRecords(excluded_fields=["refused"])
+    sources = models.JSONField(default=dict)  # per source key: its last content hash, its vendor's clock, its values
+    history = HistoricalRecords(excluded_fields=["refused", "sources"])
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["record_type", "record_key"], name="one_golden_record")]
@@ -38,7 +40,7 @@ class GoldenRecord(models.Model):
 
 
 class BilledDocument(models.Model):
-    """The latest known state of a billing document (invoice, credit memo, payment, ...) as received: small and index-served.
+    """The latest known state of a billing document (invoice, credit memo, payment, ...): small and index-served.
 
     Its lines stay in the transaction's fact and the inbox; here is what look-ups, status and totals need.
     """
@@ -57,6 +59,11 @@ class BilledDocument(models.Model):
     line_count = models.IntegerField(default=0)
     document_date = models.DateField(null=True)
     status = models.CharField(max_length=30, blank=True)
+    status_at = models.DateTimeField(null=True)  # the vendor's clock: an older status never replaces a newer one
+    ignored_reason = models.CharField(max_length=60, blank=True)  # why it isn't carried, so that totals can count it
+    feed = models.CharField(max_length=40, blank=True)
+    feed_type = models.CharField(max_length=20, blank=True)
+    rounding = models.DecimalField(max_digits=20, decimal_places=6, default=0)
     content_hash = models.CharField(max_length=64)
     changed_at = models.DateTimeField()
 
@@ -70,6 +77,7 @@ class BilledDocument(models.Model):
             models.Index(fields=["number"], name="billed_number"),
             models.Index(fields=["external_id"], name="billed_external"),
             models.Index(fields=["subscription_id"], name="billed_subscription"),
+            models.Index(fields=["connection_code"], name="billed_ignored", condition=~Q(ignored_reason="")),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,295 @@
+"""The table of what starts what: each canonical event gives the facts that flows carry (pure).
+
+`Ignored` is a decision that keeps the document's amount, so that no total loses it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from q2c.canonical import billing, contract, events
+from q2c.canonical.base import Source
+from q2c.canonical.schema import content_hash
+from q2c.core import ids
+from q2c.flows.dispatch import Fact
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """A document that is known and isn't carried."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known around an event: who the customer is, where the entity's midnight is, which order it's about."""
+
+    occurred_at: dt.datetime
+    is_billing: bool = False
+    legal_entity: str = ""
+    customer_name: str = ""
+    order_id: str = ""
+    time_zone: str = "UTC"
+    is_changed: bool = True  # of a record that has states: whether this event changed it
+
+
+def facts_of(event: Any, about: About) -> list[Fact] | Ignored:
+    """The facts of one event, or why it isn't carried. One that only changes a golden record gives an empty list."""
+    return _MAKERS[type(event)](event, about)
+
+
+def _customer(event: events.CustomerChanged, about: About) -> list[Fact]:
+    customer = event.customer
+    if not (about.is_billing and about.is_changed):
+        return []
+    # A customer may return to an earlier content, so its key carries the instant of the change beside the content.
+    fact = _fact(
+        "customer_to_erp", customer, customer.source, about, stamp=event.occurred_at,
+        number=customer.number, customer_id=customer.source.object_id, customer_name=customer.name,
+        currency=customer.currency if len(customer.currency) == 3 else "", priority=4,
+    )  # fmt: skip
+    return [fact]
+
+
+def _order(event: events.OrderClosedWon, about: About) -> list[Fact]:
+    order = event.order
+    read = replace_fields(order, name="", quote_status="", amount=None)  # what the flow doesn't read changes nothing
+    amount = (
+        order.amount if order.amount is not None else sum((x.quantity * x.unit_price for x in order.lines), Decimal(0))
+    )
+    return [
+        _fact(
+            "order_to_subscription", order, order.source, about, read=read, number=order.number,
+            customer_id=order.customer_id, currency=order.currency, amount=amount, line_count=len(order.lines),
+            document_date=order.start_date,
+        )
+    ]  # fmt: skip
+
+
+def _invoice(event: events.InvoicePosted, about: About) -> list[Fact] | Ignored:
+    invoice = event.invoice
+    if invoice.total == 0:
+        return Ignored("zero_amount", "A document of 0 has no effect on the books")
+    facts = [_negative_invoice(invoice, about) if invoice.total < 0 else _billed(invoice, "invoice_to_erp", about)]
+    if about.is_changed:  # a newer status of it may have come before
+        facts += _status(event, about, invoice.source, invoice_status="open", number=invoice.number)
+    return facts
+
+
+def _negative_invoice(invoice: billing.Invoice, about: About) -> Fact:
+    return _billed(credit_memo_of(invoice), "credit_memo_to_erp", about)
+
+
+def credit_memo_of(invoice: billing.Invoice) -> billing.CreditMemo:
+    """An invoice with a negative total as the ERP's credit memo: the signs of amounts and quantities turn."""
+    return billing.CreditMemo(
+        source=invoice.source,
+        number=invoice.number,
+        customer_id=invoice.customer_id,
+        customer_name=invoice.customer_name,
+        currency=invoice.currency,
+        issued_at=invoice.issued_at,
+        document_date=invoice.document_date,
+        total=-invoice.total,
+        tax_total=-invoice.tax_total,
+        lines=tuple(_turned(line) for line in invoice.lines),
+        reason="Invoice with a negative total",
+        legal_entity=invoice.legal_entity,
+        feed=invoice.feed,
+        feed_number=invoice.feed_number,
+        feed_type=invoice.feed_type,
+        is_customer_known=invoice.is_customer_known,
+        declared_total=None if invoice.declared_total is None else -invoice.declared_total,
+    )
+
+
+def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
+    taxes = tuple(replace_fields(t, amount=-t.amount, base=-t.base) for t in line.taxes)
+    declared = None if line.declared_amount is None else -line.declared_amount
+    return replace_fields(line, amount=-line.amount, quantity=-line.quantity, taxes=taxes, declared_amount=declared)
+
+
+def _credit_memo(event: events.CreditMemoIssued, about: About) -> list[Fact] | Ignored:
+    if event.credit_memo.total == 0:
+        return Ignored("zero_amount", "A document of 0 has no effect on the books")
+    return [_billed(event.credit_memo, "credit_memo_to_erp", about)]
+
+
+def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: About) -> Fact:
+    return _fact(
+        flow, document, document.source, about, number=document.number, customer_id=document.customer_id,
+        customer_name=document.customer_name, currency=document.currency, amount=document.total,
+        line_count=len(document.lines), document_date=document.document_date or _date(document.issued_at, about),
+        feed=document.feed, feed_type=document.feed_type, rounding=rounding_of(document),
+        legal_entity=document.legal_entity, priority=6 if document.feed else 5,
+    )  # fmt: skip
+
+
+def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
+    """What the register declares less what was received, in the register's sign (credits are negative there)."""
+    if document.declared_total is None:
+        return Decimal(0)
+    difference = document.declared_total - document.total
+    return -difference if isinstance(document, billing.CreditMemo) else difference
+
+
+def _payment(event: events.PaymentReceived, about: About) -> list[Fact]:
+    paid = event.payment
+    return [
+        _fact("payment_to_erp", paid, paid.source, about, number=paid.reference, customer_id=paid.customer_id,
+              currency=paid.currency, amount=paid.amount, document_date=_date(paid.received_at, about),
+              legal_entity=paid.legal_entity)
+    ]  # fmt: skip
+
+
+def _application(event: events.PaymentApplied, about: About) -> list[Fact]:
+    applied = event.application
+    return [
+        _fact("application_to_erp", applied, applied.source, about, customer_id=applied.customer_id,
+              currency=applied.currency, amount=applied.amount, document_date=_date(applied.applied_at, about),
+              legal_entity=applied.legal_entity)
+    ]  # fmt: skip
+
+
+def _refund(event: events.RefundMade, about: About) -> list[Fact] | Ignored:
+    refund = event.refund
+    if refund.status != "succeeded":
+        return Ignored(f"refund_{refund.status}"[:60], f"A refund that is {refund.status} moved no money")
+    return [
+        _fact("refund_to_erp", refund, refund.source, about, customer_id=refund.customer_id, currency=refund.currency,
+              amount=refund.amount, document_date=_date(refund.refunded_at, about), legal_entity=refund.legal_entity)
+    ]  # fmt: skip
+
+
+def _dispute(event: events.DisputeChanged, about: About) -> list[Fact]:
+    dispute = event.dispute
+    return [
+        _fact("dispute_to_erp", dispute, dispute.source, about, currency=dispute.currency, amount=dispute.amount,
+              document_date=_date(dispute.at, about), legal_entity=dispute.legal_entity)
+    ]  # fmt: skip
+
+
+def _payout(event: events.PayoutPaid, about: About) -> list[Fact]:
+    payout = event.payout
+    return [
+        _fact("payout_to_erp", payout, payout.source, about, currency=payout.currency, amount=payout.amount,
+              line_count=len(payout.movements), document_date=payout.arrival_date, legal_entity=payout.legal_entity)
+    ]  # fmt: skip
+
+
+def _subscription(event: events.SubscriptionChanged, about: About) -> list[Fact]:
+    subscription = event.subscription
+    if not about.is_changed:
+        return []
+    return _status(event, about, subscription.source, subscription_status=subscription.status)
+
+
+def _invoice_status(event: events.InvoiceStatusChanged, about: About) -> list[Fact]:
+    source = Source(connection=event.connection, object_type="invoice", object_id=event.invoice_id)
+    payment = {"payment_status": "paid"} if event.status == "paid" else {}
+    return _status(event, about, source, invoice_status=event.status, number=event.number, **payment)
+
+
+def _payment_failed(event: events.PaymentFailed, about: About) -> list[Fact]:
+    source = Source(connection=event.connection, object_type="invoice", object_id=event.invoice_id)
+    return _status(event, about, source, payment_status="failed")
+
+
+def _status(event: Any, about: About, source: Source, **said: str) -> list[Fact]:
+    if not about.order_id:
+        return []
+    status = contract.OrderStatus(
+        source=replace_fields(source, version=""), order_id=about.order_id, at=event.occurred_at, **said
+    )
+    return [status_fact(status, legal_entity=about.legal_entity, customer_name=about.customer_name)]
+
+
+def status_fact(
+    status: contract.OrderStatus, *, legal_entity: str = "", customer_name: str = "", correlation_id: str = ""
+) -> Fact:
+    """The fact that tells the CRM a status: one lane per order. Our own postings use it too."""
+    source = status.source
+    return Fact(
+        flow="status_to_crm",
+        business_key=ids.business_key(
+            connection=source.connection, object_type=source.object_type, object_id=source.object_id,
+            content_hash=content_hash(status),
+        ),
+        lane=f"order:{status.order_id}",
+        document=status,
+        source_connection=source.connection,
+        source_type=source.object_type,
+        source_id=source.object_id,
+        number=status.number,
+        legal_entity_code=legal_entity,
+        customer_name=customer_name,
+        correlation_id=correlation_id,
+        priority=7,
+    )  # fmt: skip
+
+
+def _nothing(event: Any, about: About) -> list[Fact]:
+    return []
+
+
+def _fact(
+    flow: str, document: Any, source: Source, about: About, *, read: Any = None, stamp: dt.datetime | None = None,
+    legal_entity: str = "", customer_name: str = "", **columns: Any,
+) -> Fact:  # fmt: skip
+    read = document if read is None else read
+    digest = content_hash(replace_fields(read, source=replace_fields(read.source, version="")))
+    if stamp is not None:
+        digest = ids.digest(digest, stamp.isoformat())
+    names = {"connection": source.connection, "object_type": source.object_type, "object_id": source.object_id}
+    return Fact(
+        flow=flow,
+        business_key=ids.business_key(**names, content_hash=digest),
+        lane=ids.lane(**names),
+        document=document,
+        source_connection=source.connection,
+        source_type=source.object_type,
+        source_id=source.object_id,
+        legal_entity_code=legal_entity or about.legal_entity,
+        customer_name=customer_name or about.customer_name,
+        **columns,
+    )
+
+
+def _date(instant: dt.datetime, about: About) -> dt.date:
+    return instant.astimezone(zoneinfo.ZoneInfo(about.time_zone)).date()
+
+
+def replace_fields(document: Any, **changes: Any) -> Any:
+    """A copy of a canonical document with some fields changed."""
+    return msgspec.structs.replace(document, **changes)
+
+
+def with_event(facts: Iterable[Fact], event_id: Any) -> list[Fact]:
+    """The facts, naming the inbound event that they come from."""
+    return [replace(fact, event_id=event_id, correlation_id=str(event_id)) for fact in facts]
+
+
+_MAKERS: dict[type, Callable[[Any, About], list[Fact] | Ignored]] = {
+    events.CustomerChanged: _customer,
+    events.ProductChanged: _nothing,
+    events.OrderClosedWon: _order,
+    events.SubscriptionChanged: _subscription,
+    events.InvoicePosted: _invoice,
+    events.InvoiceStatusChanged: _invoice_status,
+    events.CreditMemoIssued: _credit_memo,
+    events.PaymentReceived: _payment,
+    events.PaymentApplied: _application,
+    events.PaymentFailed: _payment_failed,
+    events.RefundMade: _refund,
+    events.DisputeChanged: _dispute,
+    events.PayoutPaid: _payout,
+}

@@ -1,0 +1,241 @@
+"""From the inbox into the house: golden records, documents, transactions and verdicts of a batch in one commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from connectors import registry
+from connectors.families import Family
+from connectors.models import Connection
+from connectors.recorder import Collector, write_exchanges
+from exceptions import cases
+from q2c.canonical import events
+from q2c.core.hotpath import fetch_rows
+from q2c.core.models import LegalEntity
+from q2c.core.problems import Category, Problem
+from q2c.flows import sightings
+from q2c.flows.api_orders import API_MANIFEST
+from q2c.flows.dispatch import Fact, dispatch_facts
+from q2c.flows.facts import About, Ignored, facts_of, with_event
+from q2c.inbox import translate
+from q2c.inbox.translate import Item, Source, Tools, Verdict
+from q2c.records.documents import Billed, known_documents, store_documents
+from q2c.records.store import store_records
+
+REMEMBERED_SECONDS = 20.0
+_CUSTOMERS = """
+SELECT x.connection_id, x.external_id, g.name, g.legal_entity_code
+FROM unnest(%s::int8[], %s::text[]) AS w (connection_id, external_id)
+JOIN mappings_crossreference x ON x.external_id = w.external_id AND x.connection_id = w.connection_id
+     AND x.record_type = 'customer'
+JOIN records_goldenrecord g ON g.record_type = 'customer' AND g.record_key = x.record_key
+"""
+_ORDERS = """
+SELECT x.connection_id, x.external_id, g.content ->> 'order_id', g.legal_entity_code
+FROM unnest(%s::int8[], %s::text[]) AS w (connection_id, external_id)
+JOIN mappings_crossreference x ON x.external_id = w.external_id AND x.connection_id = w.connection_id
+     AND x.record_type = 'subscription'
+JOIN records_goldenrecord g ON g.record_type = 'subscription' AND g.record_key = x.record_key
+"""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What one round did: how many events were claimed, and which flows have new work."""
+
+    count: int
+    flows: frozenset[str]
+
+
+def carry_due_events(limit: int = 250) -> Carried:
+    """Claim due events, translate them, and commit everything that follows from them. Nudge `flows` afterwards."""
+    flows: set[str] = set()
+    count = translate.translate_due(_tools(flows), limit=limit)
+    write_exchanges(_collector.take())
+    return Carried(count, frozenset(flows))
+
+
+def carry_these_events(event_ids: Iterable[UUID]) -> Carried:
+    """The same for particular events, in the caller's transaction if there is one."""
+    flows: set[str] = set()
+    count = translate.translate_these(event_ids, _tools(flows))
+    return Carried(count, frozenset(flows))
+
+
+def _tools(flows: set[str]) -> Tools:
+    return Tools(
+        sources=sources_of,
+        manifest=manifest_of,
+        client=client_of,
+        carry=lambda items: _carry(items, flows),
+        open_case=cases.open_case,
+    )
+
+
+# Who sent it.
+
+_collector = Collector()
+_sources: dict[int, tuple[float, Source]] = {}
+
+
+def sources_of(ids: Iterable[int]) -> dict[int, Source]:
+    """Connections by id, remembered for some seconds."""
+    wanted, now = set(ids), time.monotonic()
+    missing = [i for i in wanted if i not in _sources or _sources[i][0] < now]
+    if missing:
+        for row in Connection.objects.filter(id__in=missing).values("id", "code", "vendor", "settings"):
+            _sources[row["id"]] = (now + REMEMBERED_SECONDS, Source(**row))
+    return {i: _sources[i][1] for i in wanted}
+
+
+def manifest_of(vendor: str) -> Any:
+    """The vendor's manifest; orders of our own API have one too."""
+    return API_MANIFEST if vendor == API_MANIFEST.code else registry.manifest(vendor)
+
+
+def client_of(source: Source) -> Any:
+    """The client of a connection; its exchanges are stored after the round."""
+    return registry.client_for(Connection.objects.get(pk=source.id), collector=_collector)
+
+
+def family_of(source: Source) -> str:
+    """The role whose values a connection brings: its first family."""
+    return manifest_of(source.vendor).families[0].value
+
+
+_zones: dict[str, str] = {}
+
+
+def time_zone_of(entity: str) -> str:
+    """The entity's time zone; UTC while the entity isn't known."""
+    if entity and entity not in _zones:
+        _zones.update(LegalEntity.objects.values_list("code", "time_zone"))
+    return _zones.get(entity, "UTC")
+
+
+# Carrying.
+
+
+def _carry(items: list[Item], flows: set[str]) -> None:
+    """Sets the verdict of each item. Runs inside the commit of the batch."""
+    pairs = [(item, event) for item in items for event in item.events]
+    outcomes = _store_records(pairs)
+    around = _Around(pairs)
+    documents = [sightings.billed_of(event, item.source.code) for item, event in pairs]
+    seen = known_documents({d.key for d in documents if d is not None})
+    facts: list[Fact] = []
+    billed: list[Billed] = []
+    for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
+        item.verdict = item.verdict or Verdict("translated")
+        if document is not None:
+            before = seen.get(document.key)
+            if before is not None and before.status_at is not None and before.status_at > document.status_at:
+                outcome = "stale"
+            if isinstance(event, events.RefundMade) and before is not None and before.status == "succeeded":
+                _refuse_reversed(item, event)
+        about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale")
+        made = _make_facts(event, about, outcome, item, document)
+        if document is not None:
+            reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
+            billed.append(
+                replace(document, legal_entity_code=document.legal_entity_code or about.legal_entity,
+                        order_id=document.order_id or about.order_id, ignored_reason=reason)
+            )  # fmt: skip
+        if isinstance(made, Ignored):
+            _ignore(item, made, document, about)
+        else:
+            facts += with_event(made, item.claimed.event_id)
+        item.verdict.customer_id = item.verdict.customer_id or sightings.customer_of(event)
+    store_documents(billed)
+    flows |= dispatch_facts(facts).flows
+
+
+def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Billed | None) -> list[Fact] | Ignored:
+    is_state = not (document is not None and document.content_hash)
+    if outcome == "stale" and is_state:
+        return Ignored("older_state", "A newer state of the same object came before")
+    return facts_of(event, about)
+
+
+def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About) -> None:
+    is_only = len(item.events) == 1
+    verdict = item.verdict = replace(item.verdict, kind="ignored" if is_only else item.verdict.kind,
+                                     code=ignored.code, reason=ignored.reason)  # fmt: skip
+    if document is not None and document.content_hash:
+        verdict.amount, verdict.currency, verdict.line_count = document.amount, document.currency, document.line_count
+        verdict.document_type, verdict.feed, verdict.feed_type = (
+            document.document_type,
+            document.feed,
+            document.feed_type,
+        )
+        verdict.rounding, verdict.legal_entity_code = document.rounding, about.legal_entity
+
+
+def _refuse_reversed(item: Item, event: events.RefundMade) -> None:
+    if event.refund.status == "succeeded":
+        return
+    problem = Problem(
+        "refund_reversed", Category.CONFLICT,
+        f"Refund {event.refund.source.object_id} was carried and is now {event.refund.status}",
+        connection=item.source.code, refund=event.refund.source.object_id,
+    )  # fmt: skip
+    cases.open_case(problem, event_id=item.claimed.event_id)
+
+
+def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
+    """Upsert the golden records that these events speak of. Returns per event changed, unchanged, stale or document."""
+    places, seen = [], []
+    for place, (item, event) in enumerate(pairs):
+        sighting = sightings.sighting_of(event, item.source.id, family_of(item.source))
+        if sighting is not None:
+            places.append(place)
+            seen.append(sighting)
+    outcomes = ["document"] * len(pairs)
+    for place, stored in zip(places, store_records(seen, winner=_winner()), strict=True):
+        outcomes[place] = stored.outcome
+    return outcomes
+
+
+def _winner() -> Callable[[str, str], str]:
+    rules = fetch_rows(
+        "SELECT DISTINCT ON (record_type, field) record_type, field, winner FROM mappings_survivorshiprule"
+        " WHERE effective_from <= current_date ORDER BY record_type, field, effective_from DESC"
+    )
+    table = {(record_type, field): winner for record_type, field, winner in rules}
+    return lambda record_type, field: table.get((record_type, field), "")
+
+
+class _Around:
+    """What is known around the events of a batch, with one query per kind."""
+
+    def __init__(self, pairs: list[tuple[Item, Any]]) -> None:
+        customers = {(i.source.id, c) for i, e in pairs if (c := sightings.customer_of(e))}
+        subscriptions = {(i.source.id, s) for i, e in pairs if (s := sightings.subscription_of(e))}
+        self._customers = {(r[0], r[1]): (r[2], r[3]) for r in _rows(_CUSTOMERS, customers)}
+        self._orders = {(r[0], r[1]): (r[2] or "", r[3]) for r in _rows(_ORDERS, subscriptions)}
+        invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
+        self._invoices = known_documents(invoices)
+
+    def of(self, item: Item, event: Any, *, is_changed: bool) -> About:
+        """What is known around one event."""
+        name, entity = self._customers.get((item.source.id, sightings.customer_of(event)), ("", ""))
+        order, contract_entity = self._orders.get((item.source.id, sightings.subscription_of(event)), ("", ""))
+        invoice = self._invoices.get((item.source.code, "invoice", sightings.invoice_of(event)))
+        entity = sightings.entity_of(event) or contract_entity or entity
+        return About(
+            occurred_at=event.occurred_at,
+            is_billing=Family.BILLING in manifest_of(item.source.vendor).families,
+            legal_entity=entity,
+            customer_name=name,
+            order_id=sightings.order_of(event) or order or (invoice.order_id if invoice else ""),
+            time_zone=time_zone_of(entity),
+            is_changed=is_changed,
+        )
+
+
+def _rows(sql: str, keys: set[tuple[int, str]]) -> list[tuple[Any, ...]]:
+    return fetch_rows(sql, [list(column) for column in zip(*sorted(keys), strict=True)]) if keys else []

@@ -1,0 +1,284 @@
+"""What an event means: asks the vendor's package, decides a verdict for each event, and commits a batch at once.
+
+What may not be imported from here (golden records, flows, cases, the registry) is handed in as `Tools`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import structlog
+from django.db import DatabaseError, connection, transaction
+
+from connectors.manifest import Context, Ignored, Manifest, Means, NotYet
+from q2c.core import vault
+from q2c.core.customer_keys import forget_keys
+from q2c.core.problems import Category, Problem
+from q2c.inbox import claims, verdicts
+from q2c.inbox.bodies import open_event_key
+from q2c.inbox.claims import Claimed
+
+REFETCH_SECONDS = 12  # inside the lease of a claim
+WAIT_SECONDS = 30.0  # after a read that the vendor couldn't answer
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Source:
+    """The connection that an event came from, as translation needs it."""
+
+    id: int
+    code: str
+    vendor: str
+    settings: dict[str, Any]
+
+
+@dataclass
+class Verdict:
+    """What becomes of one event. `kind` is translated, ignored, refused, or later (due after `wait_seconds`)."""
+
+    kind: str
+    code: str = ""
+    reason: str = ""
+    problem: Problem | None = None
+    wait_seconds: float = 0.0
+    customer_id: str = ""
+    amount: Decimal | None = None
+    currency: str = ""
+    line_count: int = 0
+    document_type: str = ""
+    feed: str = ""
+    feed_type: str = ""
+    rounding: Decimal = Decimal(0)
+    legal_entity_code: str = ""
+
+
+@dataclass
+class Item:
+    """One claimed event on its way to a verdict."""
+
+    claimed: Claimed
+    source: Source
+    event_key: bytes = b""
+    events: list[Any] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The functions of other rooms."""
+
+    sources: Callable[[Iterable[int]], dict[int, Source]]
+    manifest: Callable[[str], Manifest]
+    client: Callable[[Source], Any]
+    carry: Callable[[list[Item]], None]  # records and dispatch; sets each item's verdict; inside our transaction
+    open_case: Callable[..., Any]
+
+
+def translate_due(tools: Tools, *, limit: int = 250) -> int:
+    """Claim what is due, translate it and commit the verdicts. Returns how many events were claimed."""
+    return _translate(claims.claim_events(limit), tools)
+
+
+def translate_these(event_ids: Iterable[Any], tools: Tools) -> int:
+    """The same for particular events (an order of the API, a replay), within an open transaction if there is one."""
+    return _translate(claims.claim_these(list(event_ids)), tools)
+
+
+def _translate(claimed: list[Claimed], tools: Tools) -> int:
+    if not claimed:
+        return 0
+    sources = tools.sources({c.connection_id for c in claimed})
+    items = [Item(c, sources[c.connection_id]) for c in claimed]
+    fetched = _refetch(items, tools)
+    for item in items:
+        try:
+            _understand(item, tools, fetched)
+        except Problem as problem:
+            item.verdict = _verdict_of(problem)
+        except (ValueError, KeyError) as error:
+            item.verdict = _malformed(error)
+        except Exception as error:
+            item.verdict = _internal(error)
+    _commit(items, tools)
+    return len(items)
+
+
+def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
+    claimed = item.claimed
+    if claimed.attempts >= claims.QUARANTINE_AT:
+        raise Problem("poison_message", Category.INTERNAL, "This message ended its worker each time it was read",
+                      connection=item.source.code, event_type=claimed.event_type)  # fmt: skip
+    meaning = _meaning(item, tools)
+    if isinstance(meaning, Ignored | NotYet):
+        item.verdict = Verdict("ignored", "not_needed" if isinstance(meaning, Ignored) else "not_yet", meaning.reason)
+        return
+    answer = fetched.get(claimed.key_id)
+    if isinstance(answer, Exception):
+        raise answer
+    item.event_key = open_event_key(claimed.body_key, claimed.customer_key_id)
+    body = vault.open_sealed(claimed.body, item.event_key)
+    context = Context(
+        connection=item.source.code,
+        settings=item.source.settings,
+        event_type=claimed.event_type,
+        source_id=claimed.source_id,
+        received_at=claimed.received_at,
+        fetched=answer,
+    )
+    item.events = list(meaning.translate(body, context))
+    if not item.events:
+        item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
+
+
+def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
+    meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
+    if meaning is None:
+        raise Problem(
+            "unknown_event", Category.VALIDATION,
+            f"{item.source.code} sent an event that we don't know: {item.claimed.event_type}",
+            connection=item.source.code, event_type=item.claimed.event_type,
+        )  # fmt: skip
+    return meaning
+
+
+# Refetching: the vendor's present state instead of a snapshot that may be stale.
+
+
+def _refetch(items: list[Item], tools: Tools) -> dict[int, Any]:
+    asked: dict[tuple[int, str, str], list[int]] = {}
+    for item in items:
+        meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
+        if isinstance(meaning, Means) and meaning.refetch:
+            asked.setdefault((item.source.id, meaning.refetch, item.claimed.source_id), []).append(item.claimed.key_id)
+    if not asked:
+        return {}
+    sources = {item.source.id: item.source for item in items}
+    clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
+    answers = run_waiting(_ask_all([(clients[s], verb, object_id) for s, verb, object_id in asked]))
+    return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
+
+
+async def _ask_all(questions: list[tuple[Any, str, str]]) -> list[Any]:
+    async def ask(client: Any, verb: str, object_id: str) -> Any:
+        try:
+            return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
+        except TimeoutError:
+            return Problem("system_unavailable", Category.AVAILABILITY, f"No answer in {REFETCH_SECONDS} s")
+        except Exception as error:
+            return error
+
+    return await asyncio.gather(*(ask(*question) for question in questions))
+
+
+_loops = threading.local()
+
+
+def run_waiting(waiting: Any) -> Any:
+    """Run a coroutine on this thread's own loop, which stays, so that kept-alive connections stay too."""
+    loop = getattr(_loops, "loop", None)
+    if loop is None or loop.is_closed():
+        loop = _loops.loop = asyncio.new_event_loop()
+    return loop.run_until_complete(waiting)
+
+
+# Verdicts of failures.
+
+
+def _verdict_of(problem: Problem) -> Verdict:
+    if problem.heals_by_itself:
+        return Verdict("later", wait_seconds=problem.wait_seconds or WAIT_SECONDS, problem=problem)
+    if problem.category is Category.AUTHENTICATION:  # the connection is at fault, not the event
+        return Verdict("later", wait_seconds=5 * WAIT_SECONDS, problem=problem)
+    return Verdict("refused", problem.code, problem.summary, problem=problem)
+
+
+def _malformed(error: Exception) -> Verdict:
+    text = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+    return _verdict_of(
+        Problem("malformed_event", Category.VALIDATION, f"The message can't be understood: {text}", path=text[:200])
+    )
+
+
+def _internal(error: Exception) -> Verdict:
+    log.exception("translation_failed", exc_info=error)
+    return _verdict_of(
+        Problem(
+            "internal_error", Category.INTERNAL, f"Our own fault while translating: {type(error).__name__}: {error}"
+        )
+    )
+
+
+# The commit: golden records, transactions, cases and verdicts of the whole batch, or of its halves.
+
+
+def _commit(items: list[Item], tools: Tools) -> None:
+    later = {i.claimed.key_id: (i.claimed.token, i.verdict.wait_seconds) for i in items if _is_later(i)}
+    _pause_refused(items, tools)
+    claims.release_claims(later)
+    pending = [i for i in items if i.claimed.key_id not in later]
+    if pending:
+        _commit_halving(pending, tools)
+
+
+def _is_later(item: Item) -> bool:
+    return item.verdict is not None and item.verdict.kind == "later"
+
+
+def _pause_refused(items: list[Item], tools: Tools) -> None:
+    refused = {
+        i.source.code: i.verdict.problem for i in items if i.verdict is not None and _is_refused_login(i.verdict)
+    }
+    for code, problem in sorted(refused.items()):
+        problem.subject.setdefault("connection", code)
+        tools.open_case(problem)
+
+
+def _is_refused_login(verdict: Verdict) -> bool:
+    return verdict.problem is not None and verdict.problem.category is Category.AUTHENTICATION
+
+
+def _commit_halving(items: list[Item], tools: Tools) -> None:
+    """One commit for all; what the database or a bug refuses is halved down to the one event at fault."""
+    decided = [item.verdict for item in items]
+    try:
+        with transaction.atomic():
+            _write(items, tools)
+    except Exception as error:
+        forget_keys()  # of customers that this commit would have made
+        if _is_away(error):
+            raise
+        for item, verdict in zip(items, decided, strict=True):
+            item.verdict = verdict
+        if len(items) == 1:
+            items[0].events, items[0].verdict = [], _internal(error)
+            with transaction.atomic():
+                _write(items, tools)
+            return
+        middle = len(items) // 2
+        _commit_halving(items[:middle], tools)
+        _commit_halving(items[middle:], tools)
+
+
+def _is_away(error: Exception) -> bool:
+    is_database = isinstance(error, DatabaseError | psycopg.Error)
+    return is_database and (connection.connection is None or connection.connection.closed)
+
+
+def _write(items: list[Item], tools: Tools) -> None:
+    ours = claims.hold_claims({i.claimed.key_id: i.claimed.token for i in items})
+    items = [i for i in items if i.claimed.key_id in ours]
+    undecided = [i for i in items if i.verdict is None]
+    if undecided:
+        tools.carry(undecided)
+    for item in items:
+        if item.verdict is not None and item.verdict.kind == "refused" and item.verdict.problem is not None:
+            item.verdict.problem.subject.setdefault("connection", item.source.code)
+            tools.open_case(item.verdict.problem, event_id=item.claimed.event_id)
+    verdicts.write_verdicts(items)
