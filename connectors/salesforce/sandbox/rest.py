@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote
 
 from connectors.salesforce.sandbox.errors import no_such_object, refusal
 from connectors.salesforce.sandbox.ids import make_id
@@ -150,8 +149,7 @@ class RestHandlers:
 
     def find_matches(self, request: Request, target: SObject) -> list[dict]:
         """None or one record with the path's external id; several are refused with their addresses."""
-        value = unquote(request.params["value"]) if "%2F" in request.params["value"] else request.params["value"]
-        found = self.records.find_by_external_id(target, request.params["field"], value)
+        found = self.records.find_by_external_id(target, request.params["field"], request.params["value"])
         if len(found) > 1:
             root = f"/services/data/{request.params['version']}/sobjects/{target.name}"
             refused = refusal("", "", status=300)
