@@ -58,6 +58,7 @@ INSTALLED_APPS = [
     "q2c.outbox",
     "q2c.transactions",
     "q2c.reconciliation",
+    "q2c.demo",
     "connectors",
     "mappings",
     "exceptions",
