@@ -1,4 +1,4 @@
-"""Brings a retail file into Stripe's sandbox: what is there already stays, what is missing is made, in the order of time."""
+"""Brings a retail file into Stripe's sandbox: what is there stays, what is missing is made, in the order of time."""
 
 from __future__ import annotations
 

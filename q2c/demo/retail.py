@@ -1,7 +1,7 @@
 """Real invoice lines read from a file and said in Stripe's words: pure, one line or one document at a time.
 
-The columns are those of the UCI data set "Online Retail" (CONTRACTS section 4). Amounts are Decimal in GBP; InvoiceDate is
-London's local time.
+The columns are those of the UCI data set "Online Retail" (README, section "Real invoice lines"). Amounts are Decimal in
+GBP; InvoiceDate is London's local time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ PENNY = Decimal("0.01")
 COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 INVOICE, CREDIT_MEMO, UNKNOWN = "invoice", "credit_memo", "unknown"
 DAYS_UNTIL_DUE = 30
+MOST_PIECES = 10**9
 MOST_METADATA = 500  # characters of a value, Stripe's limit
 
 
@@ -89,13 +90,17 @@ def read_lines(text: Iterable[str]) -> Iterator[RetailLine]:
     header = [name.strip() for name in next(reader, [])]
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise RetailProblem(1, ", ".join(missing), "the column is missing", f"The header must name {', '.join(COLUMNS)}")
+        raise RetailProblem(
+            1, ", ".join(missing), "the column is missing", f"The header must name {', '.join(COLUMNS)}"
+        )
     places = [header.index(name) for name in COLUMNS]
     for row, values in enumerate(reader, start=2):
         if not values:
             continue
-        if len(values) < len(header):
-            raise RetailProblem(row, "row", f"{len(values)} fields instead of {len(header)}", "Check its quotes and commas")
+        if len(values) != len(header):
+            raise RetailProblem(
+                row, "row", f"{len(values)} fields instead of {len(header)}", "Check its quotes and commas"
+            )
         yield read_line(row, [values[place].strip() for place in places])
 
 
@@ -223,8 +228,8 @@ def _read_number(row: int, column: str, text: str) -> Decimal:
 
 def _read_quantity(row: int, text: str) -> int:
     found = _read_number(row, "Quantity", text)
-    if found != found.to_integral_value():
-        raise RetailProblem(row, "Quantity", f"'{text}' isn't whole", "Pieces are counted in whole numbers")
+    if found != found.to_integral_value() or abs(found) > MOST_PIECES:
+        raise RetailProblem(row, "Quantity", f"'{text}' isn't a whole number of pieces", "Write it as 6 or -6")
     return int(found)
 
 

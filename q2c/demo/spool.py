@@ -34,7 +34,9 @@ class Spool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.db.close()
 
     def add_lines(self, lines: Iterable[RetailLine]) -> int:
@@ -52,6 +54,7 @@ class Spool:
             "CREATE TABLE document AS SELECT number, min(at) AS at, min(row) AS row FROM line GROUP BY number;"
             "CREATE INDEX document_at ON document (at, row);"
         )
+        self.db.execute("BEGIN")  # never committed: the file goes when we do
         return self.db.execute("SELECT count(*) FROM document").fetchone()[0]
 
     def _insert(self, rows: list[tuple]) -> None:
@@ -68,7 +71,10 @@ class Spool:
             if not page:
                 return
             for number, at, row in page:
-                lines = [_unpack(each) for each in self.db.execute("SELECT * FROM line WHERE number=? ORDER BY row", (number,))]
+                lines = [
+                    _unpack(each)
+                    for each in self.db.execute("SELECT * FROM line WHERE number=? ORDER BY row", (number,))
+                ]
                 first = lines[0]
                 yield RetailDocument(number, dt.datetime.fromisoformat(at), first.customer, first.country, lines)
                 place = (at, row)
@@ -84,7 +90,7 @@ class Spool:
             self.db.execute("INSERT INTO sold VALUES (?,?,?,?,?,?)", values)
 
     def take_back(self, document: RetailDocument) -> str | None:
-        """The number of the one earlier invoice that covers every line of a credit, the latest such; None when none does.
+        """The number of the latest earlier invoice that covers every line of a credit alone; None when none does.
 
         Its pieces are gone then: two credits can't take back the same ones.
         """

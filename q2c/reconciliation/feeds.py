@@ -50,7 +50,9 @@ def declared_totals(feed: str) -> list[FeedTotal]:
         .order_by("document_type", "currency")
     )
     return [
-        FeedTotal(feed, row["document_type"], row["currency"], row["count"], row["line_count"], row["total"].normalize())
+        FeedTotal(
+            feed, row["document_type"], row["currency"], row["count"], row["line_count"], row["total"].normalize()
+        )
         for row in rows
     ]
 

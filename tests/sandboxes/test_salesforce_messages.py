@@ -82,7 +82,11 @@ def test_a_won_opportunity_is_told_once_with_its_latest_data_and_a_session_id(bo
     assert message.findtext(f"{OUT}SessionId")
     shown = message.find(f"{OUT}Notification/{OUT}sObject")
     assert shown.get("{http://www.w3.org/2001/XMLSchema-instance}type") == "sf:Opportunity"
-    assert (shown.findtext(f"{SF}Id"), shown.findtext(f"{SF}Name"), shown.findtext(f"{SF}IsWon")) == (id, "Now & won", "true")
+    assert (shown.findtext(f"{SF}Id"), shown.findtext(f"{SF}Name"), shown.findtext(f"{SF}IsWon")) == (
+        id,
+        "Now & won",
+        "true",
+    )
     second = box.make("salesforce", "Opportunity", WON)[0]
     assert notified(receiver.take()[1]) == [second]
 

@@ -47,7 +47,9 @@ class Command(BaseCommand):
             try:
                 result = deliver(spool, ControlDoor(options["port"]), progress.show)
             except (SandboxAway, SandboxRefused) as error:
-                raise CommandError(f"Not everything was delivered: {error}. Run it again to deliver the rest.") from error
+                raise CommandError(
+                    f"Not everything was delivered: {error}. Run it again to deliver the rest."
+                ) from error
         self.stdout.write(f"{result.made:,} documents delivered, {result.found:,} were there already")
 
 
