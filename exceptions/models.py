@@ -37,7 +37,7 @@ class ExceptionCase(models.Model):
     flow = models.CharField(max_length=40, blank=True)
     assignee = models.ForeignKey("core.Person", null=True, blank=True, on_delete=models.SET_NULL, related_name="cases")
     opened_at = models.DateTimeField()
-    last_at = models.DateTimeField()
+    last_at = models.DateTimeField()  # rolled up from the tallies by beat: the case's own row stays cold
     due_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     resolution = models.CharField(max_length=40, blank=True)
@@ -64,6 +64,9 @@ class ExceptionCase(models.Model):
             models.Index(fields=["fingerprint", "-id"], name="case_fingerprint"),
         ]
 
+    def __str__(self) -> str:
+        return self.number
+
     @property
     def number(self) -> str:
         """What people call it: EX-2041."""
@@ -73,9 +76,6 @@ class ExceptionCase(models.Model):
     def is_open(self) -> bool:
         """Whether somebody still has to act."""
         return self.closed_at is None
-
-    def __str__(self) -> str:
-        return self.number
 
 
 class Occurrence(models.Model):
@@ -90,10 +90,12 @@ class Occurrence(models.Model):
     attempt = models.IntegerField(default=1)
     number = models.CharField(max_length=120, blank=True)
     legal_entity_code = models.CharField(max_length=20, blank=True)
+    period_code = models.CharField(max_length=20, blank=True)
     amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
     currency = models.CharField(max_length=3, blank=True)
     problem = models.JSONField(default=dict)
     at = models.DateTimeField()
+    reposted_at = models.DateTimeField(null=True)  # running again: closes on completion, or comes back
     closed_at = models.DateTimeField(null=True)
     closed_how = models.CharField(max_length=40, blank=True)
 
@@ -102,10 +104,15 @@ class Occurrence(models.Model):
             models.UniqueConstraint(
                 fields=["transaction_id"], condition=Q(closed_at__isnull=True, transaction_id__isnull=False),
                 name="one_open_occurrence_per_transaction",
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["event_id"], condition=Q(closed_at__isnull=True, event_id__isnull=False),
+                name="one_open_occurrence_per_event",
+            ),
         ]  # fmt: skip
         indexes = [
             models.Index(fields=["case", "-id"], name="occurrence_case"),
+            models.Index(fields=["case", "-id"], name="occurrence_open", condition=Q(closed_at__isnull=True)),
             models.Index(fields=["transaction_id", "-id"], name="occurrence_txn"),
         ]
 
@@ -122,6 +129,7 @@ class CaseTally(models.Model):
     worker = models.CharField(max_length=60, blank=True)
     document_count = models.BigIntegerField(default=0)
     amount = models.DecimalField(max_digits=24, decimal_places=6, default=0)
+    last_at = models.DateTimeField(null=True)  # the newest failure that this worker added
 
     class Meta:
         constraints = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import models
 from django.db.models import CharField, Field, Func, Q, Value
@@ -45,7 +46,7 @@ class CrossReference(models.Model):
 
 
 class ChangeSet(models.Model):
-    """A group of rule changes with one reason and one approval. `number` is what was known when: it orders all knowledge."""
+    """A group of rule changes with one reason and one approval. `number` says what was known when: it orders it all."""
 
     class State(models.TextChoices):
         DRAFT = "draft"
@@ -100,6 +101,7 @@ class ChangeLine(models.Model):
     value = models.CharField(max_length=250, blank=True)
     value_label = models.CharField(max_length=300, blank=True)
     old_value = models.CharField(max_length=250, blank=True)
+    is_fallback = models.BooleanField(default=False)
     effective_from = models.DateField()
     effective_to = models.DateField(null=True, blank=True)
 
@@ -125,10 +127,17 @@ class _NumberSpan(Func):
     output_field = Field()
 
 
-class MappingRule(models.Model):
-    """A translation of a code that is in force for some dates, and known during some change sets (bitemporal, never edited).
+_BREAK = Value("\x1f")
+_WHAT = (
+    "kind", _BREAK, "key", _BREAK, "connection_code", _BREAK, "legal_entity_code", _BREAK, "currency", _BREAK, "region",
+    _BREAK, "product_line", _BREAK, "conditions_key",
+)  # fmt: skip
 
-    `scope` and `conditions` narrow it; priority follows from how specific it is, never from entry order. A change closes
+
+class MappingRule(models.Model):
+    """A translation of a code, in force for some dates and known during some change sets (bitemporal, never edited).
+
+    Scope and `conditions` narrow it; priority follows from how specific it is, never from entry order. A change closes
     `known_to` of the old row and writes a new one, so what was known then stays reproducible.
     """
 
@@ -160,36 +169,40 @@ class MappingRule(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=~Q(approved_by=models.F("proposed_by")), name="rule_approver_is_not_proposer"),
             models.CheckConstraint(
-                condition=Q(effective_to__isnull=True) | Q(effective_to__gt=models.F("effective_from")), name="rule_dates_in_order"
+                condition=~Q(approved_by=models.F("proposed_by")), name="rule_approver_is_not_proposer"
             ),
             models.CheckConstraint(
-                condition=Q(known_to__isnull=True) | Q(known_to__gt=models.F("known_from")), name="rule_knowledge_in_order"
+                condition=Q(effective_to__isnull=True) | Q(effective_to__gt=models.F("effective_from")),
+                name="rule_dates_in_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(known_to__isnull=True) | Q(known_to__gt=models.F("known_from")),
+                name="rule_knowledge_in_order",
             ),
             ExclusionConstraint(
                 name="mapping_rules_never_overlap",
                 expressions=[
-                    (
-                        _TextPoint(
-                            Concat(
-                                "kind", Value("\x1f"), "key", Value("\x1f"), "connection_code", Value("\x1f"), "legal_entity_code",
-                                Value("\x1f"), "currency", Value("\x1f"), "region", Value("\x1f"), "product_line", Value("\x1f"),
-                                "conditions_key", output_field=CharField(),
-                            )
-                        ),
-                        "&&",
-                    ),
+                    (_TextPoint(Concat(*_WHAT, output_field=CharField())), "&&"),
                     (_DateSpan("effective_from", "effective_to", Value("[)")), "&&"),
                     (_NumberSpan("known_from", "known_to", Value("[)")), "&&"),
                 ],
             ),
-        ]  # fmt: skip
+        ]
         indexes = [
-            models.Index(fields=["kind", "key"], name="rule_key", condition=Q(known_to__isnull=True)),
+            models.Index(fields=["kind", "key"], name="rule_key"),
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
         ]
+        triggers = [
+            pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),
+            pgtrigger.Protect(
+                name="rule_knowledge_ends_once",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__known_to__isnull=False),
+            ),
+            pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} = {self.value}"

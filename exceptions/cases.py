@@ -1,0 +1,202 @@
+"""The exceptions room's door for the machinery, and what people do to a case short of resolving it.
+
+In: `open_for_steps`, `open_case`. Closing: `close_for_transactions` when a document is carried or given back. A case
+with nothing left resolves itself after the commit, in a transaction of its own: the machinery never waits for it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import connection as database
+from django.db.transaction import atomic, on_commit
+from django.utils import timezone
+
+from exceptions.kinds import RESOLUTION_WORDS, kind_of
+from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.occurrences import StepProblem, close_occurrences
+from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
+from q2c.core.models import Person
+from q2c.core.problems import Problem
+
+__all__ = ["StepProblem", "open_for_steps"]
+
+REPOSTED = "reposted"
+
+
+def open_case(problem: Problem, *, at: dt.datetime | None = None, event_id: UUID | None = None, **facts: Any) -> int:
+    """The case of one problem that has no held transaction: a refused event, a paused connection. Returns its id.
+
+    Further facts are those of `StepProblem` (flow, number, legal_entity_code, amount, connection_code, ...).
+    """
+    row = StepProblem(problem=problem, at=at or timezone.now(), event_id=event_id, **facts)
+    return open_occurrences([row])[0][1]
+
+
+def close_for_transactions(ids: Iterable[UUID], how: str, *, worker: str = "", case_id: int | None = None) -> int:
+    """These documents left their case: `completed`, `waived`, ... Returns how many were in one.
+
+    `reposted` leaves the occurrence open until the document completes: a repost that fails again is no regression.
+    Call it inside the transaction that changes the documents; emptied cases resolve themselves after the commit.
+    """
+    return _close("transaction_id", list(ids), how, worker, case_id)
+
+
+def close_for_events(ids: Iterable[UUID], how: str, *, worker: str = "") -> int:
+    """As `close_for_transactions`, for inbound events that were replayed or set aside."""
+    return _close("event_id", list(ids), how, worker, None)
+
+
+def _close(column: str, ids: list[UUID], how: str, worker: str, case_id: int | None) -> int:
+    if not ids:
+        return 0
+    if how == REPOSTED:
+        running = Occurrence.objects.filter(**{f"{column}__in": ids}, closed_at__isnull=True)
+        return (running if case_id is None else running.filter(case=case_id)).update(reposted_at=timezone.now())
+    with atomic(savepoint=False):
+        left = close_occurrences(column, ids, how=how, worker=worker, case_id=case_id)
+        emptied = sorted(set(left))
+        if emptied:
+            on_commit(lambda: resolve_emptied(emptied), robust=True)
+    return len(left)
+
+
+def resolve_emptied(case_ids: Collection[int] | None = None) -> list[int]:
+    """Resolve open cases that have no open document left, one transaction each; None looks at all of them."""
+    if case_ids is None:
+        left = Occurrence.objects.filter(closed_at__isnull=True).values("case")
+        case_ids = list(
+            ExceptionCase.objects.filter(closed_at__isnull=True).exclude(pk__in=left).values_list("pk", flat=True)
+        )
+    resolved = []
+    for case_id in sorted(case_ids):
+        with atomic():
+            case = lock_case(case_id)
+            if case is None or not case.is_open or case.occurrences.filter(closed_at__isnull=True).exists():
+                continue
+            last = case.occurrences.order_by("-closed_at").values_list("closed_how", flat=True).first() or "completed"
+            state = ExceptionCase.State.WAIVED if last == "waived" else ExceptionCase.State.RESOLVED
+            _close_case(case, state=state, resolution=last, why="No document is left in it.", by=None)
+            resolved.append(case_id)
+    return resolved
+
+
+def lock_case(case_id: int) -> ExceptionCase | None:
+    """The case, locked against being closed or added to until the transaction ends."""
+    return ExceptionCase.objects.select_for_update().filter(pk=case_id).first()
+
+
+def close_matching(problem: Problem, *, how: str, why: str, by: Person | None = None, **facts: Any) -> int | None:
+    """Close the open case that this problem would belong to, if any: a connection works again. Returns its id."""
+    print_ = fingerprint_of(StepProblem(problem=problem, at=timezone.now(), **facts))
+    with atomic():
+        case = (
+            ExceptionCase.objects.select_for_update()
+            .filter(fingerprint=print_, state__in=ExceptionCase.OPEN_STATES)
+            .first()
+        )
+        if case is None or case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).exists():
+            return None  # documents of it are still held: they close it by completing
+        case.occurrences.filter(closed_at__isnull=True).update(closed_at=timezone.now(), closed_how=how)
+        CaseTally.objects.filter(case=case).update(document_count=0, amount=0)
+        _close_case(case, state=ExceptionCase.State.RESOLVED, resolution=how, why=why, by=by)
+        return case.pk
+
+
+def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
+    """Give the case to somebody, or back to its queue."""
+    with atomic():
+        locked = _lock(case)
+        locked.assignee = to
+        if to is not None and locked.state == ExceptionCase.State.OPEN:
+            locked.state = ExceptionCase.State.IN_REVIEW
+        _save(locked, f"assigned to {to}" if to else "given back to the queue", by)
+        note(locked, verb="assigned", text=str(to) if to else "back to the queue", by=by)
+
+
+def note(
+    case: ExceptionCase, *, verb: str = "noted", text: str, by: Person | None, data: dict[str, Any] | None = None
+) -> CaseNote:
+    """Add to the case's timeline what somebody did or said."""
+    return CaseNote.objects.create(case=case, at=timezone.now(), by=by, verb=verb, text=text, data=data or {})
+
+
+def escalate(case: ExceptionCase, *, queue: str, why: str, by: Person | None) -> None:
+    """Move the case to another queue, with a reason. Raises ValueError without one."""
+    if not why.strip():
+        raise ValueError("say why")
+    with atomic():
+        locked = _lock(case)
+        locked.queue = queue
+        _save(locked, why, by)
+        note(locked, verb="escalated", text=why, by=by, data={"queue": queue})
+
+
+def await_approval(case: ExceptionCase, *, by: Person, text: str, data: dict[str, Any]) -> None:
+    """The case waits for a second person."""
+    with atomic():
+        locked = _lock(case)
+        if not locked.is_open:
+            raise ValueError(f"{locked.number} is closed")
+        locked.state = ExceptionCase.State.AWAITING_APPROVAL
+        _save(locked, text, by)
+        note(locked, verb="proposed", text=text, by=by, data=data)
+
+
+def end_waiting(case: ExceptionCase, *, by: Person | None, text: str, verb: str) -> None:
+    """The second person has decided, or the proposal is gone: the case is worked again."""
+    with atomic():
+        locked = _lock(case)
+        if locked.state == ExceptionCase.State.AWAITING_APPROVAL:
+            locked.state = ExceptionCase.State.IN_REVIEW if locked.assignee_id else ExceptionCase.State.OPEN
+            _save(locked, text, by)
+        note(locked, verb=verb, text=text, by=by)
+
+
+def words_for(case: ExceptionCase) -> dict[str, Any]:
+    """What the kind's row says about this case: title and runbook with its names filled in, and the resolutions."""
+    kind = kind_of(case.kind)
+    facts = _Facts(case.subject)
+    return {
+        "title": kind.says.format_map(facts),
+        "runbook": kind.runbook.format_map(facts),
+        "may": [(code, RESOLUTION_WORDS[code]) for code in kind.may],
+    }
+
+
+def roll_up() -> int:
+    """Bring the cases' `last_at` up to what the workers' tallies say. Returns how many changed."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "UPDATE exceptions_exceptioncase c SET last_at = t.last_at FROM (SELECT case_id, max(last_at) AS last_at"
+            " FROM exceptions_casetally GROUP BY case_id) t"
+            " WHERE t.case_id = c.id AND c.closed_at IS NULL AND t.last_at > c.last_at"
+        )
+        return cursor.rowcount
+
+
+class _Facts(dict):
+    def __missing__(self, name: str) -> str:
+        return name.replace("_", " ")
+
+
+def _lock(case: ExceptionCase) -> ExceptionCase:
+    return ExceptionCase.objects.select_for_update().get(pk=case.pk)
+
+
+def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, by: Person | None) -> None:
+    case.state = state
+    case.resolution = resolution[:40]
+    case.close_reason = why
+    case.closed_at = timezone.now()
+    _save(case, why, by)
+    note(case, verb=str(state), text=why, by=by, data={"resolution": resolution})
+
+
+def _save(case: ExceptionCase, why: str, by: Person | None) -> None:
+    case._change_reason = why
+    case._history_user = by
+    case.save()

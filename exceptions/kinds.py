@@ -1,0 +1,295 @@
+"""The catalogue of exception kinds: what a controller would print and sign. One row per Problem code.
+
+`same_when` is the fingerprint; `may` the resolutions that are offered; `runbook` what to do, in plain sentences.
+Every mapping kind brings its own row (the missing code), so a new mapping kind needs nothing here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from mappings import kinds as mapping_kinds
+from q2c.core.problems import Category
+
+SALES_OPS, BILLING_OPS, CONTROLLERSHIP, PLATFORM = "sales_ops", "billing_ops", "controllership", "platform"
+
+# Severities, most pressing first; queues sort by them.
+URGENT, HIGH, MEDIUM, LOW = 1, 2, 3, 4
+SEVERITY_WORDS = {URGENT: "urgent", HIGH: "high", MEDIUM: "medium", LOW: "low"}
+
+# Resolutions. `resolutions.py` has one function each; who may is decided there.
+REPOST = "repost"
+REMAP_AND_REPOST = "remap_and_repost"
+CORRECT_AT_SOURCE = "correct_at_source"
+OVERRIDE = "override"
+LINK_EXISTING = "link_existing"
+REPLAY_EVENT = "replay_event"
+RESUME_CONNECTION = "resume_connection"
+WAIVE = "waive"
+RESOLUTION_WORDS = {
+    REPOST: "Repost",
+    REMAP_AND_REPOST: "Map and repost",
+    CORRECT_AT_SOURCE: "Correct at source",
+    OVERRIDE: "Override with a second person",
+    LINK_EXISTING: "Link to the document found",
+    REPLAY_EVENT: "Replay the event",
+    RESUME_CONNECTION: "Resume the connection",
+    WAIVE: "Waive",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of exception. `sla` is working time unless the owner is the platform team, whose clock never stops."""
+
+    code: str
+    category: Category
+    owner: str
+    severity: int
+    sla: dt.timedelta
+    same_when: tuple[str, ...]
+    may: tuple[str, ...]
+    says: str
+    runbook: str
+    follows_flow: bool = False  # what a vendor refuses belongs to whoever owns the flow
+
+    @property
+    def title(self) -> str:
+        """The code as words."""
+        return self.code.replace("_", " ").capitalize()
+
+
+def hours(count: float) -> dt.timedelta:
+    """So many hours."""
+    return dt.timedelta(hours=count)
+
+
+_PLACE = ("connection", "kind", "key", "legal_entity", "currency", "region", "product_line")
+_MAP = (
+    "Add the mapping in the form of this case, have a second person approve it; the held documents then post by "
+    "themselves."
+)
+
+_OWN_WORDS = {
+    "customer_unidentified": "Find out who {key} is (order, remittance, the sales person) and map it to a customer "
+    "of the ERP; a second person approves.",
+    "rate_missing": "Ask treasury for the rate of the posting date, propose it as a manual rate, and have a second "
+    "person approve it.",
+    "legal_entity_unknown": "Decide which of our entities sells in this currency or country, and map it; a second "
+    "person approves.",
+    "missing_posting_policy": "Set the policy for this entity under Mappings, kind Posting policy; a second person "
+    "approves.",
+}
+
+
+def _missing(kind: mapping_kinds.Kind) -> Kind:
+    says = kind.missing_says.format(system="The ERP", key="{key}", scope="")
+    may = (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST)
+    runbook = _OWN_WORDS.get(kind.missing_code, _MAP)
+    return Kind(kind.missing_code, Category.MAPPING, kind.owner, HIGH, hours(8), _PLACE, may, says, runbook)
+
+
+V, M, A, R = Category.VALIDATION, Category.MAPPING, Category.AUTHENTICATION, Category.RATE_LIMIT
+AV, C, P = Category.AVAILABILITY, Category.CONFLICT, Category.PERIOD_CLOSED
+U, D, I = Category.UNKNOWN_OUTCOME, Category.DRIFT, Category.INTERNAL  # noqa: E741
+
+_FIX = (CORRECT_AT_SOURCE, REPOST)
+_FIX_OR_WAIVE = (CORRECT_AT_SOURCE, REPOST, WAIVE)
+
+_MAPPING = (
+    *(_missing(kind) for kind in mapping_kinds.KINDS),
+    Kind("mapping_ambiguous", M, BILLING_OPS, HIGH, hours(8), ("kind", "key", "rules"), (REMAP_AND_REPOST,),
+         "Two rules both answer {key}", "Open both rules, retire one or make one more specific, and have it approved."),
+    Kind("mapping_target_gone", M, BILLING_OPS, HIGH, hours(8), ("connection", "kind", "value"), (REMAP_AND_REPOST,),
+         "{value} isn't in the ERP any more",
+         "Map to another target, or ask for it to be made active again; then refresh the list."),
+    Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
+         (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
+         "The target refuses an id that a mapping gave. Refresh the reference list, correct the mapping, then "
+         "repost.", True),
+)  # fmt: skip
+
+_DOCUMENT = (
+    Kind("out_of_balance", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+         "The lines of {document} don't add up to its total",
+         "Compare lines, tax and total in billing; correct there, then re-read."),
+    Kind("rounding_over_limit", V, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"),
+         (CORRECT_AT_SOURCE, OVERRIDE, REPOST), "Rounding of {document} is over the limit",
+         "Find the line whose unrounded amount is off, or raise the limit by policy."),
+    Kind("negative_price", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "sku"), _FIX_OR_WAIVE,
+         "SKU {sku} has a negative price",
+         "Ask whether this is a credit or an adjustment. If it's bad debt it isn't revenue: waive it here with that "
+         "reason, and let the write-off be booked as one."),
+    Kind("currency_mismatch", V, BILLING_OPS, HIGH, hours(8), ("connection", "customer", "currency"), _FIX,
+         "{customer} isn't set up for {currency}",
+         "Add the currency to the customer in the ERP, or correct the document's currency."),
+    Kind("price_differs", V, SALES_OPS, MEDIUM, hours(24), ("connection", "sku", "currency"),
+         (CORRECT_AT_SOURCE, OVERRIDE, REPOST), "SKU {sku} was sold at another price than the price book's",
+         "Ask sales whether the discount was approved; correct the order, or override."),
+    Kind("order_incomplete", V, SALES_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX,
+         "Order {document} lacks something",
+         "Complete the opportunity or its quote in Salesforce; saving it there reads it again."),
+    Kind("revenue_treatment", V, CONTROLLERSHIP, HIGH, hours(8), ("sku", "legal_entity"),
+         (OVERRIDE, CORRECT_AT_SOURCE, REPOST), "The revenue treatment of {sku} isn't decided",
+         "Decide over time or at a point in time, with its service dates."),
+    Kind("service_dates_missing", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX,
+         "A line of {document} is deferred but has no service dates", "Add the service period to the line in billing."),
+    Kind("account_hierarchy", V, SALES_OPS, MEDIUM, hours(24), ("connection", "account"), _FIX,
+         "The account hierarchy of {account} runs in a circle or is broken",
+         "Correct the parent account in Salesforce."),
+    Kind("customer_without_address", V, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"), _FIX,
+         "{customer} has no usable address", "Add the billing address in the source system."),
+    Kind("customer_without_country", V, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"), _FIX,
+         "{customer} has no country", "Add the country to the billing address; tax and selling entity depend on it."),
+    Kind("customer_without_currency", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "customer"), _FIX,
+         "{customer} has no currency", "Set the customer's currency in the source system."),
+    Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
+         (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
+         "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),
+    Kind("unknown_feed_prefix", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
+         (CORRECT_AT_SOURCE, WAIVE, REPOST), "The prefix {prefix} of the feed's number is unknown",
+         "Ask the feed's owner what it means. A bad-debt adjustment isn't revenue: waive it here with that reason."),
+    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field"), _FIX_OR_WAIVE,
+         "{connection} refused the document",
+         "Read the vendor's sentence below; correct the field it names at the source, then repost.", True),
+    Kind("credit_without_invoice", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX_OR_WAIVE,
+         "{document} credits an invoice that we don't know",
+         "Find the original; if it was posted outside, link it, then repost."),
+    Kind("refund_over_payment", V, BILLING_OPS, HIGH, hours(4), ("connection", "document"), _FIX_OR_WAIVE,
+         "{document} gives back more than was paid",
+         "Check the payment in the gateway; a refund can't be larger than what remains of it."),
+    Kind("application_over_open", V, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+         "{document} applies more than is open",
+         "Look at what is open on the invoice in the ERP; somebody may have applied by hand."),
+    Kind("intercompany_unbalanced", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), _FIX,
+         "{document} doesn't balance within each entity", "Map the pair of entities to due-to and due-from accounts."),
+)  # fmt: skip
+
+_PERIOD = (
+    Kind("period_closed", P, CONTROLLERSHIP, HIGH, hours(4), ("subsidiary", "period"), (REPOST, OVERRIDE, WAIVE),
+         "{period} is closed in {subsidiary}",
+         "Reopen the period with a second person, or let the document post in the next open one by policy; then "
+         "repost."),
+    Kind("period_unknown", P, CONTROLLERSHIP, HIGH, hours(4), ("subsidiary", "period"), (REPOST,),
+         "{subsidiary} has no period {period}",
+         "Create the period in the ERP, refresh the list of periods, then repost."),
+    Kind("posted_in_other_period", D, CONTROLLERSHIP, HIGH, hours(4), ("connection", "document"), (OVERRIDE, WAIVE),
+         "{document} was posted in another period than asked for",
+         "The ERP moved it. Correct it there by reversal, or accept the period with a second person."),
+    Kind("posting_window_missed", P, CONTROLLERSHIP, MEDIUM, hours(8), ("legal_entity",), (REPOST,),
+         "The posting window of {legal_entity} closed before the document was posted",
+         "Widen the window by policy, or wait for the next one."),
+    Kind("awaiting_erp_approval_overdue", D, CONTROLLERSHIP, MEDIUM, hours(8), ("connection", "document"),
+         (REPOST, CORRECT_AT_SOURCE), "{document} waits for approval in the ERP",
+         "It isn't in the ledger yet. Approve or reject it in the ERP."),
+    Kind("approval_needed", V, CONTROLLERSHIP, MEDIUM, hours(8), ("legal_entity",), (OVERRIDE, CORRECT_AT_SOURCE),
+         "Policy asks for approval before this is posted",
+         "Review the posting and approve it; whoever proposed it can't."),
+)  # fmt: skip
+
+_OUTCOME = (
+    Kind("outcome_unknown", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"), (LINK_EXISTING, OVERRIDE),
+         "{connection} didn't answer for {document}: nobody knows yet whether it was posted",
+         "Don't repost. The look-up runs by itself; if it can't decide, look in the target for our external id and "
+         "choose."),
+    Kind("outcome_found_twice", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"), (LINK_EXISTING,),
+         "{connection} holds {document} more than once",
+         "Reverse the surplus document in the target, then link the right one."),
+    Kind("outcome_differs", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"), (LINK_EXISTING, OVERRIDE),
+         "{connection} holds {document} with other amounts",
+         "Compare both; correct in the target by reversal, or link with a second person."),
+    Kind("outcome_not_provable", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
+         (LINK_EXISTING, OVERRIDE), "{document} isn't found in {connection}, but absence can't be proved there",
+         "Look in the target yourself. If it isn't there, a second person confirms that it may be sent again."),
+    Kind("document_exists_differs", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
+         (LINK_EXISTING, CORRECT_AT_SOURCE), "{document} exists in {connection} with other content",
+         "Somebody posted it by hand or changed it. Reverse there, or link it."),
+    Kind("idempotency_key_reused", C, PLATFORM, HIGH, hours(4), ("connection", "document"), (REPOST,),
+         "{connection} saw our key of {document} with another content",
+         "Nothing was sent twice. Find out what changed between the attempts."),
+    Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error"), (REPOST, CORRECT_AT_SOURCE),
+         "{connection} says that the record changed meanwhile", "Repost: it reads again before it writes.", True),
+    Kind("cross_reference_conflict", C, BILLING_OPS, HIGH, hours(8), ("connection", "external_type", "external_id"),
+         (OVERRIDE,), "{external_id} of {connection} belongs to another record",
+         "Decide which record it is; re-pointing needs a second person."),
+    Kind("duplicate_suspected", C, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"),
+         (CORRECT_AT_SOURCE, OVERRIDE, WAIVE), "{customer} looks like one that we know",
+         "Merge in the system of record, or say that they are two."),
+)  # fmt: skip
+
+_SYSTEM = (
+    Kind("credentials_refused", A, PLATFORM, URGENT, hours(1), ("connection",), (RESUME_CONNECTION,),
+         "{connection} refused our credentials",
+         "Renew the credential under Connections, test it, then resume; what waits goes on by itself."),
+    Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error"), (REPOST, RESUME_CONNECTION),
+         "{connection} doesn't permit what we asked",
+         "Give the integration role the permission that the vendor names, then repost."),
+    Kind("system_unavailable", AV, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
+         "{connection} can't be reached",
+         "Look at the vendor's status page. Work waits and goes on by itself; repost what gave up."),
+    Kind("rate_limited", R, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
+         "{connection} keeps asking us to slow down",
+         "Lower the connection's concurrency or ask the vendor for a higher limit; then repost."),
+    Kind("answer_not_understood", AV, PLATFORM, HIGH, hours(4), ("connection", "error"), (REPOST,),
+         "{connection} answered something that we don't understand",
+         "Read the raw answer; a proxy or maintenance page is the usual cause."),
+    Kind("dependency_overdue", V, BILLING_OPS, MEDIUM, hours(8), ("waits_for",), (REPOST, CORRECT_AT_SOURCE, WAIVE),
+         "{waits_for} should have been done by now",
+         "Open what it waits for; if that is held, solve it there: this one follows by itself."),
+    Kind("feed_gap", D, BILLING_OPS, HIGH, hours(8), ("connection", "stream"), (REPLAY_EVENT, WAIVE),
+         "Numbers are missing in the feed of {connection}",
+         "Ask the source for the missing documents, or read the stream again."),
+    Kind("unexpected_error", I, PLATFORM, URGENT, hours(2), ("flow", "step", "error"), (REPOST,), "A bug of ours",
+         "Read the trace, mend the cause, release, then repost. Nothing was lost."),
+    Kind("quarantined", I, PLATFORM, URGENT, hours(2), ("flow", "step"), (REPOST,),
+         "A worker died on this three times while it was alone",
+         "Look at memory and at the document's size before you repost it."),
+    Kind("commit_refused", I, PLATFORM, URGENT, hours(2), ("flow", "step", "error"), (REPOST,),
+         "The database refused to store an answer",
+         "The answer is kept raw; mend the cause, then repost: it looks before it makes."),
+)  # fmt: skip
+
+_INBOX = (
+    Kind("malformed_event", V, PLATFORM, MEDIUM, hours(8), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
+         "{connection} sent an event that can't be read",
+         "Compare the raw body with the vendor's schema; replay when the reader is mended."),
+    Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
+         "{connection} sent {event_type}, which nobody has declared",
+         "Declare it in the vendor's manifest, as meant or ignored; then replay."),
+    Kind("schema_drift", V, PLATFORM, HIGH, hours(8), ("connection", "path"), (REPLAY_EVENT, CORRECT_AT_SOURCE),
+         "{connection} changed the field {path}",
+         "The vendor sends it missing, renamed or with another type; adapt the reader, then replay."),
+    Kind("record_gone", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), (WAIVE, REPLAY_EVENT),
+         "{document} was deleted at its source", "Ask why; if it was posted, a correcting document is due."),
+    Kind("stale_update", D, BILLING_OPS, LOW, hours(24), ("connection", "document"), (WAIVE, REPLAY_EVENT),
+         "An older state of {document} came after a newer one", "Nothing to do unless the newer state was wrong."),
+)  # fmt: skip
+
+_CONTROL = (
+    Kind("approval_attempt_after_reset", A, PLATFORM, URGENT, hours(1), ("person",), (WAIVE,),
+         "{person} tried to approve within 24 hours of a new password",
+         "Ask the person by telephone whether it was them. If not, lock the account and review what it did."),
+    Kind("survivorship_refused", D, SALES_OPS, LOW, hours(24), ("connection", "record", "field"),
+         (CORRECT_AT_SOURCE, WAIVE), "{connection} changed {field}, which it doesn't own",
+         "Correct it in the system that owns the field, or waive."),
+    Kind("billing_ar_difference", D, CONTROLLERSHIP, HIGH, hours(24), ("subsidiary", "period", "currency"),
+         (REPOST, WAIVE), "Billing and receivables differ in {period}",
+         "Open the difference's documents; each one is posted, held or missing."),
+    Kind("clearing_unexplained", D, CONTROLLERSHIP, HIGH, hours(24), ("subsidiary", "gateway", "currency"),
+         (REPOST, WAIVE), "The clearing account of {gateway} isn't explained to zero",
+         "Match receipts, fees and payouts of the day; what is left is named."),
+)  # fmt: skip
+
+KINDS: tuple[Kind, ...] = (*_MAPPING, *_DOCUMENT, *_PERIOD, *_OUTCOME, *_SYSTEM, *_INBOX, *_CONTROL)
+BY_CODE = {kind.code: kind for kind in KINDS}
+
+
+def kind_of(code: str) -> Kind:
+    """The row of a code. A code without a row is a bug of ours, so it gets that one: nothing may go unseen."""
+    return BY_CODE.get(code, BY_CODE["unexpected_error"])
+
+
+def is_known(code: str) -> bool:
+    """Whether the catalogue has this code."""
+    return code in BY_CODE

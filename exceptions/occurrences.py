@@ -1,0 +1,208 @@
+"""Which documents are in a case, and the tallies of them: written a batch at a time, never by touching one hot row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db import connection as database
+
+from q2c.core.problems import Problem
+
+
+class HeldDocument(Protocol):
+    """What the machine tells of a held transaction; `StepProblem` is one such."""
+
+    transaction_id: UUID | None
+    flow: str
+    step: str
+    attempt: int
+    problem: Problem
+    number: str
+    legal_entity_code: str
+    amount: Decimal | None
+    currency: str
+    period_code: str
+    connection_code: str
+    at: dt.datetime
+    worker: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepProblem:
+    """One document that hit a problem. Without a transaction it's an event, or a whole connection."""
+
+    problem: Problem
+    at: dt.datetime
+    transaction_id: UUID | None = None
+    event_id: UUID | None = None
+    flow: str = ""
+    step: str = ""
+    attempt: int = 1
+    number: str = ""
+    legal_entity_code: str = ""
+    amount: Decimal | None = None
+    currency: str = ""
+    period_code: str = ""
+    connection_code: str = ""
+    worker: str = ""
+
+
+Pair = tuple[HeldDocument, int]  # a document and its case
+Change = tuple[
+    int, str, str, int, Decimal | None, str, dt.datetime | None
+]  # case, entity, currency, count, amount, worker, at
+
+_INSERT = """
+    INSERT INTO exceptions_occurrence AS o (
+        case_id, transaction_id, event_id, flow, step, attempt, number, legal_entity_code, period_code, amount,
+        currency, problem, at, closed_how)
+    SELECT x.case_id, x.txn, x.event, x.flow, x.step, x.attempt, x.number, x.entity, x.period, x.amount, x.currency,
+           x.problem::jsonb, x.at, ''
+      FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[],
+                  %s::text[], %s::numeric[], %s::text[], %s::text[], %s::timestamptz[])
+           AS x(case_id, txn, event, flow, step, attempt, number, entity, period, amount, currency, problem, at)
+"""
+_COMES_BACK = """
+    ON CONFLICT ({column}) WHERE closed_at IS NULL AND {column} IS NOT NULL
+    DO UPDATE SET attempt = excluded.attempt, at = excluded.at, step = excluded.step, problem = excluded.problem,
+                  reposted_at = NULL
+     WHERE o.case_id = excluded.case_id
+    RETURNING coalesce(transaction_id, event_id), xmax = 0
+"""
+_ADD_TO_TALLIES = """
+    INSERT INTO exceptions_casetally AS t (
+        case_id, legal_entity_code, currency, worker, document_count, amount, last_at)
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::numeric[],
+                         %s::timestamptz[])
+    ON CONFLICT (case_id, legal_entity_code, currency, worker) DO UPDATE
+       SET document_count = t.document_count + excluded.document_count, amount = t.amount + excluded.amount,
+           last_at = greatest(t.last_at, excluded.last_at)
+"""
+
+
+def subject_id(row: HeldDocument) -> UUID | None:
+    """The transaction or event that the row is about; None for a whole connection."""
+    return row.transaction_id or getattr(row, "event_id", None)
+
+
+def add_occurrences(pairs: list[Pair], fresh: set[int]) -> None:
+    """Occurrences and tallies. What stands for a whole connection is noted once per opening, not once per attempt."""
+    pairs = [pair for pair in pairs if subject_id(pair[0]) or pair[1] in fresh]
+    if not pairs:
+        return
+    worker = pairs[0][0].worker
+    with database.cursor() as cursor:
+        added, kept = _insert(cursor, pairs)
+        moved = [pair for pair in pairs if subject_id(pair[0]) not in added | kept]
+        changes: list[Change] = []
+        if moved:
+            changes = _supersede(cursor, [subject_id(row) for row, _ in moved], worker)
+            added |= _insert(cursor, moved)[0]
+        for row, case in pairs:
+            if subject_id(row) in added:
+                changes.append((case, row.legal_entity_code, row.currency, 1, row.amount, row.worker, row.at))
+        add_to_tallies(cursor, changes)
+
+
+def close_occurrences(column: str, ids: list[UUID], *, how: str, worker: str, case_id: int | None = None) -> list[int]:
+    """Close the open occurrences of these transactions or events, and count them out. Returns the case of each."""
+    where = f"{column} = ANY(%s) AND closed_at IS NULL" + ("" if case_id is None else " AND case_id = %s")
+    with database.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE exceptions_occurrence SET closed_at = now(), closed_how = %s WHERE {where}"
+            " RETURNING case_id, legal_entity_code, currency, amount",
+            [how, sorted(ids), *([] if case_id is None else [case_id])],
+        )
+        gone = cursor.fetchall()
+        add_to_tallies(cursor, [(*row[:3], -1, row[3], worker, None) for row in gone])
+    return [row[0] for row in gone]
+
+
+def add_to_tallies(cursor: Any, changes: Iterable[Change]) -> None:
+    """Add the changes: one sorted statement, one row per worker."""
+    counts: Counter[tuple[int, str, str, str]] = Counter()
+    amounts: dict[tuple[int, str, str, str], Decimal] = {}
+    newest: dict[tuple[int, str, str, str], dt.datetime | None] = {}
+    for case, entity, currency, count, amount, worker, at in changes:
+        key = (case, entity, currency, worker)
+        counts[key] += count
+        amounts[key] = amounts.get(key, Decimal(0)) + count * (amount or Decimal(0))
+        known = newest.get(key)
+        newest[key] = at if known is None or (at is not None and at > known) else known
+    keys = sorted(counts)
+    if keys:
+        columns = [
+            *map(list, zip(*keys, strict=True)),
+            *([of[key] for key in keys] for of in (counts, amounts, newest)),
+        ]
+        cursor.execute(_ADD_TO_TALLIES, columns)
+
+
+def as_json(value: Any) -> str:
+    """JSON that jsonb takes: it refuses the null character."""
+    return json.dumps(value, default=str).replace("\\u0000", "")
+
+
+def without_null(text: str) -> str:
+    """The text without null characters, which PostgreSQL refuses."""
+    return text.replace("\x00", "")
+
+
+def _insert(cursor: Any, pairs: list[Pair]) -> tuple[set[UUID | None], set[UUID | None]]:
+    """Whose occurrence is new, and who came back on the same case's; those of another case are in neither."""
+    added: set[UUID | None] = set()
+    kept: set[UUID | None] = set()
+    for column in ("transaction_id", "event_id"):
+        part = [pair for pair in pairs if (pair[0].transaction_id is not None) == (column == "transaction_id")]
+        if not part:
+            continue
+        part.sort(key=lambda pair: str(subject_id(pair[0])))
+        columns = zip(*(_values(row, case) for row, case in part), strict=True)
+        cursor.execute(_INSERT + _COMES_BACK.format(column=column), [list(values) for values in columns])
+        for subject, is_new in cursor.fetchall():
+            (added if is_new else kept).add(subject)
+    return added, kept
+
+
+def _values(row: HeldDocument, case: int) -> tuple[Any, ...]:
+    problem = row.problem
+    facts = {
+        "code": problem.code,
+        "category": problem.category.value,
+        "summary": problem.summary,
+        "subject": problem.subject,
+        "evidence": problem.evidence,
+    }
+    return (
+        case,
+        row.transaction_id,
+        getattr(row, "event_id", None),
+        row.flow,
+        row.step,
+        row.attempt,
+        without_null(row.number)[:120],
+        row.legal_entity_code,
+        problem.subject.get("period", row.period_code)[:20],
+        row.amount,
+        row.currency,
+        as_json(facts),
+        row.at,
+    )
+
+
+def _supersede(cursor: Any, subjects: list[UUID | None], worker: str) -> list[Change]:
+    """Another cause holds these documents now: close the earlier occurrence, and count it out."""
+    cursor.execute(
+        "UPDATE exceptions_occurrence SET closed_at = now(), closed_how = 'superseded'"
+        " WHERE (transaction_id = ANY(%s) OR event_id = ANY(%s)) AND closed_at IS NULL"
+        " RETURNING case_id, legal_entity_code, currency, amount",
+        [subjects, subjects],
+    )
+    return [(*row[:3], -1, row[3], worker, None) for row in cursor.fetchall()]

@@ -1,0 +1,208 @@
+"""The one way in: problems become occurrences of cases, a whole batch in a few statements, in the caller's transaction.
+
+Two workers at once make one case and never wait in a circle: an existing case is only key-share locked, in order of
+fingerprint; whoever must open or reopen one first takes a lock that all openers share. One more document doesn't touch
+the case's own row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db import connection as database
+from django.db.transaction import atomic
+
+from exceptions import kinds, sla
+from exceptions.grouping import VERSION, fingerprint
+from exceptions.models import CaseNote, ExceptionCase
+from exceptions.occurrences import HeldDocument, add_occurrences, as_json, subject_id, without_null
+from exceptions.routing import queue_for
+from q2c.core.models import LegalEntity
+
+_OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take it first
+
+
+Prints = dict[str, list[HeldDocument]]
+Due = dict[str, dt.datetime]
+
+
+def fingerprint_of(row: HeldDocument) -> str:
+    """Which piece of work this is: the kind's `same_when` over the problem's subject, then over the document."""
+    problem = row.problem
+    facts = {
+        "connection": row.connection_code,
+        "subsidiary": row.legal_entity_code,
+        "period": row.period_code,
+        "flow": row.flow,
+        "step": row.step,
+        "document": row.number or str(subject_id(row) or ""),
+        "error": problem.code,
+    } | problem.subject
+    return fingerprint(problem.code, kinds.kind_of(problem.code).same_when, facts)
+
+
+def open_for_steps(rows: Iterable[HeldDocument]) -> dict[UUID, int]:
+    """One occurrence per held document, of exactly one open case per cause. Returns the case's id by transaction.
+
+    Call it inside the transaction that holds the documents. The same document for the same cause again comes back on
+    its occurrence; for another cause the earlier occurrence is superseded.
+    """
+    found = open_occurrences(rows)
+    return {row.transaction_id: case for row, case in found if row.transaction_id is not None}
+
+
+def open_occurrences(rows: Iterable[HeldDocument]) -> list[tuple[HeldDocument, int]]:
+    """As `open_for_steps`, for documents of any sort: each with its case's id."""
+    latest: dict[Any, HeldDocument] = {}
+    for row in rows:
+        latest[subject_id(row) or fingerprint_of(row)] = row
+    by_print: Prints = {}
+    for row in latest.values():
+        by_print.setdefault(fingerprint_of(row), []).append(row)
+    if not by_print:
+        return []
+    with atomic(savepoint=False):
+        cases, fresh = _find_or_open(by_print)
+        pairs = [(row, cases[print_]) for print_ in sorted(by_print) for row in by_print[print_]]
+        add_occurrences(pairs, fresh)
+    return pairs
+
+
+def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
+    prints = sorted(by_print)
+    with database.cursor() as cursor:
+        cases = _lock_open(cursor, prints)
+        missing = [p for p in prints if p not in cases]
+        if not missing:
+            return cases, set()
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_OPENERS_LOCK])
+        closed = _lock_latest(cursor, missing, cases)
+        missing = [p for p in missing if p not in cases]
+        if not missing:
+            return cases, set()
+        due = _due_dates({p: by_print[p][0] for p in missing})
+        again = [p for p in missing if p in closed]
+        if again:
+            cases |= _reopen(cursor, again, closed, by_print, due)
+        new = [p for p in missing if p not in closed]
+        opened = _insert_cases(cursor, new, by_print, due) if new else {}
+        cases |= opened
+        _note_opening(opened, {p: cases[p] for p in again}, by_print)
+    return cases, {cases[p] for p in missing}
+
+
+def _lock_open(cursor: Any, prints: list[str]) -> dict[str, int]:
+    cursor.execute(
+        "SELECT fingerprint, id FROM exceptions_exceptioncase"
+        " WHERE fingerprint = ANY(%s) AND state IN ('open', 'in_review', 'awaiting_approval')"
+        " ORDER BY fingerprint FOR KEY SHARE",
+        [prints],
+    )
+    return dict(cursor.fetchall())
+
+
+def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> dict[str, int]:
+    """The newest case of each cause: open ones are added to `cases`, resolved ones returned; a waived one stays so."""
+    cursor.execute(
+        "SELECT c.fingerprint, c.id, c.state FROM exceptions_exceptioncase c"
+        " JOIN (SELECT DISTINCT ON (fingerprint) id FROM exceptions_exceptioncase"
+        "        WHERE fingerprint = ANY(%s) ORDER BY fingerprint, id DESC) newest ON newest.id = c.id"
+        " ORDER BY c.fingerprint FOR KEY SHARE OF c",
+        [prints],
+    )
+    closed = {}
+    for print_, case, state in cursor.fetchall():
+        if state in ExceptionCase.OPEN_STATES:
+            cases[print_] = case
+        elif state == ExceptionCase.State.RESOLVED:
+            closed[print_] = case
+    return closed
+
+
+def _due_dates(rows: dict[str, HeldDocument]) -> Due:
+    entities = {row.legal_entity_code for row in rows.values()}
+    zones = dict(LegalEntity.objects.filter(code__in=entities).values_list("code", "time_zone"))
+    due = {}
+    for print_, row in rows.items():
+        kind = kinds.kind_of(row.problem.code)
+        zone = zones.get(row.legal_entity_code, "UTC")
+        calendar = None if kind.owner == kinds.PLATFORM else sla.WorkCalendar(time_zone=zone)
+        due[print_] = sla.due_at(row.at, kind.sla, calendar)
+    return due
+
+
+def _reopen(cursor: Any, prints: list[str], closed: dict[str, int], by_print: Prints, due: Due) -> dict[str, int]:
+    cursor.execute(
+        "UPDATE exceptions_exceptioncase c SET state = 'open', closed_at = NULL,"
+        " regressed_count = c.regressed_count + 1, failed_fix = c.resolution, resolution = '',"
+        " opened_at = x.at, last_at = x.at, due_at = x.due"
+        " FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS x(id, at, due) WHERE c.id = x.id",
+        [[closed[p] for p in prints], [by_print[p][0].at for p in prints], [due[p] for p in prints]],
+    )
+    return {p: closed[p] for p in prints}
+
+
+_INSERT_CASES = """
+    INSERT INTO exceptions_exceptioncase (
+        fingerprint, fingerprint_version, kind, category, state, severity, queue, summary, subject, connection_code,
+        legal_entity_code, period_code, flow, opened_at, last_at, due_at, resolution, close_reason, regressed_count,
+        failed_fix)
+    SELECT x.print, %s, x.kind, x.category, 'open', x.severity, x.queue, x.summary, x.subject::jsonb, x.connection,
+           x.entity, x.period, x.flow, x.at, x.at, x.due, '', '', 0, ''
+      FROM unnest(%s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::text[],
+                  %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+           AS x(print, kind, category, severity, queue, summary, subject, connection, entity, period, flow, at, due)
+     ORDER BY x.print
+    RETURNING fingerprint, id
+"""
+
+
+def _insert_cases(cursor: Any, prints: list[str], by_print: Prints, due: Due) -> dict[str, int]:
+    rows = [_case_values(print_, by_print[print_], due[print_]) for print_ in prints]
+    cursor.execute(_INSERT_CASES, [VERSION, *map(list, zip(*rows, strict=True))])
+    return dict(cursor.fetchall())
+
+
+def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime) -> tuple[Any, ...]:
+    row, problem = rows[0], rows[0].problem
+    kind = kinds.kind_of(problem.code)
+    entities = {r.legal_entity_code for r in rows}
+    return (
+        print_,
+        problem.code,
+        problem.category.value,
+        kind.severity,
+        queue_for(kind, flow=row.flow),
+        without_null(problem.summary)[:500],
+        as_json(problem.subject),
+        problem.subject.get("connection", row.connection_code)[:40],
+        entities.pop() if len(entities) == 1 else "",
+        problem.subject.get("period", row.period_code)[:20],
+        row.flow,
+        row.at,
+        due,
+    )
+
+
+_HISTORY = ", ".join(f'"{field.column}"' for field in ExceptionCase._meta.concrete_fields if field.name != "last_at")
+_KEEP_HISTORY = f"""
+    INSERT INTO exceptions_historicalexceptioncase ({_HISTORY}, history_date, history_type, history_change_reason)
+    SELECT {_HISTORY}, now(), CASE WHEN id = ANY(%s) THEN '+' ELSE '~' END,
+           CASE WHEN id = ANY(%s) THEN 'opened' ELSE 'regressed' END
+      FROM exceptions_exceptioncase WHERE id = ANY(%s)
+"""  # what simple_history would keep of each case, in one statement
+
+
+def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Prints) -> None:
+    notes = []
+    for verb, found in (("opened", opened), ("regressed", reopened)):
+        for print_, case in found.items():
+            row = by_print[print_][0]
+            notes.append(CaseNote(case_id=case, at=row.at, verb=verb, text=without_null(row.problem.summary)))
+    CaseNote.objects.bulk_create(notes)
+    new = list(opened.values())
+    with database.cursor() as cursor:
+        cursor.execute(_KEEP_HISTORY, [new, new, [*new, *reopened.values()]])

@@ -1,0 +1,145 @@
+"""The catalogue of mapping kinds: what is translated, from which key to which list, by whose leave.
+
+One row adds a kind, and with it its screen, its sheet, its resolver, its exception kind and its documentation.
+Posting policy, manual rates and thresholds are governed exactly like mappings, so they are rows here too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# The dimensions that may narrow a rule, in the order in which screens show them.
+DIMENSIONS = ("connection", "legal_entity", "currency", "region", "product_line")
+# The document fields that a rule's conditions may look at: a small fixed set, never an expression.
+CONDITION_FIELDS = ("document_type", "customer_country", "ship_to_country", "charge_type", "payment_method")
+
+BILLING_OPS, CONTROLLERSHIP, SALES_OPS = "billing_ops", "controllership", "sales_ops"
+PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
+FREE = "free"
+DateBasis = Literal["document", "original_line", "posting"]
+
+
+@dataclass(frozen=True)
+class Approval:
+    """Who must agree to a change of this kind: the permission that a signer needs, and how many signers."""
+
+    permission: str = APPROVE
+    signatures: int = 1
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of mapping.
+
+    `target` is the name of a reference list of the target system (`items`, `accounts`, ...), or `free`.
+    `account_classes` gives the classes an account may have, by key prefix (a receivables account isn't revenue).
+    `date_basis`: which date a rule must be in force on; a credit uses the original line's.
+    `keys` closes the set of keys. `missing_says` is filled with {system}, {key}, {scope}.
+    """
+
+    code: str
+    title: str
+    key_fields: tuple[str, ...]
+    target: str
+    missing_code: str
+    missing_says: str
+    scope: tuple[str, ...] = ("legal_entity",)
+    keys: tuple[str, ...] = ()
+    approval: Approval = Approval()
+    propose: str = PROPOSE
+    effective_default: Literal["today", "period_start", "document"] = "today"
+    date_basis: DateBasis = "document"
+    account_classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    allows_fallback: bool = False
+    allows_patterns: bool = True
+    owner: str = BILLING_OPS
+    about: str = ""
+
+    def classes_for(self, key: str) -> tuple[str, ...]:
+        """The account classes allowed for this key; empty means any."""
+        return next((classes for prefix, classes in self.account_classes if key.startswith(prefix)), ())
+
+
+ACCOUNT_CLASSES = (
+    ("receivables", ("AcctRec",)),
+    ("clearing:", ("Bank", "OthCurrAsset")),
+    ("bank", ("Bank",)),
+    ("fees", ("Expense", "OthExpense", "COGS")),
+    ("disputes", ("Expense", "OthExpense", "OthCurrAsset")),
+    ("rounding", ("Expense", "OthExpense", "OthIncome", "Income")),
+    ("discounts", ("Income", "Expense")),
+    ("suspense", ("OthCurrAsset", "OthCurrLiab")),
+    ("refunds", ("OthCurrAsset", "OthCurrLiab", "Bank")),
+)
+ENTITY = ("legal_entity",)
+POLICY_FIELDS = (
+    "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
+    "zero_amount", "rate_source",
+)  # fmt: skip
+
+KINDS = (
+    Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
+         "{system} has no item for SKU {key}{scope}", scope=("connection", "legal_entity", "currency", "product_line"),
+         date_basis="original_line", allows_fallback=True,
+         about="Decides revenue, deferral and tax behaviour of the line through the item's own set-up in the ERP."),
+    Kind("billing_product", "SKU to billing product", ("sku",), "products", "missing_product_mapping",
+         "{system} has no product for SKU {key}{scope}", scope=("connection", "legal_entity", "currency"),
+         owner=SALES_OPS, about="A product or price of billing, or the word create."),
+    Kind("subsidiary", "Legal entity to ERP subsidiary", ("legal_entity",), "subsidiaries",
+         "missing_subsidiary_mapping", "{system} has no subsidiary for legal entity {key}", scope=("connection",),
+         allows_patterns=False, owner=CONTROLLERSHIP),
+    Kind("selling_entity", "Who sells", ("currency_or_country",), "legal_entities", "legal_entity_unknown",
+         "No legal entity sells to {key}", scope=("connection", "region"), owner=CONTROLLERSHIP,
+         about="The selling legal entity of a document that doesn't name one, by its currency or the customer's "
+         "country."),
+    Kind("tax_code", "Tax code of the engine to ERP tax code", ("tax_code",), "tax_codes", "missing_tax_code_mapping",
+         "{system} has no tax code for {key}{scope}", scope=("connection", "legal_entity", "region"),
+         date_basis="original_line"),
+    Kind("account", "Role to GL account", ("role",), "accounts", "missing_account_mapping",
+         "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
+         date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
+         about="receivables, clearing:<gateway>, bank, fees, disputes, rounding, discounts, suspense, refunds."),
+    Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
+         "{system} has no department for {key}{scope}", date_basis="original_line"),
+    Kind("class", "Product line to class", ("product_line",), "classes", "missing_class_mapping",
+         "{system} has no class for {key}{scope}", date_basis="original_line"),
+    Kind("location", "Legal entity to location", ("legal_entity",), "locations", "missing_location_mapping",
+         "{system} has no location for {key}{scope}", date_basis="original_line"),
+    Kind("payment_terms", "Payment terms", ("terms",), "terms", "missing_payment_terms_mapping",
+         "{system} has no payment terms for {key}{scope}", scope=("connection", "legal_entity")),
+    Kind("currency", "Currency to ERP currency", ("currency",), "currencies", "missing_currency_mapping",
+         "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP),
+    Kind("customer", "Customer of a document that names none", ("customer",), "customers", "customer_unidentified",
+         "Nobody has said who {key} is", scope=("connection", "legal_entity"),
+         about="Source customer key to the ERP's customer, for documents whose source doesn't know the customer."),
+    Kind("revenue_rule", "Revenue rule", ("treatment",), "revenue_rules", "missing_revenue_rule_mapping",
+         "{system} has no revenue rule for {key}{scope}", scope=("connection", "legal_entity", "product_line"),
+         date_basis="original_line", owner=CONTROLLERSHIP),
+    Kind("gateway_bank", "Gateway to bank account", ("gateway",), "accounts", "missing_bank_mapping",
+         "{system} has no bank account for payouts of {key}{scope}", scope=("connection", "legal_entity", "currency"),
+         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("Bank",)),)),
+    Kind("intercompany", "Pair of entities to due-to and due-from accounts", ("from_entity", "to_entity"), "accounts",
+         "missing_intercompany_mapping", "{system} has no intercompany account for {key}", scope=("connection",),
+         date_basis="posting", owner=CONTROLLERSHIP),
+    Kind("posting_policy", "Posting policy", ("field",), FREE, "missing_posting_policy",
+         "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
+         date_basis="posting", effective_default="period_start",
+         about="Who owns revenue and the sub-ledger, detail, dates, window, limits."),
+    Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
+         "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
+         owner=CONTROLLERSHIP, date_basis="posting",
+         about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP."),
+)  # fmt: skip
+BY_CODE = {kind.code: kind for kind in KINDS}
+
+
+def kind_of(code: str) -> Kind:
+    """The kind's row. Raises KeyError for a kind that isn't in the catalogue."""
+    return BY_CODE[code]
+
+
+def approval_of(codes: set[str]) -> Approval:
+    """What a change set over these kinds needs: the strictest of them. Raises KeyError for an unknown kind."""
+    rows = [BY_CODE[code].approval for code in sorted(codes)]
+    return max(rows, key=lambda a: a.signatures)

@@ -1,0 +1,315 @@
+"""Answers mapping questions from memory for a whole batch, as one change set knew them, and says why.
+
+`Snapshot.load(wants)` fetches every rule that the batch could need in one statement; `resolve` then costs microseconds.
+All answers of a snapshot come from one knowledge (a change set's number): one consistent version of all mappings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from django.db import connection as database
+from django.db.models import Max
+
+from connectors.models import Connection
+from mappings import scope
+from mappings.kinds import BY_CODE, DIMENSIONS, Kind
+from mappings.models import ChangeSet
+from q2c.core.problems import Category, Problem
+
+Want = tuple[str, str, Mapping[str, str]]  # kind, key, scope
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A mapping's answer: the value in the target's words, and which rule gave it."""
+
+    value: str
+    label: str
+    rule_id: int
+    version: int
+    change_set: int  # the knowledge it comes from
+    is_fallback: bool
+    why: str
+
+
+class Rule(NamedTuple):
+    """A rule as the resolver keeps it."""
+
+    specificity: int
+    id: int
+    kind: str
+    key: str
+    connection: str
+    legal_entity: str
+    currency: str
+    region: str
+    product_line: str
+    conditions: Mapping[str, Any]
+    effective_from: dt.date
+    effective_to: dt.date | None
+    value: str
+    label: str
+    version: int
+    is_fallback: bool
+
+
+class Considered(NamedTuple):
+    """One rule that was looked at, and what became of it: won, or the reason that it didn't."""
+
+    rule: Rule
+    verdict: str
+
+
+_COLUMNS = (
+    "r.specificity, r.id, r.kind, r.key, r.connection_code, r.legal_entity_code, r.currency, r.region, r.product_line, "
+    "r.conditions::text, r.effective_from, r.effective_to, r.value, r.value_label, r.version, r.is_fallback"
+)
+_KNOWN = "r.known_from <= %(number)s AND (r.known_to IS NULL OR r.known_to > %(number)s)"
+_LOAD = f"""
+    SELECT {_COLUMNS} FROM unnest(%(kinds)s::text[], %(keys)s::text[]) AS w(kind, key)
+      JOIN mappings_mappingrule r ON r.kind = w.kind AND r.key = w.key WHERE NOT r.is_pattern AND {_KNOWN}
+    UNION ALL
+    SELECT {_COLUMNS} FROM mappings_mappingrule r WHERE r.is_pattern AND r.kind = ANY(%(all_kinds)s) AND {_KNOWN}
+"""
+
+
+def latest_change_set() -> int:
+    """The number of the newest approved change set; 0 before the first."""
+    return ChangeSet.objects.aggregate(newest=Max("number"))["newest"] or 0
+
+
+class Snapshot:
+    """All rules that a batch needs, as known at one change set. Not shared between threads.
+
+    `used` holds the answers given, by rule id; `for_document` gives a view with its own, over the same rules.
+    """
+
+    def __init__(self, number: int, index: _Index) -> None:
+        self.change_set = number
+        self._index = index
+        self.used: dict[int, Resolved] = {}
+
+    @classmethod
+    def load(cls, wants: Iterable[Want], change_set: int | None = None) -> Snapshot:
+        """The rules for these (kind, key, scope), as known at a change set (None: the newest), in two statements."""
+        number = latest_change_set() if change_set is None else change_set
+        index = _Index(number)
+        index.fetch({(kind, key) for kind, key, _ in wants})
+        return cls(number, index)
+
+    def for_document(self) -> Snapshot:
+        """A view over the same rules that notes its own use."""
+        return Snapshot(self.change_set, self._index)
+
+    @property
+    def late_fetch_count(self) -> int:
+        """How many keys were asked for that nobody had announced: each cost a statement of its own."""
+        return self._index.late_fetch_count
+
+    def resolve(
+        self,
+        kind: str,
+        key: str,
+        *,
+        on: dt.date,
+        legal_entity: str = "",
+        connection: str = "",
+        currency: str = "",
+        region: str = "",
+        product_line: str = "",
+        document: Mapping[str, str] | None = None,
+    ) -> Resolved:
+        """The value in force on a date. Raises Problem: the kind's own missing code, or mapping_ambiguous."""
+        found = self._answer(kind, key, on, connection, legal_entity, currency, region, product_line, document)
+        if found.__class__ is Resolved:
+            self.used[found.rule_id] = found
+            return found
+        raise self._problem(kind, key, on, (connection, legal_entity, currency, region, product_line), found)
+
+    def find(
+        self,
+        kind: str,
+        key: str,
+        *,
+        on: dt.date,
+        legal_entity: str = "",
+        connection: str = "",
+        currency: str = "",
+        region: str = "",
+        product_line: str = "",
+        document: Mapping[str, str] | None = None,
+    ) -> Resolved | None:
+        """As `resolve`, but None where no rule says anything (optional dimensions). Two winners are a Problem still."""
+        found = self._answer(kind, key, on, connection, legal_entity, currency, region, product_line, document)
+        if found is None:
+            return None
+        if found.__class__ is Resolved:
+            self.used[found.rule_id] = found
+            return found
+        raise self._problem(kind, key, on, (connection, legal_entity, currency, region, product_line), found)
+
+    def explain(
+        self, kind: str, key: str, *, on: dt.date, document: Mapping[str, str] | None = None, **dimensions: str
+    ) -> list[Considered]:
+        """Every rule that was looked at for this question, the winner first, each with its verdict in words."""
+        asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
+        rules = self._index.candidates(kind, key)
+        winners = _winners(rules, asked, on, document or {})
+        ids = {rule.id for rule in winners}
+        verdict = "won" if len(ids) == 1 else "could win as well as another: ambiguous"
+        lost = [Considered(rule, _why_not(rule, asked, on, document or {})) for rule in rules if rule.id not in ids]
+        return [Considered(rule, f"{verdict}: {_why(rule)}") for rule in winners] + lost
+
+    def _answer(self, kind, key, on, connection, legal_entity, currency, region, product_line, document):
+        index = self._index
+        rules = index.candidates(kind, key)  # first: it may fetch, and learn that conditions matter for this kind
+        if document is not None and kind not in index.conditional_kinds:
+            document = None
+        question = (
+            kind, key, on, connection, legal_entity, currency, region, product_line,
+            None if document is None else tuple(sorted(document.items())),
+        )  # fmt: skip
+        try:
+            return index.memo[question]
+        except KeyError:
+            pass
+        winners = _winners(rules, (connection, legal_entity, currency, region, product_line), on, document or {})
+        if not winners:
+            answer: Any = None
+        elif len(winners) > 1:
+            answer = winners
+        else:
+            rule = winners[0]
+            answer = Resolved(
+                rule.value, rule.label, rule.id, rule.version, self.change_set, rule.is_fallback, _why(rule)
+            )
+        index.memo[question] = answer
+        return answer
+
+    def _problem(self, code: str, key: str, on: dt.date, asked: tuple[str, ...], winners: list[Rule] | None) -> Problem:
+        kind = BY_CODE[code]
+        named = dict(zip(DIMENSIONS, asked, strict=True))
+        subject: dict[str, Any] = {name: value for name, value in named.items() if value and name in kind.scope}
+        subject |= {"connection": named["connection"] or None, "kind": code, "key": key}
+        if winners:
+            ids = ", ".join(str(rule.id) for rule in winners)
+            summary = f"Rules {ids} both say what {kind.title.lower()} {key} is{_place(named, kind)}"
+            return Problem("mapping_ambiguous", Category.MAPPING, summary, on=on, rules=ids, **subject)
+        says = kind.missing_says.format(
+            system=self._index.system(named["connection"]), key=key, scope=_place(named, kind)
+        )
+        return Problem(kind.missing_code, Category.MAPPING, says, on=on, **subject)
+
+
+class _Index:
+    """Rules by kind and key, and what was answered; shared by the views of one snapshot."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.memo: dict[tuple, Any] = {}
+        self.conditional_kinds: set[str] = set()
+        self.late_fetch_count = 0
+        self._exact: dict[tuple[str, str], list[Rule]] = {}
+        self._patterns: dict[str, list[Rule]] = {}
+        self._candidates: dict[tuple[str, str], list[Rule]] = {}
+        self._asked: set[tuple[str, str]] = set()
+        self._systems: dict[str, str] | None = None
+
+    def fetch(self, pairs: set[tuple[str, str]]) -> None:
+        """Add what these (kind, key) need, in one statement. Raises KeyError for a kind outside the catalogue."""
+        fresh = sorted(pairs - self._asked)
+        if not fresh:
+            return
+        self._asked.update(fresh)
+        new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
+        self._patterns |= {kind: [] for kind in new_kinds}
+        facts = {
+            "kinds": [k for k, _ in fresh],
+            "keys": [k for _, k in fresh],
+            "all_kinds": new_kinds,
+            "number": self.number,
+        }
+        with database.cursor() as cursor:
+            cursor.execute(_LOAD, facts)
+            for row in cursor.fetchall():
+                rule = Rule(*row[:9], json.loads(row[9]), *row[10:])
+                if rule.conditions:
+                    self.conditional_kinds.add(rule.kind)
+                if scope.is_pattern(rule.key):
+                    self._patterns[rule.kind].append(rule)
+                else:
+                    self._exact.setdefault((rule.kind, rule.key), []).append(rule)
+
+    def candidates(self, kind: str, key: str) -> list[Rule]:
+        """The rules whose key is this one or a pattern over it, most specific first."""
+        pair = (kind, key)
+        known = self._candidates.get(pair)
+        if known is None:
+            if pair not in self._asked:
+                self.late_fetch_count += 1
+                self.fetch({pair})
+            patterns = [rule for rule in self._patterns[kind] if scope.matches(rule.key, key)]
+            known = sorted(self._exact.get(pair, []) + patterns, key=lambda rule: (-rule.specificity, rule.id))
+            self._candidates[pair] = known
+        return known
+
+    def system(self, code: str) -> str:
+        """The connection's name for a sentence."""
+        if self._systems is None:
+            self._systems = dict(Connection.objects.values_list("code", "name"))
+        return self._systems.get(code, code or "The ERP")
+
+
+def _winners(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:
+    winners: list[Rule] = []
+    for rule in rules:
+        if winners and rule.specificity < winners[0].specificity:
+            break
+        if _applies(rule, asked, on, document):
+            winners.append(rule)
+    return winners
+
+
+def _applies(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> bool:
+    connection, legal_entity, currency, region, product_line = asked
+    return (
+        (not rule.connection or rule.connection == connection)
+        and (not rule.legal_entity or rule.legal_entity == legal_entity)
+        and (not rule.currency or rule.currency == currency)
+        and (not rule.region or rule.region == region)
+        and (not rule.product_line or rule.product_line == product_line)
+        and rule.effective_from <= on
+        and (rule.effective_to is None or on < rule.effective_to)
+        and (not rule.conditions or scope.conditions_hold(rule.conditions, document))
+    )
+
+
+def _why(rule: Rule) -> str:
+    base = "fallback" if rule.is_fallback else "pattern " + rule.key if scope.is_pattern(rule.key) else "exact key"
+    narrowed = [value for value in rule[4:9] if value]
+    return (
+        base + (f", for {', '.join(narrowed)}" if narrowed else "") + (", with conditions" if rule.conditions else "")
+    )
+
+
+def _why_not(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> str:
+    for name, wanted, given in zip(DIMENSIONS, rule[4:9], asked, strict=True):
+        if wanted and wanted != given:
+            return f"only for {name.replace('_', ' ')} {wanted}"
+    if on < rule.effective_from:
+        return f"in force from {rule.effective_from}"
+    if rule.effective_to is not None and on >= rule.effective_to:
+        return f"in force until {rule.effective_to}"
+    if not scope.conditions_hold(rule.conditions, document):
+        return "its conditions don't hold"
+    return "less specific"
+
+
+def _place(named: Mapping[str, str], kind: Kind) -> str:
+    places = [named[name] for name in DIMENSIONS[1:] if named[name] and name in kind.scope]
+    return f" in {', '.join(places)}" if places else ""

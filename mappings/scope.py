@@ -1,0 +1,57 @@
+"""How specific a rule is, and which facts it matches: pure, shared by the resolver and the conflict detector.
+
+Priority follows from how specific a rule is, never from entry order: a real rule before a fallback, an exact key before
+a pattern, a longer pattern before a shorter one, more dimensions before fewer, more conditions before fewer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from mappings.kinds import CONDITION_FIELDS
+
+_REAL = 1 << 14
+_EXACT = 255
+
+
+def is_pattern(key: str) -> bool:
+    """Whether a key is a pattern: one of its fields (joined by "|") ends in *."""
+    return any(part.endswith("*") for part in key.split("|"))
+
+
+def matches(pattern: str, key: str) -> bool:
+    """Whether a key falls under a pattern, field by field. Exact fields must be equal."""
+    parts, values = pattern.split("|"), key.split("|")
+    if len(parts) != len(values):
+        return pattern == "*"
+    return all(
+        value.startswith(part[:-1]) if part.endswith("*") else value == part
+        for part, value in zip(parts, values, strict=True)
+    )
+
+
+def specificity(key: str, *, dimensions: int, conditions: int, is_fallback: bool) -> int:
+    """One number that orders rules; the greatest wins, and two equal ones that both match are a conflict."""
+    exactness = min(sum(len(part.rstrip("*")) for part in key.split("|")), _EXACT - 1) if is_pattern(key) else _EXACT
+    return (0 if is_fallback else _REAL) + exactness * 64 + dimensions * 8 + min(conditions, 7)
+
+
+def conditions_key(conditions: Mapping[str, object]) -> str:
+    """The canonical text of conditions, for the no-overlap rule. Raises ValueError for a field outside the set."""
+    if unknown := sorted(set(conditions) - set(CONDITION_FIELDS)):
+        raise ValueError(f"a rule can't look at {', '.join(unknown)}; it may look at {', '.join(CONDITION_FIELDS)}")
+    if not conditions:
+        return ""
+    plain = {name: sorted(allowed(value)) for name, value in conditions.items()}
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+def allowed(value: object) -> list[str]:
+    """A condition's value as the list of values it admits."""
+    return [str(v) for v in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
+
+
+def conditions_hold(conditions: Mapping[str, object], document: Mapping[str, str]) -> bool:
+    """Whether every condition admits what the document says."""
+    return all(document.get(name, "") in allowed(value) for name, value in conditions.items())
