@@ -35,7 +35,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200 when nothing is missing, else 503 with the names."""
     missing = missing_parts(only_accept=request.GET.get("for") == "accept")
     response = JsonResponse({"ready": not missing, "missing": missing}, status=503 if missing else 200)
-    response._has_been_logged = True  # Django would log an error for every probe of a portal that is just starting
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log an error for every probe of a portal that is just starting
     return response
 
 

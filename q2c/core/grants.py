@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pgtrigger
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from psycopg import sql
 
 FUNCTIONS = ("q2c_make_partitions",)  # run with the owner's rights
@@ -29,7 +29,7 @@ def undeletable_tables() -> list[str]:
     return sorted(m._meta.db_table for m in apps.get_models() if refused_operations(m) == {"DELETE"})
 
 
-def refused_operations(model: type) -> set[str]:
+def refused_operations(model: type[models.Model]) -> set[str]:
     """The operations that the model's triggers refuse without a condition."""
     refused: set[str] = set()
     for trigger in getattr(model._meta, "triggers", ()):
