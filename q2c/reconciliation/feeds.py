@@ -50,11 +50,15 @@ def declared_totals(feed: str) -> list[FeedTotal]:
         .order_by("document_type", "currency")
     )
     return [
-        FeedTotal(
-            feed, row["document_type"], row["currency"], row["count"], row["line_count"], row["total"].normalize()
-        )
+        FeedTotal(feed, row["document_type"], row["currency"], row["count"], row["line_count"], _trim(row["total"]))
         for row in rows
     ]
+
+
+def _trim(amount: Decimal) -> Decimal:
+    """Without the zeros that the column adds, and never with an exponent."""
+    text = f"{amount:f}"
+    return Decimal(text.rstrip("0").rstrip(".")) if "." in text else amount
 
 
 def _write(documents: list[FeedDocument]) -> None:
