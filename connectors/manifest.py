@@ -145,5 +145,7 @@ class Manifest:
     events: Mapping[str, Means | Ignored | NotYet] = field(default_factory=dict)
     webhook: WebhookDoor | None = None
     read_errors: Callable[..., list[Any]] | None = None  # (status, headers, body) -> [errors.VendorError]
+    auth: Callable[..., Any] | None = None  # (http.Line) -> http.Auth; None: no credentials
+    read_quota: Callable[..., tuple[int, int] | None] | None = None  # answer's headers -> (used, allowed) of the day
     record_url: str = ""  # deep link: "{app_url}/app/accounting/transactions/custinvc.nl?id={id}"
     sandbox_notes: str = ""

@@ -1,0 +1,120 @@
+"""A vendor's answer becomes a Problem by the manifest's table: the first row that matches wins.
+
+An answer in no row is never success. A 4xx with the vendor's own error envelope is a refusal nobody classified yet; one
+without it (a proxy's page) and every 5xx leave a write's outcome unknown (law 4).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.manifest import Manifest, When
+from connectors.waits import wait_seconds
+from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
+
+
+@dataclass(frozen=True)
+class VendorError:
+    """One error of a vendor's envelope, in its own words. `field` is the path or parameter it blames."""
+
+    code: str = ""
+    detail: str = ""
+    field: str = ""
+
+
+class Absent(Problem):
+    """The vendor says that the record isn't there: a `find` returns None, a `read` lets it through."""
+
+    def __init__(self, summary: str, **subject: object) -> None:
+        super().__init__("record_absent", Category.MAPPING, summary, **subject)
+
+
+_READ_BY_STATUS = frozenset({Category.AUTHENTICATION, Category.RATE_LIMIT, Category.AVAILABILITY})
+
+
+def problem_from(
+    manifest: Manifest, *, status: int, headers: Mapping[str, str], body: bytes, connection: str, is_write: bool
+) -> Problem:
+    """The Problem of an answer that isn't 2xx."""
+    errors = _read_errors(manifest, status, headers, body)
+    row, error = _first_match(manifest.errors, status, errors)
+    if row is None:
+        return _unclassified(manifest, status, errors, body, connection, is_write)
+    says = row.says.format_map(_Filled(detail=error.detail, code=error.code, field=error.field, status=status))
+    subject: dict[str, Any] = {
+        "connection": connection,
+        "vendor_code": error.code or None,
+        "field": error.field or None,
+        "status": status,
+    }
+    if row.is_existing:
+        return AlreadyThere(says, **subject)
+    if row.is_absent:
+        return Absent(says, **subject)
+    if row.category is Category.UNKNOWN_OUTCOME or (row.category is Category.AVAILABILITY and is_write):
+        return NotAnswered(says, **subject)
+    wait = wait_seconds(headers, dt.datetime.now(dt.UTC), wait_header=row.wait_header or "Retry-After")
+    return Problem(
+        row.problem, row.category, says, wait_seconds=wait, evidence={"errors": [vars(e) for e in errors]}, **subject
+    )
+
+
+def _read_errors(manifest: Manifest, status: int, headers: Mapping[str, str], body: bytes) -> list[VendorError]:
+    if manifest.read_errors is None:
+        return []
+    try:
+        return list(manifest.read_errors(status, headers, body))
+    except (ValueError, TypeError, AttributeError, KeyError, IndexError):
+        return []  # not the vendor's envelope: a proxy's page, a truncated body
+
+
+def _first_match(rows: tuple[When, ...], status: int, errors: list[VendorError]) -> tuple[When | None, VendorError]:
+    for row in rows:
+        if not errors and row.category not in _READ_BY_STATUS:
+            continue  # without the vendor's envelope it may be a proxy's page: no refusal that we could believe
+        for error in errors or [VendorError()]:
+            if _matches(row, status, error):
+                return row, error
+    return None, errors[0] if errors else VendorError()
+
+
+def _matches(row: When, status: int, error: VendorError) -> bool:
+    if row.status is not None:
+        low, high = row.status if isinstance(row.status, tuple) else (row.status, row.status)
+        if not low <= status <= high:
+            return False
+    if row.code and not fnmatch.fnmatchcase(error.code, row.code):
+        return False
+    return not row.detail or re.search(row.detail, error.detail, re.IGNORECASE) is not None
+
+
+def _unclassified(
+    manifest: Manifest, status: int, errors: list[VendorError], body: bytes, connection: str, is_write: bool
+) -> Problem:
+    first = errors[0] if errors else VendorError()
+    text = first.detail or first.code or body[:200].decode("utf-8", "replace").strip() or "no reason"
+    subject = {
+        "connection": connection,
+        "vendor_code": first.code or None,
+        "field": first.field or None,
+        "status": status,
+    }
+    if errors and 400 <= status < 500:
+        return Problem("refused_by_vendor", Category.VALIDATION, f"{manifest.name} refused: {text}", **subject)
+    says = f"{manifest.name} answered {status} with something we don't understand: {text[:200]}"
+    if is_write:
+        return NotAnswered(says, **subject)
+    category, code = (
+        (Category.VALIDATION, "refused_by_vendor") if status < 500 else (Category.AVAILABILITY, "system_unavailable")
+    )
+    return Problem(code, category, says, **subject)
+
+
+class _Filled(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return ""

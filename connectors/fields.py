@@ -1,0 +1,97 @@
+"""Reading vendors' JSON: a table of fields, and the small conversions that all of them need. Pure.
+
+`fields(("AccountNumber", "number"), ("BillTo.Country", "bill_to.country", upper))` reads dotted paths into dotted
+names;
+a missing or null value is left out, so that the canonical type's own default counts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A translation as a table."""
+
+    rows: tuple[tuple[Any, ...], ...]
+
+    def read(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that the vendor's object has, by our names; dotted names become nested dicts."""
+        out: dict[str, Any] = {}
+        for theirs, ours, *convert in self.rows:
+            value = dig(raw, theirs)
+            if value is None:
+                continue
+            for step in convert:
+                value = step(value)
+            target = out
+            *parents, last = ours.split(".")
+            for parent in parents:
+                target = target.setdefault(parent, {})
+            target[last] = value
+        return out
+
+
+def fields(*rows: tuple[Any, ...]) -> Fields:
+    """A table of (their path, our name, conversions...)."""
+    return Fields(rows)
+
+
+def read_json(body: bytes) -> Any:
+    """Decoded JSON with exact Decimals. Raises ValueError (msgspec's) for what isn't JSON."""
+    return _decode(body)
+
+
+def dig(raw: Any, path: str) -> Any:
+    """The value at a dotted path of nested dicts, or None where the path ends early."""
+    for name in path.split("."):
+        if not isinstance(raw, Mapping):
+            return None
+        raw = raw.get(name)
+    return raw
+
+
+def text(value: Any) -> str:
+    """Trimmed text."""
+    return str(value).strip()
+
+
+def upper(value: Any) -> str:
+    """Trimmed text in capitals."""
+    return str(value).strip().upper()
+
+
+def decimal(value: Any) -> Decimal:
+    """An exact Decimal of a JSON number or string. Raises ValueError for anything else."""
+    try:
+        return Decimal(str(value))
+    except ArithmeticError as error:
+        raise ValueError(f"{value!r} isn't a number") from error
+
+
+def date(value: Any) -> dt.date:
+    """A plain date, never shifted. Raises ValueError."""
+    return dt.date.fromisoformat(str(value)[:10])
+
+
+def instant(value: Any) -> dt.datetime:
+    """An ISO 8601 instant in UTC, also with an offset without a colon (Salesforce). Raises ValueError without an
+    offset."""
+    at = dt.datetime.fromisoformat(str(value))
+    if at.tzinfo is None:
+        raise ValueError(f"{value!r} has no offset")
+    return at.astimezone(dt.UTC)
+
+
+def unix(value: Any) -> dt.datetime:
+    """Unix seconds as an instant. Raises ValueError."""
+    return dt.datetime.fromtimestamp(int(value), dt.UTC)

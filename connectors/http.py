@@ -1,0 +1,415 @@
+"""The only telephone: every byte that leaves for a vendor leaves here.
+
+It knows no table and no vendor. It authorizes, throttles, checks the send deadline just before the bytes leave, refuses
+private addresses, caps answers, records every exchange, and says precisely what is known afterwards:
+
+* `NeverSent`: nothing left the house (no connection, open breaker, deadline passed, paused).
+* `NotAnswered`: a write may have arrived, and no answer came that we understand (law 4).
+* another `Problem`: the vendor's answer, read by the manifest's error table; for a read also the lack of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import aiohttp
+import msgspec
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import ThreadedResolver
+from yarl import URL
+
+from connectors.breaker import Breaker, breaker_of
+from connectors.guard import refuse_address, refuse_scheme
+from connectors.manifest import Limits
+from connectors.throttle import throttle_of
+from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
+
+ANSWER_BYTES_MAX = 20_000_000
+USER_AGENT = "q2c-portal/1"
+_READS = frozenset({"GET", "HEAD"})
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """For whom a call is made: the machine sets it around each awaitable, so verbs keep finance-only signatures.
+
+    `deadline` is wall-clock time: after it nothing may leave (law 3, ARCHITECTURE section 3).
+    """
+
+    transaction_id: UUID | None = None
+    step: str = ""
+    correlation_id: str = ""
+    deadline: dt.datetime | None = None
+    customer_key_id: UUID | None = None
+
+
+outgoing: ContextVar[Outgoing] = ContextVar("outgoing", default=Outgoing())  # noqa: B039 (frozen)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the telephone and a client know of a connection. `allows_private` only for a sandbox in demo or test."""
+
+    code: str
+    vendor: str
+    name: str
+    base_url: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    at_once: int = 8
+    allows_private: bool = False
+
+
+@dataclass(slots=True)
+class Recorded:
+    """A request and its answer as they were, before redaction. `status` None: no answer."""
+
+    connection: str
+    method: str
+    url: str
+    verb: str
+    at: dt.datetime
+    about: Outgoing
+    request_headers: Mapping[str, str]
+    request_body: bytes
+    took_ms: int = 0
+    status: int | None = None
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    response_body: bytes = b""
+    failure: str = ""
+
+
+class Auth(Protocol):
+    """Puts credentials on a request. `forget` drops a token that was refused, and says whether another can be had."""
+
+    async def authorize(
+        self,
+        headers: dict[str, str],
+        *,
+        method: str,
+        url: str,
+        query: Sequence[tuple[str, str]],
+        telephone: Telephone,
+    ) -> None: ...
+
+    def forget(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that came whole. `is_write` remembers what was asked, so that a strange answer becomes the right
+    Problem."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    connection: str
+    is_write: bool
+
+    def json(self, *needs: str) -> Any:
+        """The decoded body (numbers as Decimal). Raises as `strange` does when it isn't JSON or lacks a needed
+        field."""
+        try:
+            value = _decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self.strange("no JSON") from error
+        if needs and not isinstance(value, dict):
+            raise self.strange("no JSON object")
+        for name in needs:
+            if name not in value:
+                raise self.strange(f"{name} is missing")
+        return value
+
+    def strange(self, why: str) -> Problem:
+        """The Problem of an answer that isn't understood: for a write the outcome is unknown (law 4)."""
+        says = f"{self.connection} answered {self.status} with something we don't understand ({why})"
+        if self.is_write:
+            return NotAnswered(says, connection=self.connection)
+        return Problem(
+            "answer_not_understood",
+            Category.AVAILABILITY,
+            says,
+            connection=self.connection,
+            evidence={"body": self.body[:2000].decode("utf-8", "replace")},
+        )
+
+
+@dataclass(slots=True)
+class _Send:
+    """One request under way: `left` turns true the moment before its bytes may leave."""
+
+    deadline: dt.datetime | None
+    left: bool = False
+
+
+class _TooLate(Exception):
+    pass
+
+
+class _Refused(OSError):
+    """A name or address that we don't dial; an OSError so that the connector takes it for a failed connection."""
+
+
+_sending: ContextVar[_Send | None] = ContextVar("sending", default=None)
+
+
+class _Resolver(AbstractResolver):
+    """Looks names up and drops what may not be dialled; what it returns is what is connected to, so no second
+    look-up."""
+
+    def __init__(self, *, allows_private: bool) -> None:
+        self.inner = ThreadedResolver()
+        self.allows_private = allows_private
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:
+        found = await self.inner.resolve(host, port, family)
+        refusals = [refuse_address(a["host"], allows_private=self.allows_private) for a in found]
+        if any(refusals):
+            raise _Refused(f"{host}: {next(r for r in refusals if r)}")
+        return found
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Checks the send deadline once a connection is there: nothing but the bytes themselves comes after."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+        connection = await super().connect(req, traces, timeout)
+        send = _sending.get()
+        if send is not None:
+            if send.deadline is not None and dt.datetime.now(dt.UTC) >= send.deadline:
+                connection.release()
+                raise _TooLate
+            send.left = True
+        return connection
+
+
+_sessions: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Any, ...], aiohttp.ClientSession]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _session(line: Line, limits: Limits) -> aiohttp.ClientSession:
+    of_loop = _sessions.setdefault(asyncio.get_running_loop(), {})
+    key = (line.code, line.allows_private, limits.connect_seconds, limits.timeout_seconds)
+    session = of_loop.get(key)
+    if session is None or session.closed:
+        session = of_loop[key] = aiohttp.ClientSession(
+            connector=_Connector(
+                limit=0,
+                keepalive_timeout=15.0,
+                resolver=_Resolver(allows_private=line.allows_private),
+                ttl_dns_cache=60,
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=limits.connect_seconds + limits.timeout_seconds,
+                connect=limits.connect_seconds,
+                sock_read=limits.timeout_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            raise_for_status=False,
+            skip_auto_headers=("User-Agent",),
+        )
+        session._retry_connection = False  # aiohttp would repeat a PUT by itself, after our deadline and unrecorded
+    return session
+
+
+async def close_sessions() -> None:
+    """Hang up all of this loop's kept-alive connections."""
+    for session in _sessions.pop(asyncio.get_running_loop(), {}).values():
+        await session.close()
+
+
+class Telephone:
+    """One connection's line. `explain(reply)` turns a refusal into a Problem; `record` takes every exchange."""
+
+    def __init__(
+        self,
+        line: Line,
+        limits: Limits,
+        *,
+        auth: Auth,
+        explain: Callable[[Reply], Problem],
+        record: Callable[[Recorded], None],
+        read_quota: Callable[[Mapping[str, str]], tuple[int, int] | None] | None = None,
+    ) -> None:
+        self.line = line
+        self.limits = limits
+        self.auth = auth
+        self.explain = explain
+        self.record = record
+        self.read_quota = read_quota
+        self.base_url = line.base_url.rstrip("/")
+        self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
+
+    @property
+    def breaker(self) -> Breaker:
+        """This connection's breaker in this process."""
+        return breaker_of(self.line.code)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        verb: str,
+        query: Sequence[tuple[str, str]] = (),
+        json: Any = None,
+        form: Sequence[tuple[str, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        is_write: bool | None = None,
+        accept: tuple[int, ...] = (),
+        is_authorized: bool = True,
+    ) -> Reply:
+        """Make a call to a path below the base address, or to a full URL of an allowed host (tokens, next pages).
+
+        Gives the Reply of a 2xx, or of a status in `accept`; raises Problem, NeverSent or NotAnswered for the rest.
+        A refused token is fetched anew once.
+        """
+        is_write = method not in _READS if is_write is None else is_write
+        url = path if path.startswith(("https://", "http://")) else self.base_url + path
+        sent_headers = {**self.headers, **(headers or {})}
+        body = b""
+        if json is not None:
+            body = _encode(json)
+            sent_headers.setdefault("Content-Type", "application/json")
+        elif form is not None:
+            body = urlencode(form).encode()
+            sent_headers["Content-Type"] = "application/x-www-form-urlencoded"
+        for is_repeat in (False, True):
+            request = dict(sent_headers)
+            if is_authorized:
+                await self.auth.authorize(request, method=method, url=url, query=query, telephone=self)
+            reply = await self._send(method, url, query, body, request, sent_headers, verb, is_write)
+            if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget():
+                continue
+            break
+        if 200 <= reply.status < 300 or reply.status in accept:
+            return reply
+        raise self._refusal(reply)
+
+    def _refusal(self, reply: Reply) -> Problem:
+        problem = self.explain(reply)
+        if problem.category is Category.RATE_LIMIT and problem.wait_seconds:
+            throttle_of(self.line.code, self.limits.per_second).pause(problem.wait_seconds)
+        return problem
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        query: Sequence[tuple[str, str]],
+        body: bytes,
+        headers: dict[str, str],
+        shown_headers: Mapping[str, str],
+        verb: str,
+        is_write: bool,
+    ) -> Reply:
+        about = outgoing.get()
+        target = URL(f"{url}?{urlencode(query, quote_via=quote, safe='')}" if query else url, encoded=True)
+        self._check_target(target)
+        if about.correlation_id:
+            headers["X-Correlation-Id"] = about.correlation_id
+        await throttle_of(self.line.code, self.limits.per_second).wait_turn()
+        self.breaker.let_through()
+        noted = Recorded(self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body)
+        send = _Send(about.deadline if is_write else None)
+        token = _sending.set(send)
+        started = time.perf_counter()
+        try:
+            reply = await self._exchange(method, target, headers, body, noted, is_write=is_write)
+        except (TimeoutError, aiohttp.ClientError, _TooLate, OSError) as error:
+            raise self._silence(error, send, noted, is_write=is_write) from error
+        except BaseException:
+            noted.failure = "cancelled"
+            self.breaker.drop_probe()
+            raise
+        finally:
+            _sending.reset(token)
+            noted.took_ms = round((time.perf_counter() - started) * 1000)
+            self.record(noted)
+        if reply.status >= 500:
+            self.breaker.note_failure(f"answered {reply.status}")
+        else:
+            self.breaker.note_success(noted.took_ms)
+        if self.read_quota is not None and (quota := self.read_quota(reply.headers)):
+            self.breaker.quota_used, self.breaker.quota_limit = quota
+        return reply
+
+    async def _exchange(
+        self, method: str, target: URL, headers: dict[str, str], body: bytes, noted: Recorded, *, is_write: bool
+    ) -> Reply:
+        session = _session(self.line, self.limits)
+        async with session.request(method, target, data=body or None, headers=headers, allow_redirects=False) as answer:
+            noted.status = answer.status
+            noted.response_headers = answer.headers
+            noted.response_body = await _read_capped(answer)
+        return Reply(answer.status, answer.headers, noted.response_body, self.line.code, is_write)
+
+    def _silence(self, error: Exception, send: _Send, noted: Recorded, *, is_write: bool) -> Problem:
+        """What is known when no whole answer came."""
+        name = self.line.code
+        why = str(error) or type(error).__name__
+        noted.failure = f"{type(error).__name__}: {why}"[:200]
+        if isinstance(error, _TooLate):
+            self.breaker.drop_probe()
+            return NeverSent(f"The send deadline for {name} had passed, so nothing was sent", connection=name)
+        if (refused := _refused_address(error)) is not None:
+            self.breaker.drop_probe()
+            return self._address_refused(str(refused))
+        self.breaker.note_failure(noted.failure)
+        if not send.left:
+            return NeverSent(f"No connection to {name}: {why}", connection=name)
+        if is_write:
+            return NotAnswered(f"{name} didn't answer: {why}", connection=name)
+        return Problem("system_unavailable", Category.AVAILABILITY, f"{name} didn't answer: {why}", connection=name)
+
+    def _check_target(self, target: URL) -> None:
+        refusal = refuse_scheme(target.scheme, allows_private=self.line.allows_private)
+        host = target.raw_host or ""
+        if refusal is None and (host[:1].isdigit() or ":" in host):
+            try:
+                refusal = refuse_address(host, allows_private=self.line.allows_private)
+            except ValueError:
+                refusal = None  # a name that begins with a digit: the resolver judges its addresses
+        if refusal is not None:
+            raise self._address_refused(refusal)
+
+    def _address_refused(self, why: str) -> Problem:
+        code = self.line.code
+        says = f"The address of {code} may not be dialled: {why}"
+        return Problem("address_refused", Category.VALIDATION, says, connection=code)
+
+
+def _refused_address(error: BaseException | None) -> _Refused | None:
+    while error is not None and not isinstance(error, _Refused):
+        error = error.__cause__
+    return error
+
+
+async def _read_capped(answer: aiohttp.ClientResponse) -> bytes:
+    length = answer.content_length
+    if length is not None and length <= ANSWER_BYTES_MAX and "Content-Encoding" not in answer.headers:
+        return await answer.read()
+    parts, size = [], 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,207 @@
+"""NetSuite's records in our words: what it holds after a post, and its lists. Pure.
+
+REST gives money as JSON numbers and references as `{"id", "refName"}`; SuiteQL gives strings, lower-case names and T
+/ F.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from decimal import Decimal
+from typing import Any
+
+from connectors.families import ReferenceRow
+from connectors.netsuite.records import TYPES
+from q2c.canonical.posting import AppliedTo, PostedDocument
+from q2c.core.money import round_money
+
+PENDING_APPROVAL = frozenset({"1", "3", "11"})  # approvalStatus: pending, rejected, held
+_ISO = re.compile(r"[A-Z]{3}")
+# The account classes of our posting rules, by NetSuite's account type.
+ACCOUNT_CLASSES = {
+    "Bank": "asset", "AcctRec": "receivable", "OthCurrAsset": "asset", "FixedAsset": "asset", "OthAsset": "asset",
+    "UnbilledRec": "asset", "DeferExpense": "asset", "AcctPay": "liability", "CredCard": "liability",
+    "OthCurrLiab": "liability", "LongTermLiab": "liability", "DeferRevenue": "deferred_revenue", "Equity": "equity",
+    "Income": "revenue", "OthIncome": "revenue", "COGS": "expense", "Expense": "expense", "OthExpense": "expense",
+    "NonPosting": "statistical", "Stat": "statistical",
+}  # fmt: skip
+
+
+def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str = "") -> PostedDocument:
+    """A transaction record or customer, as read back."""
+    record = TYPES[document_type]
+    rate = _decimal(raw.get("exchangeRate"))
+    total = _decimal(raw.get(record.total)) if record.total else None
+    if document_type == "journal":
+        total = _journal_total(raw)
+    return PostedDocument(
+        document_type=document_type,
+        id=str(raw["id"]),
+        external_id=str(raw.get("externalId") or ""),
+        number=str(raw.get(record.number) or ""),
+        total=total,
+        currency_code=_currency_code(raw.get("currency")),
+        posting_date=_date(raw.get("tranDate")),
+        period=_id(raw.get("postingPeriod")),
+        exchange_rate=rate,
+        base_amount=None if total is None or rate is None else _base(total * rate),
+        is_in_ledger=_is_in_ledger(raw),
+        url=f"{account_url}{record.page.format(id=raw['id'])}" if account_url else "",
+        applied=_applied(raw.get("apply")),
+    )
+
+
+def _base(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.000001"))
+
+
+def _is_in_ledger(raw: dict[str, Any]) -> bool:
+    return _id(raw.get("approvalStatus")) not in PENDING_APPROVAL
+
+
+def _journal_total(raw: dict[str, Any]) -> Decimal | None:
+    lines = (raw.get("line") or {}).get("items")
+    if lines is None:
+        return None
+    return sum((_decimal(line.get("debit")) or Decimal(0) for line in lines), Decimal(0))
+
+
+def _applied(sublist: Any) -> tuple[AppliedTo, ...]:
+    items = (sublist or {}).get("items") or []
+    return tuple(
+        AppliedTo(document=_id(item["doc"]), amount=_decimal(item.get("amount")) or Decimal(0))
+        for item in items
+        if item.get("apply")
+    )
+
+
+def reference_row(list_name: str, raw: dict[str, Any]) -> ReferenceRow:
+    """A row of SuiteQL as a row of one of `families.REFERENCE_LISTS`."""
+    return _ROWS[list_name](raw)
+
+
+def _subsidiary(raw: dict[str, Any]) -> ReferenceRow:
+    return _row(
+        raw, name="name", currency=raw.get("currency"), country=raw.get("country"), parent=raw.get("parent"),
+        legal_name=raw.get("legalname"), is_elimination=_is_true(raw.get("iselimination")),
+    )  # fmt: skip
+
+
+def _period(raw: dict[str, Any]) -> ReferenceRow:
+    is_receivables_open, is_ledger_open = period_state(raw)
+    return ReferenceRow(
+        external_id=str(raw["id"]),
+        name=str(raw["periodname"]),
+        code=str(raw["startdate"])[:7],
+        attributes={
+            "start": raw["startdate"],
+            "end": raw["enddate"],
+            "is_receivables_open": is_receivables_open,
+            "is_ledger_open": is_ledger_open,
+            "is_adjustment": _is_true(raw.get("isadjust")),
+        },
+    )
+
+
+def period_state(raw: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether receivables and the general ledger are open in a row of accountingperiod."""
+    is_shut = _is_true(raw.get("closed")) or _is_true(raw.get("alllocked"))
+    return not (is_shut or _is_true(raw.get("arlocked"))), not is_shut
+
+
+def _item(raw: dict[str, Any]) -> ReferenceRow:
+    return _row(
+        raw, name="displayname", code="itemid", type=raw.get("itemtype"),
+        deferral_account=raw.get("deferredrevenueaccount"), income_account=raw.get("incomeaccount"),
+        revenue_rule=raw.get("revenuerecognitionrule"),
+    )  # fmt: skip
+
+
+def _account(raw: dict[str, Any]) -> ReferenceRow:
+    kind = str(raw.get("accttype") or "")
+    return _row(raw, name="fullname", code="acctnumber", type=kind, account_class=ACCOUNT_CLASSES.get(kind, ""))
+
+
+def _currency(raw: dict[str, Any]) -> ReferenceRow:
+    return _row(
+        raw, name="name", code="symbol", decimals=raw.get("currencyprecision"),
+        is_base=_is_true(raw.get("isbasecurrency")),
+    )  # fmt: skip
+
+
+def _term(raw: dict[str, Any]) -> ReferenceRow:
+    return _row(raw, name="name", days=raw.get("daysuntilnetdue"))
+
+
+def _rate(raw: dict[str, Any]) -> ReferenceRow:
+    pair = f"{raw['transactioncurrency']}/{raw['basecurrency']}"
+    return ReferenceRow(
+        external_id=pair,
+        name=pair,
+        code=pair,
+        attributes={"date": raw["effectivedate"], "rate": str(raw["exchangerate"])},
+    )
+
+
+def _plain(raw: dict[str, Any]) -> ReferenceRow:
+    return _row(raw, name="name")
+
+
+def _row(raw: dict[str, Any], *, name: str, code: str = "", **attributes: Any) -> ReferenceRow:
+    return ReferenceRow(
+        external_id=str(raw["id"]),
+        name=str(raw.get(name) or raw.get(code) or raw["id"]),
+        code=str(raw.get(code) or ""),
+        is_active=not _is_true(raw.get("isinactive")),
+        attributes={k: v for k, v in attributes.items() if v is not None},
+    )
+
+
+_ROWS = {
+    "subsidiaries": _subsidiary,
+    "periods": _period,
+    "items": _item,
+    "accounts": _account,
+    "departments": _plain,
+    "classes": _plain,
+    "locations": _plain,
+    "currencies": _currency,
+    "terms": _term,
+    "rates": _rate,
+}
+
+
+def totals_row(raw: dict[str, Any]) -> dict[str, Any]:
+    """One row of the control totals: document type, currency, count, lines, amount (a decimal string, positive)."""
+    names = {r.code: ours for ours, r in TYPES.items() if r.code}
+    currency = str(raw["currency"])
+    amount = _decimal(raw.get("amount")) or Decimal(0)
+    return {
+        "document_type": names.get(str(raw["type"]), str(raw["type"])),
+        "currency": currency,
+        "count": int(raw["count"]),
+        "lines": int(raw.get("lines") or 0),
+        "amount": str(round_money(abs(amount), currency)),
+    }
+
+
+def _is_true(value: Any) -> bool:
+    return value in ("T", True, "true")
+
+
+def _id(reference: Any) -> str:
+    return str(reference["id"]) if isinstance(reference, dict) and reference.get("id") is not None else ""
+
+
+def _currency_code(reference: Any) -> str:
+    name = str(reference.get("refName") or "") if isinstance(reference, dict) else ""
+    return name if _ISO.fullmatch(name) else ""
+
+
+def _date(value: Any) -> dt.date | None:
+    return dt.date.fromisoformat(str(value)[:10]) if value else None
+
+
+def _decimal(value: Any) -> Decimal | None:
+    return None if value is None or value == "" else Decimal(str(value))

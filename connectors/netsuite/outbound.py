@@ -1,0 +1,222 @@
+"""Our postings in NetSuite's words: plain dicts for the REST record API. Pure.
+
+Property names from the REST API Browser 2026.1. Amounts go out as JSON numbers with the digits that they have.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from q2c.canonical import posting
+from q2c.canonical.party import Address
+
+CUSTOM_PRICE = {"id": "-1"}  # price level "Custom": without it NetSuite replaces our rate by the item's base price
+
+
+def erp_customer(customer: posting.ErpCustomer) -> dict[str, Any]:
+    """A customer for the upsert by external id, which stands in the path."""
+    body: dict[str, Any] = {
+        "companyName": customer.name[:83],
+        "isPerson": False,
+        "subsidiary": _ref(customer.subsidiary),
+        "currency": _ref(customer.currency),
+        **_given("email", customer.email[:254]),
+        **_given("phone", customer.phone[:32]),
+        **_given_ref("terms", customer.terms),
+        **_given_ref("receivablesAccount", customer.receivables_account),
+    }
+    others = [c for c in customer.currencies if c != customer.currency]
+    if others:
+        body["currencyList"] = {"items": [{"currency": _ref(c)} for c in [customer.currency, *others]]}
+    if customer.bill_to != Address():
+        body["addressbook"] = {
+            "items": [
+                {
+                    "label": "Bill to",
+                    "defaultBilling": True,
+                    "defaultShipping": True,
+                    "addressBookAddress": _address(customer.bill_to),
+                }
+            ]
+        }
+    return body
+
+
+def ar_invoice(invoice: posting.ArInvoice) -> dict[str, Any]:
+    """An invoice. The period is always sent; NetSuite never mails what we post."""
+    return {
+        **_sale(invoice),
+        **_given_date("dueDate", invoice.due_date),
+        **_given_ref("terms", invoice.terms),
+        **_given("otherRefNum", invoice.po_number[:45]),
+        "toBeEmailed": False,
+        **_lines(invoice.lines, makes_revenue_elements=invoice.makes_revenue_elements),
+    }
+
+
+def ar_credit_memo(memo: posting.ArCreditMemo) -> dict[str, Any]:
+    """A credit memo, applied only to what the posting names."""
+    body = {**_sale(memo), "toBeEmailed": False, "autoApply": False, **_lines(memo.lines, makes_revenue_elements=True)}
+    if memo.apply_to:
+        body["apply"] = applied(memo.apply_to)
+    return body
+
+
+def cash_receipt(receipt: posting.CashReceipt) -> dict[str, Any]:
+    """A customer payment on account, into the gateway's clearing account."""
+    return {
+        "externalId": receipt.external_id,
+        **_given("tranId", receipt.number[:45]),
+        "customer": _ref(receipt.customer),
+        "subsidiary": _ref(receipt.subsidiary),
+        "currency": _ref(receipt.currency),
+        **_given_number("exchangeRate", receipt.exchange_rate),
+        "payment": receipt.amount,
+        "tranDate": receipt.posting_date.isoformat(),
+        "postingPeriod": _ref(receipt.period),
+        "account": _ref(receipt.account),
+        "undepFunds": False,
+        **_given_ref("arAcct", receipt.receivables_account),
+        **_given("memo", receipt.memo[:999]),
+        **_given("checkNumber", receipt.reference[:45]),
+        "autoApply": False,
+    }
+
+
+def cash_application(application: posting.CashApplication) -> dict[str, Any]:
+    """The apply lines to merge into a payment or credit memo."""
+    return {"apply": applied(application.apply_to)}
+
+
+def applied(apply_to: tuple[posting.AppliedTo, ...]) -> dict[str, Any]:
+    """An apply sublist."""
+    return {"items": [{"doc": _ref(a.document), "apply": True, "amount": a.amount} for a in apply_to]}
+
+
+def journal(entry: posting.Journal) -> dict[str, Any]:
+    """A journal entry, approved by what our own house has approved."""
+    return {
+        "externalId": entry.external_id,
+        "subsidiary": _ref(entry.subsidiary),
+        "currency": _ref(entry.currency),
+        **_given_number("exchangeRate", entry.exchange_rate),
+        "tranDate": entry.posting_date.isoformat(),
+        "postingPeriod": _ref(entry.period),
+        **_given("memo", entry.memo[:999]),
+        "line": {"items": [_journal_line(line) for line in entry.lines]},
+    }
+
+
+def reversed_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of a journal as NetSuite holds them, with debit and credit exchanged."""
+    turned = []
+    for line in lines:
+        kept = {k: _ref(line[k]["id"]) for k in ("account", "entity", "department", "class", "location") if line.get(k)}
+        if line.get("debit"):
+            kept["credit"] = line["debit"]
+        else:
+            kept["debit"] = line.get("credit")
+        turned.append({**kept, **_given("memo", str(line.get("memo") or ""))})
+    return turned
+
+
+def _sale(document: posting.ArInvoice | posting.ArCreditMemo) -> dict[str, Any]:
+    return {
+        "externalId": document.external_id,
+        "tranId": document.number[:45],
+        "entity": _ref(document.customer),
+        "subsidiary": _ref(document.subsidiary),
+        "currency": _ref(document.currency),
+        **_given_number("exchangeRate", document.exchange_rate),
+        "tranDate": document.document_date.isoformat(),
+        "postingPeriod": _ref(document.period),
+        **_given("memo", document.memo[:999]),
+        **_given_ref("account", document.receivables_account),
+        **_dimensions(document),
+    }
+
+
+def _lines(lines: tuple[posting.ArLine, ...], *, makes_revenue_elements: bool) -> dict[str, Any]:
+    items, taxes = [], []
+    for number, line in enumerate(lines, 1):
+        item: dict[str, Any] = {
+            "item": _ref(line.item),
+            "quantity": line.quantity,
+            "rate": line.rate,
+            "amount": line.amount,
+            "price": CUSTOM_PRICE,
+            **_given("description", line.description[:4000]),
+            **_given_date("revRecStartDate", line.revenue_start),
+            **_given_date("revRecEndDate", line.revenue_end),
+            **_dimensions(line),
+        }
+        if not makes_revenue_elements:
+            item["doNotCreateRevenueElement"] = True
+        if line.tax_code:
+            item["taxDetailsReference"] = f"L{number}"
+            taxes.append(
+                {
+                    "taxDetailsReference": f"L{number}",
+                    "taxCode": _ref(line.tax_code),
+                    "taxBasis": line.amount,
+                    "taxRate": line.tax_rate,
+                    "taxAmount": line.tax_amount,
+                }
+            )
+        items.append(item)
+    body: dict[str, Any] = {"item": {"items": items}}
+    if taxes:
+        body |= {"taxDetailsOverride": True, "taxDetails": {"items": taxes}}
+    return body
+
+
+def _journal_line(line: posting.JournalLine) -> dict[str, Any]:
+    side = {"debit": line.debit} if line.debit else {"credit": line.credit}
+    return {
+        "account": _ref(line.account),
+        **side,
+        **_given("memo", line.memo[:999]),
+        **_given_ref("entity", line.customer),
+        **_dimensions(line),
+    }
+
+
+def _address(address: Address) -> dict[str, Any]:
+    return {
+        **_given("addr1", address.line1[:150]),
+        **_given("addr2", address.line2[:150]),
+        **_given("city", address.city[:50]),
+        **_given("state", address.state[:30]),
+        **_given("zip", address.postal_code[:36]),
+        **_given_ref("country", address.country),
+    }
+
+
+def _dimensions(holder: Any) -> dict[str, Any]:
+    return {
+        **_given_ref("department", holder.department),
+        **_given_ref("class", holder.class_),
+        **_given_ref("location", holder.location),
+    }
+
+
+def _ref(record_id: str) -> dict[str, str]:
+    return {"id": record_id}
+
+
+def _given(name: str, value: str) -> dict[str, str]:
+    return {name: value} if value else {}
+
+
+def _given_ref(name: str, record_id: str) -> dict[str, Any]:
+    return {name: _ref(record_id)} if record_id else {}
+
+
+def _given_date(name: str, date: dt.date | None) -> dict[str, str]:
+    return {name: date.isoformat()} if date else {}
+
+
+def _given_number(name: str, number: Decimal | None) -> dict[str, Decimal]:
+    return {name: number} if number is not None else {}

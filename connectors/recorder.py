@@ -1,0 +1,168 @@
+"""Stores every exchange (redacted, then sealed under the customer's key, then written by COPY), and reads one back.
+
+The hash is over what is stored, so that it still proves something after the customer's key was destroyed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
+from uuid import UUID
+
+from django.db import connection as database
+
+from connectors.http import Recorded
+from connectors.models import Connection, Exchange
+from q2c.core import customer_keys, vault
+from q2c.core.ids import uuid7
+from q2c.core.redact import redact_body, redact_headers, redact_text
+
+_COLUMNS = (
+    "transaction_id", "id", "connection_id", "step", "verb", "method", "url", "status", "at", "took_ms",
+    "correlation_id",
+    "request", "response", "customer_key_id", "hash", "failure", "is_late",
+)  # fmt: skip
+_TYPES = (
+    "uuid", "uuid", "int8", "varchar", "varchar", "varchar", "varchar", "int4", "timestamptz", "int4", "varchar",
+    "bytea",
+    "bytea", "uuid", "varchar", "varchar", "bool",
+)  # fmt: skip
+_COPY = f"COPY connectors_exchange ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+ERASED = "[erased with the customer's key]"
+
+# Whether a text may hold something to redact: cheap to ask, and true rather too often. A body without any of these
+# marks
+# is stored as it is; a test compares with the names and shapes that q2c.core.redact knows.
+_SUSPECT = re.compile(
+    rb"(?i)auth|cookie|signature|assertion|pwd|pass|pin\b|cvc|cvv|csrf|sid\b|session|jwt|bearer|cardnumber|card.?number|"
+    rb"pan\b|iban|account.?number.?full|token|secret|api.?key|private.?key|access.?key|consumer.?key|signing.?key|credential|"
+    rb"basic |[srp]k_(?:live|test)_|whsec_|eyJ|00D\w{12,15}!|v[01]=[0-9a-f]{32}|://[^\s/@]*:[^\s/@]+@|\d(?:[ -]?\d){12}"
+)
+
+
+class Collector:
+    """Takes exchanges in memory, from the event loop; the machine takes them out and writes them once per batch."""
+
+    def __init__(self) -> None:
+        self._rows: deque[Recorded] = deque()
+
+    def __call__(self, noted: Recorded) -> None:
+        self._rows.append(noted)
+
+    def take(self) -> list[Recorded]:
+        """What was recorded since the last call."""
+        rows = []
+        while self._rows:
+            rows.append(self._rows.popleft())
+        return rows
+
+
+def write_exchanges(rows: Collection[Recorded], late: Collection[UUID] = ()) -> int:
+    """Store exchanges with one COPY; `late` are the transactions whose worker had lost its lease. Gives how many.
+
+    Exchanges without a transaction (polls, tokens, tests of a connection) get a fresh id in its place.
+    """
+    if not rows:
+        return 0
+    ids = _connection_ids({r.connection for r in rows})
+    keys = customer_keys.key_bytes({r.about.customer_key_id for r in rows if r.about.customer_key_id})
+    written = 0
+    with database.cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.set_types(_TYPES)
+        for row in rows:
+            if row.connection not in ids:
+                continue  # a connection that was deleted meanwhile, or one of a test that has no row
+            copy.write_row(_values(row, ids[row.connection], keys, late))
+            written += 1
+    return written
+
+
+def _values(row: Recorded, connection_id: int, keys: Mapping[UUID, bytes | None], late: Collection[UUID]) -> tuple:
+    about = row.about
+    key = keys.get(about.customer_key_id) if about.customer_key_id else None
+    request = _sealed(_text(row.request_headers, row.request_body), key)
+    response = _sealed(_text(row.response_headers, row.response_body), key)
+    return (
+        about.transaction_id or uuid7(),
+        uuid7(),
+        connection_id,
+        about.step[:40],
+        row.verb[:40],
+        row.method,
+        _clean(row.url)[:600],
+        row.status,
+        row.at,
+        row.took_ms,
+        about.correlation_id[:40],
+        request,
+        response,
+        about.customer_key_id if key is not None else None,
+        hashlib.sha256(request + b"\x1f" + response).hexdigest(),
+        _clean(row.failure)[:200],
+        about.transaction_id in late,
+    )
+
+
+def _text(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Headers and body as one redacted text, as a screen shows it."""
+    kind = headers.get("Content-Type", "")
+    head = "".join(f"{k}: {v}\n" for k, v in headers.items())
+    if _SUSPECT.search(head.encode("utf-8", "replace")):
+        head = "".join(f"{k}: {v}\n" for k, v in redact_headers(headers).items())
+    if _SUSPECT.search(body):
+        body = redact_body(body, kind)
+    return head.encode("utf-8", "replace") + b"\n" + body
+
+
+def _clean(text: str) -> str:
+    return redact_text(text) if _SUSPECT.search(text.encode("utf-8", "replace")) else text
+
+
+def _sealed(plain: bytes, key: bytes | None) -> bytes:
+    return vault.seal(plain, key) if key is not None else vault.seal_with_master(plain)
+
+
+_known_ids: dict[str, int] = {}
+
+
+def _connection_ids(codes: set[str]) -> dict[str, int]:
+    if codes - _known_ids.keys():
+        _known_ids.update(Connection.objects.filter(code__in=codes).values_list("code", "id"))
+    return _known_ids
+
+
+def forget_connection_ids() -> None:
+    """Look connections up afresh (between tests)."""
+    _known_ids.clear()
+
+
+def read_exchange(exchange: Exchange) -> tuple[str, str]:
+    """Request and response as text for a screen; `ERASED` where the customer's key was destroyed."""
+    return _opened(exchange, exchange.request), _opened(exchange, exchange.response)
+
+
+def is_intact(exchange: Exchange) -> bool:
+    """Whether what is stored still has its hash."""
+    stored = bytes(exchange.request) + b"\x1f" + bytes(exchange.response)
+    return hashlib.sha256(stored).hexdigest() == exchange.hash
+
+
+def _opened(exchange: Exchange, sealed: bytes) -> str:
+    try:
+        if exchange.customer_key_id is None:
+            plain = vault.open_with_master(sealed)
+        else:
+            key = customer_keys.key_bytes({exchange.customer_key_id}).get(exchange.customer_key_id)
+            if key is None:
+                return ERASED
+            plain = vault.open_sealed(sealed, key)
+    except vault.Unsealable:
+        return ERASED
+    return plain.decode("utf-8", "replace")
+
+
+def record_now(rows: Iterable[Recorded]) -> None:
+    """Store single calls at once: a test of a connection, a poll."""
+    write_exchanges(list(rows))

@@ -1,0 +1,200 @@
+"""Finds vendor packages by looking, and builds a client for a connection. A vendor is a package with a manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import json
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+import connectors
+from connectors import breaker, errors, http
+from connectors.auth import NoAuth
+from connectors.families import Billing, Crm, Erp, Family, Payments
+from connectors.manifest import Manifest, Repeats, Secret
+from connectors.models import Connection, ConnectionHealth
+from q2c.core import vault
+from q2c.core.problems import Category, Problem
+
+PROMISES: Mapping[Family, type] = {
+    Family.CRM: Crm,
+    Family.BILLING: Billing,
+    Family.ERP: Erp,
+    Family.PAYMENTS: Payments,
+}
+
+
+@functools.cache
+def vendors() -> tuple[str, ...]:
+    """Codes of all vendor packages, in alphabetical order."""
+    return tuple(
+        sorted(
+            m.name
+            for m in pkgutil.iter_modules(connectors.__path__)
+            if m.ispkg and importlib.util.find_spec(f"connectors.{m.name}.manifest") is not None
+        )
+    )
+
+
+@functools.cache
+def manifest(code: str) -> Manifest:
+    """A vendor's facts. Raises LookupError for a vendor that we have no package of."""
+    if code not in vendors():
+        raise LookupError(f"no connector package is called {code}")
+    found: Manifest = importlib.import_module(f"connectors.{code}.manifest").MANIFEST
+    return found
+
+
+def client_for(connection: Connection, *, collector: Callable[[http.Recorded], None]) -> Any:
+    """A client with the verbs that the vendor can do; every exchange goes to `collector`.
+
+    Raises Problem `credentials_missing` when secrets that the manifest calls for aren't set.
+    """
+    facts = manifest(connection.vendor)
+    line = _line(connection, facts)
+    auth = facts.auth(line) if facts.auth else NoAuth()
+    limits = _limits(connection, facts)
+    telephone = http.Telephone(
+        line,
+        limits,
+        auth=auth,
+        explain=lambda reply: errors.problem_from(
+            facts,
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body,
+            connection=line.code,
+            is_write=reply.is_write,
+        ),
+        record=collector,
+        read_quota=facts.read_quota,
+    )
+    return client_class(connection.vendor)(line, telephone)
+
+
+def client_class(code: str) -> type:
+    """The vendor's class of verbs."""
+    found: type = importlib.import_module(f"connectors.{code}.client").Client
+    return found
+
+
+def _line(connection: Connection, facts: Manifest) -> http.Line:
+    secrets = secrets_of(connection)
+    missing = [s.name for s in facts.settings if isinstance(s, Secret) and s.is_required and not secrets.get(s.name)]
+    if missing:
+        raise Problem(
+            "credentials_missing",
+            Category.AUTHENTICATION,
+            f"{connection.name} lacks {', '.join(missing)}",
+            connection=connection.code,
+        )
+    defaults = {s.name: s.default for s in facts.settings if not isinstance(s, Secret)}
+    return http.Line(
+        code=connection.code,
+        vendor=connection.vendor,
+        name=connection.name,
+        base_url=connection.base_url,
+        settings={**defaults, **{k: str(v) for k, v in connection.settings.items()}},
+        secrets=secrets,
+        at_once=connection.at_once or facts.limits.at_once,
+        allows_private=connection.is_sandbox and settings.IS_DEMO,
+    )
+
+
+def _limits(connection: Connection, facts: Manifest) -> Any:
+    own = connection.settings
+    changes: dict[str, float] = {}
+    if own.get("per_second"):
+        changes["per_second"] = float(own["per_second"])
+    elif connection.is_sandbox and own.get("is_unlimited"):
+        changes["per_second"] = None  # type: ignore[assignment]
+    if own.get("timeout_seconds"):
+        changes["timeout_seconds"] = float(own["timeout_seconds"])
+    return dataclasses.replace(facts.limits, **changes) if changes else facts.limits
+
+
+def repeats_of(connection: Connection) -> Repeats:
+    """How this connection's repeated writes are made harmless; a sandbox may settle sooner than the vendor."""
+    repeats = manifest(connection.vendor).repeats
+    settles = connection.settings.get("settles_after_seconds")
+    return dataclasses.replace(repeats, settles_after_seconds=float(settles)) if settles else repeats
+
+
+def secrets_of(connection: Connection) -> dict[str, str]:
+    """The connection's credentials, opened. Never log, never show. Raises vault.Unsealable when the master key is
+    gone."""
+    if connection.secrets is None:
+        return {}
+    opened: dict[str, str] = json.loads(vault.open_with_master(connection.secrets))
+    return opened
+
+
+def store_secrets(connection: Connection, secrets: Mapping[str, str]) -> None:
+    """Seal and save these credentials; names that aren't given keep their value. An empty value removes one."""
+    kept = {**secrets_of(connection), **secrets}
+    kept = {k: v for k, v in kept.items() if v}
+    connection.secrets = vault.seal_with_master(json.dumps(kept).encode())
+    connection.secrets_set_at = timezone.now()
+    connection.save(update_fields=["secrets", "secrets_set_at"])
+
+
+def reseal_secrets() -> int:
+    """Seal all credentials under the newest master key (after a rotation). Gives how many."""
+    count = 0
+    for connection in Connection.objects.exclude(secrets=None):
+        connection.secrets = vault.seal_with_master(vault.open_with_master(connection.secrets))
+        connection.save(update_fields=["secrets"])
+        count += 1
+    return count
+
+
+def verbs_of(code: str) -> dict[Family, dict[str, bool]]:
+    """The capability matrix by looking: for each family that the vendor plays, which promised verbs its client has."""
+    client = client_class(code)
+    return {
+        family: {verb: callable(getattr(client, verb, None)) for verb in _promised(PROMISES[family])}
+        for family in manifest(code).families
+        if family in PROMISES
+    }
+
+
+def streams_of(code: str) -> tuple[str, ...]:
+    """The names of the vendor's poll cursors; empty when it can't be polled."""
+    client = client_class(code)
+    return tuple(getattr(client, "streams", ())) if hasattr(client, "changes") else ()
+
+
+def _promised(family: type) -> list[str]:
+    return [n for n, member in vars(family).items() if callable(member) and not n.startswith("_")]
+
+
+def save_health(codes: Iterable[str] | None = None) -> None:
+    """Store what this process's telephones saw since the last call. Called by whoever owns the database connection."""
+    wanted = None if codes is None else set(codes)
+    changed = [b for b in breaker.breakers() if b.is_changed and (wanted is None or b.connection in wanted)]
+    ids = dict(Connection.objects.filter(code__in=[b.connection for b in changed]).values_list("code", "id"))
+    now = timezone.now()
+    for seen in changed:
+        seen.is_changed = False
+        if seen.connection not in ids:
+            continue
+        values: dict[str, Any] = {
+            "breaker": seen.state,
+            "breaker_until": None if seen.state == "closed" else now + seen.wait(),
+            "failures_in_row": seen.failures_in_row,
+            "latency_ms": seen.latency_ms,
+        }
+        if seen.last_success_at:
+            values["last_success_at"] = seen.last_success_at
+        if seen.last_failure_at:
+            values |= {"last_failure_at": seen.last_failure_at, "last_failure": seen.last_failure}
+        if seen.quota_limit is not None:
+            values |= {"quota_used": seen.quota_used, "quota_limit": seen.quota_limit}
+        ConnectionHealth.objects.update_or_create(connection_id=ids[seen.connection], defaults=values)

@@ -1,0 +1,252 @@
+"""Stripe's verbs of the billing and payments families. Form-encoded requests, pinned version, an idempotency key on
+each write."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+
+from connectors.errors import Absent
+from connectors.families import Page, Polled, SubscriptionPlan
+from connectors.http import Line, Telephone
+from connectors.paging import walk_pages
+from connectors.stripe import inbound, outbound
+from connectors.stripe.door import polled
+from q2c.canonical import billing, contract, party, posting
+from q2c.core.problems import AlreadyThere, Category, Problem
+
+VERSION = "2026-10-28.endive"
+PAGE = 100
+EVENTS_KEPT = dt.timedelta(days=30)
+OVERLAP = dt.timedelta(minutes=5)
+EVENTS_PER_POLL = 2000
+_ENDED = frozenset({"canceled", "incomplete_expired"})
+
+
+class Client:
+    """One Stripe account."""
+
+    streams = ("events",)
+
+    def __init__(self, line: Line, telephone: Telephone) -> None:
+        self.line = line
+        self.telephone = telephone
+        telephone.headers["Stripe-Version"] = VERSION
+        self.app_url = line.settings.get("app_url", "").rstrip("/")
+
+    # Billing: reading
+
+    async def invoice(self, invoice_id: str) -> billing.Invoice:
+        """An invoice with all its lines (the embedded list holds only the first ten). Raises Problem
+        `record_absent`."""
+        raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
+        raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")}
+        return inbound.invoice(raw, self.line.code, time_zone=self.line.settings.get("time_zone") or "UTC")
+
+    async def credit_note(self, credit_note_id: str) -> billing.CreditMemo:
+        """A credit note with all lines; each takes the SKU of the invoice line that it credits."""
+        raw = await self._get(f"/v1/credit_notes/{credit_note_id}", "credit_note", [("expand[]", "customer")])
+        raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/credit_notes/{credit_note_id}/lines")}
+        credited = {line.get("invoice_line_item") for line in raw["lines"]["data"]} - {None}
+        originals = (await self.invoice(inbound.id_of(raw["invoice"]))).lines if credited and raw.get("invoice") else ()
+        return inbound.credit_memo(raw, self.line.code, skus={line.line_id: line for line in originals})
+
+    async def subscription(self, subscription_id: str) -> contract.Subscription:
+        """A subscription as it stands. Raises Problem `record_absent`."""
+        raw = await self._get(f"/v1/subscriptions/{subscription_id}", "subscription")
+        return inbound.subscription(raw, self.line.code)
+
+    # Billing: customers
+
+    async def find_customer(self, external_id: str) -> posting.SavedRecord | None:
+        """The customer with our external id in its metadata; by listing, since search lags behind writes by a
+        minute."""
+        async for raw in self._list("/v1/customers", "find_customer"):
+            if (raw.get("metadata") or {}).get("external_id") == external_id:
+                return self._saved("customer", raw, was_found=True)
+        return None
+
+    async def save_customer(self, customer: party.Customer, *, external_id: str, key: str) -> posting.SavedRecord:
+        """Create a customer, or update it where `customer` is Stripe's own record. Safe to repeat with the same key."""
+        is_theirs = customer.source.connection == self.line.code and customer.source.object_id.startswith("cus_")
+        path = f"/v1/customers/{customer.source.object_id}" if is_theirs else "/v1/customers"
+        body = outbound.customer(customer, external_id=external_id)
+        return self._saved("customer", await self._post(path, body, verb="save_customer", key=key))
+
+    # Billing: subscriptions
+
+    async def create_subscription(self, plan: SubscriptionPlan, *, key: str) -> posting.SavedRecord:
+        """Create the subscription, or a schedule where it starts in the future, with products and prices it needs."""
+        try:
+            prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
+            now = dt.datetime.now(dt.UTC)
+            if outbound.starts_at(plan) > now:
+                path, body, kind = "/v1/subscription_schedules", outbound.schedule(plan, prices), "schedule"
+            else:
+                path, body, kind = "/v1/subscriptions", outbound.subscription(plan, prices, now=now), "subscription"
+        except ValueError as error:
+            raise Problem("unsupported", Category.VALIDATION, str(error), connection=self.line.code) from error
+        return self._saved(kind, await self._post(path, body, verb="create_subscription", key=key))
+
+    async def find_subscription(
+        self, external_id: str, *, customer_id: str = "", order_id: str = ""
+    ) -> posting.SavedRecord | None:
+        """The subscription or schedule with our external id (or the order's), of one customer where that is known."""
+        wanted = {"external_id": external_id, "order_id": order_id}
+        of_customer = [("customer", customer_id)] if customer_id else []
+        lists = (
+            ("/v1/subscriptions", "subscription", [("status", "all")]),
+            ("/v1/subscription_schedules", "schedule", []),
+        )
+        for path, kind, query in lists:
+            async for raw in self._list(path, "find_subscription", [*of_customer, *query]):
+                notes = raw.get("metadata") or {}
+                if any(value and notes.get(name) == value for name, value in wanted.items()):
+                    return self._saved(kind, raw, was_found=True)
+        return None
+
+    async def cancel_subscription(self, subscription_id: str, *, on: dt.date, key: str) -> posting.SavedRecord:
+        """Cancel at the start of a day (UTC), or at once when that day has begun. A schedule is cancelled at once."""
+        at = dt.datetime.combine(on, dt.time(), dt.UTC)
+        if subscription_id.startswith("sub_sched_"):
+            path = f"/v1/subscription_schedules/{subscription_id}/cancel"
+            return self._saved("schedule", await self._post(path, [], verb="cancel_subscription", key=key))
+        if at > dt.datetime.now(dt.UTC):
+            body = outbound.form({"cancel_at": int(at.timestamp())})
+            raw = await self._post(f"/v1/subscriptions/{subscription_id}", body, verb="cancel_subscription", key=key)
+        else:
+            reply = await self.telephone.call(
+                "DELETE", f"/v1/subscriptions/{subscription_id}", verb="cancel_subscription", accept=(404,)
+            )
+            if reply.status == 404:  # a cancelled subscription can't be cancelled again: then it is what we want
+                raw = await self._get(f"/v1/subscriptions/{subscription_id}", "cancel_subscription")
+                if raw.get("status") not in _ENDED:
+                    raise reply.strange("it isn't cancelled, yet can't be")
+            else:
+                raw = reply.json("id")
+        return self._saved("subscription", raw)
+
+    async def _ensure_price(self, line: contract.OrderLine, plan: SubscriptionPlan, *, key: str) -> str:
+        given = plan.product_ids.get(line.sku, "")
+        if given.startswith("price_"):
+            return given
+        lookup = outbound.lookup_key(line, plan.currency)
+        found = await self._get(
+            "/v1/prices", "find_price", [("lookup_keys[]", lookup), ("active", "true"), ("limit", "1")], needs=("data",)
+        )
+        if found["data"]:
+            return str(found["data"][0]["id"])
+        product = given if given and given != "create" else await self._ensure_product(line, key=key)
+        body = outbound.price(line, product=product, currency=plan.currency)
+        made = await self._post("/v1/prices", body, verb="save_price", key=f"{key}-price-{line.line_id}"[:255])
+        return str(made["id"])
+
+    async def _ensure_product(self, line: contract.OrderLine, *, key: str) -> str:
+        wanted = outbound.product_id(line.sku)
+        try:
+            await self._get(f"/v1/products/{wanted}", "find_product")
+        except Absent:
+            try:
+                await self._post(
+                    "/v1/products", outbound.product(line), verb="save_product", key=f"{key}-product-{wanted}"[:255]
+                )
+            except AlreadyThere:
+                pass  # another order made it meanwhile
+        return wanted
+
+    # Payments
+
+    async def payment(self, payment_id: str) -> billing.Payment:
+        """A payment intent or charge. Raises Problem `record_absent`."""
+        kind = "payment_intents" if payment_id.startswith("pi_") else "charges"
+        raw = await self._get(f"/v1/{kind}/{payment_id}", "payment", [("expand[]", "customer")])
+        at = raw.get("created")
+        return inbound.payment(raw, self.line.code, received_at=dt.datetime.fromtimestamp(int(at), dt.UTC))
+
+    async def payout(self, payout_id: str) -> billing.Payout:
+        """A payout with every balance transaction that it pays out."""
+        raw = await self._get(f"/v1/payouts/{payout_id}", "payout")
+        movements = [m async for m in self._list("/v1/balance_transactions", "payout", [("payout", payout_id)])]
+        return inbound.payout(raw, movements, self.line.code)
+
+    # Polling
+
+    async def changes(self, stream: str, position: dict[str, Any]) -> Page:
+        """Events that a webhook may have lost, oldest first, with some overlap: the inbox knows those it has.
+
+        `position` is {"created": unix seconds of the newest event seen}. Stripe lists newest first and keeps 30 days,
+        so a
+        position older than that has a gap: Problem `poll_gap`, for a person to close by a comparison.
+        """
+        now = dt.datetime.now(dt.UTC)
+        newest = int(position.get("created") or int((now - dt.timedelta(hours=1)).timestamp()))
+        if dt.datetime.fromtimestamp(newest, dt.UTC) < now - EVENTS_KEPT:
+            raise Problem(
+                "poll_gap",
+                Category.DRIFT,
+                f"Stripe keeps events for 30 days, and the last one read of {self.line.name} is older",
+                connection=self.line.code,
+                stream=stream,
+            )
+        since = newest - int(OVERLAP.total_seconds())
+        found = [_repacked(raw) async for raw in self._list("/v1/events", "changes", [("created[gte]", str(since))])]
+        found.reverse()
+        has_more = len(found) > EVENTS_PER_POLL
+        found = found[:EVENTS_PER_POLL]
+        if has_more and found[-1].occurred_at == found[0].occurred_at:
+            has_more = False
+        stamps = [int(p.occurred_at.timestamp()) for p in found if p.occurred_at]
+        return Page(tuple(found), {"created": max([newest, *stamps])}, has_more)
+
+    async def check_connection(self) -> str:
+        """One cheap read; gives a sentence for the connections screen. Raises Problem."""
+        await self._get("/v1/events", "check_connection", [("limit", "1")], needs=("data",))
+        return "Stripe answers"
+
+    # The wire
+
+    async def _get(
+        self, path: str, verb: str, query: list[tuple[str, str]] | None = None, *, needs: tuple[str, ...] = ("id",)
+    ) -> dict[str, Any]:
+        reply = await self.telephone.call("GET", path, verb=verb, query=query or [])
+        found: dict[str, Any] = reply.json(*needs)
+        return found
+
+    async def _post(self, path: str, body: outbound.Form, *, verb: str, key: str) -> dict[str, Any]:
+        reply = await self.telephone.call("POST", path, verb=verb, form=body, headers={"Idempotency-Key": key})
+        made: dict[str, Any] = reply.json("id")
+        return made
+
+    async def _all_lines(self, embedded: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+        if not embedded.get("has_more"):
+            return list(embedded["data"])
+        return [raw async for raw in self._list(path, "lines")]
+
+    def _list(self, path: str, verb: str, query: list[tuple[str, str]] | None = None) -> AsyncIterator[dict[str, Any]]:
+        async def fetch(after: str | None) -> tuple[list[Any], str | None]:
+            asked = [*(query or []), ("limit", str(PAGE))]
+            if after:
+                asked.append(("starting_after", after))
+            answer = await self._get(path, verb, asked, needs=("data", "has_more"))
+            rows = answer["data"]
+            return rows, rows[-1]["id"] if rows and answer["has_more"] else None
+
+        return walk_pages(fetch, connection=self.line.code)
+
+    def _saved(self, kind: str, raw: Mapping[str, Any], *, was_found: bool = False) -> posting.SavedRecord:
+        pages = {"customer": "customers", "subscription": "subscriptions", "schedule": "subscription_schedules"}
+        return posting.SavedRecord(
+            document_type="subscription" if kind == "schedule" else kind,
+            id=str(raw["id"]),
+            external_id=str((raw.get("metadata") or {}).get("external_id") or ""),
+            status=str(raw.get("status") or ""),
+            url=f"{self.app_url}/{pages[kind]}/{raw['id']}" if self.app_url else "",
+            was_found=was_found,
+        )
+
+
+def _repacked(raw: dict[str, Any]) -> Polled:
+    return polled(msgspec.json.encode(raw))

@@ -1,0 +1,239 @@
+"""What each of Stripe's events means: Means, Ignored or NotYet for every type that is documented. Pure.
+
+Source: event types of the Python SDK 16.1.0 (`_event.py`) that concern quote-to-cash. Amounts and states are read
+from the
+snapshot in the event, except where it may be stale or lacks lines: then the verb that `refetch` names is asked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from connectors.fields import read_json, unix
+from connectors.manifest import Context, Ignored, Means, NotYet
+from connectors.stripe import inbound
+from q2c.canonical import events
+
+
+def _snapshot(body: bytes) -> tuple[Mapping[str, Any], dt.datetime]:
+    event = read_json(body)
+    return event["data"]["object"], unix(event["created"])
+
+
+def invoice_posted(body: bytes, context: Context) -> list[Any]:
+    """invoice.finalized: from here on the invoice's lines and total can't change."""
+    raw, at = _snapshot(body)
+    invoice = context.fetched or inbound.invoice(raw, context.connection, time_zone=_time_zone(context))
+    return [events.InvoicePosted(occurred_at=at, invoice=invoice)]
+
+
+def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:
+    """An event that says in which state an invoice is now."""
+
+    def translate(body: bytes, context: Context) -> list[Any]:
+        raw, at = _snapshot(body)
+        return [_status_changed(raw, context, status=status, at=at)]
+
+    return translate
+
+
+def payment_failed(body: bytes, context: Context) -> list[Any]:
+    """invoice.payment_failed: nothing was received."""
+    raw, at = _snapshot(body)
+    changed = _status_changed(raw, context, status="payment_failed", at=at)
+    reason = (raw.get("last_finalization_error") or {}).get("message") or "the payment was declined"
+    failed = events.PaymentFailed(
+        occurred_at=at,
+        connection=context.connection,
+        invoice_id=raw["id"],
+        reason=str(reason),
+        order_id=changed.order_id,
+    )
+    return [failed, changed]
+
+
+def _status_changed(
+    raw: Mapping[str, Any], context: Context, *, status: str, at: dt.datetime
+) -> events.InvoiceStatusChanged:
+    behind = (raw.get("parent") or {}).get("subscription_details") or {}
+    notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
+    return events.InvoiceStatusChanged(
+        occurred_at=at,
+        invoice_id=raw["id"],
+        connection=context.connection,
+        status=status,
+        order_id=notes.get("order_id", ""),
+        subscription_id=str(behind.get("subscription") or raw.get("subscription") or ""),
+        number=str(raw.get("number") or ""),
+    )
+
+
+def credit_memo_issued(body: bytes, context: Context) -> list[Any]:
+    """credit_note.created: a credit note is issued at once, and only ever voided."""
+    raw, at = _snapshot(body)
+    memo = context.fetched or inbound.credit_memo(raw, context.connection)
+    return [events.CreditMemoIssued(occurred_at=at, credit_memo=memo)]
+
+
+def payment_received(body: bytes, context: Context) -> list[Any]:
+    """payment_intent.succeeded."""
+    raw, at = _snapshot(body)
+    return [events.PaymentReceived(occurred_at=at, payment=inbound.payment(raw, context.connection, received_at=at))]
+
+
+def charge_received(body: bytes, context: Context) -> list[Any]:
+    """charge.succeeded: cash only when no payment intent stands behind it, which says the same itself."""
+    raw, at = _snapshot(body)
+    if raw.get("payment_intent") or not raw.get("captured", True):
+        return []
+    return [events.PaymentReceived(occurred_at=at, payment=inbound.payment(raw, context.connection, received_at=at))]
+
+
+def payment_applied(body: bytes, context: Context) -> list[Any]:
+    """invoice_payment.paid: which invoice a payment settles. Paid off Stripe means no cash of Stripe's."""
+    raw, at = _snapshot(body)
+    application = inbound.application(raw, context.connection, applied_at=at)
+    return [] if application is None else [events.PaymentApplied(occurred_at=at, application=application)]
+
+
+def refund_made(body: bytes, context: Context) -> list[Any]:
+    """refund.*: only money that went back, or came back since the refund failed. Pending and cancelled ones move
+    none."""
+    raw, at = _snapshot(body)
+    if raw.get("status") not in ("succeeded", "failed"):
+        return []
+    return [events.RefundMade(occurred_at=at, refund=inbound.refund(raw, context.connection))]
+
+
+def dispute_changed(status: str) -> Callable[[bytes, Context], list[Any]]:
+    """A dispute that moved money."""
+
+    def translate(body: bytes, context: Context) -> list[Any]:
+        raw, at = _snapshot(body)
+        dispute = inbound.dispute(raw, context.connection, status=status, at=at)
+        return [events.DisputeChanged(occurred_at=at, dispute=dispute)]
+
+    return translate
+
+
+def payout_paid(body: bytes, context: Context) -> list[Any]:
+    """payout.paid and payout.failed, with the movements that were asked for."""
+    raw, at = _snapshot(body)
+    payout = context.fetched or inbound.payout(raw, [], context.connection)
+    return [events.PayoutPaid(occurred_at=at, payout=payout)]
+
+
+def subscription_changed(body: bytes, context: Context) -> list[Any]:
+    """customer.subscription.*"""
+    raw, at = _snapshot(body)
+    return [events.SubscriptionChanged(occurred_at=at, subscription=inbound.subscription(raw, context.connection))]
+
+
+def customer_changed(body: bytes, context: Context) -> list[Any]:
+    """customer.created and .updated"""
+    raw, at = _snapshot(body)
+    return [events.CustomerChanged(occurred_at=at, customer=inbound.customer(raw, context.connection))]
+
+
+def product_changed(body: bytes, context: Context) -> list[Any]:
+    """product.created and .updated"""
+    raw, at = _snapshot(body)
+    return [events.ProductChanged(occurred_at=at, product=inbound.product(raw, context.connection))]
+
+
+def _time_zone(context: Context) -> str:
+    return str(context.settings.get("time_zone") or "UTC")
+
+
+_DRAFT = Ignored("a draft may still change; invoice.finalized brings the document")
+_SAID = Ignored("another event says the same with the document itself")
+_NOTICE = Ignored("a notice; it changes no document")
+_INTENT = Ignored("no money has moved; payment_intent.succeeded says when it has")
+_SETUP = Ignored("payment methods stay at the gateway (PCI)")
+_ACCOUNT = Ignored("the gateway's own housekeeping")
+_QUOTE = Ignored("the contract's source is the CRM's order")
+_SCHEDULE = Ignored("the subscription's own events say when a schedule takes effect")
+_PRICE = NotYet("prices are checked against the CRM's price book")
+
+EVENTS: dict[str, Means | Ignored | NotYet] = {
+    "invoice.finalized": Means(invoice_posted, refetch="invoice"),
+    "invoice.paid": Means(invoice_status("paid")),
+    "invoice.voided": Means(invoice_status("void")),
+    "invoice.marked_uncollectible": Means(invoice_status("uncollectible")),
+    "invoice.payment_failed": Means(payment_failed),
+    "credit_note.created": Means(credit_memo_issued, refetch="credit_note"),
+    "payment_intent.succeeded": Means(payment_received),
+    "charge.succeeded": Means(charge_received),
+    "invoice_payment.paid": Means(payment_applied),
+    "refund.created": Means(refund_made),
+    "refund.updated": Means(refund_made),
+    "refund.failed": Means(refund_made),
+    "charge.dispute.funds_withdrawn": Means(dispute_changed("withdrawn")),
+    "charge.dispute.funds_reinstated": Means(dispute_changed("won")),
+    "payout.paid": Means(payout_paid, refetch="payout"),
+    "payout.failed": Means(payout_paid, refetch="payout"),
+    "customer.created": Means(customer_changed),
+    "customer.updated": Means(customer_changed),
+    "customer.subscription.created": Means(subscription_changed),
+    "customer.subscription.updated": Means(subscription_changed),
+    "customer.subscription.deleted": Means(subscription_changed),
+    "customer.subscription.paused": Means(subscription_changed),
+    "customer.subscription.resumed": Means(subscription_changed),
+    "product.created": Means(product_changed),
+    "product.updated": Means(product_changed),
+    **dict.fromkeys(("invoice.created", "invoice.updated", "invoice.deleted", "invoice.finalization_failed"), _DRAFT),
+    **dict.fromkeys(
+        ("invoice.payment_succeeded", "charge.refunded", "charge.refund.updated", "charge.captured", "charge.failed",
+         "charge.updated", "charge.pending", "charge.expired", "payout.reconciliation_completed"), _SAID,
+    ),
+    **dict.fromkeys(
+        ("invoice.sent", "invoice.upcoming", "invoice.will_be_due", "invoice.overdue", "invoice.overpaid",
+         "invoice.payment_action_required", "customer.subscription.trial_will_end", "charge.dispute.created",
+         "charge.dispute.updated", "charge.dispute.closed", "payout.created", "payout.updated", "payout.canceled",
+         "balance.available", "customer.deleted", "invoice_payment.attached", "invoice_payment.detached"), _NOTICE,
+    ),
+    **dict.fromkeys(
+        ("payment_intent.created", "payment_intent.canceled", "payment_intent.processing",
+         "payment_intent.payment_failed", "payment_intent.requires_action", "payment_intent.partially_funded",
+         "payment_intent.amount_capturable_updated"), _INTENT,
+    ),
+    **dict.fromkeys(
+        ("setup_intent.created", "setup_intent.succeeded", "setup_intent.canceled", "setup_intent.setup_failed",
+         "setup_intent.requires_action", "payment_method.attached", "payment_method.detached", "payment_method.updated",
+         "payment_method.automatically_updated", "mandate.updated", "customer.source.created",
+         "customer.source.deleted",
+         "customer.source.updated", "customer.source.expiring"), _SETUP,
+    ),
+    **dict.fromkeys(
+        ("account.updated", "account.application.authorized", "account.application.deauthorized",
+         "account.external_account.created", "account.external_account.updated", "account.external_account.deleted",
+         "transfer.created", "transfer.updated", "transfer.paid", "transfer.failed", "transfer.reversed",
+         "checkout.session.completed", "checkout.session.expired", "checkout.session.async_payment_succeeded",
+         "checkout.session.async_payment_failed", "payment_link.created", "payment_link.updated"), _ACCOUNT,
+    ),
+    **dict.fromkeys(("quote.created", "quote.finalized", "quote.accepted", "quote.canceled"), _QUOTE),
+    **dict.fromkeys(
+        ("subscription_schedule.created", "subscription_schedule.updated", "subscription_schedule.released",
+         "subscription_schedule.canceled", "subscription_schedule.completed", "subscription_schedule.aborted",
+         "subscription_schedule.expiring", "customer.subscription.pending_update_applied",
+         "customer.subscription.pending_update_expired"), _SCHEDULE,
+    ),
+    **dict.fromkeys(
+        ("price.created", "price.updated", "price.deleted", "plan.created", "plan.updated", "plan.deleted",
+         "product.deleted", "coupon.created", "coupon.updated", "coupon.deleted", "promotion_code.created",
+         "promotion_code.updated", "customer.discount.created", "customer.discount.updated",
+         "customer.discount.deleted",
+         "tax_rate.created", "tax_rate.updated", "customer.tax_id.created", "customer.tax_id.updated",
+         "customer.tax_id.deleted"), _PRICE,
+    ),
+    **dict.fromkeys(("invoiceitem.created", "invoiceitem.updated", "invoiceitem.deleted"), _DRAFT),
+    "credit_note.updated": Ignored("only its memo or metadata can change"),
+    "credit_note.voided": NotYet("a voided credit note is found by the comparison of billing and receivables"),
+    "billing.meter.created": NotYet("usage arrives on the invoice"),
+    "billing.meter.updated": NotYet("usage arrives on the invoice"),
+    "billing.meter.deactivated": NotYet("usage arrives on the invoice"),
+    "billing.meter.reactivated": NotYet("usage arrives on the invoice"),
+    "billing.meter.error_report_triggered": NotYet("usage arrives on the invoice"),
+}  # fmt: skip

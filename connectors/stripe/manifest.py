@@ -1,0 +1,85 @@
+"""Stripe, in facts. Sources and dates stand in the README beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from connectors.auth import Bearer
+from connectors.errors import VendorError
+from connectors.families import Family
+from connectors.http import Auth, Line
+from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
+from connectors.stripe import door
+from connectors.stripe.events import EVENTS
+from q2c.core.problems import Category
+
+
+def auth(line: Line) -> Auth:
+    """The secret or restricted key as bearer token."""
+    return Bearer(line.secrets["api_key"])
+
+
+def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[VendorError]:
+    """Stripe's one error. `code` is `<type>/<code>`; a decline keeps its own code. Raises ValueError for another
+    shape."""
+    error: Any = msgspec.json.decode(body)["error"]
+    code = error.get("decline_code") or error.get("code") or ""
+    return [
+        VendorError(f"{error.get('type') or ''}/{code}", str(error.get("message") or ""), str(error.get("param") or ""))
+    ]
+
+
+ERRORS = (
+    When(Category.AUTHENTICATION, "credentials_refused", "Stripe refused our key: {detail}", status=401),
+    When(Category.AUTHENTICATION, "permission_refused", "Stripe's key may not do this: {detail}", status=403),
+    When(Category.RATE_LIMIT, "rate_limited", "Stripe's limit of requests is used up", status=429),
+    When(Category.RATE_LIMIT, "rate_limited", "Stripe's limit of requests is used up", code="*/rate_limit"),
+    When(Category.UNKNOWN_OUTCOME, "outcome_unknown", "Stripe is still doing this request",
+         code="*/idempotency_key_in_use"),
+    When(Category.CONFLICT, "idempotency_mismatch", "Stripe knows our key with other content: {detail}",
+         code="idempotency_error/*"),
+    When(Category.CONFLICT, "document_exists", "Stripe has it already: {detail}", code="*/resource_already_exists",
+         is_existing=True),
+    When(Category.MAPPING, "record_absent", "Stripe has no such record: {detail}", status=404,
+         code="*/resource_missing", is_absent=True),
+    When(Category.MAPPING, "reference_refused", "Stripe refused what we named in {field}: {detail}",
+         code="*/resource_missing"),
+    When(Category.MAPPING, "reference_refused", "Stripe refused what we named: {detail}", code="*/livemode_mismatch"),
+    When(Category.MAPPING, "reference_refused", "Stripe's product is inactive: {detail}", code="*/product_inactive"),
+    When(Category.CONFLICT, "record_changed", "Stripe's record is in another state: {detail}",
+         code="*/*_unexpected_state"),
+    When(Category.CONFLICT, "record_changed", "Stripe's record is in another state: {detail}",
+         code="*/invoice_not_editable"),
+    When(Category.CONFLICT, "record_changed", "Stripe's record is in another state: {detail}",
+         code="*/status_transition_invalid"),
+    When(Category.CONFLICT, "record_changed", "Stripe's record is in another state: {detail}",
+         code="*/charge_already_*"),
+    When(Category.VALIDATION, "payment_declined", "The bank declined: {detail}", status=402),
+    When(Category.AVAILABILITY, "system_unavailable", "Stripe isn't available ({status})", status=(500, 599)),
+    When(Category.AVAILABILITY, "system_unavailable", "Stripe couldn't reach what it needs", status=424),
+    When(Category.VALIDATION, "refused_by_vendor", "Stripe refused {field}: {detail}", status=(400, 499)),
+)  # fmt: skip
+
+MANIFEST = Manifest(
+    code="stripe",
+    name="Stripe",
+    families=(Family.BILLING, Family.PAYMENTS),
+    settings=(
+        Setting("app_url", "Address of the dashboard", default="https://dashboard.stripe.com", is_required=False),
+        Setting("time_zone", "Time zone of periods that don't name one", default="UTC", is_required=False),
+        Secret("api_key"),
+        Secret("webhook_secret"),
+        Secret("webhook_secret_previous", is_required=False),
+    ),
+    limits=Limits(at_once=16, per_second=25.0, timeout_seconds=30.0),
+    repeats=Repeats(idempotency_header="Idempotency-Key", reads_own_writes=True, settles_after_seconds=60.0),
+    errors=ERRORS,
+    events=EVENTS,
+    webhook=WebhookDoor(verify=door.verify, split=door.split),
+    read_errors=read_errors,
+    auth=auth,
+    record_url="{app_url}/search?query={id}",
+)

@@ -1,0 +1,187 @@
+"""Our documents in Stripe's form fields: nested names as `items[0][price]`. Pure. Amounts leave in minor units."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connectors.families import SubscriptionPlan
+from q2c.canonical.contract import OrderLine
+from q2c.canonical.party import Address, Customer
+from q2c.core.money import decimals
+
+INTERVALS = {"monthly": ("month", 1), "quarterly": ("month", 3), "semiannual": ("month", 6), "annual": ("year", 1)}
+_OWN_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+Form = list[tuple[str, str]]
+
+
+def form(values: Mapping[str, Any]) -> Form:
+    """Nested dicts and lists as Stripe's form fields; None is left out, booleans are true / false."""
+    return [pair for name, value in values.items() for pair in _flat(name, value)]
+
+
+def _flat(name: str, value: Any) -> Form:
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        return [p for k, v in value.items() for p in _flat(f"{name}[{k}]", v)]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [p for i, v in enumerate(value) for p in _flat(f"{name}[{i}]", v)]
+    if isinstance(value, bool):
+        return [(name, "true" if value else "false")]
+    return [(name, str(value))]
+
+
+def customer(party: Customer, *, external_id: str) -> Form:
+    """A customer with our external id and the CRM's id in its metadata, by which it's found again."""
+    return form(
+        {
+            "name": party.name[:256],
+            "email": party.email or None,
+            "phone": party.phone[:20] or None,
+            "address": _address(party.bill_to),
+            "metadata": {
+                "external_id": external_id,
+                "crm_id": (party.crm_id or party.source.object_id)[:500],
+                "legal_entity": party.legal_entity or None,
+                "number": party.number or None,
+            },
+        }
+    )
+
+
+def product(line: OrderLine) -> Form:
+    """A product whose id is the SKU, so that a second one can't be made and an invoice line leads back to the SKU."""
+    return form(
+        {"id": product_id(line.sku), "name": (line.description or line.sku)[:250], "metadata": {"sku": line.sku}}
+    )
+
+
+def product_id(sku: str) -> str:
+    """The product id that we choose for a SKU."""
+    return sku if _OWN_PRODUCT_ID.fullmatch(sku) else "sku-" + sku.encode().hex()[:190]
+
+
+def lookup_key(line: OrderLine, currency: str) -> str:
+    """The price's own key: SKU, currency, frequency and amount; another amount is another price (they can't change)."""
+    return f"q2c:{product_id(line.sku)}:{currency}:{line.billing_frequency}:{_minor_text(line.unit_price, currency)}"[
+        :200
+    ]
+
+
+def price(line: OrderLine, *, product: str, currency: str) -> Form:
+    """A price of a product: per billing period, or once."""
+    interval = INTERVALS.get(line.billing_frequency)
+    return form(
+        {
+            "currency": currency.lower(),
+            "product": product,
+            "unit_amount_decimal": _minor_text(line.unit_price, currency),
+            "lookup_key": lookup_key(line, currency),
+            "recurring": {"interval": interval[0], "interval_count": interval[1]} if interval else None,
+            "metadata": {"sku": line.sku},
+        }
+    )
+
+
+def subscription(plan: SubscriptionPlan, prices: Mapping[str, str], *, now: dt.datetime) -> Form:
+    """A subscription that starts today or began in the past; `prices` are price ids by line id."""
+    starts = starts_at(plan)
+    return form(
+        {
+            "customer": plan.customer_id,
+            "currency": plan.currency.lower(),
+            "items": [_item(line, prices) for line in plan.lines if line.billing_frequency in INTERVALS],
+            "add_invoice_items": [_item(line, prices) for line in plan.lines if line.billing_frequency not in INTERVALS]
+            or None,
+            "collection_method": "send_invoice",
+            "days_until_due": plan.days_until_due,
+            "backdate_start_date": int(starts.timestamp()) if starts < now - dt.timedelta(hours=1) else None,
+            "cancel_at": int(ends_at(plan).timestamp()),
+            "proration_behavior": "none",
+            "metadata": metadata(plan),
+        }
+    )
+
+
+def schedule(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
+    """A subscription schedule: a subscription that starts in the future and ends with its term."""
+    once = [_item(line, prices) for line in plan.lines if line.billing_frequency not in INTERVALS]
+    return form(
+        {
+            "customer": plan.customer_id,
+            "start_date": int(starts_at(plan).timestamp()),
+            "end_behavior": "cancel",
+            "default_settings": {
+                "collection_method": "send_invoice",
+                "invoice_settings": {"days_until_due": plan.days_until_due},
+            },
+            "phases": [
+                {
+                    "items": [_item(line, prices) for line in plan.lines if line.billing_frequency in INTERVALS],
+                    "add_invoice_items": once or None,
+                    "end_date": int(ends_at(plan).timestamp()),
+                    "currency": plan.currency.lower(),
+                    "proration_behavior": "none",
+                    "metadata": metadata(plan),
+                }
+            ],
+            "metadata": metadata(plan),
+        }
+    )
+
+
+def _item(line: OrderLine, prices: Mapping[str, str]) -> dict[str, Any]:
+    if line.quantity != line.quantity.to_integral_value():
+        raise ValueError(f"Stripe bills whole quantities, not {line.quantity} of {line.sku}")
+    return {"price": prices[line.line_id], "quantity": int(line.quantity), "metadata": {"sku": line.sku}}
+
+
+def metadata(plan: SubscriptionPlan) -> dict[str, str]:
+    """By what our subscription is known: the order's id and our external id; and the zone in which its days are
+    counted."""
+    return {
+        **plan.metadata,
+        "order_id": plan.order_id,
+        "external_id": plan.external_id,
+        "time_zone": plan.time_zone,
+    }
+
+
+def starts_at(plan: SubscriptionPlan) -> dt.datetime:
+    """Midnight of the first day of service, where the entity is."""
+    return dt.datetime.combine(plan.start_date, dt.time(), ZoneInfo(plan.time_zone))
+
+
+def ends_at(plan: SubscriptionPlan) -> dt.datetime:
+    """The first instant after the term."""
+    return dt.datetime.combine(add_months(plan.start_date, plan.term_months), dt.time(), ZoneInfo(plan.time_zone))
+
+
+def add_months(day: dt.date, months: int) -> dt.date:
+    """The same day so many months later, or that month's last day where it has none (29, 30, 31)."""
+    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
+    following = dt.date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
+    return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))
+
+
+def _minor_text(amount: Decimal, currency: str) -> str:
+    """An amount in minor units, with up to 12 decimals, as Stripe's `*_decimal` fields take it."""
+    return format(amount.scaleb(decimals(currency)).normalize() + 0, "f")
+
+
+def _address(address: Address) -> dict[str, str | None] | None:
+    if address == Address():
+        return None
+    return {
+        "line1": address.line1 or None,
+        "line2": address.line2 or None,
+        "city": address.city or None,
+        "state": address.state or None,
+        "postal_code": address.postal_code or None,
+        "country": address.country or None,
+    }
