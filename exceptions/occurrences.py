@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection as database
 
 from q2c.core.problems import Problem
+from q2c.core.redact import redact
 
 
 class HeldDocument(Protocol):
@@ -178,7 +179,7 @@ def _values(row: HeldDocument, case: int) -> tuple[Any, ...]:
         "category": problem.category.value,
         "summary": problem.summary,
         "subject": problem.subject,
-        "evidence": problem.evidence,
+        "evidence": redact(problem.evidence),
     }
     return (
         case,

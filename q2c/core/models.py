@@ -127,6 +127,36 @@ class AuditEntry(models.Model):
         return f"{self.sequence} {self.verb}"
 
 
+# The database's own word on agreements: what was decided stays so, and nothing is approved without its signatures.
+_DECIDED = """
+    IF OLD.state <> 'proposed' AND NEW.state <> OLD.state THEN
+        RAISE EXCEPTION 'a proposal that was % stays so', OLD.state;
+    END IF;
+    IF NEW.state = 'approved' AND OLD.state <> 'approved' THEN
+        SELECT count(*) INTO given FROM core_signature
+         WHERE proposal_id = NEW.id AND is_approval AND signed_hash = NEW.content_hash;
+        IF given < NEW.signatures_needed THEN
+            RAISE EXCEPTION 'a proposal needs % signatures and has %', NEW.signatures_needed, given;
+        END IF;
+    END IF;
+    RETURN NEW;
+"""
+_SIGNABLE = """
+    SELECT * INTO proposal FROM core_proposal WHERE id = NEW.proposal_id FOR SHARE;
+    IF proposal.state <> 'proposed' THEN
+        RAISE EXCEPTION 'a proposal that was % takes no signature', proposal.state;
+    END IF;
+    IF proposal.content_hash <> NEW.signed_hash THEN
+        RAISE EXCEPTION 'a signature is bound to the content of its proposal';
+    END IF;
+    SELECT p.approves_from INTO may_from FROM core_person p WHERE p.id = NEW.signed_by_id;
+    IF NEW.is_approval AND may_from > now() THEN
+        RAISE EXCEPTION 'whose password is new may not approve yet';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Proposal(models.Model):
     """Something that needs two people. What is signed is fixed here: content, its hash, and who proposed it."""
 
@@ -159,12 +189,15 @@ class Proposal(models.Model):
         indexes = [models.Index(fields=["state", "proposed_at"], name="proposal_open", condition=Q(state="proposed"))]
         constraints = [models.UniqueConstraint(fields=["id", "proposed_by"], name="proposal_and_proposer")]
         triggers = [
-            pgtrigger.ReadOnly(
-                name="signed_content",
-                fields=["kind", "subject_type", "subject_id", "proposed_by", "content", "content_hash", "signatures_needed",
-                        "signer_permission"],
-            ),
+            pgtrigger.ReadOnly(name="signed_content", exclude=["state", "decided_at", "void_reason"]),
             pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
+            pgtrigger.Protect(
+                name="begins_proposed", operation=pgtrigger.Insert, condition=~pgtrigger.Q(new__state="proposed")
+            ),
+            pgtrigger.Trigger(
+                name="decided_once_and_signed", when=pgtrigger.Before, operation=pgtrigger.UpdateOf("state"),
+                declare=[("given", "integer")], func=_DECIDED,
+            ),
         ]  # fmt: skip
 
     def __str__(self) -> str:
@@ -188,7 +221,13 @@ class Signature(models.Model):
             models.CheckConstraint(condition=~Q(signed_by=F("proposed_by")), name="signer_is_not_proposer"),
             models.UniqueConstraint(fields=["proposal", "signed_by"], name="one_signature_per_signer"),
         ]
-        triggers = APPEND_ONLY
+        triggers = [
+            *APPEND_ONLY,
+            pgtrigger.Trigger(
+                name="only_what_is_proposed", when=pgtrigger.Before, operation=pgtrigger.Insert,
+                declare=[("proposal", "core_proposal%ROWTYPE"), ("may_from", "timestamptz")], func=_SIGNABLE,
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.signed_by} on {self.proposal_id}"

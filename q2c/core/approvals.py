@@ -1,0 +1,201 @@
+"""The one way that two people agree: a proposal with fixed content, and signatures bound to its hash.
+
+Nobody approves what they proposed, superusers included; the database says so too. `sign` returns the new state and the
+caller applies what was agreed: no signal, no callback that could be forgotten.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from q2c.core import audit, jcs
+from q2c.core.access import entities_where
+from q2c.core.models import Person, Proposal, Signature
+from q2c.core.problems import Category, Problem
+
+EVIDENCE_KEPT = dt.timedelta(hours=24)
+State = Proposal.State
+
+
+class ApprovalRefused(Exception):
+    """Why this person can't do this to the proposal, in words for the screen. `code` tells the reasons apart."""
+
+    def __init__(self, code: str, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+        self.why = why
+
+
+def propose(
+    kind: str,
+    subject: tuple[str, object],
+    *,
+    content: Mapping[str, Any],
+    by: Person,
+    title: str,
+    why: str,
+    permission: str,
+    signatures: int = 1,
+    legal_entities: Iterable[str] = (),
+    evidence_at: dt.datetime | None = None,
+) -> Proposal:
+    """A proposal whose content is fixed from now on. `legal_entities` are those it concerns (none: all of them).
+
+    Raises ApprovalRefused without a reason.
+    """
+    if not why.strip():
+        raise ApprovalRefused("no_reason", "Say why.")
+    plain = jcs.as_plain(content)
+    with atomic():
+        proposal = Proposal.objects.create(
+            kind=kind,
+            subject_type=subject[0],
+            subject_id=str(subject[1]),
+            title=title[:300],
+            why=why,
+            proposed_by=by,
+            proposed_at=timezone.now(),
+            content=plain,
+            content_hash=jcs.content_hash(plain),
+            signatures_needed=signatures,
+            signer_permission=permission,
+            legal_entities=sorted(set(legal_entities)),
+            evidence_at=evidence_at,
+        )
+        facts = {"proposal": proposal.pk, "hash": proposal.content_hash, "kind": kind}
+        audit.record(by, "propose", *subject, why=why, data=facts)
+    return proposal
+
+
+def why_not(proposal: Proposal, person: Person) -> ApprovalRefused | None:
+    """Why this person can't sign now, or None if they can: what a screen shows before anybody clicks."""
+    if proposal.state != State.PROPOSED:
+        return ApprovalRefused("decided", f"It was {proposal.state} meanwhile.")
+    if proposal.proposed_by_id == person.pk:
+        return ApprovalRefused("own", "You proposed it, so somebody else has to approve it.")
+    if not person.is_active:
+        return ApprovalRefused("inactive", "This account is closed.")
+    allowed = entities_where(person, proposal.signer_permission)
+    if allowed is not None and not (proposal.legal_entities and set(proposal.legal_entities) <= allowed):
+        concerned = ", ".join(proposal.legal_entities) or "every entity"
+        return ApprovalRefused("not_permitted", f"Your role doesn't approve this for {concerned}.")
+    if proposal.signatures.filter(signed_by=person).exists():
+        return ApprovalRefused("signed", "You have signed it already; it needs another person.")
+    if person.approves_from is not None and person.approves_from > timezone.now():
+        return ApprovalRefused(
+            "after_reset", f"Your password is new; you may approve from {_clock(person.approves_from)}."
+        )
+    return None
+
+
+def sign(
+    proposal: Proposal,
+    *,
+    by: Person,
+    approve: bool,
+    alarm: Callable[[Problem], object],
+    why: str = "",
+    seen_hash: str = "",
+) -> str:
+    """Sign, and return the proposal's state: `approved` once all signatures are there, `rejected` at the first refusal.
+
+    `seen_hash` is the hash of what the signer looked at. `alarm` opens a case for an attempt after a password reset.
+    Evidence older than 24 hours voids the proposal. Raises ApprovalRefused.
+    """
+    signer = Person.objects.get(pk=by.pk)  # roles and password as they are now, not as of the session's beginning
+    refused = why_not(proposal, signer)
+    if refused is not None and refused.code == "after_reset":
+        _alarm(proposal, signer, alarm)
+        raise refused
+    if not approve and not why.strip():
+        raise ApprovalRefused("no_reason", "Say why you reject it.")
+    with atomic():
+        proposal.refresh_from_db()
+        locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
+        refused = why_not(locked, signer)
+        if refused is not None:
+            raise refused
+        if jcs.content_hash(locked.content) != locked.content_hash:
+            raise ApprovalRefused("changed", "What is stored isn't what was proposed.")
+        if seen_hash and seen_hash != locked.content_hash:
+            raise ApprovalRefused("changed", "It changed since you looked at it.")
+        if approve and locked.evidence_at and timezone.now() - locked.evidence_at > EVIDENCE_KEPT:
+            state = _decide(locked, State.VOID, void_reason="Its evidence is older than 24 hours.")
+        else:
+            state = _add_signature(locked, signer, approve=approve, why=why)
+        audit.record(
+            signer, "approve" if approve else "reject", locked.subject_type, locked.subject_id, why=why,
+            data={"proposal": locked.pk, "hash": locked.content_hash, "state": state},
+        )  # fmt: skip
+    proposal.refresh_from_db()
+    return state
+
+
+def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
+    """Its proposer takes it back. Raises ApprovalRefused for anybody else, or when it's decided."""
+    if proposal.proposed_by_id != by.pk:
+        raise ApprovalRefused("not_own", "Only its proposer can withdraw it.")
+    return _end(proposal, State.WITHDRAWN, by=by, verb="withdraw", why=why)
+
+
+def void(proposal: Proposal, *, reason: str, by: Person | str = audit.PORTAL) -> str:
+    """What was to be approved has changed, so nothing can be approved. Raises ApprovalRefused when it's decided."""
+    return _end(proposal, State.VOID, by=by, verb="void", why=reason)
+
+
+def _add_signature(proposal: Proposal, signer: Person, *, approve: bool, why: str) -> str:
+    Signature.objects.create(
+        proposal=proposal,
+        proposed_by_id=proposal.proposed_by_id,
+        signed_by=signer,
+        signed_at=timezone.now(),
+        is_approval=approve,
+        signed_hash=proposal.content_hash,
+        why=why,
+    )
+    if not approve:
+        return _decide(proposal, State.REJECTED)
+    given = proposal.signatures.filter(is_approval=True).count()
+    return _decide(proposal, State.APPROVED) if given >= proposal.signatures_needed else State.PROPOSED
+
+
+def _end(proposal: Proposal, state: str, *, by: Person | str, verb: str, why: str) -> str:
+    with atomic():
+        locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
+        if locked.state != State.PROPOSED:
+            raise ApprovalRefused("decided", f"It was {locked.state} meanwhile.")
+        _decide(locked, state, void_reason=why)
+        audit.record(by, verb, locked.subject_type, locked.subject_id, why=why, data={"proposal": locked.pk})
+    proposal.refresh_from_db()
+    return state
+
+
+def _decide(proposal: Proposal, state: str, *, void_reason: str = "") -> str:
+    proposal.state = state
+    proposal.decided_at = timezone.now()
+    proposal.void_reason = void_reason
+    proposal.save(update_fields=["state", "decided_at", "void_reason"])
+    return state
+
+
+def _alarm(proposal: Proposal, signer: Person, alarm: Callable[[Problem], object]) -> None:
+    problem = Problem(
+        "approval_attempt_after_reset",
+        Category.AUTHENTICATION,
+        f"{signer} tried to approve “{proposal.title}” within 24 hours of a new password",
+        person=signer.get_username(),
+        proposal=proposal.pk,
+    )
+    with atomic():
+        alarm(problem)
+        audit.record(signer, "approval_refused_after_reset", proposal.subject_type, proposal.subject_id,
+                     data={"proposal": proposal.pk})  # fmt: skip
+
+
+def _clock(at: dt.datetime) -> str:
+    return at.astimezone(dt.UTC).strftime("%-d %B %H:%M UTC")

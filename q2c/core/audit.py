@@ -1,0 +1,166 @@
+"""Who did what to what, and why: appended under one lock, chained by hash, anchored outside the database.
+
+The chain: hash = SHA-256(previous hash in hex, then the record's canonical JSON); before the first stands 64 times 0.
+Record last in a transaction: the lock is held until it ends, and nobody who holds it may wait for another row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from q2c.core import jcs
+from q2c.core.models import AuditEntry, Person
+
+_LOCK = 0x51326302
+GENESIS = "0" * 64
+PORTAL = "portal"  # the actor where no person acted
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check of the chain found. `broken_at` is the first sequence that doesn't hold; None means that all do."""
+
+    count: int
+    broken_at: int | None = None
+    why: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the chain is whole."""
+        return self.broken_at is None
+
+
+def record(
+    actor: Person | str,
+    verb: str,
+    subject_type: str,
+    subject_id: object,
+    *,
+    why: str = "",
+    data: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Append an entry in the caller's transaction. Raises TypeError for data that has no canonical form (a float)."""
+    name = actor.get_username() if isinstance(actor, Person) else actor
+    plain = jcs.as_plain(data or {})
+    correlation = str(structlog.contextvars.get_contextvars().get("correlation_id", ""))
+    with atomic(savepoint=False):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+        last = AuditEntry.objects.order_by("-sequence").values_list("sequence", "hash").first()
+        sequence, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
+        entry = AuditEntry(
+            sequence=sequence,
+            at=timezone.now(),
+            actor=name,
+            verb=verb,
+            subject_type=subject_type,
+            subject_id=str(subject_id),
+            why=why,
+            data=plain,
+            correlation_id=correlation,
+            previous_hash=previous,
+        )
+        entry.hash = link_hash(previous, record_of(entry))
+        entry.save(force_insert=True)
+    return entry
+
+
+def link_hash(previous: str, facts: Mapping[str, Any]) -> str:
+    """The hash of a record on top of the previous one's hash."""
+    return hashlib.sha256(previous.encode() + jcs.canonical(facts)).hexdigest()
+
+
+def record_of(entry: AuditEntry) -> dict[str, Any]:
+    """What of an entry is hashed; empty facts are left out."""
+    subject = f"{entry.subject_type}/{entry.subject_id}" if entry.subject_type or entry.subject_id else ""
+    facts = {
+        "seq": entry.sequence,
+        "ts": jcs.instant(entry.at),
+        "actor": entry.actor,
+        "action": entry.verb,
+        "object": subject,
+        "reason": entry.why,
+        "data": entry.data,
+        "correlation": entry.correlation_id,
+    }
+    return {name: value for name, value in facts.items() if value not in ("", {}, None)}
+
+
+def verify(anchors: Path | None = None) -> Verdict:
+    """Check every entry, and the chain against its anchors; reports the first sequence that doesn't hold."""
+    previous, count = GENESIS, 0
+    anchored = {anchor["seq"]: anchor for anchor in read_anchors(anchors or anchor_file())}
+    for entry in AuditEntry.objects.order_by("sequence").iterator(chunk_size=2000):
+        count += 1
+        if entry.sequence != count:
+            return Verdict(count - 1, count, "an entry is missing")
+        if entry.previous_hash != previous or entry.hash != link_hash(previous, record_of(entry)):
+            return Verdict(count - 1, count, "the entry was changed")
+        anchor = anchored.pop(count, None)
+        if anchor and not _anchor_holds(anchor, entry.hash):
+            return Verdict(count - 1, count, "the chain was written anew: its anchor differs")
+        previous = entry.hash
+    if anchored:
+        return Verdict(count, min(anchored), "the chain was cut: an anchored entry is gone")
+    return Verdict(count)
+
+
+def anchor_file() -> Path:
+    """Where the chain's head is anchored: a file outside the database."""
+    return settings.HOME / "anchors" / "audit.jsonl"
+
+
+def anchor(path: Path | None = None) -> int | None:
+    """Append the chain's head, keyed, to the anchor file, and see it on the disk. Its sequence, or None if not new."""
+    path = path or anchor_file()
+    head = AuditEntry.objects.order_by("-sequence").values_list("sequence", "hash").first()
+    newest = max((known["seq"] for known in read_anchors(path)), default=0)
+    if head is None or newest >= head[0]:
+        return None
+    facts = {"seq": head[0], "hash": head[1], "ts": jcs.instant(dt.datetime.now(dt.UTC))}
+    facts["mac"] = _mac(facts, settings.VAULT_KEYS[0])
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "ab") as file:
+        file.write(jcs.canonical(facts) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return head[0]
+
+
+def read_anchors(path: Path) -> Iterator[dict[str, Any]]:
+    """The anchors in the file, oldest first; a line that a crash cut short is passed over."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _anchor_holds(anchor: Mapping[str, Any], chain_hash: str) -> bool:
+    facts = {name: anchor[name] for name in ("seq", "hash", "ts")}
+    keyed = any(hmac.compare_digest(anchor.get("mac", ""), _mac(facts, key)) for key in settings.VAULT_KEYS)
+    return keyed and anchor["hash"] == chain_hash
+
+
+def _mac(facts: Mapping[str, Any], key: bytes) -> str:
+    own = hmac.new(key, b"q2c audit anchor", hashlib.sha256).digest()
+    return hmac.new(own, jcs.canonical(facts), hashlib.sha256).hexdigest()
