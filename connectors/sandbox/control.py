@@ -107,7 +107,9 @@ class Control:
                 with vendor.store.transaction():
                     return Answer(201, vendor.add_webhook(_as_dict(given)))
             case _:
-                return Answer(404, {"error": f"no such request: {method} {path}"})
+                with vendor.store.transaction():
+                    answer = vendor.control(method, parts, given)
+                return answer or Answer(404, {"error": f"no such request: {method} {path}"})
 
     def show_vendors(self) -> Answer:
         """Where each sandbox listens and how to sign in."""

@@ -119,6 +119,10 @@ class Vendor:
         """Write down a document that came through the control door."""
         self.store.log("POST", path, type, id)
 
+    def control(self, method: str, parts: list[str], given: Any) -> Answer | None:
+        """Requests to the control door that only this vendor knows (`/_control/<vendor>/…`); None: no such one."""
+        return None
+
     def reset(self, keep: str) -> None:
         """Forget everything ("nothing") or everything but master data ("reference"). The log stays."""
         self.store.clear(keep=self.reference_types if keep == "reference" else frozenset())

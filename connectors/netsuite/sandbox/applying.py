@@ -1,0 +1,140 @@
+"""Who pays whom: what a credit memo, payment or refund applies to, checked against what is still open.
+
+An applied part leaves receivables at the rate at which the other document came in; what differs from the paying
+document's own rate is a realised gain or loss of exchange, which the ERP books by itself.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.errors import invalid_value, user_error
+from connectors.netsuite.sandbox.ledger import ZERO, add_paid, read_row
+
+WHAT = {
+    "creditMemo": ("invoice",),
+    "customerPayment": ("invoice",),
+    "customerRefund": ("creditMemo", "customerPayment"),
+}
+
+
+@dataclass(frozen=True)
+class Application:
+    """One document that is applied to: how much now, and how much more than before."""
+
+    paid_id: str
+    amount: Decimal
+    change: Decimal
+    rate: Decimal
+
+
+def plan_applications(
+    books: Books, obj: dict, old: dict | None, customer: dict, *, limit: Decimal | None, kind: str | None = None
+) -> list[Application]:
+    """What the lines of `apply` ask for, checked; completes the lines. `limit` is what the document has to give.
+
+    `kind` is the paying document's record type. Changes `obj`.
+    """
+    before = _read_before(books, obj["id"]) if old is not None else {}
+    quantum = books.quantum(obj["currency"]["id"])
+    planned, kept = [], []
+    left = limit
+    for number, line in enumerate(obj.get("apply", {}).get("items", [])):
+        path = f"apply.items[{number}]"
+        if line.get("doc") is None:
+            raise invalid_value("", "doc", path=f"{path}.doc")
+        if line.get("apply") is False or line.get("amount") == 0:
+            continue
+        id = line["doc"]["id"]
+        row = read_row(books, id)
+        if row is None or row["record"] not in WHAT[kind or "creditMemo"]:
+            raise invalid_value(id, "doc", path=f"{path}.doc")
+        _check_partner(row, obj, customer, path)
+        open_amount = Decimal(repr(row["foreigntotal"])) - Decimal(repr(row["paid"])) + before.get(id, ZERO)
+        if line.get("amount") is None:
+            amount = open_amount if left is None else min(open_amount, left)
+        else:
+            amount = round_money(to_decimal(line["amount"]), quantum)
+        if amount <= 0 or amount > open_amount:
+            raise user_error(
+                f"The amount {amount} to be applied to {row['tranid']} exceeds the {open_amount} that remain.",
+                path=f"{path}.amount",
+            )
+        if left is not None:
+            left -= amount
+            if left < 0:
+                raise user_error("You cannot apply more than your total payments.", path="apply")
+        change = amount - before.pop(id, ZERO)
+        planned.append(Application(id, amount, change, Decimal(repr(row["exchangerate"]))))
+        kept.append(
+            {
+                **line,
+                "apply": True,
+                "amount": float(amount),
+                "due": float(open_amount),
+                "total": row["foreigntotal"],
+                "refNum": row["tranid"],
+                "line": len(kept) + 1,
+            }
+        )
+    planned += [Application(id, ZERO, -amount, ZERO) for id, amount in before.items()]
+    obj["apply"] = {"items": kept}
+    return planned
+
+
+def _read_before(books: Books, id: str) -> dict[str, Decimal]:
+    rows = books.store.db.execute("SELECT paid, amount FROM ns_application WHERE paying=?", (int(id),))
+    return {str(paid): Decimal(repr(amount)) for paid, amount in rows}
+
+
+def _check_partner(row: dict, obj: dict, customer: dict, path: str) -> None:
+    if row["entity"] != customer["id"] or row["subsidiary"] != obj["subsidiary"]["id"]:
+        raise invalid_value(row["id"], "doc", path=f"{path}.doc")
+    if row["currency"] != obj["currency"]["id"]:
+        raise user_error("The currencies of the transactions differ, so one cannot be applied to the other.", path=path)
+    if row["approval"] != "2":
+        raise user_error(f"{row['tranid']} is pending approval and cannot be applied to.", path=path)
+
+
+def apply_to(books: Books, obj: dict, planned: list[Application]) -> tuple[Decimal, Decimal]:
+    """Write the applications down. Returns what is applied now and the loss of exchange (a gain is negative).
+
+    The loss is in base currency, for a document that credits receivables.
+    """
+    applied, loss = ZERO, ZERO
+    subsidiary = books.get("subsidiary", obj["subsidiary"]["id"])
+    quantum = books.quantum(subsidiary["currency"]["id"])
+    own = to_decimal(obj["exchangeRate"])
+    for each in planned:
+        if each.change:
+            add_paid(books, each.paid_id, each.change)
+        numbers = (int(obj["id"]), int(each.paid_id))
+        if each.amount:
+            books.store.db.execute(
+                "INSERT OR REPLACE INTO ns_application VALUES (?,?,?,?)", (*numbers, float(each.amount), books.now())
+            )
+            applied += each.amount
+            loss += round_money(each.amount * each.rate, quantum) - round_money(each.amount * own, quantum)
+        else:
+            books.store.db.execute("DELETE FROM ns_application WHERE paying=? AND paid=?", numbers)
+    return applied, loss
+
+
+def undo_applications(books: Books, id: str) -> None:
+    """Take back all applications of a document that is deleted."""
+    for paid, amount in _read_before(books, id).items():
+        add_paid(books, paid, -amount)
+    books.store.db.execute("DELETE FROM ns_application WHERE paying=?", (int(id),))
+
+
+def is_applied_to(books: Books, id: str) -> bool:
+    """Whether another document is applied to this one."""
+    return (
+        books.store.db.execute("SELECT 1 FROM ns_application WHERE paid=? LIMIT 1", (int(id),)).fetchone() is not None
+    )
+
+
+def read_refunded(books: Books, id: str) -> Decimal:
+    """What refunds have taken out of a payment or credit memo."""
+    row = read_row(books, id)
+    return Decimal(repr(row["paid"])) - sum(_read_before(books, id).values(), ZERO)
