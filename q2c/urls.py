@@ -3,12 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from q2c.api import health
+from q2c.api import health, webhooks
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
+    path("webhooks/<path:address>", webhooks.webhook, name="webhook"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),

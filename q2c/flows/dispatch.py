@@ -34,7 +34,8 @@ WITH new AS (
          line_count, document_date, feed, feed_type, rounding, correlation_id, origin_id)
     SELECT n.id, n.flow, n.business_key, n.lane, n.lane_sequence, now(), now(), n.fact_type,
          n.fact, n.source_connection, n.source_type, n.source_id, n.number, n.event_id, n.legal_entity,
-         n.customer_id, n.customer_name, n.currency, n.amount, n.line_count, n.document_date, n.feed, n.feed_type, n.rounding, n.correlation_id, n.origin_id
+         n.customer_id, n.customer_name, n.currency, n.amount, n.line_count, n.document_date, n.feed,
+         n.feed_type, n.rounding, n.correlation_id, n.origin_id
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::int8[], %s::text[], %s::bytea[], %s::text[],
                 %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::uuid[])

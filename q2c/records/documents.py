@@ -19,8 +19,8 @@ INSERT INTO records_billeddocument AS d
      content_hash, changed_at)
 SELECT *, now() FROM unnest(
     %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-    %s::text[], %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[],
-    %s::numeric[], %s::text[])
+    %s::text[], %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::timestamptz[], %s::text[], %s::text[],
+    %s::text[], %s::numeric[], %s::text[])
 ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     number = coalesce(nullif(excluded.number, ''), d.number),
     legal_entity_code = coalesce(nullif(excluded.legal_entity_code, ''), d.legal_entity_code),

@@ -1,0 +1,73 @@
+"""The one webhook address for every vendor, as a Django view and as the server's short cut past all middleware."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from q2c.api.door import answer_webhook
+
+PREFIX = "/webhooks/"
+
+
+@csrf_exempt
+def webhook(request: HttpRequest, address: str) -> HttpResponse:
+    """A vendor's message. The proof is the manifest's, so there's neither session nor CSRF token."""
+    answer = answer_webhook(
+        method=request.method or "",
+        address=address,
+        query=request.GET.dict(),
+        headers={name.lower(): value for name, value in request.headers.items()},
+        length=_length(request.META.get("CONTENT_LENGTH")),
+        read=request.read,
+    )
+    response = HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
+    for name, value in answer.headers:
+        response.headers[name] = value
+    return response
+
+
+def past_middleware(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """A WSGI application that answers webhooks itself and gives everything else to `application`."""
+
+    def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(PREFIX):
+            return application(environ, start_response)
+        answer = answer_webhook(
+            method=environ["REQUEST_METHOD"],
+            address=path[len(PREFIX) :].encode("latin-1").decode("utf-8", "replace"),
+            query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+            headers=_headers(environ),
+            length=_length(environ.get("CONTENT_LENGTH")),
+            read=environ["wsgi.input"].read,
+        )
+        start_response(
+            f"{answer.status} {http.HTTPStatus(answer.status).phrase}",
+            [
+                ("Content-Type", answer.content_type),
+                ("Content-Length", str(len(answer.body))),
+                ("X-Content-Type-Options", "nosniff"),
+                *answer.headers,
+            ],
+        )
+        return [answer.body]
+
+    return dispatch
+
+
+def _headers(environ: dict[str, Any]) -> dict[str, str]:
+    headers = {name[5:].replace("_", "-").lower(): v for name, v in environ.items() if name.startswith("HTTP_")}
+    if environ.get("CONTENT_TYPE"):
+        headers["content-type"] = environ["CONTENT_TYPE"]
+    return headers
+
+
+def _length(given: str | None) -> int | None:
+    """The announced length; None for a chunked body."""
+    return int(given) if given and given.isascii() and given.isdigit() else None
