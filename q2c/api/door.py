@@ -79,7 +79,7 @@ def answer_webhook(
     length: int | None,
     read: Callable[[int], bytes],
 ) -> Answer:
-    """Let one message in. `address` is what follows /webhooks/ (connection and perhaps a secret); header names are lower case.
+    """Let one message in. `address` follows /webhooks/ (connection, perhaps a secret); header names are lower case.
 
     400 malformed, 401 not proved, 404 no such door, 405, 413 too large (read no further than the limit), 503 while the
     database is away. Refusals are counted. Nothing is acknowledged before it's committed.

@@ -1,4 +1,4 @@
-"""Nudging the inbox from a web process: from a thread of its own, coalesced, so that a broker that's away delays nobody."""
+"""Nudging the inbox from a web process: in a thread of its own, coalesced, so a broker that is away delays nobody."""
 
 from __future__ import annotations
 

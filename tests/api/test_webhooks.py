@@ -170,9 +170,6 @@ def test_the_server_answers_webhooks_past_all_middleware(acme):
 
 def test_a_body_without_a_length_is_read_no_further_than_the_limit(acme):
     application = webhooks.past_middleware(lambda environ, start: [])
-    stream = io.BytesIO(b"x" * (3 * LIMIT))
-    status, _, _ = call(application, length=False, **{"wsgi.input": stream})
-    assert status == "400 Bad Request"  # the helper gives its own empty stream
     seen = []
 
     class Endless:
