@@ -113,7 +113,7 @@ def _translate(claimed: list[Claimed], tools: Tools) -> int:
 def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     claimed = item.claimed
     if claimed.attempts >= claims.QUARANTINE_AT:
-        raise Problem("poison_message", Category.INTERNAL, "This message ended its worker each time it was read",
+        raise Problem("quarantined", Category.INTERNAL, "This message ended its worker each time it was read",
                       connection=item.source.code, event_type=claimed.event_type)  # fmt: skip
     meaning = _meaning(item, tools)
     if isinstance(meaning, Ignored | NotYet):
@@ -202,7 +202,7 @@ def _verdict_of(problem: Problem) -> Verdict:
 def _malformed(error: Exception) -> Verdict:
     text = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
     return _verdict_of(
-        Problem("malformed_event", Category.VALIDATION, f"The message can't be understood: {text}", path=text[:200])
+        Problem("malformed_event", Category.VALIDATION, f"The message can't be read: {text}", path=text[:200])
     )
 
 
@@ -210,7 +210,11 @@ def _internal(error: Exception) -> Verdict:
     log.exception("translation_failed", exc_info=error)
     return _verdict_of(
         Problem(
-            "internal_error", Category.INTERNAL, f"Our own fault while translating: {type(error).__name__}: {error}"
+            "unexpected_error",
+            Category.INTERNAL,
+            f"Our own fault while translating: {type(error).__name__}: {error}",
+            error=type(error).__name__,
+            step="translate",
         )
     )
 
@@ -247,6 +251,23 @@ def _is_refused_login(verdict: Verdict) -> bool:
 def _commit_halving(items: list[Item], tools: Tools) -> None:
     """One commit for all; what the database or a bug refuses is halved down to the one event at fault."""
     decided = [item.verdict for item in items]
+    refusal = _refusal_of(items, tools)
+    if refusal is None:
+        return
+    for item, verdict in zip(items, decided, strict=True):
+        item.verdict = verdict
+    if len(items) == 1:
+        items[0].events, items[0].verdict = [], _internal(refusal)
+        with transaction.atomic():
+            _write(items, tools)
+        return
+    middle = len(items) // 2
+    _commit_halving(items[:middle], tools)
+    _commit_halving(items[middle:], tools)
+
+
+def _refusal_of(items: list[Item], tools: Tools) -> Exception | None:
+    """Commit these events; what was refused, if it was. Raises what says that the database is away."""
     try:
         with transaction.atomic():
             _write(items, tools)
@@ -254,16 +275,8 @@ def _commit_halving(items: list[Item], tools: Tools) -> None:
         forget_keys()  # of customers that this commit would have made
         if _is_away(error):
             raise
-        for item, verdict in zip(items, decided, strict=True):
-            item.verdict = verdict
-        if len(items) == 1:
-            items[0].events, items[0].verdict = [], _internal(error)
-            with transaction.atomic():
-                _write(items, tools)
-            return
-        middle = len(items) // 2
-        _commit_halving(items[:middle], tools)
-        _commit_halving(items[middle:], tools)
+        return error
+    return None
 
 
 def _is_away(error: Exception) -> bool:
@@ -280,5 +293,8 @@ def _write(items: list[Item], tools: Tools) -> None:
     for item in items:
         if item.verdict is not None and item.verdict.kind == "refused" and item.verdict.problem is not None:
             item.verdict.problem.subject.setdefault("connection", item.source.code)
-            tools.open_case(item.verdict.problem, event_id=item.claimed.event_id)
+            item.verdict.problem.subject.setdefault("event_type", item.claimed.event_type)
+            tools.open_case(
+                item.verdict.problem, event_id=item.claimed.event_id, connection_code=item.source.code, step="translate"
+            )
     verdicts.write_verdicts(items)

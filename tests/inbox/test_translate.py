@@ -109,7 +109,7 @@ def test_a_malformed_body_is_refused_with_the_path_of_its_fault(acme):
 
 def test_our_own_bug_is_held_as_internal(acme):
     deliver(acme, Arrival("bug", "x", "evt_1", b"{}"))
-    assert verdict() == ("refused", "internal_error")
+    assert verdict() == ("refused", "unexpected_error")
     assert ExceptionCase.objects.get().category == Category.INTERNAL
 
 
@@ -121,7 +121,7 @@ def test_one_poisonous_message_among_a_hundred_is_isolated_and_the_others_are_ca
     deliver(acme, *good, bad)
     carry_due_events()
     assert BusinessTransaction.objects.count() == 99
-    assert verdict("evt_50") == ("refused", "internal_error")
+    assert verdict("evt_50") == ("refused", "unexpected_error")
     assert InboundKey.objects.filter(verdict="translated").count() == 99
     assert ExceptionCase.objects.count() == 1
 
@@ -195,7 +195,7 @@ def test_a_message_that_kills_its_workers_is_quarantined_without_taking_others_a
     InboundKey.objects.filter(verdict="received").update(available_at=AT)
     for _ in range(4):
         carry_due_events()
-    assert verdict("evt_2") == ("refused", "poison_message")
+    assert verdict("evt_2") == ("refused", "quarantined")
     assert InboundKey.objects.filter(verdict="translated").count() == 3
 
 
