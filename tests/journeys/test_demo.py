@@ -1,0 +1,107 @@
+"""`make demo` as a stranger meets it: killed without warning, ready again with its data, ended without leftovers."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEEP = (
+    "from q2c.core.models import LegalEntity as L;"
+    " L.objects.create(code='ZZ9', name='Kept', country='GB', currency='GBP', time_zone='UTC')"
+)
+KEPT = "from q2c.core.models import LegalEntity as L; print(L.objects.get(code='ZZ9').name)"
+ROLE = "from django.db import connection as c; k = c.cursor(); k.execute('select current_user'); print(k.fetchone()[0])"
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """A function that starts the demo in a session of its own and waits for its word that it's ready."""
+    home = tmp_path / "demo"
+    environment = {n: v for n, v in os.environ.items() if n not in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")}
+    environment |= {"Q2C_ENV": "demo", "Q2C_HOME": str(home), "DJANGO_SETTINGS_MODULE": "q2c.settings"}
+    environment |= {"Q2C_PORT": str(free_port()), "Q2C_SANDBOX_PORT": str(free_port())}
+    started = []
+
+    def start() -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "q2c.launch"], cwd=ROOT, env=environment, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("demo") and "ready after" in line:
+                return process
+        raise AssertionError("".join(said[-40:]))
+
+    start.home, start.environment = home, environment
+    yield start
+    for process in started:
+        kill_session(process.pid)
+        process.wait()
+        process.stdout.close()
+    subprocess.run([sys.executable, "-m", "q2c.launch", "reset"], cwd=ROOT, env=environment, check=True)
+
+
+def free_port() -> int:
+    """A port with room behind it for the vendors."""
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1] % 20000 + 20000
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    listed = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(leader)], capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if not line.split()[1].startswith("Z")]
+
+
+def kill_session(leader: int) -> None:
+    for pid in session(leader):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def manage(demo, code: str) -> str:
+    """What a command beside the running demo prints: it needs no address but Q2C_HOME."""
+    environment = {n: v for n, v in demo.environment.items() if n not in ("Q2C_ENV", "Q2C_PORT", "Q2C_SANDBOX_PORT")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "manage.py", "shell", "--no-imports", "-c", code],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.crash
+def test_a_demo_that_was_killed_goes_on_with_its_data_and_ends_without_leftovers(demo):
+    first = demo()
+    told = demo.home / "demo.json"
+    assert stat.S_IMODE(told.stat().st_mode) == 0o600
+    assert json.loads(told.read_text())["portal"] == f"http://127.0.0.1:{demo.environment['Q2C_PORT']}"
+    manage(demo, KEEP)
+    assert manage(demo, ROLE) == "q2c_app"
+
+    kill_session(first.pid)
+    first.wait()
+    second = demo()
+    assert manage(demo, KEPT) == "Kept"
+
+    refused = subprocess.run([sys.executable, "-m", "q2c.launch"], cwd=ROOT, env=demo.environment, capture_output=True)
+    assert refused.returncode == 1
+
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=20)
+    assert second.returncode == 0
+    assert session(second.pid) == []
+    assert not told.exists()
