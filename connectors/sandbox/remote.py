@@ -31,6 +31,7 @@ class ControlDoor:
         self.url = f"http://127.0.0.1:{port}"
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self.known: dict[str, dict] = {}
+        self.session = ""  # of Salesforce
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """A request below /_control/; its answer decoded. Raises SandboxRefused and SandboxAway."""
@@ -73,11 +74,37 @@ class ControlDoor:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
         return self._send(method, f"{stripe['url']}{path}", pairs.encode(), headers)
 
+    def call_salesforce(self, method: str, path: str, body: Any = None) -> Any:
+        """A request below /services/data/v68.0/ as the integration user; signs in when it has to."""
+        facts = self.vendor("salesforce")
+        url = f"{facts['url']}/services/data/v68.0/{path}"
+        data = None if body is None else json.dumps(body).encode()
+        for is_last in (False, True):
+            if not self.session:
+                given = {"grant_type": "client_credentials", **facts["credentials"]}
+                form = urlencode({name: given[name] for name in ("grant_type", "client_id", "client_secret")}).encode()
+                headers = {"Content-Type": "application/x-www-form-urlencoded"}
+                answer = self._send("POST", f"{facts['url']}/services/oauth2/token", form, headers)
+                self.session = answer["access_token"]
+            headers = {"Authorization": f"Bearer {self.session}", "Content-Type": "application/json"}
+            try:
+                return self._send(method, url, data, headers)
+            except SandboxRefused as error:
+                if error.status != 401 or is_last:
+                    raise
+                self.session = ""
+        return None
+
+    def query_salesforce(self, soql: str) -> list[dict]:
+        """The first page of a query's records."""
+        return self.call_salesforce("GET", f"query?{urlencode({'q': soql})}")["records"]
+
     def _send(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> Any:
         request = urllib.request.Request(url, data=data, headers=headers, method=method)
         try:
             with self.opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
-                return json.loads(answer.read())
+                payload = answer.read()
+                return json.loads(payload) if payload else None
         except urllib.error.HTTPError as error:
             raise SandboxRefused(error.code, error.read().decode(errors="replace")) from error
         except (OSError, ValueError) as error:

@@ -87,8 +87,7 @@ def send(spool: Spool, door: Door, batch: Batch) -> int:
     remember(spool, invoices, door.make(STRIPE, "invoice", objects))
     credits = [(document, credited) for document, credited in batch.documents if credited is not None]
     objects = [
-        retail.build_credit_note(document, find_customer(spool, document), str(spool.find_made("document", credited)))
-        for document, credited in credits
+        retail.build_credit_note(document, str(spool.find_made("document", credited))) for document, credited in credits
     ]
     remember(spool, [document for document, _ in credits], door.make(STRIPE, "credit_note", objects))
     return len(batch.documents)

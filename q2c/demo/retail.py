@@ -166,12 +166,10 @@ def build_invoice(document: RetailDocument, customer_id: str) -> dict[str, Any]:
     }
 
 
-def build_credit_note(document: RetailDocument, customer_id: str, invoice_id: str) -> dict[str, Any]:
+def build_credit_note(document: RetailDocument, invoice_id: str) -> dict[str, Any]:
     """The Stripe credit note of a document that takes back lines of one earlier invoice; amounts are positive."""
     return {
-        "customer": customer_id,
         "invoice": invoice_id,
-        "currency": CURRENCY.lower(),
         "reason": "order_change",
         "effective_at": _find_instant(document),
         "metadata": build_metadata(document),

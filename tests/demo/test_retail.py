@@ -2,15 +2,15 @@
 
 import datetime as dt
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from q2c.demo import retail
+from q2c.demo.company import DATA
 from q2c.demo.delivery import deliver
 from q2c.demo.spool import Spool
 
-FIRST_DAY = Path(retail.__file__).parent / "data" / "online_retail_2010-12-01.csv.gz"
+FIRST_DAY = DATA / "uci_online_retail" / "online_retail_2010-12-01.csv.gz"
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
 
