@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 from q2c.core.problems import Awaits, Category, Problem
@@ -30,7 +31,7 @@ def read_forward(runs: list[Run], context: Context) -> None:
         here = [run for run in runs if run.position == index and run.ending is None]
         if not here:
             continue
-        if isinstance(step, Read) and step.wants is not None:
+        if isinstance(step, Read | Wait) and step.wants is not None:
             _fetch_wants(step, here, context)
         for run in here:
             _take_step(step, run, context)
@@ -39,7 +40,7 @@ def read_forward(runs: list[Run], context: Context) -> None:
             run.ending = Ending.COMPLETED
 
 
-def _fetch_wants(step: Read, runs: list[Run], context: Context) -> None:
+def _fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
     wants: dict[str, set[Any]] = {}
     for run in runs:
         try:
@@ -84,11 +85,15 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
 
 def arguments(function: Any, run: Run, context: Context) -> dict[str, Any]:
     """The facts and ports that a step function asks for by name."""
-    return {
-        name: run.facts[name] if name in run.facts else run if name == "txn" else context.port(name, run)
-        for name in parameters(function)
-        if name in run.facts or name in PORTS
-    }
+    return {name: _argument(name, run, context) for name in parameters(function) if name in run.facts or name in PORTS}
+
+
+def _argument(name: str, run: Run, context: Context) -> Any:
+    if name in run.facts:
+        return run.facts[name]
+    if name == "txn":
+        return run
+    return SimpleNamespace(**run.intent) if name == "write" else context.port(name, run)
 
 
 def settle_problem(run: Run, step: Step, problem: Problem, *, started: float | None = None) -> None:

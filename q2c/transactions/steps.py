@@ -100,14 +100,15 @@ class Wait(Step):
     until: Callable[..., Any] = field(kw_only=True)
     patience_seconds: float = field(kw_only=True, default=4 * 3600)
 
-    def __init__(self, name, sentence, *, until, gives, patience_seconds=4 * 3600):
-        _set(
-            self, name=name, sentence=sentence, gives=gives, until=until, patience_seconds=patience_seconds, kind="wait"
-        )
+    wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
+
+    def __init__(self, name, sentence, *, until, gives, patience_seconds=4 * 3600, wants=None):
+        _set(self, name=name, sentence=sentence, gives=gives, until=until, patience_seconds=patience_seconds,
+             wants=wants, kind="wait")  # fmt: skip
 
     @property
     def functions(self):
-        return (self.until,)
+        return (self.until,) if self.wants is None else (self.until, self.wants)
 
 
 def _set(step: Step, **values: Any) -> None:

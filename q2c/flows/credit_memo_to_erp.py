@@ -1,0 +1,127 @@
+"""Credit memo to ERP: a billing credit note, or an invoice with a negative total, becomes an AR credit memo.
+
+Starts on   CreditMemoIssued (billing); InvoicePosted with a negative total
+Ends with   AR credit memo in the ERP's ledger, applied to its invoice where it names one
+Posts       line-level, with the original document's items, dimensions and tax codes
+Owners      billing operations; the controller for period and posting policy
+Never       changes the invoice that it credits
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from q2c.canonical.billing import CreditMemo
+from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
+from q2c.core.problems import Awaits
+from q2c.flows.steps import approve, codes, customer, dates, feed, post
+from q2c.flows.told import Link, became
+from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
+from q2c.posting.invoice import build_ar_credit_memo
+from q2c.transactions.steps import Flow, Read, Write
+
+
+def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:
+    """The cross-reference of the credited invoice."""
+    if not document.invoice_id:
+        return []
+    return [("xref", ("invoice", f"{document.source.connection}:invoice:{document.invoice_id}"))]
+
+
+def find_invoice(document: CreditMemo, book: Book, links: Any) -> str:
+    """The ERP's id of the credited invoice, or wait for it; empty for a credit that names none."""
+    if not document.invoice_id:
+        return ""
+    found = links.find("invoice", f"{document.source.connection}:invoice:{document.invoice_id}", book.connection)
+    if found is None:
+        raise Awaits(
+            f"invoice:{document.source.connection}:{document.invoice_id}", f"invoice {document.invoice_id} in the ERP"
+        )
+    return found.external_id
+
+
+def build_posting(
+    document: CreditMemo, book: Book, erp_customer: str, erp_invoice: str, currency: str, items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
+    posting_date: dt.date, period: Period,
+) -> ArCreditMemo:  # fmt: skip
+    """The AR credit memo, applied to its invoice; raises Problem when it doesn't add up."""
+    apply_to = (AppliedTo(document=erp_invoice, amount=document.total),) if erp_invoice else ()
+    return build_ar_credit_memo(
+        document, book=book, customer=erp_customer, currency=currency, items=items, taxes=taxes, accounts=accounts,
+        policy=policy, rate=rate, document_date=document_date, posting_date=posting_date, period=period, apply_to=apply_to,
+    )  # fmt: skip
+
+
+def find_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("ar_credit_memo", posting.external_id)
+
+
+def post_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.post_credit_memo(posting)
+
+
+def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_invoice: str) -> list:
+    """Lineage from the credit note to the ERP's, and from both to what they credit."""
+    told = became(document.source, "credit_memo", ar_credit_memo, book.connection, amount=-document.total,
+                  currency=document.currency, step="post_credit_memo")  # fmt: skip
+    if document.invoice_id:
+        told.append(
+            Link(
+                document.source.connection,
+                "invoice",
+                document.invoice_id,
+                document.source.connection,
+                document.source.object_type,
+                document.source.object_id,
+                -document.total,
+                document.currency,
+                "credited by",
+            )  # fmt: skip
+        )
+        told.append(
+            Link(
+                book.connection,
+                ar_credit_memo.document_type,
+                ar_credit_memo.id,
+                book.connection,
+                "ar_invoice",
+                erp_invoice,
+                _applied(ar_credit_memo, document.total),
+                document.currency,
+                "applied to",
+            )  # fmt: skip
+        )
+    return told
+
+
+def _applied(memo: PostedDocument, total: Decimal) -> Decimal:
+    return sum((a.amount for a in memo.applied), Decimal(0)) or total
+
+
+CREDIT_MEMO_TO_ERP = Flow(
+    code="credit_memo_to_erp",
+    title="Credit memo to ERP",
+    starts_with=("document",),
+    fact_type=CreditMemo,
+    owner="billing_ops",
+    lane_type="credit_memo",
+    steps=(
+        *feed.CARRIED,
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        Read("find_invoice", "Find the invoice that it credits, or wait for it", find_invoice, gives="erp_invoice", wants=want_invoice),
+        *codes.CODES,
+        *dates.IN_RECEIVABLES,
+        Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
+        *dates.WINDOW,
+        *approve.APPROVAL,
+        Write("post_credit_memo", "Post the AR credit memo", find=find_ar_credit_memo, create=post_ar_credit_memo,
+              equal=post.compare_posted, prepared="posting", port="erp", gives="ar_credit_memo"),
+    ),
+    links=tell,
+)  # fmt: skip

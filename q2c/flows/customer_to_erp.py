@@ -1,0 +1,126 @@
+"""Customer to ERP: a billing customer becomes (or updates) one ERP customer. Only this flow makes ERP customers.
+
+Starts on   CustomerChanged (billing)
+Ends with   the ERP's customer, cross-reference stored; documents that waited for it go on
+Posts       nothing: master data
+Owners      billing operations
+Never       makes a customer for somebody whom the source itself can't name
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from q2c.canonical.party import Customer
+from q2c.canonical.posting import ErpCustomer, PostedDocument
+from q2c.core.ids import external_id
+from q2c.core.problems import Category, Problem
+from q2c.flows.told import Link, became
+from q2c.posting.facts import Book
+from q2c.transactions.steps import Flow, Read, Write
+
+
+def want_book(document: Customer) -> list[tuple[str, Any]]:
+    """The seller by country or currency, and the ERP's codes."""
+    wants: list[tuple[str, Any]] = [
+        ("rule", ("selling_entity", k)) for k in (document.bill_to.country, document.currency) if k
+    ]
+    if document.payment_terms:
+        wants.append(("rule", ("payment_terms", document.payment_terms)))
+    return wants
+
+
+def find_book(document: Customer, txn: Any, mappings: Any, calendar: Any) -> Book:
+    """The entity that sells to this customer: named, else by its country, else by its currency."""
+    code = document.legal_entity
+    if not code:
+        today, scope = dt.datetime.now(dt.UTC).date(), {"connection": txn.source_connection}
+        country = document.bill_to.country
+        code = mappings.get("selling_entity", country, "", on=today, **scope) if country else ""
+        code = code or mappings.resolve("selling_entity", document.currency or "(no currency)", on=today, **scope).value
+    book = calendar.book(code)
+    txn.legal_entity_code, txn.target_connection = book.code, book.connection
+    return book
+
+
+def want_codes(document: Customer, book: Book) -> list[tuple[str, Any]]:
+    """The ERP's currency and terms."""
+    return [("rule", ("currency", document.currency or book.currency)), ("rule", ("account", "receivables"))]
+
+
+def build_customer(document: Customer, book: Book, mappings: Any) -> ErpCustomer | None:
+    """What the ERP will hold; nothing for a customer whom the source can't name. Raises Problem for one without a name."""
+    if not document.is_identified:
+        return None
+    if not document.name.strip():
+        raise Problem(
+            "customer_without_name",
+            Category.VALIDATION,
+            f"Customer {document.source.object_id} has no name",
+            connection=document.source.connection,
+            customer=document.source.object_id,
+        )
+    today = dt.datetime.now(dt.UTC).date()
+    currency = document.currency or book.currency
+    scope = {"connection": book.connection, "on": today}
+    terms = document.payment_terms
+    return ErpCustomer(
+        external_id=external_id("cus", source=document.source.connection, object_id=document.source.object_id),
+        name=document.name.strip()[:80],
+        number=document.number or document.source.object_id,
+        subsidiary=book.erp_id,
+        currency=mappings.resolve("currency", currency, **scope).value,
+        email=document.email,
+        phone=document.phone,
+        terms=mappings.resolve("payment_terms", terms, legal_entity=book.code, **scope).value if terms else "",
+        bill_to=document.bill_to,
+        receivables_account=mappings.get("account", "receivables", legal_entity=book.code, **scope),
+    )
+
+
+def find_customer(posting: ErpCustomer, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("customer", posting.external_id)
+
+
+def save_customer(posting: ErpCustomer, erp: Any) -> PostedDocument:
+    """Make or update it: master data is upserted."""
+    return erp.save_customer(posting)
+
+
+def tell(document: Customer, erp_customer: PostedDocument | None, book: Book) -> list:
+    """Lineage from the CRM's account to billing's customer to the ERP's."""
+    if erp_customer is None:
+        return []
+    told = became(document.source, "customer", erp_customer, book.connection, step="save_customer")
+    if document.crm_id:
+        crm, _, account = document.crm_id.rpartition(":Account:")
+        told.append(
+            Link(crm or "crm", "Account", account, document.source.connection, "customer", document.source.object_id, None, "",
+                 "became", "save_customer")
+        )  # fmt: skip
+    return told
+
+
+def completes(document: Customer) -> list[str]:
+    """Documents and orders that wait for this customer go on."""
+    return [f"customer:{document.source.connection}:customer:{document.source.object_id}"]
+
+
+CUSTOMER_TO_ERP = Flow(
+    code="customer_to_erp",
+    title="Customer to ERP",
+    starts_with=("document",),
+    fact_type=Customer,
+    owner="billing_ops",
+    lane_type="customer",
+    steps=(
+        Read("find_book", "Find the legal entity that sells to this customer", find_book, gives="book", wants=want_book),
+        Read("build_customer", "Build the ERP's customer", build_customer, gives="posting", wants=want_codes),
+        Write("save_customer", "Save the customer in the ERP", find=find_customer, create=save_customer, upsert=True,
+              prepared="posting", port="erp", gives="erp_customer"),
+    ),
+    links=tell,
+    completes=completes,
+)  # fmt: skip

@@ -1,0 +1,106 @@
+"""What other rooms are told when a batch ends: lineage, cross-references, cases, approvals asked for, paused connections.
+
+Each function is handed to the machine and called with the whole batch, inside the machine's own database transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.db import connection
+from django.db.transaction import atomic
+
+from connectors.models import Connection
+from exceptions import cases
+from mappings import references
+from q2c.canonical.schema import content_hash
+from q2c.core.ids import uuid7
+from q2c.core.models import Person, Proposal
+from q2c.core.problems import Category, Problem
+from q2c.flows.told import Link, Reference
+from q2c.transactions import lineage
+from q2c.transactions.batch import Run
+from q2c.transactions.steps import parameters
+
+
+def tell_done(runs: list[Run]) -> None:
+    """Store lineage and cross-references of completed runs, and close what they had open."""
+    now = dt.datetime.now(dt.UTC)
+    links: list[lineage.LinkRow] = []
+    found: list[references.Reference] = []
+    for run in runs:
+        if run.flow.links is None:
+            continue
+        for told in run.flow.links(**_named(run.flow.links, run)):
+            if isinstance(told, Link):
+                links.append(lineage.LinkRow(run.id, run.legal_entity_code, told))
+            elif isinstance(told, Reference):
+                found.append(
+                    references.Reference(
+                        told.record_type,
+                        told.record_key,
+                        told.connection_code,
+                        told.external_type,
+                        told.external_id,
+                        told.number,
+                        legal_entity=run.legal_entity_code,
+                        transaction_id=run.id,
+                    )  # fmt: skip
+                )
+    lineage.store_links(links, now)
+    for reference, problem in references.store_references(found, now):
+        raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
+    again = [run.id for run in runs if run.attempt > 1]
+    if again:
+        cases.close_for_transactions(again, "completed")
+
+
+def _named(function: Any, run: Run) -> dict[str, Any]:
+    return {name: run if name == "txn" else run.facts[name] for name in parameters(function)}
+
+
+def ask_people(runs: list[Run]) -> None:
+    """Make the proposals that waiting runs ask for; one that stands with other content is void (law 7)."""
+    for run in runs:
+        asks = run.awaits.asks if run.awaits is not None else None
+        if not asks:
+            continue
+        subject = {"kind": asks["kind"], "subject_type": "transaction", "subject_id": str(run.id)}
+        digest = content_hash(asks["content"])
+        standing = Proposal.objects.filter(**subject, state=Proposal.State.PROPOSED)
+        if standing.filter(content_hash=digest).exists():
+            continue
+        now = dt.datetime.now(dt.UTC)
+        standing.update(
+            state=Proposal.State.VOID, decided_at=now, void_reason="The posting changed after it was proposed"
+        )
+        Proposal.objects.create(
+            id=uuid7(), **subject, title=asks["title"], why="The entity's posting policy asks for approval before posting",
+            proposed_by=portal_person(), proposed_at=now, content=asks["content"], content_hash=digest,
+            signer_permission="transactions.approve_posting", legal_entities=[run.legal_entity_code],
+        )  # fmt: skip
+
+
+def portal_person() -> Person:
+    """The portal itself, as the proposer of what policy asks people to approve. It can't sign in."""
+    person, _ = Person.objects.get_or_create(
+        username="portal", defaults={"display_name": "The portal", "is_active": False}
+    )
+    return person
+
+
+def pause_refused(code: str, problem: Problem) -> None:
+    """Refused credentials pause the connection, with one case for it; its transactions wait (law 6)."""
+    with atomic():
+        row = Connection.objects.select_for_update().filter(code=code).first()
+        if row is None or row.state == Connection.State.PAUSED:
+            return
+        row.state, row.paused_reason, row.paused_by = Connection.State.PAUSED, problem.summary[:500], "the portal"
+        row._change_reason = problem.summary[:500]
+        row.save()
+        cases.open_case(
+            Problem("credentials_refused", Category.AUTHENTICATION, problem.summary, connection=code),
+            connection_code=code,
+        )
+    connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,93 @@
+"""Invoice to ERP: a posted billing invoice becomes an AR invoice.
+
+Starts on   InvoicePosted (billing)
+Ends with   AR invoice in the ERP's ledger, cross-reference stored; application and status flows follow
+Posts       line-level or summary, as the entity's posting policy says
+Owners      billing operations; the controller for period and posting policy
+Never       changes a posted document: corrections arrive as credit memo to ERP
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from q2c.canonical.billing import Invoice
+from q2c.canonical.posting import ArInvoice, PostedDocument
+from q2c.flows.steps import approve, codes, customer, dates, feed, post
+from q2c.flows.told import Link, became
+from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
+from q2c.posting.invoice import build_ar_invoice
+from q2c.transactions.steps import Flow, Read, Write
+
+
+def build_posting(
+    document: Invoice, book: Book, erp_customer: str, currency: str, items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
+    posting_date: dt.date, period: Period,
+) -> ArInvoice:  # fmt: skip
+    """The AR posting of this invoice; raises Problem when it doesn't add up."""
+    return build_ar_invoice(
+        document, book=book, customer=erp_customer, currency=currency, items=items, taxes=taxes, accounts=accounts,
+        policy=policy, rate=rate, document_date=document_date, posting_date=posting_date, period=period,
+    )  # fmt: skip
+
+
+def find_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("ar_invoice", posting.external_id)
+
+
+def post_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.post_invoice(posting)
+
+
+def tell(document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
+    """Lineage from the subscription to the invoice, and from the invoice to the ERP's document."""
+    told = became(document.source, "invoice", ar_invoice, book.connection, amount=document.total,
+                  currency=document.currency, step="post_invoice")  # fmt: skip
+    if document.subscription_id:
+        told.append(
+            Link(
+                document.source.connection,
+                "subscription",
+                document.subscription_id,
+                document.source.connection,
+                document.source.object_type,
+                document.source.object_id,
+                document.total,
+                document.currency,
+                "billed",
+            )  # fmt: skip
+        )
+    return told
+
+
+def completes(document: Invoice) -> list[str]:
+    """Applications and credit memos that wait for this invoice go on."""
+    return [f"invoice:{document.source.connection}:{document.source.object_id}"]
+
+
+INVOICE_TO_ERP = Flow(
+    code="invoice_to_erp",
+    title="Invoice to ERP",
+    starts_with=("document",),
+    fact_type=Invoice,
+    owner="billing_ops",
+    lane_type="invoice",
+    steps=(
+        *feed.CARRIED,
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        *codes.CODES,
+        *dates.IN_RECEIVABLES,
+        Read("build_posting", "Build the AR posting; it must balance to the cent", build_posting, gives="posting"),
+        *dates.WINDOW,
+        *approve.APPROVAL,
+        Write("post_invoice", "Post the AR invoice", find=find_ar_invoice, create=post_ar_invoice, equal=post.compare_posted,
+              prepared="posting", port="erp", gives="ar_invoice"),
+    ),
+    links=tell,
+    completes=completes,
+)  # fmt: skip

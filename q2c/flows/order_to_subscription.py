@@ -1,0 +1,199 @@
+"""Order to subscription: a closed-won order becomes a subscription in billing, once.
+
+Starts on   OrderClosedWon (CRM), or an order submitted through the API
+Ends with   subscription active (or scheduled), customer in billing and in the ERP
+Posts       nothing: invoices follow from billing
+Owners      sales operations, billing operations
+Never       makes a second subscription when a later step fails
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from connectors.families import SubscriptionPlan
+from q2c.canonical.contract import Order
+from q2c.canonical.party import Customer
+from q2c.canonical.posting import SavedRecord
+from q2c.core.ids import external_id
+from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.steps import orders
+from q2c.flows.told import Link, became
+from q2c.posting.facts import Book
+from q2c.transactions.steps import Flow, Read, Wait, Write
+
+ACTIVE = ("active", "trialing", "past_due")
+
+
+def want_products(document: Order) -> list[tuple[str, Any]]:
+    """Look-up keys of the products."""
+    return [("rule", ("billing_product", line.sku)) for line in document.lines]
+
+
+def map_products(document: Order, book: Book, mappings: Any) -> dict[str, str]:
+    """Billing's product of every SKU. Raises Problem naming SKU and entity."""
+    scope = {"legal_entity": book.code, "currency": document.currency, "on": document.start_date}
+    return {line.sku: mappings.resolve("billing_product", line.sku, **scope).value for line in document.lines}
+
+
+def want_references(document: Order) -> list[tuple[str, Any]]:
+    """The account's customer in billing."""
+    return [("xref", ("customer", orders.account_key(document)))]
+
+
+def build_customer(
+    document: Order, account: Customer, book: Book, links: Any, billing: Any
+) -> orders.BillingCustomer | None:
+    """The customer to make in billing; nothing when it's there already."""
+    if links.find("customer", orders.account_key(document), billing.connection_code) is not None:
+        return None
+    return orders.BillingCustomer(
+        external_id=external_id("acc", source=document.source.connection, object_id=document.customer_id),
+        customer=orders.with_seller(account, book, document),
+    )
+
+
+def find_customer(billing_customer: orders.BillingCustomer, billing: Any) -> SavedRecord:
+    """Look in billing by our external id."""
+    return billing.find_customer(billing_customer.external_id)
+
+
+def save_customer(billing_customer: orders.BillingCustomer, billing: Any, write: Any) -> SavedRecord:
+    """Make it under an idempotency key."""
+    return billing.save_customer(billing_customer.customer, external_id=billing_customer.external_id, key=write.key)
+
+
+def choose_customer(document: Order, saved_customer: SavedRecord | None, links: Any, billing: Any) -> str:
+    """Billing's id of the customer."""
+    if saved_customer is not None:
+        return saved_customer.id
+    return links.find("customer", orders.account_key(document), billing.connection_code).external_id
+
+
+def want_erp_customer(customer_id: str, billing: Any) -> list[tuple[str, Any]]:
+    """The billing customer's reference in the ERP."""
+    return [("xref", ("customer", f"{billing.connection_code}:customer:{customer_id}"))]
+
+
+def await_erp_customer(customer_id: str, book: Book, billing: Any, links: Any) -> str:
+    """The ERP's customer, made by its own flow when billing tells us of the new customer."""
+    key = f"{billing.connection_code}:customer:{customer_id}"
+    found = links.find("customer", key, book.connection)
+    if found is None:
+        raise Awaits(f"customer:{key}", f"customer {customer_id} in the ERP")
+    return found.external_id
+
+
+def plan_subscription(document: Order, customer_id: str, products: dict[str, str], book: Book) -> SubscriptionPlan:
+    """What billing is asked to make. A one-time order becomes a subscription of one period."""
+    return SubscriptionPlan(
+        external_id=external_id("sub", source=document.source.connection, object_id=document.source.object_id),
+        order_id=document.source.object_id,
+        customer_id=customer_id,
+        currency=document.currency,
+        start_date=document.start_date,
+        term_months=document.term_months,
+        lines=document.lines,
+        product_ids=products,
+        days_until_due=orders.days_until_due(document),
+        time_zone=book.time_zone,
+        metadata={"order_id": document.source.object_id, "order_number": document.number, "legal_entity": book.code},
+    )
+
+
+def find_subscription(plan: SubscriptionPlan, billing: Any) -> SavedRecord:
+    """Look in billing by the order's id."""
+    return billing.find_subscription(plan.external_id, customer_id=plan.customer_id)
+
+
+def create_subscription(plan: SubscriptionPlan, billing: Any, write: Any) -> SavedRecord:
+    """Make it under an idempotency key."""
+    return billing.create_subscription(plan, key=write.key)
+
+
+def cancel_subscription(subscription: SavedRecord, billing: Any, write: Any) -> SavedRecord:
+    """Take it back."""
+    return billing.cancel_subscription(subscription.id, on=dt.datetime.now(dt.UTC).date(), key=write.key)
+
+
+def want_subscription(subscription: SavedRecord, billing: Any) -> list[tuple[str, Any]]:
+    """The subscription as billing last told it."""
+    return [("golden", ("subscription", f"{billing.connection_code}:subscription:{subscription.id}"))]
+
+
+def await_activation(
+    document: Order, subscription: SavedRecord, book: Book, billing: Any, links: Any, calendar: Any
+) -> str:
+    """Active in billing's own words; one that starts later is scheduled."""
+    if subscription.status in ACTIVE:
+        return subscription.status
+    if document.start_date > calendar.local_now(book.code).date():
+        return "scheduled"
+    key = f"{billing.connection_code}:subscription:{subscription.id}"
+    known = links.golden("subscription", key)
+    if known is not None and known.get("is_active"):
+        return known["status"]
+    if known is not None and known.get("status") in ("canceled", "incomplete_expired"):
+        raise Problem(
+            "subscription_not_active",
+            Category.CONFLICT,
+            f"Billing has ended subscription {subscription.id} before it was active",
+            subscription=subscription.id,
+            status=known["status"],
+        )
+    raise Awaits(key, f"activation of subscription {subscription.id}", patience_seconds=2 * 86400)
+
+
+def tell(
+    document: Order, subscription: SavedRecord, saved_customer: SavedRecord | None, customer_id: str, txn: Any
+) -> list:
+    """Lineage from the opportunity to the subscription, and from the account to billing's customer."""
+    connection = txn.target_connection
+    total = sum((line.quantity * line.unit_price for line in document.lines), start=document.lines[0].unit_price * 0)
+    told = became(document.source, "order", subscription, connection, amount=total, currency=document.currency,
+                  step="create_subscription")  # fmt: skip
+    if saved_customer is not None:
+        account = orders.account_source(document)
+        told += became(account, "customer", saved_customer, connection, step="save_customer")
+    if document.quote_id:
+        told.append(
+            Link(document.source.connection, "SBQQ__Quote__c", document.quote_id, document.source.connection,
+                 document.source.object_type, document.source.object_id, total, document.currency, "became", "check_order")
+        )  # fmt: skip
+    return told
+
+
+def completes(document: Order) -> list[str]:
+    """Amendments and status that wait for this order go on."""
+    return [f"order:{document.source.connection}:{document.source.object_id}"]
+
+
+ORDER_TO_SUBSCRIPTION = Flow(
+    code="order_to_subscription",
+    title="Order to subscription",
+    starts_with=("document",),
+    fact_type=Order,
+    owner="sales_ops",
+    lane_type="order",
+    steps=(
+        Read("check_order", "Check the order is complete and approved", orders.check_order, gives="order_checked"),
+        Read("find_book", "Find the legal entity and its book", orders.find_book, gives="book", wants=orders.want_book),
+        Read("match_account", "Match the account to a golden customer", orders.match_account, gives="account", wants=orders.want_account),
+        Read("check_account", "Check that the account can be billed", orders.check_account, gives="account_checked"),
+        Read("map_products", "Map products to billing's products", map_products, gives="products", wants=want_products),
+        Read("check_price", "Check currency and price against the price book", orders.check_price, gives="price_checked"),
+        Read("build_customer", "See whether billing knows the customer", build_customer, gives="billing_customer", wants=want_references),
+        Write("save_customer", "Make the customer in billing", find=find_customer, create=save_customer,
+              prepared="billing_customer", port="billing", gives="saved_customer"),
+        Read("choose_customer", "Choose billing's customer", choose_customer, gives="customer_id"),
+        Wait("await_customer", "Wait until the customer is in the ERP", until=await_erp_customer, gives="erp_customer", wants=want_erp_customer),
+        Read("plan_subscription", "Plan the subscription", plan_subscription, gives="plan"),
+        Write("create_subscription", "Create the subscription", find=find_subscription, create=create_subscription,
+              prepared="plan", port="billing", gives="subscription", undo=cancel_subscription),
+        Wait("await_activation", "Wait until billing says the subscription is active", until=await_activation,
+             gives="activation", patience_seconds=2 * 86400, wants=want_subscription),
+    ),
+    links=tell,
+    completes=completes,
+)  # fmt: skip

@@ -1,0 +1,216 @@
+"""Payment to ERP: cash becomes a receipt on account on its own date; applying it is a fact of its own.
+
+Starts on   PaymentReceived, PaymentApplied, RefundMade (billing or payments)
+Ends with   receipt on account; its application to the invoice; the refund's journal
+Posts       gross to the gateway's clearing account; realised gains and losses come from the ERP alone
+Owners      billing operations; the controller for accounts
+Never       waits with cash for an invoice: only the application waits
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from q2c.canonical.billing import Application, Payment, Refund
+from q2c.canonical.posting import AppliedTo, CashApplication, CashReceipt, Journal, PostedDocument
+from q2c.core.ids import external_id
+from q2c.core.problems import Awaits
+from q2c.flows.steps import approve, codes, customer, dates, post
+from q2c.flows.told import Link, became
+from q2c.posting.cash import build_receipt, build_refund
+from q2c.posting.facts import Accounts, Book, Period, RateUse
+from q2c.transactions.steps import Flow, Read, Write
+
+
+def build_receipt_posting(
+    document: Payment, book: Book, erp_customer: str, currency: str, accounts: Accounts, rate: RateUse,
+    posting_date: dt.date, period: Period,
+) -> CashReceipt:  # fmt: skip
+    """The receipt on account, gross."""
+    return build_receipt(
+        document, book=book, customer=erp_customer, currency=currency, accounts=accounts, rate=rate,
+        posting_date=posting_date, period=period,
+    )  # fmt: skip
+
+
+def find_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("receipt", posting.external_id)
+
+
+def post_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.post_receipt(posting)
+
+
+def tell_receipt(document: Payment, receipt: PostedDocument, book: Book) -> list:
+    """Lineage from the payment to the receipt."""
+    return became(document.source, "payment", receipt, book.connection, amount=document.amount,
+                  currency=document.currency, step="post_receipt")  # fmt: skip
+
+
+def completes_receipt(document: Payment) -> list[str]:
+    """Applications and refunds that wait for this payment go on."""
+    return [f"payment:{document.source.connection}:{document.source.object_id}"]
+
+
+PAYMENT_TO_ERP = Flow(
+    code="payment_to_erp",
+    title="Payment to ERP",
+    starts_with=("document",),
+    fact_type=Payment,
+    owner="billing_ops",
+    lane_type="payment",
+    steps=(
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        *codes.accounts_step(codes.find_receipt_accounts),
+        *dates.IN_RECEIVABLES,
+        Read("build_posting", "Build the receipt on account", build_receipt_posting, gives="posting"),
+        *dates.WINDOW,
+        *approve.APPROVAL,
+        Write("post_receipt", "Post the receipt on account", find=find_receipt, create=post_receipt, equal=post.compare_posted,
+              prepared="posting", port="erp", gives="receipt"),
+    ),
+    links=tell_receipt,
+    completes=completes_receipt,
+)  # fmt: skip
+
+
+def want_both(document: Application) -> list[tuple[str, Any]]:
+    """The payment's and the invoice's cross-references."""
+    connection = document.source.connection
+    return [
+        ("xref", ("payment", f"{connection}:payment:{document.payment_id}")),
+        ("xref", ("invoice", f"{connection}:invoice:{document.invoice_id}")),
+    ]
+
+
+def build_application(document: Application, book: Book, links: Any) -> CashApplication:
+    """Which receipt settles which open item. Waits for either."""
+    connection = document.source.connection
+    receipt = links.find("payment", f"{connection}:payment:{document.payment_id}", book.connection)
+    if receipt is None:
+        raise Awaits(f"payment:{connection}:{document.payment_id}", f"payment {document.payment_id} in the ERP")
+    invoice = links.find("invoice", f"{connection}:invoice:{document.invoice_id}", book.connection)
+    if invoice is None:
+        raise Awaits(f"invoice:{connection}:{document.invoice_id}", f"invoice {document.invoice_id} in the ERP")
+    return CashApplication(
+        external_id=external_id("app", source=connection, object_id=document.source.object_id),
+        payment=receipt.external_id,
+        kind="receipt",
+        apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
+        currency_code=document.currency,
+    )
+
+
+async def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
+    """The receipt as the ERP holds it, if it is applied to the invoice already."""
+    receipt = await erp.read("receipt", posting.payment)
+    wanted = posting.apply_to[0]
+    applied = [a for a in receipt.applied if a.document == wanted.document and a.amount >= wanted.amount]
+    return receipt if applied else None
+
+
+def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
+    """Apply the receipt to the invoice."""
+    return erp.apply_payment(posting)
+
+
+def tell_application(document: Application, applied: PostedDocument, posting: CashApplication, book: Book) -> list:
+    """Lineage from the receipt to the invoice that it settles, on both sides."""
+    connection = document.source.connection
+    return [
+        Link(book.connection, "receipt", posting.payment, book.connection, "ar_invoice", posting.apply_to[0].document,
+             document.amount, document.currency, "settles", "apply_payment"),
+        Link(connection, "invoice", document.invoice_id, connection, "payment", document.payment_id, document.amount,
+             document.currency, "paid by", "apply_payment"),
+    ]  # fmt: skip
+
+
+APPLICATION_TO_ERP = Flow(
+    code="application_to_erp",
+    title="Cash application to ERP",
+    starts_with=("document",),
+    fact_type=Application,
+    owner="billing_ops",
+    lane_type="application",
+    steps=(
+        *dates.WHOSE,
+        Read("build_posting", "Find the receipt and the open item, or wait for them", build_application, gives="posting", wants=want_both),
+        Write("apply_payment", "Apply the receipt to the invoice", find=find_application, create=apply_payment,
+              prepared="posting", port="erp", gives="applied"),
+    ),
+    links=tell_application,
+)  # fmt: skip
+
+
+def want_payment(document: Refund) -> list[tuple[str, Any]]:
+    """The refunded payment's cross-reference."""
+    return [("xref", ("payment", f"{document.source.connection}:payment:{document.payment_id}"))]
+
+
+def find_payment(document: Refund, book: Book, links: Any) -> str:
+    """The ERP's id of the refunded receipt, or wait for it."""
+    found = links.find("payment", f"{document.source.connection}:payment:{document.payment_id}", book.connection)
+    if found is None:
+        raise Awaits(
+            f"payment:{document.source.connection}:{document.payment_id}", f"payment {document.payment_id} in the ERP"
+        )
+    return found.external_id
+
+
+def build_refund_posting(
+    document: Refund, book: Book, erp_customer: str, currency: str, accounts: Accounts, rate: RateUse,
+    posting_date: dt.date, period: Period,
+) -> Journal:  # fmt: skip
+    """The refund's journal: receivables against clearing."""
+    return build_refund(
+        document, book=book, customer=erp_customer, currency=currency, accounts=accounts, rate=rate,
+        posting_date=posting_date, period=period,
+    )  # fmt: skip
+
+
+def find_journal(posting: Journal, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("journal", posting.external_id)
+
+
+def post_journal(posting: Journal, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.post_journal(posting)
+
+
+def tell_refund(document: Refund, journal: PostedDocument, erp_payment: str, book: Book) -> list:
+    """Lineage from the payment to its refund, and from the refund to its journal."""
+    told = became(document.source, "refund", journal, book.connection, amount=-document.amount, currency=document.currency,
+                  step="post_refund")  # fmt: skip
+    connection = document.source.connection
+    told.append(
+        Link(connection, "payment", document.payment_id, connection, document.source.object_type, document.source.object_id,
+             -document.amount, document.currency, "refunded by", "post_refund")
+    )  # fmt: skip
+    return told
+
+
+REFUND_TO_ERP = Flow(
+    code="refund_to_erp",
+    title="Refund to ERP",
+    starts_with=("document",),
+    fact_type=Refund,
+    owner="billing_ops",
+    lane_type="refund",
+    steps=(
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        Read("find_payment", "Find the refunded receipt, or wait for it", find_payment, gives="erp_payment", wants=want_payment),
+        *codes.accounts_step(codes.find_receipt_accounts),
+        *dates.IN_RECEIVABLES,
+        Read("build_posting", "Build the refund's journal; it must balance", build_refund_posting, gives="posting"),
+        *dates.WINDOW,
+        Write("post_refund", "Post the refund", find=find_journal, create=post_journal, equal=post.compare_posted,
+              prepared="posting", port="erp", gives="journal"),
+    ),
+    links=tell_refund,
+)  # fmt: skip

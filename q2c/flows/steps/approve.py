@@ -1,0 +1,35 @@
+"""The step that waits for a second person where policy asks for approval before posting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from q2c.canonical import schema
+from q2c.core.problems import Awaits
+from q2c.posting.facts import Book, Policy
+from q2c.transactions.steps import Read
+
+
+def await_approval(posting: Any, policy: Policy, book: Book, txn: Any, links: Any) -> str:
+    """Nothing to approve under the limit; above it, an approval bound to this posting's content (law 7)."""
+    total = getattr(posting, "total", None) or getattr(posting, "amount", None)
+    if posting is None or policy.approval_over is None or total is None or abs(total) < policy.approval_over:
+        return "not needed"
+    content = schema.content_hash(posting)
+    approved = links.approval(txn.id, content)
+    if approved:
+        return approved
+    number = txn.number or txn.source_id
+    raise Awaits(
+        f"approval:{txn.id}",
+        f"approval of {posting.currency_code} {total:,} before posting",
+        patience_seconds=30 * 86400,
+        asks={
+            "kind": "posting",
+            "title": f"Post {number}, {posting.currency_code} {total:,}, in {book.code}",
+            "content": {"transaction": str(txn.id), "posting_hash": content, "posting": schema.to_builtins(posting)},
+        },
+    )
+
+
+APPROVAL = (Read("await_approval", "Wait for approval where policy asks for it", await_approval, gives="approval"),)

@@ -1,0 +1,117 @@
+"""Steps that turn SKUs, tax codes and account roles into the ERP's own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from q2c.posting.facts import Accounts, Book, ItemUse, TaxUse
+from q2c.transactions.steps import Read
+
+ACCOUNT_ROLES = ("receivables", "tax", "rounding", "bank", "fees", "disputes")
+
+
+def want_codes(document: Any) -> list[tuple[str, Any]]:
+    """Items and tax codes of all lines."""
+    wants = {("rule", ("item", line.sku)) for line in document.lines}
+    wants |= {("rule", ("tax_code", tax.tax_code)) for line in document.lines for tax in line.taxes}
+    return list(wants)
+
+
+def map_items(document: Any, book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> dict[str, ItemUse]:
+    """Every SKU must have an approved item mapping in force on the document date. Raises Problem naming SKU and entity."""
+    items = calendar.reference(book.connection, "items")
+    scope = {
+        "legal_entity": book.code,
+        "connection": book.connection,
+        "currency": document.currency,
+        "on": document_date,
+    }
+    found: dict[str, ItemUse] = {}
+    for line in document.lines:
+        if line.sku in found:
+            continue
+        rule = mappings.resolve("item", line.sku, **scope)
+        known = items.get(rule.value, {}).get("attributes", {})
+        found[line.sku] = ItemUse(
+            item=rule.value,
+            label=rule.label,
+            income_account=known.get("income_account", ""),
+            deferral_account=known.get("deferral_account", ""),
+            revenue_rule=known.get("revenue_rule", ""),
+            department=known.get("department", ""),
+            class_=known.get("class", ""),
+            location=known.get("location", ""),
+        )
+    return found
+
+
+def map_taxes(document: Any, book: Book, document_date: dt.date, mappings: Any) -> dict[str, TaxUse]:
+    """The ERP's code of each tax code that the tax engine or billing used. Raises Problem naming code and entity."""
+    codes = sorted({tax.tax_code for line in document.lines for tax in line.taxes})
+    scope = {"legal_entity": book.code, "connection": book.connection, "on": document_date}
+    return {code: TaxUse(code=mappings.resolve("tax_code", code, **scope).value) for code in codes}
+
+
+def want_accounts(document: Any) -> list[tuple[str, Any]]:
+    """Account roles, the rounding item, and the gateway's clearing and bank."""
+    wants: list[tuple[str, Any]] = [("rule", ("account", role)) for role in ACCOUNT_ROLES]
+    wants.append(("rule", ("item", "#rounding")))
+    gateway = getattr(document, "gateway", "")
+    if gateway:
+        wants += [("rule", ("account", f"clearing:{gateway}")), ("rule", ("gateway_bank", gateway))]
+    return wants
+
+
+def find_document_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+    """Receivables, and tax where there is any. Raises Problem naming the role."""
+    needs = ("receivables", "tax") if document.tax_total else ("receivables",)
+    return _find_accounts(document, book, document_date, mappings, needs)
+
+
+def find_receipt_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+    """Receivables and the gateway's clearing account. Raises Problem naming the role."""
+    return _find_accounts(document, book, document_date, mappings, ("receivables", "clearing"))
+
+
+def find_dispute_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+    """Disputes, fees and the gateway's clearing account. Raises Problem naming the role."""
+    return _find_accounts(document, book, document_date, mappings, ("disputes", "fees", "clearing"))
+
+
+def find_payout_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+    """Bank, fees and the gateway's clearing account. Raises Problem naming the role."""
+    return _find_accounts(document, book, document_date, mappings, ("bank", "fees", "clearing"))
+
+
+def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs: tuple[str, ...]) -> Accounts:
+    scope = {"legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on}
+    gateway = getattr(document, "gateway", "")
+
+    def account(role: str) -> str:
+        if role not in needs:
+            return mappings.get("account", role, **scope)
+        return mappings.resolve("account", role, **scope).value
+
+    return Accounts(
+        receivables=account("receivables"),
+        tax=account("tax"),
+        rounding=account("rounding"),
+        rounding_item=mappings.get("item", "#rounding", **scope),
+        clearing=mappings.resolve("account", f"clearing:{gateway}", **scope).value if "clearing" in needs else "",
+        bank=mappings.resolve("gateway_bank", gateway, **scope).value if "bank" in needs else "",
+        fees=account("fees"),
+        disputes=account("disputes"),
+    )
+
+
+CODES = (
+    Read("map_items", "Map every SKU to an ERP item and revenue rule", map_items, gives="items", wants=want_codes),
+    Read("map_taxes", "Map the tax codes that the tax engine used", map_taxes, gives="taxes"),
+    Read("find_accounts", "Find the accounts of this posting", find_document_accounts, gives="accounts", wants=want_accounts),
+)  # fmt: skip
+
+
+def accounts_step(find: Any) -> tuple[Read, ...]:
+    """The accounts step of a cash flow."""
+    return (Read("find_accounts", "Find the accounts of this posting", find, gives="accounts", wants=want_accounts),)

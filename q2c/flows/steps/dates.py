@@ -1,0 +1,185 @@
+"""Steps that find whose book a document belongs to, its dates, its period, its policy and its rate."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from q2c.core.problems import Awaits, Category, Problem
+from q2c.posting.facts import Book, Period, Policy, RateUse
+from q2c.transactions.steps import Read
+
+POLICY_FIELDS = (
+    "detail",
+    "revenue_owner",
+    "subledger_owner",
+    "posting_date",
+    "window",
+    "rounding_limit",
+    "approval_over",
+)
+_INSTANTS = ("issued_at", "received_at", "refunded_at", "applied_at", "at")
+
+
+def instant_of(document: Any) -> dt.datetime | None:
+    """The vendor's instant of a document; None for one that has a plain date only."""
+    return next((getattr(document, name) for name in _INSTANTS if getattr(document, name, None)), None)
+
+
+def want_book(document: Any) -> list[tuple[str, Any]]:
+    """Policy, and the seller by currency where the document doesn't name one."""
+    wants: list[tuple[str, Any]] = [("rule", ("posting_policy", field)) for field in POLICY_FIELDS]
+    if not document.legal_entity:
+        wants.append(("rule", ("selling_entity", document.currency)))
+    return wants
+
+
+def find_book(document: Any, txn: Any, mappings: Any, calendar: Any) -> Book:
+    """The selling legal entity's book: named by the document, else by the rule for its currency."""
+    code = document.legal_entity
+    if not code:
+        on = (instant_of(document) or dt.datetime.now(dt.UTC)).date()
+        code = mappings.resolve("selling_entity", document.currency, on=on, connection=txn.source_connection).value
+    book = calendar.book(code)
+    txn.legal_entity_code, txn.target_connection = book.code, book.connection
+    return book
+
+
+def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> dt.date:
+    """A plain date of the vendor is never shifted; an instant becomes a date in the entity's time zone."""
+    plain = getattr(document, "document_date", None) or getattr(document, "arrival_date", None)
+    txn.document_date = plain or calendar.local_date(book.code, instant_of(document))
+    return txn.document_date
+
+
+def read_policy(book: Book, document_date: dt.date, mappings: Any) -> Policy:
+    """The entity's posting policy in force on the document date; every field is a governed rule with a stated default."""
+
+    def field(name: str, default: str) -> str:
+        return mappings.get("posting_policy", name, default, legal_entity=book.code, on=document_date)
+
+    over = field("approval_over", "")
+    try:
+        return Policy(
+            detail=field("detail", "line"),
+            revenue_owner=field("revenue_owner", "erp"),
+            subledger_owner=field("subledger_owner", "erp"),
+            posting_date=field("posting_date", "document"),
+            window=field("window", "always"),
+            rounding_limit=Decimal(field("rounding_limit", "0.05")),
+            approval_over=Decimal(over) if over else None,
+        )
+    except InvalidOperation as error:
+        raise Problem(
+            "missing_posting_policy",
+            Category.MAPPING,
+            f"A limit in the posting policy of {book.code} isn't a number",
+            kind="posting_policy",
+            key="rounding_limit",
+            legal_entity=book.code,
+        ) from error
+
+
+def choose_posting_date(document_date: dt.date, policy: Policy, book: Book, calendar: Any) -> dt.date:
+    """The document date, or the day of posting, by the entity's policy."""
+    return calendar.local_now(book.code).date() if policy.posting_date == "today" else document_date
+
+
+def check_receivables_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
+    """The period of the posting date, open for receivables. Raises Problem `period_closed`."""
+    return _open_period(posting_date, book, txn, calendar, "receivables")
+
+
+def check_ledger_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
+    """The period of the posting date, open for the general ledger. Raises Problem `period_closed`."""
+    return _open_period(posting_date, book, txn, calendar, "ledger")
+
+
+def _open_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any, ledger: str) -> Period:
+    period = calendar.period(book, posting_date)
+    code = period.code if period else f"{posting_date:%Y-%m}"
+    txn.period_code = code
+    if period is None or not (period.is_receivables_open if ledger == "receivables" else period.is_ledger_open):
+        name = period.name if period else f"{posting_date:%B %Y}"
+        raise Problem(
+            "period_closed",
+            Category.PERIOD_CLOSED,
+            f"{name} is closed in {book.code}",
+            legal_entity=book.code,
+            period=code,
+            ledger=ledger,
+            connection=book.connection,
+        )
+    return period
+
+
+def check_window(policy: Policy, book: Book, calendar: Any) -> str:
+    """Inside the subsidiary's posting window, or wait until it opens."""
+    if policy.window in ("", "always"):
+        return "always"
+    now = calendar.local_now(book.code)
+    start, end = (dt.time.fromisoformat(text.strip()) for text in policy.window.split("-"))
+    is_inside = start <= now.time() < end if start < end else now.time() >= start or now.time() < end
+    if is_inside:
+        return policy.window
+    opens = now.replace(hour=start.hour, minute=start.minute, second=0, microsecond=0)
+    if opens <= now:
+        opens += dt.timedelta(days=1)
+    raise Awaits(
+        "",
+        f"the posting window of {book.code}, which opens at {opens:%H:%M} local time",
+        not_before=opens.astimezone(dt.UTC),
+        patience_seconds=3 * 86400,
+    )
+
+
+def want_rate(document: Any, book: Book) -> list[tuple[str, Any]]:
+    """The ERP's currency, and a manual rate where the document isn't in the book's own."""
+    wants: list[tuple[str, Any]] = [("rule", ("currency", document.currency))]
+    if document.currency != book.currency:
+        wants.append(("rule", ("manual_rate", f"{document.currency}/{book.currency}")))
+    return wants
+
+
+def choose_rate(
+    document: Any, book: Book, posting_date: dt.date, policy: Policy, mappings: Any, calendar: Any
+) -> RateUse:
+    """How the document's currency becomes the book's. The ERP's table owns; a governed manual rate stands in where that
+    lacks one or its newest is older than the policy allows. Raises Problem `rate_missing`."""
+    if document.currency == book.currency:
+        return RateUse()
+    pair = f"{document.currency}/{book.currency}"
+    newest = calendar.reference(book.connection, "rates").get(pair)
+    if newest is not None:
+        rate_date = dt.date.fromisoformat(newest["attributes"]["date"])
+        if (posting_date - rate_date).days <= policy.rate_days_max:
+            return RateUse(pair=pair, source="erp", rate_date=min(rate_date, posting_date))
+    manual = mappings.resolve("manual_rate", pair, legal_entity=book.code, on=posting_date)
+    return RateUse(pair=pair, source="manual", rate=Decimal(manual.value), rate_date=posting_date)
+
+
+def choose_currency(document: Any, book: Book, document_date: dt.date, mappings: Any) -> str:
+    """The ERP's id of the document's currency."""
+    return mappings.resolve("currency", document.currency, connection=book.connection, on=document_date).value
+
+
+WHOSE = (
+    Read("find_book", "Find the selling legal entity and its book", find_book, gives="book", wants=want_book),
+    Read("choose_document_date", "Read the document's date in the entity's time zone", choose_document_date, gives="document_date"),
+    Read("read_policy", "Read the entity's posting policy", read_policy, gives="policy"),
+)  # fmt: skip
+_WHEN = (
+    Read("choose_posting_date", "Choose the posting date by the entity's policy", choose_posting_date, gives="posting_date"),
+)  # fmt: skip
+_RATE = (
+    Read("choose_rate", "Choose the exchange rate", choose_rate, gives="rate", wants=want_rate),
+    Read("choose_currency", "Find the ERP's currency", choose_currency, gives="currency"),
+)
+IN_RECEIVABLES = (
+    *_WHEN, Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"), *_RATE,
+)  # fmt: skip
+IN_LEDGER = (
+    *_WHEN, Read("check_period", "Check that the ledger's period is open", check_ledger_period, gives="period"), *_RATE,
+)  # fmt: skip
+WINDOW = (Read("check_window", "Check the subsidiary's posting window", check_window, gives="window"),)

@@ -1,0 +1,37 @@
+"""The first step of a billing document: may it be carried at all?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from q2c.core.problems import Category, Problem
+from q2c.transactions.steps import Read
+
+
+def check_document(document: Any) -> str:
+    """What the feed's own prefix says, and prices that a receivable can carry.
+
+    Raises Problem `unknown_feed_prefix` or `negative_price`.
+    """
+    number = document.feed_number or document.number
+    if document.feed_type == "unknown":
+        raise Problem(
+            "unknown_feed_prefix",
+            Category.VALIDATION,
+            f"{number} has a prefix that says neither invoice nor credit memo",
+            number=number,
+            feed=document.feed,
+        )
+    for line in document.lines:
+        if line.unit_price < 0:
+            raise Problem(
+                "negative_price",
+                Category.VALIDATION,
+                f"{number} sells {line.sku} at a price of {line.unit_price}",
+                number=number,
+                sku=line.sku,
+            )
+    return "can be carried"
+
+
+CARRIED = (Read("check_document", "Check that the document can be carried", check_document, gives="checked"),)

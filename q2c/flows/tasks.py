@@ -1,0 +1,94 @@
+"""The Celery tasks: nudges only. Workers pull from PostgreSQL until there's nothing due; a lost message costs seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import redis
+from celery import shared_task
+from django.db import connection
+from django.db.transaction import on_commit
+from kombu.exceptions import OperationalError
+
+from connectors import http
+from connectors.recorder import write_exchanges
+from exceptions import cases
+from q2c import ports
+from q2c.flows import catalog, done, governor
+from q2c.transactions import machine
+from q2c.transactions.batch import Run
+from q2c.transactions.models import FlowSwitch
+from q2c.transactions.tools import Tools
+
+COALESCED_MS = 50
+PULLS_SECONDS = 2.0  # then the task ends and nudges itself, so that one flow doesn't starve the others
+FLOW_QUEUE = "flows"
+
+
+def nudge(flows: Iterable[str]) -> None:
+    """Say, after the commit, that these flows have work. The broker may be away: beat says it again within seconds."""
+    for code in sorted(set(flows)):
+        on_commit(lambda code=code: _send_nudge(code), robust=True)
+
+
+def _send_nudge(code: str) -> None:
+    try:
+        if governor.broker().set(f"q2c:nudge:{code}", 1, nx=True, px=COALESCED_MS):
+            run_flow.apply_async((code,), retry=False, expires=60)
+    except (redis.RedisError, OperationalError, OSError):
+        return
+
+
+def _dial(run: Run, step: str, deadline) -> None:
+    http.outgoing.set(
+        http.Outgoing(transaction_id=run.id, step=step, correlation_id=run.correlation_id, deadline=deadline)
+    )
+
+
+TOOLS = Tools(
+    context=ports.BatchContext,
+    dial=_dial,
+    take_exchanges=ports.collector.take,
+    write_exchanges=lambda rows, late: write_exchanges(rows, late),
+    on_problem=cases.open_for_steps,
+    on_done=done.tell_done,
+    on_wait=done.ask_people,
+    on_refused_credentials=done.pause_refused,
+    slots=governor.slots,
+    nudge=nudge,
+)
+
+
+def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
+    """Pull this flow's due work until there's none or the time is up. Returns how many transactions were claimed."""
+    flow, total, until = catalog.BY_CODE[code], 0, time.monotonic() + seconds
+    if FlowSwitch.objects.filter(flow=code, is_paused=True).exists():
+        return 0
+    while True:
+        claimed = machine.advance(flow, TOOLS)
+        total += claimed
+        if not claimed or time.monotonic() > until:
+            break
+    if claimed:
+        nudge([code])
+    return total
+
+
+@shared_task(queue=FLOW_QUEUE, ignore_result=True)
+def run_flow(code: str) -> None:
+    """A nudge: this flow has work."""
+    carry(code)
+
+
+@shared_task(queue=FLOW_QUEUE, ignore_result=True)
+def resume_due() -> None:
+    """Beat's own nudge: every flow that has something due, leased by a dead worker included."""
+    nudge(due_flows())
+
+
+def due_flows() -> list[str]:
+    """The flows with due work."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT flow FROM transactions_workitem WHERE available_at <= now() OR worker <> ''")
+        return [row[0] for row in cursor.fetchall()]

@@ -1,0 +1,315 @@
+"""Who serves whom: hands flows their tools. One `BatchContext` is a batch's consistent view of rules, lists and systems.
+
+Small tables (entities, books, periods, connections, roles) are read once and kept a few seconds per process; rules and
+cross-references are fetched for the whole batch with one query per kind.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from connectors import registry
+from connectors.families import Family
+from connectors.models import Connection, ReferenceEntry, RoleAssignment
+from connectors.recorder import Collector
+from mappings.models import CrossReference
+from mappings.resolve import Resolved, Snapshot
+from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
+from q2c.core.problems import Category, NeverSent, Problem
+from q2c.posting.facts import Book, Period
+from q2c.records.models import GoldenRecord
+from q2c.transactions.batch import Run
+
+KEPT_SECONDS = 5.0
+FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
+_kept: dict[str, tuple[float, Any]] = {}
+
+
+def _keep(name: str, read: Callable[[], Any]) -> Any:
+    found = _kept.get(name)
+    if found is None or time.monotonic() - found[0] > KEPT_SECONDS:
+        found = _kept[name] = (time.monotonic(), read())
+    return found[1]
+
+
+def forget_kept() -> None:
+    """Read small tables afresh (after a change in this process, and between tests)."""
+    _kept.clear()
+
+
+def connections() -> dict[str, Connection]:
+    """Connections by code."""
+    return _keep("connections", lambda: {c.code: c for c in Connection.objects.all()})
+
+
+def entities() -> dict[str, LegalEntity]:
+    """Legal entities by code."""
+    return _keep("entities", lambda: {e.code: e for e in LegalEntity.objects.all()})
+
+
+def role(family: Family, legal_entity: str) -> str:
+    """The code of the connection that plays a family's role for an entity. Raises Problem `no_system_for_role`."""
+    roles = _keep(
+        "roles",
+        lambda: {
+            (r.family, r.legal_entity.code if r.legal_entity else ""): r.connection.code
+            for r in RoleAssignment.objects.select_related("legal_entity", "connection")
+        },
+    )
+    code = roles.get((family.value, legal_entity)) or roles.get((family.value, ""))
+    if code is None:
+        raise Problem(
+            "no_system_for_role",
+            Category.MAPPING,
+            f"No system plays {family.value} for {legal_entity or 'entities without an own one'}",
+            family=family.value,
+            legal_entity=legal_entity,
+        )
+    return code
+
+
+def books() -> dict[tuple[str, str], Book]:
+    """Books by (legal entity, ERP connection)."""
+
+    def read() -> dict[tuple[str, str], Book]:
+        rows = Subsidiary.objects.select_related("legal_entity", "connection")
+        return {
+            (s.legal_entity.code, s.connection.code): Book(
+                code=s.legal_entity.code,
+                name=s.legal_entity.name,
+                country=s.legal_entity.country,
+                currency=s.legal_entity.currency,
+                time_zone=s.legal_entity.time_zone,
+                connection=s.connection.code,
+                erp_id=s.external_id,
+            )
+            for s in rows
+        }
+
+    return _keep("books", read)
+
+
+def periods() -> dict[tuple[str, str], list[Period]]:
+    """Each book's periods in order, by (legal entity, ERP connection), as the ERP's own list said when it was read."""
+
+    def read() -> dict[tuple[str, str], list[Period]]:
+        found: dict[tuple[str, str], list[Period]] = {}
+        rows = AccountingPeriod.objects.order_by("start_date").values_list(
+            "subsidiary__legal_entity__code", "subsidiary__connection__code", "code", "name", "external_id", "start_date",
+            "end_date", "is_receivables_open", "is_ledger_open", "read_at",
+        )  # fmt: skip
+        for entity, connection, code, name, erp_id, start, end, receivables, ledger, read_at in rows:
+            found.setdefault((entity, connection), []).append(
+                Period(
+                    code=code,
+                    name=name,
+                    erp_id=erp_id,
+                    start_date=start,
+                    end_date=end,
+                    is_receivables_open=receivables,
+                    is_ledger_open=ledger,
+                    read_at=read_at,
+                )  # fmt: skip
+            )
+        return found
+
+    return _keep("periods", read)
+
+
+def reference(connection_code: str, list_name: str) -> dict[str, dict[str, Any]]:
+    """A target's cached list by its id: {"code", "name", "attributes"}."""
+
+    def read() -> dict[str, dict[str, Any]]:
+        rows = ReferenceEntry.objects.filter(connection__code=connection_code, list_name=list_name, is_active=True)
+        return {
+            r.external_id: {"code": r.code, "name": r.name, "attributes": r.attributes, "read_at": r.read_at}
+            for r in rows
+        }
+
+    return _keep(f"reference:{connection_code}:{list_name}", read)
+
+
+class Calendar:
+    """Entities' time zones, books and periods (law 10)."""
+
+    def book(self, legal_entity: str) -> Book:
+        """The entity's book. Raises Problem `legal_entity_unknown` or `missing_subsidiary_mapping`."""
+        if legal_entity not in entities():
+            raise Problem(
+                "legal_entity_unknown",
+                Category.MAPPING,
+                f"{legal_entity or 'The seller'} isn't a legal entity that we know",
+                kind="selling_entity",
+                key=legal_entity,
+            )
+        erp = role(Family.ERP, legal_entity)
+        book = books().get((legal_entity, erp))
+        if book is None:
+            raise Problem(
+                "missing_subsidiary_mapping",
+                Category.MAPPING,
+                f"{legal_entity} has no subsidiary in {connections()[erp].name}",
+                kind="subsidiary",
+                key=legal_entity,
+                connection=erp,
+                legal_entity=legal_entity,
+            )
+        return book
+
+    def local_date(self, legal_entity: str, instant: dt.datetime) -> dt.date:
+        """An instant as a date in the entity's own time zone."""
+        return instant.astimezone(ZoneInfo(entities()[legal_entity].time_zone)).date()
+
+    def local_now(self, legal_entity: str) -> dt.datetime:
+        """The entity's wall clock."""
+        return dt.datetime.now(ZoneInfo(entities()[legal_entity].time_zone))
+
+    def period(self, book: Book, date: dt.date) -> Period | None:
+        """The book's fiscal month of a date, or None when the ERP's list doesn't have it."""
+        return next(
+            (p for p in periods().get((book.code, book.connection), ()) if p.start_date <= date <= p.end_date), None
+        )
+
+    def reference(self, connection_code: str, list_name: str) -> dict[str, dict[str, Any]]:
+        """A target's cached list by its id."""
+        return reference(connection_code, list_name)
+
+
+class Rules:
+    """The mappings as one consistent version, for one transaction: notes which rules its steps used."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot.for_document()
+
+    def resolve(self, kind: str, key: str, **asked: Any) -> Resolved:
+        """The value in force on a date (`on`). Raises Problem naming the missing key."""
+        return self._snapshot.resolve(kind, key, **asked)
+
+    def get(self, kind: str, key: str, default: str = "", **asked: Any) -> str:
+        """The value in force, or a default where no rule says. Raises Problem when two rules say."""
+        found = self._snapshot.find(kind, key, **asked)
+        return default if found is None else found.value
+
+    def take_used(self) -> list[list[int]]:
+        """The rules used since the last call, as [rule, version]."""
+        used = [[rule, found.version] for rule, found in self._snapshot.used.items()]
+        self._snapshot.used.clear()
+        return used
+
+
+class Links:
+    """Cross-references, golden records and approvals that the batch asked for."""
+
+    def __init__(self) -> None:
+        self.references: dict[tuple[str, str], list[CrossReference]] = {}
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def find(
+        self, record_type: str, record_key: str, connection: str, external_type: str = ""
+    ) -> CrossReference | None:
+        """Our record's reference in a system, or None."""
+        for found in self.references.get((record_type, record_key), ()):
+            if found.connection.code == connection and external_type in ("", found.external_type):
+                return found
+        return None
+
+    def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
+        """The agreed content of a record, or None when nobody has told us of it."""
+        return self.records.get((record_type, record_key))
+
+    def approval(self, transaction_id: UUID, posting_hash: str) -> str:
+        """The id of the approval bound to this very posting, or empty. Rare: only above a policy's limit."""
+        found = Proposal.objects.filter(
+            kind="posting",
+            subject_id=str(transaction_id),
+            state=Proposal.State.APPROVED,
+            content__posting_hash=posting_hash,
+        ).values_list("id", flat=True)
+        return str(found[0]) if found else ""
+
+
+class Target:
+    """A vendor's client with what the machine asks of a target: code, name, repeats, concurrency."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection_code = connection.code
+        self.name = connection.name
+        self.repeats = registry.repeats_of(connection)
+        self.at_once = connection.at_once or registry.manifest(connection.vendor).limits.at_once
+        self._client = registry.client_for(connection, collector=collector)
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self._client, verb)
+
+
+collector = Collector()  # this process's telephone notes; the machine takes them with each commit
+_targets: dict[str, tuple[Any, Target]] = {}
+
+
+def target(code: str) -> Target:
+    """The client of a connection, made again when its row or credentials changed."""
+    connection = connections()[code]
+    version = (connection.base_url, str(connection.settings), bytes(connection.secrets or b""), connection.at_once)
+    found = _targets.get(code)
+    if found is None or found[0] != version:
+        found = _targets[code] = (version, Target(connection))
+    return found[1]
+
+
+class BatchContext:
+    """A batch's view of the world (the machine's `Context`)."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self._snapshot = Snapshot.load([])
+        self.change_set = self._snapshot.change_set
+        self._links = Links()
+        self._rules: dict[UUID, Rules] = {}
+        self._calendar = Calendar()
+
+    def fetch(self, wants: dict[str, set[Any]]) -> None:
+        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key)."""
+        if rules := wants.get("rule"):
+            self._snapshot.fetch(rules)
+        if keys := wants.get("xref"):
+            self._links.references.update({key: [] for key in keys})
+            rows = CrossReference.objects.filter(record_key__in=[key for _, key in keys]).select_related("connection")
+            for row in rows:
+                self._links.references.setdefault((row.record_type, row.record_key), []).append(row)
+        if keys := wants.get("golden"):
+            rows = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
+            for record_type, record_key, content in rows.values_list("record_type", "record_key", "content"):
+                self._links.records[record_type, record_key] = content
+
+    def port(self, name: str, run: Run) -> Any:
+        """The tool of that name for this transaction. Raises Problem when nobody plays the role, NeverSent when paused."""
+        if name == "mappings":
+            rules = self._rules.get(run.id)
+            if rules is None:
+                rules = self._rules[run.id] = Rules(self._snapshot)
+            return rules
+        if name == "links":
+            return self._links
+        if name == "calendar":
+            return self._calendar
+        code = role(FAMILY_OF[name], run.legal_entity_code)
+        connection = connections()[code]
+        if connection.state == Connection.State.PAUSED:
+            run.target_connection = code
+            raise NeverSent(
+                f"{connection.name} is paused: {connection.paused_reason}",
+                wait_seconds=15,
+                counts=False,
+                connection=code,
+            )
+        return target(code)
+
+    def used(self, run: Run) -> dict[str, Any] | None:
+        """The rules that this run's last step used."""
+        rules = self._rules.get(run.id)
+        used = rules.take_used() if rules is not None else None
+        return {"rules": used} if used else None

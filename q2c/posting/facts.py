@@ -1,0 +1,88 @@
+"""What a posting is built from: small frozen facts that steps give and the database stores with them. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+from q2c.canonical.base import Document
+
+
+class Book(Document):
+    """The selling legal entity's book in its ERP. `erp_id` is the ERP's id of the subsidiary."""
+
+    code: str
+    name: str
+    country: str
+    currency: str
+    time_zone: str
+    connection: str
+    erp_id: str
+
+
+class Period(Document):
+    """A fiscal month of a book as the ERP's own list said at `read_at`."""
+
+    code: str
+    name: str
+    erp_id: str
+    start_date: dt.date
+    end_date: dt.date
+    is_receivables_open: bool
+    is_ledger_open: bool
+    read_at: dt.datetime
+
+
+class ItemUse(Document):
+    """What a SKU is in the ERP: item, revenue rule and the accounts that the ERP's item names."""
+
+    item: str
+    label: str = ""
+    income_account: str = ""
+    deferral_account: str = ""
+    revenue_rule: str = ""
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+
+
+class TaxUse(Document):
+    """What a tax code is in the ERP."""
+
+    code: str
+    account: str = ""
+
+
+class Accounts(Document):
+    """The ERP's ids of the accounts that a posting needs, by role."""
+
+    receivables: str = ""
+    tax: str = ""
+    rounding_item: str = ""
+    rounding: str = ""
+    clearing: str = ""
+    bank: str = ""
+    fees: str = ""
+    disputes: str = ""
+
+
+class Policy(Document):
+    """The entity's choices in force on the posting date; every one of them is a governed rule."""
+
+    detail: str = "line"  # line, summary
+    revenue_owner: str = "erp"  # erp, engine, billing
+    subledger_owner: str = "erp"  # erp, billing
+    posting_date: str = "document"
+    window: str = "always"  # or 06:00-20:00, local time
+    rounding_limit: Decimal = Decimal("0.05")
+    approval_over: Decimal | None = None
+    rate_days_max: int = 7
+
+
+class RateUse(Document):
+    """How the document's currency becomes the book's: the ERP's own table, or a governed manual rate that we send."""
+
+    pair: str = ""
+    source: str = "none"  # none (same currency), erp, manual
+    rate: Decimal | None = None
+    rate_date: dt.date | None = None

@@ -1,0 +1,98 @@
+"""A billing invoice becomes an AR invoice; one with a negative total becomes a credit memo. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from q2c.canonical.billing import CreditMemo, Invoice
+from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice
+from q2c.core.ids import external_id
+from q2c.core.problems import Category, Problem
+from q2c.posting.checks import check_posting
+from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
+from q2c.posting.lines import build_journal, build_lines, round_difference
+
+
+def build_ar_invoice(
+    invoice: Invoice, *, book: Book, customer: str, currency: str, items: Mapping[str, ItemUse],
+    taxes: Mapping[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
+    posting_date: dt.date, period: Period, terms: str = "",
+) -> ArInvoice:  # fmt: skip
+    """The AR invoice of a billing invoice, balanced to the cent. Raises Problem when it doesn't add up."""
+    lines = build_lines(invoice.lines, items, taxes)
+    lines = round_difference(
+        lines, total=invoice.total, tax_total=invoice.tax_total, currency=invoice.currency, limit=policy.rounding_limit,
+        accounts=accounts, number=invoice.number, legal_entity=book.code,
+    )  # fmt: skip
+    posting = ArInvoice(
+        external_id=external_id("inv", source=invoice.source.connection, object_id=invoice.source.object_id),
+        number=invoice.number,
+        customer=customer,
+        subsidiary=book.erp_id,
+        currency=currency,
+        currency_code=invoice.currency,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period.erp_id,
+        lines=lines,
+        total=invoice.total,
+        tax_total=invoice.tax_total,
+        due_date=invoice.due_date,
+        terms=terms,
+        po_number=invoice.po_number,
+        memo=f"{invoice.source.connection} {invoice.number}",
+        receivables_account=accounts.receivables,
+        exchange_rate=rate.rate if rate.source == "manual" else None,
+        journal=build_journal(
+            lines, items, accounts, total=invoice.total, tax_total=invoice.tax_total, customer=customer
+        ),
+        makes_revenue_elements=policy.revenue_owner == "erp",
+    )
+    check_posting(posting, book.code)
+    return posting
+
+
+def build_ar_credit_memo(
+    memo: CreditMemo, *, book: Book, customer: str, currency: str, items: Mapping[str, ItemUse],
+    taxes: Mapping[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
+    posting_date: dt.date, period: Period, apply_to: tuple[AppliedTo, ...] = (),
+) -> ArCreditMemo:  # fmt: skip
+    """The AR credit memo of a billing credit note, balanced to the cent. Raises Problem when it doesn't add up."""
+    total, tax_total = memo.total, memo.tax_total
+    if total <= 0:
+        raise Problem(
+            "out_of_balance",
+            Category.VALIDATION,
+            f"{memo.number} is a credit of {total}: nothing to give back",
+            number=memo.number,
+            legal_entity=book.code,
+        )
+    lines = build_lines(memo.lines, items, taxes)
+    lines = round_difference(
+        lines, total=total, tax_total=tax_total, currency=memo.currency, limit=policy.rounding_limit, accounts=accounts,
+        number=memo.number, legal_entity=book.code,
+    )  # fmt: skip
+    posting = ArCreditMemo(
+        external_id=external_id("cm", source=memo.source.connection, object_id=memo.source.object_id),
+        number=memo.number,
+        customer=customer,
+        subsidiary=book.erp_id,
+        currency=currency,
+        currency_code=memo.currency,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period.erp_id,
+        lines=lines,
+        total=total,
+        tax_total=tax_total,
+        memo=f"{memo.source.connection} {memo.number}",
+        receivables_account=accounts.receivables,
+        exchange_rate=rate.rate if rate.source == "manual" else None,
+        apply_to=apply_to,
+        journal=build_journal(
+            lines, items, accounts, total=total, tax_total=tax_total, customer=customer, is_credit=True
+        ),
+    )
+    check_posting(posting, book.code)
+    return posting

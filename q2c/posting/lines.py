@@ -1,0 +1,119 @@
+"""Canonical billing lines to ERP lines and to the journal that we expect of them. Pure; exact to the minor unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+from q2c.canonical.billing import InvoiceLine
+from q2c.canonical.posting import ArLine, JournalLine
+from q2c.core.money import ZERO, decimals, round_money
+from q2c.core.problems import Category, Problem
+from q2c.posting.facts import Accounts, ItemUse, TaxUse
+
+
+def build_lines(
+    lines: Iterable[InvoiceLine], items: Mapping[str, ItemUse], taxes: Mapping[str, TaxUse]
+) -> tuple[ArLine, ...]:
+    """ERP lines of billing lines. Where quantity times price isn't the amount to the cent, the amount counts: one piece at it."""
+    built = []
+    for line in lines:
+        use = items[line.sku]
+        tax = line.taxes[0] if line.taxes else None
+        is_exact = line.quantity * line.unit_price == line.amount
+        built.append(
+            ArLine(
+                item=use.item,
+                description=(line.description or line.sku)[:999],
+                quantity=line.quantity if is_exact else Decimal(1),
+                rate=line.unit_price if is_exact else line.amount,
+                amount=line.amount,
+                revenue_start=line.service_start if use.deferral_account else None,
+                revenue_end=line.service_end if use.deferral_account else None,
+                revenue_rule=use.revenue_rule,
+                tax_code=taxes[tax.tax_code].code if tax else "",
+                tax_rate=tax.rate if tax else ZERO,
+                tax_amount=sum((t.amount for t in line.taxes), ZERO),
+                department=use.department,
+                class_=use.class_,
+                location=use.location,
+            )
+        )
+    return tuple(built)
+
+
+def round_difference(
+    lines: tuple[ArLine, ...], *, total: Decimal, tax_total: Decimal, currency: str, limit: Decimal, accounts: Accounts,
+    number: str, legal_entity: str,
+) -> tuple[ArLine, ...]:  # fmt: skip
+    """The lines with one visible rounding line if they miss the total by no more than the entity's limit; never on tax.
+
+    Raises Problem `rounding_over_limit` beyond the limit, and `missing_item_mapping` when no rounding item is mapped.
+    """
+    missing = total - tax_total - sum((line.amount for line in lines), ZERO)
+    if missing == 0:
+        return lines
+    if abs(missing) > limit:
+        raise Problem(
+            "rounding_over_limit",
+            Category.VALIDATION,
+            f"The lines of {number} miss its total by {currency} {missing}; the limit of {legal_entity} is {limit}",
+            number=number,
+            legal_entity=legal_entity,
+            difference=missing,
+        )
+    if not accounts.rounding_item:
+        raise Problem(
+            "missing_item_mapping",
+            Category.MAPPING,
+            f"No item for rounding differences in {legal_entity}",
+            kind="item",
+            key="#rounding",
+            legal_entity=legal_entity,
+        )
+    amount = round_money(missing, currency)
+    return (
+        *lines,
+        ArLine(item=accounts.rounding_item, description="Rounding", quantity=Decimal(1), rate=amount, amount=amount),
+    )
+
+
+def build_journal(
+    lines: tuple[ArLine, ...], items: Mapping[str, ItemUse], accounts: Accounts, *, total: Decimal, tax_total: Decimal,
+    customer: str, is_credit: bool = False,
+) -> tuple[JournalLine, ...]:  # fmt: skip
+    """The double entry that the ledger should hold: receivables against revenue or deferral per item, and tax."""
+    by_item = {use.item: use for use in items.values()}
+    sums: dict[tuple[str, str, str, str], Decimal] = {}
+    for line in lines:
+        use = by_item.get(line.item)
+        account = (
+            accounts.rounding if use is None else use.deferral_account if line.revenue_start else use.income_account
+        )
+        key = (account or f"item:{line.item}", line.department, line.class_, line.location)
+        sums[key] = sums.get(key, ZERO) + line.amount
+    flip = -1 if is_credit else 1
+    journal = [_side(accounts.receivables or "receivables", flip * total, customer=customer)]
+    for (account, department, class_, location), amount in sorted(sums.items()):
+        journal.append(_side(account, -flip * amount, department=department, class_=class_, location=location))
+    if tax_total:
+        journal.append(_side(accounts.tax or "tax", -flip * tax_total))
+    return tuple(j for j in journal if j.debit or j.credit)
+
+
+def _side(account: str, amount: Decimal, **more: str) -> JournalLine:
+    return JournalLine(account=account, debit=max(amount, ZERO), credit=max(-amount, ZERO), **more)
+
+
+def check_minor_units(amounts: Iterable[Decimal], currency: str, number: str) -> None:
+    """Raises Problem `out_of_balance` for an amount that the currency can't express."""
+    places = decimals(currency)
+    for amount in amounts:
+        if -amount.normalize().as_tuple().exponent > places:
+            raise Problem(
+                "out_of_balance",
+                Category.VALIDATION,
+                f"{number} has an amount of {amount}, and {currency} has {places} decimals",
+                number=number,
+                currency=currency,
+            )
