@@ -105,12 +105,9 @@ def build_application(document: Application, book: Book, links: Any) -> CashAppl
     )
 
 
-async def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
-    """The receipt as the ERP holds it, if it is applied to the invoice already."""
-    receipt = await erp.read("receipt", posting.payment)
-    wanted = posting.apply_to[0]
-    applied = [a for a in receipt.applied if a.document == wanted.document and a.amount >= wanted.amount]
-    return receipt if applied else None
+def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
+    """The application, if the ERP says that the receipt is applied so."""
+    return erp.find_application(posting)
 
 
 def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:

@@ -1,0 +1,330 @@
+"""The demo's portal: people, entities, connections to the sandboxes, opening rules, schedules. Safe to run again.
+
+Credentials come from the sandboxes' control door; item and account ids from the ERP's own lists, read over its API.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import secrets
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db.transaction import atomic
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+from oauth2_provider.models import get_application_model
+
+from connectors import registry
+from connectors.families import Family
+from connectors.models import Connection, ConnectionHealth, ReferenceEntry, RoleAssignment
+from connectors.sandbox import control_client
+from mappings import scope
+from mappings.models import ChangeLine, ChangeSet, MappingRule
+from q2c import ports
+from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
+from q2c.flows.reference import refresh_reference
+
+# The seven legal entities of the Revenue Cloud data (Apache-2.0), with the time zone that each country's books live in.
+ENTITIES = (
+    ("GB01", "Quantumbit UK Ltd", "GB", "GBP", "Europe/London"),
+    ("US01", "Quantumbit Inc.", "US", "USD", "America/Los_Angeles"),
+    ("JP01", "Quantumbit KK", "JP", "JPY", "Asia/Tokyo"),
+    ("DE01", "Quantumbit GmbH", "DE", "EUR", "Europe/Berlin"),
+    ("CA01", "Quantumbit Canada Inc.", "CA", "CAD", "America/Toronto"),
+    ("AU01", "Quantumbit Pty Ltd", "AU", "AUD", "Australia/Sydney"),
+    ("CH01", "Quantumbit AG", "CH", "CHF", "Europe/Zurich"),
+)
+PEOPLE = (
+    ("sales_ops", "Ana Ruiz", "sales_ops"),
+    ("billing_ops", "Ben Okafor", "billing_ops"),
+    ("mapping_admin", "Mira Tanaka", "mapping_admin"),
+    ("controller", "Cora Lindqvist", "controller"),
+    ("platform", "Dev Raman", "platform"),
+    ("auditor", "Ola Brandt", "auditor"),
+)
+FROM_THE_START = dt.date(2010, 1, 1)
+ECB_FILE_ENDS = dt.date(2026, 4, 13)
+# Retail goods carry numeric stock codes; carriage has its own items. Whatever else the file sells is left to people.
+RETAIL_ITEMS = {**{f"{digit}*": "RETAIL-GOODS" for digit in "123456789"}, "POST": "POST", "DOT": "DOT", "C2": "C2"}
+
+
+def seed(home: Path) -> dict[str, Any]:
+    """Make what is missing. Returns what demo.json tells: people, API client, webhooks."""
+    passwords = _passwords(home)
+    people = _people(passwords)
+    entities = _entities()
+    vendors = control_client.vendors(settings.SANDBOX_PORT)
+    connections = _connections(vendors, home)
+    _roles(connections)
+    _schedules(connections)
+    if not MappingRule.objects.exists():
+        refresh_reference("netsuite")
+        _books(entities, connections["netsuite"])
+        _opening_rules(people, connections["netsuite"])
+    refresh_reference("netsuite")
+    webhooks = _webhooks(connections, home)
+    return {
+        "people": [
+            {"username": name, "password": passwords[name], "role": role, "entities": [e[0] for e in ENTITIES]}
+            for name, _title, role in PEOPLE
+        ],
+        "api": [_api_client(passwords)],
+        "token_url": "/o/token/",
+        "webhooks": webhooks,
+    }
+
+
+def _passwords(home: Path) -> dict[str, str]:
+    """Passwords made once per demo and kept beside its data (mode 0600)."""
+    path = home / "people.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    for name in (*(p[0] for p in PEOPLE), "api"):
+        kept.setdefault(name, secrets.token_urlsafe(12))
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(kept))
+    return kept
+
+
+def _people(passwords: dict[str, str]) -> dict[str, Person]:
+    found = {}
+    for username, title, role in PEOPLE:
+        person, is_new = Person.objects.get_or_create(username=username, defaults={"display_name": title})
+        if is_new or not person.check_password(passwords[username]):
+            person.set_password(passwords[username])
+            person.approves_from = None  # the demo's own passwords aren't resets
+            person.save()
+        Membership.objects.get_or_create(person=person, role=role, legal_entity=None)
+        found[username] = person
+    return found
+
+
+def _entities() -> dict[str, LegalEntity]:
+    found = {}
+    for code, name, country, currency, zone in ENTITIES:
+        found[code], _ = LegalEntity.objects.get_or_create(
+            code=code, defaults={"name": name, "country": country, "currency": currency, "time_zone": zone}
+        )
+    ports.forget_kept()
+    return found
+
+
+def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
+    names = {"salesforce": "Salesforce", "stripe": "Stripe", "netsuite": "NetSuite"}
+    found = {}
+    for code, name in names.items():
+        facts = vendors[code]
+        row, is_new = Connection.objects.get_or_create(
+            code=code, defaults={"name": name, "vendor": code, "base_url": facts["url"], "is_sandbox": True}
+        )
+        given = {k: v for k, v in facts["credentials"].items() if v}
+        plain, secret = _split(code, given, home)
+        wanted = {**row.settings, **plain, "settles_after_seconds": "2"}
+        if is_new or row.base_url != facts["url"] or row.settings != wanted:
+            row.base_url, row.settings = facts["url"], wanted
+            row._change_reason = "The demo's sandbox"
+            row.save()
+        if is_new or registry.secrets_of(row) != secret:
+            registry.store_secrets(row, secret)
+        ConnectionHealth.objects.get_or_create(connection=row)
+        found[code] = row
+    ports.forget_kept()
+    return found
+
+
+def _split(code: str, given: dict[str, str], home: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The manifest says which of the sandbox's credentials are secrets and which are plain settings."""
+    secret_names = {s.name for s in registry.manifest(code).settings if type(s).__name__ == "Secret"}
+    if "webhook_path_secret" in secret_names:
+        given = {**given, "webhook_path_secret": _path_secret(home, code)}
+    known = {s.name for s in registry.manifest(code).settings}
+    plain = {k: str(v) for k, v in given.items() if k in known - secret_names}
+    return plain, {k: str(v) for k, v in given.items() if k in secret_names}
+
+
+def _path_secret(home: Path, code: str) -> str:
+    path = home / f"webhook-{code}.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(24))
+    return path.read_text().strip()
+
+
+def _roles(connections: dict[str, Connection]) -> None:
+    for family, code in ((Family.CRM, "salesforce"), (Family.BILLING, "stripe"), (Family.PAYMENTS, "stripe"), (Family.ERP, "netsuite")):
+        RoleAssignment.objects.get_or_create(family=family.value, legal_entity=None, defaults={"connection": connections[code]})
+    ports.forget_kept()
+
+
+def _books(entities: dict[str, LegalEntity], erp: Connection) -> None:
+    """Each entity's book: the ERP's subsidiary of its country."""
+    by_country = {
+        r.attributes.get("country"): r for r in ReferenceEntry.objects.filter(connection=erp, list_name="subsidiaries")
+    }
+    for code, entity in entities.items():
+        row = by_country.get(entity.country)
+        if row is None:
+            raise LookupError(f"the ERP has no subsidiary in {entity.country} for {code}")
+        Subsidiary.objects.get_or_create(
+            legal_entity=entity, connection=erp, defaults={"external_id": row.external_id, "name": row.name}
+        )
+    ports.forget_kept()
+
+
+def _opening_rules(people: dict[str, Person], erp: Connection) -> None:
+    """The rules with which the company goes live, as one approved change set."""
+    now = dt.datetime.now(dt.UTC)
+    with atomic():
+        change_set = ChangeSet(
+            number=1, title="Opening rules", why="What the company goes live with", state=ChangeSet.State.APPROVED,
+            proposed_by=people["mapping_admin"], created_at=now, approved_at=now,
+        )  # fmt: skip
+        change_set._change_reason = "The demo's opening"
+        change_set.save()
+        rules = _rule_rows(erp)
+        lines = ChangeLine.objects.bulk_create(
+            [
+                ChangeLine(
+                    change_set=change_set, act=ChangeLine.Act.CREATE, kind=r["kind"], key=r["key"], value=r["value"],
+                    value_label=r.get("label", ""), connection_code=r.get("connection", ""),
+                    legal_entity_code=r.get("entity", ""), effective_from=r.get("on", FROM_THE_START),
+                )
+                for r in rules
+            ]
+        )  # fmt: skip
+        MappingRule.objects.bulk_create(
+            [
+                MappingRule(
+                    kind=line.kind, key=line.key, value=line.value, value_label=line.value_label,
+                    connection_code=line.connection_code, legal_entity_code=line.legal_entity_code,
+                    is_pattern=scope.is_pattern(line.key),
+                    specificity=scope.specificity(
+                        line.key, dimensions=bool(line.connection_code) + bool(line.legal_entity_code), conditions=0,
+                        is_fallback=False,
+                    ),
+                    effective_from=line.effective_from, known_from=1, change_line=line,
+                    proposed_by=people["mapping_admin"], approved_by=people["controller"],
+                )
+                for line in lines
+            ]
+        )  # fmt: skip
+
+
+def _rule_rows(erp: Connection) -> list[dict[str, Any]]:
+    lists: dict[str, list[ReferenceEntry]] = {}
+    for entry in ReferenceEntry.objects.filter(connection=erp, is_active=True):
+        lists.setdefault(entry.list_name, []).append(entry)
+    items = {i.code: i for i in lists["items"]}
+    accounts = {a.code: a for a in lists["accounts"]}
+    rows: list[dict[str, Any]] = []
+    for code, item in sorted(items.items()):
+        if code not in {*RETAIL_ITEMS.values(), "ROUNDING"}:
+            rows.append({"kind": "item", "key": code, "value": item.external_id, "label": item.name})
+    for key, code in RETAIL_ITEMS.items():
+        if code in items:
+            rows.append({"kind": "item", "key": key, "value": items[code].external_id, "label": items[code].name, "entity": "GB01"})
+    if "ROUNDING" in items:
+        rows.append({"kind": "item", "key": "#rounding", "value": items["ROUNDING"].external_id, "label": items["ROUNDING"].name})
+    for role, name in _account_roles(accounts).items():
+        rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
+    bank = accounts["1010"]
+    rows.append({"kind": "gateway_bank", "key": "stripe", "value": bank.external_id, "label": bank.name})
+    for entry in lists["currencies"]:
+        rows.append({"kind": "currency", "key": entry.code, "value": entry.external_id, "label": entry.name})
+    for code, _name, country, currency, _zone in ENTITIES:
+        book = Subsidiary.objects.get(legal_entity__code=code, connection=erp)
+        rows.append({"kind": "subsidiary", "key": code, "value": book.external_id, "label": book.name})
+        rows.append({"kind": "selling_entity", "key": currency, "value": code})
+        rows.append({"kind": "selling_entity", "key": country, "value": code})
+    rows.append({"kind": "billing_product", "key": "*", "value": "create", "label": "Made in billing on first sale"})
+    rows += _policy_rows()
+    rows += _rate_rows(erp)
+    return rows
+
+
+def _account_roles(accounts: dict[str, ReferenceEntry]) -> dict[str, str]:
+    """Roles by the account numbers of the Revenue Cloud chart; gateway accounts are found by their names."""
+    named = {a.name.lower(): code for code, a in accounts.items()}
+
+    def first(*words: str) -> str:
+        return next((code for name, code in sorted(named.items()) if all(w in name for w in words)), "")
+
+    wanted = {
+        "receivables": "1100",
+        "tax": "2400",
+        "bank": "1010",
+        "clearing:stripe": first("clearing") or "1170",
+        "fees": first("fee") or "5700",
+        "disputes": first("dispute") or "8100",
+        "rounding": first("rounding") or "8200",
+    }
+    return {role: code for role, code in wanted.items() if code in accounts}
+
+
+def _policy_rows() -> list[dict[str, Any]]:
+    rows = []
+    for code, *_rest in ENTITIES:
+        fields = {"detail": "line", "revenue_owner": "erp", "subledger_owner": "erp", "posting_date": "document",
+                  "window": "always", "rounding_limit": "0.05"}  # fmt: skip
+        if code == "US01":
+            fields["approval_over"] = "250000"
+        rows += [{"kind": "posting_policy", "key": k, "value": v, "entity": code} for k, v in fields.items()]
+    return rows
+
+
+def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
+    """The controller's manual rates: the ERP's last known rate goes on after the file ends, and KWD, which ECB lacks."""
+    rows = []
+    for entry in ReferenceEntry.objects.filter(connection=erp, list_name="rates"):
+        rate = Decimal(entry.attributes["rate"])
+        on = dt.date.fromisoformat(entry.attributes["date"]) + dt.timedelta(days=1)
+        rows.append({"kind": "manual_rate", "key": entry.external_id, "value": f"{rate.normalize():f}", "on": on})
+    for currency, rate in (("GBP", "2.4300"), ("USD", "3.2550"), ("EUR", "2.8200")):
+        if not any(r["key"] == f"KWD/{currency}" for r in rows):
+            rows.append({"kind": "manual_rate", "key": f"KWD/{currency}", "value": rate, "on": FROM_THE_START})
+    return rows
+
+
+def _schedules(connections: dict[str, Connection]) -> None:
+    """Schedules that an admin edits; run again, only missing ones are made."""
+    def every(seconds: int, name: str, task: str, *args: Any) -> None:
+        interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+        PeriodicTask.objects.get_or_create(
+            name=name, defaults={"task": task, "interval": interval, "args": json.dumps(args), "expire_seconds": max(seconds, 10)}
+        )
+
+    every(2, "Take up due work", "q2c.flows.tasks.resume_due")
+    for code, row in connections.items():
+        for stream in registry.streams_of(row.vendor):
+            every(20, f"Ask {row.name} what changed: {stream}", "q2c.flows.tasks.poll", code, stream)
+    every(600, "Read NetSuite's lists again", "q2c.flows.tasks.refresh_lists", "netsuite")
+
+
+def _webhooks(connections: dict[str, Connection], home: Path) -> dict[str, str]:
+    """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
+    urls = {}
+    for code in ("stripe", "salesforce"):
+        url = f"{settings.BASE_URL}/webhooks/{code}/"
+        secret = registry.secrets_of(connections[code]).get("webhook_path_secret")
+        if secret:
+            url += f"{secret}/"
+        control_client.set_webhook(settings.SANDBOX_PORT, code, url)
+        urls[code] = url
+    return urls
+
+
+def _api_client(passwords: dict[str, str]) -> dict[str, Any]:
+    application = get_application_model()
+    scopes = list(settings.OAUTH2_PROVIDER["SCOPES"])
+    application.objects.update_or_create(
+        client_id="demo-upstream",
+        defaults={
+            "name": "Demo upstream caller",
+            "client_secret": passwords["api"],
+            "client_type": "confidential",
+            "authorization_grant_type": "client-credentials",
+        },
+    )
+    return {"client_id": "demo-upstream", "client_secret": passwords["api"], "scopes": scopes}

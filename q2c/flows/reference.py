@@ -1,0 +1,107 @@
+"""Keeping a target's own lists at hand: items, accounts, periods and the like, cached with their age.
+
+Validation and period checks read these, so a vendor's outage never refuses an order; the ERP's own refusal is the last check.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from django.db.transaction import atomic
+
+from connectors.families import REFERENCE_LISTS, Family, ReferenceRow
+from connectors.models import Connection, ReferenceEntry
+from connectors.registry import manifest
+from q2c import ports
+from q2c.core.models import AccountingPeriod, Subsidiary
+from q2c.transactions.workers import run_now
+
+RATES_DAYS = 400
+_STORED_AT_ONCE = 1000
+
+
+def refresh_reference(code: str, lists: tuple[str, ...] = REFERENCE_LISTS) -> dict[str, int]:
+    """Read a target's lists afresh and store them; rows that are gone become inactive. Returns rows by list.
+
+    Raises Problem when the target can't be read; what was stored before stays, with its age.
+    """
+    counts: dict[str, int] = {}
+    for name in lists:
+        rows = run_now(lambda name=name: _read(code, name))
+        counts[name] = len(rows)
+        _store(code, name, rows)
+    ports.forget_kept()
+    return counts
+
+
+async def _read(code: str, list_name: str) -> list[ReferenceRow]:
+    target = ports.target(code)
+    if list_name == "rates":
+        newest: dict[str, ReferenceRow] = {}
+        since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=RATES_DAYS)
+        async for row in target.rates_since(since):
+            kept = newest.get(row.external_id)
+            if kept is None or kept.attributes["date"] < row.attributes["date"]:
+                newest[row.external_id] = row
+        return list(newest.values())
+    return [row async for row in target.reference(list_name)]
+
+
+def _store(code: str, list_name: str, rows: list[ReferenceRow]) -> None:
+    connection, now = Connection.objects.get(code=code), dt.datetime.now(dt.UTC)
+    entries = [
+        ReferenceEntry(
+            connection=connection, list_name=list_name, external_id=r.external_id, code=r.code[:120], name=r.name[:300],
+            attributes=r.attributes, is_active=r.is_active, read_at=now,
+        )
+        for r in rows
+    ]  # fmt: skip
+    with atomic():
+        ReferenceEntry.objects.bulk_create(
+            entries, batch_size=_STORED_AT_ONCE, update_conflicts=True,
+            unique_fields=["connection", "list_name", "external_id"],
+            update_fields=["code", "name", "attributes", "is_active", "read_at"],
+        )  # fmt: skip
+        if rows:  # an empty list is rather a fault than a truth
+            gone = ReferenceEntry.objects.filter(connection=connection, list_name=list_name, read_at__lt=now)
+            gone.update(is_active=False)
+        if list_name == "subsidiaries":
+            _store_books(connection, rows)
+        if list_name == "periods":
+            _store_periods(connection, rows, now)
+
+
+def _store_books(connection: Connection, rows: list[ReferenceRow]) -> None:
+    """The names of the books that entities have in this ERP; which book an entity has is a governed rule, not a guess."""
+    names = {row.external_id: row.name for row in rows}
+    for book in Subsidiary.objects.filter(connection=connection, external_id__in=names):
+        if book.name != names[book.external_id]:
+            Subsidiary.objects.filter(pk=book.pk).update(name=names[book.external_id])
+
+
+def _store_periods(connection: Connection, rows: list[ReferenceRow], now: dt.datetime) -> None:
+    periods = []
+    for book in Subsidiary.objects.filter(connection=connection):
+        for row in rows:
+            facts: dict[str, Any] = row.attributes
+            if facts.get("is_adjustment"):
+                continue
+            own = facts.get("by_subsidiary", {}).get(book.external_id, facts)
+            start = dt.date.fromisoformat(facts["start"])
+            periods.append(
+                AccountingPeriod(
+                    subsidiary=book, code=f"{start:%Y-%m}", name=row.name, start_date=start,
+                    end_date=dt.date.fromisoformat(facts["end"]), external_id=row.external_id,
+                    is_receivables_open=own["is_receivables_open"], is_ledger_open=own["is_ledger_open"], read_at=now,
+                )  # fmt: skip
+            )
+    AccountingPeriod.objects.bulk_create(
+        periods, batch_size=_STORED_AT_ONCE, update_conflicts=True, unique_fields=["subsidiary", "code"],
+        update_fields=["name", "start_date", "end_date", "external_id", "is_receivables_open", "is_ledger_open", "read_at"],
+    )  # fmt: skip
+
+
+def reference_targets() -> list[str]:
+    """The connections whose lists we keep: every ERP."""
+    return [c.code for c in Connection.objects.all() if Family.ERP in manifest(c.vendor).families]
