@@ -14,18 +14,18 @@ from typing import Any
 
 from django.conf import settings
 from django.db.transaction import atomic
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from oauth2_provider.models import get_application_model
 
 from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection, ConnectionHealth, ReferenceEntry, RoleAssignment
-from connectors.sandbox import control_client
+from connectors.sandbox.remote import ControlDoor
 from mappings import scope
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from q2c import ports
 from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
 from q2c.flows.reference import refresh_reference
+from q2c.flows.schedules import add_missing_schedules, add_schedule
 
 # The seven legal entities of the Revenue Cloud data (Apache-2.0), with the time zone that each country's books live in.
 ENTITIES = (
@@ -56,16 +56,18 @@ def seed(home: Path) -> dict[str, Any]:
     passwords = _passwords(home)
     people = _people(passwords)
     entities = _entities()
-    vendors = control_client.vendors(settings.SANDBOX_PORT)
+    door = ControlDoor(settings.SANDBOX_PORT)
+    vendors = door.call("GET", "vendors")
     connections = _connections(vendors, home)
     _roles(connections)
+    add_missing_schedules()
     _schedules(connections)
     if not MappingRule.objects.exists():
         refresh_reference("netsuite")
         _books(entities, connections["netsuite"])
         _opening_rules(people, connections["netsuite"])
     refresh_reference("netsuite")
-    webhooks = _webhooks(connections, home)
+    webhooks = _webhooks(connections, door)
     return {
         "people": [
             {"username": name, "password": passwords[name], "role": role, "entities": [e[0] for e in ENTITIES]}
@@ -289,20 +291,15 @@ def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
 
 def _schedules(connections: dict[str, Connection]) -> None:
     """Schedules that an admin edits; run again, only missing ones are made."""
-    def every(seconds: int, name: str, task: str, *args: Any) -> None:
-        interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
-        PeriodicTask.objects.get_or_create(
-            name=name, defaults={"task": task, "interval": interval, "args": json.dumps(args), "expire_seconds": max(seconds, 10)}
-        )
-
-    every(2, "Take up due work", "q2c.flows.tasks.resume_due")
     for code, row in connections.items():
         for stream in registry.streams_of(row.vendor):
-            every(20, f"Ask {row.name} what changed: {stream}", "q2c.flows.tasks.poll", code, stream)
-    every(600, "Read NetSuite's lists again", "q2c.flows.tasks.refresh_lists", "netsuite")
+            add_schedule(
+                f"Ask {row.name} what changed: {stream}", "q2c.flows.tasks.poll", 20, queue="doors", args=[code, stream]
+            )
+    add_schedule("Read NetSuite's lists again", "q2c.flows.tasks.refresh_lists", 600, queue="doors", args=["netsuite"])
 
 
-def _webhooks(connections: dict[str, Connection], home: Path) -> dict[str, str]:
+def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
     """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
     urls = {}
     for code in ("stripe", "salesforce"):
@@ -310,7 +307,7 @@ def _webhooks(connections: dict[str, Connection], home: Path) -> dict[str, str]:
         secret = registry.secrets_of(connections[code]).get("webhook_path_secret")
         if secret:
             url += f"{secret}/"
-        control_client.set_webhook(settings.SANDBOX_PORT, code, url)
+        door.call("POST", f"{code}/webhooks", {"url": url})
         urls[code] = url
     return urls
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
@@ -18,24 +20,28 @@ class Schedule:
 
 
 SCHEDULES = (
+    Schedule("Take up due work", "q2c.flows.tasks.resume_due", 2),
+    Schedule("Translate what was received", "q2c.flows.tasks.translate_due", 2, queue="doors"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
 )  # fmt: skip
 
 
 def add_missing_schedules() -> list[str]:
     """Add the schedules that aren't there yet, by name; returns the names added."""
-    added = []
-    for schedule in SCHEDULES:
-        every, _ = IntervalSchedule.objects.get_or_create(every=schedule.every_seconds, period=IntervalSchedule.SECONDS)
-        _, is_new = PeriodicTask.objects.get_or_create(
-            name=schedule.name,
-            defaults={
-                "task": schedule.task,
-                "interval": every,
-                "queue": schedule.queue,
-                "expire_seconds": schedule.every_seconds,
-            },
-        )
-        if is_new:
-            added.append(schedule.name)
-    return added
+    return [s.name for s in SCHEDULES if add_schedule(s.name, s.task, s.every_seconds, queue=s.queue)]
+
+
+def add_schedule(name: str, task: str, every_seconds: int, *, queue: str, args: Sequence[str] = ()) -> bool:
+    """Add one schedule unless one of that name is there. Returns whether it's new."""
+    every, _ = IntervalSchedule.objects.get_or_create(every=every_seconds, period=IntervalSchedule.SECONDS)
+    _, is_new = PeriodicTask.objects.get_or_create(
+        name=name,
+        defaults={
+            "task": task,
+            "interval": every,
+            "queue": queue,
+            "args": json.dumps(list(args)),
+            "expire_seconds": max(every_seconds, 10),
+        },
+    )
+    return is_new

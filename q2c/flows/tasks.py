@@ -15,7 +15,7 @@ from connectors import http
 from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor
+from q2c.flows import catalog, done, governor, intake, polling, reference
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
@@ -85,6 +85,30 @@ def run_flow(code: str) -> None:
 def resume_due() -> None:
     """Beat's own nudge: every flow that has something due, leased by a dead worker included."""
     nudge(due_flows())
+
+
+@shared_task(queue="doors", ignore_result=True)
+def translate_due() -> None:
+    """Take up received events until there's none due or the time is up; a webhook nudges this, beat makes sure."""
+    until = time.monotonic() + PULLS_SECONDS
+    while time.monotonic() < until:
+        carried = intake.carry_due_events()
+        nudge(carried.flows)
+        if not carried.count:
+            return
+    translate_due.apply_async(retry=False, expires=60)
+
+
+@shared_task(queue="doors", ignore_result=True)
+def poll(code: str, stream: str) -> None:
+    """Ask a system what changed on one stream; what webhooks lost is found here."""
+    polling.poll_connection(code, stream)
+
+
+@shared_task(queue="doors", ignore_result=True)
+def refresh_lists(code: str) -> None:
+    """Read a target's own lists again: items, accounts, periods."""
+    reference.refresh_reference(code)
 
 
 def due_flows() -> list[str]:
