@@ -106,6 +106,15 @@ class Snapshot:
         """A view over the same rules that notes its own use."""
         return Snapshot(self.change_set, self._index)
 
+    def fetch(self, pairs: set[tuple[str, str]]) -> None:
+        """Add what these (kind, key) need, in one statement; known ones cost nothing. Raises KeyError for an unknown kind."""
+        self._index.fetch(pairs)
+
+    @property
+    def key_count(self) -> int:
+        """How many keys it holds the rules of."""
+        return len(self._index.asked)
+
     @property
     def late_fetch_count(self) -> int:
         """How many keys were asked for that nobody had announced: each cost a statement of its own."""
@@ -217,15 +226,15 @@ class _Index:
         self._exact: dict[tuple[str, str], list[Rule]] = {}
         self._patterns: dict[str, list[Rule]] = {}
         self._candidates: dict[tuple[str, str], list[Rule]] = {}
-        self._asked: set[tuple[str, str]] = set()
+        self.asked: set[tuple[str, str]] = set()
         self._systems: dict[str, str] | None = None
 
     def fetch(self, pairs: set[tuple[str, str]]) -> None:
         """Add what these (kind, key) need, in one statement. Raises KeyError for a kind outside the catalogue."""
-        fresh = sorted(pairs - self._asked)
+        fresh = sorted(pairs - self.asked)
         if not fresh:
             return
-        self._asked.update(fresh)
+        self.asked.update(fresh)
         new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
         self._patterns |= {kind: [] for kind in new_kinds}
         facts = {
@@ -250,7 +259,7 @@ class _Index:
         pair = (kind, key)
         known = self._candidates.get(pair)
         if known is None:
-            if pair not in self._asked:
+            if pair not in self.asked:
                 self.late_fetch_count += 1
                 self.fetch({pair})
             patterns = [rule for rule in self._patterns[kind] if scope.matches(rule.key, key)]

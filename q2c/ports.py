@@ -18,7 +18,7 @@ from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from mappings.models import CrossReference
-from mappings.resolve import Resolved, Snapshot
+from mappings.resolve import Resolved, Snapshot, latest_change_set
 from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.posting.facts import Book, Period
@@ -40,6 +40,8 @@ def _keep(name: str, read: Callable[[], Any]) -> Any:
 def forget_kept() -> None:
     """Read small tables afresh (after a change in this process, and between tests)."""
     _kept.clear()
+    _known.clear()
+    _targets.clear()
 
 
 def connections() -> dict[str, Connection]:
@@ -261,11 +263,23 @@ def target(code: str) -> Target:
     return found[1]
 
 
+_known: list[Snapshot] = []  # what one change set knew never changes, so its rules are kept until the next one
+KEYS_KEPT = 100_000
+
+
+def _snapshot() -> Snapshot:
+    """The rules as known now; those fetched for earlier batches at the same change set are still there."""
+    number = latest_change_set()
+    if not _known or _known[0].change_set != number or _known[0].key_count > KEYS_KEPT:
+        _known[:] = [Snapshot.load([], change_set=number)]
+    return _known[0]
+
+
 class BatchContext:
     """A batch's view of the world (the machine's `Context`)."""
 
     def __init__(self, runs: list[Run]) -> None:
-        self._snapshot = Snapshot.load([])
+        self._snapshot = _snapshot()
         self.change_set = self._snapshot.change_set
         self._links = Links()
         self._rules: dict[UUID, Rules] = {}

@@ -155,8 +155,15 @@ def _path_secret(home: Path, code: str) -> str:
 
 
 def _roles(connections: dict[str, Connection]) -> None:
-    for family, code in ((Family.CRM, "salesforce"), (Family.BILLING, "stripe"), (Family.PAYMENTS, "stripe"), (Family.ERP, "netsuite")):
-        RoleAssignment.objects.get_or_create(family=family.value, legal_entity=None, defaults={"connection": connections[code]})
+    for family, code in (
+        (Family.CRM, "salesforce"),
+        (Family.BILLING, "stripe"),
+        (Family.PAYMENTS, "stripe"),
+        (Family.ERP, "netsuite"),
+    ):
+        RoleAssignment.objects.get_or_create(
+            family=family.value, legal_entity=None, defaults={"connection": connections[code]}
+        )
     ports.forget_kept()
 
 
@@ -226,9 +233,24 @@ def _rule_rows(erp: Connection) -> list[dict[str, Any]]:
             rows.append({"kind": "item", "key": code, "value": item.external_id, "label": item.name})
     for key, code in RETAIL_ITEMS.items():
         if code in items:
-            rows.append({"kind": "item", "key": key, "value": items[code].external_id, "label": items[code].name, "entity": "GB01"})
+            rows.append(
+                {
+                    "kind": "item",
+                    "key": key,
+                    "value": items[code].external_id,
+                    "label": items[code].name,
+                    "entity": "GB01",
+                }
+            )
     if "ROUNDING" in items:
-        rows.append({"kind": "item", "key": "#rounding", "value": items["ROUNDING"].external_id, "label": items["ROUNDING"].name})
+        rows.append(
+            {
+                "kind": "item",
+                "key": "#rounding",
+                "value": items["ROUNDING"].external_id,
+                "label": items["ROUNDING"].name,
+            }
+        )
     for role, name in _account_roles(accounts).items():
         rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
     bank = accounts["1010"]

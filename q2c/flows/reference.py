@@ -91,9 +91,15 @@ def _store_periods(connection: Connection, rows: list[ReferenceRow], now: dt.dat
             start = dt.date.fromisoformat(facts["start"])
             periods.append(
                 AccountingPeriod(
-                    subsidiary=book, code=f"{start:%Y-%m}", name=row.name, start_date=start,
-                    end_date=dt.date.fromisoformat(facts["end"]), external_id=row.external_id,
-                    is_receivables_open=own["is_receivables_open"], is_ledger_open=own["is_ledger_open"], read_at=now,
+                    subsidiary=book,
+                    code=f"{start:%Y-%m}",
+                    name=row.name,
+                    start_date=start,
+                    end_date=dt.date.fromisoformat(facts["end"]),
+                    external_id=row.external_id,
+                    is_receivables_open=own["is_receivables_open"],
+                    is_ledger_open=own["is_ledger_open"],
+                    read_at=now,
                 )  # fmt: skip
             )
     AccountingPeriod.objects.bulk_create(

@@ -93,6 +93,7 @@ class Run:
     period_code: str = ""
     document_date: dt.date | None = None
     drops_intent: bool = False
+    patience_until: dt.datetime | None = None  # of a wait that has lasted a while
 
     def note_step(
         self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any

@@ -178,11 +178,21 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             )
             for row in cursor.fetchall():
                 steps.setdefault(row[0], []).append(row[1:])
+        waited = [c.transaction_id for c in claimed if c.probe_count]
+        patience: dict[UUID, dt.datetime] = {}
+        if waited:
+            cursor.execute(
+                "SELECT transaction_id, min(patience_until) FROM transactions_dependency WHERE transaction_id = ANY(%s)"
+                " GROUP BY transaction_id",
+                [waited],
+            )
+            patience = dict(cursor.fetchall())
     runs = []
     for row in rows:
         claim = by_id[row[0]]
         run = Run(row[0], flow, claim.token, *row[1:18], claim.intent, claim.generation, claim.wait_count,
                   claim.probe_count, claim.step_count)  # fmt: skip
+        run.patience_until = patience.get(run.id)
         runs.append(run)
         try:
             run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[18]), flow.fact_type)

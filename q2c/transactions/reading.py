@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 import traceback
 from types import SimpleNamespace
@@ -67,8 +68,8 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
         given = function(**arguments(function, run, context))
         output = encode_output(given)
     except Awaits as wait:
-        run.ending, run.awaits, run.problem_step = Ending.WAITING, wait, step.name
         context.used(run)
+        _wait(run, step, wait, started)
         return
     except Problem as problem:
         context.used(run)
@@ -81,6 +82,21 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
     run.facts[step.gives] = given
     run.note_step(step, output, started=started, used=context.used(run), change_set=context.change_set)
     run.position += 1
+
+
+def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
+    """Waiting isn't a failure, until its patience is over: then somebody must see why the parent doesn't come."""
+    if run.patience_until is not None and dt.datetime.now(dt.UTC) > run.patience_until:
+        late = Problem(
+            "dependency_overdue",
+            Category.CONFLICT,
+            f"{run.number or run.source_id} has waited too long for {wait.summary}",
+            awaits=wait.key,
+            flow=run.flow.code,
+        )
+        run.fail(step, late, started=started)
+        return
+    run.ending, run.awaits, run.problem_step = Ending.WAITING, wait, step.name
 
 
 def arguments(function: Any, run: Run, context: Context) -> dict[str, Any]:
