@@ -1,0 +1,32 @@
+"""The whole house with the vendors' sandboxes over HTTP: real signed webhooks, real postings, counts from the sandboxes' logs."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.sandbox.testing import Sandboxes
+from q2c.transactions import workers
+from tests.journeys.house import House
+
+
+@pytest.fixture(scope="session")
+def sandboxes(tmp_path_factory):
+    """The three sandboxes in one process of their own."""
+    running = Sandboxes(tmp_path_factory.mktemp("sandboxes")).start()
+    running.control("POST", "netsuite/limits", {"enforced": False})
+    running.control("POST", "stripe/limits", {"enforced": False})
+    yield running
+    running.stop()
+
+
+@pytest.fixture()
+def house(transactional_db, live_server, sandboxes, settings, tmp_path):
+    """A seeded portal whose webhook doors the sandboxes know."""
+    settings.BASE_URL = live_server.url
+    settings.SANDBOX_PORT = sandboxes.port
+    settings.HOME = tmp_path
+    house = House(sandboxes, tmp_path)
+    house.open()
+    yield house
+    house.close()
+    workers.stop_worker()

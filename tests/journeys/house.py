@@ -1,0 +1,104 @@
+"""The verbs that journeys speak: sell, bill, pay, carry, fix; and what the sandboxes' own logs say."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from connectors.sandbox.testing import Sandboxes
+from q2c import ports
+from q2c.demo.seed import seed
+from q2c.flows import catalog, intake
+from q2c.flows.tasks import carry
+from q2c.inbox.models import InboundKey
+from q2c.transactions.models import BusinessTransaction, WorkItem
+
+QUIET_ROUNDS = 3
+
+
+class House:
+    """A seeded portal and its vendors."""
+
+    def __init__(self, sandboxes: Sandboxes, home: Path) -> None:
+        self.sandboxes, self.home = sandboxes, home
+
+    def open(self) -> None:
+        """Empty vendors, a seeded portal, and the log's place remembered."""
+        self.sandboxes.control("DELETE", "netsuite/faults")
+        self.sandboxes.control("DELETE", "stripe/faults")
+        self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
+        ports.forget_kept()
+        seed(self.home)
+        self.marks = {v: self.last(v) for v in ("stripe", "netsuite", "salesforce")}
+
+    def close(self) -> None:
+        """Nothing of one journey reaches the next."""
+        ports.forget_kept()
+
+    def last(self, vendor: str) -> int:
+        """The newest entry of a sandbox's log."""
+        return self.sandboxes.control("GET", f"{vendor}/log?after=0&limit=1")["last"]
+
+    def made(self, vendor: str, document_type: str | None = None, effect: str = "created") -> list[dict[str, Any]]:
+        """What the vendor's own log says that it made since the journey began."""
+        entries = self.sandboxes.log(vendor, after=self.marks[vendor])
+        return [e for e in entries if e["effect"] == effect and document_type in (None, e["document_type"])]
+
+    def make(self, vendor: str, document_type: str, objects: list[dict[str, Any]]) -> list[str]:
+        """As if a user of the vendor had made them."""
+        return self.sandboxes.control("POST", f"{vendor}/documents/{document_type}", objects)["ids"]
+
+    def fault(self, vendor: str, do: str, **rule: Any) -> str:
+        """Plant a fault."""
+        return self.sandboxes.control("POST", f"{vendor}/faults", {"do": do, **rule})["id"]
+
+    def customer(self, **changes: Any) -> str:
+        """A billing customer of the UK entity."""
+        given = {"name": "Northwind Ltd", "email": "ap@northwind.test", "address": {"country": "GB", "city": "Leeds"},
+                 "metadata": {"legal_entity": "GB01"}, **changes}  # fmt: skip
+        return self.make("stripe", "customer", [given])[0]
+
+    def invoice(self, customer: str, *, sku: str = "QB-API", amount: int = 10_000, **changes: Any) -> str:
+        """A finalised invoice of one line, in minor units."""
+        line = {"amount": amount, "quantity": 1, "description": sku, "metadata": {"sku": sku}}
+        given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}, **changes}
+        return self.make("stripe", "invoice", [given])[0]
+
+    def carry(self, *, until: Any = None, seconds: float = 30.0) -> None:
+        """Carry everything that is due, as workers would, until it's quiet or `until()` holds."""
+        end, quiet = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            if until is not None and until():
+                return
+            work = intake.carry_due_events().count
+            work += sum(carry(flow, seconds=5) for flow in catalog.BY_CODE)
+            quiet = 0 if work else quiet + 1
+            if until is None and quiet >= QUIET_ROUNDS and not self.is_expecting():
+                return
+            if not work:
+                time.sleep(0.1)
+        assert until is None, f"not reached in {seconds} s: {self.states()}"
+
+    def is_expecting(self) -> bool:
+        """Whether something is due within seconds, or a webhook is still on its way."""
+        pending = InboundKey.objects.filter(verdict="received").exists()
+        return pending or WorkItem.objects.filter(probe_count__lt=4, transaction__state="waiting").exists()
+
+    def hasten(self) -> None:
+        """Let the time pass that waits and settling need."""
+        long_ago = "2020-01-01T00:00:00Z"
+        WorkItem.objects.filter(worker="").update(available_at=long_ago)
+        WorkItem.objects.update(intent_free_at=long_ago)
+
+    def states(self, flow: str | None = None) -> dict[str, int]:
+        """How many transactions are in which state."""
+        found: dict[str, int] = {}
+        rows = BusinessTransaction.objects.all()
+        for state in (rows.filter(flow=flow) if flow else rows).values_list("state", flat=True):
+            found[state] = found.get(state, 0) + 1
+        return found
+
+    def held(self) -> list[str]:
+        """The problem codes of held transactions."""
+        return sorted(BusinessTransaction.objects.filter(state="held").values_list("problem_code", flat=True))
