@@ -21,7 +21,7 @@ class Schedule:
 
 SCHEDULES = (
     Schedule("Take up due work", "q2c.flows.tasks.resume_due", 2),
-    Schedule("Translate what was received", "q2c.flows.tasks.translate_due", 2, queue="doors"),
+    Schedule("Translate what was received", "q2c.inbox.carry_events", 2, queue="doors"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from connectors import http
 from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor, intake, polling, reference
+from q2c.flows import catalog, done, governor, intake, reference
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
@@ -87,8 +87,8 @@ def resume_due() -> None:
     nudge(due_flows())
 
 
-@shared_task(queue="doors", ignore_result=True)
-def translate_due() -> None:
+@shared_task(name="q2c.inbox.carry_events", queue="doors", ignore_result=True)
+def carry_events() -> None:
     """Take up received events until there's none due or the time is up; a webhook nudges this, beat makes sure."""
     until = time.monotonic() + PULLS_SECONDS
     while time.monotonic() < until:
@@ -96,13 +96,7 @@ def translate_due() -> None:
         nudge(carried.flows)
         if not carried.count:
             return
-    translate_due.apply_async(retry=False, expires=60)
-
-
-@shared_task(queue="doors", ignore_result=True)
-def poll(code: str, stream: str) -> None:
-    """Ask a system what changed on one stream; what webhooks lost is found here."""
-    polling.poll_connection(code, stream)
+    carry_events.apply_async(retry=False, expires=60)
 
 
 @shared_task(queue="doors", ignore_result=True)
