@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from django.conf import settings
@@ -15,6 +16,7 @@ from q2c.core.secrets_home import MADE_UP
 
 TAG = "q2c_production"
 WAIT_SECONDS_MAX = 30
+BOOT_ERROR = 3  # with this status gunicorn stops altogether, where it would replace a worker that died otherwise
 
 
 @register(TAG)
@@ -29,7 +31,7 @@ def production_settings(**_kwargs: object) -> list[Error]:
         found.append(Error("The secret key was made up", hint="Set Q2C_SECRET_KEY.", id="q2c.E001"))
     if settings.ARE_VAULT_KEYS_MADE_UP:
         found.append(
-            Error("The vault's keys were made up", hint="Set Q2C_VAULT_KEYS and keep them safe.", id="q2c.E002")
+            Error("The vault's keys were made up", hint="Set Q2C_VAULT_KEYS.", id="q2c.E002")
         )
     if settings.DEBUG:
         found.append(Error("DEBUG is on", hint="Unset Q2C_DEBUG.", id="q2c.E003"))
@@ -83,7 +85,7 @@ def _database_errors(cursor) -> list[Error]:
 
 
 def refuse_unsafe_start() -> None:
-    """Ends the process (SystemExit with the reasons) when production isn't fit; waits a while for the database."""
+    """Ends the process (SystemExit, reasons on stderr) when production isn't fit; waits a while for the database."""
     if settings.ENV in ("demo", "test"):
         return
     until = time.monotonic() + WAIT_SECONDS_MAX
@@ -94,4 +96,6 @@ def refuse_unsafe_start() -> None:
             break
         time.sleep(1)
     if errors:
-        raise SystemExit("Refusing to start:\n" + "\n".join(f"  {e.id} {e.msg}. {e.hint or ''}" for e in errors))
+        reasons = "".join(f"  {e.id} {e.msg}. {e.hint or ''}\n" for e in errors)
+        sys.stderr.write(f"Refusing to start:\n{reasons}")
+        raise SystemExit(BOOT_ERROR)

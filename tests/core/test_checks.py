@@ -1,5 +1,7 @@
 """What production refuses to start with."""
 
+import re
+
 import pytest
 from django.db import connection
 
@@ -56,10 +58,12 @@ def test_unsafe_settings_are_refused(production, name, value, error):
     assert ids(production_settings()) == [error]
 
 
-def test_a_role_that_owns_the_tables_is_refused(production, db):
+def test_a_role_that_owns_the_tables_is_refused(production, db, capsys):
     assert ids(production_database()) == ["q2c.E011"]
-    with pytest.raises(SystemExit, match=r"q2c\.E011 The role \S+ owns the portal's tables"):
+    with pytest.raises(SystemExit) as ended:
         refuse_unsafe_start()
+    assert ended.value.code == 3
+    assert re.search(r"q2c\.E011 The role \S+ owns the portal's tables", capsys.readouterr().err)
 
 
 def test_the_demos_people_are_refused_by_mark_and_by_name(production, as_app):
