@@ -13,6 +13,7 @@ from connectors.sandbox.vendor import Handler, Vendor
 log = logging.getLogger(__name__)
 
 LARGEST_BODY = 64 * 1024 * 1024
+LONGEST_LINE = 64 * 1024  # a vendor refuses long addresses itself
 HTML = "<html><head><title>Just a moment</title></head><body>The service is being maintained.</body></html>"
 
 
@@ -34,7 +35,13 @@ def build_server(vendor: Vendor, faults: Faults) -> web.Server:
                 return await _send_half(incoming, answer, payload)
         return build_response(answer, payload)
 
-    return web.Server(answer_request, request_factory=make_request, access_log=None)
+    return web.Server(
+        answer_request,
+        request_factory=make_request,
+        access_log=None,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
+    )
 
 
 def make_request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

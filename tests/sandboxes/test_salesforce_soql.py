@@ -2,8 +2,8 @@
 
 import pytest
 
-from connectors.sandbox.testing import running_sandboxes
 from connectors.salesforce.sandbox.ids import add_suffix, make_id, read_id
+from connectors.sandbox.testing import running_sandboxes
 from tests.sandboxes.salesforce import Caller
 
 
@@ -87,7 +87,8 @@ def test_order_limit_offset_and_nulls(user):
 
 def test_parents_and_children_are_nested_with_their_envelopes(user):
     (found,) = user.query(
-        "SELECT Name, Parent.Name, (SELECT Name FROM Opportunities), (SELECT Id FROM Contacts) FROM Account WHERE Ext_Id__c = 'b'"
+        "SELECT Name, Parent.Name, (SELECT Name FROM Opportunities), (SELECT Id FROM Contacts) FROM Account"
+        " WHERE Ext_Id__c = 'b'"
     )
     assert found["Parent"]["Name"] == "Alpha"
     assert found["Parent"]["attributes"]["type"] == "Account"
