@@ -1,0 +1,57 @@
+"""What a notification or polled record of Salesforce means. It's a hint: the record is always asked for anew. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connectors.fields import instant, read_json
+from connectors.manifest import Context, Ignored, Means, NotYet
+from connectors.salesforce import inbound
+from q2c.canonical import events
+
+
+def order_closed_won(body: bytes, context: Context) -> list[Any]:
+    """An opportunity: an order once it's won, nothing before."""
+    if context.fetched is None:
+        return []
+    return [events.OrderClosedWon(occurred_at=_occurred_at(body, context), order=context.fetched)]
+
+
+def customer_changed(body: bytes, context: Context) -> list[Any]:
+    """An account. None: it was deleted meanwhile."""
+    if context.fetched is None:
+        return []
+    return [events.CustomerChanged(occurred_at=_occurred_at(body, context), customer=context.fetched)]
+
+
+def product_changed(body: bytes, context: Context) -> list[Any]:
+    """A product, as polled."""
+    product = inbound.product(read_json(body), connection=context.connection)
+    return [events.ProductChanged(occurred_at=_occurred_at(body, context), product=product)]
+
+
+def _occurred_at(body: bytes, context: Context) -> Any:
+    """When it changed: a polled record says so. A notification doesn't, and carries the state of its sending."""
+    if body[:1] == b"{" and (stamp := read_json(body).get("SystemModstamp")):
+        return instant(stamp)
+    return context.received_at
+
+
+_ORDER = NotYet("the closed-won opportunity with its primary quote is the contract's source")
+EVENTS: dict[str, Means | Ignored | NotYet] = {
+    "Opportunity": Means(order_closed_won, refetch="closed_won_order"),
+    "Account": Means(customer_changed, refetch="account"),
+    "Product2": Means(product_changed),
+    "Contact": Ignored("people of a customer aren't part of any posting"),
+    "OpportunityLineItem": Ignored("lines are read with their opportunity"),
+    "Pricebook2": Ignored("prices are read with the lines"),
+    "PricebookEntry": Ignored("prices are read with the lines"),
+    "Quote": _ORDER,
+    "QuoteLineItem": _ORDER,
+    "SBQQ__Quote__c": _ORDER,
+    "SBQQ__QuoteLine__c": _ORDER,
+    "SBQQ__Subscription__c": _ORDER,
+    "Contract": _ORDER,
+    "Order": _ORDER,
+    "OrderItem": _ORDER,
+}

@@ -1,0 +1,190 @@
+"""Salesforce's records in our words. Pure.
+
+Amounts are JSON numbers in major units. A CPQ quote line says what a term costs; what we carry is the price of one
+billing
+period, so that the billing platform can charge it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from connectors.fields import date, decimal, dig
+from connectors.salesforce.countries import iso_country
+from connectors.salesforce.ids import full_id
+from q2c.canonical import catalog, contract, party
+from q2c.canonical.base import Source
+
+PERIOD_MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
+_FREQUENCIES: dict[str, contract.Frequency] = {
+    "monthly": "monthly", "months": "monthly", "quarterly": "quarterly", "semiannual": "semiannual",
+    "semi-annual": "semiannual", "annual": "annual", "one-time": "one_time", "onetime": "one_time",
+}  # fmt: skip
+_PRICE_DIGITS = Decimal("0.000001")
+
+
+def order(
+    opportunity: Mapping[str, Any],
+    *,
+    connection: str,
+    lines: Sequence[Mapping[str, Any]],
+    quote: Mapping[str, Any] | None = None,
+    quote_lines: Sequence[Mapping[str, Any]] = (),
+    settings: Mapping[str, Any],
+) -> contract.Order:
+    """A closed-won opportunity with its lines: those of its primary quote where there is one, else its own.
+
+    Raises ValueError (or KeyError) for a record without what every opportunity has.
+    """
+    said = quote or {}
+    term = int(said.get("SBQQ__SubscriptionTerm__c") or settings.get("term_months") or 12)
+    usual = _frequency(said.get("SBQQ__BillingFrequency__c")) or _usual_frequency(settings)
+    sold: tuple[contract.OrderLine, ...]
+    if quote_lines:
+        sold = tuple(quote_line(line, term_months=term, usual=usual) for line in quote_lines)
+    else:
+        sold = tuple(order_line(line, usual=usual) for line in lines)
+    starts = [line.service_start for line in sold if line.service_start]
+    start = said.get("SBQQ__StartDate__c")
+    entity_field = str(settings.get("legal_entity_field") or "")
+    return contract.Order(
+        source=Source(connection=connection, object_type="Opportunity", object_id=full_id(opportunity["Id"])),
+        number=str(said.get("Name") or full_id(opportunity["Id"])),
+        name=str(opportunity.get("Name") or ""),
+        customer_id=full_id(opportunity["AccountId"]) if opportunity.get("AccountId") else "",
+        currency=_currency(opportunity, settings),
+        start_date=date(start) if start else min(starts, default=date(opportunity["CloseDate"])),
+        term_months=term,
+        lines=sold,
+        legal_entity=_legal_entity(opportunity, entity_field),
+        billing_frequency=usual,
+        amount=_optional(opportunity.get("Amount")),
+        quote_id=full_id(said["Id"]) if said else "",
+        quote_status=str(said.get("SBQQ__Status__c") or ""),
+        payment_terms=str(said.get("SBQQ__PaymentTerms__c") or ""),
+    )
+
+
+def order_line(raw: Mapping[str, Any], *, usual: contract.Frequency) -> contract.OrderLine:
+    """A line item: its unit price is per billing period, which its selling model names where the org has such."""
+    model = dig(raw, "PricebookEntry.ProductSellingModel") or {}
+    frequency = usual
+    if model.get("SellingModelType") == "OneTime":
+        frequency = "one_time"
+    elif model.get("PricingTermUnit"):
+        frequency = _frequency(model["PricingTermUnit"]) or usual
+    return contract.OrderLine(
+        line_id=full_id(raw["Id"]),
+        sku=_sku(raw.get("ProductCode"), raw.get("Product2")),
+        quantity=decimal(raw["Quantity"]),
+        unit_price=decimal(raw["UnitPrice"]),
+        description=str(dig(raw, "Product2.Name") or raw.get("Name") or ""),
+        list_price=_optional(raw.get("ListPrice")),
+        billing_frequency=frequency,
+        service_start=_optional_date(raw.get("ServiceDate")),
+    )
+
+
+def quote_line(raw: Mapping[str, Any], *, term_months: int, usual: contract.Frequency) -> contract.OrderLine:
+    """A CPQ quote line. Its net total covers its whole term; the unit price here is one billing period's share of
+    it."""
+    is_once = raw.get("SBQQ__ChargeType__c") == "One-Time" or raw.get("SBQQ__SubscriptionType__c") == "One-time"
+    frequency: contract.Frequency = "one_time" if is_once else _frequency(raw.get("SBQQ__BillingFrequency__c")) or usual
+    quantity = decimal(raw["SBQQ__Quantity__c"])
+    term = int(raw.get("SBQQ__SubscriptionTerm__c") or term_months)
+    share = Decimal(1) if frequency == "one_time" else Decimal(PERIOD_MONTHS[frequency]) / Decimal(term)
+    net = _optional(raw.get("SBQQ__NetPrice__c")) or Decimal(0)
+    total = _optional(raw.get("SBQQ__NetTotal__c"))
+    per_unit = total / quantity if total is not None and quantity else net
+    price = (per_unit * share).quantize(_PRICE_DIGITS)
+    start = raw.get("SBQQ__EffectiveStartDate__c") or raw.get("SBQQ__StartDate__c")
+    end = raw.get("SBQQ__EffectiveEndDate__c") or raw.get("SBQQ__EndDate__c")
+    return contract.OrderLine(
+        line_id=full_id(raw["Id"]),
+        sku=_sku(raw.get("SBQQ__ProductCode__c"), raw.get("SBQQ__Product__r")),
+        quantity=quantity,
+        unit_price=_shortest(price),
+        description=str(dig(raw, "SBQQ__Product__r.Name") or ""),
+        list_price=_optional(raw.get("SBQQ__ListPrice__c")),
+        billing_frequency=frequency,
+        service_start=_optional_date(start),
+        service_end=_optional_date(end),
+    )
+
+
+def customer(raw: Mapping[str, Any], *, connection: str, settings: Mapping[str, Any]) -> party.Customer:
+    """An account. `parent_id` is the account above it."""
+    return party.Customer(
+        source=Source(connection=connection, object_type="Account", object_id=full_id(raw["Id"])),
+        name=str(raw["Name"]).strip(),
+        number=str(raw.get("AccountNumber") or ""),
+        phone=str(raw.get("Phone") or ""),
+        currency=_currency(raw, settings),
+        bill_to=_address(raw, "Billing"),
+        ship_to=_address(raw, "Shipping"),
+        parent_id=full_id(raw["ParentId"]) if raw.get("ParentId") else "",
+        legal_entity=_legal_entity(raw, str(settings.get("legal_entity_field") or "")),
+        crm_id=full_id(raw["Id"]),
+    )
+
+
+def product(raw: Mapping[str, Any], *, connection: str) -> catalog.Product:
+    """A product of the catalogue. Its SKU is its product code, as on the lines of orders."""
+    return catalog.Product(
+        source=Source(connection=connection, object_type="Product2", object_id=full_id(raw["Id"])),
+        sku=_sku(raw.get("ProductCode"), raw),
+        name=str(raw["Name"]),
+        family=str(raw.get("Family") or ""),
+        is_active=raw.get("IsActive") is not False,
+    )
+
+
+def _sku(code: Any, product: Any) -> str:
+    of_product = product or {}
+    return str(code or of_product.get("ProductCode") or of_product.get("StockKeepingUnit") or "").strip()
+
+
+def _legal_entity(raw: Mapping[str, Any], field: str) -> str:
+    return str(raw.get(field) or dig(raw, f"Account.{field}") or "") if field else ""
+
+
+def _currency(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    return str(raw.get("CurrencyIsoCode") or settings.get("currency") or "").upper()
+
+
+def _frequency(value: Any) -> contract.Frequency | None:
+    return _FREQUENCIES.get(str(value or "").strip().lower())
+
+
+def _usual_frequency(settings: Mapping[str, Any]) -> contract.Frequency:
+    return _frequency(settings.get("billing_frequency")) or "annual"
+
+
+def _address(raw: Mapping[str, Any], kind: str) -> party.Address:
+    country = raw.get(f"{kind}CountryCode") or iso_country(str(raw.get(f"{kind}Country") or ""))
+    street = str(raw.get(f"{kind}Street") or "").splitlines()
+    return party.Address(
+        line1=street[0].strip() if street else "",
+        line2=", ".join(part.strip() for part in street[1:]),
+        city=str(raw.get(f"{kind}City") or ""),
+        state=str(raw.get(f"{kind}State") or ""),
+        postal_code=str(raw.get(f"{kind}PostalCode") or ""),
+        country=str(country or ""),
+    )
+
+
+def _optional(value: Any) -> Decimal | None:
+    return None if value is None else _shortest(decimal(value))
+
+
+def _optional_date(value: Any) -> dt.date | None:
+    return date(value) if value else None
+
+
+def _shortest(amount: Decimal) -> Decimal:
+    """Without the zeros that JSON floats drag along, but never in exponent form."""
+    short = amount.normalize()
+    return short if short.as_tuple().exponent <= 0 else short.quantize(Decimal(1))  # type: ignore[operator]

@@ -1,0 +1,146 @@
+"""Salesforce, in facts. Sources and dates stand in the README beside this file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from connectors.auth import FetchedToken, Token, assertion, basic, fetch_token
+from connectors.errors import VendorError
+from connectors.families import Family
+from connectors.http import Auth, Line, Telephone
+from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
+from connectors.salesforce import door
+from connectors.salesforce.events import EVENTS
+from q2c.core.problems import Category, Problem
+
+TOKEN_PATH = "/services/oauth2/token"
+_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+
+
+def auth(line: Line) -> Auth:
+    """JWT bearer where a private key and user are given, else client credentials at My Domain.
+
+    Raises Problem `credentials_missing`.
+    """
+    if line.secrets.get("private_key") and line.settings.get("username"):
+        return FetchedToken([line.code, line.secrets["client_id"], line.secrets["private_key"]], _token_by_jwt)
+    if line.secrets.get("client_secret"):
+        return FetchedToken([line.code, line.secrets["client_id"], line.secrets["client_secret"]], _token_by_secret)
+    raise Problem(
+        "credentials_missing",
+        Category.AUTHENTICATION,
+        f"{line.name} needs a client secret, or a private key and a user name",
+        connection=line.code,
+    )
+
+
+async def _token_by_secret(telephone: Telephone) -> Token:
+    secrets = telephone.line.secrets
+    headers = {"Authorization": basic(secrets["client_id"], secrets["client_secret"])}
+    form = [("grant_type", "client_credentials")]
+    return await fetch_token(telephone, telephone.base_url + TOKEN_PATH, form, headers=headers)
+
+
+async def _token_by_jwt(telephone: Telephone) -> Token:
+    line = telephone.line
+    claims = {
+        "iss": line.secrets["client_id"],
+        "sub": line.settings["username"],
+        "aud": line.settings.get("audience") or "https://login.salesforce.com",
+    }
+    signed = assertion(key=line.secrets["private_key"], algorithm="RS256", claims=claims)
+    form = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", signed)]
+    return await fetch_token(telephone, telephone.base_url + TOKEN_PATH, form)
+
+
+def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[VendorError]:
+    """Salesforce's array of errors (Collections say `statusCode`). Raises ValueError for another shape."""
+    answer: Any = msgspec.json.decode(body)
+    if isinstance(answer, dict):
+        return [VendorError(str(answer["error"]), str(answer.get("error_description") or ""))]
+    if answer and isinstance(answer[0], str):  # 300: several records have this external id
+        return [VendorError("MULTIPLE_CHOICES", ", ".join(answer))]
+    return [
+        VendorError(
+            str(e.get("errorCode") or e["statusCode"]), str(e.get("message") or ""), ", ".join(e.get("fields") or ())
+        )
+        for e in answer
+    ]
+
+
+def read_quota(headers: Mapping[str, str]) -> tuple[int, int] | None:
+    """Calls of the day, used and allowed, out of `Sforce-Limit-Info`."""
+    found = _USAGE.search(headers.get("Sforce-Limit-Info") or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+_GONE = ("NOT_FOUND", "ENTITY_IS_DELETED")
+_REFERENCE = ("INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID", "INVALID_ID_FIELD", "INACTIVE_OWNER_OR_USER")
+_SCHEMA = ("INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE", "INVALID_TYPE")
+_TWICE = ("DUPLICATE_VALUE", "DUPLICATE_EXTERNAL_ID")
+_LIMITS = ("REQUEST_LIMIT_EXCEEDED", "TOO_MANY_APEX_REQUESTS", "LIMIT_EXCEEDED")
+_AGAIN = ("INVALID_QUERY_LOCATOR", "QUERY_TIMEOUT", "EXCEEDED_ID_LIMIT", "SERVER_UNAVAILABLE")
+ERRORS = (
+    When(Category.AUTHENTICATION, "credentials_refused", "Salesforce refused our session ({code})", status=401),
+    *(When(Category.RATE_LIMIT, "rate_limited", "Salesforce's limit of calls is used up ({detail})", code=c)
+      for c in _LIMITS),
+    When(Category.RATE_LIMIT, "rate_limited", "Salesforce's limit of calls is used up", status=429),
+    When(Category.VALIDATION, "storage_full", "Salesforce's storage is full", code="STORAGE_LIMIT_EXCEEDED"),
+    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's user may not do this: {detail}",
+         code="INSUFFICIENT_ACCESS*"),
+    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's API is switched off: {detail}", code="API_*"),
+    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's user may not do this: {detail}", status=403),
+    When(Category.CONFLICT, "record_ambiguous", "Several Salesforce records have this external id", status=300),
+    *(When(Category.MAPPING, "record_absent", "Salesforce has no such record: {detail}", code=c, is_absent=True)
+      for c in _GONE),
+    *(When(Category.MAPPING, "reference_refused", "Salesforce refused what we named in {field}: {detail}", code=c)
+      for c in _REFERENCE),
+    *(When(Category.MAPPING, "field_missing", "Salesforce lacks a field or object that we need: {detail}", code=c)
+      for c in _SCHEMA),
+    *(When(Category.CONFLICT, "document_exists", "Salesforce has it already: {detail}", code=c, is_existing=True)
+      for c in _TWICE),
+    When(Category.CONFLICT, "record_ambiguous", "Salesforce takes it for a duplicate: {detail}",
+         code="DUPLICATES_DETECTED"),
+    When(Category.RATE_LIMIT, "record_locked", "The record is busy in Salesforce", code="UNABLE_TO_LOCK_ROW"),
+    When(Category.CONFLICT, "record_changed", "Somebody changed the record in Salesforce meanwhile", status=412),
+    *(When(Category.AVAILABILITY, "system_unavailable", "Salesforce couldn't answer ({code})", code=c) for c in _AGAIN),
+    When(Category.AVAILABILITY, "system_unavailable", "Salesforce isn't available ({status})", status=(500, 599)),
+    When(Category.VALIDATION, "refused_by_vendor", "Salesforce refused {field}: {detail}", status=(400, 499)),
+)  # fmt: skip
+
+MANIFEST = Manifest(
+    code="salesforce",
+    name="Salesforce",
+    families=(Family.CRM,),
+    settings=(
+        Setting("organization_id", "The organisation's id: outbound messages of others are refused"),
+        Setting("app_url", "Address of the user interface", is_required=False),
+        Setting("username", "User of the JWT bearer flow", is_required=False),
+        Setting("audience", "Audience of the JWT", default="https://login.salesforce.com", is_required=False),
+        Setting("currency", "Currency of an org without several", is_required=False),
+        Setting("has_several_currencies", "yes or no", default="yes", is_required=False),
+        Setting("has_cpq", "yes or no", default="yes", is_required=False),
+        Setting("has_selling_models", "yes or no", default="yes", is_required=False),
+        Setting("legal_entity_field", "Field of account and opportunity with the seller", is_required=False),
+        Setting("term_months", "Term of an order that names none", default="12", is_required=False),
+        Setting("billing_frequency", "Of a line that names none", default="annual", is_required=False),
+        Secret("client_id"),
+        Secret("client_secret", is_required=False),
+        Secret("private_key", is_required=False),
+        Secret("webhook_secret", is_required=False),
+        Secret("webhook_secret_previous", is_required=False),
+    ),
+    limits=Limits(at_once=8, timeout_seconds=60.0),
+    repeats=Repeats(reads_own_writes=True, settles_after_seconds=60.0),
+    errors=ERRORS,
+    events=EVENTS,
+    webhook=WebhookDoor(verify=door.verify, acknowledge=(200, "text/xml; charset=utf-8", door.ACK), split=door.split),
+    read_errors=read_errors,
+    read_quota=read_quota,
+    auth=auth,
+    record_url="{app_url}/{id}",
+)

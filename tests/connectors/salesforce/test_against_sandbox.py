@@ -1,0 +1,177 @@
+"""The Salesforce client against Salesforce's sandbox, over HTTP."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+
+from connectors.errors import Absent
+from connectors.recorder import Collector
+from connectors.sandbox.testing import running_sandboxes
+from q2c.core.problems import Category, Problem
+from tests.connectors.lines import client_of, run
+
+
+@pytest.fixture(scope="module")
+def sandboxes(tmp_path_factory):
+    with running_sandboxes(tmp_path_factory.mktemp("salesforce"), vendors=["salesforce"]) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandboxes):
+    def build(**changes):
+        given = sandboxes.vendor("salesforce")
+        credentials = {**given["credentials"], **changes}
+        settings = {"organization_id": credentials["organization_id"], "legal_entity_field": "Legal_Entity__c"}
+        secrets = {"client_id": credentials["client_id"], "client_secret": credentials["client_secret"]}
+        if credentials.get("is_jwt"):
+            settings |= {"username": credentials["username"], "audience": given["url"]}
+            secrets = {"client_id": credentials["client_id"], "private_key": credentials["private_key"]}
+        return client_of("salesforce", given["url"], settings=settings, secrets=secrets)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def sold(sandboxes):
+    """An account with a parent, a product with a price, and a won opportunity with one line."""
+    (parent,) = sandboxes.make("salesforce", "Account", {"Name": "Northwind Group", "CurrencyIsoCode": "GBP"})
+    account_fields = {
+        "Name": "Northwind Ltd", "ParentId": parent, "AccountNumber": "NW-1", "BillingStreet": "1 High St\nUnit 2",
+        "BillingCity": "Leeds", "BillingPostalCode": "LS1 1AA", "BillingCountry": "United Kingdom",
+        "CurrencyIsoCode": "GBP", "Legal_Entity__c": "GB01",
+    }  # fmt: skip
+    (account,) = sandboxes.make("salesforce", "Account", account_fields)
+    (product,) = sandboxes.make(
+        "salesforce", "Product2", {"Name": "Platform", "ProductCode": "PLAT-1", "IsActive": True}
+    )
+    standard = next(
+        b for b in sandboxes.control("GET", "salesforce/documents/Pricebook2")["items"] if b.get("IsStandard")
+    )["Id"]
+    (entry,) = sandboxes.make(
+        "salesforce", "PricebookEntry",
+        {"Pricebook2Id": standard, "Product2Id": product, "UnitPrice": 1000.5, "IsActive": True, "CurrencyIsoCode": "GBP"},
+    )  # fmt: skip
+    (opportunity,) = sandboxes.make(
+        "salesforce", "Opportunity",
+        {"Name": "Northwind platform", "AccountId": account, "StageName": "Prospecting", "CloseDate": "2026-11-01",
+         "CurrencyIsoCode": "GBP", "Pricebook2Id": standard},
+    )  # fmt: skip
+    sandboxes.make(
+        "salesforce", "OpportunityLineItem",
+        {"OpportunityId": opportunity, "PricebookEntryId": entry, "Quantity": 10, "UnitPrice": 1000.5},
+    )  # fmt: skip
+    return {"parent": parent, "account": account, "opportunity": opportunity}
+
+
+def win(sandboxes, opportunity):
+    sandboxes.make("salesforce", "Opportunity", {"Id": opportunity, "StageName": "Closed Won"})
+
+
+def test_an_account_becomes_a_customer_with_its_parent(client, sold):
+    customer = run(client().customer(sold["account"][:15]))
+    assert (customer.name, customer.number, customer.currency) == ("Northwind Ltd", "NW-1", "GBP")
+    assert (customer.bill_to.line1, customer.bill_to.line2, customer.bill_to.country) == ("1 High St", "Unit 2", "GB")
+    assert customer.parent_id == sold["parent"]
+    assert customer.legal_entity == "GB01"
+    assert customer.source.object_id == sold["account"]
+
+
+def test_a_hierarchy_is_read_up_to_its_top(client, sold):
+    names = [c.name for c in run(client().hierarchy(sold["account"]))]
+    assert names == ["Northwind Ltd", "Northwind Group"]
+
+
+def test_an_opportunity_is_no_order_before_it_is_won(client, sold, sandboxes):
+    async def story():
+        crm = client()
+        before = await crm.closed_won_order(sold["opportunity"])
+        crm = client()
+        path = await crm._url(f"sobjects/Opportunity/{sold['opportunity']}")
+        await crm.telephone.call("PATCH", path, verb="win", json={"StageName": "Closed Won"})
+        return before, await crm.closed_won_order(sold["opportunity"])
+
+    before, order = run(story())
+    assert before is None
+    assert (order.source.object_id, order.currency, order.customer_id) == (sold["opportunity"], "GBP", sold["account"])
+    assert order.legal_entity == "GB01"
+    assert order.start_date == dt.date(2026, 11, 1)
+    (line,) = order.lines
+    assert (line.sku, line.quantity, line.unit_price) == ("PLAT-1", Decimal(10), Decimal("1000.5"))
+    assert order.amount == Decimal("10005")
+
+
+def test_a_deleted_opportunity_is_absent(client):
+    with pytest.raises(Absent):
+        run(client().order("006000000000001AAA"))
+    assert run(client().closed_won_order("006000000000001AAA")) is None
+
+
+def test_status_is_written_and_found_again(client, sold):
+    fields = {"status": "Subscription active", "invoice_status": "Posted", "link": "https://portal.example.com/t/1"}
+
+    async def story():
+        crm = client()
+        before = await crm.find_status(order_id=sold["opportunity"], fields=fields)
+        saved = await crm.publish_status(order_id=sold["opportunity"], fields=fields)
+        return before, saved, await crm.find_status(order_id=sold["opportunity"], fields=fields)
+
+    before, saved, after = run(story())
+    assert before is None
+    assert (saved.id, saved.status, after.was_found) == (sold["opportunity"], "Subscription active", True)
+
+
+def test_jwt_bearer_signs_in_too(client, sold):
+    assert run(client(is_jwt=True).customer(sold["account"])).name == "Northwind Ltd"
+
+
+def test_wrong_credentials_pause_the_connection(client):
+    with pytest.raises(Problem) as refusal:
+        run(client(client_secret="wrong").customer("001000000000001AAA"))
+    assert (refusal.value.code, refusal.value.category) == ("credentials_refused", Category.AUTHENTICATION)
+
+
+def test_an_expired_session_is_renewed_once(client, sold, sandboxes):
+    async def story():
+        crm = client()
+        await crm.customer(sold["account"])
+        sandboxes.fault("salesforce", "expire_token", when={"nth": 1})
+        return await crm.customer(sold["account"])
+
+    assert run(story()).name == "Northwind Ltd"
+
+
+def test_polling_walks_through_records_that_share_one_instant(client, sandboxes, monkeypatch):
+    monkeypatch.setattr("connectors.salesforce.client.ROWS_PER_POLL", 2)
+    made = sandboxes.make("salesforce", "Account", *({"Name": f"Same {i}", "CurrencyIsoCode": "GBP"} for i in range(7)))
+
+    async def story():
+        crm, position, seen = client(), {}, []
+        for _ in range(50):
+            page = await crm.changes("Account", position)
+            seen += [p.source_id for p in page.found]
+            position = page.position
+            if not page.has_more:
+                return seen, position, await crm.changes("Account", position)
+        raise AssertionError("the round never ended")
+
+    seen, position, again = run(story())
+    assert set(made) <= set(seen)
+    assert len(seen) == len(set(seen))
+    assert position["is_within"] is False
+    assert again.found  # the overlap brings recent ones again: the inbox knows them by their key
+
+
+def test_each_call_is_recorded_and_the_day_quota_is_seen(client, sold, sandboxes):
+    collector = Collector()
+
+    async def story():
+        crm = client()
+        crm.telephone.record = collector
+        await crm.customer(sold["account"])
+        return crm.telephone.breaker.quota_limit
+
+    assert run(story()) is not None
+    verbs = [noted.verb for noted in collector.take()]
+    assert verbs == ["token", "customer"]
