@@ -36,12 +36,12 @@ def verify(
     settings: Mapping[str, Any],
     now: dt.datetime,
 ) -> None:
-    """Raises signatures.Refused unless the address carries our secret (`query["secret"]`) and the organisation is
+    """Raises signatures.Refused unless the address carries our secret (`query["path_secret"]`) and the organisation is
     ours."""
-    ours = [secrets[n] for n in ("webhook_secret", "webhook_secret_previous") if secrets.get(n)]
-    if not query.get("secret"):
+    ours = [secrets[n] for n in ("webhook_path_secret", "webhook_path_secret_previous") if secrets.get(n)]
+    if not query.get("path_secret"):
         raise Refused("missing", "the address carries no secret")
-    check_secret(query["secret"], ours)
+    check_secret(query["path_secret"], ours)
     try:
         organization = full_id(_text(_notifications(body), "OrganizationId"))
         expected = full_id(str(settings.get("organization_id") or ""))

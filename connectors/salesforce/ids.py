@@ -1,4 +1,4 @@
-"""Salesforce's record ids: 15 characters that mind upper and lower case, or 18 with a checksum: the same record. Pure."""
+"""Salesforce's record ids: 15 characters that mind their case, or 18 with a checksum; both name one record. Pure."""
 
 from __future__ import annotations
 

@@ -50,8 +50,16 @@ def refused(reply: http.Reply) -> Problem:
     return Problem("refused_by_vendor", Category.VALIDATION, f"it said {reply.status}")
 
 
-def dial(base_url: str, *, collector: Collector | None = None, auth: Any = None, limits: Limits = LIMITS, code: str = "vendor",
-         allows_private: bool = True, explain: Any = refused) -> http.Telephone:  # fmt: skip
+def dial(
+    base_url: str,
+    *,
+    collector: Collector | None = None,
+    auth: Any = None,
+    limits: Limits = LIMITS,
+    code: str = "vendor",
+    allows_private: bool = True,
+    explain: Any = refused,
+) -> http.Telephone:
     """A telephone to the server."""
     line = http.Line(
         code=code,
@@ -64,8 +72,14 @@ def dial(base_url: str, *, collector: Collector | None = None, auth: Any = None,
     return http.Telephone(line, limits, auth=auth or NoAuth(), explain=explain, record=collector or Collector())
 
 
-def client_of(vendor: str, base_url: str, *, settings: dict[str, str] | None = None, secrets: dict[str, str] | None = None,
-              collector: Collector | None = None) -> Any:  # fmt: skip
+def client_of(
+    vendor: str,
+    base_url: str,
+    *,
+    settings: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    collector: Collector | None = None,
+) -> Any:
     """A vendor's client for a sandbox, built as the portal builds it, from a connection that isn't stored."""
     connection = Connection(
         code=vendor,

@@ -51,7 +51,8 @@ def sold(sandboxes):
     )["Id"]
     (entry,) = sandboxes.make(
         "salesforce", "PricebookEntry",
-        {"Pricebook2Id": standard, "Product2Id": product, "UnitPrice": 1000.5, "IsActive": True, "CurrencyIsoCode": "GBP"},
+        {"Pricebook2Id": standard, "Product2Id": product, "UnitPrice": 1000.5, "IsActive": True,
+         "CurrencyIsoCode": "GBP"},
     )  # fmt: skip
     (opportunity,) = sandboxes.make(
         "salesforce", "Opportunity",
