@@ -49,7 +49,7 @@ def decide(books: Books, id: str, status: str) -> str:
     if row is None:
         raise ValueError(f"no transaction {id}")
     record = RECORDS[row[0]]
-    old = books.get(record.name, id)
+    old = books.at(record.name, id)
     obj = {**old, "approvalStatus": {"id": status, "refName": APPROVAL_NAMES[status]}, "lastModifiedDate": books.now()}
     before = dict(books.preferences)
     books.preferences |= {"approval": True, "may_approve": True}

@@ -7,9 +7,10 @@ document's own rate is a realised gain or loss of exchange, which the ERP books 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import invalid_value, user_error
-from connectors.netsuite.sandbox.ledger import ZERO, add_paid, read_row
+from connectors.netsuite.sandbox.ledger import ZERO, add_paid, read_row, row_of
+from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 WHAT = {
     "creditMemo": ("invoice",),
@@ -37,7 +38,8 @@ def plan_applications(
     """
     before = _read_before(books, obj["id"]) if old is not None else {}
     quantum = books.quantum(obj["currency"]["id"])
-    planned, kept = [], []
+    planned: list[Application] = []
+    kept: list[dict] = []
     left = limit
     for number, line in enumerate(obj.get("apply", {}).get("items", [])):
         path = f"apply.items[{number}]"
@@ -102,7 +104,7 @@ def apply_to(books: Books, obj: dict, planned: list[Application]) -> tuple[Decim
     The loss is in base currency, for a document that credits receivables.
     """
     applied, loss = ZERO, ZERO
-    subsidiary = books.get("subsidiary", obj["subsidiary"]["id"])
+    subsidiary = books.at("subsidiary", obj["subsidiary"]["id"])
     quantum = books.quantum(subsidiary["currency"]["id"])
     own = to_decimal(obj["exchangeRate"])
     for each in planned:
@@ -136,5 +138,5 @@ def is_applied_to(books: Books, id: str) -> bool:
 
 def read_refunded(books: Books, id: str) -> Decimal:
     """What refunds have taken out of a payment or credit memo."""
-    row = read_row(books, id)
+    row = row_of(books, id)
     return Decimal(repr(row["paid"])) - sum(_read_before(books, id).values(), ZERO)

@@ -4,12 +4,13 @@ One Books belongs to one sandbox. Lists and master data are cached after reading
 rolled back by the kit, and the cache is dropped with it.
 """
 
-from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from connectors.netsuite.sandbox.errors import invalid_content, invalid_value, not_there, unknown_reference, user_error
 from connectors.netsuite.sandbox.fields import CUSTOM_PREFIXES, RECORDS, REFERENCES, Record, Sublist
+from connectors.netsuite.sandbox.values import CHECKS, merge_lines
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.store import Store
 
@@ -84,6 +85,13 @@ class Books:
                 self.cache[type, id] = found
         return found
 
+    def at(self, type: str, id: str) -> dict:
+        """The record that a resolved reference names; KeyError when there's none."""
+        found = self.get(type, id)
+        if found is None:
+            raise KeyError(f"{type} {id}")
+        return found
+
     def find_id(self, space: str, external_id: str) -> tuple[str, str] | None:
         """Type and id of the record with that external id in a space."""
         return self.store.db.execute(
@@ -95,7 +103,7 @@ class Books:
         found = self.find_id(RECORDS[type].space, external_id)
         if found is None:
             raise KeyError(f"{type} {external_id}")
-        return self.get(*found)
+        return self.at(*found)
 
     def find_at(self, type: str, key: str) -> dict | None:
         """The record at `{id}` or `eid:{external id}` of an address, or None."""
@@ -209,7 +217,7 @@ class Books:
         for name, sublist in record.lists.items():
             if name in given and name not in replace:
                 merged[name] = {
-                    "items": _merge_lines(sublist.key, old.get(name, {}).get("items", []), given[name]["items"])
+                    "items": merge_lines(sublist.key, old.get(name, {}).get("items", []), given[name]["items"])
                 }
         for name in record.lists:
             if name in merged:
@@ -257,7 +265,7 @@ class Books:
         """The smallest amount of a currency: 0.01, for JPY 1, for KWD 0.001."""
         found = self.quanta.get(currency_id)
         if found is None:
-            precision = self.get("currency", currency_id)["currencyPrecision"]
+            precision = self.at("currency", currency_id)["currencyPrecision"]
             found = self.quanta[currency_id] = Decimal(1).scaleb(-int(precision))
         return found
 
@@ -267,58 +275,3 @@ def create_tables(store: Store, script: str) -> None:
     for statement in script.split(";"):
         if statement.strip():
             store.db.execute(statement)
-
-
-def to_decimal(number: float | int) -> Decimal:
-    """A JSON number as the decimal that was written."""
-    return Decimal(repr(number))
-
-
-def round_money(amount: Decimal, quantum: Decimal) -> Decimal:
-    """Half up to the smallest amount of the currency."""
-    return amount.quantize(quantum, ROUND_HALF_UP)
-
-
-def _merge_lines(key: str, old: list[dict], given: list[dict]) -> list[dict]:
-    lines = [dict(line) for line in old]
-    places = {_key_of(line.get(key)): number for number, line in enumerate(lines) if line.get(key) is not None}
-    for line in given:
-        place = places.get(_key_of(line.get(key))) if line.get(key) is not None else None
-        if place is None:
-            lines.append(line)
-        else:
-            lines[place].update(line)
-    return lines
-
-
-def _key_of(value: Any) -> Any:
-    return value["id"] if isinstance(value, dict) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_date(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and len(value) == 10 and bool(date.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-def _is_datetime(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and bool(datetime.fromisoformat(value))
-    except ValueError:
-        return False
-
-
-CHECKS = {
-    "text": lambda value: isinstance(value, str),
-    "number": _is_number,
-    "bool": lambda value: isinstance(value, bool),
-    "date": _is_date,
-    "datetime": _is_datetime,
-    "enum": lambda value: isinstance(value, str) or (isinstance(value, dict) and "id" in value),
-    "object": lambda value: isinstance(value, dict),
-}

@@ -111,8 +111,8 @@ NAMED = {**COMMON, "name": "text", "includeChildren": "bool"}
 SUBSIDIARIES = {"subsidiary": Sublist({"id": "text"}, key="id")}
 
 
-def _list_record(name: str, text: str, **more: object) -> Record:
-    return Record(name, name, {**COMMON, **_split(text)}, read_only=STAMPS, **more)
+def _list_record(name: str, text: str, *, label: tuple[str, ...] = ("name",)) -> Record:
+    return Record(name, name, {**COMMON, **_split(text)}, read_only=STAMPS, label=label)
 
 
 RECORDS: dict[str, Record] = {

@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 
-from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import build_error, missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
 from connectors.netsuite.sandbox.ledger import ZERO, Impact
 from connectors.netsuite.sandbox.transactions import check_dimension, fill_header, save_transaction
+from connectors.netsuite.sandbox.values import round_money, to_decimal
 from connectors.sandbox.request import Refusal
 
 NEEDS_ENTITY = frozenset({"AcctRec", "AcctPay"})
@@ -14,7 +15,7 @@ NEEDS_ENTITY = frozenset({"AcctRec", "AcctPay"})
 
 def save_journal(books: Books, record: Record, obj: dict, old: dict | None) -> None:
     """Complete, check and store a journalEntry; a reversalDate makes or moves its reversing entry."""
-    fill_header(books, record, obj, old, party=None)
+    fill_header(books, record, obj, old)
     quantum = books.quantum(obj["currency"]["id"])
     lines = obj.get("line", {}).get("items", [])
     if not lines:
@@ -45,7 +46,7 @@ def _check_line(books: Books, line: dict, number: int, subsidiary_id: str, quant
     path = f"line.items[{number}]"
     if line.get("account") is None:
         raise missing_value("Account", path=f"{path}.account")
-    account = books.get("account", line["account"]["id"])
+    account = books.at("account", line["account"]["id"])
     if account.get("isInactive"):
         raise user_error(f"Invalid account reference key {account['id']}.", path=f"{path}.account")
     if account["acctType"]["id"] in NEEDS_ENTITY and line.get("entity") is None:
@@ -56,7 +57,8 @@ def _check_line(books: Books, line: dict, number: int, subsidiary_id: str, quant
     debit, credit = line.get("debit"), line.get("credit")
     if (debit is None) == (credit is None):
         raise user_error("A line needs either a debit or a credit.", path=path)
-    amount = round_money(to_decimal(debit if credit is None else credit), quantum)
+    given = debit if credit is None else credit
+    amount = round_money(to_decimal(given or 0), quantum)
     line["debit" if credit is None else "credit"] = float(amount)
     return account["id"], amount if credit is None else -amount
 

@@ -8,8 +8,9 @@ transaction that waits for approval has no impact.
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from connectors.netsuite.sandbox.books import Books, round_money
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.fields import Record
+from connectors.netsuite.sandbox.values import round_money
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS ns_transaction (
@@ -195,9 +196,17 @@ def read_row(books: Books, id: str) -> dict | None:
     return dict(zip(COLUMNS, row, strict=True)) if row else None
 
 
+def row_of(books: Books, id: str) -> dict:
+    """The row of totals of a transaction that is there; KeyError otherwise."""
+    row = read_row(books, id)
+    if row is None:
+        raise KeyError(id)
+    return row
+
+
 def add_paid(books: Books, id: str, amount: Decimal) -> None:
     """Raise what was applied to (or of) a transaction, and let its status follow."""
-    row = read_row(books, id)
+    row = row_of(books, id)
     paid = Decimal(repr(row["paid"])) + amount
     status = find_status(row["record"], row["approval"], Decimal(repr(row["foreigntotal"])), paid)
     books.store.db.execute(

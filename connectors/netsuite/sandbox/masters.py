@@ -36,7 +36,7 @@ def save_customer(books: Books, record: Record, obj: dict, old: dict | None) -> 
     obj.setdefault("isPerson", False)
     obj.setdefault("isInactive", False)
     if "currency" not in obj:
-        obj["currency"] = books.get("subsidiary", obj["subsidiary"]["id"])["currency"]
+        obj["currency"] = books.at("subsidiary", obj["subsidiary"]["id"])["currency"]
     if old is None or old["entityId"] != obj["entityId"]:
         if books.find_id("entity name", obj["entityId"].lower()):
             raise user_error(ENTITY_TAKEN, path="entityId")
@@ -92,7 +92,7 @@ def save_other(books: Books, record: Record, obj: dict, old: dict | None) -> Non
         books.cache.pop(("subsidiaries", obj["entity"]["id"]), None)
         known = books.store.find(record.name, entity=obj["entity"]["id"])
         taken = {
-            books.get("customer", obj["entity"]["id"])["subsidiary"]["id"],
+            books.at("customer", obj["entity"]["id"])["subsidiary"]["id"],
             *(row["subsidiary"]["id"] for row in known),
         }
         if obj["subsidiary"]["id"] in taken:

@@ -5,7 +5,7 @@ from typing import Any
 from connectors.netsuite.sandbox.desk import OWN, ROOT
 from connectors.netsuite.sandbox.fields import RECORDS, Record
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string"},
     "number": {"type": "number", "format": "double"},
     "bool": {"type": "boolean"},
@@ -36,7 +36,9 @@ def build_schema(record: Record) -> dict[str, Any]:
 def build_openapi(names: list[str]) -> dict[str, Any]:
     """OpenAPI 3 of some record types, or of all."""
     chosen = [name for name in RECORDS if name not in OWN and (not names or name in names)]
-    paths = {f"{ROOT.removeprefix('/services/rest')}/{name}": {"get": {}, "post": {}} for name in chosen}
+    paths: dict[str, Any] = {
+        f"{ROOT.removeprefix('/services/rest')}/{name}": {"get": {}, "post": {}} for name in chosen
+    }
     schemas = {name: build_schema(RECORDS[name]) for name in chosen}
     info = {"title": "NetSuite REST Record API", "version": "1"}
     return {"openapi": "3.0.1", "info": info, "paths": paths, "components": {"schemas": schemas}}

@@ -86,7 +86,7 @@ class Doorkeeper:
         self.account = credentials["account"]
         self.host = f"{self.account.lower().replace('_', '-')}.suitetalk.api.netsuite.com"
         private = serialization.load_pem_private_key(credentials["private_key"].encode(), None)
-        self.public_key = private.public_key()
+        self.public_key: Any = private.public_key()
         self.nonces: dict[str, float] = {}
         self.next_sweep = 0.0
         self.token_key = hashlib.sha256(credentials["consumer_secret"].encode()).digest()
@@ -205,6 +205,6 @@ class Doorkeeper:
         return "invalid_grant" if claims["exp"] - claims["iat"] > TOKEN_SECONDS else None
 
 
-def hash_body(body: bytes) -> tuple[str, str]:
+def hash_body(body: bytes) -> tuple[str, ...]:
     """What `oauth_body_hash` may hold: SHA-1 as its draft says, or SHA-256."""
     return tuple(base64.b64encode(hashlib.new(name, body).digest()).decode() for name in ("sha1", "sha256"))

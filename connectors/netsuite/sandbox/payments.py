@@ -1,18 +1,19 @@
 """Customer payments (receipts, applied or on account) and customer refunds (paid out against credits)."""
 
 from connectors.netsuite.sandbox.applying import apply_to, plan_applications, read_refunded
-from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
 from connectors.netsuite.sandbox.ledger import ZERO, Impact, account_id
-from connectors.netsuite.sandbox.transactions import fill_header, save_transaction
+from connectors.netsuite.sandbox.transactions import fill_party, save_transaction
+from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 CASH_TYPES = frozenset({"Bank", "OthCurrAsset"})
 
 
 def save_payment(books: Books, record: Record, obj: dict, old: dict | None) -> None:
     """Complete, check and store a customerPayment; what it doesn't apply stays on account."""
-    customer = fill_header(books, record, obj, old, party="customer")
+    customer = fill_party(books, record, obj, old, party="customer")
     if obj.get("payment") is None:
         raise missing_value("Payment Amount", path="payment")
     total = round_money(to_decimal(obj["payment"]), books.quantum(obj["currency"]["id"]))
@@ -39,7 +40,7 @@ def save_payment(books: Books, record: Record, obj: dict, old: dict | None) -> N
 
 def save_refund(books: Books, record: Record, obj: dict, old: dict | None) -> None:
     """Complete, check and store a customerRefund; it pays out open credit memos and receipts on account."""
-    customer = fill_header(books, record, obj, old, party="customer")
+    customer = fill_party(books, record, obj, old, party="customer")
     cash = _find_cash_account(books, obj)
     receivable = _fill_receivable(books, obj, customer)
     planned = plan_applications(books, obj, old, customer, limit=None, kind=record.name)
@@ -68,7 +69,7 @@ def _find_cash_account(books: Books, obj: dict) -> str:
         return undeposited
     if obj.get("undepFunds"):
         raise user_error("Choose either an account or undeposited funds.", path="undepFunds")
-    account = books.get("account", obj["account"]["id"])
+    account = books.at("account", obj["account"]["id"])
     if account["acctType"]["id"] not in CASH_TYPES:
         raise user_error(f"Invalid account reference key {account['id']}.", path="account")
     return account["id"]
@@ -78,7 +79,7 @@ def _fill_receivable(books: Books, obj: dict, customer: dict) -> str:
     if "arAcct" not in obj:
         given = customer.get("receivablesAccount") or {"id": account_id(books, "receivable")}
         obj["arAcct"] = books.resolve("account", given, "arAcct", "arAcct")
-    account = books.get("account", obj["arAcct"]["id"])
+    account = books.at("account", obj["arAcct"]["id"])
     if account["acctType"]["id"] != "AcctRec":
         raise user_error(f"Invalid aracct reference key {account['id']}.", path="arAcct")
     return account["id"]

@@ -19,7 +19,7 @@ LEDGERS = {"ar": ("closed", "arLocked", "allLocked"), "gl": ("closed", "allLocke
 def find_period(books: Books, day: str) -> dict | None:
     """The monthly period that holds a day (YYYY-MM-DD)."""
     found = books.find_id("accountingPeriod", day[:7])
-    return books.get("accountingPeriod", found[1]) if found else None
+    return books.at("accountingPeriod", found[1]) if found else None
 
 
 def read_status(books: Books, period: dict, subsidiary_id: str) -> dict[str, bool]:
@@ -44,7 +44,7 @@ def choose_period(books: Books, day: str, asked: dict | None, subsidiary_id: str
 
     Refuses a closed or locked one with the sentence that integrations know, and what isn't a monthly period.
     """
-    period = books.get("accountingPeriod", asked["id"]) if asked else find_period(books, day)
+    period = books.at("accountingPeriod", asked["id"]) if asked else find_period(books, day)
     if period is None or not period.get("isPosting") or period.get("isQuarter") or period.get("isYear"):
         raise user_error(OUTSIDE_PERIOD, path="postingPeriod" if asked else "tranDate")
     inside = period["startDate"] <= day <= period["endDate"]
@@ -84,7 +84,7 @@ def name_period(books: Books, text: str) -> dict:
             " AND json_extract(CAST(body AS TEXT), '$.periodName')=?",
             (text,),
         ).fetchone()
-        period = books.get("accountingPeriod", row[0]) if row else None
+        period = books.at("accountingPeriod", row[0]) if row else None
     if period is None:
         raise ValueError(f"no accounting period {text}")
     return period

@@ -68,8 +68,8 @@ def find_rate(books: Books, currency: dict, base: dict, day: str) -> Decimal:
 
 def keep_manual_rate(books: Books, obj: dict) -> None:
     """A rate made by hand, out of a `currencyRate` record."""
-    base = books.get("currency", obj["baseCurrency"]["id"])
-    currency = books.get("currency", obj["transactionCurrency"]["id"])
+    base = books.at("currency", obj["baseCurrency"]["id"])
+    currency = books.at("currency", obj["transactionCurrency"]["id"])
     books.store.db.execute(
         "INSERT OR REPLACE INTO ns_manual_rate VALUES (?,?,?,?,?)",
         (base["symbol"], currency["symbol"], MARK + obj["effectiveDate"], float(obj["exchangeRate"]), obj["id"]),

@@ -9,16 +9,17 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from connectors.netsuite.sandbox.applying import apply_to, plan_applications, read_refunded
-from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import invalid_content, missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
-from connectors.netsuite.sandbox.ledger import ZERO, Impact, account_id, read_row
-from connectors.netsuite.sandbox.transactions import check_dimension, fill_header, is_available, save_transaction
+from connectors.netsuite.sandbox.ledger import ZERO, Impact, account_id, row_of
+from connectors.netsuite.sandbox.transactions import check_dimension, fill_party, is_available, save_transaction
+from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 
 def save_sale(books: Books, record: Record, obj: dict, old: dict | None) -> None:
     """Complete, check and store an invoice, credit memo or sales order."""
-    customer = fill_header(books, record, obj, old, party="entity")
+    customer = fill_party(books, record, obj, old, party="entity")
     subsidiary_id = obj["subsidiary"]["id"]
     quantum = books.quantum(obj["currency"]["id"])
     lines = obj.get("item", {}).get("items", [])
@@ -54,7 +55,7 @@ def save_sale(books: Books, record: Record, obj: dict, old: dict | None) -> None
         if paid > total:
             raise user_error("You cannot apply more than the total of the credit.", path="apply")
     elif old is not None:
-        paid = Decimal(repr(read_row(books, obj["id"])["paid"]))
+        paid = Decimal(repr(row_of(books, obj["id"])["paid"]))
         if paid > total:
             raise user_error("The total may not be less than the amount already applied.", path="item")
 
@@ -77,7 +78,7 @@ def _fill_line(
     if line.get("item") is None:
         raise missing_value("Item", path=f"{path}.item")
     id = line["item"]["id"]
-    item = books.get("serviceSaleItem", id) or books.get("nonInventorySaleItem", id)
+    item = books.get("serviceSaleItem", id) or books.at("nonInventorySaleItem", id)
     if item.get("isInactive") or not is_available(item, subsidiary_id):
         raise user_error(f"Invalid item reference key {id} for subsidiary {subsidiary_id}.", path=f"{path}.item")
     for name in ("department", "class", "location"):
@@ -122,7 +123,7 @@ def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal) -> 
         for name in ("taxType", "taxCode"):
             if detail.get(name) is None:
                 raise missing_value("Tax Type" if name == "taxType" else "Tax Code", path=f"{path}.{name}")
-        code = books.get("salesTaxItem", detail["taxCode"]["id"])
+        code = books.at("salesTaxItem", detail["taxCode"]["id"])
         if code["taxType"]["id"] != detail["taxType"]["id"]:
             raise user_error(
                 f"Invalid taxcode reference key {code['id']} for tax type {detail['taxType']['id']}.", path=path
@@ -140,7 +141,7 @@ def _fill_terms(books: Books, obj: dict, customer: dict, old: dict | None) -> No
     if "terms" not in obj and "terms" in customer and old is None and "dueDate" not in obj:
         obj["terms"] = customer["terms"]
     if "dueDate" not in obj:
-        terms = books.get("term", obj["terms"]["id"]) if "terms" in obj else None
+        terms = books.at("term", obj["terms"]["id"]) if "terms" in obj else None
         days = int(terms["daysUntilNetDue"]) if terms else 0
         obj["dueDate"] = (date.fromisoformat(obj["tranDate"]) + timedelta(days=days)).isoformat()
 

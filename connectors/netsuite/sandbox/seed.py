@@ -94,5 +94,5 @@ def _put_period(
     }
     _complete(books, obj, id)
     if parent is not None:
-        obj["parent"] = {"id": parent, "refName": books.get("accountingPeriod", parent)["periodName"]}
+        obj["parent"] = {"id": parent, "refName": books.at("accountingPeriod", parent)["periodName"]}
     books.put(RECORDS["accountingPeriod"], obj, None)

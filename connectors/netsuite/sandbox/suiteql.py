@@ -57,19 +57,23 @@ class Queries:
 
     def __init__(self, books: Books):
         self.books = books
-        file = books.store.db.execute("PRAGMA database_list").fetchone()[2]
-        self.db = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None, cached_statements=64)
-        self.db.execute("PRAGMA temp_store=MEMORY")
-        for statement in (*LIST_VIEWS, *LEDGER_VIEWS):
-            self.db.execute(statement)
-        register_functions(self.db, now=books.clock.now, name_of=self._name_of)
-        self.db.set_authorizer(_authorize)
+        self.opened: sqlite3.Connection | None = None
         self.deadline = 0.0
-        self.db.set_progress_handler(lambda: time.monotonic() > self.deadline, 100_000)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.db.close()
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, opened when it's first asked for: its views need the tables to be committed."""
+        if self.opened is None:
+            file = self.books.store.db.execute("PRAGMA database_list").fetchone()[2]
+            db = sqlite3.connect(f"file:{file}?mode=ro", uri=True, isolation_level=None, cached_statements=64)
+            db.execute("PRAGMA temp_store=MEMORY")
+            for statement in (*LIST_VIEWS, *LEDGER_VIEWS):
+                db.execute(statement)
+            register_functions(db, now=self.books.clock.now, name_of=self._name_of)
+            db.set_authorizer(_authorize)
+            db.set_progress_handler(lambda: time.monotonic() > self.deadline, 100_000)
+            self.opened = db
+        return self.opened
 
     def answer(self, request: Request, base_url: str) -> Answer:
         """The page that a request asks for; refuses what isn't a statement that can be run."""
@@ -195,11 +199,11 @@ def build_page(url: str, items: list[dict], *, limit: int, offset: int, total: i
     }
 
 
-def _authorize(action: int, first: str | None, _: str | None, __: str | None, view: str | None) -> int:
+def _authorize(action: int, first: str | None, column: str | None, _: str | None, view: str | None) -> int:
     """Reading views only: a table of the store may be read through a view, never by its own name."""
     if action not in READ_ACTIONS:
         return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_READ and view is None and first and first.lower().startswith(STORED):
+    if action == sqlite3.SQLITE_READ and view is None and column and first and first.lower().startswith(STORED):
         return sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_OK
 

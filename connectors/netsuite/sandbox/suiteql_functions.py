@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 MARK = "\x02"
 ELEMENT = re.compile(
@@ -175,7 +175,7 @@ def register_functions(db: sqlite3.Connection, *, now: Callable[[], datetime], n
     db.create_function("least", -1, min, deterministic=True)
     db.create_function("sysdate", 0, lambda: mark_date(now()))
     db.create_function("builtin_df", 2, name_of)
-    db.create_aggregate("sum", 1, ExactSum)
+    db.create_aggregate("sum", 1, cast(Any, ExactSum))
 
 
 def _decode(value: Any, *pairs: Any) -> Any:

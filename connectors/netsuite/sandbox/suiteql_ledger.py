@@ -25,11 +25,13 @@ FROM ns_impact
 """
 LINE = """
 CREATE TEMP VIEW transactionline AS
-SELECT id AS "transaction", 0 AS id, id || '-0' AS uniquekey, NULL AS item, NULL AS quantity, NULL AS rate,
+SELECT id AS "transaction", 0 AS id, id || '-0' AS uniquekey, CAST(NULL AS TEXT) AS item, NULL AS quantity,
+  NULL AS rate,
   CASE WHEN type IN ('CustCred', 'CustPymt') THEN -1 ELSE 1 END * foreigntotal AS foreignamount,
   CASE WHEN type IN ('CustCred', 'CustPymt') THEN -1 ELSE 1 END * total AS netamount,
   paid AS foreignamountpaid, foreigntotal - paid AS foreignamountunpaid, subsidiary, entity, 'T' AS mainline,
-  'F' AS taxline, memo, NULL AS department, NULL AS "class", NULL AS location, account AS expenseaccount,
+  'F' AS taxline, memo, CAST(NULL AS TEXT) AS department,
+  CAST(NULL AS TEXT) AS "class", CAST(NULL AS TEXT) AS location, account AS expenseaccount,
   'F' AS isrevrectransaction, @replace(replace(lastmodifieddate, 'T', ' '), 'Z', '') AS linelastmodifieddate
 FROM ns_transaction
 UNION ALL

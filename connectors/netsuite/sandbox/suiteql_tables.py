@@ -121,8 +121,6 @@ LIST_VIEWS = (
         "periodoverride",
         "accountingPeriodSubsidiary",
         f"accountingperiod=accountingPeriod.id subsidiary=subsidiary.id {PERIOD_FLAGS}",
-    )
-    .replace("json_extract(b, '$.accountingPeriod.id')", "CAST(json_extract(b, '$.accountingPeriod.id') AS INTEGER)")
-    .replace("json_extract(b, '$.subsidiary.id')", "CAST(json_extract(b, '$.subsidiary.id') AS INTEGER)"),
+    ),
     PERIOD_PAIRS,
 )

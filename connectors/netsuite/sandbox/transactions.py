@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
-from connectors.netsuite.sandbox.books import Books, round_money, to_decimal
+from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import OUTSIDE_PERIOD, invalid_value, missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
 from connectors.netsuite.sandbox.ledger import (
@@ -17,6 +17,7 @@ from connectors.netsuite.sandbox.ledger import (
 )
 from connectors.netsuite.sandbox.periods import choose_period, is_open
 from connectors.netsuite.sandbox.rates import find_rate
+from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 NUMBER_PREFIXES = {
     "invoice": "INV",
@@ -31,33 +32,38 @@ APPROVAL_NAMES = {"1": "Pending Approval", "2": "Approved", "3": "Rejected"}
 LEDGER = {"journalEntry": "gl"}
 
 
-def fill_header(books: Books, record: Record, obj: dict, old: dict | None, *, party: str | None) -> dict:
-    """Complete what the body left out and check it; returns the customer (None for journals).
+def fill_party(books: Books, record: Record, obj: dict, old: dict | None, *, party: str) -> dict:
+    """Check the customer that the property `party` names, take from it what the body left out; the customer.
 
-    `party` is the property that names the customer. Changes `obj`.
+    Completes the header too. Changes `obj`.
     """
-    customer = None
-    if party is not None:
-        if obj.get(party) is None:
-            raise missing_value("Customer", path=party)
-        customer = books.get("customer", obj[party]["id"])
-        obj.setdefault("subsidiary", customer["subsidiary"])
-        if obj["subsidiary"]["id"] not in subsidiaries_of(books, customer):
-            raise user_error(
-                f"Invalid subsidiary reference key {obj['subsidiary']['id']} for entity {customer['id']}.",
-                path="subsidiary",
-            )
+    if obj.get(party) is None:
+        raise missing_value("Customer", path=party)
+    customer = books.at("customer", obj[party]["id"])
+    if obj.get("subsidiary") is None:
+        obj["subsidiary"] = customer["subsidiary"]
+    if obj["subsidiary"]["id"] not in subsidiaries_of(books, customer):
+        key = obj["subsidiary"]["id"]
+        raise user_error(f"Invalid subsidiary reference key {key} for entity {customer['id']}.", path="subsidiary")
+    if obj.get("currency") is None:
+        obj["currency"] = customer["currency"]
+    if obj["currency"]["id"] not in currencies_of(customer):
+        key = obj["currency"]["id"]
+        raise user_error(f"Invalid currency reference key {key} for entity {customer['id']}.", path="currency")
+    fill_header(books, record, obj, old)
+    return customer
+
+
+def fill_header(books: Books, record: Record, obj: dict, old: dict | None) -> None:
+    """Complete date, rate, number and approval, and check them. Changes `obj`."""
     if obj.get("subsidiary") is None:
         raise missing_value("Subsidiary", path="subsidiary")
-    subsidiary = books.get("subsidiary", obj["subsidiary"]["id"])
+    subsidiary = books.at("subsidiary", obj["subsidiary"]["id"])
     if obj.get("currency") is None:
-        obj["currency"] = customer["currency"] if customer else subsidiary["currency"]
-    if customer is not None and obj["currency"]["id"] not in currencies_of(customer):
-        raise user_error(
-            f"Invalid currency reference key {obj['currency']['id']} for entity {customer['id']}.", path="currency"
-        )
-    if old is not None and old["currency"]["id"] != obj["currency"]["id"]:
-        raise user_error("You cannot change the currency of a transaction.", path="currency")
+        obj["currency"] = subsidiary["currency"]
+    for name in ("currency", "subsidiary"):
+        if old is not None and old[name]["id"] != obj[name]["id"]:
+            raise user_error(f"You cannot change the {name} of a transaction.", path=name)
     obj.setdefault("tranDate", books.today().isoformat())
     _fill_rate(books, obj, old, subsidiary)
     if "tranId" not in obj:
@@ -67,12 +73,11 @@ def fill_header(books: Books, record: Record, obj: dict, old: dict | None, *, pa
     for name in ("department", "class", "location"):
         if name in obj:
             check_dimension(books, name, obj[name], obj["subsidiary"]["id"], name)
-    return customer
 
 
 def _fill_rate(books: Books, obj: dict, old: dict | None, subsidiary: dict) -> None:
-    currency = books.get("currency", obj["currency"]["id"])
-    base = books.get("currency", subsidiary["currency"]["id"])
+    currency = books.at("currency", obj["currency"]["id"])
+    base = books.at("currency", subsidiary["currency"]["id"])
     same_day = old is not None and old["tranDate"] == obj["tranDate"]
     if obj.get("exchangeRate") is None or (
         old is not None and not same_day and obj["exchangeRate"] == old["exchangeRate"]
@@ -114,7 +119,7 @@ def currencies_of(customer: dict) -> set[str]:
 
 def check_dimension(books: Books, name: str, reference: dict, subsidiary_id: str, path: str) -> None:
     """Refuse a department, class or location that the subsidiary may not use."""
-    found = books.get("classification" if name == "class" else name, reference["id"])
+    found = books.at("classification" if name == "class" else name, reference["id"])
     if found.get("isInactive") or not is_available(found, subsidiary_id):
         raise user_error(f"Invalid {name} reference key {reference['id']} for subsidiary {subsidiary_id}.", path=path)
 
@@ -138,7 +143,7 @@ def save_transaction(
     paid: Decimal = Decimal(0),
 ) -> None:
     """Choose the period, write document, totals and ledger. An edit with ledger effect needs an open period too."""
-    subsidiary = books.get("subsidiary", obj["subsidiary"]["id"])
+    subsidiary = books.at("subsidiary", obj["subsidiary"]["id"])
     quantum = books.quantum(subsidiary["currency"]["id"])
     gathered = Impact(to_decimal(obj["exchangeRate"]), quantum)
     impact(gathered)
@@ -169,7 +174,7 @@ def _asked_other(old: dict, obj: dict) -> bool:
 
 def require_open(books: Books, obj: dict, ledger: str) -> None:
     """Refuse to touch the ledger of a period that is closed."""
-    period = books.get("accountingPeriod", obj["postingPeriod"]["id"])
+    period = books.at("accountingPeriod", obj["postingPeriod"]["id"])
     if not is_pending(obj) and not is_open(books, period, obj["subsidiary"]["id"], ledger):
         raise user_error(OUTSIDE_PERIOD, path="postingPeriod")
 
