@@ -31,6 +31,16 @@ def home() -> Path:
     return Path(os.environ.get("Q2C_HOME") or ".q2c").absolute()
 
 
+def port() -> int:
+    """Where the portal listens."""
+    return int(os.environ.get("Q2C_PORT") or 8000)
+
+
+def sandbox_port() -> int:
+    """Where the sandboxes' control door listens."""
+    return int(os.environ.get("Q2C_SANDBOX_PORT") or 8900)
+
+
 def main(arguments: list[str]) -> int:
     """Start everything, or do what the word says."""
     if arguments == ["worker"]:
@@ -64,12 +74,13 @@ def run_demo(folder: Path) -> int:
         supervisor.run(Part("migrate", manage("prepare_database", "--verbosity=0"), owner))
         supervisor.run(files)
         write_private(folder / "running.json", json.dumps(adoptable(owner, portal)))
-        if (ROOT / "q2c/core/management/commands/seed_demo.py").exists():
-            supervisor.run(Part("seed", manage("seed_demo"), portal))
+        supervisor.watch(until=each_second(lambda: answers(sandbox_port(), "/_control/vendors")))
+        supervisor.run(Part("seed", manage("seed_demo"), portal))
         supervisor.keep(*parts(portal))
-        supervisor.watch(until=each_second(is_ready))
+        supervisor.watch(until=each_second(lambda: answers(port(), "/readyz")))
         tell(folder, supervisor)
         supervisor.say(f"ready after {time.monotonic() - started:.0f} s")
+        supervisor.keep(Part("feed", manage("demo_feed"), portal))  # the company's daily life
         supervisor.watch()
     except Ended:
         return 0
@@ -120,8 +131,8 @@ def environments(folder: Path, servers: dict[str, str]) -> tuple[dict[str, str],
     owner |= {
         "Q2C_ENV": os.environ.get("Q2C_ENV") or "demo",
         "Q2C_HOME": str(folder),
-        "Q2C_PORT": os.environ.get("Q2C_PORT") or "8000",
-        "Q2C_SANDBOX_PORT": os.environ.get("Q2C_SANDBOX_PORT") or "8900",
+        "Q2C_PORT": str(port()),
+        "Q2C_SANDBOX_PORT": str(sandbox_port()),
         "PROMETHEUS_MULTIPROC_DIR": str(counters),
         "DJANGO_SETTINGS_MODULE": "q2c.settings",
         "PYTHONUNBUFFERED": "1",
@@ -140,16 +151,16 @@ def adoptable(owner: dict[str, str], portal: dict[str, str]) -> dict[str, str]:
     }
 
 
-def is_ready() -> bool:
-    """Whether our own door says that nothing is missing."""
-    door = HTTPConnection("127.0.0.1", int(os.environ.get("Q2C_PORT") or 8000), timeout=3)
+def answers(door: int, path: str) -> bool:
+    """Whether a door of ours answers 200."""
+    line = HTTPConnection("127.0.0.1", door, timeout=3)
     try:
-        door.request("GET", "/readyz")
-        return door.getresponse().status == 200
+        line.request("GET", path)
+        return line.getresponse().status == 200
     except (OSError, HTTPException):
         return False
     finally:
-        door.close()
+        line.close()
 
 
 def each_second(asks: Callable[[], bool]) -> Callable[[], bool]:
@@ -168,12 +179,8 @@ def each_second(asks: Callable[[], bool]) -> Callable[[], bool]:
 
 def tell(folder: Path, supervisor: Supervisor) -> None:
     """Write `demo.json` (0600) from what the seeding left, and print the same."""
-    url = f"http://127.0.0.1:{os.environ.get('Q2C_PORT') or 8000}"
-    told = {"portal": url, "control": f"http://127.0.0.1:{os.environ.get('Q2C_SANDBOX_PORT') or 8900}"}
-    told |= {"people": [], "api": [], "token_url": "/o/token/", "webhooks": {}}
-    seeded = folder / "demo.seed.json"
-    if seeded.exists():
-        told |= json.loads(seeded.read_text())
+    told = {"portal": f"http://127.0.0.1:{port()}", "control": f"http://127.0.0.1:{sandbox_port()}"}
+    told |= json.loads((folder / "demo.seed.json").read_text())
     write_private(folder / "demo.json", json.dumps(told, indent=2) + "\n")
     for line in json.dumps(told, indent=2).splitlines():
         supervisor.say(line)
