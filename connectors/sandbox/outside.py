@@ -6,6 +6,7 @@ flat: only what is on its way is held.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -59,12 +60,13 @@ class Outside:
         name: str = "",
         url: str | None = None,
         body: bytes | None = None,
-        text: str = "",
+        text: Callable[[], str] | None = None,
         delay: float = 0.0,
     ) -> None:
         """Queue one delivery, in the caller's transaction. `subject` is the event's id.
 
-        Faults match `name` (the event's type) or the URL's path with their glob, and `text` with their external id.
+        Faults match `name` (the event's type) or else the URL with their glob, and what `text` gives (or else the
+        body) with their external id.
         """
         due, state, copies = self.clock.time() + delay, "due", 1
         for fault in self._faults(name, url, body, text):
@@ -88,11 +90,11 @@ class Outside:
                 execute("UPDATE deliveries SET after=? WHERE state='held' AND after IS NULL", (number,))
             self.wake.set()
 
-    def _faults(self, name: str, url: str | None, body: bytes | None, text: str) -> list:
+    def _faults(self, name: str, url: str | None, body: bytes | None, text: Callable[[], str] | None) -> list:
         if not self.faults.ordered:
             return []
         return self.faults.strike(
-            WEBHOOK_KINDS, "POST", name or (url or ""), lambda: text or (body or b"").decode(errors="replace")
+            WEBHOOK_KINDS, "POST", name or (url or ""), text or (lambda: (body or b"").decode(errors="replace"))
         )
 
     def open_deliveries(self, subject: str) -> int:

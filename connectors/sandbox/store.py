@@ -90,6 +90,11 @@ class Store:
         row = self.db.execute("SELECT body FROM documents WHERE type=? AND id=?", (type, id)).fetchone()
         return decode_json(row[0]) if row else None
 
+    def get_raw(self, type: str, id: str) -> bytes | None:
+        """The same as the JSON text that was stored."""
+        row = self.db.execute("SELECT body FROM documents WHERE type=? AND id=?", (type, id)).fetchone()
+        return row[0] if row else None
+
     def get_by_external_id(self, type: str, external_id: str) -> dict | None:
         """The document that was stored under that external id, or None."""
         row = self.db.execute(
@@ -155,6 +160,7 @@ class Store:
     def find(
         self,
         type: str,
+        /,
         *,
         after: str | None = None,
         limit: int | None = None,
@@ -198,6 +204,18 @@ class Store:
             sql += " LIMIT ?"
             values.append(limit)
         return [decode_json(row[0]) for row in self.db.execute(sql, values)]
+
+    def find_text(self, type: str, text: str, *, limit: int = 10000) -> list[dict]:
+        """Documents of a type whose stored JSON contains a text, newest first: a scan, for search endpoints."""
+        rows = self.db.execute(
+            "SELECT body FROM documents WHERE type=? AND instr(body, ?) > 0 ORDER BY at DESC, seq DESC LIMIT ?",
+            (type, text.encode(), limit),
+        )
+        return [decode_json(row[0]) for row in rows]
+
+    def forget(self, type: str, *, before: float) -> None:
+        """Remove the documents of a type (one without keys) that are older."""
+        self.db.execute("DELETE FROM documents WHERE type=? AND at<?", (type, int(before)))
 
     def count(self, type: str) -> int:
         """How many documents of that type there are."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from connectors.sandbox.clock import Clock
@@ -23,7 +24,8 @@ class Vendor:
     """
 
     code: str = ""
-    routes: list[tuple[str, str, str]] = []  # (method, "/v1/things/{id}", name of the method that handles it)
+    # (method, "/v1/things/{id}", the name of the method that handles it, or a function of (vendor, request))
+    routes: list[tuple[str, str, str | Callable[..., Any]]] = []
     public: frozenset[str] = frozenset()  # handler names that need no authentication
     reference_types: frozenset[str] = frozenset()  # what a reset that keeps "reference" leaves alone
 
@@ -35,13 +37,18 @@ class Vendor:
         self.enforced: bool = store.setting("limits_enforced", True)
         self.exact: dict[tuple[str, str], tuple[str, str, Handler]] = {}
         self.patterns: dict[str, list[tuple[re.Pattern, str, str, Handler]]] = {}
-        for method, path, name in self.routes:
-            handler = getattr(self, name)
+        for method, path, handling in self.routes:
+            name = handling if isinstance(handling, str) else handling.__name__
+            handler = self.make_handler(method, getattr(self, name) if handling is name else partial(handling, self))
             if "{" not in path:
                 self.exact[method, path] = (path, name, handler)
                 continue
             pattern = re.compile(PARAMETER.sub(_as_group, re.escape(path)) + r"\Z")
             self.patterns.setdefault(method, []).append((pattern, path, name, handler))
+
+    def make_handler(self, method: str, handler: Handler) -> Handler:
+        """Wrap a route's handler, for what all of them have in common; as it is by default."""
+        return handler
 
     def find_route(self, request: Request) -> tuple[str, str, Handler] | None:
         """The route's template, the handler's name and the handler; fills in request.params."""
