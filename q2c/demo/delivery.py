@@ -10,8 +10,8 @@ from q2c.demo import retail
 from q2c.demo.retail import FEED, RetailDocument
 from q2c.demo.spool import Spool
 
-BATCH_DOCUMENTS = 200
-BATCH_LINES = 3000
+BATCH_DOCUMENTS = 50  # the sandbox answers nobody else while it makes a batch
+BATCH_LINES = 1000
 STRIPE = "stripe"
 
 
