@@ -70,7 +70,8 @@ LISTS = {
 
 # A subsidiary's own lock of a period, where the account closes periods by subsidiary.
 PERIODS_BY_SUBSIDIARY = (
-    "SELECT id, accountingperiod, subsidiary, closed, arlocked, alllocked FROM accountingperiodsubsidiary ORDER BY id"
+    "SELECT accountingperiod, subsidiary, closed, arlocked, alllocked "
+    "FROM accountingperiodsubsidiary ORDER BY accountingperiod, subsidiary"
 )
 
 TOTALS = (
