@@ -1,0 +1,53 @@
+"""Calls per second over processes, and the stated policy when Redis is away."""
+
+import asyncio
+
+import pytest
+import redis
+
+from connectors import throttle
+from connectors.throttle import Throttle
+from q2c.core.problems import NeverSent
+
+
+class Clock:
+    def __init__(self):
+        self.now = 5000.0
+
+    def __call__(self):
+        return self.now
+
+
+def _taken(line, clock, tries):
+    return sum(line._take(clock.now) for _ in range(tries))
+
+
+def test_two_processes_share_one_rate():
+    clock = Clock()
+    clock.now = throttle.time.time()
+    name = f"shared-{id(clock)}"
+    lines = [Throttle(name, 40.0, clock=clock) for _ in range(2)]
+    assert 35 <= sum(_taken(line, clock, 100) for line in lines) <= 40
+
+
+def test_without_redis_each_process_keeps_to_a_quarter(monkeypatch):
+    def away():
+        raise redis.ConnectionError("away")
+
+    monkeypatch.setattr(throttle, "_limiter", away)
+    clock = Clock()
+    line = Throttle("x", 40.0, clock=clock)
+    assert _taken(line, clock, 100) == 10
+    clock.now += 1
+    assert _taken(line, clock, 100) == 10
+
+
+def test_a_long_pause_of_the_vendors_is_no_attempt():
+    clock = Clock()
+    line = Throttle("x", None, clock=clock)
+    line.pause(30)
+    with pytest.raises(NeverSent) as refusal:
+        asyncio.run(line.wait_turn())
+    assert (refusal.value.wait_seconds, refusal.value.counts) == (30, False)
+    clock.now += 30
+    asyncio.run(line.wait_turn())
