@@ -12,8 +12,7 @@ from connectors.sandbox.request import Answer, Refusal, Request, decode_json, en
 
 ROOT = "/services/rest/async/v1/job"
 KEY_HEADER = "X-NetSuite-Idempotency-Key"
-KEPT_HEADERS = ("X-NetSuite-PropertyNameValidation", "X-NetSuite-PropertyValueValidation", "Content-Type", KEY_HEADER)
-BATCH_METHODS = {"POST", "PUT", "PATCH", "DELETE"}
+KEPT_HEADERS = ("X-NetSuite-PropertyNameValidation", KEY_HEADER)
 
 
 def wants_async(request: Request) -> bool:
