@@ -1,12 +1,12 @@
 """Handlers for many at once: composite requests with references, graphs, collections and trees."""
 
 import json
-import re
 from typing import Any
 from urllib.parse import unquote
 
 from connectors.salesforce.sandbox.errors import as_collection_error, error_body, refusal
 from connectors.salesforce.sandbox.records import try_each
+from connectors.salesforce.sandbox.references import REFERENCE, PartHeaders, fill_in
 from connectors.salesforce.sandbox.rest import allows_duplicates, read_json
 from connectors.salesforce.sandbox.schema import BY_PREFIX, SObject
 from connectors.sandbox.request import Answer, Refusal, Request, encode_json
@@ -14,7 +14,6 @@ from connectors.sandbox.request import Answer, Refusal, Request, encode_json
 MOST_SUBREQUESTS = 25
 MOST_RECORDS = 200
 MOST_NODES, MOST_GRAPHS = 500, 75
-REFERENCE = re.compile(r"@\{([^}]+)\}")
 HALTED = error_body(
     "PROCESSING_HALTED", "The transaction was rolled back since another operation in the same transaction failed."
 )
@@ -105,10 +104,10 @@ class CompositeHandlers:
             )
         try:
             with self.records.savepoint():
-                address = str(_fill_in(part.get("url", ""), known))
+                address = str(fill_in(part.get("url", ""), known))
                 path, _, query = address.partition("?")
-                body = encode_json(_fill_in(part["body"], known)) if part.get("body") is not None else b""
-                headers = _Headers(part.get("httpHeaders") or {}, request.headers)
+                body = encode_json(fill_in(part["body"], known)) if part.get("body") is not None else b""
+                headers = PartHeaders(part.get("httpHeaders") or {}, request.headers)
                 sub = Request(str(part.get("method", "GET")).upper(), unquote(path), query, headers, body)
                 found = self.find_route(sub)
                 if found is None or found[1] in {"composite", "composite_graph", "token", "revoke"}:
@@ -272,18 +271,6 @@ class CompositeHandlers:
         return Answer(201, {"hasErrors": False, "results": results})
 
 
-class _Headers(dict):
-    """A subrequest's own headers before the whole request's."""
-
-    def __init__(self, own: dict, outer: Any):
-        super().__init__({name.lower(): value for name, value in own.items()})
-        self.outer = outer
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Whatever the case."""
-        return super().get(name.lower()) or self.outer.get(name, default)
-
-
 def _read_body(answer: Answer) -> Any:
     return json.loads(answer.payload() or b"null")
 
@@ -291,29 +278,3 @@ def _read_body(answer: Answer) -> Any:
 def _show_part(reference: str, answer: Answer, body: Any) -> dict:
     headers = {name: value for name, value in answer.headers.items() if name == "Location"}
     return {"body": body, "httpHeaders": headers, "httpStatusCode": answer.status, "referenceId": reference}
-
-
-def _fill_in(value: Any, known: dict) -> Any:
-    if isinstance(value, dict):
-        return {name: _fill_in(each, known) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_fill_in(each, known) for each in value]
-    if not isinstance(value, str):
-        return value
-    whole = REFERENCE.fullmatch(value)
-    if whole:
-        return _look_up(whole[1], known)
-    return REFERENCE.sub(lambda match: str(_look_up(match[1], known)), value)
-
-
-def _look_up(path: str, known: dict) -> Any:
-    name, _, rest = path.partition(".")
-    value = known[name]
-    for part in re.findall(r"[^.\[\]]+", rest):
-        try:
-            value = value[int(part)] if isinstance(value, list) else value[part]
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise refusal(
-                "PROCESSING_HALTED", f"Invalid reference specified. No value for {path} found in {name}"
-            ) from None
-    return value

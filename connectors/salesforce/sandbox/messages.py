@@ -97,7 +97,7 @@ class Messages:
             "notifications": [notification],
         }
         self._put(message)
-        self.outside.send(message["id"], rule["id"], name=kind, url=rule["url"], text=record_id)
+        self.outside.send(message["id"], rule["id"], name=kind, url=rule["url"], text=lambda: record_id)
 
     def _put(self, message: dict) -> None:
         self.store.put(

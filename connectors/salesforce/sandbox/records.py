@@ -61,7 +61,7 @@ class Records:
 
     def find(self, kind: str, **fields: Any) -> list[dict]:
         """Living records whose indexed fields have these values."""
-        wanted = {name: _index(value) for name, value in fields.items()}
+        wanted: dict[str, Any] = {name: _index(value) for name, value in fields.items()}
         return [record for record in self.store.find(kind, **wanted) if not record["IsDeleted"]]
 
     def find_by_external_id(self, target: SObject, name: str, value: str) -> list[dict]:

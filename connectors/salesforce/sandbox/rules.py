@@ -4,12 +4,13 @@ BEFORE functions complete and check a record before it's stored, AFTER functions
 takes the records, the record as it will be, the record as it was (None when new), and what the caller set.
 """
 
-import calendar
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from connectors.salesforce.sandbox.cpq import prepare_quote, prepare_quote_line, roll_up_quote
 from connectors.salesforce.sandbox.errors import integrity, missing_fields, refusal
+from connectors.salesforce.sandbox.parents import add_months, find_parent, save_parent
 from connectors.salesforce.sandbox.schema import STAGES
 from connectors.salesforce.sandbox.values import as_decimal, format_moment, round_to
 
@@ -63,7 +64,7 @@ def prepare_opportunity(records: Any, record: dict, before: dict | None, changes
 
 def prepare_line(records: Any, record: dict, before: dict | None, changes: dict) -> None:
     """A product of the opportunity: its price book entry must be of the same price book and currency."""
-    opportunity = _parent(records, "Opportunity", record["OpportunityId"], "OpportunityId")
+    opportunity = find_parent(records, "Opportunity", record["OpportunityId"], "OpportunityId")
     if before is None:
         if record["PricebookEntryId"] is None and record["Product2Id"] is None:
             raise missing_fields(["PricebookEntryId"])
@@ -101,7 +102,7 @@ def roll_up_opportunity(records: Any, line: dict) -> None:
     opportunity["HasOpportunityLineItem"] = bool(lines)
     if lines:
         opportunity["Amount"] = round_to(sum((as_decimal(each["TotalPrice"]) for each in lines), Decimal(0)), 2)
-    _save_parent(records, "Opportunity", opportunity)
+    save_parent(records, "Opportunity", opportunity)
 
 
 def choose_entry(records: Any, parent: dict, line: dict) -> dict:
@@ -118,7 +119,7 @@ def choose_entry(records: Any, parent: dict, line: dict) -> dict:
         if not entries:
             raise integrity("the price book has no active entry for this product in this currency", "Product2Id")
         return min(entries, key=lambda each: each["Id"])
-    entry = _parent(records, "PricebookEntry", line["PricebookEntryId"], "PricebookEntryId")
+    entry = find_parent(records, "PricebookEntry", line["PricebookEntryId"], "PricebookEntryId")
     if line["Product2Id"] not in (None, entry["Product2Id"]):
         raise integrity("pricebook entry is for another product", "Product2Id")
     if parent["Pricebook2Id"] not in (None, entry["Pricebook2Id"]):
@@ -135,8 +136,8 @@ def choose_entry(records: Any, parent: dict, line: dict) -> dict:
 
 def prepare_entry(records: Any, record: dict, before: dict | None, changes: dict) -> None:
     """A price: one per book, product, selling model and currency; the standard price comes first."""
-    product = _parent(records, "Product2", record["Product2Id"], "Product2Id")
-    book = _parent(records, "Pricebook2", record["Pricebook2Id"], "Pricebook2Id")
+    product = find_parent(records, "Product2", record["Product2Id"], "Product2Id")
+    book = find_parent(records, "Pricebook2", record["Pricebook2Id"], "Pricebook2Id")
     record["Name"], record["ProductCode"] = product["Name"], product["ProductCode"]
     same = [
         each
@@ -178,7 +179,7 @@ def prepare_order(records: Any, record: dict, before: dict | None, changes: dict
 
 def prepare_order_item(records: Any, record: dict, before: dict | None, changes: dict) -> None:
     """A product of an order, which must still be a draft."""
-    order = _parent(records, "Order", record["OrderId"], "OrderId")
+    order = find_parent(records, "Order", record["OrderId"], "OrderId")
     if order["Status"] != "Draft":
         raise integrity("the products of an activated order can't change", "OrderId")
     if before is None:
@@ -199,66 +200,7 @@ def roll_up_order(records: Any, item: dict) -> None:
     if order is not None and not order["IsDeleted"]:
         items = records.find("OrderItem", OrderId=order["Id"])
         order["TotalAmount"] = round_to(sum((as_decimal(each["TotalPrice"]) for each in items), Decimal(0)), 2)
-        _save_parent(records, "Order", order)
-
-
-def prepare_quote(records: Any, record: dict, before: dict | None, changes: dict) -> None:
-    """Number and end of a CPQ quote; an opportunity has one primary quote."""
-    if record["Name"] is None:
-        record["Name"] = f"Q-{records.store.next_number('SBQQ__Quote__c'):05d}"
-        for name in ("SBQQ__NetAmount__c", "SBQQ__ListAmount__c", "SBQQ__CustomerAmount__c"):
-            record[name] = 0.0
-        record["SBQQ__LineItemCount__c"] = 0
-    if record["SBQQ__EndDate__c"] is None and record["SBQQ__StartDate__c"] and record["SBQQ__SubscriptionTerm__c"]:
-        start = date.fromisoformat(record["SBQQ__StartDate__c"])
-        record["SBQQ__EndDate__c"] = add_months(start, record["SBQQ__SubscriptionTerm__c"]).isoformat()
-    if record["SBQQ__Primary__c"] and record["SBQQ__Opportunity2__c"]:
-        for other in records.find("SBQQ__Quote__c", SBQQ__Opportunity2__c=record["SBQQ__Opportunity2__c"]):
-            if other["Id"] != record["Id"] and other["SBQQ__Primary__c"]:
-                other["SBQQ__Primary__c"] = False
-                _save_parent(records, "SBQQ__Quote__c", other)
-
-
-def prepare_quote_line(records: Any, record: dict, before: dict | None, changes: dict) -> None:
-    """A line of a CPQ quote: prices default from list to net, dates from the quote."""
-    quote = _parent(records, "SBQQ__Quote__c", record["SBQQ__Quote__c"], "SBQQ__Quote__c")
-    if record["Name"] is None:
-        record["Name"] = f"QL-{records.store.next_number('SBQQ__QuoteLine__c'):07d}"
-        record["CurrencyIsoCode"] = quote["CurrencyIsoCode"]
-    product = records.peek("Product2", record["SBQQ__Product__c"])
-    record["SBQQ__ProductCode__c"] = product["ProductCode"] if product else None
-    entry = records.peek("PricebookEntry", record["SBQQ__PricebookEntryId__c"])
-    if record["SBQQ__ListPrice__c"] is None:
-        record["SBQQ__ListPrice__c"] = entry["UnitPrice"] if entry else 0.0
-    for name, default in (("Regular", "List"), ("Customer", "Regular"), ("Net", "Customer")):
-        if record[f"SBQQ__{name}Price__c"] is None:
-            record[f"SBQQ__{name}Price__c"] = record[f"SBQQ__{default}Price__c"]
-    multiplier = (
-        Decimal(1) if record["SBQQ__ProrateMultiplier__c"] is None else as_decimal(record["SBQQ__ProrateMultiplier__c"])
-    )
-    net = as_decimal(record["SBQQ__NetPrice__c"]) * as_decimal(record["SBQQ__Quantity__c"]) * multiplier
-    record["SBQQ__NetTotal__c"] = round_to(net, 2)
-    for name in ("Start", "End"):
-        record[f"SBQQ__Effective{name}Date__c"] = record[f"SBQQ__{name}Date__c"] or quote[f"SBQQ__{name}Date__c"]
-
-
-def roll_up_quote(records: Any, line: dict) -> None:
-    """The quote's amounts are the sums of its lines."""
-    quote = records.peek("SBQQ__Quote__c", line["SBQQ__Quote__c"])
-    if quote is None or quote["IsDeleted"]:
-        return
-    lines = records.find("SBQQ__QuoteLine__c", SBQQ__Quote__c=quote["Id"])
-    quote["SBQQ__LineItemCount__c"] = len(lines)
-    quote["SBQQ__NetAmount__c"] = round_to(
-        sum((as_decimal(each["SBQQ__NetTotal__c"]) for each in lines), Decimal(0)), 2
-    )
-    for amount, price in (("List", "List"), ("Customer", "Customer")):
-        total = sum(
-            (as_decimal(each[f"SBQQ__{price}Price__c"]) * as_decimal(each["SBQQ__Quantity__c"]) for each in lines),
-            Decimal(0),
-        )
-        quote[f"SBQQ__{amount}Amount__c"] = round_to(total, 2)
-    _save_parent(records, "SBQQ__Quote__c", quote)
+        save_parent(records, "Order", order)
 
 
 def refuse_won_account(records: Any, record: dict) -> None:
@@ -268,13 +210,6 @@ def refuse_won_account(records: Any, record: dict) -> None:
     if won or others:
         message = f"Your attempt to delete {record['Name']} could not be completed because it is associated with: "
         raise refusal("DELETE_FAILED", message + ", ".join(won + others))
-
-
-def add_months(start: date, months: int) -> date:
-    """The last day of a term that begins at `start`: 2026-03-01 and 12 give 2027-02-28."""
-    year, month = divmod(start.month - 1 + months, 12)
-    year, month = start.year + year, month + 1
-    return date(year, month, min(start.day, calendar.monthrange(year, month)[1])) - timedelta(days=1)
 
 
 def _activate(records: Any, record: dict, before: dict | None) -> None:
@@ -287,25 +222,12 @@ def _activate(records: Any, record: dict, before: dict | None) -> None:
 def _take_price_book(records: Any, kind: str, parent: dict, entry: dict) -> None:
     if parent["Pricebook2Id"] is None:
         parent["Pricebook2Id"] = entry["Pricebook2Id"]
-        _save_parent(records, kind, parent)
-
-
-def _save_parent(records: Any, kind: str, parent: dict) -> None:
-    records.save(records.schema.objects[kind], parent, is_by_user=False)
+        save_parent(records, kind, parent)
 
 
 def _standard_book(records: Any) -> str | None:
     found = records.store.setting("standard_price_book")
     return str(found) if found else None
-
-
-def _parent(records: Any, kind: str, id: str | None, name: str) -> dict:
-    if id is None:
-        raise missing_fields([name])
-    found = records.peek(kind, id)
-    if found is None or found["IsDeleted"]:
-        raise refusal("INVALID_CROSS_REFERENCE_KEY", f"invalid cross reference id: {id}", fields=[name])
-    return found
 
 
 BEFORE = {
