@@ -27,16 +27,16 @@ def refresh_reference(code: str, lists: tuple[str, ...] = REFERENCE_LISTS) -> di
     Raises Problem when the target can't be read; what was stored before stays, with its age.
     """
     counts: dict[str, int] = {}
+    target = ports.target(code)
     for name in lists:
-        rows = run_now(lambda name=name: _read(code, name))
+        rows = run_now(lambda name=name: _read(target, name))
         counts[name] = len(rows)
         _store(code, name, rows)
     ports.forget_kept()
     return counts
 
 
-async def _read(code: str, list_name: str) -> list[ReferenceRow]:
-    target = ports.target(code)
+async def _read(target: ports.Target, list_name: str) -> list[ReferenceRow]:
     if list_name == "rates":
         newest: dict[str, ReferenceRow] = {}
         since = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=RATES_DAYS)
