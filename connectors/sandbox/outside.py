@@ -114,7 +114,9 @@ class Outside:
                         await self.wake.wait()
                         continue
                     try:
-                        await asyncio.wait_for(self.wake.wait(), self._nap())
+                        # not wait_for: before Python 3.12 it may swallow a cancellation that meets the event
+                        async with asyncio.timeout(self._nap()):
+                            await self.wake.wait()
                     except TimeoutError:
                         pass
             finally:
