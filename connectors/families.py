@@ -2,9 +2,9 @@
 
 A client is an object with some of these verbs; an absent verb is an absent capability. Every verb that talks to the
 vendor is `async` and waits through the one telephone (`connectors.http`); the machine runs many of them side by side.
-Reads raise `Problem`. Writes raise `Problem` for a refusal that is understood, `AlreadyThere` for a create that the target
-refuses since it has our external id, `NeverSent` when nothing left the house, and `NotAnswered` when an answer is missing
-or not understood. `find_*` return None for "the target says it isn't there".
+Reads raise `Problem`. Writes raise `Problem` for a refusal that is understood, `AlreadyThere` for a create that the
+target refuses since it has our external id, `NeverSent` when nothing left the house, and `NotAnswered` when an answer
+is missing or not understood. `find_*` return None for "the target says it isn't there".
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Billing(Protocol):
 
 @dataclass(frozen=True)
 class SubscriptionPlan:
-    """A subscription to be made. `customer_id` is billing's own id; a line's price is per billing period of the line."""
+    """A subscription to be made. `customer_id` is billing's own id; a line's price is per billing period."""
 
     external_id: str
     order_id: str
@@ -136,5 +136,6 @@ class Payments(Protocol):
 
 
 REFERENCE_LISTS = (
-    "subsidiaries", "periods", "items", "accounts", "departments", "classes", "locations", "currencies", "terms", "rates",
+    "subsidiaries", "periods", "items", "accounts", "departments", "classes", "locations", "currencies", "terms",
+    "rates",
 )  # fmt: skip

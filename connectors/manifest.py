@@ -45,9 +45,9 @@ class Limits:
 class Repeats:
     """How a repeated write is made harmless, and what a look-up proves.
 
-    `idempotency_header`: the vendor replays by this header. `refuses_existing`: a create with a known external id is refused.
-    With neither, the machine looks before a first attempt too. `reads_own_writes`: a look-up sees a committed write at once, so
-    "absent" after `settles_after_seconds` is proof.
+    `idempotency_header`: the vendor replays by this header. `refuses_existing`: a create with a known external id is
+    refused. With neither, the machine looks before a first attempt too. `reads_own_writes`: a look-up sees a committed
+    write at once, so "absent" after `settles_after_seconds` is proof.
     """
 
     idempotency_header: str = ""

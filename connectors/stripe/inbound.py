@@ -258,7 +258,7 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
         source=Source(connection=connection, object_type="subscription", object_id=raw["id"]),
         order_id=notes.get("order_id", ""),
         customer_id=id_of(raw.get("customer")),
-        currency=_currency(raw),
+        currency=_subscription_currency(raw),
         status=str(raw["status"]),
         start_date=unix(raw.get("start_date") or raw["created"]).astimezone(zone).date(),
         is_active=raw["status"] in ACTIVE,
@@ -295,7 +295,17 @@ def product(raw: Mapping[str, Any], connection: str) -> catalog.Product:
 
 
 def _currency(raw: Mapping[str, Any]) -> str:
+    if not raw.get("currency"):
+        raise ValueError(f"{raw.get('object') or 'the object'} {raw.get('id') or ''} names no currency")
     return str(raw["currency"]).upper()
+
+
+def _subscription_currency(raw: Mapping[str, Any]) -> str:
+    """Before 2022 only the prices of its items named a currency."""
+    if raw.get("currency"):
+        return _currency(raw)
+    items = dig(raw, "items.data") or ()
+    return _currency(items[0].get("price") or items[0].get("plan") or {}) if items else _currency(raw)
 
 
 def id_of(value: Any) -> str:

@@ -11,7 +11,8 @@ from tests.connectors.lines import dial, run
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "0.0.0.0", "169.254.169.254", "::1",
-     "fd00:ec2::254", "fe80::1%eth0", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "224.0.0.1", "255.255.255.255"],
+     "fd00:ec2::254", "fe80::1%eth0", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe",
+     "2002:7f00:1::", "224.0.0.1", "255.255.255.255"],
 )  # fmt: skip
 def test_private_addresses_are_refused(address):
     assert refuse_address(address, allows_private=False)

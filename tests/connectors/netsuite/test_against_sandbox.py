@@ -232,7 +232,8 @@ def test_a_receipt_on_account_is_applied_and_the_application_found(build, ids, c
     today = dt.datetime.now(dt.UTC).date()
     receipt = posting.CashReceipt(
         external_id="pay-1", number="pi_1", customer=customer.id, subsidiary=ids["subsidiary"],
-        currency=ids["currency"], currency_code="GBP", amount=Decimal("1500.00"), posting_date=today, period=ids["period"], account=ids["bank"],
+        currency=ids["currency"], currency_code="GBP", amount=Decimal("1500.00"), posting_date=today,
+        period=ids["period"], account=ids["bank"],
     )  # fmt: skip
 
     async def story():

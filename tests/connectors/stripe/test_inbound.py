@@ -1,0 +1,258 @@
+"""Stripe's objects in our words: today's shape, and the one before 2025 as Stripe really sent it."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from connectors.manifest import Context, Means
+from connectors.stripe import inbound
+from connectors.stripe.events import EVENTS
+from q2c.canonical import events
+from q2c.core.money import from_minor
+
+FIXTURES = Path(__file__).parent / "fixtures"
+UTC = dt.UTC
+
+
+def made_invoice(**changes):
+    """The constructed invoice of the fact sheet: one line of 10,000.00, tax 2,000.00."""
+    return {
+        "id": "in_1Qb", "object": "invoice", "number": "NW-0001", "status": "open", "customer": "cus_S1x9",
+        "customer_name": "Northwind Ltd", "currency": "usd", "created": 1772323205, "due_date": 1774915205,
+        "subtotal": 1000000, "total": 1200000, "amount_due": 1150000, "starting_balance": -50000,
+        "total_taxes": [{"amount": 200000, "tax_behavior": "exclusive", "taxable_amount": 1000000,
+                         "tax_rate_details": {"tax_rate": "txr_1"}}],
+        "parent": {"type": "subscription_details", "subscription_details": {
+            "subscription": "sub_1Qa", "metadata": {"order_id": "006A", "legal_entity": "US01"}}},
+        "lines": {"has_more": False, "data": [made_line()]},
+        "status_transitions": {"finalized_at": 1772326805}, "metadata": {}, **changes,
+    }  # fmt: skip
+
+
+def made_line(**changes):
+    return {
+        "id": "il_1", "amount": 1000000, "currency": "usd", "quantity": 10, "quantity_decimal": "10",
+        "period": {"start": 1772323200, "end": 1803859200}, "description": "Platform",
+        "pricing": {"unit_amount_decimal": "100000", "price_details": {"price": "price_1", "product": "PLAT-1"}},
+        "taxes": [{"amount": 200000, "tax_behavior": "exclusive", "taxable_amount": 1000000,
+                   "tax_rate_details": {"tax_rate": "txr_1"}}],
+        "metadata": {}, **changes,
+    }  # fmt: skip
+
+
+def read(raw, **more):
+    return inbound.invoice(raw, "stripe", **more)
+
+
+def test_an_invoice_says_its_total_and_not_what_is_due():
+    invoice = read(made_invoice())
+    assert (invoice.total, invoice.tax_total) == (Decimal("12000"), Decimal("2000"))
+    assert (invoice.number, invoice.currency, invoice.customer_id) == ("NW-0001", "USD", "cus_S1x9")
+    assert (invoice.order_id, invoice.subscription_id, invoice.legal_entity) == ("006A", "sub_1Qa", "US01")
+    assert sum(line.amount for line in invoice.lines) + invoice.tax_total == invoice.total
+
+
+def test_a_line_says_its_sku_quantity_price_and_service():
+    (line,) = read(made_invoice()).lines
+    assert (line.sku, line.quantity, line.unit_price, line.amount) == ("PLAT-1", 10, Decimal(1000), Decimal(10000))
+    assert (line.service_start, line.service_end) == (dt.date(2026, 3, 1), dt.date(2027, 2, 28))
+    (tax,) = line.taxes
+    assert (tax.tax_code, tax.amount, tax.base, tax.is_inclusive) == ("txr_1", Decimal(2000), Decimal(10000), False)
+
+
+def test_what_we_wrote_on_a_line_names_its_sku_before_the_product_does():
+    (line,) = read(made_invoice(lines={"data": [made_line(metadata={"sku": "85123A"})]})).lines
+    assert line.sku == "85123A"
+
+
+def test_effective_at_beats_finalized_at():
+    assert read(made_invoice(effective_at=1772000000)).issued_at == dt.datetime.fromtimestamp(1772000000, UTC)
+    assert read(made_invoice()).issued_at == dt.datetime.fromtimestamp(1772326805, UTC)
+
+
+def test_discounts_and_inclusive_tax_are_taken_off_the_line():
+    line = made_line(
+        amount=12000, discount_amounts=[{"amount": 1000, "discount": "di_1"}],
+        taxes=[{"amount": 1833, "tax_behavior": "inclusive", "taxable_amount": 9167,
+                "tax_rate_details": {"tax_rate": "t"}}],
+    )  # fmt: skip
+    raw = made_invoice(total=11000, total_taxes=[{"amount": 1833, "tax_behavior": "inclusive"}], lines={"data": [line]})
+    invoice = read(raw)
+    assert invoice.lines[0].amount == Decimal("91.67")
+    assert sum(x.amount for x in invoice.lines) + invoice.tax_total == invoice.total == Decimal(110)
+
+
+@pytest.mark.parametrize(
+    ("currency", "units", "amount"),
+    [("jpy", 1234, "1234"), ("kwd", 1234, "1.234"), ("gbp", 1234, "12.34"), ("clf", 12345, "1.2345")],
+)
+def test_minor_units_follow_the_currency(currency, units, amount):
+    """The expected amounts are ISO 4217's, not our own function's."""
+    raw = made_invoice(
+        currency=currency, total=units, total_taxes=[], lines={"data": [made_line(amount=units, taxes=[])]}
+    )
+    assert read(raw).total == Decimal(amount)
+    assert from_minor(units, currency.upper()) == Decimal(amount)
+
+
+def test_a_negative_total_stays_an_invoice_with_a_negative_total():
+    raw = made_invoice(total=-500, total_taxes=[], lines={"data": [made_line(amount=-500, quantity=1, taxes=[])]})
+    assert read(raw).total == Decimal(-5)
+
+
+def test_service_days_are_those_of_the_place_that_the_subscription_names():
+    tokyo = ZoneInfo("Asia/Tokyo")
+    start = int(dt.datetime(2026, 4, 1, tzinfo=tokyo).timestamp())
+    end = int(dt.datetime(2026, 5, 1, tzinfo=tokyo).timestamp())
+    raw = made_invoice(
+        lines={"data": [made_line(period={"start": start, "end": end})]}, metadata={"time_zone": "Asia/Tokyo"}
+    )
+    (line,) = read(raw).lines
+    assert (line.service_start, line.service_end) == (dt.date(2026, 4, 1), dt.date(2026, 4, 30))
+
+
+def test_an_instant_is_no_period_of_service():
+    (line,) = read(made_invoice(lines={"data": [made_line(period={"start": 5, "end": 5})]})).lines
+    assert (line.service_start, line.service_end) == (None, None)
+
+
+def test_a_feeds_own_figures_travel_along():
+    notes = {"feed": "retail", "feed_type": "invoice", "invoice_no": "536365", "declared_total": "139.12345"}
+    line = made_line(metadata={"sku": "85123A", "declared_amount": "15.2999"})
+    invoice = read(made_invoice(number=None, metadata=notes, lines={"data": [line]}))
+    assert (invoice.number, invoice.feed, invoice.feed_type, invoice.feed_number) == (
+        "536365",
+        "retail",
+        "invoice",
+        "536365",
+    )
+    assert invoice.declared_total == Decimal("139.12345")
+    assert invoice.lines[0].declared_amount == Decimal("15.2999")
+
+
+@pytest.mark.parametrize(
+    "buyer",
+    [
+        {"customer_name": "No customer, Australia"},
+        {"customer_name": None, "customer": {"id": "cus_1", "name": "x", "metadata": {"unidentified": "true"}}},
+    ],
+)
+def test_a_buyer_whom_the_feed_does_not_know_is_marked(buyer):
+    assert read(made_invoice(**buyer)).is_customer_known is False
+    assert read(made_invoice()).is_customer_known is True
+
+
+def test_an_expanded_customer_gives_name_and_seller():
+    buyer = {"id": "cus_9", "name": "Nine Ltd", "metadata": {"legal_entity": "JP01"}}
+    invoice = read(made_invoice(customer=buyer, customer_name=None, parent=None))
+    assert (invoice.customer_id, invoice.customer_name, invoice.legal_entity) == ("cus_9", "Nine Ltd", "JP01")
+
+
+def test_a_credit_takes_the_sku_of_the_line_that_it_credits():
+    original = read(made_invoice()).lines[0]
+    raw = {
+        "id": "cn_1", "object": "credit_note", "number": "NW-0001-CN-01", "invoice": "in_1Qb", "customer": "cus_S1x9",
+        "currency": "usd", "total": 50000, "created": 1773100000, "reason": "order_change", "metadata": {},
+        "lines": {"data": [{"id": "cnli_1", "amount": 50000, "quantity": 1, "invoice_line_item": "il_1"}]},
+    }  # fmt: skip
+    memo = inbound.credit_memo(raw, "stripe", skus={"il_1": original})
+    assert (memo.total, memo.invoice_id, memo.reason) == (Decimal(500), "in_1Qb", "order_change")
+    (line,) = memo.lines
+    assert (line.sku, line.original_line_id, line.amount) == ("PLAT-1", "il_1", Decimal(500))
+    assert line.service_end == original.service_end
+
+
+def test_a_payout_leaves_itself_out_of_its_movements():
+    raw = {"id": "po_1", "amount": 9650, "currency": "gbp", "arrival_date": 1648425600, "status": "paid"}
+    movements = [
+        {"id": "txn_1", "type": "charge", "amount": 10000, "fee": 350, "currency": "gbp", "created": 1648320044,
+         "source": "ch_1", "fee_details": [{"description": "Stripe processing fees"}]},
+        {"id": "txn_2", "type": "payout", "amount": -9650, "fee": 0, "currency": "gbp", "created": 1648320044,
+         "source": "po_1"},
+    ]  # fmt: skip
+    payout = inbound.payout(raw, movements, "stripe")
+    assert (payout.amount, payout.arrival_date) == (Decimal("96.50"), dt.date(2022, 3, 28))
+    (charge,) = payout.movements
+    assert (charge.amount, charge.fee, charge.about_id) == (Decimal(100), Decimal("3.50"), "ch_1")
+
+
+@pytest.mark.parametrize(
+    "payment", [{"type": "payment_record", "payment_record": "pr_1"}, {"type": "payment_record"}, {}]
+)
+def test_paid_off_stripe_is_no_cash_of_stripes(payment):
+    raw = {"id": "inpay_1", "invoice": "in_1", "amount_paid": 100, "currency": "gbp", "payment": payment}
+    assert inbound.application(raw, "stripe", applied_at=dt.datetime.now(UTC)) is None
+
+
+# Events as Stripe sent them (stripe-ruby-mock's fixtures, MIT; LICENSE beside them).
+
+
+def translated(event_type, **changes):
+    body = json.loads((FIXTURES / f"{event_type}.json").read_bytes())
+    body["data"]["object"].update(changes)
+    meaning = EVENTS[body["type"]]
+    assert isinstance(meaning, Means)
+    context = Context(
+        connection="stripe", settings={}, event_type=body["type"], source_id=body["data"]["object"]["id"],
+        received_at=dt.datetime.now(UTC),
+    )  # fmt: skip
+    return meaning.translate(json.dumps(body).encode(), context)
+
+
+def test_a_finalized_invoice_of_2020_is_posted():
+    (event,) = translated("invoice.finalized")
+    assert isinstance(event, events.InvoicePosted)
+    assert (event.invoice.number, event.invoice.total, event.invoice.currency) == ("EE1DF78D-0001", Decimal(20), "USD")
+    (line,) = event.invoice.lines
+    assert (line.sku, line.quantity, line.unit_price, line.amount) == (
+        "prod_00000000000000",
+        1,
+        Decimal(20),
+        Decimal(20),
+    )
+    assert event.occurred_at == dt.datetime.fromtimestamp(1648320015, UTC)
+
+
+def test_a_paid_invoice_changes_its_state_alone():
+    (event,) = translated("invoice.paid")
+    assert (type(event).__name__, event.status) == ("InvoiceStatusChanged", "paid")
+
+
+def test_a_charge_behind_a_payment_intent_is_not_counted_twice():
+    assert translated("charge.succeeded") == []
+    (event,) = translated("charge.succeeded", payment_intent=None)
+    assert (event.payment.amount, event.payment.gateway) == (Decimal(20), "stripe")
+    (event,) = translated("payment_intent.succeeded")
+    assert (event.payment.amount, event.payment.source.object_type) == (Decimal(20), "payment_intent")
+
+
+def test_a_dispute_that_took_money_says_how_much_and_its_fee():
+    (event,) = translated("charge.dispute.funds_withdrawn")
+    dispute = event.dispute
+    assert (dispute.status, dispute.amount, dispute.fee, dispute.payment_id) == (
+        "withdrawn", Decimal(250), Decimal(15), "ch_00000000000000",
+    )  # fmt: skip
+
+
+def test_a_subscription_of_2020_takes_its_currency_from_its_price():
+    (event,) = translated("customer.subscription.created")
+    assert (event.subscription.currency, event.subscription.is_active) == ("USD", True)
+
+
+def test_a_customer_without_a_name_keeps_its_id():
+    (event,) = translated("customer.updated", name=None, email=None)
+    assert event.customer.name == event.customer.source.object_id
+
+
+@pytest.mark.parametrize(("status", "count"), [("succeeded", 1), ("failed", 1), ("pending", 0), ("canceled", 0)])
+def test_only_refunds_that_moved_money_count(status, count):
+    raw = json.loads((FIXTURES / "charge.refund.updated.json").read_bytes())
+    raw["type"], raw["data"]["object"]["status"] = "refund.updated", status
+    context = Context("stripe", {}, "refund.updated", "re_1", dt.datetime.now(UTC))
+    meaning = EVENTS["refund.updated"]
+    assert isinstance(meaning, Means)
+    assert len(meaning.translate(json.dumps(raw).encode(), context)) == count
