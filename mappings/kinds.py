@@ -61,18 +61,18 @@ class Kind:
         return next((classes for prefix, classes in self.account_classes if key.startswith(prefix)), ())
 
 
+# Which class of account a role may have: a receivables account isn't revenue (classes as the connectors name them).
 ACCOUNT_CLASSES = (
-    ("receivables", ("AcctRec",)),
-    ("clearing:", ("Bank", "OthCurrAsset")),
-    ("bank", ("Bank",)),
-    ("fees", ("Expense", "OthExpense", "COGS")),
-    ("disputes", ("Expense", "OthExpense", "OthCurrAsset")),
-    ("rounding", ("Expense", "OthExpense", "OthIncome", "Income")),
-    ("discounts", ("Income", "Expense")),
-    ("suspense", ("OthCurrAsset", "OthCurrLiab")),
-    ("refunds", ("OthCurrAsset", "OthCurrLiab", "Bank")),
+    ("receivables", ("receivable",)),
+    ("clearing:", ("asset",)),
+    ("bank", ("asset",)),
+    ("fees", ("expense",)),
+    ("disputes", ("expense", "asset")),
+    ("rounding", ("expense", "revenue")),
+    ("discounts", ("revenue", "expense")),
+    ("suspense", ("asset", "liability")),
+    ("refunds", ("asset", "liability")),
 )
-ENTITY = ("legal_entity",)
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
     "zero_amount", "rate_source",
@@ -118,7 +118,7 @@ KINDS = (
          date_basis="original_line", owner=CONTROLLERSHIP),
     Kind("gateway_bank", "Gateway to bank account", ("gateway",), "accounts", "missing_bank_mapping",
          "{system} has no bank account for payouts of {key}{scope}", scope=("connection", "legal_entity", "currency"),
-         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("Bank",)),)),
+         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("asset",)),)),
     Kind("intercompany", "Pair of entities to due-to and due-from accounts", ("from_entity", "to_entity"), "accounts",
          "missing_intercompany_mapping", "{system} has no intercompany account for {key}", scope=("connection",),
          date_basis="posting", owner=CONTROLLERSHIP),

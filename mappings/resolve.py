@@ -107,7 +107,7 @@ class Snapshot:
         return Snapshot(self.change_set, self._index)
 
     def fetch(self, pairs: set[tuple[str, str]]) -> None:
-        """Add what these (kind, key) need, in one statement; known ones cost nothing. Raises KeyError for an unknown kind."""
+        """Add what these (kind, key) need, in one statement; known ones cost nothing. KeyError for an unknown kind."""
         self._index.fetch(pairs)
 
     @property

@@ -31,6 +31,22 @@ def matches(pattern: str, key: str) -> bool:
     )
 
 
+def overlap(a: str, b: str) -> bool:
+    """Whether some key falls under both keys or patterns."""
+    parts, others = a.split("|"), b.split("|")
+    if len(parts) != len(others):
+        return "*" in (a, b)
+    return all(_overlap(x, y) for x, y in zip(parts, others, strict=True))
+
+
+def _overlap(x: str, y: str) -> bool:
+    if x.endswith("*") and y.endswith("*"):
+        return x[:-1].startswith(y[:-1]) or y[:-1].startswith(x[:-1])
+    if x.endswith("*"):
+        return y.startswith(x[:-1])
+    return x.startswith(y[:-1]) if y.endswith("*") else x == y
+
+
 def specificity(key: str, *, dimensions: int, conditions: int, is_fallback: bool) -> int:
     """One number that orders rules; the greatest wins, and two equal ones that both match are a conflict."""
     exactness = min(sum(len(part.rstrip("*")) for part in key.split("|")), _EXACT - 1) if is_pattern(key) else _EXACT

@@ -112,8 +112,9 @@ def test_the_database_refuses_an_approval_without_signatures_a_changed_content_a
             rows.update(**change)
     with pytest.raises(DatabaseError), transaction.atomic():
         Proposal.objects.create(
-            kind="x", subject_type="x", subject_id="1", title="x", why="x", proposed_by=maker, proposed_at=timezone.now(),
-            content={}, content_hash="0" * 64, signer_permission=PERMISSION, state="approved",
+            kind="x", subject_type="x", subject_id="1", title="x", why="x", proposed_by=maker,
+            proposed_at=timezone.now(), content={}, content_hash="0" * 64, signer_permission=PERMISSION,
+            state="approved",
         )  # fmt: skip
     sign(proposal, checker, approve=False, why="wrong item")
     with pytest.raises(DatabaseError, match="stays so"), transaction.atomic():

@@ -1,0 +1,268 @@
+"""The life of a change set: proposed, signed by others, in force. What is signed is fixed at the proposal.
+
+Signed are the differences row by row, the policy, the knowledge they start from, and the list of held documents that
+they release. A rule that changed meanwhile voids all. Activation gives the next number under a lock, ends what was
+known, and writes what is known from now on: no rule is ever edited.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from mappings import scope
+from mappings.drafts import CREATE, RETIRE, DraftRefused, Line, check_lines, lines_of
+from mappings.kinds import BY_CODE, approval_of
+from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.resolve import latest_change_set
+from q2c.core import approvals, audit
+from q2c.core.models import Person, Proposal
+from q2c.core.problems import Problem
+
+_NUMBERS_LOCK = 0x51326303
+State = ChangeSet.State
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a signature left the change set. `number` is its place in what is known, once it's in force."""
+
+    state: str
+    number: int | None = None
+    why: str = ""
+
+    @property
+    def is_in_force(self) -> bool:
+        """Whether its rules are known now."""
+        return self.number is not None
+
+
+def propose_change_set(
+    change_set: ChangeSet,
+    *,
+    by: Person,
+    affected: Iterable[Mapping[str, Any]] = (),
+    evidence_at: dt.datetime | None = None,
+) -> Proposal:
+    """Ask for signatures on a draft. `affected` is the frozen list of held documents that it releases, as plain facts
+    (`transaction` among them).
+
+    Raises DraftRefused for faults that arose meanwhile, ApprovalRefused for somebody else's draft.
+    """
+    with atomic():
+        locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
+        if locked.state != State.DRAFT:
+            raise approvals.ApprovalRefused("decided", f"It was {locked.state} already.")
+        if locked.proposed_by_id != by.pk:
+            raise approvals.ApprovalRefused("not_own", "Only its author can propose it.")
+        lines = lines_of(locked)
+        faults = check_lines(lines, by=by)
+        if faults:
+            raise DraftRefused(faults)
+        policy = approval_of({line.kind for line in lines})
+        proposal = approvals.propose(
+            "change_set", ("change_set", locked.pk), by=by, title=locked.title, why=locked.why,
+            content={
+                "change_set": locked.pk,
+                "knowledge": latest_change_set(),
+                "rows": _differences(locked),
+                "policy": {"permission": policy.permission, "signatures": policy.signatures},
+                "affected": [dict(facts) for facts in affected],
+            },
+            permission=policy.permission, signatures=policy.signatures, legal_entities=_entities(lines),
+            evidence_at=evidence_at,
+        )  # fmt: skip
+        locked.proposal = proposal
+        _save(locked, State.PROPOSED, by=by, why=locked.why)
+    change_set.refresh_from_db()
+    return proposal
+
+
+def sign_change_set(
+    change_set: ChangeSet,
+    *,
+    by: Person,
+    approve: bool,
+    alarm: Callable[[Problem], object],
+    why: str = "",
+    seen_hash: str = "",
+) -> Decision:
+    """Approve or reject; the last signature puts it in force in the same transaction. Raises ApprovalRefused."""
+    proposal = _proposal(change_set)
+    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
+    if refused is not None and refused.code != "after_reset":
+        raise refused
+    if refused is not None:
+        approvals.sign(proposal, by=by, approve=approve, alarm=alarm)  # alarms and raises, outside our transaction
+    with atomic():
+        _lock_numbers()
+        locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
+        stale = stale_reason(locked)
+        if stale and approve:
+            approvals.void(proposal, reason=stale)
+            _save(locked, State.VOID, by=None, why=stale)
+            return Decision(State.VOID, why=stale)
+        state = approvals.sign(proposal, by=by, approve=approve, alarm=alarm, why=why, seen_hash=seen_hash)
+        number = None
+        if state == Proposal.State.APPROVED:
+            number = _activate(locked, approver=by)
+        elif state != Proposal.State.PROPOSED:
+            _save(locked, state, by=by, why=why or proposal.void_reason)
+    change_set.refresh_from_db()
+    return Decision(state, number, proposal.void_reason)
+
+
+def withdraw_change_set(change_set: ChangeSet, *, by: Person, why: str = "") -> None:
+    """Its author takes it back: a draft, or a proposal that isn't decided. Raises ApprovalRefused."""
+    with atomic():
+        locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
+        if locked.state == State.PROPOSED:
+            approvals.withdraw(_proposal(locked), by=by, why=why)
+        elif locked.state != State.DRAFT or locked.proposed_by_id != by.pk:
+            raise approvals.ApprovalRefused("decided", f"It was {locked.state}; only its author withdraws a draft.")
+        _save(locked, State.WITHDRAWN, by=by, why=why)
+    change_set.refresh_from_db()
+
+
+def released_by(change_set: ChangeSet) -> list[UUID]:
+    """The held documents that were signed for release with it, in the proposal's order."""
+    content = change_set.proposal.content if change_set.proposal else {}
+    return [UUID(facts["transaction"]) for facts in content.get("affected", ()) if facts.get("transaction")]
+
+
+def stale_reason(change_set: ChangeSet) -> str:
+    """Why what was proposed no longer fits what is known; empty while it does."""
+    content = _proposal(change_set).content
+    if content["rows"] != _plain(_differences(change_set)):
+        return "The rows aren't those that were proposed."
+    lines = lines_of(change_set)
+    ended = MappingRule.objects.filter(pk__in=[line.rule_id for line in lines if line.rule_id], known_to__isnull=False)
+    rule = ended.first()
+    if rule is not None:
+        return f"Rule {rule.pk} ({rule.kind} {rule.key}) was changed meanwhile."
+    pairs = {(line.kind, line.key) for line in lines}
+    newer = MappingRule.objects.filter(
+        known_from__gt=content["knowledge"], kind__in={kind for kind, _ in pairs}, key__in={key for _, key in pairs}
+    )
+    for kind, key in newer.values_list("kind", "key"):
+        if (kind, key) in pairs:
+            return f"Another rule for {kind} {key} came into force meanwhile."
+    return ""
+
+
+def _activate(change_set: ChangeSet, *, approver: Person) -> int:
+    """Write what is known from now on. The caller holds the lock of numbers."""
+    number = latest_change_set() + 1
+    rows = list(change_set.lines.order_by("pk"))
+    old = MappingRule.objects.in_bulk([row.rule_id for row in rows if row.rule_id])
+    MappingRule.objects.filter(pk__in=old).update(known_to=number)
+    new = [rule for row in rows for rule in _rules_of(row, old.get(row.rule_id or 0), number, change_set, approver)]
+    MappingRule.objects.bulk_create(new, batch_size=2000)
+    change_set.number = number
+    change_set.approved_at = timezone.now()
+    _save(change_set, State.APPROVED, by=approver, why=change_set.why)
+    facts = {"number": number, "rules": len(new), "hash": _proposal(change_set).content_hash}
+    audit.record(approver, "activate", "change_set", change_set.pk, why=change_set.why, data=facts)
+    return number
+
+
+def _rules_of(
+    row: ChangeLine, old: MappingRule | None, number: int, change_set: ChangeSet, approver: Person
+) -> Iterable[MappingRule]:
+    start, end = row.effective_from, row.effective_to
+    if old is not None:
+        if row.act == RETIRE:
+            end = None
+        elif end is None:
+            end = old.effective_to
+        if old.effective_from < start:
+            yield _remainder(old, number, old.effective_from, start)
+        if end is not None and (old.effective_to is None or end < old.effective_to):
+            yield _remainder(old, number, end, old.effective_to)
+    if row.act != RETIRE:
+        dimensions = (row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line)
+        yield MappingRule(
+            kind=row.kind, key=row.key, connection_code=row.connection_code, legal_entity_code=row.legal_entity_code,
+            currency=row.currency, region=row.region, product_line=row.product_line, conditions=row.conditions,
+            conditions_key=scope.conditions_key(row.conditions), value=row.value, value_label=row.value_label,
+            is_pattern=scope.is_pattern(row.key), is_fallback=row.is_fallback,
+            specificity=scope.specificity(
+                row.key, dimensions=sum(map(bool, dimensions)), conditions=len(row.conditions),
+                is_fallback=row.is_fallback,
+            ),
+            effective_from=start, effective_to=end, known_from=number, version=1 if row.act == CREATE else _next(old),
+            change_line=row, proposed_by_id=change_set.proposed_by_id, approved_by=approver,
+        )  # fmt: skip
+
+
+def _remainder(old: MappingRule, number: int, start: dt.date, end: dt.date | None) -> MappingRule:
+    """What stays in force of a changed rule: the same words, the same people, other dates."""
+    names = [f.attname for f in MappingRule._meta.concrete_fields if f.attname not in ("id", "known_from", "known_to")]
+    facts = {name: getattr(old, name) for name in names} | {"effective_from": start, "effective_to": end}
+    return MappingRule(known_from=number, **facts)
+
+
+def _next(old: MappingRule | None) -> int:
+    return old.version + 1 if old else 1
+
+
+def _differences(change_set: ChangeSet) -> list[dict[str, Any]]:
+    rows = change_set.lines.select_related("rule").order_by("pk")
+    return [
+        {
+            "act": row.act,
+            "kind": row.kind,
+            "key": row.key,
+            "scope": [row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line],
+            "conditions": row.conditions,
+            "is_fallback": row.is_fallback,
+            "new": None if row.act == RETIRE else {"value": row.value, "label": row.value_label},
+            "from": row.effective_from,
+            "to": row.effective_to,
+            "old": None
+            if row.rule is None
+            else {
+                "rule": row.rule.pk,
+                "version": row.rule.version,
+                "value": row.rule.value,
+                "from": row.rule.effective_from,
+                "to": row.rule.effective_to,
+            },
+        }
+        for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return approvals.jcs.as_plain(value)
+
+
+def _entities(lines: Iterable[Line]) -> list[str]:
+    """The entities whose approvers may sign; none means that only somebody of every entity may."""
+    entities = {line.legal_entity if "legal_entity" in BY_CODE[line.kind].scope else "" for line in lines}
+    return [] if "" in entities else sorted(entities)
+
+
+def _proposal(change_set: ChangeSet) -> Proposal:
+    if change_set.proposal is None:
+        raise approvals.ApprovalRefused("not_proposed", "It hasn't been proposed yet.")
+    return change_set.proposal
+
+
+def _lock_numbers() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_NUMBERS_LOCK])
+
+
+def _save(change_set: ChangeSet, state: str, *, by: Person | None, why: str) -> None:
+    change_set.state = state
+    change_set._change_reason = why
+    change_set._history_user = by
+    change_set.save()

@@ -1,0 +1,324 @@
+"""Drafts of change sets: what somebody wants to create, change or retire, checked row by row before anybody is asked.
+
+A fault names its row, its field and the way out. The conflict detector names two rules that could both win.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.db.models import Q
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from connectors.models import ReferenceEntry
+from mappings import scope
+from mappings.kinds import BY_CODE, DIMENSIONS, FREE, Kind
+from mappings.models import ChangeLine, ChangeSet, MappingRule
+from q2c.core.access import entities_where
+from q2c.core.models import LegalEntity, Person
+
+CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLine.Act.RETIRE
+END_OF_TIME = dt.date.max
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One creation, change or retirement. `effective_from` of a retirement is its first day out of force."""
+
+    kind: str
+    key: str
+    effective_from: dt.date
+    act: str = CREATE
+    value: str = ""
+    label: str = ""
+    connection: str = ""
+    legal_entity: str = ""
+    currency: str = ""
+    region: str = ""
+    product_line: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    is_fallback: bool = False
+    effective_to: dt.date | None = None
+    rule_id: int | None = None
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The values of the scope's dimensions, in their fixed order; empty means any."""
+        return (self.connection, self.legal_entity, self.currency, self.region, self.product_line)
+
+    @property
+    def specificity(self) -> int:
+        """How specific the rule would be."""
+        count = sum(1 for value in self.dimensions if value)
+        return scope.specificity(
+            self.key, dimensions=count, conditions=len(self.conditions), is_fallback=self.is_fallback
+        )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one row, in one field (empty: the row as a whole), with what would be right."""
+
+    line: int
+    field: str
+    text: str
+
+
+class DraftRefused(Exception):
+    """The draft has faults; nothing was stored."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("; ".join(f"row {fault.line + 1}: {fault.text}" for fault in faults))
+        self.faults = list(faults)
+
+
+def lines_for(lines: Sequence[Line]) -> list[Line]:
+    """The same wishes, in one statement: changes where a rule with exactly this key, scope and conditions is in force
+    that day, else creations.
+    """
+    pairs = {(line.kind, line.key) for line in lines}
+    known: dict[tuple[Any, ...], list[MappingRule]] = defaultdict(list)
+    for rule in MappingRule.objects.filter(
+        kind__in={kind for kind, _ in pairs}, key__in={key for _, key in pairs}, known_to__isnull=True
+    ):
+        known[_identity(retirement_of(rule, rule.effective_from))].append(rule)
+    found = []
+    for line in lines:
+        in_force = [
+            rule.pk
+            for rule in known.get(_identity(line), ())
+            if rule.effective_from <= line.effective_from < (rule.effective_to or END_OF_TIME)
+        ]
+        rule_id = in_force[0] if in_force else None
+        found.append(replace(line, act=CHANGE if rule_id else CREATE, rule_id=rule_id))
+    return found
+
+
+def line_for(line: Line) -> Line:
+    """As `lines_for`, for one."""
+    return lines_for([line])[0]
+
+
+def retirement_of(rule: MappingRule, on: dt.date) -> Line:
+    """The line that takes a rule out of force from that day on."""
+    return Line(
+        act=RETIRE, kind=rule.kind, key=rule.key, value=rule.value, label=rule.value_label,
+        connection=rule.connection_code, legal_entity=rule.legal_entity_code, currency=rule.currency,
+        region=rule.region, product_line=rule.product_line, conditions=rule.conditions, is_fallback=rule.is_fallback, effective_from=on, rule_id=rule.pk,
+    )  # fmt: skip
+
+
+def save_draft(title: str, why: str, *, lines: Sequence[Line], by: Person, case_id: int | None = None) -> ChangeSet:
+    """A draft with these rows. Raises DraftRefused with every fault, or without rows or a reason."""
+    faults = [*check_lines(lines, by=by)]
+    if not lines:
+        faults.append(Fault(0, "", "a change set needs at least one row"))
+    if not why.strip():
+        faults.append(Fault(0, "why", "say why"))
+    if faults:
+        raise DraftRefused(faults)
+    rules = MappingRule.objects.in_bulk([line.rule_id for line in lines if line.rule_id])
+    with atomic():
+        change_set = ChangeSet(title=title[:200], why=why, proposed_by=by, created_at=timezone.now(), case_id=case_id)
+        change_set._change_reason = why
+        change_set._history_user = by
+        change_set.save()
+        ChangeLine.objects.bulk_create(
+            [
+                ChangeLine(
+                    change_set=change_set, act=line.act, rule_id=line.rule_id, kind=line.kind, key=line.key,
+                    connection_code=line.connection, legal_entity_code=line.legal_entity, currency=line.currency,
+                    region=line.region, product_line=line.product_line, conditions=dict(line.conditions),
+                    value=line.value, value_label=line.label, is_fallback=line.is_fallback,
+                    old_value=rules[line.rule_id].value if line.rule_id else "",
+                    effective_from=line.effective_from, effective_to=line.effective_to,
+                )
+                for line in lines
+            ],
+            batch_size=2000,
+        )  # fmt: skip
+    return change_set
+
+
+def lines_of(change_set: ChangeSet) -> list[Line]:
+    """The stored rows as lines, in their order."""
+    return [
+        Line(
+            act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
+            connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency,
+            region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback, effective_from=row.effective_from,
+            effective_to=row.effective_to, rule_id=row.rule_id,
+        )
+        for row in change_set.lines.order_by("pk")
+    ]  # fmt: skip
+
+
+def check_lines(lines: Sequence[Line], *, by: Person) -> list[Fault]:
+    """Every fault of every row, conflicts between rules included. A few statements, whatever the number of rows."""
+    faults = [fault for number, line in enumerate(lines) for fault in _check_form(number, line)]
+    good = [(number, line) for number, line in enumerate(lines) if number not in {f.line for f in faults}]
+    faults += _check_permission(good, by)
+    faults += _check_targets(good)
+    faults += _check_rules(good)
+    faults += find_conflicts(good)
+    return sorted(faults, key=lambda fault: (fault.line, fault.field))
+
+
+def find_conflicts(rows: Iterable[tuple[int, Line]]) -> list[Fault]:
+    """Rows that could win as well as a rule in force or as each other: equally specific, and both could match."""
+    rows = [(number, line) for number, line in rows if line.act != RETIRE]
+    replaced = {line.rule_id for _, line in rows if line.rule_id}
+    buckets: dict[tuple[str, int, str], list[tuple[str, Line]]] = defaultdict(list)
+    for rule in _possible_rivals([line for _, line in rows]):
+        if rule.pk not in replaced:
+            line = replace(retirement_of(rule, rule.effective_from), effective_to=rule.effective_to)
+            buckets[_bucket(line)].append((f"rule {rule.pk}", line))
+    faults = []
+    for number, line in rows:
+        rivals = buckets[_bucket(line)]
+        for name, rival in rivals:
+            if could_both_win(line, rival):
+                faults.append(Fault(number, "key", f"this and {name} ({rival.key} = {rival.value}) could both win"))
+                break
+        rivals.append((f"row {number + 1}", line))
+    return faults
+
+
+def could_both_win(a: Line, b: Line) -> bool:
+    """Whether a document can exist on which both equally specific rules apply."""
+    if a.effective_from >= (b.effective_to or END_OF_TIME) or b.effective_from >= (a.effective_to or END_OF_TIME):
+        return False
+    if any(x and y and x != y for x, y in zip(a.dimensions, b.dimensions, strict=True)):
+        return False
+    for name in set(a.conditions) & set(b.conditions):
+        if not set(scope.allowed(a.conditions[name])) & set(scope.allowed(b.conditions[name])):
+            return False
+    return scope.overlap(a.key, b.key)
+
+
+def _check_form(number: int, line: Line) -> Iterable[Fault]:
+    kind = BY_CODE.get(line.kind)
+    if kind is None:
+        yield Fault(number, "kind", f"there is no kind {line.kind}; kinds are {', '.join(BY_CODE)}")
+        return
+    if not line.key.strip() or line.key != line.key.strip():
+        yield Fault(number, "key", "a key has neither spaces around it nor is it empty")
+    elif kind.keys and line.key not in kind.keys:
+        yield Fault(number, "key", f"{line.key} isn't one of {', '.join(kind.keys)}")
+    elif line.key != "*" and len(line.key.split("|")) != len(kind.key_fields):
+        yield Fault(number, "key", f"a key of this kind is {'|'.join(kind.key_fields)}")
+    elif scope.is_pattern(line.key) and not (kind.allows_patterns or (line.is_fallback and kind.allows_fallback)):
+        yield Fault(number, "key", f"{kind.title} takes no patterns; name the key")
+    if line.is_fallback and not kind.allows_fallback:
+        yield Fault(number, "is_fallback", f"policy allows no fallback for {kind.title}")
+    for name, value in zip(DIMENSIONS, line.dimensions, strict=True):
+        if value and name not in kind.scope:
+            yield Fault(number, name, f"{kind.title} isn't narrowed by {name.replace('_', ' ')}; leave it empty")
+    try:
+        scope.conditions_key(line.conditions)
+    except ValueError as error:
+        yield Fault(number, "conditions", str(error))
+    if line.act != RETIRE and not line.value.strip():
+        yield Fault(number, "value", "say what it becomes")
+    if line.effective_to is not None and line.effective_to <= line.effective_from:
+        yield Fault(number, "effective_to", "the end must lie after the beginning")
+    if (line.rule_id is None) != (line.act == CREATE):
+        yield Fault(number, "", "a change or retirement names its rule, a creation none")
+
+
+def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Fault]:
+    allowed: dict[str, frozenset[str] | None] = {}
+    for number, line in rows:
+        permission = BY_CODE[line.kind].propose
+        if permission not in allowed:
+            allowed[permission] = entities_where(by, permission)
+        entities = allowed[permission]
+        if entities is not None and line.legal_entity not in entities:
+            place = line.legal_entity or "every entity"
+            yield Fault(number, "legal_entity", f"your role proposes no {BY_CODE[line.kind].title} for {place}")
+
+
+def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
+    """The value must be in the target's own list, active, and of the right class. A list never read can't refuse."""
+    wanted = [
+        (n, line, BY_CODE[line.kind]) for n, line in rows if line.act != RETIRE and BY_CODE[line.kind].target != FREE
+    ]
+    names = {kind.target for _, _, kind in wanted}
+    entries: dict[tuple[str, str, str], ReferenceEntry] = {}
+    values = {line.value for _, line, _ in wanted}
+    for entry in ReferenceEntry.objects.filter(list_name__in=names, external_id__in=values).select_related(
+        "connection"
+    ):
+        entries[(entry.list_name, entry.connection.code, entry.external_id)] = entry
+        entries.setdefault((entry.list_name, "", entry.external_id), entry)
+    known = set(
+        ReferenceEntry.objects.filter(list_name__in=names).values_list("list_name", "connection__code").distinct()
+    )
+    read = known | {(name, "") for name, _ in known}
+    own = set(LegalEntity.objects.values_list("code", flat=True)) if "legal_entities" in names else set()
+    for number, line, kind in wanted:
+        if kind.target == "legal_entities":
+            if line.value not in own:
+                yield Fault(number, "value", f"{line.value} isn't one of our legal entities: {', '.join(sorted(own))}")
+        elif (kind.target, line.connection) in read and not _is_creation_word(line):
+            yield from _check_entry(number, line, kind, entries.get((kind.target, line.connection, line.value)))
+
+
+def _check_entry(number: int, line: Line, kind: Kind, entry: ReferenceEntry | None) -> Iterable[Fault]:
+    if entry is None:
+        yield Fault(
+            number, "value", f"{line.value} isn't in the list of {kind.target}; refresh the list or choose another"
+        )
+        return
+    if not entry.is_active:
+        yield Fault(number, "value", f"{entry.name} is inactive in {entry.connection.name}")
+    classes = kind.classes_for(line.key)
+    actual = entry.attributes.get("account_class", "")
+    if classes and actual and actual not in classes:
+        yield Fault(number, "value", f"{entry.name} is {actual}; {line.key} needs {' or '.join(classes)}")
+
+
+def _is_creation_word(line: Line) -> bool:
+    return line.kind == "billing_product" and line.value == "create"
+
+
+def _check_rules(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
+    """A changed or retired rule must still be known, be this very rule, and be in force at the day of the change."""
+    rules = MappingRule.objects.in_bulk([line.rule_id for _, line in rows if line.rule_id])
+    seen: set[int] = set()
+    for number, line in rows:
+        if line.rule_id is None:
+            continue
+        rule = rules.get(line.rule_id)
+        if rule is None or rule.known_to is not None:
+            yield Fault(number, "", "the rule was changed meanwhile; look at it again")
+        elif line.rule_id in seen:
+            yield Fault(number, "", f"rule {rule.pk} stands twice in this set")
+        elif (line.key, line.dimensions) != (rule.key, retirement_of(rule, line.effective_from).dimensions):
+            yield Fault(number, "key", "a change keeps key and scope; retire the rule and create another")
+        elif rule.effective_to is not None and rule.effective_to <= line.effective_from:
+            yield Fault(number, "effective_from", f"the rule ends on {rule.effective_to} already")
+        seen.add(line.rule_id)
+
+
+def _identity(line: Line) -> tuple[Any, ...]:
+    conditions = tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in line.conditions.items()))
+    return (line.kind, line.key, line.dimensions, conditions)
+
+
+def _bucket(line: Line) -> tuple[str, int, str]:
+    """Rules that could both win stand in one bucket: the same exact key, or any pattern."""
+    return (line.kind, line.specificity, "*" if scope.is_pattern(line.key) else line.key)
+
+
+def _possible_rivals(lines: list[Line]) -> Iterable[MappingRule]:
+    kinds = {line.kind for line in lines}
+    exact = {line.key for line in lines if not scope.is_pattern(line.key)}
+    patterns = {line.kind for line in lines if scope.is_pattern(line.key)}
+    same = Q(kind__in=kinds, key__in=exact) | Q(kind__in=patterns, is_pattern=True)
+    return MappingRule.objects.filter(same, known_to__isnull=True)
