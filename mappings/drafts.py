@@ -109,7 +109,8 @@ def retirement_of(rule: MappingRule, on: dt.date) -> Line:
     return Line(
         act=RETIRE, kind=rule.kind, key=rule.key, value=rule.value, label=rule.value_label,
         connection=rule.connection_code, legal_entity=rule.legal_entity_code, currency=rule.currency,
-        region=rule.region, product_line=rule.product_line, conditions=rule.conditions, is_fallback=rule.is_fallback, effective_from=on, rule_id=rule.pk,
+        region=rule.region, product_line=rule.product_line, conditions=rule.conditions, is_fallback=rule.is_fallback,
+        effective_from=on, rule_id=rule.pk,
     )  # fmt: skip
 
 
@@ -151,7 +152,8 @@ def lines_of(change_set: ChangeSet) -> list[Line]:
         Line(
             act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
             connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency,
-            region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback, effective_from=row.effective_from,
+            region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
+            effective_from=row.effective_from,
             effective_to=row.effective_to, rule_id=row.rule_id,
         )
         for row in change_set.lines.order_by("pk")
