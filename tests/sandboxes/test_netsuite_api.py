@@ -2,6 +2,7 @@
 
 import pytest
 
+from connectors.netsuite.sandbox.company import list_left_out_skus, read_table
 from connectors.sandbox.testing import running_sandboxes
 from tests.sandboxes.netsuite_client import Client, error_of
 
@@ -238,8 +239,6 @@ def test_the_control_door_makes_and_lists_documents_and_logs_them(sandboxes, cli
 
 
 def test_twelve_priced_products_have_no_item(client):
-    from connectors.netsuite.sandbox.company import list_left_out_skus, read_table
-
     left_out = list_left_out_skus()
     known = {row["itemid"] for row in client.query("SELECT itemid FROM item")}
     priced = {row["Product2.StockKeepingUnit"] for row in read_table("qb-pricing/PricebookEntry")}

@@ -381,3 +381,28 @@ def test_a_customer_may_buy_of_a_second_subsidiary_once_it_is_related_to_it(clie
 def test_two_customers_of_one_name_are_refused(client):
     body = {"companyName": "nordwind", "subsidiary": {"id": "1"}}
     assert "This entity already exists." in refuse(client, "customer", body)[2]
+
+
+def test_a_sales_order_posts_nothing_and_becomes_an_invoice(client):
+    id = client.create("salesOrder", {**invoice(GOODS), "tranDate": "2012-02-01"})  # closed, but it isn't posted
+    assert client.impact(id) == {}
+    changed = {"externalId": "inv-1", "tranDate": "2011-03-15"}
+    assert client.send("POST", f"salesOrder/{id}/!transform/invoice", changed).status_code == 204
+    found = client.read("invoice", "eid:inv-1")
+    assert (found["total"], found["createdFrom"]["id"]) == (7.5, id)
+
+
+def test_a_receipt_out_of_an_invoice_pays_what_is_open_of_it(client):
+    id = client.create("invoice", invoice(GOODS))
+    body = {"externalId": "pay-1", "tranDate": "2011-03-20"}
+    assert client.send("POST", f"invoice/{id}/!transform/customerPayment", body).status_code == 204
+    paid = client.read("customerPayment", "eid:pay-1")
+    assert (paid["payment"], paid["applied"], paid["undepFunds"]) == (7.5, 7.5, True)
+    again = client.send("POST", f"invoice/{id}/!transform/customerPayment", {})
+    assert error_of(again)[:2] == (400, "USER_ERROR")
+
+
+def test_a_period_may_be_closed_for_one_subsidiary_through_a_document_of_the_control_door(client, sandboxes):
+    row = {"accountingPeriod": {"id": "eid:2011-03"}, "subsidiary": {"id": "eid:GB01"}, "closed": True}
+    sandboxes.make("netsuite", "accountingPeriodSubsidiary", row)
+    assert "accounting period" in refuse(client, "invoice", invoice(GOODS))[2]

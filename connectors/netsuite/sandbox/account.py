@@ -43,6 +43,16 @@ def change_period(books: Books, act: str, given: dict[str, Any]) -> None:
     set_status(books, period, subsidiary, flags)
 
 
+def override_period(books: Books, given: dict[str, Any]) -> str:
+    """Keep the flags of a period for one subsidiary, given as a record with both references; its id."""
+    row = books.check_body(RECORDS["accountingPeriodSubsidiary"], given, strict=True)
+    flags = {name: row.pop(name) for name in list(row) if isinstance(row[name], bool)}
+    period = books.at("accountingPeriod", row["accountingPeriod"]["id"])
+    subsidiary = books.at("subsidiary", row["subsidiary"]["id"])
+    set_status(books, period, subsidiary, flags)
+    return f"{period['id']}-{subsidiary['id']}"
+
+
 def decide(books: Books, id: str, status: str) -> str:
     """Approve (2) or reject (3) a transaction; approved, it enters the ledger, in an open period."""
     row = books.store.db.execute("SELECT record FROM ns_transaction WHERE id=?", (int(id),)).fetchone()

@@ -80,8 +80,8 @@ SELECT t.id || '-' || json_extract(l.value, '$.line') AS id, t.id AS source, t.e
 FROM ns_transaction t
 JOIN documents d ON d.type = t.record AND d.id = CAST(t.id AS TEXT)
 JOIN json_each(CAST(d.body AS TEXT), '$.item.items') l
-JOIN item i ON i.id = json_extract(l.value, '$.item.id')
-WHERE i.revenuerecognitionrule IS NOT NULL AND t.type = 'CustInvc' AND t.posting = 'T'
+WHERE t.type = 'CustInvc' AND t.posting = 'T' AND json_extract(CAST(d.body AS TEXT), '$.deferredRevenue') > 0
+  AND json_extract(l.value, '$.item.id') IN (SELECT CAST(id AS TEXT) FROM item WHERE revenuerecognitionrule IS NOT NULL)
   AND NOT coalesce(json_extract(l.value, '$.doNotCreateRevenueElement'), 0)
 """
 RATE = """

@@ -15,7 +15,7 @@ from connectors.netsuite.sandbox.ledger import (
     write_impact,
     write_row,
 )
-from connectors.netsuite.sandbox.periods import choose_period, is_open
+from connectors.netsuite.sandbox.periods import choose_period, find_period, is_open
 from connectors.netsuite.sandbox.rates import find_rate
 from connectors.netsuite.sandbox.values import round_money, to_decimal
 
@@ -158,7 +158,12 @@ def save_transaction(
             asked = None
         if old is not None:
             require_open(books, old, ledger)
-        period = choose_period(books, obj["tranDate"], asked, subsidiary["id"], ledger)
+        if record.name == "salesOrder":  # it isn't posted, so no period is closed to it
+            period = find_period(books, obj["tranDate"])
+            if period is None:
+                raise user_error(OUTSIDE_PERIOD, path="tranDate")
+        else:
+            period = choose_period(books, obj["tranDate"], asked, subsidiary["id"], ledger)
         obj["postingPeriod"] = {"id": period["id"], "refName": period["periodName"]}
     elif read_impact(books, obj["id"]) != [(account, round(base, 3)) for account, base, _ in rows]:
         require_open(books, old, ledger)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from connectors.netsuite.sandbox import desk, jobs
-from connectors.netsuite.sandbox.account import change_account, change_period
+from connectors.netsuite.sandbox.account import change_account, change_period, override_period
 from connectors.netsuite.sandbox.api import Api
 from connectors.netsuite.sandbox.books import Books, create_tables
 from connectors.netsuite.sandbox.errors import build_error
@@ -141,6 +141,8 @@ class NetSuite(Api):
         if type not in RECORDS:
             raise ValueError(f"no record type {type}; there are {', '.join(sorted(RECORDS))}")
         try:
+            if type == "accountingPeriodSubsidiary":
+                return [override_period(self.books, each) for each in objects]
             return [desk.create(self.books, RECORDS[type], each, strict=True)["id"] for each in objects]
         except Refusal:
             self.books.forget_cache()
