@@ -1,0 +1,56 @@
+"""Every flow can be read as a table of contents: labelled, owned, ended, and with a stage on which workers are killed."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from q2c.core.roles import BY_CODE as ROLES
+from q2c.flows import catalog
+from q2c.transactions.steps import Flow, FlowRefused, Read, Write
+from tests.journeys.scenes import SCENES
+
+LABELS = ("Starts on", "Ends with", "Posts", "Owners", "Never")
+
+
+def module_of(flow: Flow):
+    names = {step.functions[0].__module__ for step in flow.steps if isinstance(step, Write)}
+    return importlib.import_module(sorted(n for n in names if n.startswith("q2c.flows."))[-1])
+
+
+@pytest.mark.parametrize("flow", catalog.FLOWS, ids=lambda f: f.code)
+def test_a_flow_is_labelled_owned_and_short(flow):
+    doc = module_of(flow).__doc__
+    assert [label for label in LABELS if label not in doc] == []
+    assert flow.owner in ROLES
+    assert all(step.sentence[0].isupper() and not step.sentence.endswith(".") for step in flow.steps)
+    assert sum(isinstance(step, Write) for step in flow.steps) >= 1
+
+
+def test_every_flow_has_a_stage_on_which_workers_are_killed():
+    assert set(SCENES) == set(catalog.BY_CODE)
+
+
+def give_one() -> int:
+    return 1
+
+
+def need_two(two: int) -> int:
+    return two
+
+
+def test_a_step_that_needs_a_fact_nobody_gave_is_refused():
+    with pytest.raises(FlowRefused, match="needs two"):
+        Flow("x", "X", ("one",), int, (Read("a", "A", need_two, gives="three"),), "platform")
+
+
+def test_a_fact_given_twice_is_refused():
+    with pytest.raises(FlowRefused, match="given already"):
+        Flow("x", "X", ("one",), int, (Read("a", "A", give_one, gives="one"),), "platform")
+
+
+def test_two_steps_of_one_name_are_refused():
+    steps = (Read("a", "A", give_one, gives="two"), Read("a", "A", give_one, gives="three"))
+    with pytest.raises(FlowRefused, match="two steps"):
+        Flow("x", "X", ("one",), int, steps, "platform")
