@@ -62,11 +62,13 @@ def seed(home: Path) -> dict[str, Any]:
     _roles(connections)
     add_missing_schedules()
     _schedules(connections)
-    if not MappingRule.objects.exists():
-        refresh_reference("netsuite")
+    is_new = not MappingRule.objects.exists()
+    if is_new:
+        refresh_reference("netsuite", ("subsidiaries",))
         _books(entities, connections["netsuite"])
-        _opening_rules(people, connections["netsuite"])
     refresh_reference("netsuite")
+    if is_new:
+        _opening_rules(people, connections["netsuite"])
     webhooks = _webhooks(connections, door)
     return {
         "people": [
@@ -117,6 +119,8 @@ def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
     names = {"salesforce": "Salesforce", "stripe": "Stripe", "netsuite": "NetSuite"}
     found = {}
     for code, name in names.items():
+        if code not in registry.vendors():
+            continue
         facts = vendors[code]
         row, is_new = Connection.objects.get_or_create(
             code=code, defaults={"name": name, "vendor": code, "base_url": facts["url"], "is_sandbox": True}
@@ -155,15 +159,13 @@ def _path_secret(home: Path, code: str) -> str:
 
 
 def _roles(connections: dict[str, Connection]) -> None:
-    for family, code in (
-        (Family.CRM, "salesforce"),
-        (Family.BILLING, "stripe"),
-        (Family.PAYMENTS, "stripe"),
-        (Family.ERP, "netsuite"),
-    ):
-        RoleAssignment.objects.get_or_create(
-            family=family.value, legal_entity=None, defaults={"connection": connections[code]}
-        )
+    """One system each for all entities; a cut-over adds rows for single ones."""
+    players = {Family.CRM: "salesforce", Family.BILLING: "stripe", Family.PAYMENTS: "stripe", Family.ERP: "netsuite"}
+    for family, code in players.items():
+        if code in connections:
+            RoleAssignment.objects.get_or_create(
+                family=family.value, legal_entity=None, defaults={"connection": connections[code]}
+            )
     ports.forget_kept()
 
 
@@ -324,7 +326,7 @@ def _schedules(connections: dict[str, Connection]) -> None:
 def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
     """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
     urls = {}
-    for code in ("stripe", "salesforce"):
+    for code in [c for c in ("stripe", "salesforce") if c in connections]:
         url = f"{settings.BASE_URL}/webhooks/{code}/"
         secret = registry.secrets_of(connections[code]).get("webhook_path_secret")
         if secret:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from connectors import http
 from connectors.sandbox.testing import Sandboxes
 from q2c.transactions import workers
 from tests.journeys.house import House
@@ -29,4 +30,5 @@ def house(transactional_db, live_server, sandboxes, settings, tmp_path):
     house.open()
     yield house
     house.close()
+    workers.run_now(http.close_sessions)
     workers.stop_worker()
