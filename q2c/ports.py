@@ -24,6 +24,7 @@ from q2c.core.problems import Category, NeverSent, Problem
 from q2c.posting.facts import Book, Period
 from q2c.records.models import GoldenRecord
 from q2c.transactions.batch import Run
+from q2c.transactions.models import BusinessTransaction
 
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
@@ -210,6 +211,11 @@ class Links:
     def __init__(self) -> None:
         self.references: dict[tuple[str, str], list[CrossReference]] = {}
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.facts: dict[tuple[str, str, str], bytes] = {}
+
+    def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
+        """The newest canonical document (JSON) that a source object started a flow with, or None."""
+        return self.facts.get((flow, connection, source_id))
 
     def find(
         self, record_type: str, record_key: str, connection: str, external_type: str = ""
@@ -286,7 +292,8 @@ class BatchContext:
         self._calendar = Calendar()
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
-        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key)."""
+        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key), `fact`
+        (flow, source connection, source id)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
         if keys := wants.get("xref"):
@@ -294,6 +301,10 @@ class BatchContext:
             rows = CrossReference.objects.filter(record_key__in=[key for _, key in keys]).select_related("connection")
             for row in rows:
                 self._links.references.setdefault((row.record_type, row.record_key), []).append(row)
+        if keys := wants.get("fact"):
+            rows = BusinessTransaction.objects.filter(source_id__in=[k[2] for k in keys], flow__in={k[0] for k in keys})
+            rows = rows.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
+            self._links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in rows})
         if keys := wants.get("golden"):
             rows = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
             for record_type, record_key, content in rows.values_list("record_type", "record_key", "content"):

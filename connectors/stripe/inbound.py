@@ -112,11 +112,16 @@ def credit_memo(
         tax_total=_tax_total(raw, currency),
         lines=tuple(_credit_line(line, currency, originals) for line in raw["lines"]["data"]),
         invoice_id=id_of(raw.get("invoice")),
+        applied_amount=_minor_or_none(raw.get("pre_payment_amount"), currency),
         reason=str(raw.get("reason") or raw.get("memo") or ""),
         legal_entity=notes.get("legal_entity") or _customer_note(raw, "legal_entity"),
         is_customer_known=is_known,
         **_feed(notes),
     )
+
+
+def _minor_or_none(units: Any, currency: str) -> Decimal | None:
+    return None if units is None else from_minor(units, currency)
 
 
 def _credit_line(

@@ -80,6 +80,7 @@ class CreditMemo(Document):
     tax_total: Decimal = Decimal(0)
     document_date: dt.date | None = None
     invoice_id: str = ""
+    applied_amount: Decimal | None = None  # what lowers the invoice's open amount; None: all of it
     reason: str = ""
     legal_entity: str = ""
     feed: str = ""

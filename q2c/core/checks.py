@@ -30,9 +30,7 @@ def production_settings(**_kwargs: object) -> list[Error]:
     if settings.SECRET_KEY.startswith(MADE_UP):
         found.append(Error("The secret key was made up", hint="Set Q2C_SECRET_KEY.", id="q2c.E001"))
     if settings.ARE_VAULT_KEYS_MADE_UP:
-        found.append(
-            Error("The vault's keys were made up", hint="Set Q2C_VAULT_KEYS.", id="q2c.E002")
-        )
+        found.append(Error("The vault's keys were made up", hint="Set Q2C_VAULT_KEYS.", id="q2c.E002"))
     if settings.DEBUG:
         found.append(Error("DEBUG is on", hint="Unset Q2C_DEBUG.", id="q2c.E003"))
     return found

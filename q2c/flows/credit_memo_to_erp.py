@@ -10,17 +10,44 @@ Never       changes the invoice that it credits
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any
 
-from q2c.canonical.billing import CreditMemo
+from q2c.canonical import schema
+from q2c.canonical.billing import CreditMemo, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
-from q2c.core.problems import Awaits
+from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import approve, codes, customer, dates, feed, post
 from q2c.flows.told import Link, became
+from q2c.posting.credits import spread_credit
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
 from q2c.transactions.steps import Flow, Read, Write
+
+
+def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
+    """The credited invoice as billing sent it."""
+    if not credit_note.invoice_id or all(line.sku for line in credit_note.lines):
+        return []
+    return [("fact", ("invoice_to_erp", credit_note.source.connection, credit_note.invoice_id))]
+
+
+def read_original_lines(credit_note: CreditMemo, links: Any) -> CreditMemo:
+    """A credit takes the original lines' items and tax codes; one of a bare amount is spread over them in proportion.
+
+    Raises Problem `credit_without_invoice` when it names no lines and the invoice isn't known.
+    """
+    if credit_note.lines and all(line.sku for line in credit_note.lines):
+        return credit_note
+    original = links.fact("invoice_to_erp", credit_note.source.connection, credit_note.invoice_id)
+    if original is None:
+        raise Problem(
+            "credit_without_invoice",
+            Category.VALIDATION,
+            f"{credit_note.number} names neither products nor an invoice that we know",
+            connection=credit_note.source.connection,
+            document=credit_note.number,
+        )
+    return spread_credit(credit_note, schema.from_json(original, Invoice))
 
 
 def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:
@@ -48,7 +75,8 @@ def build_posting(
     posting_date: dt.date, period: Period,
 ) -> ArCreditMemo:  # fmt: skip
     """The AR credit memo, applied to its invoice; raises Problem when it doesn't add up."""
-    apply_to = (AppliedTo(document=erp_invoice, amount=document.total),) if erp_invoice else ()
+    applied = document.total if document.applied_amount is None else document.applied_amount
+    apply_to = (AppliedTo(document=erp_invoice, amount=applied),) if erp_invoice and applied else ()
     return build_ar_credit_memo(
         document, book=book, customer=erp_customer, currency=currency, items=items, taxes=taxes, accounts=accounts,
         policy=policy, rate=rate, document_date=document_date, posting_date=posting_date, period=period, apply_to=apply_to,
@@ -83,34 +111,23 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
                 "credited by",
             )  # fmt: skip
         )
-        told.append(
-            Link(
-                book.connection,
-                ar_credit_memo.document_type,
-                ar_credit_memo.id,
-                book.connection,
-                "ar_invoice",
-                erp_invoice,
-                _applied(ar_credit_memo, document.total),
-                document.currency,
-                "applied to",
-            )  # fmt: skip
-        )
+    told += [
+        Link(book.connection, ar_credit_memo.document_type, ar_credit_memo.id, book.connection, "ar_invoice", erp_invoice,
+             applied.amount, document.currency, "applied to")
+        for applied in ar_credit_memo.applied
+    ]  # fmt: skip
     return told
-
-
-def _applied(memo: PostedDocument, total: Decimal) -> Decimal:
-    return sum((a.amount for a in memo.applied), Decimal(0)) or total
 
 
 CREDIT_MEMO_TO_ERP = Flow(
     code="credit_memo_to_erp",
     title="Credit memo to ERP",
-    starts_with=("document",),
+    starts_with=("credit_note",),
     fact_type=CreditMemo,
     owner="billing_ops",
     lane_type="credit_memo",
     steps=(
+        Read("read_original_lines", "Take items and tax codes from the lines that it credits", read_original_lines, gives="document", wants=want_original),
         *feed.CARRIED,
         *dates.WHOSE,
         *customer.CUSTOMER,

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.transaction import atomic
 
 from q2c.core.problems import Category, Problem
@@ -117,7 +117,7 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
             if time.monotonic() > give_up_at:
                 raise  # the intents stand in the database: whoever takes over looks before it makes
             time.sleep(0.25)
-        except (DatabaseError, ValueError, TypeError, KeyError, AttributeError) as refusal:
+        except Exception as refusal:
             if len(runs) > 1:
                 middle = len(runs) // 2
                 _with_halving(runs[:middle], commit, exchanges, worker, tools)
