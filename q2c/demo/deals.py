@@ -16,6 +16,8 @@ NO_ITEM, NO_PRICE, NO_LINES, NO_ADDRESS, ZERO_PRICE, OTHER_CURRENCY, NO_CODE = (
 )  # fmt: skip
 DIRT = {3: NO_ITEM, 6: NO_LINES, 10: NO_ADDRESS, 13: ZERO_PRICE, 17: OTHER_CURRENCY, 19: NO_PRICE, 22: NO_CODE}
 CODELESS = "9999999"
+SINGLE = "One-Time"
+PERIOD_MONTHS = {"Monthly": 1, "Annual": 12}  # what a price of that rhythm covers
 
 
 def find_dirt(number: int) -> str:
@@ -61,17 +63,18 @@ def build_deal(number: int, today: dt.date) -> dict[str, Any]:
 
 
 def choose_prices(chance: random.Random, currency: str, dirt: str) -> list[Price]:
-    """One to four prices in a currency, more subscriptions than single sales; one more for the dirt."""
+    """A subscription in a currency, often with more of the same rhythm or with single sales; one more for the dirt."""
     if dirt == NO_LINES:
         return []
     offered = [price for price in list_prices() if price.currency == currency]
     rare = set(list_rare_skus())
     priced = [price for price in offered if price.unit_price > 0 and price.sku not in rare]
-    recurring = [price for price in priced if price.kind != "One-Time"]
-    single = [price for price in priced if price.kind == "One-Time"]
-    chosen: dict[str, Price] = {}
-    for _ in range(chance.randint(1, 3)):
-        price = chance.choice(recurring if chance.random() < 0.75 else single)
+    first = chance.choice([price for price in priced if price.kind != SINGLE])
+    same = [price for price in priced if price.kind.rpartition(" ")[2] == first.kind.rpartition(" ")[2]]
+    single = [price for price in priced if price.kind == SINGLE]
+    chosen = {first.sku: first}
+    for _ in range(chance.randint(0, 2)):
+        price = chance.choice(same if chance.random() < 0.6 else single)
         chosen.setdefault(price.sku, price)
     if dirt == ZERO_PRICE:
         free = chance.choice([price for price in offered if price.unit_price == 0])
@@ -105,7 +108,7 @@ def build_quote(
     buyer: Buyer, lines: list[dict], prices: list[Price], start: dt.date, term: int, currency: str, dirt: str
 ) -> dict[str, Any]:
     """The accepted primary quote over the same products; it may hold a product that no price book knows."""
-    quote_lines = [_build_quote_line(line, price) for line, price in zip(lines, prices, strict=True)]
+    quote_lines = [_build_quote_line(line, price, term) for line, price in zip(lines, prices, strict=True)]
     if dirt in {NO_PRICE, NO_CODE}:
         sku = CODELESS if dirt == NO_CODE else list_unpriced_skus()[1 + len(buyer.name) % 60]
         quote_lines.append({"SBQQ__Product__r": {"Ext_Id__c": sku}, "SBQQ__Quantity__c": 1})
@@ -124,8 +127,10 @@ def build_quote(
     }
 
 
-def _build_quote_line(line: dict[str, Any], price: Price) -> dict[str, Any]:
-    is_single = price.kind == "One-Time"
+def _build_quote_line(line: dict[str, Any], price: Price, term: int) -> dict[str, Any]:
+    """CPQ's net total covers the whole term: so many periods of the price."""
+    rhythm = price.kind.rpartition(" ")[2]
+    is_single = price.kind == SINGLE
     return {
         "SBQQ__Product__r": {"Ext_Id__c": price.sku},
         "SBQQ__Quantity__c": line["Quantity"],
@@ -133,7 +138,8 @@ def _build_quote_line(line: dict[str, Any], price: Price) -> dict[str, Any]:
         "SBQQ__NetPrice__c": line["UnitPrice"],
         "SBQQ__ChargeType__c": "One-Time" if is_single else "Recurring",
         "SBQQ__BillingType__c": "Advance",
-        "SBQQ__BillingFrequency__c": "Invoice Plan" if is_single else price.kind.rpartition(" ")[2],
+        "SBQQ__BillingFrequency__c": "Invoice Plan" if is_single else rhythm,
+        "SBQQ__ProrateMultiplier__c": None if is_single else term // PERIOD_MONTHS[rhythm],
         "SBQQ__SubscriptionType__c": "One-time" if is_single else "Renewable",
     }
 

@@ -72,6 +72,21 @@ def test_the_first_deals_hold_each_kind_of_dirt_once_and_are_clean_otherwise():
     assert rare & set(odd)
 
 
+def test_a_deal_has_one_rhythm_and_its_quote_covers_the_whole_term():
+    for number in range(1, 100):
+        deal = deals.build_deal(number, TODAY)
+        kinds = {line["PricebookEntry"]["Ext_Id__c"].split(";")[1] for line in deal.get("OpportunityLineItems", ())}
+        rhythms = {kind.rpartition(" ")[2] for kind in kinds if kind != "One-Time"}
+        if deals.find_dirt(number) in {"", "no_price"}:
+            assert len(rhythms) == 1
+        for quote in deal.get("SBQQ__Quotes2__r", ()):
+            months = {"Monthly": 1, "Annual": 12}
+            for line in quote["SBQQ__LineItems__r"]:
+                if line.get("SBQQ__ChargeType__c") == "Recurring":
+                    periods = line["SBQQ__ProrateMultiplier__c"] * months[line["SBQQ__BillingFrequency__c"]]
+                    assert periods == quote["SBQQ__SubscriptionTerm__c"]
+
+
 def test_clean_deals_sell_known_items_at_a_price_in_the_entitys_currency():
     for number in range(1, 200):
         deal = deals.build_deal(number, TODAY)
