@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -138,7 +139,7 @@ class Control:
 
     def make_documents(self, vendor: Vendor, type: str, given: object, path: str) -> Answer:
         """Make one document or up to 500, all or none."""
-        objects = given if isinstance(given, list) else [given]
+        objects: list[Any] = given if isinstance(given, list) else [given]
         if not all(isinstance(each, dict) for each in objects):
             raise ValueError("one object or a list of objects is expected")
         if len(objects) > MOST_DOCUMENTS:

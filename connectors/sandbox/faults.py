@@ -21,7 +21,13 @@ REQUEST_KINDS = frozenset(
 WEBHOOK_KINDS = frozenset({"webhook_duplicate", "webhook_reorder", "webhook_lose", "webhook_delay"})
 KINDS = REQUEST_KINDS | WEBHOOK_KINDS
 WHEN = {"method": str, "path": str, "nth": int, "times": int, "probability": (int, float), "external_id": str}
-FIELDS = {"status": int, "headers": dict, "body": object, "seconds": (int, float), "seed": int}
+FIELDS = {
+    "status": int,
+    "headers": dict,
+    "body": (dict, list, str, int, float, bool),
+    "seconds": (int, float),
+    "seed": int,
+}
 
 
 @dataclass
@@ -94,7 +100,7 @@ class Faults:
             raise ValueError(f"do must be one of {', '.join(sorted(KINDS))}")
         given = {name: value for name, value in {**when, **order}.items() if name not in {"do", "when"}}
         for name, value in given.items():
-            kind = WHEN.get(name) or FIELDS[name]
+            kind: Any = WHEN.get(name) or FIELDS[name]
             if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and name != "body")):
                 raise ValueError(f"{name} has the wrong type")
         self.last += 1

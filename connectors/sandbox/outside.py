@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 
@@ -45,8 +46,8 @@ class Outside:
         self.store = store
         self.clock = clock
         self.faults = faults
-        self.vendor = None  # set by the server once the vendor exists
-        self.session: aiohttp.ClientSession | None = None
+        self.vendor: Any = None  # set by the server once the vendor exists
+        self.session: Any = None  # opened inside run(), on its event loop
         self.under_way: set[int] = set()
         self.finished: list[tuple[Delivery, bool]] = []
         self.wake = asyncio.Event()

@@ -26,7 +26,7 @@ class Answer:
     """What goes back: a dict or list is sent as JSON, text and bytes as they are."""
 
     status: int = 200
-    body: dict | list | bytes | str | None = None
+    body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def payload(self) -> bytes:

@@ -56,8 +56,8 @@ async def serve(
 ) -> None:
     """The same inside a running event loop."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
     folder = Path(home) / "sandbox"
     clock = Clock(folder / "clock.json")
     vendors: dict[str, Vendor] = {}

@@ -85,7 +85,7 @@ class Store:
 
     # documents
 
-    def get(self, type: str, id: str) -> dict | None:
+    def get(self, type: str, id: str) -> Any:
         """The document of that type and id, or None."""
         row = self.db.execute("SELECT body FROM documents WHERE type=? AND id=?", (type, id)).fetchone()
         return decode_json(row[0]) if row else None
@@ -106,7 +106,7 @@ class Store:
         self,
         type: str,
         id: str,
-        obj: dict,
+        obj: dict | list,
         *,
         external_id: str | None = None,
         keys: dict[str, Any] | None = None,
@@ -173,7 +173,8 @@ class Store:
 
         `after` is the id behind which the page begins. Served by an index whatever the table's size.
         """
-        wheres, values, table = ["d.type=?"], [type], "documents d"
+        values: list[Any] = [type]
+        wheres, table = ["d.type=?"], "documents d"
         source = "d"
         for number, (field, value) in enumerate(fields.items()):
             key = f"k{number}"

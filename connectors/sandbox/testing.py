@@ -39,7 +39,7 @@ class Sandboxes:
         if self.vendors:
             command += ["--vendors", ",".join(self.vendors)]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        if not self.process.stdout.readline().startswith(b"ready"):
+        if self.process.stdout is None or not self.process.stdout.readline().startswith(b"ready"):
             raise RuntimeError(f"the sandboxes ended with {self.process.wait()}")
         return self
 
@@ -48,7 +48,8 @@ class Sandboxes:
         if self.process is not None:
             self.process.send_signal(number)
             self.process.wait(timeout=20)
-            self.process.stdout.close()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
             self.process = None
 
     def kill(self) -> None:

@@ -38,8 +38,11 @@ class Vendor:
         self.exact: dict[tuple[str, str], tuple[str, str, Handler]] = {}
         self.patterns: dict[str, list[tuple[re.Pattern, str, str, Handler]]] = {}
         for method, path, handling in self.routes:
-            name = handling if isinstance(handling, str) else handling.__name__
-            handler = self.make_handler(method, getattr(self, name) if handling is name else partial(handling, self))
+            if isinstance(handling, str):
+                name, plain = handling, getattr(self, handling)
+            else:
+                name, plain = handling.__name__, partial(handling, self)
+            handler = self.make_handler(method, plain)
             if "{" not in path:
                 self.exact[method, path] = (path, name, handler)
                 continue

@@ -29,7 +29,7 @@ def book(
 ) -> dict:
     """A balance transaction of `amount` minor units, less the fee; saved."""
     now = stripe.now
-    entry = {
+    entry: dict[str, Any] = {
         "id": make_id("txn"),
         "object": "balance_transaction",
         "amount": amount,
@@ -111,7 +111,7 @@ def read_balance(stripe: StripeCore, request: Request) -> Answer:
 def build_payout(stripe: StripeCore, amount: int, currency: str, *, automatic: bool, entries: list[dict]) -> dict:
     """A payout on its way to the bank, with the transactions that it pays out; saved, with its event."""
     now = stripe.now
-    payout = {
+    payout: dict[str, Any] = {
         "id": make_id("po"),
         "object": "payout",
         "amount": amount,

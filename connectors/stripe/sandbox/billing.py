@@ -4,8 +4,8 @@ from typing import Any
 
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
-from connectors.stripe.sandbox.catalog import move_customer_balance
 from connectors.stripe.sandbox.core import StripeCore
+from connectors.stripe.sandbox.customers import move_customer_balance
 from connectors.stripe.sandbox.errors import invalid
 from connectors.stripe.sandbox.payments import apply_payment, charge_invoice, find_method, report_out_of_band
 

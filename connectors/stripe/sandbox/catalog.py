@@ -1,4 +1,4 @@
-"""Customers, products, prices, tax rates and payment methods."""
+"""Products, prices and tax rates."""
 
 from decimal import Decimal
 from typing import Any
@@ -7,31 +7,9 @@ from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
 from connectors.stripe.sandbox.core import StripeCore, make_id, read_given
 from connectors.stripe.sandbox.errors import invalid, missing_param
-from connectors.stripe.sandbox.lists import list_objects, search_objects
+from connectors.stripe.sandbox.handlers import update_object
+from connectors.stripe.sandbox.lists import list_objects
 
-CUSTOMER: forms.Spec = {
-    "name": forms.text,
-    "email": forms.email,
-    "phone": forms.text,
-    "description": forms.text,
-    "business_name": forms.text,
-    "individual_name": forms.text,
-    "address": forms.ADDRESS,
-    "shipping": forms.nested({"name": forms.text, "phone": forms.text, "address": forms.ADDRESS}),
-    "tax_exempt": forms.choice("none", "exempt", "reverse"),
-    "preferred_locales": forms.many(forms.text),
-    "invoice_prefix": forms.text,
-    "next_invoice_sequence": forms.positive,
-    "balance": forms.amount,
-    "payment_method": forms.text,
-    "source": forms.text,
-    "tax": forms.anything,
-    "tax_id_data": forms.many(forms.nested({"type": forms.text, "value": forms.text}, required=("type", "value"))),
-    "invoice_settings": forms.nested(
-        {"default_payment_method": forms.text, "footer": forms.text, "custom_fields": forms.anything}
-    ),
-    "metadata": forms.metadata,
-}
 PRODUCT: forms.Spec = {
     "id": forms.text,
     "name": forms.text,
@@ -97,189 +75,13 @@ def format_decimal(number: Decimal) -> str:
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
-# customers
-
-
-def build_customer(stripe: StripeCore, given: dict[str, Any]) -> dict:
-    """A new customer out of its parameters, saved, with its event."""
-    given = dict(given)
-    settings = given.pop("invoice_settings", None) or {}
-    method = given.pop("payment_method", None)
-    tax_ids = given.pop("tax_id_data", [])
-    for name in ("source", "tax"):
-        given.pop(name, None)
-    id = make_id("cus")
-    customer = {
-        "id": id,
-        "object": "customer",
-        "address": None,
-        "balance": 0,
-        "created": stripe.now,
-        "currency": None,
-        "default_source": None,
-        "delinquent": False,
-        "description": None,
-        "discount": None,
-        "email": None,
-        "invoice_prefix": f"{stripe.store.next_number('invoice_prefix', first=0x1A2B3C4D):08X}",
-        "invoice_settings": {
-            "custom_fields": settings.get("custom_fields"),
-            "default_payment_method": settings.get("default_payment_method") or method,
-            "footer": settings.get("footer"),
-            "rendering_options": None,
-        },
-        "livemode": False,
-        "name": None,
-        "next_invoice_sequence": 1,
-        "phone": None,
-        "preferred_locales": [],
-        "shipping": None,
-        "tax_exempt": "none",
-        "test_clock": None,
-    }
-    customer.update({name: value for name, value in given.items() if value is not None})
-    customer["metadata"] = forms.merge_metadata({}, given.get("metadata") or {})
-    if tax_ids:
-        customer["tax_ids"] = {
-            "object": "list",
-            "url": f"/v1/customers/{id}/tax_ids",
-            "has_more": False,
-            "data": [{"id": make_id("txi"), "object": "tax_id", "customer": id, **each} for each in tax_ids],
-        }
-    stripe.save(customer)
-    stripe.emit("customer.created", customer)
-    return customer
-
-
-def create_customer(stripe: StripeCore, request: Request) -> Answer:
-    """POST /customers"""
-    return stripe.answer(request, build_customer(stripe, forms.read_params(request.form(), CUSTOMER)), effect="created")
-
-
-def update_customer(stripe: StripeCore, request: Request) -> Answer:
-    """POST /customers/{id}"""
-    customer = stripe.fetch("customer", request.params["id"])
-    given = forms.read_params(request.form(), CUSTOMER)
-    settings = given.pop("invoice_settings", None)
-    if settings:
-        given["invoice_settings"] = {**customer["invoice_settings"], **settings}
-    return update_object(stripe, request, customer, given, "customer.updated")
-
-
-def update_object(stripe: StripeCore, request: Request, obj: dict, given: dict[str, Any], event: str) -> Answer:
-    """Apply an update's parameters, metadata merged, with its event and log entry."""
-    if "metadata" in given:
-        given["metadata"] = forms.merge_metadata(obj["metadata"], given["metadata"])
-    stripe.change(obj, event, **given)
-    return stripe.answer(request, obj, effect="updated")
-
-
-def read_object(type: str) -> Any:
-    """The handler of GET /things/{id}."""
-
-    def read(stripe: StripeCore, request: Request) -> Answer:
-        obj = stripe.store.get(type, request.params["id"])
-        if obj is not None and obj.get("deleted"):
-            return Answer(200, obj)
-        return stripe.answer(request, stripe.fetch(type, request.params["id"]))
-
-    return read
-
-
-def list_of(type: str, *filters: str, **options: Any) -> Any:
-    """The handler of GET /things."""
-
-    def read(stripe: StripeCore, request: Request) -> Answer:
-        return list_objects(stripe, request, type, filters=filters, **options)
-
-    return read
-
-
-def search_of(type: str) -> Any:
-    """The handler of GET /things/search."""
-
-    def read(stripe: StripeCore, request: Request) -> Answer:
-        return search_objects(stripe, request, type)
-
-    return read
-
-
-def delete_object(type: str, event: str) -> Any:
-    """The handler of DELETE /things/{id}: afterwards only its id and `deleted` are left."""
-
-    def delete(stripe: StripeCore, request: Request) -> Answer:
-        obj = stripe.fetch(type, request.params["id"])
-        stripe.emit(event, obj)
-        left = {"id": obj["id"], "object": type, "deleted": True}
-        stripe.store.put(type, obj["id"], left)
-        stripe.note(request, left, "deleted")
-        return Answer(200, left)
-
-    return delete
-
-
-def list_balance_entries(stripe: StripeCore, request: Request) -> Answer:
-    """GET /customers/{id}/balance_transactions"""
-    customer = stripe.fetch("customer", request.params["id"])
-    return list_objects(stripe, request, "customer_balance_transaction", customer=customer["id"])
-
-
-def create_balance_entry(stripe: StripeCore, request: Request) -> Answer:
-    """POST /customers/{id}/balance_transactions"""
-    customer = stripe.fetch("customer", request.params["id"])
-    spec = {
-        "amount": forms.amount,
-        "currency": forms.currency,
-        "description": forms.text,
-        "metadata": forms.metadata,
-    }
-    given = forms.read_params(request.form(), spec, required=("amount", "currency"))
-    entry = move_customer_balance(stripe, customer, given["amount"], given["currency"], "adjustment")
-    entry["description"] = given.get("description")
-    entry["metadata"] = given.get("metadata") or {}
-    stripe.save(entry)
-    return stripe.answer(request, entry, effect="created")
-
-
-def move_customer_balance(
-    stripe: StripeCore, customer: dict, amount: int, currency: str, type: str, **related: str | None
-) -> dict:
-    """Add to a customer's balance (negative is credit for them) with its ledger entry; fires customer.updated."""
-    previous = {"balance": customer["balance"]}
-    customer["balance"] += amount
-    customer["currency"] = customer["currency"] or currency
-    entry = {
-        "id": make_id("cbtxn"),
-        "object": "customer_balance_transaction",
-        "amount": amount,
-        "created": stripe.now,
-        "credit_note": None,
-        "currency": currency,
-        "customer": customer["id"],
-        "description": None,
-        "ending_balance": customer["balance"],
-        "invoice": None,
-        "livemode": False,
-        "metadata": {},
-        "type": type,
-        **related,
-    }
-    stripe.save(entry)
-    stripe.save(customer)
-    stripe.emit("customer.updated", customer, previous=previous)
-    return entry
-
-
-# products and prices
-
-
 def build_product(stripe: StripeCore, given: dict[str, Any]) -> dict:
     """A new product, saved, with its event. An id may be chosen; it must be new."""
     given = dict(given)
     id = given.get("id") or make_id("prod")
     if stripe.store.get_raw("product", id) is not None:
         raise invalid(f"Product already exists with the ID '{id}'", code="resource_already_exists", param="id")
-    product = {
+    product: dict[str, Any] = {
         "id": id,
         "object": "product",
         "active": True,
@@ -437,7 +239,7 @@ def list_products(stripe: StripeCore, request: Request) -> Answer:
     return list_objects(stripe, request, "product", accept=accept, ignore=("ids", "active"))
 
 
-# tax rates and payment methods
+# tax rates
 
 
 def create_tax_rate(stripe: StripeCore, request: Request) -> Answer:
@@ -466,48 +268,3 @@ def build_tax_rate(stripe: StripeCore, given: dict[str, Any]) -> dict:
     rate["metadata"] = given.get("metadata") or {}
     stripe.save(rate)
     return rate
-
-
-def create_payment_method(stripe: StripeCore, request: Request) -> Answer:
-    """POST /payment_methods: only test cards by token, never a number."""
-    card = forms.nested({"token": forms.text}, required=("token",))
-    spec = {"type": forms.choice("card"), "card": card, "metadata": forms.metadata}
-    given = forms.read_params(request.form(), spec, required=("type", "card"))
-    return stripe.answer(request, build_payment_method(stripe, given["card"]["token"]), effect="created")
-
-
-def build_payment_method(stripe: StripeCore, token: str) -> dict:
-    """A card; the token's name says how it behaves, `tok_chargeDeclined` is declined."""
-    method = {
-        "id": make_id("pm"),
-        "object": "payment_method",
-        "card": {"brand": "visa", "exp_month": 12, "exp_year": 2034, "funding": "credit", "last4": "4242"},
-        "created": stripe.now,
-        "customer": None,
-        "livemode": False,
-        "metadata": {},
-        "type": "card",
-        "_declines": "declined" in token.lower(),
-    }
-    stripe.save(method)
-    return method
-
-
-def attach_payment_method(stripe: StripeCore, request: Request) -> Answer:
-    """POST /payment_methods/{id}/attach; `pm_card_…` names a test card, a copy of which is attached."""
-    given = forms.read_params(request.form(), {"customer": forms.text}, required=("customer",))
-    customer = stripe.fetch("customer", given["customer"], param="customer")
-    id = request.params["id"]
-    method = build_payment_method(stripe, id) if id.startswith("pm_card_") else stripe.fetch("payment_method", id)
-    method["customer"] = customer["id"]
-    stripe.save(method)
-    stripe.emit("payment_method.attached", method)
-    return stripe.answer(request, method, effect="updated")
-
-
-def does_decline(stripe: StripeCore, method: str) -> bool:
-    """Whether charging this payment method is declined."""
-    if method.startswith("pm_card_"):
-        return "declined" in method.lower() or "chargefail" in method.lower() or "chargecustomerfail" in method.lower()
-    found = stripe.store.get("payment_method", method)
-    return found is None or found["_declines"]

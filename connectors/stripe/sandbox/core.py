@@ -76,6 +76,7 @@ class StripeCore(Vendor):
     """The state that handlers share. Handlers are plain functions of (stripe, request)."""
 
     code = "stripe"
+    in_flight: set[str]  # idempotency keys of requests that are being executed
     current: Request | None = None  # the request that is being executed, for the events it causes
     request_id: str | None = None
 
@@ -185,7 +186,7 @@ class StripeCore(Vendor):
             data["previous_attributes"] = previous
         wanting = [endpoint for endpoint in self.endpoints() if is_wanted(endpoint, type)]
         key = self.current.headers.get("Idempotency-Key") if self.current is not None else None
-        event = {
+        event: dict[str, Any] = {
             "id": id,
             "object": "event",
             "api_version": API_VERSION,
@@ -203,6 +204,14 @@ class StripeCore(Vendor):
 
     def endpoints(self) -> list[dict]:
         """The webhook endpoints, kept in memory because each event asks for them."""
+        raise NotImplementedError
+
+    def forget_endpoints(self) -> None:
+        """They have changed."""
+        raise NotImplementedError
+
+    def on_invoice_paid(self, invoice: dict) -> None:
+        """What follows for a subscription."""
         raise NotImplementedError
 
 

@@ -5,9 +5,11 @@ from typing import Any
 
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
-from connectors.stripe.sandbox.catalog import format_decimal, move_customer_balance, update_object
+from connectors.stripe.sandbox.catalog import format_decimal
 from connectors.stripe.sandbox.core import StripeCore, make_id, read_given
+from connectors.stripe.sandbox.customers import move_customer_balance
 from connectors.stripe.sandbox.errors import invalid, missing_param, no_such
+from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.lines import (
     TAX_AMOUNT,
     add_up,

@@ -1,13 +1,13 @@
 """Reads parameters by a table of names and kinds, from a form (strings) or from the control door (JSON)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connectors.stripe.sandbox.errors import invalid, missing_param, unknown_param
 
 Kind = Callable[[Any, str], Any]
-Spec = dict[str, Kind]
+Spec = Mapping[str, Kind]
 
 MOST_METADATA, LONGEST_KEY, LONGEST_VALUE = 50, 40, 500
 LARGEST_AMOUNT = 99_999_999_999

@@ -4,9 +4,9 @@ from typing import Any
 
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
-from connectors.stripe.sandbox.catalog import update_object
 from connectors.stripe.sandbox.core import StripeCore, find_subscription, make_id, read_given
 from connectors.stripe.sandbox.errors import invalid, missing_param, no_such
+from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.lines import (
     LINE,
     PRICE_DATA,

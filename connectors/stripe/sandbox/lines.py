@@ -279,7 +279,7 @@ def embed_lines(stripe: StripeCore, document: dict) -> dict:
     """The embedded list: the first ten lines."""
     show = SHOW[document["object"]]
     total = document.get("_lines", 0)
-    first = stripe.store.get(CHUNK_TYPE, f"{document['id']}/0") if total else []
+    first: list[dict] = stripe.store.get(CHUNK_TYPE, f"{document['id']}/0") if total else []
     return {
         "object": "list",
         "data": [show(line, document) for line in first or []],
@@ -315,12 +315,13 @@ def page_lines(stripe: StripeCore, document: dict, after: str | None, before: st
         place = next((number for number, line in enumerate(lines) if line["id"] == before), None)
         if place is None:
             raise no_such("line_item", before, param="ending_before")
-        page = lines[max(0, place - limit - 1) : place]
-        return page if len(page) <= limit else [*page[1:], page[0]]
-    page, found = [], after is None
+        earlier = lines[max(0, place - limit - 1) : place]
+        return earlier if len(earlier) <= limit else [*earlier[1:], earlier[0]]
+    page: list[dict] = []
+    cursor, found = after or "", after is None
     for number in range(count_chunks(document.get("_lines", 0))):
         raw = stripe.store.get_raw(CHUNK_TYPE, f"{document['id']}/{number}") or b"[]"
-        if not found and after.encode() not in raw:
+        if not found and cursor.encode() not in raw:
             continue
         lines = decode_json(raw)
         if not found:
@@ -332,7 +333,7 @@ def page_lines(stripe: StripeCore, document: dict, after: str | None, before: st
         if len(page) > limit:
             break
     if not found:
-        raise no_such("line_item", after, param="starting_after")
+        raise no_such("line_item", cursor, param="starting_after")
     return page[: limit + 1]
 
 

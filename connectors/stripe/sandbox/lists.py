@@ -33,7 +33,7 @@ def list_objects(
 ) -> Answer:
     """One page, newest first. `filters` are indexed keys, `ranges` more times than `created`, `accept` a last word."""
     given = read_given(request)
-    wanted = dict(fixed)
+    wanted: dict[str, Any] = dict(fixed)
     checks = [accept] if accept else []
     until = None
     for name, value in given.items():
@@ -168,9 +168,10 @@ def _as_check(match: re.Match) -> Callable[[dict], bool]:
     def look(obj: dict) -> Any:
         if key is not None:
             return (obj.get(field) or {}).get(key)
+        found: Any = obj
         for step in field.split("."):
-            obj = obj.get(step) if isinstance(obj, dict) else None
-        return obj
+            found = found.get(step) if isinstance(found, dict) else None
+        return found
 
     def holds(obj: dict) -> bool:
         found = look(obj)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from connectors.stripe.sandbox import catalog, forms
+from connectors.stripe.sandbox import catalog, customers, forms
 from connectors.stripe.sandbox.balance import fail_payout, sweep
 from connectors.stripe.sandbox.billing import PAYABLE, collect, finalize
 from connectors.stripe.sandbox.core import StripeCore
@@ -186,7 +186,7 @@ def _made(spec: forms.Spec, build: Callable[[StripeCore, dict], dict], *required
 
 
 MAKERS: dict[str, Callable[[StripeCore, dict], dict]] = {
-    "customer": _made(catalog.CUSTOMER, catalog.build_customer),
+    "customer": _made(customers.CUSTOMER, customers.build_customer),
     "product": _made(catalog.PRODUCT, catalog.build_product, "name"),
     "price": _made(catalog.PRICE, catalog.build_price, "currency"),
     "tax_rate": _made(catalog.TAX_RATE, catalog.build_tax_rate, "display_name", "percentage", "inclusive"),

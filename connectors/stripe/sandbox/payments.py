@@ -5,8 +5,8 @@ from typing import Any
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
 from connectors.stripe.sandbox.balance import book_charge
-from connectors.stripe.sandbox.catalog import does_decline
 from connectors.stripe.sandbox.core import StripeCore, make_id
+from connectors.stripe.sandbox.customers import does_decline
 from connectors.stripe.sandbox.errors import build_error, invalid
 
 INTENT: forms.Spec = {
@@ -134,7 +134,9 @@ def charge_invoice(stripe: StripeCore, invoice: dict, method: str) -> Answer | N
     intent["amount"] = invoice["amount_remaining"]
     declined = charge_intent(stripe, intent, method)
     if declined is None:
-        apply_payment(stripe, invoice, intent["amount"], "payment_intent", intent["id"], existing=(found or [None])[0])
+        apply_payment(
+            stripe, invoice, intent["amount"], "payment_intent", intent["id"], existing=found[0] if found else None
+        )
         return None
     if not found:
         stripe.save(build_invoice_payment(stripe, invoice, intent["amount"], "payment_intent", intent["id"]))

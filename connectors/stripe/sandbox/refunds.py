@@ -5,9 +5,9 @@ from typing import Any
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
 from connectors.stripe.sandbox.balance import DISPUTE_FEE, book
-from connectors.stripe.sandbox.catalog import update_object
 from connectors.stripe.sandbox.core import StripeCore, make_id
 from connectors.stripe.sandbox.errors import invalid, missing_param
+from connectors.stripe.sandbox.handlers import update_object
 
 REFUND: forms.Spec = {
     "payment_intent": forms.text,

@@ -112,7 +112,7 @@ def renew(stripe: StripeCore, subscription: dict) -> None:
     due = [item for item in subscription["items"]["data"] if item["current_period_end"] <= stripe.now]
     if not due:
         return
-    previous = {"items": {"data": [dict(item) for item in subscription["items"]["data"]]}}
+    previous: dict[str, Any] = {"items": {"data": [dict(item) for item in subscription["items"]["data"]]}}
     if subscription["status"] == "trialing":
         previous["status"] = "trialing"
         subscription["status"] = "active"

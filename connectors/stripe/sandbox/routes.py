@@ -8,6 +8,7 @@ from connectors.stripe.sandbox import (
     billing,
     catalog,
     credit_notes,
+    customers,
     invoices,
     lines,
     payments,
@@ -16,17 +17,17 @@ from connectors.stripe.sandbox import (
     subscriptions,
     webhooks,
 )
-from connectors.stripe.sandbox.catalog import delete_object, list_of, read_object, search_of
+from connectors.stripe.sandbox.handlers import delete_object, list_of, read_object, search_of
 
 TABLE: list[tuple[str, str, Callable[..., Any]]] = [
-    ("POST", "customers", catalog.create_customer),
+    ("POST", "customers", customers.create_customer),
     ("GET", "customers", list_of("customer", "email")),
     ("GET", "customers/search", search_of("customer")),
     ("GET", "customers/{id}", read_object("customer")),
-    ("POST", "customers/{id}", catalog.update_customer),
+    ("POST", "customers/{id}", customers.update_customer),
     ("DELETE", "customers/{id}", delete_object("customer", "customer.deleted")),
-    ("GET", "customers/{id}/balance_transactions", catalog.list_balance_entries),
-    ("POST", "customers/{id}/balance_transactions", catalog.create_balance_entry),
+    ("GET", "customers/{id}/balance_transactions", customers.list_balance_entries),
+    ("POST", "customers/{id}/balance_transactions", customers.create_balance_entry),
     ("POST", "products", catalog.create_product),
     ("GET", "products", catalog.list_products),
     ("GET", "products/search", search_of("product")),
@@ -41,9 +42,9 @@ TABLE: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", "tax_rates", catalog.create_tax_rate),
     ("GET", "tax_rates", list_of("tax_rate")),
     ("GET", "tax_rates/{id}", read_object("tax_rate")),
-    ("POST", "payment_methods", catalog.create_payment_method),
+    ("POST", "payment_methods", customers.create_payment_method),
     ("GET", "payment_methods/{id}", read_object("payment_method")),
-    ("POST", "payment_methods/{id}/attach", catalog.attach_payment_method),
+    ("POST", "payment_methods/{id}/attach", customers.attach_payment_method),
     ("POST", "invoices", invoices.create_invoice),
     ("GET", "invoices", invoices.list_invoices),
     ("GET", "invoices/search", search_of("invoice")),
@@ -122,4 +123,6 @@ TABLE: list[tuple[str, str, Callable[..., Any]]] = [
     ("POST", "webhook_endpoints/{id}", webhooks.update_endpoint),
     ("DELETE", "webhook_endpoints/{id}", webhooks.delete_endpoint),
 ]
-ROUTES = [(method, f"/v1/{path}", handler) for method, path, handler in TABLE]
+ROUTES: list[tuple[str, str, str | Callable[..., Any]]] = [
+    (method, f"/v1/{path}", handler) for method, path, handler in TABLE
+]

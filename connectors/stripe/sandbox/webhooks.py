@@ -9,9 +9,9 @@ from typing import Any
 from connectors.sandbox.outside import Delivery
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
-from connectors.stripe.sandbox.catalog import update_object
 from connectors.stripe.sandbox.core import EVENT_SECONDS, StripeCore, make_id, read_given
 from connectors.stripe.sandbox.errors import invalid
+from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.lists import list_objects
 
 BOTH_SECRETS_FOR = 24 * 3600
@@ -151,7 +151,7 @@ def list_events(stripe: StripeCore, request: Request) -> Answer:
         raise invalid("You may pass either type or types, but not both.", code="parameters_exclusive", param="types")
     if len(types) > MOST_TYPES:
         raise invalid(f"You may only pass {MOST_TYPES} types.", param="types")
-    fixed = {"type": one or types[0]} if (one and "*" not in one) or len(types) == 1 else {}
+    fixed: dict[str, Any] = {"type": one or types[0]} if (one and "*" not in one) or len(types) == 1 else {}
 
     def accept(event: dict) -> bool:
         if types and event["type"] not in types:
