@@ -7,7 +7,8 @@ from typing import Any
 
 from connectors.stripe.sandbox.billing import collect, finalize
 from connectors.stripe.sandbox.core import StripeCore
-from connectors.stripe.sandbox.invoices import build_invoice, build_item, make_parent, set_lines, take_pending
+from connectors.stripe.sandbox.invoices import build_invoice, make_parent, set_lines, take_pending
+from connectors.stripe.sandbox.items import build_item
 from connectors.stripe.sandbox.lines import compute_line, round_amount
 
 DRAFT_SECONDS = 3600  # an automatic invoice stays a draft for about an hour

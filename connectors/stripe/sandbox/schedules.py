@@ -4,17 +4,12 @@ from typing import Any
 
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
+from connectors.stripe.sandbox.amendments import change_subscription
 from connectors.stripe.sandbox.core import StripeCore, make_id
 from connectors.stripe.sandbox.errors import invalid, missing_param
 from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.renewals import add_interval
-from connectors.stripe.sandbox.subscriptions import (
-    ENDED,
-    PRICE_DATA,
-    build_subscription,
-    change_subscription,
-    end_subscription,
-)
+from connectors.stripe.sandbox.subscriptions import ENDED, PRICE_DATA, build_subscription, end_subscription
 
 SETTINGS = forms.nested(
     {
