@@ -10,6 +10,7 @@ from q2c.canonical import events
 from q2c.canonical.schema import from_json
 
 API_CODE = "api"
+API_ORDER_PREFIX = "api-"  # of the ids that we give to orders: no CRM knows such an order
 
 
 def _order_closed_won(raw: bytes, context: Context) -> list[Any]:

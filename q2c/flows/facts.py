@@ -18,6 +18,7 @@ from q2c.canonical import billing, contract, events
 from q2c.canonical.base import Source
 from q2c.canonical.schema import content_hash
 from q2c.core import ids
+from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.flows.dispatch import Fact
 
 
@@ -205,7 +206,7 @@ def _payment_failed(event: events.PaymentFailed, about: About) -> list[Fact]:
 
 
 def _status(event: Any, about: About, source: Source, **said: str) -> list[Fact]:
-    if not about.order_id:
+    if not about.order_id or about.order_id.startswith(API_ORDER_PREFIX):  # nobody to tell
         return []
     status = contract.OrderStatus(
         source=replace_fields(source, version=""), order_id=about.order_id, at=event.occurred_at, **said

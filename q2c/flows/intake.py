@@ -150,6 +150,7 @@ def _carry(items: list[Item], flows: set[str]) -> None:
         else:
             facts += with_event(made, item.claimed.event_id)
         item.verdict.customer_id = item.verdict.customer_id or sightings.customer_of(event)
+        item.verdict.legal_entity_code = item.verdict.legal_entity_code or about.legal_entity
     store_documents(billed)
     flows |= dispatch_facts(facts).flows
 
@@ -172,7 +173,7 @@ def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About)
             document.feed,
             document.feed_type,
         )
-        verdict.rounding, verdict.legal_entity_code = document.rounding, about.legal_entity
+        verdict.rounding = document.rounding
 
 
 def _refuse_reversed(item: Item, event: events.RefundMade) -> None:

@@ -130,3 +130,17 @@ class ApiRequest(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client_id} {self.route} {self.key}"
+
+
+class ApiClient(models.Model):
+    """What a machine that calls our API may do: its scopes, and the legal entities that it's bound to."""
+
+    application = models.OneToOneField(
+        "oauth2_provider.Application", on_delete=models.CASCADE, related_name="api_client", primary_key=True
+    )
+    scopes = models.JSONField(default=list)
+    legal_entities = models.JSONField(default=list)  # codes
+    is_for_all_entities = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return str(self.application_id)
