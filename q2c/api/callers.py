@@ -20,7 +20,9 @@ class ClientScopes(BaseScopes):
     def get_all_scopes(self) -> dict[str, str]:
         return dict(settings.OAUTH2_PROVIDER["SCOPES"])
 
-    def get_available_scopes(self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any) -> list[str]:
+    def get_available_scopes(
+        self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any
+    ) -> list[str]:
         found = ApiClient.objects.filter(application=application).first() if application else None
         return [scope for scope in found.scopes if scope in self.get_all_scopes()] if found else []
 

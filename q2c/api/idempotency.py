@@ -1,7 +1,7 @@
 """Idempotency-Key: the first accepted answer is stored with its effect and given again for 72 hours.
 
-The scope of a key is client and route. While the first request runs, its advisory lock is held: a second one is told to come
-back. A process that dies loses the lock and its uncommitted effect together, so the next attempt runs afresh.
+The scope of a key is client and route. While the first request runs, its advisory lock is held: a second one is told to
+come back. A process that dies loses the lock and its uncommitted effect together, so the next attempt runs afresh.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def key_of(header: str | None) -> str:
     """The key, without one pair of quotes (a Structured Field string) if it has them. Raises ApiProblem 400."""
     if header is None or not header.strip():
         raise ApiProblem(400, "idempotency-key-missing", "An Idempotency-Key is needed",
-                         "Send an Idempotency-Key header, for instance a UUID, and the same one when you repeat.")  # fmt: skip
+                         "Send an Idempotency-Key header, and repeat with the same one.")  # fmt: skip
     key = header.strip()
     if len(key) >= 2 and key[0] == key[-1] == '"':
         key = key[1:-1]
@@ -58,8 +58,10 @@ def fingerprint(body: Any, query: str) -> str:
 
 
 def answer_once(*, client_id: str, route: str, key: str, print_: str, effect: Callable[[], Accepted]) -> Accepted:
-    """Run `effect` once for this key, or give its stored answer. Raises ApiProblem 409 or 422, and what `effect` raises:
-    a refused request stores nothing and is judged anew when it comes again.
+    """Run `effect` once for this key, or give its stored answer.
+
+    Raises ApiProblem 409 or 422, and what `effect` raises: a refused request stores nothing and is judged anew when it
+    comes again.
     """
     with transaction.atomic():
         lock = int(digest("idempotency", client_id, route, key)[:15], 16)

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from connectors.models import Connection, ReferenceEntry
-from mappings.models import CrossReference, MappingRule
+from mappings.models import MappingRule
 from q2c.api.callers import Caller
 from q2c.api.idempotency import Accepted
 from q2c.api.problems import ApiProblem, FieldFault
@@ -26,6 +26,7 @@ from q2c.flows.intake import carry_these_events
 from q2c.inbox.models import InboundEvent
 from q2c.inbox.receive import Arrival, receive
 from q2c.records.models import GoldenRecord
+from q2c.records.store import alias_of
 from q2c.transactions.models import BusinessTransaction
 
 FREQUENCIES = ("one_time", "monthly", "quarterly", "semiannual", "annual")
@@ -143,7 +144,9 @@ class _Reader:
         return {
             "sku": self.field("sku", _text, "a SKU of the catalogue", given=given, where=where),
             "quantity": self.field("quantity", _positive, wanted, given=given, where=where),
-            "unit_price": self.field("unit_price", _price, "an amount as a string such as 19.90", given=given, where=where),
+            "unit_price": self.field(
+                "unit_price", _price, "an amount as a string such as 19.90", given=given, where=where
+            ),
         }
 
 
@@ -206,11 +209,14 @@ def _price(value: Any) -> Decimal:
 
 def _check_account(account: str, read: _Reader) -> str:
     """The golden key of the account, of which the flow makes a billing customer."""
-    alias = CrossReference.objects.filter(Q(external_id=account) | Q(number=account), record_type="customer").first()
-    records = GoldenRecord.objects.filter(record_type="customer")
-    found = records.filter(Q(record_key=alias.record_key) if alias else Q(record_key=account)).first()
+    codes = Connection.objects.values_list("code", flat=True)
+    aliases = [alias_of(code, account) for code in codes]
+    named = Q(aliases__overlap=aliases) | Q(number=account) | Q(record_key=account)
+    found = GoldenRecord.objects.filter(named, record_type="customer").order_by("changed_at").first()
     if found is None:
-        read.fault("account", "unknown", "We don't know this account", "Send the id of an account that the CRM has told us of.")
+        read.fault(
+            "account", "unknown", "We don't know this account", "Send the id of an account that the CRM has told us of."
+        )
         return ""
     return found.record_key
 
@@ -226,7 +232,9 @@ def _check_currency(currency: str, read: _Reader) -> None:
     known = set(ReferenceEntry.objects.filter(list_name="currencies", is_active=True).values_list("code", flat=True))
     known |= set(LegalEntity.objects.filter(is_active=True).values_list("currency", flat=True))
     if currency not in known:
-        read.fault("currency", "unknown", "No book keeps this currency", f"Send one of {', '.join(sorted(known - {''}))}.")
+        read.fault(
+            "currency", "unknown", "No book keeps this currency", f"Send one of {', '.join(sorted(known - {''}))}."
+        )
 
 
 def _check_skus(skus: list[str | None], read: _Reader) -> None:

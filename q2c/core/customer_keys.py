@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
+from django.db.transaction import on_commit
 from django.utils import timezone
 
 from q2c.core import vault
@@ -22,22 +23,28 @@ def ensure_keys(customers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], U
     """
     wanted = set(customers)
     missing = sorted(wanted - _ids.keys())
-    if missing:
-        _make_room(_ids)
-        _ids.update(_find_ids(missing))
-        fresh = [m for m in missing if m not in _ids]
-        if fresh:
-            CustomerKey.objects.bulk_create(
-                [
-                    CustomerKey(
-                        connection_code=code, customer_id=customer, sealed_key=vault.seal_with_master(vault.new_key())
-                    )
-                    for code, customer in fresh
-                ],
-                ignore_conflicts=True,
-            )
-            _ids.update(_find_ids(fresh))  # another worker may have been first
-    return {c: _ids[c] for c in wanted}
+    if not missing:
+        return {c: _ids[c] for c in wanted}
+    found = _find_ids(missing)
+    fresh = [m for m in missing if m not in found]
+    if fresh:
+        CustomerKey.objects.bulk_create(
+            [
+                CustomerKey(
+                    connection_code=code, customer_id=customer, sealed_key=vault.seal_with_master(vault.new_key())
+                )
+                for code, customer in fresh
+            ],
+            ignore_conflicts=True,
+        )
+        found |= _find_ids(fresh)  # another worker may have been first
+    on_commit(lambda: _remember(found))  # a key of a transaction that is rolled back doesn't exist
+    return {c: found.get(c) or _ids[c] for c in wanted}
+
+
+def _remember(found: dict[tuple[str, str], UUID]) -> None:
+    _make_room(_ids)
+    _ids.update(found)
 
 
 def _find_ids(customers: list[tuple[str, str]]) -> dict[tuple[str, str], UUID]:

@@ -26,6 +26,7 @@ from q2c import ports
 from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
 from q2c.flows.reference import refresh_reference
 from q2c.flows.schedules import add_missing_schedules, add_schedule
+from q2c.inbox.models import ApiClient
 
 # The seven legal entities of the Revenue Cloud data (Apache-2.0), with the time zone that each country's books live in.
 ENTITIES = (
@@ -339,7 +340,7 @@ def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str
 def _api_client(passwords: dict[str, str]) -> dict[str, Any]:
     application = get_application_model()
     scopes = list(settings.OAUTH2_PROVIDER["SCOPES"])
-    application.objects.update_or_create(
+    upstream, _ = application.objects.update_or_create(
         client_id="demo-upstream",
         defaults={
             "name": "Demo upstream caller",
@@ -347,5 +348,8 @@ def _api_client(passwords: dict[str, str]) -> dict[str, Any]:
             "client_type": "confidential",
             "authorization_grant_type": "client-credentials",
         },
+    )
+    ApiClient.objects.update_or_create(
+        application=upstream, defaults={"scopes": scopes, "is_for_all_entities": True, "legal_entities": []}
     )
     return {"client_id": "demo-upstream", "client_secret": passwords["api"], "scopes": scopes}

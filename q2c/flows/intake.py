@@ -24,22 +24,12 @@ from q2c.flows.facts import About, Ignored, facts_of, with_event
 from q2c.inbox import translate
 from q2c.inbox.translate import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, known_documents, store_documents
-from q2c.records.store import store_records
+from q2c.records.store import alias_of, store_records
 
 REMEMBERED_SECONDS = 20.0
-_CUSTOMERS = """
-SELECT x.connection_id, x.external_id, g.name, g.legal_entity_code
-FROM unnest(%s::int8[], %s::text[]) AS w (connection_id, external_id)
-JOIN mappings_crossreference x ON x.external_id = w.external_id AND x.connection_id = w.connection_id
-     AND x.record_type = 'customer'
-JOIN records_goldenrecord g ON g.record_type = 'customer' AND g.record_key = x.record_key
-"""
-_ORDERS = """
-SELECT x.connection_id, x.external_id, g.content ->> 'order_id', g.legal_entity_code
-FROM unnest(%s::int8[], %s::text[]) AS w (connection_id, external_id)
-JOIN mappings_crossreference x ON x.external_id = w.external_id AND x.connection_id = w.connection_id
-     AND x.record_type = 'subscription'
-JOIN records_goldenrecord g ON g.record_type = 'subscription' AND g.record_key = x.record_key
+_KNOWN = """
+SELECT record_type, aliases, name, legal_entity_code, content ->> 'order_id' FROM records_goldenrecord
+WHERE aliases && %s::varchar[] AND record_type IN ('customer', 'subscription')
 """
 
 
@@ -191,7 +181,7 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
     """Upsert the golden records that these events speak of. Returns per event changed, unchanged, stale or document."""
     places, seen = [], []
     for place, (item, event) in enumerate(pairs):
-        sighting = sightings.sighting_of(event, item.source.id, family_of(item.source))
+        sighting = sightings.sighting_of(event, family_of(item.source))
         if sighting is not None:
             places.append(place)
             seen.append(sighting)
@@ -214,17 +204,17 @@ class _Around:
     """What is known around the events of a batch, with one query per kind."""
 
     def __init__(self, pairs: list[tuple[Item, Any]]) -> None:
-        customers = {(i.source.id, c) for i, e in pairs if (c := sightings.customer_of(e))}
-        subscriptions = {(i.source.id, s) for i, e in pairs if (s := sightings.subscription_of(e))}
-        self._customers = {(r[0], r[1]): (r[2], r[3]) for r in _rows(_CUSTOMERS, customers)}
-        self._orders = {(r[0], r[1]): (r[2] or "", r[3]) for r in _rows(_ORDERS, subscriptions)}
+        named = {alias_of(i.source.code, n) for i, e in pairs for n in _named(e)}
+        self._records: dict[tuple[str, str], tuple[str, str, str]] = {}
+        for record_type, aliases, name, entity, order in fetch_rows(_KNOWN, [sorted(named)]) if named else ():
+            self._records |= {(record_type, alias): (name, entity, order or "") for alias in aliases}
         invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
         self._invoices = known_documents(invoices)
 
     def of(self, item: Item, event: Any, *, is_changed: bool) -> About:
         """What is known around one event."""
-        name, entity = self._customers.get((item.source.id, sightings.customer_of(event)), ("", ""))
-        order, contract_entity = self._orders.get((item.source.id, sightings.subscription_of(event)), ("", ""))
+        name, entity, _ = self._record("customer", item, sightings.customer_of(event))
+        _, contract_entity, order = self._record("subscription", item, sightings.subscription_of(event))
         invoice = self._invoices.get((item.source.code, "invoice", sightings.invoice_of(event)))
         entity = sightings.entity_of(event) or contract_entity or entity
         return About(
@@ -237,6 +227,9 @@ class _Around:
             is_changed=is_changed,
         )
 
+    def _record(self, record_type: str, item: Item, object_id: str) -> tuple[str, str, str]:
+        return self._records.get((record_type, alias_of(item.source.code, object_id)), ("", "", ""))
 
-def _rows(sql: str, keys: set[tuple[int, str]]) -> list[tuple[Any, ...]]:
-    return fetch_rows(sql, [list(column) for column in zip(*sorted(keys), strict=True)]) if keys else []
+
+def _named(event: Any) -> list[str]:
+    return [n for n in (sightings.customer_of(event), sightings.subscription_of(event)) if n]

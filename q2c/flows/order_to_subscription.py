@@ -48,8 +48,9 @@ def build_customer(
     """The customer to make in billing; nothing when it's there already."""
     if links.find("customer", orders.account_key(document), billing.connection_code) is not None:
         return None
+    source = orders.account_source(document)
     return orders.BillingCustomer(
-        external_id=external_id("acc", source=document.source.connection, object_id=document.customer_id),
+        external_id=external_id("acc", source=source.connection, object_id=source.object_id),
         customer=orders.with_seller(account, book, document),
     )
 

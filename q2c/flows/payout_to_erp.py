@@ -10,7 +10,6 @@ Never       nets a fee against a charge
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 from q2c.canonical.billing import Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument

@@ -13,27 +13,29 @@ from q2c.records.store import Sighting
 _NOT_VALUES = frozenset({"source", "type"})
 
 
-def sighting_of(event: Any, connection_id: int, family: str) -> Sighting | None:
+def sighting_of(event: Any, family: str) -> Sighting | None:
     """The golden record that an event speaks of, or None for events about documents."""
     match event:
         case events.CustomerChanged(customer=c):
             parent = f"{c.source.connection}:{c.source.object_type}:{c.parent_id}" if c.parent_id else ""
-            known_as = c.crm_id if c.crm_id != c.source.object_id else ""
-            return _sighting("customer", c, event, connection_id, family, name=c.name, number=c.number,
-                             parent_key=parent, legal_entity_code=c.legal_entity, also_known_as=known_as)  # fmt: skip
+            joins = (
+                c.crm_id if c.crm_id.count(":") == 2 else ""
+            )  # we write the account's record key on billing's customer
+            return _sighting("customer", c, event, family, name=c.name, number=c.number,
+                             parent_key=parent, legal_entity_code=c.legal_entity, joins=joins)  # fmt: skip
         case events.ProductChanged(product=p):
             prices = [_plain(price) for price in event.prices]
-            return _sighting("product", p, event, connection_id, family, name=p.name, number=p.sku, prices=prices)
+            return _sighting("product", p, event, family, name=p.name, number=p.sku, prices=prices)
         case events.OrderClosedWon(order=o):
-            return _sighting("order", o, event, connection_id, family, name=o.name, number=o.number,
+            return _sighting("order", o, event, family, name=o.name, number=o.number,
                              legal_entity_code=o.legal_entity)  # fmt: skip
         case events.SubscriptionChanged(subscription=s):
-            return _sighting("subscription", s, event, connection_id, family, number=s.source.object_id)
+            return _sighting("subscription", s, event, family, number=s.source.object_id)
     return None
 
 
 def _sighting(
-    record_type: str, document: Any, event: Any, connection_id: int, family: str, *, prices: list[Any] | None = None,
+    record_type: str, document: Any, event: Any, family: str, *, prices: list[Any] | None = None,
     **names: str,
 ) -> Sighting:  # fmt: skip
     values = _plain(document)
@@ -43,7 +45,6 @@ def _sighting(
         record_type=record_type,
         document=document,
         values=values,
-        connection_id=connection_id,
         family=family,
         occurred_at=event.occurred_at,
         **names,

@@ -18,7 +18,6 @@ from django.db import DatabaseError, connection, transaction
 
 from connectors.manifest import Context, Ignored, Manifest, Means, NotYet
 from q2c.core import vault
-from q2c.core.customer_keys import forget_keys
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
 from q2c.inbox.bodies import open_event_key
@@ -272,7 +271,6 @@ def _refusal_of(items: list[Item], tools: Tools) -> Exception | None:
         with transaction.atomic():
             _write(items, tools)
     except Exception as error:
-        forget_keys()  # of customers that this commit would have made
         if _is_away(error):
             raise
         return error

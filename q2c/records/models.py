@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
@@ -29,11 +31,16 @@ class GoldenRecord(models.Model):
     changed_at = models.DateTimeField()
     source_version = models.CharField(max_length=80, blank=True)
     sources = models.JSONField(default=dict)  # per source key: its last content hash, its vendor's clock, its values
-    history = HistoricalRecords(excluded_fields=["refused", "sources"])
+    aliases = ArrayField(models.CharField(max_length=170), default=list)  # connection:id of every source object
+    history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases"])
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["record_type", "record_key"], name="one_golden_record")]
-        indexes = [models.Index(fields=["record_type", "name"], name="record_name")]
+        indexes = [
+            models.Index(fields=["record_type", "name"], name="record_name"),
+            models.Index(fields=["record_type", "number"], name="record_number"),
+            GinIndex(fields=["aliases"], name="record_aliases"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.record_type} {self.name or self.number}"

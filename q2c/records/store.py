@@ -19,20 +19,7 @@ from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.records.models import GoldenRecord
 
 REFUSED_KEPT = 50
-_ALIASES = """
-SELECT w.connection, w.external_id, x.record_key FROM mappings_crossreference x
-JOIN unnest(%s::int8[], %s::text[], %s::text[]) AS w (connection, external_id, record_type)
-  ON x.external_id = w.external_id AND x.record_type = w.record_type
-  AND (w.connection = 0 OR x.connection_id = w.connection)
-"""
-_ADD_ALIASES = """
-INSERT INTO mappings_crossreference (record_type, record_key, connection_id, external_type, external_id, number, scope,
-                                     legal_entity_code, at)
-SELECT n.record_type, n.record_key, n.connection, n.external_type, n.external_id, n.number, '', n.entity, now()
-FROM unnest(%s::text[], %s::text[], %s::int8[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS n (record_type, record_key, connection, external_type, external_id, number, entity)
-ON CONFLICT DO NOTHING
-"""
+_KNOWN_AS = "SELECT record_type, record_key, aliases FROM records_goldenrecord WHERE aliases && %s::varchar[]"
 
 
 @dataclass(frozen=True)
@@ -42,19 +29,23 @@ class Sighting:
     record_type: str  # customer, product, order, subscription
     document: Any  # canonical, with a `source`
     values: dict[str, Any]
-    connection_id: int
     family: str
     occurred_at: dt.datetime
     name: str = ""
     number: str = ""
     parent_key: str = ""
     legal_entity_code: str = ""
-    also_known_as: str = ""  # the id in another system under which it may be known already (a customer's CRM account)
+    joins: str = ""  # the record key of another system's record that this is the same thing as (the CRM's account)
 
     @property
     def source_key(self) -> str:
         """connection:type:id"""
         return source_key(self.document.source)
+
+    @property
+    def alias(self) -> str:
+        """connection:id"""
+        return alias_of(self.document.source.connection, self.document.source.object_id)
 
 
 @dataclass(frozen=True)
@@ -72,13 +63,27 @@ def source_key(source: Any) -> str:
     return f"{source.connection}:{source.object_type}:{source.object_id}"
 
 
+def alias_of(connection: str, object_id: str) -> str:
+    """How a record is found by a source's id alone."""
+    return f"{connection}:{object_id}"[:170]
+
+
+def keys_known_as(record_type: str, aliases: Iterable[str]) -> dict[str, str]:
+    """The golden keys of records by alias; one query."""
+    wanted = sorted(set(aliases))
+    if not wanted:
+        return {}
+    rows = fetch_rows(_KNOWN_AS, [wanted])
+    return {alias: key for kind, key, held in rows if kind == record_type for alias in held if alias in set(wanted)}
+
+
 def store_records(
     sightings: list[Sighting], *, winner: Callable[[str, str], str], now: dt.datetime | None = None
 ) -> list[Stored]:
     """Upsert golden records in bulk, in the caller's transaction.
 
-    `winner(record type, field)` names the family that owns a field ("" when nobody does: the newest value
-    survives). Results come in order.
+    `winner(record type, field)` names the family that owns a field ("" when nobody does: the record's
+    first source does). Results come in order.
     """
     if not sightings:
         return []
@@ -108,35 +113,18 @@ def store_records(
     created = [r for place, r in touched.items() if place not in known]
     bulk_create_with_history(created, GoldenRecord)
     fields = ["number", "name", "parent_key", "legal_entity_code", "content", "owners", "refused", "version",
-              "changed_at", "source_version", "sources"]  # fmt: skip
+              "changed_at", "source_version", "sources", "aliases"]  # fmt: skip
     bulk_update_with_history([r for place, r in touched.items() if place in known], GoldenRecord, fields)
-    _add_aliases(sightings, keys)
     return results
 
 
 def _record_keys(sightings: list[Sighting]) -> list[str]:
-    """The golden key of each: the one its id is an alias of, the one its other name is an alias of, else its own."""
-    asked = {(s.connection_id, s.document.source.object_id, s.record_type) for s in sightings}
-    asked |= {(0, s.also_known_as, s.record_type) for s in sightings if s.also_known_as}
-    columns = [list(column) for column in zip(*sorted(asked), strict=True)]
-    aliases = {(connection, external): key for connection, external, key in fetch_rows(_ALIASES, columns)}
-    keys = []
-    for s in sightings:
-        own = aliases.get((s.connection_id, s.document.source.object_id))
-        other = aliases.get((0, s.also_known_as)) if s.also_known_as else None
-        keys.append(own or other or s.source_key)
-    return keys
-
-
-def _add_aliases(sightings: list[Sighting], keys: list[str]) -> None:
-    rows = sorted(
-        {
-            (s.record_type, key, s.connection_id, s.document.source.object_type, s.document.source.object_id,
-             s.number[:80], s.legal_entity_code)
-            for s, key in zip(sightings, keys, strict=True)
-        }
-    )  # fmt: skip
-    fetch_rows(_ADD_ALIASES, [list(column) for column in zip(*rows, strict=True)])
+    """The golden key of each: the record that holds its alias, the one that it joins, else its own."""
+    known: dict[tuple[str, str], str] = {}
+    for record_type in {s.record_type for s in sightings}:
+        aliases = [s.alias for s in sightings if s.record_type == record_type]
+        known |= {(record_type, alias): key for alias, key in keys_known_as(record_type, aliases).items()}
+    return [known.get((s.record_type, s.alias)) or s.joins or s.source_key for s in sightings]
 
 
 def _see(record: GoldenRecord, sighting: Sighting, winner: Callable[[str, str], str], now: dt.datetime) -> str:
@@ -151,6 +139,8 @@ def _see(record: GoldenRecord, sighting: Sighting, winner: Callable[[str, str], 
         if before["hash"] == digest:
             return "unchanged"
     values = to_builtins(sighting.values)
+    if sighting.alias not in record.aliases:
+        record.aliases = [*record.aliases, sighting.alias]
     said = {"hash": digest, "at": at, "family": sighting.family, "connection": source.connection, "values": values}
     record.sources = {**record.sources, sighting.source_key: said}
     _survive(record, sighting.record_type, winner, now)
@@ -166,7 +156,9 @@ def _see(record: GoldenRecord, sighting: Sighting, winner: Callable[[str, str], 
 
 
 def _survive(record: GoldenRecord, record_type: str, winner: Callable[[str, str], str], now: dt.datetime) -> None:
-    """Compute every field anew: the owning family's value, else the newest that isn't empty. Losers are recorded."""
+    """Compute every field anew: the owning family's value, else the first source's, else the newest that isn't empty.
+    Losers are recorded."""
+    leader = record.sources.get(record.record_key)
     newest_first = sorted(record.sources.values(), key=lambda s: s["at"], reverse=True)
     content: dict[str, Any] = {}
     owners: dict[str, str] = {}
@@ -174,9 +166,10 @@ def _survive(record: GoldenRecord, record_type: str, winner: Callable[[str, str]
     for field in sorted({name for said in newest_first for name in said["values"]}):
         holders = [said for said in newest_first if said["values"].get(field) not in (None, "", [], {})]
         family = winner(record_type, field)
-        kept = next((said for said in holders if said["family"] == family), None) or (holders[0] if holders else None)
-        if kept is None:
+        if not holders:
             continue
+        owned = [said for said in holders if said["family"] == family]
+        kept = (owned or [said for said in holders if said is leader] or holders)[0]
         content[field], owners[field] = kept["values"][field], kept["connection"]
         for said in holders:
             lost = said["values"][field]

@@ -22,13 +22,17 @@ class BillingCustomer(Document):
 
 
 def account_source(document: Order) -> Source:
-    """The CRM's account of an order."""
+    """The CRM's account of an order. An order of our API names it by its record key."""
+    if document.customer_id.count(":") == 2:
+        connection, object_type, object_id = document.customer_id.split(":")
+        return Source(connection=connection, object_type=object_type, object_id=object_id)
     return Source(connection=document.source.connection, object_type="Account", object_id=document.customer_id)
 
 
 def account_key(document: Order) -> str:
     """Our record key of the CRM's account."""
-    return f"{document.source.connection}:Account:{document.customer_id}"
+    source = account_source(document)
+    return f"{source.connection}:{source.object_type}:{source.object_id}"
 
 
 def check_order(document: Order) -> str:

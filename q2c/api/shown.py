@@ -1,0 +1,191 @@
+"""What the API shows of transactions, cases and lineage: plain JSON, money as strings, foreign rows hidden."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Q
+
+from exceptions.models import ExceptionCase, Occurrence
+from exceptions.tallies import Totals
+from mappings.models import CrossReference
+from q2c.api.callers import Caller
+from q2c.core.access import sees_entity
+from q2c.core.money import decimals
+from q2c.records.models import BilledDocument
+from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
+from q2c.transactions.selectors import steps_of, trace, transactions_visible_to
+
+MOST = 20
+Key = tuple[str, str, str]
+
+
+def money(amount: Decimal | None, currency: str) -> str | None:
+    """An amount as a string with a decimal point."""
+    return None if amount is None else f"{amount:.{max(decimals(currency), 2)}f}"
+
+
+def instant(at: dt.datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return None if at is None else at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def transaction(row: BusinessTransaction) -> dict[str, Any]:
+    """One transaction with its steps, the documents that it made, and its open case."""
+    case = Occurrence.objects.filter(transaction_id=row.pk, closed_at__isnull=True).values_list("case_id", flat=True)
+    return {
+        "id": str(row.pk),
+        "state": row.state,
+        "flow": row.flow,
+        "number": row.number,
+        "amount": money(row.amount, row.currency),
+        "currency": row.currency,
+        "legal_entity": row.legal_entity_code,
+        "waits_for": row.waits_for,
+        "problem": (row.problem or {}).get("summary", "") if row.state == "held" else "",
+        "steps": [_step(run) for run in steps_of(row.pk)],
+        "documents": _documents(row),
+        "case": f"EX-{case[0]}" if case else None,
+    }
+
+
+def _step(run: StepRun) -> dict[str, Any]:
+    return {"name": run.step, "kind": run.kind, "state": run.state, "attempt": run.attempt, "at": instant(run.at)}
+
+
+def _documents(row: BusinessTransaction) -> list[dict[str, str]]:
+    links = LineageLink.objects.filter(transaction_id=row.pk).order_by("sequence")
+    made = [(x.target_system, x.target_type, x.target_id) for x in links]
+    if row.target_id:
+        made.append((row.target_connection, row.target_type, row.target_id))
+    return [_document(key) for key in dict.fromkeys(made)]
+
+
+def _document(key: Key) -> dict[str, str]:
+    return {"system": key[0], "type": key[1], "id": key[2]}
+
+
+def case(row: ExceptionCase, totals: Totals) -> dict[str, Any]:
+    """One case with what the caller sees of its documents."""
+    return {
+        "id": row.number,
+        "kind": row.kind,
+        "category": row.category,
+        "state": row.state,
+        "queue": row.queue,
+        "severity": row.severity,
+        "summary": row.summary,
+        "legal_entity": row.legal_entity_code,
+        "opened_at": instant(row.opened_at),
+        "due_at": instant(row.due_at),
+        "closed_at": instant(row.closed_at),
+        "documents": totals.document_count,
+        "amounts": [{"currency": currency, "amount": money(amount, currency)} for currency, amount in totals.money],
+    }
+
+
+def occurrence(row: Occurrence) -> dict[str, Any]:
+    """One document of a case."""
+    return {
+        "transaction": str(row.transaction_id) if row.transaction_id else None,
+        "flow": row.flow,
+        "step": row.step,
+        "number": row.number,
+        "legal_entity": row.legal_entity_code,
+        "amount": money(row.amount, row.currency),
+        "currency": row.currency,
+        "at": instant(row.at),
+        "closed_at": instant(row.closed_at),
+    }
+
+
+def traced(caller: Caller, asked: str) -> dict[str, Any] | None:
+    """The journey through whatever carries this id, or None when nothing does that the caller sees."""
+    rows = list(_carriers(caller, asked))
+    starts = {(t.source_connection, t.source_type, t.source_id) for t in rows} | _starts(caller, asked)
+    if not starts:
+        return None
+    links, is_partial = trace(caller, sorted(starts))
+    visible = [link for link in links if sees_entity(caller, link.legal_entity_code)]
+    if not visible and not rows:
+        return None
+    ids = {link.transaction_id for link in visible} | {t.pk for t in rows}
+    found = transactions_visible_to(caller).filter(pk__in=ids).order_by("id")
+    mine = starts | {end for link in visible for end in _ends(link)}
+    return {
+        "id": asked,
+        "is_partial": is_partial,
+        "transactions": [
+            {"id": str(t.pk), "flow": t.flow, "state": t.state, "number": t.number, "legal_entity": t.legal_entity_code}
+            for t in found
+        ],
+        "documents": [_document(key) for key in sorted(mine)],
+        "links": [_link(caller, link) for link in links],
+    }
+
+
+def _carriers(caller: Caller, asked: str) -> Any:
+    wanted = (
+        Q(source_id=asked) | Q(number=asked) | Q(target_id=asked) | Q(target_number=asked) | Q(correlation_id=asked)
+    )
+    if (as_uuid := _uuid(asked)) is not None:
+        wanted |= Q(pk=as_uuid)
+    return transactions_visible_to(caller).filter(wanted).order_by("-id")[:MOST]
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _starts(caller: Caller, asked: str) -> set[Key]:
+    hops = LineageLink.objects.filter(Q(source_id=asked) | Q(target_id=asked))[:MOST]
+    starts = {
+        end for hop in hops if sees_entity(caller, hop.legal_entity_code) for end in _ends(hop) if end[2] == asked
+    }
+    references = CrossReference.objects.select_related("connection").filter(Q(external_id=asked) | Q(number=asked))[
+        :MOST
+    ]
+    starts |= {
+        (r.connection.code, r.external_type, r.external_id)
+        for r in references
+        if sees_entity(caller, r.legal_entity_code)
+    }
+    billed = BilledDocument.objects.filter(Q(external_id=asked) | Q(number=asked))[:MOST]
+    starts |= {
+        (d.connection_code, d.document_type, d.external_id) for d in billed if sees_entity(caller, d.legal_entity_code)
+    }
+    return starts
+
+
+def _ends(link: LineageLink) -> tuple[Key, Key]:
+    return (link.source_system, link.source_type, link.source_id), (
+        link.target_system,
+        link.target_type,
+        link.target_id,
+    )
+
+
+def _link(caller: Caller, link: LineageLink) -> dict[str, Any]:
+    if not sees_entity(caller, link.legal_entity_code):
+        return {"source": _hidden(link.source_system, link.source_type), "relation": link.relation,
+                "target": _hidden(link.target_system, link.target_type)}  # fmt: skip
+    source, target = _ends(link)
+    return {
+        "source": _document(source),
+        "target": _document(target),
+        "relation": link.relation,
+        "amount": money(link.amount, link.currency),
+        "currency": link.currency,
+        "transaction": str(link.transaction_id),
+        "at": instant(link.at),
+    }
+
+
+def _hidden(system: str, kind: str) -> dict[str, Any]:
+    return {"system": system, "type": kind, "id": None}
