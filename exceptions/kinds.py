@@ -140,7 +140,8 @@ _DOCUMENT = (
          "Assign a connection to the role, then repost."),
     Kind("posted_differently", C, CONTROLLERSHIP, URGENT, hours(2), ("connection", "document"), (REPOST, LINK_EXISTING),
          "{document} is booked with another amount than was sent",
-         "Compare both in the ERP. Correct it there by a document of its own; a repost reads it again and passes once they agree."),
+         "Compare both in the ERP. Correct it there by a document of its own; a repost reads it again and passes once "
+         "they agree."),
     Kind("revenue_treatment", V, CONTROLLERSHIP, HIGH, hours(8), ("sku", "legal_entity"),
          (OVERRIDE, CORRECT_AT_SOURCE, REPOST), "The revenue treatment of {sku} isn't decided",
          "Decide over time or at a point in time, with its service dates."),

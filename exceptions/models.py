@@ -95,6 +95,7 @@ class Occurrence(models.Model):
     currency = models.CharField(max_length=3, blank=True)
     problem = models.JSONField(default=dict)
     at = models.DateTimeField()
+    source_asked_at = models.DateTimeField(null=True)  # to be corrected at its source: waits for the corrected version
     reposted_at = models.DateTimeField(null=True)  # running again: closes on completion, or comes back
     closed_at = models.DateTimeField(null=True)
     closed_how = models.CharField(max_length=40, blank=True)

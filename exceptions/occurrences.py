@@ -73,7 +73,7 @@ _INSERT = """
 _COMES_BACK = """
     ON CONFLICT ({column}) WHERE closed_at IS NULL AND {column} IS NOT NULL
     DO UPDATE SET attempt = excluded.attempt, at = excluded.at, step = excluded.step, problem = excluded.problem,
-                  reposted_at = NULL
+                  reposted_at = NULL, source_asked_at = NULL
      WHERE o.case_id = excluded.case_id
     RETURNING coalesce(transaction_id, event_id), xmax = 0
 """

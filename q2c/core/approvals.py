@@ -101,9 +101,12 @@ def sign(
     alarm: Callable[[Problem], object],
     why: str = "",
     seen_hash: str = "",
+    apply: Callable[[Proposal], object] | None = None,
 ) -> str:
     """Sign, and return the proposal's state: `approved` once all signatures are there, `rejected` at the first refusal.
 
+    `apply` puts what was agreed into force, in the transaction of the last signature: both hold or neither. Don't call
+    this inside a transaction of your own, or the alarm of a refused attempt is rolled back with it.
     `seen_hash` is the hash of what the signer looked at. `alarm` opens a case for an attempt after a password reset.
     Evidence older than 24 hours voids the proposal. Raises ApprovalRefused.
     """
@@ -128,6 +131,8 @@ def sign(
             state = _decide(locked, State.VOID, void_reason="Its evidence is older than 24 hours.")
         else:
             state = _add_signature(locked, signer, approve=approve, why=why)
+        if state == State.APPROVED and apply is not None:
+            apply(locked)
         audit.record(
             signer, "approve" if approve else "reject", locked.subject_type, locked.subject_id, why=why,
             data={"proposal": locked.pk, "hash": locked.content_hash, "state": state},
@@ -146,6 +151,14 @@ def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
 def void(proposal: Proposal, *, reason: str, by: Person | str = audit.PORTAL) -> str:
     """What was to be approved has changed, so nothing can be approved. Raises ApprovalRefused when it's decided."""
     return _end(proposal, State.VOID, by=by, verb="void", why=reason)
+
+
+def approved_content(kind: str, subject_type: str, subject_ids: Iterable[object]) -> dict[str, dict[str, Any]]:
+    """The content of the newest approved proposal of this kind, by subject id, in one statement."""
+    found = Proposal.objects.filter(
+        kind=kind, subject_type=subject_type, subject_id__in=[str(i) for i in subject_ids], state=State.APPROVED
+    )
+    return dict(found.order_by("decided_at").values_list("subject_id", "content"))
 
 
 def _add_signature(proposal: Proposal, signer: Person, *, approve: bool, why: str) -> str:

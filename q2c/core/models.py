@@ -186,7 +186,10 @@ class Proposal(models.Model):
     evidence_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes = [models.Index(fields=["state", "proposed_at"], name="proposal_open", condition=Q(state="proposed"))]
+        indexes = [
+            models.Index(fields=["state", "proposed_at"], name="proposal_open", condition=Q(state="proposed")),
+            models.Index(fields=["subject_type", "subject_id"], name="proposal_subject"),
+        ]
         constraints = [models.UniqueConstraint(fields=["id", "proposed_by"], name="proposal_and_proposer")]
         triggers = [
             pgtrigger.ReadOnly(name="signed_content", exclude=["state", "decided_at", "void_reason"]),

@@ -1,0 +1,310 @@
+"""The one way out: each resolution of a case, permitted per entity, with its reason in timeline and audit.
+
+Every act names each document that it couldn't touch and why. Only held documents are continued or cancelled, and what
+may already be posted is never cancelled. Locks are taken in one order: transactions, occurrences, case, audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from exceptions import cases
+from exceptions.kinds import CORRECT_AT_SOURCE, OVERRIDE, REMAP_AND_REPOST, REPOST, RESOLUTION_WORDS, WAIVE, kind_of
+from exceptions.models import CaseNote, ExceptionCase, Occurrence
+from mappings import approvals as mapping_approvals
+from mappings import scope
+from mappings.drafts import Line, save_draft
+from mappings.models import ChangeSet
+from q2c.core import approvals, audit
+from q2c.core.access import entities_where
+from q2c.core.models import Person, Proposal
+from q2c.flows.tasks import nudge
+from q2c.transactions import restart
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.restart import Restarted
+
+WORK, MAY_REPOST, MAY_WAIVE = "exceptions.work_case", "transactions.repost", "exceptions.waive_case"
+MAY_OVERRIDE = "transactions.approve_posting"
+
+
+class ResolutionRefused(Exception):
+    """Why this can't be done to the case, in words for the screen."""
+
+
+def repost(
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
+) -> list[Restarted]:
+    """Continue the case's held documents at their held step; each result says whether, or why not.
+
+    A second click finds them running and says so. Raises ResolutionRefused where the kind doesn't allow it, as while an
+    outcome is unknown.
+    """
+    _check(case, reason, REPOST, REMAP_AND_REPOST)
+    return _repost(_documents(case, transaction_ids), by=by, reason=reason, permission=MAY_REPOST)
+
+
+def remap_and_repost(case: ExceptionCase, *, by: Person, reason: str, line: Line) -> ChangeSet:
+    """Propose the mapping that is missing; once another person approves (`decide_change_set`), its documents repost.
+
+    Raises ResolutionRefused, mappings.drafts.DraftRefused with each fault, or ApprovalRefused.
+    """
+    _check(case, reason, REMAP_AND_REPOST)
+    title = f"{RESOLUTION_WORDS[REMAP_AND_REPOST]}: {line.key} to {line.label or line.value}"
+    with atomic():
+        change_set = save_draft(title, reason, lines=[line], by=by, case_id=case.pk)
+        cases.await_approval(case, by=by, text=title, data={"change_set": change_set.pk})
+        mapping_approvals.propose_change_set(
+            change_set, by=by, affected=affected_by([line]), evidence_at=timezone.now()
+        )
+    return change_set
+
+
+def decide_change_set(
+    change_set: ChangeSet, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
+) -> tuple[mapping_approvals.Decision, list[Restarted]]:
+    """Sign a change set; when that puts it in force, the documents that were signed for release repost, exactly those.
+
+    Raises ApprovalRefused. The signature and the reposts are two transactions: should the second one fail, the rules
+    hold, and the case can be reposted by hand.
+    """
+    decision = mapping_approvals.sign_change_set(
+        change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash
+    )
+    waiting = change_set.case
+    if waiting is not None and decision.state != Proposal.State.PROPOSED:
+        text = why or decision.why or f"change set {change_set.number or change_set.pk} is {decision.state}"
+        cases.end_waiting(waiting, by=by, text=text, verb=str(decision.state))
+    results = repost_released(change_set, by=by) if decision.is_in_force else []
+    return decision, results
+
+
+def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
+    """Repost what the change set was signed to release. A document that moved since drops out alone, and is named."""
+    signed = {UUID(f["transaction"]): f for f in _content(change_set).get("affected", ()) if f.get("transaction")}
+    present = dict(_facts_of(signed))
+    moved = [i for i, facts in signed.items() if present.get(i, {}).get("attempt") != facts["attempt"]]
+    reason = f"change set {change_set.number}: {change_set.why}"
+    results = _repost([i for i in signed if i not in set(moved)], by=by, reason=reason, permission=None)
+    return results + [Restarted(i, False, "it moved after it was signed for") for i in moved]
+
+
+def affected_by(lines: Iterable[Line]) -> list[dict[str, Any]]:
+    """The held documents that these rules would release, as facts to be frozen: of open cases that lack such a key."""
+    lines = list(lines)
+    open_cases = ExceptionCase.objects.filter(
+        category="mapping", closed_at__isnull=True, subject__kind__in={line.kind for line in lines}
+    )
+    hit = [case.pk for case in open_cases if any(_releases(line, case.subject) for line in lines)]
+    ids = Occurrence.objects.filter(case__in=hit, closed_at__isnull=True, transaction_id__isnull=False)
+    return [facts for _, facts in _facts_of(ids.order_by("transaction_id").values_list("transaction_id", flat=True))]
+
+
+def waive(
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
+) -> list[Restarted]:
+    """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list.
+
+    A document of which the target may hold something is never waived: its outcome must be known first.
+    """
+    _check(case, reason, WAIVE)
+    with atomic():
+        chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=MAY_WAIVE)
+        ids, undecided = _without_open_intent(chosen)
+        done = set(restart.cancel(ids, why=f"waived by {by}: {reason}"))
+        cases.close_for_transactions(done, "waived", case_id=case.pk)
+        if transaction_ids is None and not refused and not undecided:
+            events = case.occurrences.filter(closed_at__isnull=True, event_id__isnull=False)
+            cases.close_for_events(list(events.values_list("event_id", flat=True)), "waived")
+        _tell(case, "waived", by=by, reason=reason, ids=done)
+    left = [Restarted(i, False, "it isn't held any more") for i in ids if i not in done]
+    return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
+
+
+def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
+    """The documents are being corrected where they come from: they wait for the corrected version, then make way.
+
+    Returns how many wait. One makes way (`make_way`) only when a later version of it stands behind it in its lane.
+    """
+    _check(case, reason, CORRECT_AT_SOURCE)
+    with atomic():
+        chosen, _ = _permitted(_documents(case, None), by=by, permission=WORK)
+        waiting = case.occurrences.filter(transaction_id__in=chosen, closed_at__isnull=True)
+        count = waiting.update(source_asked_at=timezone.now())
+        _tell(case, "sent_back", by=by, reason=reason, ids=set(chosen))
+    make_way()
+    return count
+
+
+def make_way() -> list[UUID]:
+    """Cancel held documents whose corrected version has arrived in their lane; nothing of them may be posted."""
+    waiting = Occurrence.objects.filter(closed_at__isnull=True, source_asked_at__isnull=False)
+    with atomic():
+        ids, _ = _without_open_intent(_superseded(list(waiting.values_list("transaction_id", flat=True))))
+        done = restart.cancel(ids, why="superseded: corrected at its source")
+        cases.close_for_transactions(done, "corrected_at_source")
+        flows = set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True))
+        if done:
+            audit.record(audit.PORTAL, "make_way", "transaction", done[0], data={"transactions": done})
+        nudge(flows)
+    return done
+
+
+def propose_override(
+    case: ExceptionCase, *, by: Person, reason: str, transaction_id: UUID, choice: Mapping[str, Any]
+) -> Proposal:
+    """Ask a second person to let one document pass in spite of the rule that holds it (`choice` says how).
+
+    The approval is bound to the document as it is: its facts' hash and its attempt are signed too.
+    """
+    _check(case, reason, OVERRIDE)
+    chosen, refused = _permitted(_documents(case, [transaction_id]), by=by, permission=WORK)
+    if not chosen:
+        raise ResolutionRefused(refused[0].why_not if refused else "it isn't a held document of this case")
+    facts = dict(_facts_of(chosen))[transaction_id]
+    with atomic():
+        title = f"Override {kind_of(case.kind).title.lower()} of {facts['number']}"
+        cases.await_approval(case, by=by, text=title, data={"transaction": str(transaction_id)})
+        return approvals.propose(
+            OVERRIDE, ("transaction", transaction_id), by=by, title=title, why=reason, permission=MAY_OVERRIDE,
+            content={"case": case.pk, "problem": case.kind, "document": facts, "choice": dict(choice)},
+            legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [], evidence_at=timezone.now(),
+        )  # fmt: skip
+
+
+def decide_override(
+    proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
+) -> tuple[str, list[Restarted]]:
+    """Sign an override; once approved the document reposts, and its step finds the approved choice.
+
+    A document that moved since voids the proposal. Raises ApprovalRefused.
+    """
+    transaction_id = UUID(proposal.subject_id)
+    case = ExceptionCase.objects.get(pk=proposal.content["case"])
+    present = dict(_facts_of([transaction_id])).get(transaction_id)
+    if approve and present != proposal.content["document"]:
+        state = approvals.void(proposal, reason="The document moved since it was proposed.")
+    else:
+        state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
+    results: list[Restarted] = []
+    if state != Proposal.State.PROPOSED:
+        cases.end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
+    if state == Proposal.State.APPROVED:
+        results = _repost([transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None)
+    return state, results
+
+
+def _check(case: ExceptionCase, reason: str, *wanted: str) -> None:
+    if not reason.strip():
+        raise ResolutionRefused("Say why.")
+    case.refresh_from_db()
+    if not case.is_open:
+        raise ResolutionRefused(f"{case.number} is {case.get_state_display().lower()} already.")
+    kind = kind_of(case.kind)
+    if not set(wanted) & set(kind.may):
+        ways = ", ".join(RESOLUTION_WORDS[code].lower() for code in kind.may)
+        raise ResolutionRefused(f"{kind.title} isn't solved by this, but by: {ways}.")
+
+
+def _documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None) -> list[UUID]:
+    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False)
+    if transaction_ids is not None:
+        rows = rows.filter(transaction_id__in=list(transaction_ids))
+    return list(rows.order_by("transaction_id").values_list("transaction_id", flat=True))
+
+
+def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UUID], list[Restarted]]:
+    """Which of these this person may act on; the others each with the reason."""
+    allowed = entities_where(by, permission)
+    if allowed is None:
+        return ids, []
+    entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
+    mine = [i for i in ids if entities.get(i) in allowed]
+    others = [i for i in ids if entities.get(i) not in allowed]
+    return mine, [Restarted(i, False, "your role doesn't reach its entity") for i in others]
+
+
+def _repost(ids: list[UUID], *, by: Person, reason: str, permission: str | None) -> list[Restarted]:
+    """Restart, mark, tell. Without a permission the right was given by the signatures."""
+    with atomic():
+        chosen, refused = (ids, []) if permission is None else _permitted(ids, by=by, permission=permission)
+        results = restart.restart(chosen)
+        done = {result.transaction_id for result in results if result.is_restarted}
+        cases.close_for_transactions(done, cases.REPOSTED)
+        touched = Occurrence.objects.filter(transaction_id__in=done, closed_at__isnull=True)
+        by_case: dict[int, list[UUID]] = {}
+        for case_id, transaction_id in touched.order_by("case", "pk").values_list("case", "transaction_id"):
+            by_case.setdefault(case_id, []).append(transaction_id)
+        now = timezone.now()
+        CaseNote.objects.bulk_create(
+            CaseNote(case_id=case_id, at=now, by=by, verb="reposted", text=reason, data={"documents": len(own)})
+            for case_id, own in by_case.items()
+        )
+        for case_id, own in by_case.items():
+            audit.record(by, "repost", "case", case_id, why=reason, data={"transactions": own})
+        nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
+    return [*results, *refused]
+
+
+def _tell(case: ExceptionCase, verb: str, *, by: Person, reason: str, ids: Iterable[UUID]) -> None:
+    own = sorted(ids)
+    cases.note(case, verb=verb, text=reason, by=by, data={"documents": len(own)})
+    audit.record(by, verb, "case", case.pk, why=reason, data={"transactions": own})
+
+
+def _without_open_intent(ids: list[UUID]) -> tuple[list[UUID], list[Restarted]]:
+    """Leaves out those whose last write isn't decided: the target may hold something (law 4)."""
+    rows = BusinessTransaction.objects.filter(pk__in=ids, open_intent__isnull=False)
+    undecided = set(rows.values_list("pk", flat=True))
+    clear = [i for i in ids if i not in undecided]
+    return clear, [
+        Restarted(i, False, "the target may hold it: its outcome must be known first") for i in sorted(undecided)
+    ]
+
+
+_SUPERSEDED = """
+    SELECT t.id FROM transactions_businesstransaction t
+     WHERE t.id = ANY(%s) AND t.state = 'held' AND EXISTS (
+        SELECT FROM transactions_businesstransaction later
+         WHERE later.lane = t.lane AND later.flow = t.flow AND later.lane_sequence > t.lane_sequence
+           AND later.source_id = t.source_id AND later.state <> 'cancelled')
+     ORDER BY t.id
+"""
+_FACTS = """
+    SELECT id, number, legal_entity_code, coalesce(trim_scale(amount)::text, ''), currency, period_code, attempt,
+           problem_code, encode(sha256(fact), 'hex')
+      FROM transactions_businesstransaction WHERE id = ANY(%s) ORDER BY id
+"""
+
+
+def _superseded(ids: list[UUID]) -> list[UUID]:
+    with connection.cursor() as cursor:
+        cursor.execute(_SUPERSEDED, [ids])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _facts_of(ids: Iterable[UUID]) -> list[tuple[UUID, dict[str, Any]]]:
+    """What is signed of each document, as it is now."""
+    names = ("transaction", "number", "legal_entity", "amount", "currency", "period", "attempt", "problem", "hash")
+    with connection.cursor() as cursor:
+        cursor.execute(_FACTS, [list(ids)])
+        return [(row[0], dict(zip(names, (str(row[0]), *row[1:]), strict=True))) for row in cursor.fetchall()]
+
+
+def _releases(line: Line, subject: Mapping[str, str]) -> bool:
+    """Whether the rule answers what the case lacks."""
+    if subject.get("kind") != line.kind or not scope.matches(line.key, subject.get("key", "")):
+        return False
+    wanted = dict(
+        zip(("connection", "legal_entity", "currency", "region", "product_line"), line.dimensions, strict=True)
+    )
+    return all(not value or subject.get(name, value) == value for name, value in wanted.items())
+
+
+def _content(change_set: ChangeSet) -> dict[str, Any]:
+    return change_set.proposal.content if change_set.proposal else {}
