@@ -27,6 +27,14 @@ class VendorError:
     field: str = ""
 
 
+def oauth_error(answer: Mapping[str, Any]) -> VendorError:
+    """The error of an OAuth 2.0 token endpoint (RFC 6749 section 5.2). Raises ValueError for another shape."""
+    code = answer.get("error")
+    if not isinstance(code, str):
+        raise ValueError("no OAuth error")
+    return VendorError(code, str(answer.get("error_description") or ""))
+
+
 class Absent(Problem):
     """The vendor says that the record isn't there: a `find` returns None, a `read` lets it through."""
 

@@ -82,8 +82,7 @@ def write_exchanges(rows: Collection[Recorded], late: Collection[UUID] = ()) -> 
 def _values(row: Recorded, connection_id: int, keys: Mapping[UUID, bytes | None], late: Collection[UUID]) -> tuple:
     about = row.about
     key = keys.get(about.customer_key_id) if about.customer_key_id else None
-    request = _sealed(_text(row.request_headers, row.request_body), key)
-    response = _sealed(_text(row.response_headers, row.response_body), key)
+    request, response = (_sealed(text, key) for text in redacted(row))
     return (
         about.transaction_id or uuid7(),
         uuid7(),
@@ -103,6 +102,11 @@ def _values(row: Recorded, connection_id: int, keys: Mapping[UUID, bytes | None]
         _clean(row.failure)[:200],
         about.transaction_id in late,
     )
+
+
+def redacted(row: Recorded) -> tuple[bytes, bytes]:
+    """Request and response as texts of headers and body, as people may read them."""
+    return _text(row.request_headers, row.request_body), _text(row.response_headers, row.response_body)
 
 
 def _text(headers: Mapping[str, str], body: bytes) -> bytes:

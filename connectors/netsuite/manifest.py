@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from connectors.auth import FetchedToken, OAuth1, Token, assertion, fetch_token
-from connectors.errors import VendorError
+from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, When
@@ -59,7 +59,7 @@ def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[Ve
     """The `o:errorDetails` of REST, or the `error` of the token endpoint. Raises ValueError for another shape."""
     answer: Any = msgspec.json.decode(body)
     if "o:errorDetails" not in answer:
-        return [VendorError(str(answer["error"]), str(answer.get("error_description") or ""))]
+        return [oauth_error(answer)]
     return [
         VendorError(
             str(e.get("o:errorCode") or ""),

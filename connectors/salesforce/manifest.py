@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from connectors.auth import FetchedToken, Token, assertion, basic, fetch_token
-from connectors.errors import VendorError
+from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
@@ -61,7 +61,9 @@ def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[Ve
     """Salesforce's array of errors (Collections say `statusCode`). Raises ValueError for another shape."""
     answer: Any = msgspec.json.decode(body)
     if isinstance(answer, dict):
-        return [VendorError(str(answer["error"]), str(answer.get("error_description") or ""))]
+        return [oauth_error(answer)]
+    if not isinstance(answer, list):
+        raise ValueError("neither an array nor an object")
     if answer and isinstance(answer[0], str):  # 300: several records have this external id
         return [VendorError("MULTIPLE_CHOICES", ", ".join(answer))]
     return [

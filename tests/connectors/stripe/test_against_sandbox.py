@@ -1,0 +1,274 @@
+"""The Stripe client against Stripe's sandbox, over HTTP."""
+
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pytest
+
+from connectors.errors import Absent
+from connectors.families import SubscriptionPlan
+from connectors.manifest import Context
+from connectors.sandbox.testing import running_sandboxes
+from connectors.stripe.events import EVENTS
+from q2c.canonical import contract, party
+from q2c.canonical.base import Source
+from q2c.core.problems import Category, NotAnswered, Problem
+from tests.connectors.lines import client_of, run
+
+
+@pytest.fixture(scope="module")
+def sandboxes(tmp_path_factory):
+    with running_sandboxes(tmp_path_factory.mktemp("stripe"), vendors=["stripe"]) as running:
+        running.control("POST", "stripe/limits", {"enforced": False})
+        yield running
+
+
+@pytest.fixture(scope="module")
+def build(sandboxes):
+    def client(**changes):
+        given = sandboxes.vendor("stripe")
+        return client_of("stripe", given["url"], secrets={**given["credentials"], **changes})
+
+    return client
+
+
+@pytest.fixture(scope="module")
+def customer(sandboxes):
+    (made,) = sandboxes.make(
+        "stripe", "customer", {"name": "Northwind Ltd", "metadata": {"legal_entity": "GB01", "external_id": "cus-1"}}
+    )
+    return made
+
+
+def bill(sandboxes, customer, *, lines=1, amount=1250, **more):
+    rows = [{"amount": amount, "description": f"Line {n}", "metadata": {"sku": f"SKU-{n}"}} for n in range(lines)]
+    given = {"customer": customer, "currency": "gbp", "lines": rows, **more}
+    return sandboxes.make("stripe", "invoice", given)[0]
+
+
+def account(**changes):
+    given = {"source": Source(connection="salesforce", object_type="Account", object_id="001A"), "name": "Fabrikam",
+             "legal_entity": "GB01"}  # fmt: skip
+    return party.Customer(**{**given, **changes})
+
+
+def plan(customer_id, **changes):
+    line = contract.OrderLine(line_id="l1", sku="PLAT-1", quantity=Decimal(10), unit_price=Decimal("100.00"),
+                              description="Platform", billing_frequency="monthly")  # fmt: skip
+    given = {"external_id": "sub-006A", "order_id": "006A", "customer_id": customer_id, "currency": "GBP",
+             "start_date": dt.datetime.now(dt.UTC).date(), "term_months": 12, "lines": (line,), "product_ids": {},
+             "time_zone": "UTC", "metadata": {"legal_entity": "GB01"}}  # fmt: skip
+    return SubscriptionPlan(**{**given, **changes})
+
+
+def test_an_invoice_comes_with_all_its_lines(build, sandboxes, customer):
+    made = bill(sandboxes, customer, lines=130)
+    invoice = run(build().invoice(made))
+    assert len(invoice.lines) == 130
+    assert len({line.sku for line in invoice.lines}) == 130
+    assert invoice.total == Decimal("12.50") * 130
+    assert (invoice.customer_id, invoice.customer_name, invoice.legal_entity) == (customer, "Northwind Ltd", "GB01")
+
+
+def test_an_invoice_that_is_not_there_is_absent(build):
+    with pytest.raises(Absent):
+        run(build().invoice("in_missing"))
+
+
+def test_a_wrong_key_is_a_problem_of_authentication(build):
+    with pytest.raises(Problem) as refusal:
+        run(build(api_key="sk_test_wrong").check_connection())
+    assert (refusal.value.code, refusal.value.category) == ("credentials_refused", Category.AUTHENTICATION)
+
+
+def test_a_customer_is_made_once_per_key_and_found_again(build, sandboxes):
+    async def story():
+        billing = build()
+        before = await billing.find_customer("cus-fabrikam")
+        first = await billing.save_customer(account(), external_id="cus-fabrikam", key="key-1")
+        again = await billing.save_customer(account(), external_id="cus-fabrikam", key="key-1")
+        return before, first, again, await billing.find_customer("cus-fabrikam")
+
+    before, first, again, found = run(story())
+    assert before is None
+    assert first.id == again.id == found.id
+    assert found.was_found
+    entries = [e for e in sandboxes.log("stripe", document_type="customer") if e["id"] == first.id]
+    assert [e["effect"] for e in entries] == ["created", "none"]
+
+
+def test_the_same_key_with_another_body_is_a_conflict_and_makes_nothing(build, sandboxes):
+    async def story():
+        billing = build()
+        await billing.save_customer(account(), external_id="cus-a", key="key-2")
+        await billing.save_customer(account(name="Another"), external_id="cus-a", key="key-2")
+
+    with pytest.raises(Problem) as refusal:
+        run(story())
+    assert (refusal.value.code, refusal.value.category) == ("idempotency_mismatch", Category.CONFLICT)
+
+
+def test_a_lost_answer_is_unknown_and_the_same_key_gives_the_same_customer(build, sandboxes):
+    sandboxes.fault("stripe", "lose_answer", when={"method": "POST", "path": "*/customers", "nth": 1})
+
+    async def story():
+        billing = build()
+        with pytest.raises(NotAnswered):
+            await billing.save_customer(account(), external_id="cus-lost", key="key-3")
+        return await billing.save_customer(account(), external_id="cus-lost", key="key-3")
+
+    saved = run(story())
+    made = [e for e in sandboxes.log("stripe", document_type="customer", effect="created") if e["id"] == saved.id]
+    assert len(made) == 1
+
+
+def test_a_subscription_is_made_with_its_product_and_price_and_found(build, sandboxes, customer):
+    async def story():
+        billing = build()
+        before = await billing.find_subscription("sub-006A", customer_id=customer)
+        made = await billing.create_subscription(plan(customer), key="key-sub")
+        again = await billing.create_subscription(plan(customer), key="key-sub")
+        found = await billing.find_subscription("sub-006A", customer_id=customer)
+        return before, made, again, found, await billing.subscription(made.id)
+
+    before, made, again, found, stands = run(story())
+    assert before is None
+    assert made.id == again.id == found.id
+    assert made.external_id == "sub-006A"
+    assert (stands.order_id, stands.currency, stands.is_active) == ("006A", "GBP", True)
+    assert len(sandboxes.log("stripe", document_type="subscription", effect="created")) == 1
+    assert len(sandboxes.log("stripe", document_type="price", effect="created")) == 1
+
+
+def test_a_second_order_uses_the_same_product_and_price(build, sandboxes, customer):
+    async def story():
+        billing = build()
+        await billing.create_subscription(plan(customer, external_id="sub-006B", order_id="006B"), key="key-sub-b")
+
+    run(story())
+    assert len(sandboxes.log("stripe", document_type="product", effect="created")) == 1
+    assert len(sandboxes.log("stripe", document_type="price", effect="created")) == 1
+
+
+def test_a_start_in_the_future_is_a_schedule(build, customer):
+    later = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=40)
+
+    async def story():
+        billing = build()
+        made = await billing.create_subscription(
+            plan(customer, external_id="sub-006C", order_id="006C", start_date=later), key="key-sub-c"
+        )
+        found = await billing.find_subscription("sub-006C", customer_id=customer)
+        return made, found, await billing.cancel_subscription(made.id, on=later, key="key-cancel-c")
+
+    made, found, cancelled = run(story())
+    assert made.id.startswith("sub_sched_")
+    assert found.id == made.id
+    assert cancelled.status == "canceled"
+
+
+def test_a_subscription_that_began_in_the_past_is_backdated(build, customer):
+    earlier = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=20)
+
+    async def story():
+        billing = build()
+        made = await billing.create_subscription(
+            plan(customer, external_id="sub-006D", order_id="006D", start_date=earlier), key="key-sub-d"
+        )
+        return await billing.subscription(made.id)
+
+    assert run(story()).start_date == earlier
+
+
+def test_a_cancelled_subscription_stays_cancelled_when_told_again(build, customer):
+    async def story():
+        billing = build()
+        made = await billing.create_subscription(plan(customer, external_id="sub-E", order_id="E"), key="key-sub-e")
+        today = dt.datetime.now(dt.UTC).date()
+        first = await billing.cancel_subscription(made.id, on=today, key="key-cancel-e")
+        return first, await billing.cancel_subscription(made.id, on=today, key="key-cancel-e")
+
+    assert [s.status for s in run(story())] == ["canceled", "canceled"]
+
+
+def test_a_credit_note_takes_the_skus_of_its_invoice(build, sandboxes, customer):
+    made = bill(sandboxes, customer, lines=12)
+    items = run(build().invoice(made)).lines
+    (note,) = sandboxes.make(
+        "stripe", "credit_note",
+        {"invoice": made, "lines": [
+            {"type": "invoice_line_item", "invoice_line_item": items[11].line_id, "quantity": 1}]},
+    )  # fmt: skip
+    memo = run(build().credit_note(note))
+    assert (memo.invoice_id, memo.total) == (made, Decimal("12.50"))
+    assert [line.sku for line in memo.lines] == ["SKU-11"]
+
+
+def _paid(build, sandboxes, customer):
+    made = bill(sandboxes, customer)
+
+    async def story():
+        billing = build()
+        await billing.telephone.call(
+            "POST", f"/v1/invoices/{made}/pay", verb="pay", form=[("payment_method", "pm_card_visa")],
+            headers={"Idempotency-Key": f"pay-{made}"}, accept=(400, 402),
+        )  # fmt: skip
+        return await billing.changes("events", {})
+
+    return made, run(story())
+
+
+def test_polling_finds_events_oldest_first_and_knows_them_by_their_id(build, sandboxes, customer):
+    made, page = _paid(build, sandboxes, customer)
+    types = [p.event_type for p in page.found]
+    assert "invoice.finalized" in types
+    stamps = [p.occurred_at for p in page.found]
+    assert stamps == sorted(stamps)
+    assert all(p.dedupe_key.startswith("evt_") for p in page.found)
+    assert len({p.dedupe_key for p in page.found}) == len(page.found)
+    assert page.position["created"] == max(int(s.timestamp()) for s in stamps)
+    assert page.has_more is False
+    again = run(build().changes("events", page.position))
+    assert {p.dedupe_key for p in again.found} <= {p.dedupe_key for p in page.found}
+
+
+def test_every_event_of_the_sandbox_has_a_meaning(build, sandboxes, customer):
+    _, page = _paid(build, sandboxes, customer)
+    assert {p.event_type for p in page.found} <= EVENTS.keys()
+
+
+def test_a_polled_event_is_translated(build, sandboxes, customer):
+    made = bill(sandboxes, customer, amount=999)
+    page = run(build().changes("events", {}))
+    polled = next(p for p in page.found if p.source_id == made and p.event_type == "invoice.finalized")
+    context = Context("stripe", {}, polled.event_type, polled.source_id, dt.datetime.now(dt.UTC))
+    (event,) = EVENTS["invoice.finalized"].translate(polled.body, context)
+    assert (event.invoice.total, event.invoice.legal_entity) == (Decimal("9.99"), "")
+    assert json.loads(polled.body)["id"] == polled.dedupe_key
+
+
+def test_a_position_older_than_stripe_keeps_is_a_gap_for_a_person(build):
+    old = int((dt.datetime.now(dt.UTC) - dt.timedelta(days=31)).timestamp())
+    with pytest.raises(Problem) as gap:
+        run(build().changes("events", {"created": old}))
+    assert (gap.value.code, gap.value.category) == ("poll_gap", Category.DRIFT)
+
+
+def test_a_payout_comes_with_its_movements(build, sandboxes, customer):
+    (intent,) = sandboxes.make(
+        "stripe", "payment_intent",
+        {"amount": 10000, "currency": "gbp", "customer": customer},
+    )  # fmt: skip
+    (made,) = sandboxes.make("stripe", "payout", {"currency": "gbp"})
+
+    async def story():
+        payments = build()
+        return await payments.payment(intent), await payments.payout(made)
+
+    payment, payout = run(story())
+    assert payment.amount == Decimal(100)
+    charge = next(m for m in payout.movements if m.amount == Decimal(100))
+    assert charge.fee > 0
+    assert payout.amount == sum(m.amount - m.fee for m in payout.movements)
+    assert payout.status == "in_transit"
