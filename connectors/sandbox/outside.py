@@ -6,6 +6,7 @@ flat: only what is on its way is held.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +49,7 @@ class Outside:
         self.faults = faults
         self.vendor: Any = None  # set by the server once the vendor exists
         self.session: Any = None  # opened inside run(), on its event loop
+        self.ahead: deque[Delivery] = deque()
         self.under_way: set[int] = set()
         self.finished: list[tuple[Delivery, bool]] = []
         self.wake = asyncio.Event()
@@ -137,23 +139,23 @@ class Outside:
         self._remember()
         now = self.clock.time()
         self.store.db.execute("UPDATE deliveries SET state='due' WHERE state='held' AND due<=?", (now,))
-        room = AT_ONCE - len(self.under_way)
-        if room <= 0:
-            return False
+        while len(self.under_way) < AT_ONCE:
+            if not self.ahead and not self._read_ahead(now):
+                return True
+            delivery = self.ahead.popleft()
+            self.under_way.add(delivery.n)
+            task = asyncio.create_task(self._deliver(delivery))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        return False
+
+    def _read_ahead(self, now: float) -> bool:
+        """Read the next due deliveries; whether there are any."""
         rows = self.store.db.execute(
             f"SELECT {COLUMNS} FROM deliveries WHERE state='due' AND due<=? ORDER BY due, n LIMIT ?", (now, READ_AHEAD)
         ).fetchall()
-        for row in rows:
-            if room <= 0:
-                return False
-            if row[0] in self.under_way:
-                continue
-            room -= 1
-            self.under_way.add(row[0])
-            task = asyncio.create_task(self._deliver(Delivery(*row)))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
-        return True
+        self.ahead.extend(Delivery(*row) for row in rows if row[0] not in self.under_way)
+        return bool(self.ahead)
 
     async def _deliver(self, delivery: Delivery) -> None:
         acknowledged = True

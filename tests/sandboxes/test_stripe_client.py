@@ -369,6 +369,7 @@ def test_a_schedule_starts_its_subscription_when_the_clock_has_passed_and_then_r
     price = client.v1.prices.create(
         {"currency": "usd", "unit_amount": 1000, "recurring": {"interval": "year"}, "product_data": {"name": "Seats"}}
     )
+    once = client.v1.prices.create({"currency": "usd", "unit_amount": 700, "product_data": {"name": "Set-up"}})
     start = customer.created + 40 * 86400
     schedule = client.v1.subscription_schedules.create(
         {
@@ -381,6 +382,7 @@ def test_a_schedule_starts_its_subscription_when_the_clock_has_passed_and_then_r
                     "items": [{"price": price.id, "quantity": 1}],
                     "duration": {"interval": "year"},
                     "metadata": {"order_id": "O-7"},
+                    "add_invoice_items": [{"price": once.id, "quantity": 2}],
                 },
                 {
                     "items": [{"price": price.id, "quantity": 5}],
@@ -395,6 +397,8 @@ def test_a_schedule_starts_its_subscription_when_the_clock_has_passed_and_then_r
     schedule = client.v1.subscription_schedules.retrieve(schedule.id, {"expand": ["subscription"]})
     assert (schedule.status, schedule.subscription.metadata["order_id"]) == ("active", "O-7")
     assert schedule.subscription.start_date == start
+    first = client.v1.invoices.list({"subscription": schedule.subscription.id}).data
+    assert [line.amount for line in first[0].lines.data] == [1000, 1400]
     box.control("POST", "clock", {"offset_seconds": schedule.phases[0].end_date - customer.created + 7300})
     running = client.v1.subscriptions.retrieve(schedule.subscription.id, {"expand": ["latest_invoice"]})
     assert [item.quantity for item in running["items"].data] == [5]

@@ -115,7 +115,7 @@ def build_payout(stripe: StripeCore, amount: int, currency: str, *, automatic: b
         "id": make_id("po"),
         "object": "payout",
         "amount": amount,
-        "arrival_date": now + ARRIVES_AFTER,
+        "arrival_date": (now + ARRIVES_AFTER) // 86400 * 86400,  # a date: midnight UTC
         "automatic": automatic,
         "balance_transaction": None,
         "created": now,

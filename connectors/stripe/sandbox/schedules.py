@@ -8,8 +8,15 @@ from connectors.stripe.sandbox.amendments import change_subscription
 from connectors.stripe.sandbox.core import StripeCore, make_id
 from connectors.stripe.sandbox.errors import invalid, missing_param
 from connectors.stripe.sandbox.handlers import update_object
+from connectors.stripe.sandbox.items import build_item
 from connectors.stripe.sandbox.renewals import add_interval
-from connectors.stripe.sandbox.subscriptions import ENDED, PRICE_DATA, build_subscription, end_subscription
+from connectors.stripe.sandbox.subscriptions import (
+    ENDED,
+    EXTRA_ITEMS,
+    PRICE_DATA,
+    build_subscription,
+    end_subscription,
+)
 
 SETTINGS = forms.nested(
     {
@@ -31,6 +38,7 @@ PHASE: forms.Spec = {
             }
         )
     ),
+    "add_invoice_items": EXTRA_ITEMS,
     "start_date": forms.anything,
     "end_date": forms.anything,
     "duration": forms.nested(
@@ -86,7 +94,7 @@ def build_phases(stripe: StripeCore, given: list[dict[str, Any]], start: int) ->
             raise invalid("A phase must end after it starts.", param=f"{param}[end_date]")
         phases.append(
             {
-                "add_invoice_items": [],
+                "add_invoice_items": each.get("add_invoice_items") or [],
                 "billing_cycle_anchor": None,
                 "collection_method": each.get("collection_method"),
                 "currency": each.get("currency"),
@@ -234,7 +242,12 @@ def step(stripe: StripeCore, schedule: dict) -> None:
         return
     subscription = stripe.store.get("subscription", schedule["subscription"]) if schedule["subscription"] else None
     if subscription is None:
-        given = {"customer": schedule["customer"], "items": phase["items"], **_settings(schedule, phase)}
+        given = {
+            "customer": schedule["customer"],
+            "items": phase["items"],
+            "add_invoice_items": phase["add_invoice_items"],
+            **_settings(schedule, phase),
+        }
         if phase["start_date"] < now:
             given["backdate_start_date"] = phase["start_date"]
         subscription = build_subscription(stripe, given, schedule=schedule["id"])
@@ -245,6 +258,9 @@ def step(stripe: StripeCore, schedule: dict) -> None:
         change = {"items": [*phase["items"], *old], "proration_behavior": phase["proration_behavior"], **settings}
         if phase["metadata"]:
             change["metadata"] = phase["metadata"]
+        customer = stripe.fetch("customer", subscription["customer"])
+        for each in phase["add_invoice_items"]:
+            build_item(stripe, customer, {**each, "pricing": {"price": each["price"]}}, None)
         change_subscription(stripe, subscription, change)
     _enter_phase(stripe, schedule, number)
 

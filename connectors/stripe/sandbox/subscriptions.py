@@ -53,6 +53,9 @@ COMMON: forms.Spec = {
     "trial_end": forms.anything,
     "metadata": forms.metadata,
 }
+EXTRA_ITEMS = forms.many(
+    forms.nested({"price": forms.text, "quantity": forms.positive, "metadata": forms.metadata}, required=("price",))
+)
 SUBSCRIPTION: forms.Spec = {
     **COMMON,
     "customer": forms.text,
@@ -60,9 +63,7 @@ SUBSCRIPTION: forms.Spec = {
     "billing_cycle_anchor": forms.integer,
     "backdate_start_date": forms.integer,
     "trial_period_days": forms.positive,
-    "add_invoice_items": forms.many(
-        forms.nested({"price": forms.text, "quantity": forms.positive, "metadata": forms.metadata}, required=("price",))
-    ),
+    "add_invoice_items": EXTRA_ITEMS,
 }
 MOST_ITEMS = 20
 ENDED = ("canceled", "incomplete_expired")
