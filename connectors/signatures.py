@@ -26,11 +26,17 @@ def header(headers: Mapping[str, str], name: str) -> str:
     raise Refused("missing", f"the header {name} is missing")
 
 
-def check_time(timestamp: str, now: dt.datetime, *, tolerance_seconds: float) -> None:
-    """Raises Refused when a Unix timestamp lies further from now than the tolerance, either way, or isn't one."""
+def check_time(
+    timestamp: str, now: dt.datetime, *, tolerance_seconds: float, refuses_future: bool = True
+) -> None:
+    """Raises Refused when a Unix timestamp lies further from now than the tolerance, or isn't one.
+
+    A vendor whose own library lets early timestamps pass (its clock may be ahead) says `refuses_future=False`.
+    """
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise Refused("malformed", "the timestamp isn't a number")
-    if abs(now.timestamp() - int(timestamp)) > tolerance_seconds:
+    age = now.timestamp() - int(timestamp)
+    if (abs(age) if refuses_future else age) > tolerance_seconds:
         raise Refused("timestamp", f"the timestamp is more than {tolerance_seconds:.0f} s away")
 
 

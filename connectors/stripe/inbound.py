@@ -157,7 +157,7 @@ def payment(raw: Mapping[str, Any], connection: str, *, received_at: dt.datetime
     is_intent = raw.get("object") == "payment_intent"
     notes = raw.get("metadata") or {}
     return billing.Payment(
-        source=Source(connection=connection, object_type=str(raw["object"]), object_id=raw["id"]),
+        source=Source(connection=connection, object_type="payment", object_id=raw["id"]),
         customer_id=id_of(raw.get("customer")),
         currency=currency,
         amount=from_minor(raw["amount_received"] if is_intent else raw["amount"], currency),
@@ -245,7 +245,7 @@ def balance_transaction(raw: Mapping[str, Any], connection: str) -> billing.Bala
     currency = _currency(raw)
     return billing.BalanceTransaction(
         source=Source(connection=connection, object_type="balance_transaction", object_id=raw["id"]),
-        kind=str(raw["type"]),
+        kind="dispute" if str(raw.get("reporting_category")).startswith("dispute") else str(raw["type"]),
         currency=currency,
         amount=from_minor(raw["amount"], currency),
         fee=from_minor(raw.get("fee") or 0, currency),

@@ -49,7 +49,12 @@ PEOPLE = (
 FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
 # Retail goods carry numeric stock codes; carriage has its own items. Whatever else the file sells is left to people.
-RETAIL_ITEMS = {**{f"{digit}*": "RETAIL-GOODS" for digit in "123456789"}, "POST": "POST", "DOT": "DOT", "C2": "C2"}
+RETAIL_ITEMS = {
+    **{f"{digit}*": "RETAIL-GOODS" for digit in "123456789"},
+    "POST": "RETAIL-POST",
+    "DOT": "RETAIL-DOT",
+    "C2": "RETAIL-C2",
+}
 
 
 def seed(home: Path) -> dict[str, Any]:
@@ -120,8 +125,6 @@ def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
     names = {"salesforce": "Salesforce", "stripe": "Stripe", "netsuite": "NetSuite"}
     found = {}
     for code, name in names.items():
-        if code not in registry.vendors():
-            continue
         facts = vendors[code]
         row, is_new = Connection.objects.get_or_create(
             code=code, defaults={"name": name, "vendor": code, "base_url": facts["url"], "is_sandbox": True}
@@ -163,10 +166,9 @@ def _roles(connections: dict[str, Connection]) -> None:
     """One system each for all entities; a cut-over adds rows for single ones."""
     players = {Family.CRM: "salesforce", Family.BILLING: "stripe", Family.PAYMENTS: "stripe", Family.ERP: "netsuite"}
     for family, code in players.items():
-        if code in connections:
-            RoleAssignment.objects.get_or_create(
-                family=family.value, legal_entity=None, defaults={"connection": connections[code]}
-            )
+        RoleAssignment.objects.get_or_create(
+            family=family.value, legal_entity=None, defaults={"connection": connections[code]}
+        )
     ports.forget_kept()
 
 
@@ -327,7 +329,7 @@ def _schedules(connections: dict[str, Connection]) -> None:
 def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
     """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
     urls = {}
-    for code in [c for c in ("stripe", "salesforce") if c in connections]:
+    for code in ("stripe", "salesforce"):
         url = f"{settings.BASE_URL}/webhooks/{code}/"
         secret = registry.secrets_of(connections[code]).get("webhook_path_secret")
         if secret:

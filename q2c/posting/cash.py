@@ -62,7 +62,7 @@ def build_dispute(
     dispute: Dispute, *, book: Book, currency: str, accounts: Accounts, rate: RateUse, posting_date: dt.date, period: Period,
 ) -> Journal:  # fmt: skip
     """Money that the bank took back while it's argued: neither refund nor credit memo. Won disputes come back reversed."""
-    is_won = dispute.status == "won"
+    is_won = dispute.status in ("won", "funds_reinstated")
     lines = [
         JournalLine(account=accounts.clearing if is_won else accounts.disputes, debit=dispute.amount, memo="Dispute"),
         JournalLine(account=accounts.disputes if is_won else accounts.clearing, credit=dispute.amount, memo="Dispute"),
@@ -84,7 +84,7 @@ def build_payout(
     payout: Payout, *, book: Book, currency: str, accounts: Accounts, rate: RateUse, posting_date: dt.date, period: Period,
 ) -> Journal:  # fmt: skip
     """The gateway pays its balance to the bank on its arrival date; every fee is a line of its own."""
-    fees = [m for m in payout.movements if m.fee and m.kind != "payout"]
+    fees = [m for m in payout.movements if m.fee and m.kind != "dispute"]  # a dispute's fee stands in its own journal
     lines = [
         JournalLine(
             account=accounts.bank, debit=max(payout.amount, ZERO), credit=max(-payout.amount, ZERO), memo="Payout"

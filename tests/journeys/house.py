@@ -29,6 +29,7 @@ class House:
         """Empty vendors, a seeded portal, and the log's place remembered."""
         self.sandboxes.control("DELETE", "netsuite/faults")
         self.sandboxes.control("DELETE", "stripe/faults")
+        self.sandboxes.control("POST", "clock", {"reset": True})
         self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
         ports.forget_kept()
         seed(self.home)
@@ -81,7 +82,9 @@ class House:
 
     def payout(self, currency: str = "gbp") -> str:
         """The gateway pays out all that it has in a currency."""
-        return self.make("stripe", "payout", [{"currency": currency}])[0]
+        payout = self.make("stripe", "payout", [{"currency": currency}])[0]
+        self.sandboxes.control("POST", "clock", {"offset_seconds": 5 * 86400})  # until it has arrived
+        return payout
 
     def account(self, **changes: Any) -> str:
         """A CRM account in the UK that can be billed."""

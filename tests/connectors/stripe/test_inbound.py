@@ -227,7 +227,7 @@ def test_a_charge_behind_a_payment_intent_is_not_counted_twice():
     (event,) = translated("charge.succeeded", payment_intent=None)
     assert (event.payment.amount, event.payment.gateway) == (Decimal(20), "stripe")
     (event,) = translated("payment_intent.succeeded")
-    assert (event.payment.amount, event.payment.source.object_type) == (Decimal(20), "payment_intent")
+    assert (event.payment.amount, event.payment.source.object_type) == (Decimal(20), "payment")
 
 
 def test_a_dispute_that_took_money_says_how_much_and_its_fee():
