@@ -189,17 +189,18 @@ def build_metadata(document: RetailDocument) -> dict[str, str]:
 
 
 def build_line(line: RetailLine, *, sign: int) -> dict[str, Any]:
-    """A Stripe line in pence. Its quantity is positive, so a line taken back has a negative price."""
+    """A Stripe line in pence: quantity and price as the file has them, so what comes back has a negative quantity.
+
+    `sign` -1 turns a line that takes back into a positive one, as credit notes want it.
+    """
     amount = sign * round_penny(line.amount)
-    is_back = line.quantity < 0
-    price = sign * (-line.unit_price if is_back else line.unit_price)
     metadata = {"sku": line.sku}
     if round_penny(line.amount) != line.amount:
         metadata["declared_amount"] = str(sign * line.amount)
     return {
         "amount": int(amount * 100),
-        "quantity": abs(line.quantity),
-        "unit_amount_decimal": _plain(price * 100),
+        "quantity": sign * line.quantity,
+        "unit_amount_decimal": _plain(line.unit_price * 100),
         "description": line.description[:MOST_METADATA],
         "metadata": metadata,
     }

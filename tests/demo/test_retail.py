@@ -102,7 +102,8 @@ def test_a_credit_that_one_earlier_invoice_covers_is_a_credit_note_on_it(tmp_pat
         "255",
     )
     negative = next(each for each in door.kept["invoice"] if each["metadata"]["invoice_no"] == "C536005")
-    assert (negative["lines"][0]["amount"], negative["lines"][0]["unit_amount_decimal"]) == (-765, "-255")
+    line = negative["lines"][0]
+    assert (line["amount"], line["quantity"], line["unit_amount_decimal"]) == (-765, -3, "255")
     assert negative["metadata"]["feed_type"] == "credit_memo"
 
 
