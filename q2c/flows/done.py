@@ -103,4 +103,5 @@ def pause_refused(code: str, problem: Problem) -> None:
             Problem("credentials_refused", Category.AUTHENTICATION, problem.summary, connection=code),
             connection_code=code,
         )
-    connection.close_if_unusable_or_obsolete()
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()

@@ -20,6 +20,7 @@ from q2c.core.problems import Category, Problem
 from q2c.flows import sightings
 from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
+from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
 from q2c.inbox import translate
 from q2c.inbox.translate import Item, Source, Tools, Verdict
@@ -63,6 +64,7 @@ def _tools(flows: set[str]) -> Tools:
         client=client_of,
         carry=lambda items: _carry(items, flows),
         open_case=cases.open_case,
+        pause=pause_refused,
     )
 
 

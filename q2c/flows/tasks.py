@@ -15,7 +15,7 @@ from connectors import http
 from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor, intake, reference
+from q2c.flows import catalog, done, governor, intake, polling, reference
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
@@ -103,6 +103,13 @@ def carry_events() -> None:
 def refresh_lists(code: str) -> None:
     """Read a target's own lists again: items, accounts, periods."""
     reference.refresh_reference(code)
+
+
+@shared_task(queue="doors", ignore_result=True)
+def poll(code: str, stream: str) -> None:
+    """Ask a system what changed, and take up what was found."""
+    if polling.poll_connection(code, stream).new:
+        carry_events()
 
 
 def due_flows() -> list[str]:

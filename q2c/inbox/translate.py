@@ -78,6 +78,7 @@ class Tools:
     client: Callable[[Source], Any]
     carry: Callable[[list[Item]], None]  # records and dispatch; sets each item's verdict; inside our transaction
     open_case: Callable[..., Any]
+    pause: Callable[[str, Problem], None]  # a connection whose credentials were refused
 
 
 def translate_due(tools: Tools, *, limit: int = 250) -> int:
@@ -239,8 +240,7 @@ def _pause_refused(items: list[Item], tools: Tools) -> None:
         i.source.code: i.verdict.problem for i in items if i.verdict is not None and _is_refused_login(i.verdict)
     }
     for code, problem in sorted(refused.items()):
-        problem.subject.setdefault("connection", code)
-        tools.open_case(problem)
+        tools.pause(code, problem)
 
 
 def _is_refused_login(verdict: Verdict) -> bool:

@@ -1,0 +1,106 @@
+"""Asking a system what changed: pages into the inbox, the cursor moved only after each page is stored.
+
+A crash between the two reads the page again, and the inbox knows what it has. Nothing is ever deleted by a poll, so half
+a listing does no harm. A listing that is empty although it had something in the same window before is not believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from connectors import registry
+from connectors.families import Page
+from connectors.models import Connection, SyncCursor
+from connectors.recorder import Collector, write_exchanges
+from exceptions import cases
+from q2c.core import leases
+from q2c.core.problems import HEALS_BY_ITSELF, Category, Problem
+from q2c.flows.done import pause_refused
+from q2c.inbox.models import InboundEvent
+from q2c.inbox.receive import receive
+from q2c.inbox.translate import run_waiting
+
+MOST_PAGES = 100  # a call ends after so many; the next one goes on from the cursor
+LEASE_SECONDS = 120.0
+FOUND_BEFORE = "_found"  # in the cursor: how many the last complete poll found
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class PollResult:
+    """What a poll brought: messages found, and those of them that the inbox didn't know."""
+
+    found: int = 0
+    new: int = 0
+    failure: str = ""
+
+
+def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult:
+    """Read one stream of a connection from its cursor on. One poll per stream runs at a time.
+
+    A vendor's failure is noted on the cursor; one that no waiting mends opens a case. Raises Connection.DoesNotExist.
+    """
+    row = Connection.objects.get(code=code)
+    if row.state == Connection.State.PAUSED:
+        return PollResult(failure="the connection is paused")
+    name, me = f"poll:{code}:{stream}", leases.this_process()
+    if not leases.take_lease(name, holder=me, seconds=LEASE_SECONDS):
+        return PollResult(failure="another poll of this stream runs")
+    collector = Collector()
+    cursor, _ = SyncCursor.objects.get_or_create(connection=row, stream=stream)
+    try:
+        return _read_pages(row, cursor, client or registry.client_for(row, collector=collector), name, me)
+    except Problem as problem:
+        return _fail(row, cursor, problem)
+    finally:
+        write_exchanges(collector.take())
+        leases.release_lease(name, holder=me)
+
+
+def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me: str) -> PollResult:
+    found = new = 0
+    position = dict(cursor.position)
+    before = position.pop(FOUND_BEFORE, 0)
+    start = dict(position)
+    for _ in range(MOST_PAGES):
+        page: Page = run_waiting(client.changes(cursor.stream, dict(position)))
+        new += len(receive(row.pk, page.found, via=InboundEvent.Via.POLL).new)
+        found += len(page.found)
+        is_stuck = page.has_more and page.position == position
+        if is_stuck:
+            raise _gap(row, cursor.stream, "says that there is more, but gives the same page again")
+        if not page.has_more and not found and before and page.position == start:
+            raise _gap(row, cursor.stream, f"gave nothing, where the last poll of the same window found {before}")
+        position = dict(page.position)
+        _move(cursor, position, 0 if page.has_more else found)
+        if not page.has_more:
+            break
+        if not leases.take_lease(lease, holder=me, seconds=LEASE_SECONDS):
+            break  # this process was paused for long, and another one reads on
+    return PollResult(found, new)
+
+
+def _gap(row: Connection, stream: str, what: str) -> Problem:
+    return Problem("feed_gap", Category.DRIFT, f"{row.name} {what} ({stream})", connection=row.code, stream=stream)
+
+
+def _move(cursor: SyncCursor, position: dict[str, Any], found: int) -> None:
+    cursor.position = {**position, FOUND_BEFORE: found}
+    cursor.read_at, cursor.failed_at, cursor.failure = timezone.now(), None, ""
+    cursor.save(update_fields=["position", "read_at", "failed_at", "failure"])
+
+
+def _fail(row: Connection, cursor: SyncCursor, problem: Problem) -> PollResult:
+    SyncCursor.objects.filter(pk=cursor.pk).update(failed_at=timezone.now(), failure=problem.summary[:300])
+    log.warning("poll_failed", connection=row.code, stream=cursor.stream, problem=problem.code, summary=problem.summary)
+    if problem.category is Category.AUTHENTICATION:
+        pause_refused(row.code, problem)
+    elif problem.category not in HEALS_BY_ITSELF:
+        problem.subject.setdefault("connection", row.code)
+        problem.subject.setdefault("stream", cursor.stream)
+        cases.open_case(problem, connection_code=row.code)
+    return PollResult(failure=problem.summary)

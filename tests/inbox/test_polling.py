@@ -1,0 +1,116 @@
+"""Polling: nothing lost, nothing twice, no believing in empty listings."""
+
+import pytest
+
+from connectors.families import Page, Polled
+from connectors.models import Connection, SyncCursor
+from exceptions.models import ExceptionCase
+from q2c.canonical.schema import to_json
+from q2c.core import leases
+from q2c.core.problems import Category, Problem
+from q2c.flows import polling
+from q2c.flows.intake import carry_due_events
+from q2c.flows.polling import poll_connection
+from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.inbox.receive import receive
+from q2c.transactions.models import BusinessTransaction
+from tests.inbox.conftest import arrival, posted
+
+
+class Feed:
+    """Gives prepared pages; an exception is raised in its turn."""
+
+    def __init__(self, *pages):
+        self.pages = list(pages)
+        self.asked = []
+
+    async def changes(self, stream, position):
+        self.asked.append(position)
+        page = self.pages.pop(0)
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+
+def page(*numbers, upto, more=False):
+    found = tuple(Polled("fact", f"in_{n}", f"evt_{n}", to_json(posted(n))) for n in numbers)
+    return Page(found, {"created": upto}, more)
+
+
+def cursor():
+    row = SyncCursor.objects.get()
+    return {name: value for name, value in row.position.items() if name != polling.FOUND_BEFORE}, row.failure
+
+
+def test_a_lost_webhook_is_found_and_a_received_one_is_known(acme):
+    receive(acme.id, [arrival(posted(1), "evt_1")], via="webhook")
+    result = poll_connection("acme", "events", client=Feed(page(1, 2, upto=20)))
+    assert (result.found, result.new) == (2, 1)
+    carry_due_events()
+    assert BusinessTransaction.objects.count() == 2
+    assert sorted(InboundEvent.objects.values_list("via", flat=True)) == ["poll", "webhook"]
+
+
+def test_pages_are_read_from_the_cursor_on_until_there_is_no_more(acme):
+    feed = Feed(page(1, 2, upto=10, more=True), page(upto=15, more=True), page(3, upto=20))
+    poll_connection("acme", "events", client=feed)
+    assert feed.asked == [{}, {"created": 10}, {"created": 15}]  # a page that was filtered to nothing ends nothing
+    assert cursor() == ({"created": 20}, "")
+    assert InboundKey.objects.count() == 3
+
+
+def test_a_failure_in_the_middle_keeps_what_was_stored_and_goes_on_from_there(acme):
+    away = Problem("system_unavailable", Category.AVAILABILITY, "Acme is away")
+    feed = Feed(page(1, upto=10, more=True), away)
+    assert poll_connection("acme", "events", client=feed).failure == "Acme is away"
+    assert cursor() == ({"created": 10}, "Acme is away")
+    assert not ExceptionCase.objects.exists()  # it heals by itself
+    poll_connection("acme", "events", client=Feed(page(2, upto=20)))
+    assert cursor() == ({"created": 20}, "")
+    assert InboundKey.objects.count() == 2
+
+
+def test_a_crash_before_the_cursor_moved_reads_the_window_again_without_doubling(acme, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(polling, "_move", killed)
+        with pytest.raises(KeyboardInterrupt):
+            poll_connection("acme", "events", client=Feed(page(1, 2, upto=10)))
+    again = poll_connection("acme", "events", client=Feed(page(1, 2, upto=10)))
+    assert (again.found, again.new) == (2, 0)
+    assert InboundEvent.objects.count() == 2
+
+
+def test_a_listing_that_is_suddenly_empty_is_not_believed(acme):
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    result = poll_connection("acme", "events", client=Feed(page(upto=10)))
+    assert "gave nothing" in result.failure
+    assert ExceptionCase.objects.get().kind == "feed_gap"
+    assert cursor()[0] == {"created": 10}
+    assert InboundKey.objects.count() == 1
+
+
+def test_an_empty_listing_of_a_stream_that_never_had_anything_is_fine(acme):
+    assert poll_connection("acme", "events", client=Feed(page(upto=0))).failure == ""
+    assert poll_connection("acme", "events", client=Feed(page(upto=0))).failure == ""
+
+
+def test_a_vendor_that_repeats_a_page_for_ever_is_stopped(acme):
+    result = poll_connection("acme", "events", client=Feed(page(1, upto=10, more=True), page(1, upto=10, more=True)))
+    assert "same page" in result.failure
+    assert ExceptionCase.objects.get().kind == "feed_gap"
+
+
+def test_refused_credentials_pause_the_connection_with_one_case(acme):
+    refused = Problem("credentials_refused", Category.AUTHENTICATION, "Acme refused our key")
+    poll_connection("acme", "events", client=Feed(refused))
+    assert Connection.objects.get(code="acme").state == "paused"
+    assert poll_connection("acme", "events", client=Feed()).failure == "the connection is paused"
+    assert ExceptionCase.objects.get().kind == "credentials_refused"
+
+
+def test_one_poll_of_a_stream_runs_at_a_time(acme):
+    assert leases.take_lease("poll:acme:events", holder="somebody else", seconds=60)
+    assert "another poll" in poll_connection("acme", "events", client=Feed()).failure
