@@ -24,6 +24,7 @@ def browser():
         pytest.fail("Q2C_REQUIRE_BROWSER=1, but there's no Chromium on the path")
     from playwright.sync_api import sync_playwright
 
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the thread of the tests' own queries
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM)
         yield chromium

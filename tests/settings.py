@@ -13,7 +13,6 @@ from pathlib import Path
 from q2c import embedded
 
 os.environ["Q2C_ENV"] = "test"
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's event loop runs beside the tests' own queries
 os.environ.setdefault("Q2C_HOME", str(Path(__file__).resolve().parent.parent / ".q2c" / "test"))
 os.environ.setdefault("Q2C_SECRET_KEY", secrets.token_urlsafe(32))
 os.environ.setdefault("Q2C_VAULT_KEYS", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())

@@ -8,4 +8,5 @@ class Room(AppConfig):
     label = "core"
 
     def ready(self):
+        from q2c import celery  # noqa: F401 - or tasks would be sent through Celery's default app, to nobody
         from q2c.core import checks  # noqa: F401 - registers the system checks
