@@ -39,7 +39,7 @@ class Absent(Problem):
     """The vendor says that the record isn't there: a `find` returns None, a `read` lets it through."""
 
     def __init__(self, summary: str, **subject: object) -> None:
-        super().__init__("record_absent", Category.MAPPING, summary, **subject)
+        super().__init__("record_gone", Category.VALIDATION, summary, **subject)
 
 
 _READ_BY_STATUS = frozenset({Category.AUTHENTICATION, Category.RATE_LIMIT, Category.AVAILABILITY})
@@ -56,9 +56,10 @@ def problem_from(
     says = row.says.format_map(_Filled(detail=error.detail, code=error.code, field=error.field, status=status))
     subject: dict[str, Any] = {
         "connection": connection,
-        "vendor_code": error.code or None,
+        "error": error.code or str(status),
         "field": error.field or None,
         "status": status,
+        **(_named_parts(row, error)),
     }
     if row.is_existing:
         return AlreadyThere(says, **subject)
@@ -101,6 +102,12 @@ def _matches(row: When, status: int, error: VendorError) -> bool:
     return not row.detail or re.search(row.detail, error.detail, re.IGNORECASE) is not None
 
 
+def _named_parts(row: When, error: VendorError) -> dict[str, str]:
+    """What the row's pattern picks out of the vendor's sentence by name: the value that it refuses, for instance."""
+    found = re.search(row.detail, error.detail, re.IGNORECASE) if row.detail else None
+    return {k: v for k, v in found.groupdict().items() if v} if found else {}
+
+
 def _unclassified(
     manifest: Manifest, status: int, errors: list[VendorError], body: bytes, connection: str, is_write: bool
 ) -> Problem:
@@ -108,17 +115,17 @@ def _unclassified(
     text = first.detail or first.code or body[:200].decode("utf-8", "replace").strip() or "no reason"
     subject = {
         "connection": connection,
-        "vendor_code": first.code or None,
+        "error": first.code or str(status),
         "field": first.field or None,
         "status": status,
     }
     if errors and 400 <= status < 500:
-        return Problem("refused_by_vendor", Category.VALIDATION, f"{manifest.name} refused: {text}", **subject)
+        return Problem("vendor_refused", Category.VALIDATION, f"{manifest.name} refused: {text}", **subject)
     says = f"{manifest.name} answered {status} with something we don't understand: {text[:200]}"
     if is_write:
         return NotAnswered(says, **subject)
     category, code = (
-        (Category.VALIDATION, "refused_by_vendor") if status < 500 else (Category.AVAILABILITY, "system_unavailable")
+        (Category.VALIDATION, "vendor_refused") if status < 500 else (Category.AVAILABILITY, "system_unavailable")
     )
     return Problem(code, category, says, **subject)
 

@@ -15,7 +15,7 @@ async def walk_pages(
 ) -> AsyncIterator[Any]:
     """Every row of a list. `fetch(cursor)` gives (rows, next cursor or None); an empty page in between goes on.
 
-    Raises Problem `paging_broken` when a cursor comes back twice or the list never ends: an error, not a truncation.
+    Raises Problem `answer_not_understood` when a cursor comes back twice or the list never ends: never a truncation.
     """
     cursor, seen = first, set()
     for _ in range(PAGES_MAX):
@@ -33,5 +33,8 @@ async def walk_pages(
 
 def _broken(connection: str, why: str) -> Problem:
     return Problem(
-        "paging_broken", Category.AVAILABILITY, f"A list of {connection} can't be walked: {why}", connection=connection
+        "answer_not_understood",
+        Category.AVAILABILITY,
+        f"A list of {connection} can't be walked: {why}",
+        connection=connection,
     )

@@ -55,7 +55,7 @@ def manifest(code: str) -> Manifest:
 def client_for(connection: Connection, *, collector: Callable[[http.Recorded], None]) -> Any:
     """A client with the verbs that the vendor can do; every exchange goes to `collector`.
 
-    Raises Problem `credentials_missing` when secrets that the manifest calls for aren't set.
+    Raises Problem `credentials_refused` when secrets that the manifest calls for aren't set.
     """
     facts = manifest(connection.vendor)
     line = _line(connection, facts)
@@ -90,7 +90,7 @@ def _line(connection: Connection, facts: Manifest) -> http.Line:
     missing = [s.name for s in facts.settings if isinstance(s, Secret) and s.is_required and not secrets.get(s.name)]
     if missing:
         raise Problem(
-            "credentials_missing",
+            "credentials_refused",
             Category.AUTHENTICATION,
             f"{connection.name} lacks {', '.join(missing)}",
             connection=connection.code,

@@ -51,7 +51,7 @@ class Client:
             return None
 
     async def read(self, document_type: str, document_id: str) -> posting.PostedDocument:
-        """A document by NetSuite's own id, with what it's applied to. Raises Problem `record_absent`."""
+        """A document by NetSuite's own id, with what it's applied to. Raises Problem `record_gone`."""
         return await self._get(document_type, document_id, verb=f"read_{document_type}")
 
     async def save_customer(self, customer: posting.ErpCustomer) -> posting.PostedDocument:
@@ -103,7 +103,7 @@ class Client:
     ) -> posting.PostedDocument:
         """The opposite document: a credit memo for an invoice, an opposite journal for a journal.
 
-        Raises Problem `unsupported` for what NetSuite's REST API can't reverse without deleting it.
+        Raises Problem `unsupported_document` for what NetSuite's REST API can't reverse without deleting it.
         """
         if document_type == "ar_invoice":
             path = f"{RECORDS}/invoice/{document_id}/!transform/creditMemo"
@@ -113,11 +113,12 @@ class Client:
         if document_type == "journal":
             return await self._reverse_journal(document_id, external_id=external_id, on=on)
         raise Problem(
-            "unsupported",
+            "unsupported_document",
             Category.VALIDATION,
             f"NetSuite's REST API has no reversal of a {document_type}",
             connection=self.line.code,
-            document_type=document_type,
+            document=document_id,
+            prefix=document_type,
         )
 
     async def reference(self, list_name: str) -> AsyncIterator[ReferenceRow]:
@@ -246,7 +247,7 @@ class Client:
             if not answer["hasMore"]:
                 return
         raise Problem(
-            "list_too_long",
+            "answer_not_understood",
             Category.VALIDATION,
             f"NetSuite has more than {PAGES_MAX * PAGE:,} rows for {verb}, which SuiteQL can't page through",
             connection=self.line.code,

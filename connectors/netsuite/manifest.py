@@ -21,14 +21,14 @@ _OAUTH2 = ("client_id", "certificate_id", "private_key")
 
 def auth(line: Line) -> Auth:
     """OAuth 2.0 client credentials where a certificate is given (from 2027.1 the only kind for new integrations), else
-    token-based authentication. Raises Problem `credentials_missing`."""
+    token-based authentication. Raises Problem `credentials_refused`."""
     has = {n for n, v in line.secrets.items() if v}
     if has.issuperset(_OAUTH2) and line.settings.get("auth", "oauth2") != "tba":
         return FetchedToken([line.code, *(line.secrets[n] for n in _OAUTH2)], _fetch_token)
     if has.issuperset(_TBA):
         return OAuth1(realm=line.settings["account"], **{n: line.secrets[n] for n in _TBA})
     raise Problem(
-        "credentials_missing",
+        "credentials_refused",
         Category.AUTHENTICATION,
         f"{line.name} needs either {', '.join(_OAUTH2)} or {', '.join(_TBA)}",
         connection=line.code,
@@ -76,10 +76,10 @@ ERRORS = (
     When(Category.RATE_LIMIT, "rate_limited", "NetSuite's limit of requests is used up", status=429),
     When(Category.RATE_LIMIT, "rate_limited", "NetSuite's limit of requests is used up",
          code="CONCURRENCY_LIMIT_EXCEEDED"),
-    When(Category.AUTHENTICATION, "permission_refused", "NetSuite's role may not do this: {detail}",
+    When(Category.AUTHENTICATION, "vendor_permission", "NetSuite's role may not do this: {detail}",
          code="INSUFFICIENT_PERMISSION"),
-    When(Category.AUTHENTICATION, "permission_refused", "NetSuite's role may not do this: {detail}", status=403),
-    When(Category.AUTHENTICATION, "permission_refused", "NetSuite's role may not do this: {detail}",
+    When(Category.AUTHENTICATION, "vendor_permission", "NetSuite's role may not do this: {detail}", status=403),
+    When(Category.AUTHENTICATION, "vendor_permission", "NetSuite's role may not do this: {detail}",
          status=400, detail=r"role does not have permission|permission violation"),
     When(Category.PERIOD_CLOSED, "period_closed", "NetSuite refused the period: {detail}", status=400,
          detail=r"within the date range of your accounting period|period.{0,60}(closed|locked)"
@@ -91,25 +91,25 @@ ERRORS = (
     When(Category.CONFLICT, "document_exists", "NetSuite has it already: {detail}", code="DUP_*", is_existing=True),
     When(Category.UNKNOWN_OUTCOME, "outcome_unknown", "NetSuite is doing this request already",
          code="IDEMPOTENCY_ERROR"),
-    When(Category.CONFLICT, "record_locked", "The record is locked by a workflow in NetSuite: {detail}",
+    When(Category.CONFLICT, "conflict", "The record is locked by a workflow in NetSuite: {detail}",
          detail=r"locked by a user defined workflow"),
-    When(Category.CONFLICT, "record_locked", "The record is locked by a workflow in NetSuite",
+    When(Category.CONFLICT, "conflict", "The record is locked by a workflow in NetSuite",
          code="RCRD_LOCKED_BY_WF"),
-    When(Category.CONFLICT, "record_changed", "Somebody changed the record in NetSuite meanwhile",
+    When(Category.CONFLICT, "conflict", "Somebody changed the record in NetSuite meanwhile",
          code="RCRD_HAS_BEEN_CHANGED"),
-    When(Category.MAPPING, "reference_refused", "NetSuite doesn't know what we named in {field}: {detail}",
+    When(Category.MAPPING, "vendor_reference_refused", "NetSuite doesn't know what we named in {field}: {detail}",
          status=(400, 404),
          code="NONEXISTENT_ID", detail=r"referenced by"),
-    When(Category.MAPPING, "record_absent", "NetSuite has no such record", status=404, code="NONEXISTENT_ID",
+    When(Category.VALIDATION, "record_gone", "NetSuite has no such record", status=404, code="NONEXISTENT_ID",
          is_absent=True),
-    When(Category.MAPPING, "reference_refused", "NetSuite refused a reference of ours: {detail}", status=400,
-         detail=rf"Invalid Field Value .* for the following field: ({_MAPPED})\b"),
-    When(Category.MAPPING, "reference_refused", "NetSuite refused a reference of ours: {detail}", status=400,
+    When(Category.MAPPING, "vendor_reference_refused", "NetSuite refused a reference of ours: {detail}", status=400,
+         detail=rf"Invalid Field Value (?P<key>.*) for the following field: ({_MAPPED})\b"),
+    When(Category.MAPPING, "vendor_reference_refused", "NetSuite refused a reference of ours: {detail}", status=400,
          detail=r"Invalid .* reference key|for subsidiary \S+|not (valid|available) for.{0,40}subsidiary"),
     When(Category.VALIDATION, "out_of_balance", "NetSuite says the entry doesn't balance", code="TRANS_UNBALNCD"),
     When(Category.VALIDATION, "out_of_balance", "NetSuite says the entry doesn't balance", detail=r"out of balance"),
-    When(Category.VALIDATION, "refused_by_vendor", "NetSuite refused: {detail}", status=400),
-    When(Category.VALIDATION, "refused_by_vendor", "NetSuite refused the request ({status}): {detail}", status=(405,
+    When(Category.VALIDATION, "vendor_refused", "NetSuite refused: {detail}", status=400),
+    When(Category.VALIDATION, "vendor_refused", "NetSuite refused the request ({status}): {detail}", status=(405,
          422)),
     When(Category.AVAILABILITY, "system_unavailable", "NetSuite isn't available ({status})", status=(500, 599)),
 )  # fmt: skip

@@ -70,7 +70,7 @@ class Client:
         return self.line.settings.get(f"has_{what}", "yes").lower() in ("yes", "true", "1")
 
     async def order(self, order_id: str) -> contract.Order:
-        """An opportunity as an order, won or not, in one call. Raises Problem `record_absent`."""
+        """An opportunity as an order, won or not, in one call. Raises Problem `record_gone`."""
         return (await self._order(order_id))[1]
 
     async def closed_won_order(self, order_id: str) -> contract.Order | None:
@@ -82,7 +82,7 @@ class Client:
         return order if opportunity.get("IsWon") else None
 
     async def customer(self, customer_id: str) -> party.Customer:
-        """An account. Raises Problem `record_absent`."""
+        """An account. Raises Problem `record_gone`."""
         raw = await self._record("Account", customer_id, verb="customer")
         return inbound.customer(raw, connection=self.line.code, settings=self.line.settings)
 
@@ -115,7 +115,9 @@ class Client:
         try:
             body = outbound.order_status(fields)
         except ValueError as error:
-            raise Problem("unsupported", Category.VALIDATION, str(error), connection=self.line.code) from error
+            raise Problem(
+                "unsupported_document", Category.VALIDATION, str(error), connection=self.line.code, document=order_id
+            ) from error
         path = await self._url(f"sobjects/Opportunity/{full_id(order_id)}")
         await self.telephone.call("PATCH", path, verb="publish_status", json=body)
         return self._saved(order_id, fields.get("status", ""))
@@ -170,15 +172,15 @@ class Client:
             asked["quote_lines"] = f"SELECT {_QUOTE_LINE} FROM SBQQ__QuoteLine__c WHERE {of_quote} ORDER BY Id"
         found = await self._composite(asked, verb="order")
         if not found["opportunity"]:
-            raise Absent(f"Salesforce has no opportunity {key}", connection=self.line.code, record=key)
+            raise Absent(f"Salesforce has no opportunity {key}", connection=self.line.code, document=key)
         quotes = found.get("quotes", [])
         if len(quotes) > 1:
             raise Problem(
-                "quote_ambiguous",
+                "order_incomplete",
                 Category.VALIDATION,
                 f"The opportunity {found['opportunity'][0].get('Name') or key} has {len(quotes)} primary quotes",
                 connection=self.line.code,
-                order=key,
+                document=key,
             )
         try:
             order = inbound.order(
@@ -192,7 +194,7 @@ class Client:
         except (ValueError, KeyError) as error:
             says = f"The opportunity {key} lacks something, or says it in a way that we don't read: {error}"
             raise Problem(
-                "order_incomplete", Category.VALIDATION, says, connection=self.line.code, order=key
+                "order_incomplete", Category.VALIDATION, says, connection=self.line.code, document=key
             ) from error
         return found["opportunity"][0], order
 

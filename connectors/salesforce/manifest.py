@@ -24,14 +24,14 @@ _USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
 def auth(line: Line) -> Auth:
     """JWT bearer where a private key and user are given, else client credentials at My Domain.
 
-    Raises Problem `credentials_missing`.
+    Raises Problem `credentials_refused`.
     """
     if line.secrets.get("private_key") and line.settings.get("username"):
         return FetchedToken([line.code, line.secrets["client_id"], line.secrets["private_key"]], _token_by_jwt)
     if line.secrets.get("client_secret"):
         return FetchedToken([line.code, line.secrets["client_id"], line.secrets["client_secret"]], _token_by_secret)
     raise Problem(
-        "credentials_missing",
+        "credentials_refused",
         Category.AUTHENTICATION,
         f"{line.name} needs a client secret, or a private key and a user name",
         connection=line.code,
@@ -91,27 +91,28 @@ ERRORS = (
     *(When(Category.RATE_LIMIT, "rate_limited", "Salesforce's limit of calls is used up ({detail})", code=c)
       for c in _LIMITS),
     When(Category.RATE_LIMIT, "rate_limited", "Salesforce's limit of calls is used up", status=429),
-    When(Category.VALIDATION, "storage_full", "Salesforce's storage is full", code="STORAGE_LIMIT_EXCEEDED"),
-    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's user may not do this: {detail}",
+    When(Category.VALIDATION, "vendor_refused", "Salesforce's storage is full", code="STORAGE_LIMIT_EXCEEDED"),
+    When(Category.AUTHENTICATION, "vendor_permission", "Salesforce's user may not do this: {detail}",
          code="INSUFFICIENT_ACCESS*"),
-    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's API is switched off: {detail}", code="API_*"),
-    When(Category.AUTHENTICATION, "permission_refused", "Salesforce's user may not do this: {detail}", status=403),
-    When(Category.CONFLICT, "record_ambiguous", "Several Salesforce records have this external id", status=300),
-    *(When(Category.MAPPING, "record_absent", "Salesforce has no such record: {detail}", code=c, is_absent=True)
+    When(Category.AUTHENTICATION, "vendor_permission", "Salesforce's API is switched off: {detail}", code="API_*"),
+    When(Category.AUTHENTICATION, "vendor_permission", "Salesforce's user may not do this: {detail}", status=403),
+    When(Category.CONFLICT, "duplicate_suspected", "Several Salesforce records have this external id", status=300),
+    *(When(Category.VALIDATION, "record_gone", "Salesforce has no such record: {detail}", code=c, is_absent=True)
       for c in _GONE),
-    *(When(Category.MAPPING, "reference_refused", "Salesforce refused what we named in {field}: {detail}", code=c)
+    *(When(Category.MAPPING, "vendor_reference_refused", "Salesforce refused what we named in {field}: {detail}",
+         code=c)
       for c in _REFERENCE),
-    *(When(Category.MAPPING, "field_missing", "Salesforce lacks a field or object that we need: {detail}", code=c)
+    *(When(Category.VALIDATION, "schema_drift", "Salesforce lacks a field or object that we need: {detail}", code=c)
       for c in _SCHEMA),
     *(When(Category.CONFLICT, "document_exists", "Salesforce has it already: {detail}", code=c, is_existing=True)
       for c in _TWICE),
-    When(Category.CONFLICT, "record_ambiguous", "Salesforce takes it for a duplicate: {detail}",
+    When(Category.CONFLICT, "duplicate_suspected", "Salesforce takes it for a duplicate: {detail}",
          code="DUPLICATES_DETECTED"),
-    When(Category.RATE_LIMIT, "record_locked", "The record is busy in Salesforce", code="UNABLE_TO_LOCK_ROW"),
-    When(Category.CONFLICT, "record_changed", "Somebody changed the record in Salesforce meanwhile", status=412),
+    When(Category.RATE_LIMIT, "rate_limited", "The record is busy in Salesforce", code="UNABLE_TO_LOCK_ROW"),
+    When(Category.CONFLICT, "conflict", "Somebody changed the record in Salesforce meanwhile", status=412),
     *(When(Category.AVAILABILITY, "system_unavailable", "Salesforce couldn't answer ({code})", code=c) for c in _AGAIN),
     When(Category.AVAILABILITY, "system_unavailable", "Salesforce isn't available ({status})", status=(500, 599)),
-    When(Category.VALIDATION, "refused_by_vendor", "Salesforce refused {field}: {detail}", status=(400, 499)),
+    When(Category.VALIDATION, "vendor_refused", "Salesforce refused {field}: {detail}", status=(400, 499)),
 )  # fmt: skip
 
 MANIFEST = Manifest(

@@ -41,7 +41,7 @@ class Client:
 
     async def invoice(self, invoice_id: str) -> billing.Invoice:
         """An invoice with all its lines (the embedded list holds only the first ten). Raises Problem
-        `record_absent`."""
+        `record_gone`."""
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
         raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")}
         return inbound.invoice(raw, self.line.code, time_zone=self.line.settings.get("time_zone") or "UTC")
@@ -55,7 +55,7 @@ class Client:
         return inbound.credit_memo(raw, self.line.code, skus={line.line_id: line for line in originals})
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
-        """A subscription as it stands. Raises Problem `record_absent`."""
+        """A subscription as it stands. Raises Problem `record_gone`."""
         raw = await self._get(f"/v1/subscriptions/{subscription_id}", "subscription")
         return inbound.subscription(raw, self.line.code)
 
@@ -88,7 +88,13 @@ class Client:
             else:
                 path, body, kind = "/v1/subscriptions", outbound.subscription(plan, prices, now=now), "subscription"
         except ValueError as error:
-            raise Problem("unsupported", Category.VALIDATION, str(error), connection=self.line.code) from error
+            raise Problem(
+                "unsupported_document",
+                Category.VALIDATION,
+                str(error),
+                connection=self.line.code,
+                document=plan.order_id,
+            ) from error
         return self._saved(kind, await self._post(path, body, verb="create_subscription", key=key))
 
     async def find_subscription(
@@ -160,7 +166,7 @@ class Client:
     # Payments
 
     async def payment(self, payment_id: str) -> billing.Payment:
-        """A payment intent or charge. Raises Problem `record_absent`."""
+        """A payment intent or charge. Raises Problem `record_gone`."""
         kind = "payment_intents" if payment_id.startswith("pi_") else "charges"
         raw = await self._get(f"/v1/{kind}/{payment_id}", "payment", [("expand[]", "customer")])
         at = raw.get("created")
@@ -179,13 +185,13 @@ class Client:
 
         `position` is {"created": unix seconds of the newest event seen}. Stripe lists newest first and keeps 30 days,
         so a
-        position older than that has a gap: Problem `poll_gap`, for a person to close by a comparison.
+        position older than that has a gap: Problem `feed_gap`, for a person to close by a comparison.
         """
         now = dt.datetime.now(dt.UTC)
         newest = int(position.get("created") or int((now - dt.timedelta(hours=1)).timestamp()))
         if dt.datetime.fromtimestamp(newest, dt.UTC) < now - EVENTS_KEPT:
             raise Problem(
-                "poll_gap",
+                "feed_gap",
                 Category.DRIFT,
                 f"Stripe keeps events for 30 days, and the last one read of {self.line.name} is older",
                 connection=self.line.code,

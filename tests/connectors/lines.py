@@ -47,7 +47,7 @@ async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]
 
 def refused(reply: http.Reply) -> Problem:
     """The simplest explanation of a refusal."""
-    return Problem("refused_by_vendor", Category.VALIDATION, f"it said {reply.status}")
+    return Problem("vendor_refused", Category.VALIDATION, f"it said {reply.status}")
 
 
 def dial(

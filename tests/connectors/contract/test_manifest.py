@@ -8,6 +8,7 @@ import pytest
 from connectors import registry
 from connectors.families import Family
 from connectors.manifest import Ignored, Means, NotYet, Setting
+from exceptions import kinds
 from q2c.core.problems import Category
 from tests.connectors.contract.vendor_facts import PACKAGES, VENDORS
 
@@ -83,6 +84,14 @@ def test_every_error_row_says_a_sentence_that_can_be_filled(code):
         filled = row.says.format(detail="D", code="C", field="F", status=400)
         assert len(filled) > 15
         assert row.problem
+
+
+@pytest.mark.parametrize("code", VENDORS)
+def test_every_refusal_is_a_kind_of_case_that_somebody_owns(code):
+    for row in registry.manifest(code).errors:
+        assert row.is_existing or row.problem in kinds.BY_CODE, row
+        if not row.is_existing:
+            assert kinds.BY_CODE[row.problem].runbook
 
 
 @pytest.mark.parametrize("code", VENDORS)

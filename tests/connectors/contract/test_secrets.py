@@ -24,7 +24,7 @@ def connection_of(code, **changes):
 def test_missing_credentials_are_named_before_anything_is_sent(code):
     with pytest.raises(Problem) as problem:
         registry.client_for(connection_of(code), collector=Collector())
-    assert (problem.value.code, problem.value.category) == ("credentials_missing", Category.AUTHENTICATION)
+    assert (problem.value.code, problem.value.category) == ("credentials_refused", Category.AUTHENTICATION)
 
 
 @pytest.mark.parametrize("code", VENDORS)

@@ -24,7 +24,7 @@ def _fresh():
 
 def noted(**changes):
     given = {
-        "connection": "netsuite", "method": "POST", "url": "https://n.example/record/invoice", "verb": "post_ar_invoice",
+        "connection": "netsuite", "method": "POST", "url": "https://n.example/invoice", "verb": "post_ar_invoice",
         "at": dt.datetime(2026, 11, 21, 6, 0, tzinfo=dt.UTC), "about": Outgoing(uuid7(), "post_invoice", "corr-1"),
         "request_headers": {"Content-Type": "application/json"}, "request_body": b'{"total":10.00}',
         "took_ms": 12,

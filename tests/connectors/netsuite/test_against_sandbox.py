@@ -306,7 +306,7 @@ def test_an_invoice_is_reversed_by_a_credit_memo(build, ids, customer):
 def test_a_receipt_cannot_be_reversed(build):
     with pytest.raises(Problem) as refusal:
         run(build().reverse("receipt", "1", external_id="x", on=dt.date(2026, 11, 1)))
-    assert refusal.value.code == "unsupported"
+    assert refusal.value.code == "unsupported_document"
 
 
 def test_totals_are_the_ledgers_own(build, ids, customer):

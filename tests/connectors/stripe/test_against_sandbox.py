@@ -106,7 +106,7 @@ def test_the_same_key_with_another_body_is_a_conflict_and_makes_nothing(build, s
 
     with pytest.raises(Problem) as refusal:
         run(story())
-    assert (refusal.value.code, refusal.value.category) == ("idempotency_mismatch", Category.CONFLICT)
+    assert (refusal.value.code, refusal.value.category) == ("idempotency_key_reused", Category.CONFLICT)
 
 
 def test_a_lost_answer_is_unknown_and_the_same_key_gives_the_same_customer(build, sandboxes):
@@ -252,7 +252,7 @@ def test_a_position_older_than_stripe_keeps_is_a_gap_for_a_person(build):
     old = int((dt.datetime.now(dt.UTC) - dt.timedelta(days=31)).timestamp())
     with pytest.raises(Problem) as gap:
         run(build().changes("events", {"created": old}))
-    assert (gap.value.code, gap.value.category) == ("poll_gap", Category.DRIFT)
+    assert (gap.value.code, gap.value.category) == ("feed_gap", Category.DRIFT)
 
 
 def test_a_payout_comes_with_its_movements(build, sandboxes, customer):
