@@ -40,7 +40,8 @@ ST São Tomé & Príncipe / Sao Tome and Principe; SV El Salvador; SX Sint Maart
 Eswatini; TC Turks & Caicos Islands / Turks and Caicos Islands; TD Chad; TF French Southern Territories; TG Togo; TH
 Thailand; TJ Tajikistan; TK Tokelau; TL Timor-Leste; TM Turkmenistan; TN Tunisia; TO Tonga; TR Türkiye / Turkey; TT
 Trinidad & Tobago / Trinidad and Tobago; TV Tuvalu; TW Taiwan; TZ Tanzania / United Republic of Tanzania; UA
-Ukraine; UG Uganda; UM U.S. Outlying Islands; US US / United States of America / USA / U.S.A.; UY Uruguay; UZ
+Ukraine; UG Uganda; UM U.S. Outlying Islands; US US / United States / United States of America / USA / U.S.A.; UY
+Uruguay; UZ
 Uzbekistan; VA Vatican City / Holy See; VC St. Vincent & Grenadines; VE Venezuela; VG British Virgin Islands; VI
 U.S. Virgin Islands / United States Virgin Islands; VN Vietnam / Viet Nam; VU Vanuatu; WF Wallis & Futuna / Wallis
 and Futuna Islands; WS Samoa; YE Yemen; YT Mayotte; ZA South Africa / RSA; ZM Zambia; ZW Zimbabwe

@@ -16,6 +16,7 @@ NO_ITEM, NO_PRICE, NO_LINES, NO_ADDRESS, ZERO_PRICE, OTHER_CURRENCY, NO_CODE = (
 )  # fmt: skip
 DIRT = {3: NO_ITEM, 6: NO_LINES, 10: NO_ADDRESS, 13: ZERO_PRICE, 17: OTHER_CURRENCY, 19: NO_PRICE, 22: NO_CODE}
 CODELESS = "9999999"
+ONLY_AT_HOME = frozenset({"TEST-SUB"})  # finance has it in the American books alone
 SINGLE = "One-Time"
 PERIOD_MONTHS = {"Monthly": 1, "Annual": 12}  # what a price of that rhythm covers
 
@@ -68,7 +69,8 @@ def choose_prices(chance: random.Random, currency: str, dirt: str) -> list[Price
         return []
     offered = [price for price in list_prices() if price.currency == currency]
     rare = set(list_rare_skus())
-    priced = [price for price in offered if price.unit_price > 0 and price.sku not in rare]
+    unusual = rare if currency == "USD" else rare | ONLY_AT_HOME
+    priced = [price for price in offered if price.unit_price > 0 and price.sku not in unusual]
     first = chance.choice([price for price in priced if price.kind != SINGLE])
     same = [price for price in priced if price.kind.rpartition(" ")[2] == first.kind.rpartition(" ")[2]]
     single = [price for price in priced if price.kind == SINGLE]
