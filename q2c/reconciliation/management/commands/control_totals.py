@@ -1,0 +1,48 @@
+"""`manage.py control_totals [--source <name>] [--wait SECONDS]`: does everything agree to the cent?"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from q2c.reconciliation.control_totals import Totals, as_json, compute_totals, known_sources
+
+LOOKS_EVERY = 0.5
+
+
+class Command(BaseCommand):
+    help = (
+        "Print the control totals as JSON. Exit 0 only if all agree, nothing is in flight, and the ERP says the same."
+    )
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--source", help="a feed (retail) or a connection; all of them unless it's given")
+        parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="wait for what is in flight")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        until = time.monotonic() + options["wait"]
+        sources = [options["source"]] if options["source"] else known_sources()
+        if options["source"] and not options["wait"] and options["source"] not in known_sources():
+            raise CommandError(f"Nothing was declared or received of {options['source']}.")
+        while time.monotonic() < until and not _is_at_rest(compute_totals(sources, asks_erp=False)):
+            time.sleep(LOOKS_EVERY)
+        totals = compute_totals(sources)
+        self.stdout.write(json.dumps(as_json(totals), indent=2))
+        for difference in totals.erp_differences:
+            self.stderr.write(difference)
+        if not totals.rows:
+            self.stderr.write("There are no documents yet.")
+        if not totals.agrees or not totals.rows:
+            sys.exit(1)
+
+
+def _is_at_rest(totals: Totals) -> bool:
+    """Everything that was declared has been received, and nothing is in flight."""
+    return bool(totals.rows) and all(
+        row.measures["in_flight"].count == 0 and row.measures["received"].count == row.measures["declared"].count
+        for row in totals.rows
+    )
