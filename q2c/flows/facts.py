@@ -114,9 +114,11 @@ def credit_memo_of(invoice: billing.Invoice) -> billing.CreditMemo:
 
 
 def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
+    """The line with its sign turned: a negative price, or else the quantity, becomes positive; a price never stays below 0."""
     taxes = tuple(replace_fields(t, amount=-t.amount, base=-t.base) for t in line.taxes)
     declared = None if line.declared_amount is None else -line.declared_amount
-    return replace_fields(line, amount=-line.amount, quantity=-line.quantity, taxes=taxes, declared_amount=declared)
+    sign = {"unit_price": -line.unit_price} if line.unit_price < 0 else {"quantity": -line.quantity}
+    return replace_fields(line, amount=-line.amount, taxes=taxes, declared_amount=declared, **sign)
 
 
 def _credit_memo(event: events.CreditMemoIssued, about: About) -> list[Fact] | Ignored:

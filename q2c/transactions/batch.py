@@ -94,6 +94,9 @@ class Run:
     document_date: dt.date | None = None
     drops_intent: bool = False
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
+    port: Any = None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
+    create_with: dict[str, Any] = field(default_factory=dict)
+    find_with: dict[str, Any] = field(default_factory=dict)
 
     def note_step(
         self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any

@@ -17,7 +17,7 @@ from q2c.core import ids
 from q2c.core.problems import Category, Problem
 from q2c.transactions import claims
 from q2c.transactions.batch import Ending, Run
-from q2c.transactions.reading import read_forward, settle_problem, unexpected
+from q2c.transactions.reading import arguments, read_forward, settle_problem, unexpected
 from q2c.transactions.remember import commit_intents, remember
 from q2c.transactions.steps import Flow, Write, decode_output
 from q2c.transactions.tools import Context, Tools
@@ -66,7 +66,7 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
         _pause_refused(active, tools)
         due = commit_intents(due, postings=_postings(due, context), worker=worker, tools=tools)
         active = []
-        for group in send_writes(due, context=context, tools=tools, worker=worker):
+        for group in send_writes(due, tools=tools, worker=worker):
             ongoing = [r for r in group if r.ending is Ending.WRITTEN]
             if ongoing:
                 read_forward(ongoing, context)
@@ -118,6 +118,7 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
         }
         if run.intent and run.intent.get("is_open"):
             run.intent = {**run.intent, **spans}
+            _gather(run, step, port, context)
             continue
         run.intent = {
             "step": step.name,
@@ -131,6 +132,14 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             "opened_at": now.isoformat(),
             **spans,
         }
+        _gather(run, step, port, context)
+
+
+def _gather(run: Run, step: Write, port: Any, context: Context) -> None:
+    """What the write needs, gathered here: the wire's event loop must not ask the database."""
+    run.port = port
+    run.create_with = arguments(step.create, run, context)
+    run.find_with = arguments(step.find, run, context)
 
 
 def _postings(runs: list[Run], context: Context) -> list[tuple]:

@@ -15,9 +15,9 @@ from typing import Any
 
 from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
 from q2c.transactions.batch import Ending, Run
-from q2c.transactions.reading import arguments, settle_problem, unexpected
+from q2c.transactions.reading import settle_problem, unexpected
 from q2c.transactions.steps import Write, encode_output
-from q2c.transactions.tools import Context, Tools
+from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
 
 GROUP_SIZE = 50
@@ -25,10 +25,12 @@ GROUP_SECONDS = 0.1
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
 
-def send_writes(runs: list[Run], *, context: Context, tools: Tools, worker: WorkerProcess) -> Iterator[list[Run]]:
+def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iterator[list[Run]]:
     """Send each run's due write; yields answered runs in small groups (50, or after 100 ms) to be remembered."""
     answers: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
-    worker.submit(_send_all(runs, context, tools, answers))
+    at_once = {run.target_connection: run.port.at_once for run in runs}
+    shares = {code: tools.slots(code, slots) for code, slots in at_once.items()}
+    worker.submit(_send_all(runs, shares, tools, answers))
     open_count, group, since = len(runs), [], time.monotonic()
     while open_count:
         try:
@@ -48,7 +50,9 @@ def send_writes(runs: list[Run], *, context: Context, tools: Tools, worker: Work
             group, since = [], time.monotonic()
 
 
-async def _send_all(runs: list[Run], context: Context, tools: Tools, answers: queue.SimpleQueue[Run | None]) -> None:
+async def _send_all(
+    runs: list[Run], shares: dict[str, int], tools: Tools, answers: queue.SimpleQueue[Run | None]
+) -> None:
     gates: dict[str, asyncio.Semaphore] = {}
 
     async def one(run: Run) -> None:
@@ -56,10 +60,9 @@ async def _send_all(runs: list[Run], context: Context, tools: Tools, answers: qu
         try:
             gate = gates.get(run.target_connection)
             if gate is None:
-                at_once = context.port(step.port, run).at_once
-                gate = gates[run.target_connection] = asyncio.Semaphore(tools.slots(run.target_connection, at_once))
+                gate = gates[run.target_connection] = asyncio.Semaphore(shares[run.target_connection])
             async with gate:
-                await _write(run, step, context, tools)
+                await _write(run, step, tools)
         except BaseException as error:  # whatever happens, the main thread must hear of this run
             run.fail(step, unexpected(run, step, error))
         answers.put(run)
@@ -67,25 +70,25 @@ async def _send_all(runs: list[Run], context: Context, tools: Tools, answers: qu
     await asyncio.gather(*(one(run) for run in runs))
 
 
-async def _write(run: Run, step: Write, context: Context, tools: Tools) -> None:
+async def _write(run: Run, step: Write, tools: Tools) -> None:
     started = time.perf_counter()
     run.ending = None
     intent = run.intent
     deadline = dt.datetime.fromisoformat(intent["deadline"])
     tools.dial(run, step.name, deadline)
-    port = context.port(step.port, run)
+    port = run.port
     try:
         if intent.get("is_open") or (port.repeats.looks_first and not step.upsert):
-            found = await _look(run, step, context, port)
+            found = await _look(run, step, port)
             if found is not None:
                 _accept(run, step, found, started, was_found=True)
                 return
             if run.ending is not None:
                 return
         try:
-            given = await step.create(**arguments(step.create, run, context))
+            given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
-            given = await step.find(**arguments(step.find, run, context))
+            given = await step.find(**run.find_with)
             if given is None:
                 raise NotAnswered(
                     f"{refusal.summary}, but a look-up doesn't find it", external_id=intent["external_id"]
@@ -110,11 +113,11 @@ async def _write(run: Run, step: Write, context: Context, tools: Tools) -> None:
         run.fail(step, unexpected(run, step, error), started=started)  # the intent stays open: a repost looks first
 
 
-async def _look(run: Run, step: Write, context: Context, port: Any) -> Any:
+async def _look(run: Run, step: Write, port: Any) -> Any:
     """The document an earlier attempt made, or None when we may send. Sets an ending when neither is known."""
     intent = run.intent
     try:
-        found = await step.find(**arguments(step.find, run, context))
+        found = await step.find(**run.find_with)
     except NotAnswered as silence:
         _unknown(run, step, silence, port)
         return None
@@ -131,7 +134,8 @@ async def _look(run: Run, step: Write, context: Context, port: Any) -> Any:
     if repeats.refuses_existing or (repeats.idempotency_header and age < KEYS_KEPT):
         return None
     if repeats.reads_own_writes:
-        run.generation += 1  # absence is proved: a new key, so that a stored answer isn't replayed
+        run.generation += 1  # absence is proved: a new key, made durable before anything is sent under it
+        run.ending, run.drops_intent = Ending.WAITING, True
         return None
     run.fail(
         step,

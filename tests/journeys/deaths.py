@@ -72,8 +72,8 @@ def _plant(step_name: str, when: str) -> None:
     elif when == "after_answer":
         real_write = writing._write
 
-        async def write(run, step, context, tools):
-            await real_write(run, step, context, tools)
+        async def write(run, step, tools):
+            await real_write(run, step, tools)
             if step.name == step_name:
                 _die()
 
