@@ -34,16 +34,19 @@ def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
 def read_original_lines(credit_note: CreditMemo, links: Any) -> CreditMemo:
     """A credit takes the original lines' items and tax codes; one of a bare amount is spread over them in proportion.
 
-    Raises Problem `credit_without_invoice` when it names no lines and the invoice isn't known.
+    Waits for the invoice. Raises Problem `credit_without_invoice` when it names neither lines nor an invoice.
     """
     if credit_note.lines and all(line.sku for line in credit_note.lines):
         return credit_note
-    original = links.fact("invoice_to_erp", credit_note.source.connection, credit_note.invoice_id)
+    connection, invoice = credit_note.source.connection, credit_note.invoice_id
+    original = links.fact("invoice_to_erp", connection, invoice)
+    if original is None and invoice:
+        raise Awaits(f"invoice:{connection}:{invoice}", f"invoice {invoice} from {connection}")
     if original is None:
         raise Problem(
             "credit_without_invoice",
             Category.VALIDATION,
-            f"{credit_note.number} names neither products nor an invoice that we know",
+            f"{credit_note.number} names neither products nor an invoice",
             connection=credit_note.source.connection,
             document=credit_note.number,
         )
