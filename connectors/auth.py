@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 import hmac
 import secrets
@@ -75,8 +76,10 @@ class OAuth1(NoAuth):
         self, *, realm: str, consumer_key: str, consumer_secret: str, token_id: str, token_secret: str
     ) -> None:
         self.realm = realm
-        self._consumer_key = consumer_key
-        self._token_id = token_id
+        self._fixed = (
+            f"oauth_consumer_key={_escaped(consumer_key)}&oauth_nonce={{nonce}}&oauth_signature_method=HMAC-SHA256"
+            f"&oauth_timestamp={{timestamp}}&oauth_token={_escaped(token_id)}&oauth_version=1.0"
+        )
         self._key = hmac.new(f"{_enc(consumer_secret)}&{_enc(token_secret)}".encode(), digestmod=hashlib.sha256)
 
     async def authorize(
@@ -94,26 +97,40 @@ class OAuth1(NoAuth):
         )
 
     def header(self, method: str, url: str, query: Sequence[tuple[str, str]], *, nonce: str, timestamp: str) -> str:
-        """The Authorization header for this nonce and timestamp."""
-        fixed = [
-            ("oauth_consumer_key", self._consumer_key),
-            ("oauth_nonce", nonce),
-            ("oauth_signature_method", "HMAC-SHA256"),
-            ("oauth_timestamp", timestamp),
-            ("oauth_token", self._token_id),
-            ("oauth_version", "1.0"),
-        ]
-        pairs = sorted((_enc(k), _enc(v)) for k, v in [*fixed, *query])
-        normal = "&".join(f"{k}={v}" for k, v in pairs)
+        """The Authorization header for this nonce and timestamp (which need no encoding)."""
+        fixed = self._fixed.format(nonce=nonce, timestamp=timestamp)
+        if query:
+            pairs = [*fixed.split("&"), *(f"{_enc(k)}={_enc(v)}" for k, v in query)]
+            normal = "&".join(sorted(pairs, key=lambda pair: pair.split("=", 1)))
+        else:
+            normal = fixed
         signer = self._key.copy()
-        signer.update(f"{method}&{_enc(_base_url(url))}&{_enc(normal)}".encode())
-        signature = base64.b64encode(signer.digest()).decode()
-        shown = ", ".join(f'{k}="{_enc(v)}"' for k, v in [*fixed, ("oauth_signature", signature)])
-        return f'OAuth realm="{self.realm}", {shown}'
+        signer.update(f"{method}&{_enc_url(_base_url(url))}&{_enc_again(normal)}".encode())
+        signature = _enc_base64(base64.b64encode(signer.digest()).decode())
+        shown = ", ".join(f'{k}="{v}"' for k, _, v in (pair.partition("=") for pair in fixed.split("&")))
+        return f'OAuth realm="{self.realm}", {shown}, oauth_signature="{signature}"'
+
+
+def _escaped(text: str) -> str:
+    return _enc(text).replace("{", "{{").replace("}", "}}")
 
 
 def _enc(text: str) -> str:
     return quote(text, safe=_UNRESERVED)
+
+
+@functools.lru_cache(maxsize=4096)
+def _enc_url(url: str) -> str:
+    return _enc(url)
+
+
+def _enc_again(text: str) -> str:
+    """Percent-encoding of what is encoded already: only these three are left to encode."""
+    return text.replace("%", "%25").replace("=", "%3D").replace("&", "%26")
+
+
+def _enc_base64(text: str) -> str:
+    return text.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
 
 
 def _base_url(url: str) -> str:

@@ -218,7 +218,6 @@ def _session(line: Line, limits: Limits) -> aiohttp.ClientSession:
             timeout=aiohttp.ClientTimeout(
                 total=limits.connect_seconds + limits.timeout_seconds,
                 connect=limits.connect_seconds,
-                sock_read=limits.timeout_seconds,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

@@ -159,7 +159,7 @@ def verbs_of(code: str) -> dict[Family, dict[str, bool]]:
     """The capability matrix by looking: for each family that the vendor plays, which promised verbs its client has."""
     client = client_class(code)
     return {
-        family: {verb: callable(getattr(client, verb, None)) for verb in _promised(PROMISES[family])}
+        family: {verb: callable(getattr(client, verb, None)) for verb in promised(PROMISES[family])}
         for family in manifest(code).families
         if family in PROMISES
     }
@@ -171,7 +171,8 @@ def streams_of(code: str) -> tuple[str, ...]:
     return tuple(getattr(client, "streams", ())) if hasattr(client, "changes") else ()
 
 
-def _promised(family: type) -> list[str]:
+def promised(family: type) -> list[str]:
+    """The names of a family's verbs."""
     return [n for n, member in vars(family).items() if callable(member) and not n.startswith("_")]
 
 

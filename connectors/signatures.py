@@ -26,9 +26,7 @@ def header(headers: Mapping[str, str], name: str) -> str:
     raise Refused("missing", f"the header {name} is missing")
 
 
-def check_time(
-    timestamp: str, now: dt.datetime, *, tolerance_seconds: float, refuses_future: bool = True
-) -> None:
+def check_time(timestamp: str, now: dt.datetime, *, tolerance_seconds: float, refuses_future: bool = True) -> None:
     """Raises Refused when a Unix timestamp lies further from now than the tolerance, or isn't one.
 
     A vendor whose own library lets early timestamps pass (its clock may be ahead) says `refuses_future=False`.
