@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from oauth2_provider import views as oauth
 
 from q2c.api import health, webhooks
 
@@ -13,7 +14,9 @@ urlpatterns = [
     path("api/v1/", include("q2c.api.urls")),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
-    path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),
+    # Of the provider only its token doors: registering clients is an admin's deed, never a page of the portal.
+    path("o/token/", oauth.TokenView.as_view(), name="token"),
+    path("o/revoke_token/", oauth.RevokeTokenView.as_view(), name="revoke-token"),
     path("exceptions/", include("exceptions.workbench.urls")),
     path("mappings/", include("mappings.workbench.urls")),
     path("connections/", include("connectors.console.urls")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import itertools
 import json
 from decimal import Decimal
@@ -143,7 +144,7 @@ def make_transaction(state: str = "completed", **fields: Any) -> BusinessTransac
     if state == "held":
         values |= {
             "held_step": "map_items",
-            "problem_code": "item_missing",
+            "problem_code": "missing_item_mapping",
             "problem": {"summary": "NetSuite has no item for SKU 22423 in GB01"},
         }
     return BusinessTransaction.objects.create(**{**values, **fields})
@@ -195,12 +196,12 @@ def make_case(
     now = timezone.now()
     values: dict[str, Any] = {
         "fingerprint": ids.digest(summary, str(next(_numbers))),
-        "kind": "item_missing",
+        "kind": "missing_item_mapping",
         "category": "mapping",
         "severity": 2,
         "queue": "billing_ops",
         "summary": summary,
-        "subject": {"sku": "22423", "kind": "item", "key": "22423"},
+        "subject": {"kind": "item", "key": "22423", "connection": "netsuite", "legal_entity": "GB01"},
         "connection_code": "netsuite",
         "legal_entity_code": "GB01",
         "period_code": f"{now:%Y-%m}",
@@ -246,9 +247,9 @@ def make_message(
         source_id=source_id,
         via="webhook",
         received_at=now,
-        headers=b"",
+        headers=fields.pop("headers", b""),
         body=body,
-        body_hash=ids.digest(source_id),
+        body_hash=hashlib.sha256(body).hexdigest(),
         size_bytes=len(body),
     )
     values = {"legal_entity_code": "GB01", "received_at": now, "available_at": now, "body_key": b"", **fields}

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Min, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from exceptions import tallies
+from exceptions import kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
+from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
+from mappings import kinds as mapping_kinds
+from mappings.forms import RuleForm
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
+from q2c.core.roles import ROLES
+from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.transactions.models import BusinessTransaction
+
+FORMS = {
+    kinds.REMAP_AND_REPOST: ("mappings.propose_rule", "remap_form"),
+    kinds.REPOST: ("transactions.repost", "repost_form"),
+    kinds.WAIVE: ("exceptions.waive_case", "waive_form"),
+    kinds.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
+}
+
+
+class Remedy(NamedTuple):
+    """One way out: its form, or why this person can't use it, or (neither) a way outside the portal."""
+
+    code: str
+    title: str
+    form: Any
+    why_not: str
+    url: str = ""
 
 
 @require_GET
@@ -77,16 +100,85 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     txns = {t.pk: t for t in BusinessTransaction.objects.filter(pk__in=ids).defer("fact")}
     for row in documents:
         row.txn = txns.get(row.transaction_id)
+    kind = kinds.kind_of(case.kind)
     context = {
         "case": case,
+        "kind_title": kind.title,
+        "runbook": _runbook(case, kind),
         "total": tallies.totals_of(request.user, [case])[case.pk],
+        "by_flow": _by_flow(request.user, case),
         "page": documents,
         "notes": list(case.notes.select_related("by").order_by("-id")[:50]),
         "change_sets": list(case.change_sets.select_related("proposed_by").order_by("-id")[:10]),
-        "may_work": access.may(request.user, "exceptions.work_case", case.legal_entity_code or None),
+        "remedies": remedies(request, case, kind, forms),
+        "may_work": _may(request.user, "exceptions.work_case", case),
+        "assign_form": AssignForm(case=case),
+        "note_form": NoteForm(),
         **forms,
     }
     return page(request, "exceptions/case_detail.html", "exceptions/_documents.html", context, status=status)
+
+
+def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms: dict[str, Any]) -> list[Remedy]:
+    """What this kind allows, each with its form or with the reason that this person can't use it."""
+    if not case.is_open:
+        return []
+    found = []
+    for code in kind.may:
+        title = kinds.RESOLUTION_WORDS[code]
+        permission, form_name = FORMS.get(code, ("", ""))
+        if not permission:
+            found.append(Remedy(code, title, None, ""))
+        elif not _may(request.user, permission, case):
+            who = ", ".join(role.title for role in ROLES if permission in role.may)
+            found.append(Remedy(code, title, None, f"Not possible for you: {who} can."))
+        elif code == kinds.REMAP_AND_REPOST:
+            form = forms.get(form_name) or rule_form(request, case)
+            if form is not None:
+                found.append(Remedy(code, title, form, ""))
+        else:
+            url = reverse(f"exceptions:case_{form_name.removesuffix('_form')}", args=[case.pk])
+            found.append(Remedy(code, title, forms.get(form_name) or ReasonForm(prefix=code), "", url))
+    return found
+
+
+def rule_form(request: HttpRequest, case: ExceptionCase, data: Any = None) -> RuleForm | None:
+    """The form of the rule that the case lacks; None when the case names no kind of mapping."""
+    asked = case.subject
+    if asked.get("kind") not in mapping_kinds.BY_CODE:
+        return None
+    first = BusinessTransaction.objects.filter(
+        pk__in=case.occurrences.filter(closed_at__isnull=True).values("transaction_id")[:500]
+    ).aggregate(first=Min("document_date"))["first"]
+    return RuleForm(data, kind=asked["kind"], user=request.user, asked=asked, first_date=first)
+
+
+def _may(user: Any, permission: str, case: ExceptionCase) -> bool:
+    return access.may(user, permission, case.legal_entity_code or None)
+
+
+def _runbook(case: ExceptionCase, kind: kinds.Kind) -> str:
+    """What to do, with the case's own words filled in."""
+    words = {**case.subject, "connection": case.connection_code}
+    return kind.runbook.format_map(_Words(words))
+
+
+class _Words(dict[str, Any]):
+    """Names that the case doesn't know stay readable."""
+
+    def __missing__(self, name: str) -> str:
+        return name.replace("_", " ")
+
+
+def _by_flow(user: Any, case: ExceptionCase) -> list[dict[str, Any]]:
+    """Open documents and money by flow and currency: unlike documents are never summed."""
+    rows = tallies.occurrences_visible_to(user, case).filter(closed_at__isnull=True)
+    grouped = rows.order_by("flow", "currency").values("flow", "currency")
+    found = list(grouped.annotate(count=Count("pk"), amount=Sum("amount"))) if case.is_open else []
+    for row in found:
+        flow = FLOWS.get(row["flow"])
+        row["title"] = flow.title if flow else row["flow"]
+    return found
 
 
 def _state_of(case: ExceptionCase) -> Q:

@@ -2,10 +2,16 @@
 
 from django.urls import path
 
-from exceptions.workbench import cases
+from exceptions.workbench import actions, cases
 
 app_name = "exceptions"
 urlpatterns = [
     path("cases/", cases.case_list, name="case_list"),
     path("cases/<int:case_id>/", cases.case_detail, name="case_detail"),
+    path("cases/<int:case_id>/assign/", actions.assign, name="case_assign"),
+    path("cases/<int:case_id>/note/", actions.note, name="case_note"),
+    path("cases/<int:case_id>/repost/", actions.repost, name="case_repost"),
+    path("cases/<int:case_id>/waive/", actions.waive, name="case_waive"),
+    path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
+    path("cases/<int:case_id>/remap/", actions.remap, name="case_remap"),
 ]

@@ -12,10 +12,11 @@ from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from mappings.models import ChangeLine, ChangeSet, MappingRule
-from q2c.core import access
+from q2c.core import access, approvals
 from q2c.core.access import requires
 from q2c.core.filters import ListFilter
 from q2c.core.htmx import page, paginate
+from q2c.core.models import Proposal
 
 LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
 
@@ -159,7 +160,17 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "change_set": change_set,
         "proposal": proposal,
         "lines": list(change_set.lines.select_related("rule").order_by("kind", "key")),
+        "cant": _why_not(request.user, proposal),
+        "signers": access.who_may(proposal.signer_permission) if proposal else [],
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
         **forms,
     }
     return page(request, "mappings/change_set_detail.html", "mappings/_sign.html", context, status=status)
+
+
+def _why_not(user: Any, proposal: Proposal | None) -> str:
+    """Why this person can't sign, or "" if they can."""
+    if proposal is None:
+        return "It isn’t proposed yet."
+    refused = approvals.why_not(proposal, user)
+    return refused.why if refused else ""

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from mappings.workbench import rules
+from mappings.workbench import proposing, rules
 
 app_name = "mappings"
 urlpatterns = [
     path("rules/", rules.rule_list, name="rule_list"),
+    path("rules/propose/", proposing.propose, name="propose"),
     path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
+    path("rules/<int:rule_id>/retire/", proposing.retire, name="retire"),
     path("change-sets/", rules.change_set_list, name="change_set_list"),
     path("change-sets/<int:change_set_id>/", rules.change_set_detail, name="change_set_detail"),
+    path("change-sets/<int:change_set_id>/sign/", proposing.sign, name="change_set_sign"),
 ]

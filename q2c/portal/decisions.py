@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
+from django.contrib import messages
+from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 
+from connectors import connections
+from exceptions import cases, resolutions
+from exceptions.kinds import OVERRIDE
 from mappings.models import ChangeSet
-from q2c.core import access, shell
+from q2c.core import access, approvals, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
-from q2c.core.models import Proposal
+from q2c.core.models import Person, Proposal
 
 
 def proposals_visible_to(user: Any) -> Any:
@@ -67,13 +73,72 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
     return page(request, "portal/decision_detail.html", "portal/_decision_form.html", context, status=status)
 
 
+class SignForm(forms.Form):
+    """The verdict, why, and the hash of what was looked at."""
+
+    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    why = forms.CharField(label="Reason", required=False, max_length=1000)
+    seen_hash = forms.CharField(max_length=64)
+
+
+@require_POST
+@requires("core.view_decision")
+def decision_sign(request: HttpRequest, proposal_id: Any) -> HttpResponse:
+    """Approve or reject; what was approved holds at once."""
+    proposal = visible_proposal(request, proposal_id)
+    if not access.may(request.user, proposal.signer_permission):
+        return access.denied(request, proposal.signer_permission)
+    form = SignForm(request.POST)
+    if not form.is_valid():
+        return show_decision(request, proposal, status=422, sign_form=form)
+    data = form.cleaned_data
+    try:
+        state = decide(
+            proposal,
+            by=request.user,
+            approve=data["verdict"] == "approve",
+            why=data["why"],
+            seen_hash=data["seen_hash"],
+        )
+    except approvals.ApprovalRefused as refused:
+        form.add_error(None, f"Not possible: {refused.why}")
+        return show_decision(request, proposal, status=422, sign_form=form)
+    except ValueError as refused:
+        form.add_error(None, f"Not possible: {refused}")
+        return show_decision(request, proposal, status=422, sign_form=form)
+    messages.success(request, SAID[state], extra_tags="done")
+    return redirect("portal:decision_detail", proposal.pk)
+
+
+SAID = {
+    Proposal.State.APPROVED: "Approved. It holds now.",
+    Proposal.State.REJECTED: "Rejected. Nothing changes.",
+    Proposal.State.PROPOSED: "Your signature is there; it needs another person.",
+    Proposal.State.VOID: "Its evidence is too old, so it’s void. It has to be proposed again.",
+}
+
+
+def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: str) -> str:
+    """Sign, and put into force what two people agreed on. Returns the proposal's state.
+
+    Raises ApprovalRefused, or ValueError when it can't be put into force any more (then nothing is signed).
+    """
+    if proposal.kind == OVERRIDE:
+        state, _ = resolutions.decide_override(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
+        return state
+    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
+    if refused is not None:
+        if refused.code == "after_reset":  # alarms in a transaction of its own, and raises
+            approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case)
+        raise refused
+    with atomic():
+        state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
+        if state == Proposal.State.APPROVED and proposal.kind == connections.PROPOSAL_KIND:
+            connections.apply_change(proposal, by=by)
+    return state
+
+
 def why_not(user: Any, proposal: Proposal) -> str:
     """Why this person can't sign it, or "" if they can."""
-    if proposal.state != Proposal.State.PROPOSED:
-        return f"It's {proposal.get_state_display().lower()} already."
-    if proposal.proposed_by_id == user.pk:
-        return "You proposed it; somebody else decides."
-    entities = proposal.legal_entities or [None]
-    if not all(access.may(user, proposal.signer_permission, entity) for entity in entities):
-        return "Your role doesn't decide this."
-    return ""
+    refused = approvals.why_not(proposal, user)
+    return refused.why if refused else ""

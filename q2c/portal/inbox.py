@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import Any
 
+from django import forms
+from django.contrib import messages
+from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_POST
 
+from exceptions import cases
 from q2c.core import access
 from q2c.core.access import requires
+from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
-from q2c.inbox import selectors
+from q2c.core.redact import redact
+from q2c.core.vault import Unsealable
+from q2c.inbox import bodies, replay, selectors
 from q2c.inbox.models import InboundKey, Refusal
 from q2c.portal.filters import EventFilter
 from q2c.transactions.selectors import transactions_visible_to
@@ -40,6 +50,53 @@ def event_detail(request: HttpRequest, event_id: Any) -> HttpResponse:
     return show_event(request, event_id)
 
 
+@require_POST
+@requires("inbox.replay_event")
+def event_replay(request: HttpRequest, event_id: Any) -> HttpResponse:
+    """Run a stored message again, with a reason. What it became already is found again, not made twice."""
+    form = dress(ReplayForm(request.POST))
+    if not form.is_valid():
+        return show_event(request, event_id, status=422, form=form)
+    try:
+        selectors.message_visible_to(request.user, event_id)
+    except InboundKey.DoesNotExist:
+        raise Http404 from None
+    with atomic():
+        is_new = replay.replay_event(event_id, by=request.user, reason=form.cleaned_data["why"])
+        if is_new:
+            cases.close_for_events([event_id], "replayed")  # if it's refused again, its case comes back
+    if not is_new:
+        messages.warning(request, "It waits to be read anyway; nothing was changed.", extra_tags="act")
+        return redirect("portal:event_detail", event_id)
+    messages.success(request, "It runs again. What it became already is found, not made twice.", extra_tags="done")
+    return redirect("portal:event_detail", event_id)
+
+
+def read_message(key: InboundKey) -> dict[str, Any]:
+    """Body and headers with secrets replaced; or why they can't be read any more."""
+    try:
+        body = bodies.read_body(key.event, key)
+        headers = bodies.read_headers(key.event, key)
+    except Unsealable as error:
+        return {"unreadable": f"It can’t be opened: {error}."}
+    return {"body": shown_body(body), "headers": redact(headers)}
+
+
+def shown_body(body: bytes) -> Any:
+    """JSON as values, anything else as text; secrets replaced."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return redact(json.loads(text, parse_float=Decimal))
+    except ValueError:
+        return redact(text)
+
+
+class ReplayForm(forms.Form):
+    """Why a message runs again."""
+
+    why = forms.CharField(label="Reason", min_length=5, max_length=500)
+
+
 def show_event(request: HttpRequest, event_id: Any, *, status: int = 200, **forms: Any) -> HttpResponse:
     """The page of a message, also after a form that couldn't be used."""
     try:
@@ -49,6 +106,7 @@ def show_event(request: HttpRequest, event_id: Any, *, status: int = 200, **form
     context = {
         "key": key,
         "event": key.event,
+        **read_message(key),
         "transactions": list(transactions_visible_to(request.user).filter(event_id=event_id)[:20]),
         "may_replay": access.may(request.user, "inbox.replay_event"),
         **forms,

@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
-from q2c.core import access
+from q2c.core import access, audit
 from q2c.core.access import requires
 from q2c.core.filters import dress
 
@@ -87,7 +87,7 @@ def schedule_edit(request: HttpRequest, task_id: int) -> HttpResponse:
         try:
             save_schedule(task, by=request.user, **form.cleaned_data)
         except ValidationError as error:
-            form.add_error("crontab", error)
+            form.add_error("crontab", " ".join(error.messages))
         else:
             messages.success(
                 request, f"“{task.name}” is {'on' if task.enabled else 'off'}: {task.scheduler}.", extra_tags="done"
@@ -114,3 +114,4 @@ def save_schedule(
         task.crontab = CrontabSchedule.objects.filter(**fields, timezone="UTC").first() or wanted
         task.crontab.save()
     task.save()
+    audit.record(by, "change", "schedule", task.pk, why=why, data={"enabled": enabled, "runs": str(task.scheduler)})

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.models import Exchange
+from q2c.flows import catalog
 from q2c.transactions.models import BusinessTransaction, StepRun
 from q2c.transactions.steps import Flow
 
 
 def flows() -> dict[str, Flow]:
     """The flows by code, in the order of the table of contents."""
-    if importlib.util.find_spec("q2c.flows.catalog") is None:
-        return {}
-    return {flow.code: flow for flow in importlib.import_module("q2c.flows.catalog").FLOWS}
+    return catalog.BY_CODE
 
 
 def flow_title(code: str) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from connectors import recorder
 from connectors.models import Connection, Exchange
 from exceptions.models import Occurrence
 from mappings.models import CrossReference
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
-from q2c.core.vault import Unsealable
 from q2c.inbox.models import InboundEvent
 from q2c.portal import links_out, told
 from q2c.portal.filters import TransactionFilter
@@ -131,10 +129,5 @@ def exchange(request: HttpRequest, transaction_id: Any, exchange_id: Any) -> Htt
 
 def read_wire(exchange: Exchange) -> dict[str, Any]:
     """What was sent and answered, opened under its customer's key; or why it can't be read any more."""
-    if importlib.util.find_spec("connectors.recorder") is None:
-        return {"unreadable": "The bodies can’t be opened here."}
-    recorder = importlib.import_module("connectors.recorder")
-    try:
-        return {"wire": recorder.read_exchange(exchange)}
-    except Unsealable:
-        return {"unreadable": "The bodies can’t be opened any more: the customer’s key was destroyed."}
+    request, answer = recorder.read_exchange(exchange)
+    return {"sent": request, "answered": answer, "is_intact": recorder.is_intact(exchange)}

@@ -17,6 +17,7 @@ from q2c.core.states import look
 
 register = template.Library()
 MINUS = "\u2212"
+_ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR"}
 
 
 def plain_money(amount: Decimal, currency: str) -> str:
@@ -214,7 +215,8 @@ def masked(text: str) -> SafeString:
 @register.filter
 def spoken(code: str) -> str:
     """A code as words: "post_invoice" becomes "Post invoice"."""
-    text = str(code).replace("_", " ").replace("-", " ")
+    words = [_ACRONYMS.get(word, word) for word in str(code).replace("_", " ").replace("-", " ").split(" ")]
+    text = " ".join(words)
     return text[:1].upper() + text[1:]
 
 
@@ -308,3 +310,10 @@ def risk(days: int) -> SafeString:
         if days < 0
         else _state("act", "risk", f"in {days} days" if days != 1 else "in 1 day")
     )
+
+
+@register.filter
+def wire(text: str) -> str:
+    """Headers and body of a message; a JSON body is indented."""
+    head, gap, body = text.partition("\n\n")
+    return f"{head}\n\n{pretty(body)}" if gap else pretty(text)

@@ -1,0 +1,123 @@
+"""Forms of the connections' console: a reason, a change, credentials that are never shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
+
+from connectors import registry
+from connectors.manifest import Manifest, Secret
+from connectors.models import Connection
+from q2c.core.filters import DateField, dress
+
+_ADDRESS = URLValidator(schemes=["https", "http"])
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    why = forms.CharField(label="Reason", min_length=5, max_length=500)
+
+
+class ConnectionForm(forms.Form):
+    """Name, address, plain settings, concurrency, and new credentials. A field per setting of the vendor's manifest."""
+
+    name = forms.CharField(label="Name", max_length=100)
+    base_url = forms.CharField(
+        label="Address", max_length=300, help_text="A new address needs a second person, and clears the credentials."
+    )
+    at_once = forms.IntegerField(
+        label="Requests at once",
+        required=False,
+        min_value=1,
+        max_value=100,
+        help_text="Empty: as many as the vendor allows.",
+    )
+    expire_on = DateField(label="Credentials expire on", required=False)
+    why = forms.CharField(label="Reason", min_length=5, max_length=500)
+
+    def __init__(self, data: Any = None, *, connection: Connection) -> None:
+        self.connection = connection
+        self.manifest: Manifest | None = _manifest(connection)
+        super().__init__(data, initial=_initial(connection), label_suffix="")
+        for part in self.manifest.settings if self.manifest else ():
+            label = part.name.replace("_", " ").capitalize()
+            if isinstance(part, Secret):
+                self.fields[f"secret_{part.name}"] = forms.CharField(
+                    label=label,
+                    required=False,
+                    strip=False,
+                    max_length=8000,
+                    help_text=f"{part.label}. Never shown. Empty: stays as it is."
+                    if part.label
+                    else "Never shown. Empty: stays as it is.",
+                    widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+                )
+            else:
+                self.fields[f"setting_{part.name}"] = forms.CharField(
+                    label=label,
+                    required=part.is_required and not part.default,
+                    max_length=300,
+                    initial=connection.settings.get(part.name, part.default),
+                    help_text=part.label,
+                )
+        dress(self)
+
+    def clean_base_url(self) -> str:
+        """An address of the web, without a password in it."""
+        url = self.cleaned_data["base_url"].strip()
+        if url == self.connection.base_url:
+            return url
+        try:
+            _ADDRESS(url)
+        except ValidationError:
+            raise ValidationError("Write the whole address, with https://.") from None
+        if "@" in url.split("/")[2]:
+            raise ValidationError("Leave the password out of the address; credentials have their own fields.")
+        if not url.startswith("https://") and not self.connection.is_sandbox:
+            raise ValidationError("Only https is spoken to a vendor.")
+        return url
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Name, concurrency and settings as they are to be."""
+        settings = {**self.connection.settings}
+        settings |= {
+            name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_") and value
+        }
+        return {"name": self.cleaned_data["name"], "at_once": self.cleaned_data["at_once"], "settings": settings}
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """New credentials; empty ones stay as they are."""
+        return {name[7:]: value for name, value in self.cleaned_data.items() if name.startswith("secret_") and value}
+
+    @property
+    def plain_fields(self) -> list[Any]:
+        """Fields of plain settings."""
+        return [field for field in self if field.name.startswith("setting_")]
+
+    @property
+    def secret_fields(self) -> list[Any]:
+        """Fields of credentials."""
+        return [field for field in self if field.name.startswith("secret_")]
+
+
+def _manifest(connection: Connection) -> Manifest | None:
+    try:
+        return registry.manifest(connection.vendor)
+    except LookupError:
+        return None
+
+
+def _initial(connection: Connection) -> dict[str, Any]:
+    expires = connection.secrets_expire_at
+    return {
+        "name": connection.name,
+        "base_url": connection.base_url,
+        "at_once": connection.at_once,
+        "expire_on": expires.date() if expires else None,
+    }

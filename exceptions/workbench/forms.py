@@ -1,0 +1,57 @@
+"""One form per thing that people do to a case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+
+from exceptions.models import ExceptionCase
+from q2c.core.filters import dress
+from q2c.core.models import Person
+from q2c.core.roles import ROLES
+
+
+class ReasonForm(forms.Form):
+    """Why: every act on a case carries a reason that an auditor can read."""
+
+    why = forms.CharField(label="Reason", min_length=5, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        dress(self)
+
+
+class NoteForm(forms.Form):
+    """What somebody wants to say."""
+
+    text = forms.CharField(label="Note", min_length=2, max_length=4000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        dress(self)
+
+
+class AssignForm(forms.Form):
+    """Who owns the case: somebody who works its queue for its entity, or nobody."""
+
+    to = forms.ModelChoiceField(
+        Person.objects.none(), label="Owner", required=False, empty_label="Nobody, back to the queue"
+    )
+
+    def __init__(self, *args: Any, case: ExceptionCase, **kwargs: Any) -> None:
+        super().__init__(*args, label_suffix="", **kwargs)
+        self.fields["to"].queryset = people_for(case)  # type: ignore[attr-defined]
+        self.initial.setdefault("to", case.assignee_id)
+        dress(self)
+
+
+def people_for(case: ExceptionCase) -> Any:
+    """People who work the case's queue, for its entity or for all."""
+    roles = [role.code for role in ROLES if case.queue in role.queues and "exceptions.work_case" in role.may]
+    scope = Q(memberships__legal_entity__isnull=True)
+    if case.legal_entity_code:
+        scope |= Q(memberships__legal_entity__code=case.legal_entity_code)
+    people = Person.objects.filter(scope, memberships__role__in=roles, is_active=True)
+    return people.distinct().order_by("display_name", "username")

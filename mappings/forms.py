@@ -1,0 +1,184 @@
+"""The form of one rule: for a case that lacks it, and for the mappings workbench. Errors say the fix."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from connectors.models import Connection
+from mappings import suggestions
+from mappings.drafts import CHANGE, DraftRefused, Line, line_for
+from mappings.kinds import FREE, Kind, kind_of
+from mappings.models import MappingRule
+from q2c.core import access
+from q2c.core.filters import DateField, dress
+
+ALL_ENTITIES = ""
+PLACE = ("connection_code", "legal_entity_code", "currency", "region", "product_line", "is_fallback")
+
+
+class RuleForm(forms.Form):
+    """Key, value, where it holds, from when, and why. `asked` fixes what a case already knows."""
+
+    key = forms.CharField(label="Key", max_length=250)
+    value = forms.CharField(label="Becomes", max_length=250)
+    connection_code = forms.ChoiceField(label="System", required=False)
+    legal_entity_code = forms.ChoiceField(label="Applies to", required=False)
+    currency = forms.CharField(label="Currency", required=False, max_length=3, min_length=3)
+    region = forms.CharField(label="Region", required=False, max_length=40)
+    product_line = forms.CharField(label="Product line", required=False, max_length=80)
+    effective_from = DateField(label="In force from")
+    effective_to = DateField(
+        label="Until", required=False, help_text="Empty: until it's changed. The day isn't included."
+    )
+    is_fallback = forms.BooleanField(label="Only where nothing more specific is found", required=False)
+    why = forms.CharField(label="Reason", min_length=5, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        kind: str,
+        user: Any,
+        asked: Mapping[str, str] | None = None,
+        first_date: dt.date | None = None,
+        rule: MappingRule | None = None,
+    ) -> None:
+        self.kind: Kind = kind_of(kind)
+        self.user, self.rule = user, rule
+        self.asked = asked_by(rule) if rule else dict(asked or {})
+        initial = {name: self.asked.get(name, "") for name in ("key", "currency", "region", "product_line")}
+        initial["connection_code"] = self.asked.get("connection", "")
+        initial["legal_entity_code"] = self.asked.get("legal_entity", "")
+        initial["effective_from"] = first_date or timezone.localdate()
+        initial["value"] = self.asked.get("value", "")
+        super().__init__(data, initial=initial, label_suffix="")
+        self._fit()
+        dress(self)
+        for name in self.errors if self.is_bound else ():
+            if name in self.fields:
+                self.fields[name].widget.attrs |= {"aria-invalid": "true", "aria-describedby": f"error_{name}"}
+
+    def _fit(self) -> None:
+        """Only the fields that this kind can be narrowed by; what the case asks for can't be changed."""
+        for name in PLACE[:-1]:
+            if name.removesuffix("_code") not in self.kind.scope:
+                del self.fields[name]
+        if not self.kind.allows_fallback:
+            del self.fields["is_fallback"]
+        self.fields["key"].label = (
+            " and ".join(f.replace("_", " ") for f in self.kind.key_fields).capitalize().replace("Sku", "SKU")
+        )
+        if self.asked.get("key"):
+            self.fields["key"].widget.attrs["readonly"] = True
+        if self.kind.keys and not self.asked.get("key"):
+            choices = [(key, key.replace("_", " ").capitalize()) for key in self.kind.keys]
+            self.fields["key"] = forms.ChoiceField(label=self.fields["key"].label, choices=choices)
+        if "connection_code" in self.fields:
+            choices = list(Connection.objects.values_list("code", "name"))
+            self.fields["connection_code"].choices = [("", "Every system"), *choices]  # type: ignore[attr-defined]
+        if "legal_entity_code" in self.fields:
+            mine = access.entities_where(self.user, self.kind.propose)
+            entities = [e for e in access.visible_entities(self.user) if mine is None or e.code in mine]
+            choices = [(e.code, f"{e.code} only") for e in entities]
+            if mine is None:
+                choices.append((ALL_ENTITIES, "All entities"))
+                choices.sort(key=lambda choice: choice[0] != self.asked.get("legal_entity", ""))
+            self.fields["legal_entity_code"].choices = choices  # type: ignore[attr-defined]
+        if self.rule is not None:  # a change keeps key and scope
+            for name in PLACE:
+                if name in self.fields:
+                    self.fields[name].disabled = True
+        if self.target_connection and self.kind.target != FREE:
+            self.fields["value"].widget.attrs |= {"list": "targets", "autocomplete": "off"}
+
+    @property
+    def target_connection(self) -> str:
+        """The system whose list the value must stand in."""
+        return suggestions.target_connection(
+            self.kind, self.asked.get("connection", "") or self.data.get("connection_code", "")
+        )
+
+    @property
+    def targets(self) -> list[Any]:
+        """Entries of the target's list to choose from, the likeliest first."""
+        return suggestions.suggest(self.kind, self.asked.get("key", ""), connection=self.target_connection, limit=200)
+
+    @property
+    def best(self) -> Any:
+        """The one suggestion worth naming, with its reason."""
+        return suggestions.best(self.kind, self.asked.get("key", ""), connection=self.target_connection)
+
+    def clean_key(self) -> str:
+        """The key that the case asks for; patterns only where the kind takes them."""
+        key = self.asked.get("key") or self.cleaned_data["key"].strip()
+        if "*" in key and not self.kind.allows_patterns:
+            raise ValidationError("This kind takes whole keys only. Write the key without *.")
+        return key
+
+    def clean_value(self) -> str:
+        """An entry of the target's own list; a near miss is named."""
+        text = self.cleaned_data["value"].split(" · ")[0].strip()
+        refused = suggestions.why_not(
+            self.kind, self.data.get("key", "") or self.asked.get("key", ""), text, connection=self.target_connection
+        )
+        if refused:
+            raise ValidationError(refused)
+        return text
+
+    def clean(self) -> dict[str, Any]:
+        """Dates in order; a person of some entities says which."""
+        data = super().clean() or self.cleaned_data
+        start, end = data.get("effective_from"), data.get("effective_to")
+        if start and end and end <= start:
+            self.add_error("effective_to", "It ends before it starts. Take a later day, or leave it empty.")
+        return data
+
+    def as_line(self) -> Line:
+        """The change line that this form describes: a change of the rule with exactly this place, else a creation."""
+        data = self.cleaned_data
+        line = Line(
+            kind=self.kind.code,
+            key=data["key"],
+            value=data["value"],
+            label=suggestions.label_of(self.kind, data["value"], connection=self.target_connection),
+            connection=data.get("connection_code", ""),
+            legal_entity=data.get("legal_entity_code", ""),
+            currency=data.get("currency", "").upper(),
+            region=data.get("region", ""),
+            product_line=data.get("product_line", ""),
+            is_fallback=data.get("is_fallback", False),
+            effective_from=data["effective_from"],
+            effective_to=data.get("effective_to"),
+        )
+        if self.rule is not None:
+            return replace(line, act=CHANGE, rule_id=self.rule.pk, conditions=self.rule.conditions)
+        return line_for(line)
+
+    def take_faults(self, refused: DraftRefused) -> None:
+        """Show each fault beside its field."""
+        for fault in refused.faults:
+            name = {"connection": "connection_code", "legal_entity": "legal_entity_code"}.get(fault.field, fault.field)
+            text = f"{fault.text[:1].upper()}{fault.text[1:]}."
+            self.add_error(name if name in self.fields else None, text)
+
+
+class RetireForm(forms.Form):
+    """From when a rule doesn't hold any more, and why."""
+
+    effective_from = DateField(label="Not in force from")
+    why = forms.CharField(label="Reason", min_length=5, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+
+
+def asked_by(rule: MappingRule) -> dict[str, str]:
+    """A rule's own place, to fill the form with."""
+    return {
+        "key": rule.key, "connection": rule.connection_code, "legal_entity": rule.legal_entity_code,
+        "currency": rule.currency, "region": rule.region, "product_line": rule.product_line, "value": rule.value,
+    }  # fmt: skip

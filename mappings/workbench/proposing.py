@@ -1,0 +1,129 @@
+"""Proposing rules and deciding on change sets: nothing posts differently until a second person approves."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.db.transaction import atomic
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from exceptions import resolutions
+from mappings import approvals
+from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
+from mappings.forms import RetireForm, RuleForm
+from mappings.kinds import BY_CODE, KINDS
+from mappings.models import MappingRule
+from mappings.workbench.rules import rules_visible_to, show_change_set, visible_change_set
+from q2c.core.access import requires
+from q2c.core.approvals import ApprovalRefused
+from q2c.core.filters import dress
+
+
+@require_http_methods(["GET", "POST"])
+@requires("mappings.propose_rule")
+def propose(request: HttpRequest) -> HttpResponse:
+    """A new rule, or (with `?rule=`) another version of one."""
+    rule = _rule(request)
+    kind = rule.kind if rule else request.GET.get("kind", "item")
+    if kind not in BY_CODE:
+        raise Http404
+    form = RuleForm(request.POST or None, kind=kind, user=request.user, rule=rule)
+    if request.method == "POST" and form.is_valid():
+        verb = "Change" if rule else "Map"
+        title = f"{verb} {form.kind.title}: {form.cleaned_data['key']} to {form.cleaned_data['value']}"
+        try:
+            return _proposed(request, title, form.as_line(), form.cleaned_data["why"])
+        except DraftRefused as refused:
+            form.take_faults(refused)
+        except ApprovalRefused as refused:
+            form.add_error(None, refused.why)
+    context = {"form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS}
+    return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@requires("mappings.propose_rule")
+def retire(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Propose that a rule ends."""
+    rule = rules_visible_to(request.user).filter(pk=rule_id, known_to__isnull=True).first()
+    if rule is None:
+        raise Http404
+    form = dress(RetireForm(request.POST or None, initial={"effective_from": timezone.localdate()}, label_suffix=""))
+    if request.method == "POST" and form.is_valid():
+        line = retirement_of(rule, form.cleaned_data["effective_from"])
+        try:
+            return _proposed(request, f"Retire {BY_CODE[rule.kind].title}: {rule.key}", line, form.cleaned_data["why"])
+        except DraftRefused as refused:
+            form.add_error(None, " ".join(f"{fault.text[:1].upper()}{fault.text[1:]}." for fault in refused.faults))
+        except ApprovalRefused as refused:
+            form.add_error(None, refused.why)
+    context = {"form": form, "rule": rule}
+    return render(request, "mappings/retire.html", context, status=422 if request.method == "POST" else 200)
+
+
+class SignForm(forms.Form):
+    """The verdict, why, and the hash of what was looked at."""
+
+    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    why = forms.CharField(label="Reason", required=False, max_length=1000)
+    seen_hash = forms.CharField(max_length=64)
+
+
+@require_POST
+@requires("mappings.approve_rule")
+def sign(request: HttpRequest, change_set_id: int) -> HttpResponse:
+    """Approve or reject a change set."""
+    change_set = visible_change_set(request, change_set_id)
+    form = SignForm(request.POST)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            decision, reposted = resolutions.decide_change_set(
+                change_set,
+                by=request.user,
+                approve=data["verdict"] == "approve",
+                why=data["why"],
+                seen_hash=data["seen_hash"],
+            )
+        except ApprovalRefused as refused:
+            form.add_error(None, f"Not possible: {refused.why}")
+        else:
+            said = SAID.get(decision.state, "Your signature is there; it needs another person.")
+            count = sum(row.is_restarted for row in reposted)
+            if count:
+                said += f" {count:,} {'document goes' if count == 1 else 'documents go'} on."
+            messages.success(request, f"{said} {decision.why}".strip(), extra_tags="done")
+            return redirect("mappings:change_set_detail", change_set.pk)
+    return show_change_set(request, change_set, status=422, sign_form=form)
+
+
+SAID = {
+    "approved": "Approved. The rules hold from their dates on.",
+    "rejected": "Rejected. Nothing posts differently.",
+    "void": "It’s void, and has to be proposed again.",
+}
+
+
+def _rule(request: HttpRequest) -> MappingRule | None:
+    rule_id = request.GET.get("rule", "")
+    if not rule_id:
+        return None
+    found = (
+        rules_visible_to(request.user).filter(pk=rule_id, known_to__isnull=True).first()
+        if rule_id.isdecimal()
+        else None
+    )
+    if found is None:
+        raise Http404
+    return found
+
+
+@atomic
+def _proposed(request: HttpRequest, title: str, line: Line, why: str) -> HttpResponse:
+    change_set = save_draft(title, why, lines=[line], by=request.user)
+    approvals.propose_change_set(change_set, by=request.user)
+    messages.success(request, "Proposed. Nothing posts differently until someone else approves.", extra_tags="decide")
+    return redirect("mappings:change_set_detail", change_set.pk)

@@ -1,0 +1,34 @@
+"""Run a stored message again, with a reason. What it became already is found by its business key, not made twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from q2c.core import audit
+from q2c.core.models import Person
+from q2c.inbox.models import InboundKey
+
+
+def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
+    """Give the message back to the translator, its verdict open again. False when it waits to be read anyway.
+
+    Raises ValueError without a reason, InboundKey.DoesNotExist for a message that isn't there.
+    """
+    if not reason.strip():
+        raise ValueError("say why")
+    with atomic():
+        key = InboundKey.objects.select_for_update().filter(event_id=event_id).order_by("id").first()
+        if key is None:
+            raise InboundKey.DoesNotExist
+        if key.verdict == InboundKey.Verdict.RECEIVED:
+            return False
+        audit.record(
+            by, "replay", "event", event_id, why=reason, data={"verdict": key.verdict, "reason": key.reason_code}
+        )
+        key.verdict, key.reason_code, key.reason = InboundKey.Verdict.RECEIVED, "", ""
+        key.decided_at, key.attempt_count, key.available_at = None, 0, timezone.now()
+        key.save(update_fields=["verdict", "reason_code", "reason", "decided_at", "attempt_count", "available_at"])
+    return True

@@ -1,0 +1,212 @@
+"""Who may open what: a table of every address, the roles that it lets in, and what the others get."""
+
+import hashlib
+import uuid
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.test import Client
+from django.urls import get_resolver, reverse
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from q2c.core.models import Person
+from q2c.core.roles import ROLES
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR = (role.code for role in ROLES)
+ALL = {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR}
+QUEUE = {BILLING, MAPPING, CONTROLLER, AUDITOR}  # who sees the billing queue; the others get 404 for its cases
+
+# address name: (method, arguments, roles that are let in, what those get)
+SCREENS = {
+    "portal:home": ("get", [], ALL, 200),
+    "portal:search": ("get", [], ALL, 200),
+    "portal:transaction_list": ("get", [], ALL, 200),
+    "portal:transaction_detail": ("get", ["transaction"], ALL, 200),
+    "portal:exchange": ("get", ["transaction", "exchange"], ALL, 200),
+    "portal:lineage": ("get", [], ALL, 200),
+    "portal:event_list": ("get", [], ALL, 200),
+    "portal:event_detail": ("get", ["event"], ALL, 200),
+    "portal:event_replay": ("post", ["event"], {SALES, BILLING, PLATFORM}, 422),
+    "portal:decision_list": ("get", [], ALL, 200),
+    "portal:decision_detail": ("get", ["proposal"], ALL, 200),
+    "portal:decision_sign": ("post", ["proposal"], {PLATFORM}, 422),
+    "portal:schedule_list": ("get", [], ALL, 200),
+    "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
+    "portal:audit_list": ("get", [], ALL, 200),
+    "portal:you": ("get", [], ALL, 200),
+    "portal:keys": ("get", [], ALL, 200),
+    "exceptions:case_list": ("get", [], ALL, 200),
+    "exceptions:case_detail": ("get", ["case"], QUEUE, 200),
+    "exceptions:case_assign": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 303),
+    "exceptions:case_note": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_repost": ("post", ["case"], {BILLING, CONTROLLER}, 422),
+    "exceptions:case_waive": ("post", ["case"], {CONTROLLER}, 422),
+    "exceptions:case_correct": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "mappings:rule_list": ("get", [], ALL, 200),
+    "mappings:rule_detail": ("get", ["rule"], ALL, 200),
+    "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:retire": ("get", ["rule"], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:change_set_list": ("get", [], ALL, 200),
+    "mappings:change_set_detail": ("get", ["change_set"], ALL, 200),
+    "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),
+    "connectors:connection_list": ("get", [], ALL, 200),
+    "connectors:connection_detail": ("get", ["connection"], ALL, 200),
+    "connectors:connection_test": ("post", ["connection"], {PLATFORM}, 302),
+    "connectors:connection_pause": ("post", ["connection"], {PLATFORM}, 422),
+    "connectors:connection_resume": ("post", ["connection"], {PLATFORM}, 422),
+    "connectors:connection_edit": ("get", ["connection"], {PLATFORM}, 200),
+}
+# Not for people's sessions: each has its own key (signature, token, nothing), proven in tests/api and tests/core.
+DOORS = ("healthz", "readyz", "metrics", "webhooks/", "api/v1/", "o/token/", "o/revoke_token/")
+OWN_ACCOUNT = "accounts/"  # allauth: the person's own sign-in and second factor; sign-up is closed, see below
+ADMIN = "admin/"
+
+
+def addresses(resolver=None, prefix="", namespace=""):
+    """Every address of the portal: (path, name)."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            yield from addresses(pattern, path, pattern.namespace or namespace)
+        else:
+            yield path, f"{namespace}:{pattern.name}" if namespace else pattern.name
+
+
+@pytest.fixture
+def things(db):
+    """One of each thing that an address may name."""
+    factories.make_connection("netsuite")
+    held = factories.make_transaction("held")
+    every = IntervalSchedule.objects.create(every=30, period="seconds")
+    return {
+        "transaction": held.pk,
+        "exchange": factories.make_exchange(held).id,
+        "event": factories.make_message().event_id,
+        "proposal": factories.make_proposal().pk,
+        "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
+        "case": factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops")).pk,
+        "rule": factories.make_rule().pk,
+        "change_set": factories.make_change_set(state="proposed").pk,
+        "connection": "netsuite",
+    }
+
+
+def test_every_address_stands_in_the_table():
+    named = {name for path, name in addresses() if not path.startswith((*DOORS, OWN_ACCOUNT, ADMIN))}
+    assert named == set(SCREENS)
+
+
+@pytest.mark.parametrize("role", sorted(ALL))
+def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, role):
+    client = Client()
+    client.force_login(factories.make_person(role))
+    told = {}
+    before = digest()
+    for name, (method, wants, roles, _) in SCREENS.items():
+        if role not in roles:
+            told[name] = getattr(client, method)(reverse(name, args=[things[w] for w in wants])).status_code
+    assert digest() == before
+    expected = {name: 403 for name, row in SCREENS.items() if role not in row[2]}
+    if role in (SALES, PLATFORM):  # they work cases, but not of this queue
+        expected |= dict.fromkeys(("case_detail", "case_assign", "case_note", "case_repost", "case_correct"), 404)
+        expected = {f"exceptions:{n}" if n.startswith("case_") else n: status for n, status in expected.items()}
+    assert told == expected
+    allowed = {
+        name: getattr(client, method)(reverse(name, args=[things[w] for w in wants])).status_code
+        for name, (method, wants, roles, _) in SCREENS.items()
+        if role in roles
+    }
+    assert allowed == {name: status for name, (_, _, roles, status) in SCREENS.items() if role in roles}
+
+
+def test_a_stranger_is_asked_to_sign_in_and_changes_nothing(things, client):
+    before = digest()
+    for name, (method, wants, _, _) in SCREENS.items():
+        response = getattr(client, method)(reverse(name, args=[things[w] for w in wants]))
+        assert (name, response.status_code, response["Location"].split("?")[0]) == (name, 302, "/accounts/login/")
+    assert digest() == before
+
+
+def test_somebody_without_a_role_is_let_in_nowhere(things):
+    client = Client()
+    client.force_login(factories.make_person("", username="nobody"))
+    for name, (method, wants, _, _) in SCREENS.items():
+        assert getattr(client, method)(reverse(name, args=[things[w] for w in wants])).status_code == 403
+
+
+def test_only_get_reads_and_only_post_changes(things, client):
+    client.force_login(factories.make_person("platform"))
+    for name, (method, wants, _, _) in SCREENS.items():
+        if method == "post":
+            assert client.get(reverse(name, args=[things[w] for w in wants])).status_code == 405, name
+
+
+def test_foreign_and_made_up_ids_are_not_found(things):
+    client = Client()
+    client.force_login(factories.make_person("controller"))
+    strange = {name: uuid.uuid4() if isinstance(value, uuid.UUID) else 999999 for name, value in things.items()}
+    strange["connection"] = "no-such"
+    for name, (method, wants, roles, _) in SCREENS.items():
+        if wants and CONTROLLER in roles:
+            assert getattr(client, method)(reverse(name, args=[strange[w] for w in wants])).status_code == 404, name
+
+
+def test_the_admin_is_for_superusers_only_and_never_for_governed_tables(things, client):
+    for role in sorted(ALL):
+        client.force_login(factories.make_person(role, is_staff=True))
+        assert client.get("/admin/").status_code == 302
+    client.force_login(Person.objects.create_superuser("root", password=factories.PASSWORD))
+    assert client.get("/admin/").status_code == 200
+    governed = (
+        "mappings/mappingrule", "mappings/changeset", "exceptions/exceptioncase", "connectors/connection",
+        "transactions/businesstransaction", "core/proposal", "core/signature", "core/auditentry",
+    )  # fmt: skip
+    for label in governed:
+        assert client.get(f"/admin/{label}/").status_code == 404, label
+
+
+def test_sign_up_is_closed(client, db):
+    before = Person.objects.count()
+    wanted = {"username": "me", "password1": factories.PASSWORD, "password2": factories.PASSWORD}
+    answer = client.post("/accounts/signup/", wanted)
+    assert answer.status_code == 200
+    assert "closed" in answer.content.decode().lower()
+    assert Person.objects.count() == before
+
+
+def test_the_sign_in_form_takes_login_and_password(client, db):
+    factories.make_person("controller", username="cora")
+    assert client.post("/accounts/login/", {"login": "cora", "password": "wrong one"}).status_code == 200
+    assert client.get("/").status_code == 302
+    answer = client.post("/accounts/login/", {"login": "cora", "password": factories.PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.get("/").status_code == 200
+
+
+def digest():
+    """A hash over every row of the portal's tables; sessions and logins aside."""
+    whole = hashlib.sha256()
+    rooms = {
+        "core",
+        "inbox",
+        "records",
+        "outbox",
+        "transactions",
+        "reconciliation",
+        "connectors",
+        "mappings",
+        "exceptions",
+    }
+    tables = sorted(m._meta.db_table for m in apps.get_models() if m._meta.app_label in (*rooms, "django_celery_beat"))
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(
+                f"SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM \"{table}\" t"
+            )
+            whole.update(f"{table}{cursor.fetchone()[0]}".encode())
+    return whole.hexdigest()

@@ -1,0 +1,266 @@
+"""What people do on the screens: map, approve, repost, waive, assign, replay, pause, change. Each is recorded."""
+
+import datetime as dt
+import json
+
+import pytest
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from connectors import registry
+from connectors.models import Connection, ReferenceEntry
+from exceptions import cases
+from exceptions.models import ExceptionCase
+from mappings.models import ChangeSet, MappingRule
+from q2c.core import vault
+from q2c.core.models import AuditEntry, Proposal
+from q2c.inbox.models import InboundKey
+from q2c.transactions.models import BusinessTransaction
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def held(db):
+    """A case that lacks an item, its held invoice of December 2010, and the ERP's list of items."""
+    factories.make_entity("GB01")
+    netsuite = factories.make_connection("netsuite")
+    for external_id, code, name in (("10482", "22423", "Regency cakestand"), ("10391", "GTX-4G", "Router 4G")):
+        ReferenceEntry.objects.create(
+            connection=netsuite,
+            list_name="items",
+            external_id=external_id,
+            code=code,
+            name=name,
+            read_at=dt.datetime.now(dt.UTC),
+        )
+    txn = factories.make_transaction("held", number="INV-1", document_date=dt.date(2010, 12, 1))
+    return txn, factories.make_case(transactions=[txn])
+
+
+def propose(client, case, **changes):
+    fields = {
+        "key": "22423",
+        "value": "10482 · Regency cakestand",
+        "connection_code": "netsuite",
+        "legal_entity_code": "GB01",
+        "currency": "",
+        "product_line": "",
+        "effective_from": "1 Dec 2010",
+        "effective_to": "",
+        "why": "The item was created today",
+        **changes,
+    }
+    return client.post(f"/exceptions/cases/{case.pk}/remap/", fields)
+
+
+def test_a_missing_item_is_mapped_approved_by_another_and_reposted(sign_in, held):
+    txn, case = held
+    proposer, approver = sign_in("billing_ops"), sign_in("controller")
+    page = proposer.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    assert "Suggested <b>10482 · 22423 · Regency cakestand</b>: it has the same code." in page
+    answer = propose(proposer, case)
+    change_set = ChangeSet.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"/mappings/change-sets/{change_set.pk}/")
+    own = proposer.get(answer["Location"]).content.decode()
+    assert "You proposed it, so somebody else has to approve it." in own
+    assert not MappingRule.objects.exists()
+    shown = approver.get(answer["Location"])
+    signed = approver.post(
+        f"{answer['Location']}sign/",
+        {"verdict": "approve", "why": "", "seen_hash": shown.context["proposal"].content_hash},
+        follow=True,
+    )
+    assert "1 document goes on." in signed.content.decode()
+    rule = MappingRule.objects.get()
+    assert (rule.kind, rule.key, rule.value, rule.value_label) == ("item", "22423", "10482", "Regency cakestand")
+    assert (rule.proposed_by, rule.approved_by) == (proposer.person, approver.person)
+    txn.refresh_from_db()
+    assert (txn.state, txn.attempt) == ("running", 2)
+
+
+def test_the_proposer_cant_approve_even_by_hand(sign_in, held):
+    client = sign_in("controller")
+    answer = propose(client, held[1])
+    change_set = ChangeSet.objects.get()
+    signed = client.post(
+        f"{answer['Location']}sign/", {"verdict": "approve", "seen_hash": change_set.proposal.content_hash}
+    )
+    assert signed.status_code == 422
+    change_set.refresh_from_db()
+    assert (change_set.state, MappingRule.objects.count()) == ("proposed", 0)
+
+
+def test_a_signature_on_what_changed_meanwhile_is_refused(sign_in, held):
+    answer = propose(sign_in("billing_ops"), held[1])
+    signed = sign_in("controller").post(f"{answer['Location']}sign/", {"verdict": "approve", "seen_hash": "0" * 64})
+    assert (signed.status_code, "It changed since you looked at it." in signed.content.decode()) == (422, True)
+
+
+def test_a_rejected_mapping_changes_nothing_and_needs_a_reason(sign_in, held):
+    txn, case = held
+    answer = propose(sign_in("billing_ops"), case)
+    seen = ChangeSet.objects.get().proposal.content_hash
+    controller = sign_in("controller")
+    assert controller.post(f"{answer['Location']}sign/", {"verdict": "reject", "seen_hash": seen}).status_code == 422
+    controller.post(f"{answer['Location']}sign/", {"verdict": "reject", "why": "wrong item", "seen_hash": seen})
+    txn.refresh_from_db()
+    case.refresh_from_db()
+    assert (ChangeSet.objects.get().state, txn.state, case.state) == ("rejected", "held", "open")
+
+
+def test_a_near_miss_is_named_and_nothing_typed_is_lost(sign_in, held):
+    answer = propose(sign_in("billing_ops"), held[1], value="1O391", why="Because it was created")
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "netsuite has no item 1O391. Did you mean 10391?" in page
+    assert "Because it was created" in page
+    assert ChangeSet.objects.count() == 0
+
+
+def test_a_person_of_one_entity_proposes_for_that_entity_only(sign_in, held):
+    client = sign_in("billing_ops", entities=("GB01",))
+    assert propose(client, held[1], legal_entity_code="").status_code == 422
+    assert propose(client, held[1], legal_entity_code="US01").status_code == 422
+    assert propose(client, held[1]).status_code == 302
+
+
+def test_repost_puts_held_documents_back_to_work_and_a_second_click_says_why_not(sign_in, held):
+    txn, case = held
+    client = sign_in("billing_ops")
+    assert client.post(f"/exceptions/cases/{case.pk}/repost/", {"repost-why": ""}).status_code == 422
+    said = client.post(f"/exceptions/cases/{case.pk}/repost/", {"repost-why": "Item added in NetSuite"}, follow=True)
+    assert "1 document is on the way again." in said.content.decode()
+    assert BusinessTransaction.objects.get(pk=txn.pk).state == "running"
+    again = client.post(f"/exceptions/cases/{case.pk}/repost/", {"repost-why": "Item added in NetSuite"}, follow=True)
+    assert "0 documents are on the way again." in again.content.decode()
+    assert AuditEntry.objects.filter(verb="repost", subject_id=str(case.pk)).exists()
+
+
+def test_only_a_kind_that_allows_it_is_waived_and_only_with_a_reason(sign_in, db):
+    txn = factories.make_transaction("held")
+    case = factories.make_case(
+        "SKU A has a negative price", kind="negative_price", category="validation", transactions=[txn]
+    )
+    client = sign_in("controller")
+    assert client.post(f"/exceptions/cases/{case.pk}/waive/", {"waive-why": "no"}).status_code == 422
+    client.post(f"/exceptions/cases/{case.pk}/waive/", {"waive-why": "Bad debt, written off in NetSuite"})
+    cases.resolve_emptied()
+    case.refresh_from_db()
+    txn.refresh_from_db()
+    assert (case.is_open, case.resolution, txn.state) == (False, "waived", "cancelled")
+
+
+def test_taking_a_case_makes_it_mine_and_notes_it(sign_in, held):
+    client = sign_in("billing_ops", display_name="Ben Okafor")
+    client.post(f"/exceptions/cases/{held[1].pk}/assign/", {"to": client.person.pk})
+    case = ExceptionCase.objects.get()
+    assert (case.assignee, case.state) == (client.person, "in_review")
+    stranger = factories.make_person("platform")
+    assert client.post(f"/exceptions/cases/{case.pk}/assign/", {"to": stranger.pk}).status_code == 422
+    client.post(f"/exceptions/cases/{case.pk}/note/", {"text": "Asked Product"})
+    assert "Asked Product" in client.get(f"/exceptions/cases/{case.pk}/").content.decode()
+
+
+def test_htmx_gets_the_event_instead_of_a_redirect(sign_in, held):
+    client = sign_in("billing_ops")
+    answer = client.post(f"/exceptions/cases/{held[1].pk}/note/", {"text": "Asked"}, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Trigger"]) == (204, "case-changed")
+
+
+def test_a_message_shows_its_body_without_secrets_and_runs_again(sign_in, db):
+    key = vault.new_key()
+    body = json.dumps({"id": "evt_1", "amount": "12.30", "api_key": "sk_test_abcdefghij"}).encode()
+    message = factories.make_message(
+        body=vault.seal(body, key),
+        headers=vault.seal(b'{"Stripe-Signature": "t=1,v1=abc"}', key),
+        body_key=vault.seal_with_master(key),
+        verdict="refused",
+        reason="unknown",
+    )
+    client = sign_in("platform")
+    page = client.get(f"/inbox/{message.event_id}/").content.decode()
+    assert "12.30" in page
+    assert "sk_test_abcdefghij" not in page
+    assert "v1=abc" not in page
+    client.post(f"/inbox/{message.event_id}/replay/", {"why": "The reader is mended"})
+    message.refresh_from_db()
+    assert (message.verdict, message.reason) == (InboundKey.Verdict.RECEIVED, "")
+    assert AuditEntry.objects.get(verb="replay").why == "The reader is mended"
+
+
+def test_pausing_and_resuming_a_connection_needs_a_reason_and_is_recorded(sign_in, db):
+    factories.make_connection("netsuite")
+    client = sign_in("platform", display_name="Dev Raman")
+    assert client.post("/connections/netsuite/pause/", {"why": ""}).status_code == 422
+    client.post("/connections/netsuite/pause/", {"why": "Maintenance tonight"})
+    page = client.get("/connections/netsuite/").content.decode()
+    assert "NetSuite is paused" in page
+    assert "Dev Raman paused it: Maintenance tonight" in page
+    client.post("/connections/netsuite/resume/", {"why": "Maintenance is over"})
+    assert Connection.objects.get().state == "active"
+    assert list(AuditEntry.objects.order_by("sequence").values_list("verb", flat=True)) == ["pause", "resume"]
+
+
+def test_credentials_are_sealed_and_never_shown_again(sign_in, db):
+    connection = factories.make_connection("netsuite")
+    client = sign_in("platform")
+    fields = {
+        "name": "NetSuite",
+        "base_url": connection.base_url,
+        "at_once": "4",
+        "why": "New token",
+        "setting_account": "TSTDRV1",
+        "setting_app_url": "http://127.0.0.1:8901/app",
+        "secret_consumer_key": "ck_very_secret",
+        "secret_token_secret": "",
+    }
+    form = client.get("/connections/netsuite/edit/").context["form"]
+    fields |= {f.html_name: f.initial for f in form.plain_fields if f.html_name not in fields and f.initial}
+    answer = client.post("/connections/netsuite/edit/", fields)
+    assert (answer.status_code, answer["Location"]) == (302, "/connections/netsuite/")
+    connection.refresh_from_db()
+    assert registry.secrets_of(connection) == {"consumer_key": "ck_very_secret"}
+    assert b"ck_very_secret" not in bytes(connection.secrets)
+    for address in ("/connections/netsuite/", "/connections/netsuite/edit/"):
+        assert "ck_very_secret" not in client.get(address).content.decode()
+    assert AuditEntry.objects.get(verb="set_secrets").data == {"names": ["consumer_key"]}
+    assert "ck_very_secret" not in str(list(Connection.history.values()))
+
+
+def test_another_address_waits_for_a_second_person_and_then_clears_the_credentials(sign_in, db):
+    connection = factories.make_connection("netsuite")
+    registry.store_secrets(connection, {"consumer_key": "x"})
+    first, second = sign_in("platform"), sign_in("platform")
+    form = first.get("/connections/netsuite/edit/").context["form"]
+    fields = {f.html_name: f.initial or "x" for f in form.plain_fields}
+    fields |= {"name": "NetSuite", "base_url": "http://127.0.0.1:8999/moved", "why": "The vendor moved us"}
+    answer = first.post("/connections/netsuite/edit/", fields)
+    proposal = Proposal.objects.get()
+    assert answer["Location"] == f"/decisions/{proposal.pk}/"
+    assert Connection.objects.get().base_url == "http://127.0.0.1:8901/netsuite"
+    body = {"verdict": "approve", "seen_hash": proposal.content_hash}
+    assert first.post(f"/decisions/{proposal.pk}/sign/", body).status_code == 422
+    assert second.post(f"/decisions/{proposal.pk}/sign/", body).status_code == 302
+    connection.refresh_from_db()
+    assert (connection.base_url, connection.secrets, connection.state) == (
+        "http://127.0.0.1:8999/moved",
+        None,
+        "paused",
+    )
+
+
+def test_a_schedule_is_changed_with_a_reason(sign_in, db):
+    every = IntervalSchedule.objects.create(every=30, period="seconds")
+    task = PeriodicTask.objects.create(name="Poll Stripe", task="q2c.none", interval=every)
+    client = sign_in("platform")
+    both = {"enabled": "on", "every": "60", "crontab": "0 4 * * *", "why": "Slower at night"}
+    assert client.post(f"/schedules/{task.pk}/", both).status_code == 422
+    assert client.post(f"/schedules/{task.pk}/", {**both, "every": "", "crontab": "99 4 * * *"}).status_code == 422
+    assert client.post(f"/schedules/{task.pk}/", {**both, "crontab": ""}).status_code == 302
+    task.refresh_from_db()
+    assert (task.interval.every, task.crontab) == (60, None)
+    client.post(f"/schedules/{task.pk}/", {"every": "", "crontab": "30 4 * * *", "why": "Slower at night"})
+    task.refresh_from_db()
+    assert (task.enabled, task.interval, task.crontab.hour) == (False, None, "4")
+    assert AuditEntry.objects.filter(verb="change", subject_type="schedule").count() == 2
