@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
 from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection
 from connectors.recorder import Collector, write_exchanges
 from exceptions import cases
+from mappings import survivorship
 from q2c.canonical import events
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
@@ -194,12 +197,8 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
 
 
 def _winner() -> Callable[[str, str], str]:
-    rules = fetch_rows(
-        "SELECT DISTINCT ON (record_type, field) record_type, field, winner FROM mappings_survivorshiprule"
-        " WHERE effective_from <= current_date ORDER BY record_type, field, effective_from DESC"
-    )
-    table = {(record_type, field): winner for record_type, field, winner in rules}
-    return lambda record_type, field: table.get((record_type, field), "")
+    rules = fetch_rows("SELECT record_type, field, winner, effective_from FROM mappings_survivorshiprule")
+    return survivorship.owners(rules, on=timezone.now().date())
 
 
 class _Around:
