@@ -15,7 +15,16 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases
-from exceptions.kinds import CORRECT_AT_SOURCE, OVERRIDE, REMAP_AND_REPOST, REPOST, RESOLUTION_WORDS, WAIVE, kind_of
+from exceptions.kinds import (
+    CORRECT_AT_SOURCE,
+    LOOK_AGAIN,
+    OVERRIDE,
+    REMAP_AND_REPOST,
+    REPOST,
+    RESOLUTION_WORDS,
+    WAIVE,
+    kind_of,
+)
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
 from mappings import approvals as mapping_approvals
 from mappings import scope
@@ -47,6 +56,15 @@ def repost(
     """
     _check(case, reason, REPOST, REMAP_AND_REPOST)
     return _repost(_documents(case, transaction_ids), by=by, reason=reason, permission=MAY_REPOST)
+
+
+def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarted]:
+    """Have the machine look in the target once more: what is found is linked, what is proved absent is sent, nothing else.
+
+    Each document comes back with its open intent, so a write looks before it makes (law 4).
+    """
+    _check(case, reason, LOOK_AGAIN)
+    return _repost(_documents(case, None), by=by, reason=reason, permission=MAY_REPOST, verb="looked_again")
 
 
 def remap_and_repost(case: ExceptionCase, *, by: Person, reason: str, line: Line) -> ChangeSet:
@@ -229,7 +247,9 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
     return mine, [Restarted(i, False, "your role doesn't reach its entity") for i in others]
 
 
-def _repost(ids: list[UUID], *, by: Person, reason: str, permission: str | None) -> list[Restarted]:
+def _repost(
+    ids: list[UUID], *, by: Person, reason: str, permission: str | None, verb: str = "reposted"
+) -> list[Restarted]:
     """Restart, mark, tell. Without a permission the right was given by the signatures."""
     with atomic():
         chosen, refused = (ids, []) if permission is None else _permitted(ids, by=by, permission=permission)
@@ -242,11 +262,11 @@ def _repost(ids: list[UUID], *, by: Person, reason: str, permission: str | None)
             by_case.setdefault(case_id, []).append(transaction_id)
         now = timezone.now()
         CaseNote.objects.bulk_create(
-            CaseNote(case_id=case_id, at=now, by=by, verb="reposted", text=reason, data={"documents": len(own)})
+            CaseNote(case_id=case_id, at=now, by=by, verb=verb, text=reason, data={"documents": len(own)})
             for case_id, own in by_case.items()
         )
         for case_id, own in by_case.items():
-            audit.record(by, "repost", "case", case_id, why=reason, data={"transactions": own})
+            audit.record(by, verb, "case", case_id, why=reason, data={"transactions": own})
         nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
     return [*results, *refused]
 

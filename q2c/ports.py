@@ -19,6 +19,7 @@ from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from mappings.models import CrossReference
 from mappings.resolve import Resolved, Snapshot, latest_change_set
+from q2c.core.approvals import approved_content
 from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.posting.facts import Book, Period
@@ -239,6 +240,12 @@ class Links:
             content__posting_hash=posting_hash,
         ).values_list("id", flat=True)
         return str(found[0]) if found else ""
+
+
+    def override(self, transaction_id: UUID, problem: str) -> bool:
+        """Whether two people let this transaction pass this problem. Asked only where the problem stands."""
+        found = approved_content("override", "transaction", [transaction_id]).get(str(transaction_id))
+        return found is not None and found["problem"] == problem
 
 
 class Target:

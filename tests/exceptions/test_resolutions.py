@@ -74,7 +74,9 @@ def test_a_repost_puts_every_held_document_back_to_work_once(billing):
     again = resolutions.repost(case, by=billing, reason="double click")
     assert [(r.is_restarted, r.why_not) for r in again] == [(False, "it is running already")] * 3
     assert WorkItem.objects.filter(pk__in=ids).count() == 3
-    assert list(AuditEntry.objects.filter(verb="repost").values_list("actor", "why")) == [("ben", "fixed in NetSuite")]
+    assert list(AuditEntry.objects.filter(verb="reposted").values_list("actor", "why")) == [
+        ("ben", "fixed in NetSuite")
+    ]
     assert list(case.notes.filter(verb="reposted").values_list("text", flat=True)) == ["fixed in NetSuite"]
 
 
@@ -108,6 +110,15 @@ def test_nothing_is_reposted_while_an_outcome_is_unknown_or_without_a_reason(bil
     with pytest.raises(ResolutionRefused, match="Say why"):
         resolutions.repost(other, by=billing, reason=" ")
     assert states(ids) == ["held"]
+
+
+def test_looking_again_brings_the_document_back_with_its_open_intent(billing):
+    intent = {"external_id": "inv-1", "is_open": True, "generation": 0}
+    unknown = Problem("outcome_unknown", Category.UNKNOWN_OUTCOME, "?", connection="netsuite", document="INV-1")
+    case, ids = hold(unknown, open_intent=intent)
+    assert [r.is_restarted for r in resolutions.look_again(case, by=billing, reason="NetSuite is back")] == [True]
+    assert WorkItem.objects.get(pk=ids[0]).intent == intent
+    assert case.notes.last().verb == "looked_again"
 
 
 def test_map_and_repost_needs_a_second_person_and_releases_exactly_what_lacked_the_mapping(billing, controller):

@@ -107,8 +107,11 @@ def check_account(account: Customer, document: Order) -> str:
     return "can be billed"
 
 
-def check_price(document: Order) -> str:
-    """No price below zero, and none that the price book doesn't know. Raises Problem `negative_price` or `price_differs`."""
+def check_price(document: Order, txn: Any, links: Any) -> str:
+    """No price below zero, and nothing given away that the price book prices, unless two people agreed to it.
+
+    Raises Problem `negative_price` or `price_differs`.
+    """
     for line in document.lines:
         if line.unit_price < 0:
             raise Problem(
@@ -118,7 +121,8 @@ def check_price(document: Order) -> str:
                 number=document.number,
                 sku=line.sku,
             )
-        if line.list_price is not None and line.list_price > 0 and line.unit_price == 0:
+        is_gift = line.list_price is not None and line.list_price > 0 and line.unit_price == 0
+        if is_gift and not links.override(txn.id, "price_differs"):
             raise Problem(
                 "price_differs",
                 Category.VALIDATION,
