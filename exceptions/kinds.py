@@ -101,16 +101,10 @@ _MAPPING = (
     *(_missing(kind) for kind in mapping_kinds.KINDS),
     Kind("mapping_ambiguous", M, BILLING_OPS, HIGH, hours(8), ("kind", "key", "rules"), (REMAP_AND_REPOST,),
          "Two rules both answer {key}", "Open both rules, retire one or make one more specific, and have it approved."),
-    Kind("reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
+    Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
          "The target refuses an id that a mapping gave. Refresh the reference list, correct the mapping, then "
          "repost.", True),
-    Kind("record_absent", M, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"), (CORRECT_AT_SOURCE, REPOST),
-         "{connection} has no such record",
-         "It was deleted or merged there, or it was never made. Find out which; repost once it's there again.", True),
-    Kind("field_missing", M, PLATFORM, HIGH, hours(4), ("connection", "error", "field"), (REPOST,),
-         "{connection} lacks a field or object that we need",
-         "Install our fields there, or give the integration user the right to see them; then repost."),
 )  # fmt: skip
 
 _DOCUMENT = (
@@ -155,18 +149,12 @@ _DOCUMENT = (
     Kind("refund_reversed", C, BILLING_OPS, HIGH, hours(8), ("connection", "refund"), _FIX_OR_WAIVE,
          "Refund {refund} was carried and came back",
          "The customer hasn't got the money: make a correcting document, or waive when billing sends one."),
-    Kind("refused_by_vendor", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field"), _FIX_OR_WAIVE,
+    Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
+         (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
+         "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),
+    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field"), _FIX_OR_WAIVE,
          "{connection} refused the document",
-         "Read the vendor's sentence; correct the field that it names at the source, then repost.", True),
-    Kind("payment_declined", V, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
-         "The bank declined {document}",
-         "Ask the customer for another means of payment in billing; nothing was posted."),
-    Kind("quote_ambiguous", V, SALES_OPS, MEDIUM, hours(24), ("connection", "order"), _FIX,
-         "Opportunity {order} has more than one primary quote",
-         "Leave one quote primary in Salesforce; saving it there reads the opportunity again."),
-    Kind("unsupported", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document_type"), _FIX_OR_WAIVE,
-         "{connection} can't do this through its API",
-         "Do it by hand there, then waive with the document's number as the reason, or correct the source.", True),
+         "Read the vendor's sentence below; correct the field it names at the source, then repost.", True),
 )  # fmt: skip
 
 _PERIOD = (
@@ -194,18 +182,14 @@ _OUTCOME = (
          (LOOK_AGAIN, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
          "Look at what is there. If it's ours, a repost finds and links it; if somebody typed it in, reverse that "
          "one."),
-    Kind("idempotency_mismatch", C, PLATFORM, HIGH, hours(4), ("connection", "document"), (REPOST,),
-         "{connection} knows our key of {document} with another content",
-         "Nothing was sent twice. Find out what changed between the attempts, then repost."),
-    Kind("record_changed", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"), (REPOST, CORRECT_AT_SOURCE),
-         "{document} was changed in {connection} meanwhile", "Repost: it's read again before anything is written.",
-         True),
-    Kind("record_locked", C, PLATFORM, MEDIUM, hours(8), ("connection", "document"), (REPOST,),
-         "{document} is locked in {connection}", "A workflow or a batch there holds it. Repost when that has ended.",
-         True),
-    Kind("record_ambiguous", C, SALES_OPS, MEDIUM, hours(24), ("connection", "document"), (CORRECT_AT_SOURCE, REPOST),
-         "{connection} has several records for {document}",
-         "Merge them there, or clear our external id from those that aren't ours.", True),
+    Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error"), (REPOST, CORRECT_AT_SOURCE),
+         "{connection} says that the record changed meanwhile", "Repost: it reads again before it writes.", True),
+    Kind("duplicate_suspected", C, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"),
+         (CORRECT_AT_SOURCE, REPOST, WAIVE), "{customer} looks like one that we know",
+         "Merge in the system of record, or say that they are two."),
+    Kind("idempotency_key_reused", C, PLATFORM, HIGH, hours(4), ("connection", "document"), (REPOST,),
+         "{connection} saw our key of {document} with another content",
+         "Nothing was sent twice. Find out what changed between the attempts."),
 )  # fmt: skip
 
 _SYSTEM = (
@@ -232,26 +216,13 @@ _SYSTEM = (
     Kind("quarantined", I, PLATFORM, URGENT, hours(2), ("flow", "step"), (REPOST,),
          "A worker died on this three times while it was alone",
          "Look at memory and at the document's size before you repost it."),
-    Kind("permission_refused", A, PLATFORM, HIGH, hours(2), ("connection", "error"), (RESUME_CONNECTION, REPOST),
-         "{connection} doesn't permit what we asked",
-         "Give the integration role the permission that the vendor names, then resume or repost."),
-    Kind("credentials_missing", A, PLATFORM, URGENT, hours(1), ("connection",), (RESUME_CONNECTION,),
-         "{connection} has no credentials that we can use", "Enter them under Connections, test, then resume."),
     Kind("address_refused", V, PLATFORM, URGENT, hours(1), ("connection",), (REPOST,),
          "The address of {connection} isn't one that we may dial",
          "A private, foreign or redirected address. Correct the base address under Connections; a second person "
          "approves."),
-    Kind("storage_full", V, PLATFORM, HIGH, hours(4), ("connection",), (REPOST,), "{connection} has no storage left",
-         "Have space made there, then repost."),
-    Kind("paging_broken", AV, PLATFORM, HIGH, hours(4), ("connection",), (REPOST,),
-         "{connection} gave an incomplete list",
-         "Nothing is concluded from a partial list. It's read again; if it stays so, read the raw answers."),
-    Kind("list_too_long", V, PLATFORM, HIGH, hours(8), ("connection",), (REPOST,),
-         "A list of {connection} is longer than can be paged through",
-         "Narrow the query or raise the cap; what is beyond it isn't known."),
-    Kind("poll_gap", D, BILLING_OPS, HIGH, hours(8), ("connection", "stream"), (REPLAY_EVENT, WAIVE),
-         "Events of {connection} are older than it keeps them",
-         "Read all records of the stream again; then sign that the gap was looked at."),
+    Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error"), (REPOST, RESUME_CONNECTION),
+         "{connection} doesn't permit what we asked",
+         "Give the integration role the permission that the vendor names, then repost."),
 )  # fmt: skip
 
 _INBOX = (
@@ -261,6 +232,11 @@ _INBOX = (
     Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent {event_type}, which nobody has declared",
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),
+    Kind("record_gone", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), (WAIVE, REPLAY_EVENT),
+         "{document} was deleted at its source", "Ask why; if it was posted, a correcting document is due."),
+    Kind("schema_drift", V, PLATFORM, HIGH, hours(8), ("connection", "path"), (REPLAY_EVENT, CORRECT_AT_SOURCE),
+         "{connection} changed the field {path}",
+         "The vendor sends it missing, renamed or with another type; adapt the reader, then replay."),
 )  # fmt: skip
 
 _CONTROL = (

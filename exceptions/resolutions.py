@@ -59,7 +59,7 @@ def repost(
 
 
 def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarted]:
-    """Have the machine look in the target once more: what is found is linked, what is proved absent is sent, nothing else.
+    """Have the machine look in the target once more: what it finds is linked, what is proved absent is sent.
 
     Each document comes back with its open intent, so a write looks before it makes (law 4).
     """

@@ -1,7 +1,7 @@
-"""Which family of systems owns each field of a golden record. Pure: governed rows come in, and these defaults stand behind.
+"""Which family of systems owns each field of a golden record. Pure: governed rows come in, defaults stand behind.
 
-The CRM owns the account's context and what was sold, billing what is subscribed and how it's paid, the ERP what is legal,
-tax and accounting. Until the owner has spoken, the record's first source stands in (`records.store`).
+The CRM owns the account's context and what was sold, billing what is subscribed and how it's paid, the ERP what is
+legal, tax and accounting. Until the owner has spoken, the record's first source stands in (`records.store`).
 """
 
 from __future__ import annotations

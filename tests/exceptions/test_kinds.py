@@ -15,6 +15,7 @@ from q2c.core.problems import Category
 from q2c.core.roles import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("q2c", "connectors", "mappings", "exceptions")
 QUEUES = {queue for role in ROLES for queue in role.queues}
 RAISED = re.compile(r"""Problem\(\s*["']([a-z_]+)["']|problem=["']([a-z_]+)["']""")
 # A row of a vendor's error table names its problem second, after its category.
@@ -23,7 +24,7 @@ IN_TABLE = re.compile(r"""When\(\s*(?:category=)?\w*\.?[A-Z_]+,\s*(?:problem=)?[
 
 def raised_codes() -> dict[str, str]:
     found = {}
-    for room in ("q2c", "connectors", "mappings", "exceptions"):
+    for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             if "migrations" in path.parts or "sandbox" in path.parts:
                 continue
@@ -37,6 +38,13 @@ def test_every_code_that_is_raised_anywhere_has_a_row():
     codes = raised_codes()
     assert len(codes) > 20
     assert {code: path for code, path in codes.items() if not kinds.is_known(code)} == {}
+
+
+def test_every_row_is_raised_somewhere():
+    texts = [path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py") if path.name != "kinds.py"]
+    missing = {kind.missing_code for kind in mapping_kinds.KINDS}
+    silent = [k.code for k in kinds.KINDS if k.code not in missing and not any(f'"{k.code}"' in text for text in texts)]
+    assert silent == []
 
 
 def test_codes_are_unique_and_every_mapping_kind_has_its_missing_code():
