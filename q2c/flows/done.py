@@ -18,6 +18,7 @@ from q2c.canonical.schema import content_hash
 from q2c.core.ids import uuid7
 from q2c.core.models import Person, Proposal
 from q2c.core.problems import Category, Problem
+from q2c.flows.announce import announce_completed
 from q2c.flows.told import Link, Reference
 from q2c.transactions import lineage
 from q2c.transactions.batch import Run
@@ -51,6 +52,7 @@ def tell_done(runs: list[Run]) -> None:
     lineage.store_links(links, now)
     for reference, problem in references.store_references(found, now):
         raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
+    announce_completed(runs)
     again = [run.id for run in runs if run.attempt > 1]
     if again:
         cases.close_for_transactions(again, "completed")

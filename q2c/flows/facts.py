@@ -208,12 +208,17 @@ def _payment_failed(event: events.PaymentFailed, about: About) -> list[Fact]:
 
 
 def _status(event: Any, about: About, source: Source, **said: str) -> list[Fact]:
-    if not about.order_id or about.order_id.startswith(API_ORDER_PREFIX):  # nobody to tell
+    if not is_order_of_crm(about.order_id):
         return []
     status = contract.OrderStatus(
         source=replace_fields(source, version=""), order_id=about.order_id, at=event.occurred_at, **said
     )
     return [status_fact(status, legal_entity=about.legal_entity, customer_name=about.customer_name)]
+
+
+def is_order_of_crm(order_id: str) -> bool:
+    """Whether there is a CRM to tell about this order; of an order of our own API there isn't."""
+    return bool(order_id) and not order_id.startswith(API_ORDER_PREFIX)
 
 
 def status_fact(

@@ -1,7 +1,7 @@
 """Control totals: what was declared, received, billed, posted, held and ignored, and whether it agrees to the cent.
 
 A source is a feed (its declaration is the file, unrounded) or a billing connection (its declaration is what billing
-has told of). Amounts are in the register's sign: credits and refunds are negative. Everything is aggregated by the database.
+has told of). Amounts are in the register's sign: credits and refunds are negative.
 """
 
 from __future__ import annotations
