@@ -13,7 +13,7 @@ from q2c.transactions.batch import Run
 
 
 def announce_completed(runs: list[Run]) -> None:
-    """Publish each completed run, and tell the CRM of its orders' invoices that the ledger has; in the caller's commit."""
+    """Publish each completed run; tell the CRM of its orders' invoices that the ledger has. In the caller's commit."""
     publish(_announcement(run) for run in runs)
     dispatch_facts([status_fact(status, **around) for status, around in map(_status, runs) if status is not None])
 
