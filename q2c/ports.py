@@ -1,4 +1,5 @@
-"""Who serves whom: hands flows their tools. One `BatchContext` is a batch's consistent view of rules, lists and systems.
+"""Who serves whom: hands flows their tools. One `BatchContext` is a batch's consistent view of rules, lists and
+systems.
 
 Small tables (entities, books, periods, connections, roles) are read once and kept a few seconds per process; rules and
 cross-references are fetched for the whole batch with one query per kind.
@@ -104,9 +105,17 @@ def periods() -> dict[tuple[str, str], list[Period]]:
     def read() -> dict[tuple[str, str], list[Period]]:
         found: dict[tuple[str, str], list[Period]] = {}
         rows = AccountingPeriod.objects.order_by("start_date").values_list(
-            "subsidiary__legal_entity__code", "subsidiary__connection__code", "code", "name", "external_id", "start_date",
-            "end_date", "is_receivables_open", "is_ledger_open", "read_at",
-        )  # fmt: skip
+            "subsidiary__legal_entity__code",
+            "subsidiary__connection__code",
+            "code",
+            "name",
+            "external_id",
+            "start_date",
+            "end_date",
+            "is_receivables_open",
+            "is_ledger_open",
+            "read_at",
+        )
         for entity, connection, code, name, erp_id, start, end, receivables, ledger, read_at in rows:
             found.setdefault((entity, connection), []).append(
                 Period(
@@ -118,7 +127,7 @@ def periods() -> dict[tuple[str, str], list[Period]]:
                     is_receivables_open=receivables,
                     is_ledger_open=ledger,
                     read_at=read_at,
-                )  # fmt: skip
+                )
             )
         return found
 
@@ -299,7 +308,8 @@ class BatchContext:
         self._calendar = Calendar()
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
-        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key), `fact`
+        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
+        `fact`
         (flow, source connection, source id)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
@@ -318,7 +328,8 @@ class BatchContext:
                 self._links.records[record_type, record_key] = content
 
     def port(self, name: str, run: Run) -> Any:
-        """The tool of that name for this transaction. Raises Problem when nobody plays the role, NeverSent when paused."""
+        """The tool of that name for this transaction. Raises Problem when nobody plays the role, NeverSent when
+        paused."""
         if name == "mappings":
             rules = self._rules.get(run.id)
             if rules is None:

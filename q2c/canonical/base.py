@@ -1,4 +1,5 @@
-"""What every canonical document shares. Pure, frozen, strict: unknown fields are refused, money is Decimal with its currency."""
+"""What every canonical document shares. Pure, frozen, strict: unknown fields are refused, money is Decimal with its
+currency."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Source(Document):
-    """Where a fact came from: our connection's code, the vendor's own word for the object, its id, its version there."""
+    """Where a fact came from: our connection's code, the vendor's own word for the object, its id, its version
+    there."""
 
     connection: str
     object_type: str

@@ -1,7 +1,9 @@
 """What was billed and what was paid. Amounts are Decimal in major units of the document's currency.
 
-Document date, service period and instants are separate facts (ACCOUNTING section 2): `issued_at` is the vendor's instant,
-which becomes a date only in the legal entity's time zone; `document_date` is set only where the vendor gives a plain date.
+Document date, service period and instants are separate facts (ACCOUNTING section 2): `issued_at` is the vendor's
+instant,
+which becomes a date only in the legal entity's time zone; `document_date` is set only where the vendor gives a plain
+date.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class Invoice(Document):
 
 
 class CreditMemo(Document):
-    """Reduces what is owed. Amounts are positive. `invoice_id` is the source's id of the document it credits, if any."""
+    """Reduces what is owed. Amounts are positive. `invoice_id` is the source's id of the document it credits, if
+    any."""
 
     source: Source
     number: str
@@ -165,7 +168,8 @@ class BalanceTransaction(Document):
 
 
 class Payout(Document):
-    """The gateway pays its balance to the bank: fees and disputes are their own lines, gross cash went to clearing before."""
+    """The gateway pays its balance to the bank: fees and disputes are their own lines, gross cash went to clearing
+    before."""
 
     source: Source
     currency: Currency

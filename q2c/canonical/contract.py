@@ -12,7 +12,8 @@ Frequency = Literal["one_time", "monthly", "quarterly", "semiannual", "annual"]
 
 
 class OrderLine(Document):
-    """`unit_price` is per billing period, in the order's currency; `list_price` what the price book said, if it said so."""
+    """`unit_price` is per billing period, in the order's currency; `list_price` what the price book said, if it said
+    so."""
 
     line_id: str
     sku: str
@@ -70,7 +71,8 @@ class Renewal(Document):
 
 
 class OrderStatus(Document):
-    """What the CRM is told about an order: only the parts that this fact changes are set. `at` is the source's clock."""
+    """What the CRM is told about an order: only the parts that this fact changes are set. `at` is the source's
+    clock."""
 
     source: Source  # the subscription, invoice or payment that says so
     order_id: str

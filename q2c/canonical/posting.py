@@ -1,4 +1,5 @@
-"""ERP-ready documents: what a posting says, in the ERP's codes but in our words. Amounts are positive unless said otherwise.
+"""ERP-ready documents: what a posting says, in the ERP's codes but in our words. Amounts are positive unless said
+otherwise.
 
 Each names the external id under which the ERP will know it; the ERP refuses a second document with the same one.
 `journal` is the double entry that we expect the ledger to hold, which must balance before anything is sent (law 9).

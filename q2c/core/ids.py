@@ -13,7 +13,8 @@ _last = 0
 
 
 def uuid7(at_ms: float | None = None) -> uuid.UUID:
-    """A UUIDv7 that rises strictly within this process (sub-millisecond fraction in rand_a), also under a frozen clock."""
+    """A UUIDv7 that rises strictly within this process (sub-millisecond fraction in rand_a), also under a frozen
+    clock."""
     global _last
     if at_ms is not None:
         stamp = int(at_ms * 4096)
@@ -47,7 +48,8 @@ def lane(*, connection: str, object_type: str, object_id: str) -> str:
 
 
 def write_key(*, business_key: str, flow: str, step: str, generation: int) -> str:
-    """The idempotency key of a write: 40 characters of [a-z0-9], never of our own ids or clock, so a restore keeps it."""
+    """The idempotency key of a write: 40 characters of [a-z0-9], never of our own ids or clock, so a restore keeps
+    it."""
     return "q2c" + digest(business_key, flow, step, str(generation))[:37]
 
 
@@ -57,7 +59,8 @@ _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 def external_id(prefix: str, *, source: str, object_id: str, generation: int = 0) -> str:
     """Our external id in a target: readable, of [A-Za-z0-9_-] only (NetSuite's path form), at most 80 characters.
 
-    `prefix` names the document class, since ERPs share one id space over transactions. A source id with other characters is
+    `prefix` names the document class, since ERPs share one id space over transactions. A source id with other
+    characters is
     told apart by a short hash.
     """
     clean = "".join(c if c in _SAFE else "-" for c in object_id)

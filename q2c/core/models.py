@@ -1,4 +1,5 @@
-"""Tables that every room shares: people, entities, their calendars, approvals, audit, customers' keys, posted policy."""
+"""Tables that every room shares: people, entities, their calendars, approvals, audit, customers' keys, posted
+policy."""
 
 from __future__ import annotations
 
@@ -208,7 +209,8 @@ class Proposal(models.Model):
 
 
 class Signature(models.Model):
-    """One person's verdict on a proposal. `proposed_by` repeats the proposer (composite key), so a CHECK keeps them apart."""
+    """One person's verdict on a proposal. `proposed_by` repeats the proposer (composite key), so a CHECK keeps them
+    apart."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     proposal = models.ForeignKey(Proposal, on_delete=models.PROTECT, related_name="signatures")

@@ -9,9 +9,11 @@ from typing import Annotated
 import msgspec
 
 # ISO 4217 list one as published in datasets/currency-codes (PDDL); every code that isn't here has two decimals.
-_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()
-_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND".split()
-_FOUR_DECIMALS = "CLF UYW".split()
+_NO_DECIMALS = [
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
+]  # fmt: skip
+_THREE_DECIMALS = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
+_FOUR_DECIMALS = ["CLF", "UYW"]
 _DECIMALS = dict.fromkeys(_NO_DECIMALS, 0) | dict.fromkeys(_THREE_DECIMALS, 3) | dict.fromkeys(_FOUR_DECIMALS, 4)
 
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]

@@ -84,7 +84,8 @@ class NeverSent(Problem):
 
 
 class AlreadyThere(Problem):
-    """The target refused a create since a document with our external id exists: the machine looks it up and compares."""
+    """The target refused a create since a document with our external id exists: the machine looks it up and
+    compares."""
 
     def __init__(self, summary: str, **subject: object) -> None:
         super().__init__("document_exists", Category.CONFLICT, summary, **subject)

@@ -1,4 +1,5 @@
-"""Which role may do what: a table, printed to the docs and tested. Rows a person may see are another question (`access`)."""
+"""Which role may do what: a table, printed to the docs and tested. Rows a person may see are another question
+(`access`)."""
 
 from __future__ import annotations
 
@@ -6,10 +7,17 @@ from dataclasses import dataclass
 
 VIEW = frozenset(
     {
-        "portal.view_home", "transactions.view_transaction", "transactions.view_exchange", "inbox.view_event", "exceptions.view_case",
-        "mappings.view_rule", "connectors.view_connection", "core.view_audit", "core.view_decision",
+        "portal.view_home",
+        "transactions.view_transaction",
+        "transactions.view_exchange",
+        "inbox.view_event",
+        "exceptions.view_case",
+        "mappings.view_rule",
+        "connectors.view_connection",
+        "core.view_audit",
+        "core.view_decision",
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -23,18 +31,52 @@ class Role:
 
 
 ROLES = (
-    Role("sales_ops", "Sales and revenue operations", ("sales_ops",),
-         VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event"}),
-    Role("billing_ops", "Billing operations", ("billing_ops",),
-         VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event", "mappings.propose_rule"}),
-    Role("mapping_admin", "Mapping administration", ("billing_ops",),
-         VIEW | {"exceptions.work_case", "mappings.propose_rule", "mappings.approve_rule"}),
-    Role("controller", "Controllership", ("controllership", "billing_ops", "sales_ops"),
-         VIEW | {"exceptions.work_case", "exceptions.waive_case", "transactions.repost", "transactions.approve_posting",
-                 "mappings.propose_rule", "mappings.approve_rule"}),
-    Role("platform", "Platform", ("platform",),
-         VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event", "connectors.work_connection",
-                 "connectors.approve_connection", "schedules.change_schedule"}),
+    Role(
+        "sales_ops",
+        "Sales and revenue operations",
+        ("sales_ops",),
+        VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event"},
+    ),
+    Role(
+        "billing_ops",
+        "Billing operations",
+        ("billing_ops",),
+        VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event", "mappings.propose_rule"},
+    ),
+    Role(
+        "mapping_admin",
+        "Mapping administration",
+        ("billing_ops",),
+        VIEW | {"exceptions.work_case", "mappings.propose_rule", "mappings.approve_rule"},
+    ),
+    Role(
+        "controller",
+        "Controllership",
+        ("controllership", "billing_ops", "sales_ops"),
+        VIEW
+        | {
+            "exceptions.work_case",
+            "exceptions.waive_case",
+            "transactions.repost",
+            "transactions.approve_posting",
+            "mappings.propose_rule",
+            "mappings.approve_rule",
+        },
+    ),
+    Role(
+        "platform",
+        "Platform",
+        ("platform",),
+        VIEW
+        | {
+            "exceptions.work_case",
+            "transactions.repost",
+            "inbox.replay_event",
+            "connectors.work_connection",
+            "connectors.approve_connection",
+            "schedules.change_schedule",
+        },
+    ),
     Role("auditor", "Audit", (), VIEW),
-)  # fmt: skip
+)
 BY_CODE = {role.code: role for role in ROLES}

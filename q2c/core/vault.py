@@ -1,4 +1,5 @@
-"""Sealing of bytes: AES-256-GCM under the master key or a customer's key. Used for credentials, raw bodies and exchanges.
+"""Sealing of bytes: AES-256-GCM under the master key or a customer's key. Used for credentials, raw bodies and
+exchanges.
 
 A sealed value begins with one byte of version and four of key id, so a rotated master key still opens old values.
 """

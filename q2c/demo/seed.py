@@ -304,7 +304,8 @@ def _policy_rows() -> list[dict[str, Any]]:
 
 
 def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
-    """The controller's manual rates: the ERP's last known rate goes on after the file ends, and KWD, which ECB lacks."""
+    """The controller's manual rates: the ERP's last known rate goes on after the file ends, and KWD, which ECB
+    lacks."""
     rows = []
     for entry in ReferenceEntry.objects.filter(connection=erp, list_name="rates"):
         rate = Decimal(entry.attributes["rate"])

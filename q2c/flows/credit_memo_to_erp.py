@@ -73,17 +73,38 @@ def find_invoice(document: CreditMemo, book: Book, links: Any) -> str:
 
 
 def build_posting(
-    document: CreditMemo, book: Book, erp_customer: str, erp_invoice: str, currency: str, items: dict[str, ItemUse],
-    taxes: dict[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
-    posting_date: dt.date, period: Period,
-) -> ArCreditMemo:  # fmt: skip
+    document: CreditMemo,
+    book: Book,
+    erp_customer: str,
+    erp_invoice: str,
+    currency: str,
+    items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse],
+    accounts: Accounts,
+    policy: Policy,
+    rate: RateUse,
+    document_date: dt.date,
+    posting_date: dt.date,
+    period: Period,
+) -> ArCreditMemo:
     """The AR credit memo, applied to its invoice; raises Problem when it doesn't add up."""
     applied = document.total if document.applied_amount is None else document.applied_amount
     apply_to = (AppliedTo(document=erp_invoice, amount=applied),) if erp_invoice and applied else ()
     return build_ar_credit_memo(
-        document, book=book, customer=erp_customer, currency=currency, items=items, taxes=taxes, accounts=accounts,
-        policy=policy, rate=rate, document_date=document_date, posting_date=posting_date, period=period, apply_to=apply_to,
-    )  # fmt: skip
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        items=items,
+        taxes=taxes,
+        accounts=accounts,
+        policy=policy,
+        rate=rate,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period,
+        apply_to=apply_to,
+    )
 
 
 def find_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
@@ -98,8 +119,15 @@ def post_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
 
 def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_invoice: str) -> list:
     """Lineage from the credit note to the ERP's, and from both to what they credit."""
-    told = became(document.source, "credit_memo", ar_credit_memo, book.connection, amount=-document.total,
-                  currency=document.currency, step="post_credit_memo")  # fmt: skip
+    told = became(
+        document.source,
+        "credit_memo",
+        ar_credit_memo,
+        book.connection,
+        amount=-document.total,
+        currency=document.currency,
+        step="post_credit_memo",
+    )
     if document.invoice_id:
         told.append(
             Link(
@@ -112,13 +140,22 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
                 -document.total,
                 document.currency,
                 "credited by",
-            )  # fmt: skip
+            )
         )
     told += [
-        Link(book.connection, ar_credit_memo.document_type, ar_credit_memo.id, book.connection, "ar_invoice", erp_invoice,
-             applied.amount, document.currency, "applied to")
+        Link(
+            book.connection,
+            ar_credit_memo.document_type,
+            ar_credit_memo.id,
+            book.connection,
+            "ar_invoice",
+            erp_invoice,
+            applied.amount,
+            document.currency,
+            "applied to",
+        )
         for applied in ar_credit_memo.applied
-    ]  # fmt: skip
+    ]
     return told
 
 
@@ -130,18 +167,38 @@ CREDIT_MEMO_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="credit_memo",
     steps=(
-        Read("read_original_lines", "Take items and tax codes from the lines that it credits", read_original_lines, gives="document", wants=want_original),
+        Read(
+            "read_original_lines",
+            "Take items and tax codes from the lines that it credits",
+            read_original_lines,
+            gives="document",
+            wants=want_original,
+        ),
         *feed.CARRIED,
         *dates.WHOSE,
         *customer.CUSTOMER,
-        Read("find_invoice", "Find the invoice that it credits, or wait for it", find_invoice, gives="erp_invoice", wants=want_invoice),
+        Read(
+            "find_invoice",
+            "Find the invoice that it credits, or wait for it",
+            find_invoice,
+            gives="erp_invoice",
+            wants=want_invoice,
+        ),
         *codes.CODES,
         *dates.IN_RECEIVABLES,
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
-        Write("post_credit_memo", "Post the AR credit memo", find=find_ar_credit_memo, create=post_ar_credit_memo,
-              equal=post.compare_posted, prepared="posting", port="erp", gives="ar_credit_memo"),
+        Write(
+            "post_credit_memo",
+            "Post the AR credit memo",
+            find=find_ar_credit_memo,
+            create=post_ar_credit_memo,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="ar_credit_memo",
+        ),
     ),
     links=tell,
-)  # fmt: skip
+)

@@ -50,7 +50,8 @@ def want_codes(document: Customer, book: Book) -> list[tuple[str, Any]]:
 
 
 def build_customer(document: Customer, book: Book, mappings: Any) -> ErpCustomer | None:
-    """What the ERP will hold; nothing for a customer whom the source can't name. Raises Problem for one without a name."""
+    """What the ERP will hold; nothing for a customer whom the source can't name. Raises Problem for one without a
+    name."""
     if not document.is_identified:
         return None
     if not document.name.strip():
@@ -97,9 +98,19 @@ def tell(document: Customer, erp_customer: PostedDocument | None, book: Book) ->
     if document.crm_id:
         crm, _, account = document.crm_id.rpartition(":Account:")
         told.append(
-            Link(crm or "crm", "Account", account, document.source.connection, "customer", document.source.object_id, None, "",
-                 "became", "save_customer")
-        )  # fmt: skip
+            Link(
+                crm or "crm",
+                "Account",
+                account,
+                document.source.connection,
+                "customer",
+                document.source.object_id,
+                None,
+                "",
+                "became",
+                "save_customer",
+            )
+        )
     return told
 
 
@@ -116,11 +127,21 @@ CUSTOMER_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="customer",
     steps=(
-        Read("find_book", "Find the legal entity that sells to this customer", find_book, gives="book", wants=want_book),
+        Read(
+            "find_book", "Find the legal entity that sells to this customer", find_book, gives="book", wants=want_book
+        ),
         Read("build_customer", "Build the ERP's customer", build_customer, gives="posting", wants=want_codes),
-        Write("save_customer", "Save the customer in the ERP", find=find_customer, create=save_customer, upsert=True,
-              prepared="posting", port="erp", gives="erp_customer"),
+        Write(
+            "save_customer",
+            "Save the customer in the ERP",
+            find=find_customer,
+            create=save_customer,
+            upsert=True,
+            prepared="posting",
+            port="erp",
+            gives="erp_customer",
+        ),
     ),
     links=tell,
     completes=completes,
-)  # fmt: skip
+)

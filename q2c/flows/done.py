@@ -1,4 +1,5 @@
-"""What other rooms are told when a batch ends: lineage, cross-references, cases, approvals asked for, paused connections.
+"""What other rooms are told when a batch ends: lineage, cross-references, cases, approvals asked for, paused
+connections.
 
 Each function is handed to the machine and called with the whole batch, inside the machine's own database transaction.
 """
@@ -47,7 +48,7 @@ def tell_done(runs: list[Run]) -> None:
                         told.number,
                         legal_entity=run.legal_entity_code,
                         transaction_id=run.id,
-                    )  # fmt: skip
+                    )
                 )
     lineage.store_links(links, now)
     for reference, problem in references.store_references(found, now):
@@ -78,10 +79,17 @@ def ask_people(runs: list[Run]) -> None:
             state=Proposal.State.VOID, decided_at=now, void_reason="The posting changed after it was proposed"
         )
         Proposal.objects.create(
-            id=uuid7(), **subject, title=asks["title"], why="The entity's posting policy asks for approval before posting",
-            proposed_by=portal_person(), proposed_at=now, content=asks["content"], content_hash=digest,
-            signer_permission="transactions.approve_posting", legal_entities=[run.legal_entity_code],
-        )  # fmt: skip
+            id=uuid7(),
+            **subject,
+            title=asks["title"],
+            why="The entity's posting policy asks for approval before posting",
+            proposed_by=portal_person(),
+            proposed_at=now,
+            content=asks["content"],
+            content_hash=digest,
+            signer_permission="transactions.approve_posting",
+            legal_entities=[run.legal_entity_code],
+        )
 
 
 def portal_person() -> Person:

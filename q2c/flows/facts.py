@@ -114,7 +114,8 @@ def credit_memo_of(invoice: billing.Invoice) -> billing.CreditMemo:
 
 
 def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
-    """The line with its sign turned: a negative price, or else the quantity, becomes positive; a price never stays below 0."""
+    """The line with its sign turned: a negative price, or else the quantity, becomes positive; a price never stays
+    below 0."""
     taxes = tuple(replace_fields(t, amount=-t.amount, base=-t.base) for t in line.taxes)
     declared = None if line.declared_amount is None else -line.declared_amount
     sign = {"unit_price": -line.unit_price} if line.unit_price < 0 else {"quantity": -line.quantity}

@@ -1,6 +1,7 @@
 """Slots per connection, leased to workers in shares: together they keep within what the target takes at once.
 
-A worker that is about to send announces itself in Redis for two seconds; the slots are divided among those announced. When
+A worker that is about to send announces itself in Redis for two seconds; the slots are divided among those announced.
+When
 Redis is away the share is reckoned from the living workers in PostgreSQL, so the target is never asked for more.
 """
 

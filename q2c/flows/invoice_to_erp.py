@@ -22,15 +22,34 @@ from q2c.transactions.steps import Flow, Read, Write
 
 
 def build_posting(
-    document: Invoice, book: Book, erp_customer: str, currency: str, items: dict[str, ItemUse],
-    taxes: dict[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
-    posting_date: dt.date, period: Period,
-) -> ArInvoice:  # fmt: skip
+    document: Invoice,
+    book: Book,
+    erp_customer: str,
+    currency: str,
+    items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse],
+    accounts: Accounts,
+    policy: Policy,
+    rate: RateUse,
+    document_date: dt.date,
+    posting_date: dt.date,
+    period: Period,
+) -> ArInvoice:
     """The AR posting of this invoice; raises Problem when it doesn't add up."""
     return build_ar_invoice(
-        document, book=book, customer=erp_customer, currency=currency, items=items, taxes=taxes, accounts=accounts,
-        policy=policy, rate=rate, document_date=document_date, posting_date=posting_date, period=period,
-    )  # fmt: skip
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        items=items,
+        taxes=taxes,
+        accounts=accounts,
+        policy=policy,
+        rate=rate,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period,
+    )
 
 
 def find_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
@@ -45,8 +64,15 @@ def post_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
 
 def tell(document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
     """Lineage from the subscription to the invoice, and from the invoice to the ERP's document."""
-    told = became(document.source, "invoice", ar_invoice, book.connection, amount=document.total,
-                  currency=document.currency, step="post_invoice")  # fmt: skip
+    told = became(
+        document.source,
+        "invoice",
+        ar_invoice,
+        book.connection,
+        amount=document.total,
+        currency=document.currency,
+        step="post_invoice",
+    )
     if document.subscription_id:
         told.append(
             Link(
@@ -59,7 +85,7 @@ def tell(document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
                 document.total,
                 document.currency,
                 "billed",
-            )  # fmt: skip
+            )
         )
     return told
 
@@ -85,9 +111,17 @@ INVOICE_TO_ERP = Flow(
         Read("build_posting", "Build the AR posting; it must balance to the cent", build_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
-        Write("post_invoice", "Post the AR invoice", find=find_ar_invoice, create=post_ar_invoice, equal=post.compare_posted,
-              prepared="posting", port="erp", gives="ar_invoice"),
+        Write(
+            "post_invoice",
+            "Post the AR invoice",
+            find=find_ar_invoice,
+            create=post_ar_invoice,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="ar_invoice",
+        ),
     ),
     links=tell,
     completes=completes,
-)  # fmt: skip
+)

@@ -152,16 +152,33 @@ def tell(
     """Lineage from the opportunity to the subscription, and from the account to billing's customer."""
     connection = txn.target_connection
     total = sum((line.quantity * line.unit_price for line in document.lines), start=document.lines[0].unit_price * 0)
-    told = became(document.source, "order", subscription, connection, amount=total, currency=document.currency,
-                  step="create_subscription")  # fmt: skip
+    told = became(
+        document.source,
+        "order",
+        subscription,
+        connection,
+        amount=total,
+        currency=document.currency,
+        step="create_subscription",
+    )
     if saved_customer is not None:
         account = orders.account_source(document)
         told += became(account, "customer", saved_customer, connection, step="save_customer")
     if document.quote_id:
         told.append(
-            Link(document.source.connection, "SBQQ__Quote__c", document.quote_id, document.source.connection,
-                 document.source.object_type, document.source.object_id, total, document.currency, "became", "check_order")
-        )  # fmt: skip
+            Link(
+                document.source.connection,
+                "SBQQ__Quote__c",
+                document.quote_id,
+                document.source.connection,
+                document.source.object_type,
+                document.source.object_id,
+                total,
+                document.currency,
+                "became",
+                "check_order",
+            )
+        )
     return told
 
 
@@ -180,21 +197,62 @@ ORDER_TO_SUBSCRIPTION = Flow(
     steps=(
         Read("check_order", "Check the order is complete and approved", orders.check_order, gives="order_checked"),
         Read("find_book", "Find the legal entity and its book", orders.find_book, gives="book", wants=orders.want_book),
-        Read("match_account", "Match the account to a golden customer", orders.match_account, gives="account", wants=orders.want_account),
+        Read(
+            "match_account",
+            "Match the account to a golden customer",
+            orders.match_account,
+            gives="account",
+            wants=orders.want_account,
+        ),
         Read("check_account", "Check that the account can be billed", orders.check_account, gives="account_checked"),
         Read("map_products", "Map products to billing's products", map_products, gives="products", wants=want_products),
-        Read("check_price", "Check currency and price against the price book", orders.check_price, gives="price_checked"),
-        Read("build_customer", "See whether billing knows the customer", build_customer, gives="billing_customer", wants=want_references),
-        Write("save_customer", "Make the customer in billing", find=find_customer, create=save_customer,
-              prepared="billing_customer", port="billing", gives="saved_customer"),
+        Read(
+            "check_price", "Check currency and price against the price book", orders.check_price, gives="price_checked"
+        ),
+        Read(
+            "build_customer",
+            "See whether billing knows the customer",
+            build_customer,
+            gives="billing_customer",
+            wants=want_references,
+        ),
+        Write(
+            "save_customer",
+            "Make the customer in billing",
+            find=find_customer,
+            create=save_customer,
+            prepared="billing_customer",
+            port="billing",
+            gives="saved_customer",
+        ),
         Read("choose_customer", "Choose billing's customer", choose_customer, gives="customer_id"),
-        Wait("await_customer", "Wait until the customer is in the ERP", until=await_erp_customer, gives="erp_customer", wants=want_erp_customer),
+        Wait(
+            "await_customer",
+            "Wait until the customer is in the ERP",
+            until=await_erp_customer,
+            gives="erp_customer",
+            wants=want_erp_customer,
+        ),
         Read("plan_subscription", "Plan the subscription", plan_subscription, gives="plan"),
-        Write("create_subscription", "Create the subscription", find=find_subscription, create=create_subscription,
-              prepared="plan", port="billing", gives="subscription", undo=cancel_subscription),
-        Wait("await_activation", "Wait until billing says the subscription is active", until=await_activation,
-             gives="activation", patience_seconds=2 * 86400, wants=want_subscription),
+        Write(
+            "create_subscription",
+            "Create the subscription",
+            find=find_subscription,
+            create=create_subscription,
+            prepared="plan",
+            port="billing",
+            gives="subscription",
+            undo=cancel_subscription,
+        ),
+        Wait(
+            "await_activation",
+            "Wait until billing says the subscription is active",
+            until=await_activation,
+            gives="activation",
+            patience_seconds=2 * 86400,
+            wants=want_subscription,
+        ),
     ),
     links=tell,
     completes=completes,
-)  # fmt: skip
+)

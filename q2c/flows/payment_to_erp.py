@@ -24,14 +24,26 @@ from q2c.transactions.steps import Flow, Read, Write
 
 
 def build_receipt_posting(
-    document: Payment, book: Book, erp_customer: str, currency: str, accounts: Accounts, rate: RateUse,
-    posting_date: dt.date, period: Period,
-) -> CashReceipt:  # fmt: skip
+    document: Payment,
+    book: Book,
+    erp_customer: str,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> CashReceipt:
     """The receipt on account, gross."""
     return build_receipt(
-        document, book=book, customer=erp_customer, currency=currency, accounts=accounts, rate=rate,
-        posting_date=posting_date, period=period,
-    )  # fmt: skip
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        accounts=accounts,
+        rate=rate,
+        posting_date=posting_date,
+        period=period,
+    )
 
 
 def find_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:
@@ -46,8 +58,15 @@ def post_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:
 
 def tell_receipt(document: Payment, receipt: PostedDocument, book: Book) -> list:
     """Lineage from the payment to the receipt."""
-    return became(document.source, "payment", receipt, book.connection, amount=document.amount,
-                  currency=document.currency, step="post_receipt")  # fmt: skip
+    return became(
+        document.source,
+        "payment",
+        receipt,
+        book.connection,
+        amount=document.amount,
+        currency=document.currency,
+        step="post_receipt",
+    )
 
 
 def completes_receipt(document: Payment) -> list[str]:
@@ -70,12 +89,20 @@ PAYMENT_TO_ERP = Flow(
         Read("build_posting", "Build the receipt on account", build_receipt_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
-        Write("post_receipt", "Post the receipt on account", find=find_receipt, create=post_receipt, equal=post.compare_posted,
-              prepared="posting", port="erp", gives="receipt"),
+        Write(
+            "post_receipt",
+            "Post the receipt on account",
+            find=find_receipt,
+            create=post_receipt,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="receipt",
+        ),
     ),
     links=tell_receipt,
     completes=completes_receipt,
-)  # fmt: skip
+)
 
 
 def want_both(document: Application) -> list[tuple[str, Any]]:
@@ -119,11 +146,31 @@ def tell_application(document: Application, applied: PostedDocument, posting: Ca
     """Lineage from the receipt to the invoice that it settles, on both sides."""
     connection = document.source.connection
     return [
-        Link(book.connection, "receipt", posting.payment, book.connection, "ar_invoice", posting.apply_to[0].document,
-             document.amount, document.currency, "settles", "apply_payment"),
-        Link(connection, "invoice", document.invoice_id, connection, "payment", document.payment_id, document.amount,
-             document.currency, "paid by", "apply_payment"),
-    ]  # fmt: skip
+        Link(
+            book.connection,
+            "receipt",
+            posting.payment,
+            book.connection,
+            "ar_invoice",
+            posting.apply_to[0].document,
+            document.amount,
+            document.currency,
+            "settles",
+            "apply_payment",
+        ),
+        Link(
+            connection,
+            "invoice",
+            document.invoice_id,
+            connection,
+            "payment",
+            document.payment_id,
+            document.amount,
+            document.currency,
+            "paid by",
+            "apply_payment",
+        ),
+    ]
 
 
 APPLICATION_TO_ERP = Flow(
@@ -135,12 +182,25 @@ APPLICATION_TO_ERP = Flow(
     lane_type="application",
     steps=(
         *dates.WHOSE,
-        Read("build_posting", "Find the receipt and the open item, or wait for them", build_application, gives="posting", wants=want_both),
-        Write("apply_payment", "Apply the receipt to the invoice", find=find_application, create=apply_payment,
-              prepared="posting", port="erp", gives="applied"),
+        Read(
+            "build_posting",
+            "Find the receipt and the open item, or wait for them",
+            build_application,
+            gives="posting",
+            wants=want_both,
+        ),
+        Write(
+            "apply_payment",
+            "Apply the receipt to the invoice",
+            find=find_application,
+            create=apply_payment,
+            prepared="posting",
+            port="erp",
+            gives="applied",
+        ),
     ),
     links=tell_application,
-)  # fmt: skip
+)
 
 
 def want_payment(document: Refund) -> list[tuple[str, Any]]:
@@ -159,14 +219,26 @@ def find_payment(document: Refund, book: Book, links: Any) -> str:
 
 
 def build_refund_posting(
-    document: Refund, book: Book, erp_customer: str, currency: str, accounts: Accounts, rate: RateUse,
-    posting_date: dt.date, period: Period,
-) -> Journal:  # fmt: skip
+    document: Refund,
+    book: Book,
+    erp_customer: str,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> Journal:
     """The refund's journal: receivables against clearing."""
     return build_refund(
-        document, book=book, customer=erp_customer, currency=currency, accounts=accounts, rate=rate,
-        posting_date=posting_date, period=period,
-    )  # fmt: skip
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        accounts=accounts,
+        rate=rate,
+        posting_date=posting_date,
+        period=period,
+    )
 
 
 def find_journal(posting: Journal, erp: Any) -> PostedDocument:
@@ -181,13 +253,30 @@ def post_journal(posting: Journal, erp: Any) -> PostedDocument:
 
 def tell_refund(document: Refund, journal: PostedDocument, erp_payment: str, book: Book) -> list:
     """Lineage from the payment to its refund, and from the refund to its journal."""
-    told = became(document.source, "refund", journal, book.connection, amount=-document.amount, currency=document.currency,
-                  step="post_refund")  # fmt: skip
+    told = became(
+        document.source,
+        "refund",
+        journal,
+        book.connection,
+        amount=-document.amount,
+        currency=document.currency,
+        step="post_refund",
+    )
     connection = document.source.connection
     told.append(
-        Link(connection, "payment", document.payment_id, connection, document.source.object_type, document.source.object_id,
-             -document.amount, document.currency, "refunded by", "post_refund")
-    )  # fmt: skip
+        Link(
+            connection,
+            "payment",
+            document.payment_id,
+            connection,
+            document.source.object_type,
+            document.source.object_id,
+            -document.amount,
+            document.currency,
+            "refunded by",
+            "post_refund",
+        )
+    )
     return told
 
 
@@ -201,13 +290,27 @@ REFUND_TO_ERP = Flow(
     steps=(
         *dates.WHOSE,
         *customer.CUSTOMER,
-        Read("find_payment", "Find the refunded receipt, or wait for it", find_payment, gives="erp_payment", wants=want_payment),
+        Read(
+            "find_payment",
+            "Find the refunded receipt, or wait for it",
+            find_payment,
+            gives="erp_payment",
+            wants=want_payment,
+        ),
         *codes.accounts_step(codes.find_receipt_accounts),
         *dates.IN_RECEIVABLES,
         Read("build_posting", "Build the refund's journal; it must balance", build_refund_posting, gives="posting"),
         *dates.WINDOW,
-        Write("post_refund", "Post the refund", find=find_journal, create=post_journal, equal=post.compare_posted,
-              prepared="posting", port="erp", gives="journal"),
+        Write(
+            "post_refund",
+            "Post the refund",
+            find=find_journal,
+            create=post_journal,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="journal",
+        ),
     ),
     links=tell_refund,
-)  # fmt: skip
+)

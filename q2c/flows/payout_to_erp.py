@@ -53,27 +53,61 @@ def build_dispute_posting(
 
 def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:
     """Lineage from each payment to the payout, and from the payout to its journal."""
-    told = became(document.source, "payout", journal, book.connection, amount=document.amount, currency=document.currency,
-                  step="post_payout")  # fmt: skip
+    told = became(
+        document.source,
+        "payout",
+        journal,
+        book.connection,
+        amount=document.amount,
+        currency=document.currency,
+        step="post_payout",
+    )
     connection = document.source.connection
     for movement in document.movements:
         if movement.about_id and movement.kind in ("charge", "payment"):
             told.append(
-                Link(connection, "payment", movement.about_id, connection, document.source.object_type,
-                     document.source.object_id, movement.amount, movement.currency, "paid out by", "post_payout")
-            )  # fmt: skip
+                Link(
+                    connection,
+                    "payment",
+                    movement.about_id,
+                    connection,
+                    document.source.object_type,
+                    document.source.object_id,
+                    movement.amount,
+                    movement.currency,
+                    "paid out by",
+                    "post_payout",
+                )
+            )
     return told
 
 
 def tell_dispute(document: Dispute, journal: PostedDocument, book: Book) -> list:
     """Lineage from the payment to the dispute, and from the dispute to its journal."""
-    told = became(document.source, "dispute", journal, book.connection, amount=-document.amount, currency=document.currency,
-                  step="post_dispute")  # fmt: skip
+    told = became(
+        document.source,
+        "dispute",
+        journal,
+        book.connection,
+        amount=-document.amount,
+        currency=document.currency,
+        step="post_dispute",
+    )
     connection = document.source.connection
     told.append(
-        Link(connection, "payment", document.payment_id, connection, document.source.object_type, document.source.object_id,
-             -document.amount, document.currency, "disputed by", "post_dispute")
-    )  # fmt: skip
+        Link(
+            connection,
+            "payment",
+            document.payment_id,
+            connection,
+            document.source.object_type,
+            document.source.object_id,
+            -document.amount,
+            document.currency,
+            "disputed by",
+            "post_dispute",
+        )
+    )
     return told
 
 
@@ -90,11 +124,19 @@ PAYOUT_TO_ERP = Flow(
         *dates.IN_LEDGER,
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),
         *dates.WINDOW,
-        Write("post_payout", "Post the payout", find=find_journal, create=post_journal, equal=post.compare_posted,
-              prepared="posting", port="erp", gives="journal"),
+        Write(
+            "post_payout",
+            "Post the payout",
+            find=find_journal,
+            create=post_journal,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="journal",
+        ),
     ),
     links=tell_payout,
-)  # fmt: skip
+)
 
 DISPUTE_TO_ERP = Flow(
     code="dispute_to_erp",
@@ -109,8 +151,16 @@ DISPUTE_TO_ERP = Flow(
         *dates.IN_LEDGER,
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),
         *dates.WINDOW,
-        Write("post_dispute", "Post the dispute", find=find_journal, create=post_journal, equal=post.compare_posted,
-              prepared="posting", port="erp", gives="journal"),
+        Write(
+            "post_dispute",
+            "Post the dispute",
+            find=find_journal,
+            create=post_journal,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="journal",
+        ),
     ),
     links=tell_dispute,
-)  # fmt: skip
+)

@@ -1,6 +1,7 @@
 """Asking a system what changed: pages into the inbox, the cursor moved only after each page is stored.
 
-A crash between the two reads the page again, and the inbox knows what it has. Nothing is ever deleted by a poll, so half
+A crash between the two reads the page again, and the inbox knows what it has. Nothing is ever deleted by a poll, so
+half
 a listing does no harm. A listing that is empty although it had something in the same window before is not believed.
 """
 

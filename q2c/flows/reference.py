@@ -1,6 +1,7 @@
 """Keeping a target's own lists at hand: items, accounts, periods and the like, cached with their age.
 
-Validation and period checks read these, so a vendor's outage never refuses an order; the ERP's own refusal is the last check.
+Validation and period checks read these, so a vendor's outage never refuses an order; the ERP's own refusal is the
+last check.
 """
 
 from __future__ import annotations
@@ -52,17 +53,25 @@ def _store(code: str, list_name: str, rows: list[ReferenceRow]) -> None:
     connection, now = Connection.objects.get(code=code), dt.datetime.now(dt.UTC)
     entries = [
         ReferenceEntry(
-            connection=connection, list_name=list_name, external_id=r.external_id, code=r.code[:120], name=r.name[:300],
-            attributes=r.attributes, is_active=r.is_active, read_at=now,
+            connection=connection,
+            list_name=list_name,
+            external_id=r.external_id,
+            code=r.code[:120],
+            name=r.name[:300],
+            attributes=r.attributes,
+            is_active=r.is_active,
+            read_at=now,
         )
         for r in rows
-    ]  # fmt: skip
+    ]
     with atomic():
         ReferenceEntry.objects.bulk_create(
-            entries, batch_size=_STORED_AT_ONCE, update_conflicts=True,
+            entries,
+            batch_size=_STORED_AT_ONCE,
+            update_conflicts=True,
             unique_fields=["connection", "list_name", "external_id"],
             update_fields=["code", "name", "attributes", "is_active", "read_at"],
-        )  # fmt: skip
+        )
         if rows:  # an empty list is rather a fault than a truth
             gone = ReferenceEntry.objects.filter(connection=connection, list_name=list_name, read_at__lt=now)
             gone.update(is_active=False)
@@ -73,7 +82,8 @@ def _store(code: str, list_name: str, rows: list[ReferenceRow]) -> None:
 
 
 def _store_books(connection: Connection, rows: list[ReferenceRow]) -> None:
-    """The names of the books that entities have in this ERP; which book an entity has is a governed rule, not a guess."""
+    """The names of the books that entities have in this ERP; which book an entity has is a governed rule, not a
+    guess."""
     names = {row.external_id: row.name for row in rows}
     for book in Subsidiary.objects.filter(connection=connection, external_id__in=names):
         if book.name != names[book.external_id]:
@@ -100,12 +110,23 @@ def _store_periods(connection: Connection, rows: list[ReferenceRow], now: dt.dat
                     is_receivables_open=own["is_receivables_open"],
                     is_ledger_open=own["is_ledger_open"],
                     read_at=now,
-                )  # fmt: skip
+                )
             )
     AccountingPeriod.objects.bulk_create(
-        periods, batch_size=_STORED_AT_ONCE, update_conflicts=True, unique_fields=["subsidiary", "code"],
-        update_fields=["name", "start_date", "end_date", "external_id", "is_receivables_open", "is_ledger_open", "read_at"],
-    )  # fmt: skip
+        periods,
+        batch_size=_STORED_AT_ONCE,
+        update_conflicts=True,
+        unique_fields=["subsidiary", "code"],
+        update_fields=[
+            "name",
+            "start_date",
+            "end_date",
+            "external_id",
+            "is_receivables_open",
+            "is_ledger_open",
+            "read_at",
+        ],
+    )
 
 
 def reference_targets() -> list[str]:

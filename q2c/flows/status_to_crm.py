@@ -28,7 +28,8 @@ class Telling(Document):
 
 
 def build_status(document: OrderStatus, txn: Any) -> Telling:
-    """The parts that this fact says, and the link to the portal. The CRM is asked by record id, so a repeat is harmless."""
+    """The parts that this fact says, and the link to the portal. The CRM is asked by record id, so a repeat is
+    harmless."""
     said = {
         "status": document.subscription_status,
         "invoice_status": document.invoice_status,
@@ -59,7 +60,15 @@ STATUS_TO_CRM = Flow(
     lane_type="order",
     steps=(
         Read("build_status", "Gather what the CRM is told", build_status, gives="posting"),
-        Write("publish_status", "Write the status on the CRM's record", find=find_status, create=publish_status, upsert=True,
-              prepared="posting", port="crm", gives="told"),
+        Write(
+            "publish_status",
+            "Write the status on the CRM's record",
+            find=find_status,
+            create=publish_status,
+            upsert=True,
+            prepared="posting",
+            port="crm",
+            gives="told",
+        ),
     ),
-)  # fmt: skip
+)

@@ -1,4 +1,5 @@
-"""The Celery tasks: nudges only. Workers pull from PostgreSQL until there's nothing due; a lost message costs seconds."""
+"""The Celery tasks: nudges only. Workers pull from PostgreSQL until there's nothing due; a lost message costs
+seconds."""
 
 from __future__ import annotations
 

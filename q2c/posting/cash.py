@@ -1,4 +1,5 @@
-"""Receipts on account, refunds, disputes and payouts: gross to clearing, each fee its own line, payout to bank. Pure."""
+"""Receipts on account, refunds, disputes and payouts: gross to clearing, each fee its own line, payout to bank.
+Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +14,16 @@ from q2c.posting.facts import Accounts, Book, Period, RateUse
 
 
 def build_receipt(
-    payment: Payment, *, book: Book, customer: str, currency: str, accounts: Accounts, rate: RateUse,
-    posting_date: dt.date, period: Period,
-) -> CashReceipt:  # fmt: skip
+    payment: Payment,
+    *,
+    book: Book,
+    customer: str,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> CashReceipt:
     """A receipt on account, gross, on its own date: its application waits for the invoice, the cash doesn't."""
     receipt = CashReceipt(
         external_id=external_id("pay", source=payment.source.connection, object_id=payment.source.object_id),
@@ -42,26 +50,49 @@ def build_receipt(
 
 
 def build_refund(
-    refund: Refund, *, book: Book, customer: str, currency: str, accounts: Accounts, rate: RateUse,
-    posting_date: dt.date, period: Period,
-) -> Journal:  # fmt: skip
+    refund: Refund,
+    *,
+    book: Book,
+    customer: str,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> Journal:
     """Cash given back: what the customer is owed falls, and so does the gateway's clearing."""
     journal = _journal(
-        "ref", refund.source.connection, refund.source.object_id, book, currency, refund.currency, rate, posting_date, period,
+        "ref",
+        refund.source.connection,
+        refund.source.object_id,
+        book,
+        currency,
+        refund.currency,
+        rate,
+        posting_date,
+        period,
         (
             JournalLine(account=accounts.receivables, debit=refund.amount, customer=customer, memo="Refund"),
             JournalLine(account=accounts.clearing, credit=refund.amount, memo="Refund"),
         ),
         f"Refund {refund.source.object_id} of {refund.payment_id}",
-    )  # fmt: skip
+    )
     check_posting(journal, book.code)
     return journal
 
 
 def build_dispute(
-    dispute: Dispute, *, book: Book, currency: str, accounts: Accounts, rate: RateUse, posting_date: dt.date, period: Period,
-) -> Journal:  # fmt: skip
-    """Money that the bank took back while it's argued: neither refund nor credit memo. Won disputes come back reversed."""
+    dispute: Dispute,
+    *,
+    book: Book,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> Journal:
+    """Money that the bank took back while it's argued: neither refund nor credit memo. Won disputes come back
+    reversed."""
     is_won = dispute.status in ("won", "funds_reinstated")
     lines = [
         JournalLine(account=accounts.clearing if is_won else accounts.disputes, debit=dispute.amount, memo="Dispute"),
@@ -73,16 +104,32 @@ def build_dispute(
             JournalLine(account=accounts.clearing, credit=dispute.fee, memo="Dispute fee"),
         ]
     journal = _journal(
-        "dsp", dispute.source.connection, f"{dispute.source.object_id}-{dispute.status}", book, currency, dispute.currency,
-        rate, posting_date, period, tuple(lines), f"Dispute {dispute.source.object_id} {dispute.status}",
-    )  # fmt: skip
+        "dsp",
+        dispute.source.connection,
+        f"{dispute.source.object_id}-{dispute.status}",
+        book,
+        currency,
+        dispute.currency,
+        rate,
+        posting_date,
+        period,
+        tuple(lines),
+        f"Dispute {dispute.source.object_id} {dispute.status}",
+    )
     check_posting(journal, book.code)
     return journal
 
 
 def build_payout(
-    payout: Payout, *, book: Book, currency: str, accounts: Accounts, rate: RateUse, posting_date: dt.date, period: Period,
-) -> Journal:  # fmt: skip
+    payout: Payout,
+    *,
+    book: Book,
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> Journal:
     """The gateway pays its balance to the bank on its arrival date; every fee is a line of its own."""
     fees = [m for m in payout.movements if m.fee and m.kind != "dispute"]  # a dispute's fee stands in its own journal
     lines = [
@@ -104,9 +151,18 @@ def build_payout(
         JournalLine(account=accounts.clearing, debit=max(-cleared, ZERO), credit=max(cleared, ZERO), memo="Cleared")
     )
     journal = _journal(
-        "po", payout.source.connection, payout.source.object_id, book, currency, payout.currency, rate, posting_date, period,
-        tuple(line for line in lines if line.debit or line.credit), f"Payout {payout.source.object_id}",
-    )  # fmt: skip
+        "po",
+        payout.source.connection,
+        payout.source.object_id,
+        book,
+        currency,
+        payout.currency,
+        rate,
+        posting_date,
+        period,
+        tuple(line for line in lines if line.debit or line.credit),
+        f"Payout {payout.source.object_id}",
+    )
     check_posting(journal, book.code)
     return journal
 

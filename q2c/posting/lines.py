@@ -15,7 +15,8 @@ from q2c.posting.facts import Accounts, ItemUse, TaxUse
 def build_lines(
     lines: Iterable[InvoiceLine], items: Mapping[str, ItemUse], taxes: Mapping[str, TaxUse]
 ) -> tuple[ArLine, ...]:
-    """ERP lines of billing lines. Where quantity times price isn't the amount to the cent, the amount counts: one piece at it."""
+    """ERP lines of billing lines. Where quantity times price isn't the amount to the cent, the amount counts: one
+    piece at it."""
     built = []
     for line in lines:
         use = items[line.sku]

@@ -94,7 +94,9 @@ class Run:
     document_date: dt.date | None = None
     drops_intent: bool = False
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
-    port: Any = None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
+    port: Any = (
+        None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
+    )
     create_with: dict[str, Any] = field(default_factory=dict)
     find_with: dict[str, Any] = field(default_factory=dict)
 
@@ -143,7 +145,8 @@ class Run:
 
 
 def problem_facts(problem: Problem) -> dict[str, Any]:
-    """A problem as plain JSON: code, category, sentence, subject and (redacted later, at the screen's door) evidence."""
+    """A problem as plain JSON: code, category, sentence, subject and (redacted later, at the screen's door)
+    evidence."""
     return {
         "code": problem.code,
         "category": problem.category.value,

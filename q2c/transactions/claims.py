@@ -12,7 +12,8 @@ from django.db import connection
 
 from q2c.transactions.workers import LAPSES_SECONDS
 
-# An item is a lane's head when nothing earlier in its lane and flow is still open: a held one parks its lane, nothing else.
+# An item is a lane's head when nothing earlier in its lane and flow is still open: a held one parks its lane, nothing
+# else.
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT w.transaction_id FROM transactions_workitem w
@@ -28,7 +29,8 @@ FROM due WHERE w.transaction_id = due.transaction_id
 RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count
 """
 
-# Items of a worker that stopped beating: at once without an open intent; with one, after its send deadline and the target's
+# Items of a worker that stopped beating: at once without an open intent; with one, after its send deadline and the
+# target's
 # settling time. Deaths count only for an item that was alone in its worker; others come back in halves.
 _RELEASE_DEAD = """
 UPDATE transactions_workitem w SET

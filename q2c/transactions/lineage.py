@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db import connection
 
 _COLUMNS = (
-    "transaction_id, sequence, step, source_system, source_type, source_id, target_system, target_type, target_id, amount,"
-    " currency, legal_entity_code, relation, at"
+    "transaction_id, sequence, step, source_system, source_type, source_id, target_system, target_type,"
+    " target_id, amount, currency, legal_entity_code, relation, at"
 )
 HOPS_MAX = 12
 LINKS_MAX = 400
@@ -51,10 +51,24 @@ def store_links(rows: list[LinkRow], at: dt.datetime) -> None:
         for row in rows:
             place = places[row.transaction_id] = places.get(row.transaction_id, -1) + 1
             hop = row.link
-            copy.write_row((
-                row.transaction_id, place, hop.step, hop.source_system, hop.source_type, hop.source_id, hop.target_system,
-                hop.target_type, hop.target_id, hop.amount, hop.currency, row.legal_entity_code, hop.relation, at,
-            ))  # fmt: skip
+            copy.write_row(
+                (
+                    row.transaction_id,
+                    place,
+                    hop.step,
+                    hop.source_system,
+                    hop.source_type,
+                    hop.source_id,
+                    hop.target_system,
+                    hop.target_type,
+                    hop.target_id,
+                    hop.amount,
+                    hop.currency,
+                    row.legal_entity_code,
+                    hop.relation,
+                    at,
+                )
+            )
 
 
 _WALK = """
@@ -78,7 +92,8 @@ ORDER BY l.at, l.transaction_id LIMIT %(links)s
 
 
 def trace(*, system: str, document_type: str, document_id: str, hops: int = HOPS_MAX) -> list[Hop]:
-    """Every hop reachable from a document, in both directions, oldest first. Row visibility is the caller's question."""
+    """Every hop reachable from a document, in both directions, oldest first. Row visibility is the caller's
+    question."""
     with connection.cursor() as cursor:
         cursor.execute(
             _WALK, {"system": system, "type": document_type, "id": document_id, "hops": hops, "links": LINKS_MAX}

@@ -1,6 +1,7 @@
 """The machine: carries a batch of transactions of one flow as far as they will go. One transaction is a batch of one.
 
-Claim, read in memory, commit the intents, send side by side, remember the answers in small groups (ARCHITECTURE section 3).
+Claim, read in memory, commit the intents, send side by side, remember the answers in small groups (ARCHITECTURE
+section 3).
 It knows steps and knows no business: flows, vendors, cases and cross-references are handed to it (`tools.Tools`).
 """
 
@@ -35,7 +36,8 @@ _RUN_COLUMNS = (
 
 
 def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
-    """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none due)."""
+    """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none
+    due)."""
     worker = this_worker()
     quarantine_suspects(flow, claims.release_dead(flow.code), tools, worker)
     claimed = claims.claim_batch(flow=flow.code, worker=worker.id, limit=limit)
@@ -199,8 +201,17 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
     runs = []
     for row in rows:
         claim = by_id[row[0]]
-        run = Run(row[0], flow, claim.token, *row[1:18], claim.intent, claim.generation, claim.wait_count,
-                  claim.probe_count, claim.step_count)  # fmt: skip
+        run = Run(
+            row[0],
+            flow,
+            claim.token,
+            *row[1:18],
+            claim.intent,
+            claim.generation,
+            claim.wait_count,
+            claim.probe_count,
+            claim.step_count,
+        )
         run.patience_until = patience.get(run.id)
         runs.append(run)
         try:
@@ -212,9 +223,11 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
 
 
 def _resume(run: Run, steps: list[tuple]) -> None:
-    """Take over finished steps: everything up to the last finished write, and with an open intent the reads it rests on.
+    """Take over finished steps: everything up to the last finished write, and with an open intent the reads it rests
+    on.
 
-    Other reads run again, so that a repost uses one consistent version of all mappings; their new rows name the old ones.
+    Other reads run again, so that a repost uses one consistent version of all mappings; their new rows name the old
+    ones.
     """
     latest: dict[str, tuple] = {}
     for sequence, name, _kind, state, output in steps:

@@ -1,4 +1,5 @@
-"""Where things stand: the transaction, the little table of work to do, finished steps, lineage, dependencies, workers."""
+"""Where things stand: the transaction, the little table of work to do, finished steps, lineage, dependencies,
+workers."""
 
 from __future__ import annotations
 
@@ -90,7 +91,8 @@ class BusinessTransaction(models.Model):
 
 
 class WorkItem(models.Model):
-    """What there is to do. The row goes when its transaction is completed, held or cancelled, and comes back with a repost."""
+    """What there is to do. The row goes when its transaction is completed, held or cancelled, and comes back with a
+    repost."""
 
     transaction = models.OneToOneField(
         BusinessTransaction, primary_key=True, on_delete=models.CASCADE, related_name="work", db_constraint=False
@@ -128,7 +130,8 @@ class WorkItem(models.Model):
 
 
 class StepRun(models.Model):
-    """One finished step: what it used, what it gave. Attempts and superseded steps are new rows that name the earlier one."""
+    """One finished step: what it used, what it gave. Attempts and superseded steps are new rows that name the earlier
+    one."""
 
     class State(models.TextChoices):
         DONE = "done"
@@ -193,7 +196,8 @@ class LineageLink(models.Model):
 
 
 class PreparedPosting(models.Model):
-    """The double entry that a write is about to ask for; a CHECK proves that it balances (lines as arrays, so COPY bears it)."""
+    """The double entry that a write is about to ask for; a CHECK proves that it balances (lines as arrays, so COPY
+    bears it)."""
 
     pk = models.CompositePrimaryKey("transaction_id", "sequence")
     transaction_id = models.UUIDField()

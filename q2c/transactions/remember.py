@@ -1,7 +1,9 @@
 """The machine's commits: intents before the first send, answers in small groups. Few statements for the whole group.
 
-Every commit is fenced: only rows whose token is still ours are written; exchanges are written even when fenced out, since
-an answer is a fact. A group that the database refuses is halved down to the one run at fault, which is held as internal.
+Every commit is fenced: only rows whose token is still ours are written; exchanges are written even when fenced out,
+since
+an answer is a fact. A group that the database refuses is halved down to the one run at fault, which is held as
+internal.
 """
 
 from __future__ import annotations
@@ -164,12 +166,12 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
     if others:
         now = dt.datetime.now(dt.UTC)
         cursor.execute(
-            "UPDATE transactions_workitem w SET worker = x.worker, available_at = x.available_at, intent = x.intent::jsonb,"
-            " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END, step_count = x.steps,"
+            "UPDATE transactions_workitem w SET worker = x.worker, available_at = x.available_at,"
+            " intent = x.intent::jsonb, intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END, step_count = x.steps,"
             " generation = x.generation, crash_group = 0, death_count = 0, wait_count = w.wait_count + x.waits,"
             " probe_count = w.probe_count + x.probes"
-            " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[],"
-            " %s::int[]) AS x(id, token, worker, available_at, intent, steps, generation, waits, probes)"
+            " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[],"
+            " %s::int[], %s::int[]) AS x(id, token, worker, available_at, intent, steps, generation, waits, probes)"
             " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
             [
                 [r.id for r in others],
@@ -199,7 +201,7 @@ def _available_at(run: Run, now: dt.datetime) -> dt.datetime:
         if run.awaits.not_before is not None:
             return max(run.awaits.not_before, now)
         return now + dt.timedelta(seconds=min(60.0, 1.0 * 1.7 ** min(run.probe_count, 10)))
-    return now + dt.timedelta(seconds=run.available_in * random.uniform(0.8, 1.2))  # noqa: S311 - jitter, not a secret
+    return now + dt.timedelta(seconds=run.available_in * random.uniform(0.8, 1.2))
 
 
 def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
@@ -210,17 +212,33 @@ def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
     proof, keys = hashlib.sha256(), bytearray()
     with cursor.copy(f"COPY transactions_steprun ({_STEP_COLUMNS}) FROM STDIN") as copy:
         for run, row in rows:
-            copy.write_row((
-                run.id, row.sequence, row.step, row.kind, row.state, row.attempt,
-                json.dumps(row.used) if row.used else None, row.gave, row.output,
-                json.dumps(row.problem) if row.problem else None, row.external_id, row.idempotency_key, row.content_hash,
-                row.supersedes, row.change_set, row.at, row.took_us,
-            ))  # fmt: skip
+            copy.write_row(
+                (
+                    run.id,
+                    row.sequence,
+                    row.step,
+                    row.kind,
+                    row.state,
+                    row.attempt,
+                    json.dumps(row.used) if row.used else None,
+                    row.gave,
+                    row.output,
+                    json.dumps(row.problem) if row.problem else None,
+                    row.external_id,
+                    row.idempotency_key,
+                    row.content_hash,
+                    row.supersedes,
+                    row.change_set,
+                    row.at,
+                    row.took_us,
+                )
+            )
             proof.update(step_proof(run.id.bytes, row.sequence, row.step, row.state, row.output, row.content_hash))
             keys += run.id.bytes + row.sequence.to_bytes(4, "big")
     seal = seal_of(worker.head_seal, proof.digest())
     cursor.execute(
-        "INSERT INTO transactions_seal (worker, at, row_count, previous, seal, row_keys) VALUES (%s, now(), %s, %s, %s, %s)",
+        "INSERT INTO transactions_seal (worker, at, row_count, previous, seal, row_keys)"
+        " VALUES (%s, now(), %s, %s, %s, %s)",
         [worker.id, len(rows), worker.head_seal, seal, bytes(keys)],
     )
     worker.head_seal = seal

@@ -30,7 +30,8 @@ _WHY_NOT = {
 def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted]:
     """Put held transactions back to work at their held step; a double click finds nothing held and says why.
 
-    An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction that
+    An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction
+    that
     records who reposted and closes the occurrences.
     """
     with atomic(), connection.cursor() as cursor:
@@ -51,8 +52,8 @@ def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted
                 [priority, held],
             )
             cursor.execute(
-                "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(), attempt = attempt + 1,"
-                " held_step = '', problem_code = '', problem = NULL, open_intent = NULL, waits_for = ''"
+                "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(),"
+                " attempt = attempt + 1, held_step = '', problem_code = '', problem = NULL, open_intent = NULL, waits_for = ''"
                 " WHERE id = ANY(%s)",
                 [held],
             )

@@ -51,7 +51,8 @@ def _returned(function: Callable[..., Any]) -> Any:
 
 @dataclass(frozen=True)
 class Read(Step):
-    """Looks something up or computes it; runs in memory. `wants(facts...)` names look-up keys that the machine fetches for
+    """Looks something up or computes it; runs in memory. `wants(facts...)` names look-up keys that the machine
+    fetches for
     a whole batch with one query each: it returns an iterable of (fetcher name, key)."""
 
     run: Callable[..., Any] = field(kw_only=True)
@@ -69,7 +70,8 @@ class Read(Step):
 class Write(Step):
     """Changes something outside.
 
-    `create(...)` returns an awaitable of the document; `find(...)` an awaitable of the document or None. `prepared` names
+    `create(...)` returns an awaitable of the document; `find(...)` an awaitable of the document or None. `prepared`
+    names
     the fact that will be sent (None: nothing to write): its content is hashed, and its `external_id` stored, before the
     first send.
     `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
@@ -85,8 +87,20 @@ class Write(Step):
     upsert: bool = field(kw_only=True, default=False)
 
     def __init__(self, name, sentence, *, find, create, gives, prepared, port, equal=None, undo=None, upsert=False):
-        _set(self, name=name, sentence=sentence, gives=gives, find=find, create=create, prepared=prepared, port=port,
-             equal=equal, undo=undo, upsert=upsert, kind="write")  # fmt: skip
+        _set(
+            self,
+            name=name,
+            sentence=sentence,
+            gives=gives,
+            find=find,
+            create=create,
+            prepared=prepared,
+            port=port,
+            equal=equal,
+            undo=undo,
+            upsert=upsert,
+            kind="write",
+        )
 
     @property
     def functions(self):
@@ -95,7 +109,8 @@ class Write(Step):
 
 @dataclass(frozen=True)
 class Wait(Step):
-    """Waits for a fact of somebody else: `until(...)` returns it, or raises Awaits with the key that releases the wait."""
+    """Waits for a fact of somebody else: `until(...)` returns it, or raises Awaits with the key that releases the
+    wait."""
 
     until: Callable[..., Any] = field(kw_only=True)
     patience_seconds: float = field(kw_only=True, default=4 * 3600)
@@ -103,8 +118,16 @@ class Wait(Step):
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
 
     def __init__(self, name, sentence, *, until, gives, patience_seconds=4 * 3600, wants=None):
-        _set(self, name=name, sentence=sentence, gives=gives, until=until, patience_seconds=patience_seconds,
-             wants=wants, kind="wait")  # fmt: skip
+        _set(
+            self,
+            name=name,
+            sentence=sentence,
+            gives=gives,
+            until=until,
+            patience_seconds=patience_seconds,
+            wants=wants,
+            kind="wait",
+        )
 
     @property
     def functions(self):

@@ -1,4 +1,5 @@
-"""What the machine is handed: it imports no flow, no vendor, no case, so everything of theirs comes as plain functions."""
+"""What the machine is handed: it imports no flow, no vendor, no case, so everything of theirs comes as plain
+functions."""
 
 from __future__ import annotations
 

@@ -151,7 +151,8 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
 
 
 def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: bool) -> None:
-    """The target holds a document of ours: compare it with what we asked for, and see that its ledger has it (law 5)."""
+    """The target holds a document of ours: compare it with what we asked for, and see that its ledger has it (law
+    5)."""
     run.target = given
     if step.equal is not None:
         problem = step.equal(given, run.facts[step.prepared], was_found)

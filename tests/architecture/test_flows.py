@@ -1,4 +1,5 @@
-"""Every flow can be read as a table of contents: labelled, owned, ended, and with a stage on which workers are killed."""
+"""Every flow can be read as a table of contents: labelled, owned, ended, and with a stage on which workers are
+killed."""
 
 from __future__ import annotations
 

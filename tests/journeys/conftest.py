@@ -1,4 +1,5 @@
-"""The whole house with the vendors' sandboxes over HTTP: real signed webhooks, real postings, counts from the sandboxes' logs."""
+"""The whole house with the vendors' sandboxes over HTTP: real signed webhooks, real postings, counts from the
+sandboxes' logs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ def sandboxes(tmp_path_factory):
     running.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def house(transactional_db, live_server, sandboxes, settings, tmp_path):
     """A seeded portal whose webhook doors the sandboxes know."""
     settings.BASE_URL = live_server.url

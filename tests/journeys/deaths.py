@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection
 
 from q2c.transactions import machine, reading, workers, writing
-from q2c.transactions.models import WorkItem, Worker
+from q2c.transactions.models import Worker, WorkItem
 from q2c.transactions.steps import Flow, Write
 
 _kept: list[Any] = []  # the parent's own connection: the child must neither use nor close it
@@ -21,7 +21,9 @@ def death_points(flow: Flow) -> list[str]:
     points = []
     for step in flow.steps:
         if isinstance(step, Write):
-            points += [f"{step.name}:{when}" for when in ("before_intent", "before_send", "after_answer", "after_commit")]
+            points += [
+                f"{step.name}:{when}" for when in ("before_intent", "before_send", "after_answer", "after_commit")
+            ]
         else:
             points += [f"{step.name}:{when}" for when in ("before", "after")]
     return points
@@ -107,5 +109,3 @@ def _wrap_remember(step_name: str) -> None:
             _die()
 
     machine.remember = wrapped
-
-

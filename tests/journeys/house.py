@@ -58,14 +58,25 @@ class House:
 
     def customer(self, **changes: Any) -> str:
         """A billing customer of the UK entity."""
-        given = {"name": "Northwind Ltd", "email": "ap@northwind.test", "address": {"country": "GB", "city": "Leeds"},
-                 "metadata": {"legal_entity": "GB01"}, **changes}  # fmt: skip
+        given = {
+            "name": "Northwind Ltd",
+            "email": "ap@northwind.test",
+            "address": {"country": "GB", "city": "Leeds"},
+            "metadata": {"legal_entity": "GB01"},
+            **changes,
+        }
         return self.make("stripe", "customer", [given])[0]
 
     def invoice(self, customer: str, *, sku: str = "QB-API", amount: int = 10_000, **changes: Any) -> str:
         """A finalised invoice of one line, in minor units."""
         line = {"amount": amount, "quantity": 1, "description": sku, "metadata": {"sku": sku}}
-        given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}, **changes}
+        given = {
+            "customer": customer,
+            "currency": "gbp",
+            "lines": [line],
+            "metadata": {"legal_entity": "GB01"},
+            **changes,
+        }
         return self.make("stripe", "invoice", [given])[0]
 
     def pay(self, invoice: str) -> str:
@@ -88,18 +99,31 @@ class House:
 
     def account(self, **changes: Any) -> str:
         """A CRM account in the UK that can be billed."""
-        given = {"Name": "Northwind Ltd", "BillingCountry": "United Kingdom", "BillingCity": "Leeds", "BillingStreet": "1 High St",
-                 "BillingPostalCode": "LS1 1AA", "CurrencyIsoCode": "GBP", "AccountNumber": "NW-1", **changes}  # fmt: skip
+        given = {
+            "Name": "Northwind Ltd",
+            "BillingCountry": "United Kingdom",
+            "BillingCity": "Leeds",
+            "BillingStreet": "1 High St",
+            "BillingPostalCode": "LS1 1AA",
+            "CurrencyIsoCode": "GBP",
+            "AccountNumber": "NW-1",
+            **changes,
+        }
         return self.make("salesforce", "Account", [given])[0]
 
     def win(self, account: str, *, sku: str = "QB-API", price: str = "1495.50", **changes: Any) -> str:
         """A closed-won opportunity with one product from the price book; its 18-character id."""
         entry = self.price(sku, price)
         given = {
-            "Name": "Northwind platform", "AccountId": account, "StageName": "Closed Won", "CurrencyIsoCode": "GBP",
-            "CloseDate": dt.date.today().isoformat(), "Legal_Entity__c": "GB01",
-            "OpportunityLineItems": [{"PricebookEntryId": entry, "Quantity": 2, "UnitPrice": price}], **changes,
-        }  # fmt: skip
+            "Name": "Northwind platform",
+            "AccountId": account,
+            "StageName": "Closed Won",
+            "CurrencyIsoCode": "GBP",
+            "CloseDate": dt.datetime.now(dt.UTC).date().isoformat(),
+            "Legal_Entity__c": "GB01",
+            "OpportunityLineItems": [{"PricebookEntryId": entry, "Quantity": 2, "UnitPrice": price}],
+            **changes,
+        }
         return self.make("salesforce", "Opportunity", [given])[0]
 
     def price(self, sku: str, price: str) -> str:
@@ -110,9 +134,18 @@ class House:
                 "salesforce", "Product2", [{"Name": sku, "ProductCode": sku, "StockKeepingUnit": sku, "IsActive": True}]
             )[0]
             self.prices[sku] = self.make(
-                "salesforce", "PricebookEntry",
-                [{"Pricebook2Id": book, "Product2Id": product, "UnitPrice": price, "IsActive": True, "CurrencyIsoCode": "GBP"}],
-            )[0]  # fmt: skip
+                "salesforce",
+                "PricebookEntry",
+                [
+                    {
+                        "Pricebook2Id": book,
+                        "Product2Id": product,
+                        "UnitPrice": price,
+                        "IsActive": True,
+                        "CurrencyIsoCode": "GBP",
+                    }
+                ],
+            )[0]
         return self.prices[sku]
 
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:

@@ -52,7 +52,9 @@ class Invoices(Scene):
 class CreditNotes(Scene):
     def act(self, house, prepared, point):
         invoice = house.invoice(prepared)
-        house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}])
+        house.make(
+            "stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}]
+        )
 
 
 class Payments(Scene):

@@ -26,9 +26,16 @@ def test_invoice_payment_credit_refund_dispute_and_payout(house):
     house.payout()
     house.carry(seconds=40)
     assert why(house) == []
-    made = {t: len(house.made("netsuite", t)) for t in ("customer", "invoice", "creditMemo", "customerPayment", "journalEntry")}
+    made = {
+        t: len(house.made("netsuite", t))
+        for t in ("customer", "invoice", "creditMemo", "customerPayment", "journalEntry")
+    }
     assert made == {"customer": 1, "invoice": 3, "creditMemo": 1, "customerPayment": 2, "journalEntry": 3}
-    by_flow = {f: s for f in ("application_to_erp", "refund_to_erp", "dispute_to_erp", "payout_to_erp") if (s := house.states(f))}
+    by_flow = {
+        f: s
+        for f in ("application_to_erp", "refund_to_erp", "dispute_to_erp", "payout_to_erp")
+        if (s := house.states(f))
+    }
     assert by_flow == {
         "application_to_erp": {"completed": 2}, "refund_to_erp": {"completed": 1}, "dispute_to_erp": {"completed": 1},
         "payout_to_erp": {"completed": 1},
@@ -36,7 +43,12 @@ def test_invoice_payment_credit_refund_dispute_and_payout(house):
     clearing = Decimal(0)
     for posting in PreparedPosting.objects.all():
         for account, debit, credit in zip(posting.accounts, posting.debits, posting.credits, strict=True):
-            if account == PreparedPosting.objects.get(external_id__startswith="pay-", legal_entity_code="GB01", debits__0=100).accounts[0]:
+            if (
+                account
+                == PreparedPosting.objects.get(
+                    external_id__startswith="pay-", legal_entity_code="GB01", debits__0=100
+                ).accounts[0]
+            ):
                 clearing += debit - credit
     assert clearing == 0
     assert LineageLink.objects.filter(relation="settles").count() == 2

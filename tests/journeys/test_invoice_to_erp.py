@@ -16,8 +16,12 @@ def test_an_invoice_of_a_new_customer_is_in_the_erp_once(house):
     assert house.states() == {"completed": 2}
     assert [len(house.made("netsuite", t)) for t in ("customer", "invoice")] == [1, 1]
     txn = BusinessTransaction.objects.get(flow="invoice_to_erp")
-    assert txn.target_number and txn.legal_entity_code == "GB01"
-    assert CrossReference.objects.get(record_type="invoice", record_key=f"stripe:invoice:{invoice}").external_id == txn.target_id
+    assert txn.target_number
+    assert txn.legal_entity_code == "GB01"
+    assert (
+        CrossReference.objects.get(record_type="invoice", record_key=f"stripe:invoice:{invoice}").external_id
+        == txn.target_id
+    )
     assert LineageLink.objects.filter(source_id=invoice, target_id=txn.target_id).count() == 1
 
 

@@ -87,12 +87,24 @@ def post_thing(prepared: Prepared, erp: Any) -> Document:
 
 def flow(**changes: Any) -> Flow:
     return Flow(
-        code="test_flow", title="Test", starts_with=("fact",), fact_type=Fact, owner="platform",
+        code="test_flow",
+        title="Test",
+        starts_with=("fact",),
+        fact_type=Fact,
+        owner="platform",
         steps=(
             Read("prepare", "Prepare the thing", changes.get("prepare", prepare), gives="prepared"),
-            Write("post", "Post the thing", find=find_thing, create=post_thing, gives="thing", prepared="prepared", port="erp"),
+            Write(
+                "post",
+                "Post the thing",
+                find=find_thing,
+                create=post_thing,
+                gives="thing",
+                prepared="prepared",
+                port="erp",
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 class Context:
@@ -138,12 +150,23 @@ def add_transactions(count: int, *, flow_code: str = "test_flow", lane: str | No
             key = uuid7()
             number = str(key)[-12:]
             cursor.execute(
-                "INSERT INTO transactions_businesstransaction (id, flow, business_key, lane, lane_sequence, state_at, created_at,"
-                " fact_type, fact, source_connection, source_type, source_id, number, correlation_id, amount, currency)"
+                "INSERT INTO transactions_businesstransaction (id, flow, business_key, lane, lane_sequence,"
+                " state_at, created_at, fact_type, fact, source_connection, source_type, source_id, number, correlation_id, amount, currency)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, 'Fact', %s, 'src', 'fact', %s, %s, %s, 1, 'EUR')",
-                [key, flow_code, f"src:fact:{number}", lane or number, n, now, now,
-                 msgspec.json.encode(Fact(number, Decimal("1.00"))), number, number, number],
-            )  # fmt: skip
+                [
+                    key,
+                    flow_code,
+                    f"src:fact:{number}",
+                    lane or number,
+                    n,
+                    now,
+                    now,
+                    msgspec.json.encode(Fact(number, Decimal("1.00"))),
+                    number,
+                    number,
+                    number,
+                ],
+            )
             cursor.execute(
                 "INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, available_at)"
                 " VALUES (%s, %s, %s, %s, now())",

@@ -19,7 +19,8 @@ def want_codes(document: Any) -> list[tuple[str, Any]]:
 
 
 def map_items(document: Any, book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> dict[str, ItemUse]:
-    """Every SKU must have an approved item mapping in force on the document date. Raises Problem naming SKU and entity."""
+    """Every SKU must have an approved item mapping in force on the document date. Raises Problem naming SKU and
+    entity."""
     items = calendar.reference(book.connection, "items")
     scope = {
         "legal_entity": book.code,
@@ -108,8 +109,14 @@ def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs:
 CODES = (
     Read("map_items", "Map every SKU to an ERP item and revenue rule", map_items, gives="items", wants=want_codes),
     Read("map_taxes", "Map the tax codes that the tax engine used", map_taxes, gives="taxes"),
-    Read("find_accounts", "Find the accounts of this posting", find_document_accounts, gives="accounts", wants=want_accounts),
-)  # fmt: skip
+    Read(
+        "find_accounts",
+        "Find the accounts of this posting",
+        find_document_accounts,
+        gives="accounts",
+        wants=want_accounts,
+    ),
+)
 
 
 def accounts_step(find: Any) -> tuple[Read, ...]:

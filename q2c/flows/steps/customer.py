@@ -38,7 +38,8 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
         raise Problem(
             "customer_unidentified",
             Category.MAPPING,
-            f"{document.source.connection} doesn't say whose {document.source.object_type} {document.source.object_id} is",
+            f"{document.source.connection} doesn't say whose {document.source.object_type}"
+            f" {document.source.object_id} is",
             kind="customer",
             key=document.source.object_id,
             connection=book.connection,
@@ -52,5 +53,11 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
 
 
 CUSTOMER = (
-    Read("find_customer", "Find the ERP customer of the bill-to, or wait for it", find_customer, gives="erp_customer", wants=want_customer),
-)  # fmt: skip
+    Read(
+        "find_customer",
+        "Find the ERP customer of the bill-to, or wait for it",
+        find_customer,
+        gives="erp_customer",
+        wants=want_customer,
+    ),
+)

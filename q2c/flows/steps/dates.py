@@ -54,7 +54,8 @@ def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> 
 
 
 def read_policy(book: Book, document_date: dt.date, mappings: Any) -> Policy:
-    """The entity's posting policy in force on the document date; every field is a governed rule with a stated default."""
+    """The entity's posting policy in force on the document date; every field is a governed rule with a stated
+    default."""
 
     def field(name: str, default: str) -> str:
         return mappings.get("posting_policy", name, default, legal_entity=book.code, on=document_date)
@@ -166,20 +167,34 @@ def choose_currency(document: Any, book: Book, document_date: dt.date, mappings:
 
 WHOSE = (
     Read("find_book", "Find the selling legal entity and its book", find_book, gives="book", wants=want_book),
-    Read("choose_document_date", "Read the document's date in the entity's time zone", choose_document_date, gives="document_date"),
+    Read(
+        "choose_document_date",
+        "Read the document's date in the entity's time zone",
+        choose_document_date,
+        gives="document_date",
+    ),
     Read("read_policy", "Read the entity's posting policy", read_policy, gives="policy"),
-)  # fmt: skip
+)
 _WHEN = (
-    Read("choose_posting_date", "Choose the posting date by the entity's policy", choose_posting_date, gives="posting_date"),
-)  # fmt: skip
+    Read(
+        "choose_posting_date",
+        "Choose the posting date by the entity's policy",
+        choose_posting_date,
+        gives="posting_date",
+    ),
+)
 _RATE = (
     Read("choose_rate", "Choose the exchange rate", choose_rate, gives="rate", wants=want_rate),
     Read("choose_currency", "Find the ERP's currency", choose_currency, gives="currency"),
 )
 IN_RECEIVABLES = (
-    *_WHEN, Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"), *_RATE,
-)  # fmt: skip
+    *_WHEN,
+    Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"),
+    *_RATE,
+)
 IN_LEDGER = (
-    *_WHEN, Read("check_period", "Check that the ledger's period is open", check_ledger_period, gives="period"), *_RATE,
-)  # fmt: skip
+    *_WHEN,
+    Read("check_period", "Check that the ledger's period is open", check_ledger_period, gives="period"),
+    *_RATE,
+)
 WINDOW = (Read("check_window", "Check the subsidiary's posting window", check_window, gives="window"),)

@@ -22,7 +22,8 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
         return Problem(
             "document_exists_differs" if was_found else "posted_differently",
             Category.CONFLICT,
-            f"{number} is {prepared.currency_code} {asked:,} and the ERP holds {document.total:,} as {document.number or document.id}",
+            f"{number} is {prepared.currency_code} {asked:,} and the ERP holds {document.total:,}"
+            f" as {document.number or document.id}",
             number=number,
             document=document.id,
             asked=asked,
