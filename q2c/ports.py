@@ -250,7 +250,6 @@ class Links:
         ).values_list("id", flat=True)
         return str(found[0]) if found else ""
 
-
     def override(self, transaction_id: UUID, problem: str) -> bool:
         """Whether two people let this transaction pass this problem. Asked only where the problem stands."""
         found = approved_content("override", "transaction", [transaction_id]).get(str(transaction_id))

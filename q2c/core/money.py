@@ -10,7 +10,8 @@ import msgspec
 
 # ISO 4217 list one as published in datasets/currency-codes (PDDL); every code that isn't here has two decimals.
 _NO_DECIMALS = [
-    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF",
+    "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV",
+    "XAF", "XOF", "XPF",
 ]  # fmt: skip
 _THREE_DECIMALS = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
 _FOUR_DECIMALS = ["CLF", "UYW"]

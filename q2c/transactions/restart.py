@@ -53,7 +53,8 @@ def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted
             )
             cursor.execute(
                 "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(),"
-                " attempt = attempt + 1, held_step = '', problem_code = '', problem = NULL, open_intent = NULL, waits_for = ''"
+                " attempt = attempt + 1, held_step = '', problem_code = '', problem = NULL, open_intent = NULL,"
+                " waits_for = ''"
                 " WHERE id = ANY(%s)",
                 [held],
             )

@@ -151,7 +151,8 @@ def add_transactions(count: int, *, flow_code: str = "test_flow", lane: str | No
             number = str(key)[-12:]
             cursor.execute(
                 "INSERT INTO transactions_businesstransaction (id, flow, business_key, lane, lane_sequence,"
-                " state_at, created_at, fact_type, fact, source_connection, source_type, source_id, number, correlation_id, amount, currency)"
+                " state_at, created_at, fact_type, fact, source_connection, source_type, source_id, number,"
+                " correlation_id, amount, currency)"
                 " VALUES (%s, %s, %s, %s, %s, %s, %s, 'Fact', %s, 'src', 'fact', %s, %s, %s, 1, 'EUR')",
                 [
                     key,
