@@ -167,8 +167,8 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
         now = dt.datetime.now(dt.UTC)
         cursor.execute(
             "UPDATE transactions_workitem w SET worker = x.worker, available_at = x.available_at,"
-            " intent = x.intent::jsonb, intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
-            " step_count = x.steps,"
+            " intent = x.intent::jsonb, step_count = x.steps,"
+            " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
             " generation = x.generation, crash_group = 0, death_count = 0, wait_count = w.wait_count + x.waits,"
             " probe_count = w.probe_count + x.probes"
             " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[],"

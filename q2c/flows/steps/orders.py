@@ -1,4 +1,5 @@
-"""Steps of an order before anything is made: complete, sold by somebody, to somebody who can be billed, at a known price."""
+"""Steps of an order before anything is made: complete, sold by somebody, to somebody who can be billed, at a price
+that the price book knows."""
 
 from __future__ import annotations
 
@@ -95,7 +96,10 @@ def match_account(document: Order, links: Any) -> Customer:
 
 
 def check_account(account: Customer, document: Order) -> str:
-    """A billing address with a country: tax and the selling entity rest on it. Raises Problem `customer_without_address`."""
+    """A billing address with a country: tax and the selling entity rest on it.
+
+    Raises Problem `customer_without_address`.
+    """
     if not account.bill_to.country:
         raise Problem(
             "customer_without_address",
