@@ -1,0 +1,108 @@
+"""Every screen: the same queries for few rows and for many, inside its budget of bytes, nothing inline."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+COUNTS = Path(__file__).with_name("query_counts.json")
+HTML_MAX = 160_000  # plain bytes of a list of 50 rows; about 20 KB on the wire
+
+
+def fill(first, rows):
+    """So many of each thing; the last one of each is what the detail screens show."""
+    factories.make_period("GB01")
+    for code in ("salesforce", "stripe", "netsuite"):
+        factories.make_connection(code)
+    proposer = factories.make_person("billing_ops", username="proposes")
+    for n in range(first, first + rows):
+        held = factories.make_transaction("held", number=f"INV-H{n}")
+        posted = factories.make_transaction(number=f"INV-P{n}", source_id=f"in_p{n}")
+        factories.make_step(posted, "find_customer")
+        factories.make_exchange(posted)
+        factories.make_link(posted, ("salesforce", "Order", f"801{n}"), ("stripe", "invoice", f"in_p{n}"))
+        case = factories.make_case(f"No item for SKU {n}", transactions=[held])
+        message = factories.make_message()
+        rule = factories.make_rule(key=f"SKU-{n}")
+        change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
+        proposal = factories.make_proposal(f"Change {n}")
+    return {
+        "held": held.pk,
+        "posted": posted.pk,
+        "case": case.pk,
+        "event": message.event_id,
+        "rule": rule.pk,
+        "change_set": change_set.pk,
+        "proposal": proposal.pk,
+    }
+
+
+SCREENS = {
+    "home": "/",
+    "transactions": "/transactions/",
+    "transactions, filtered": "/transactions/?state=held&entity=GB01",
+    "transaction, posted": "/transactions/{posted}/",
+    "transaction, held": "/transactions/{held}/",
+    "lineage": "/lineage/?transaction={posted}",
+    "search": "/search/?q=nothing-like-it",
+    "inbox": "/inbox/",
+    "message": "/inbox/{event}/",
+    "decisions": "/decisions/",
+    "decision": "/decisions/{proposal}/",
+    "schedules": "/schedules/",
+    "audit trail": "/audit/",
+    "cases": "/exceptions/cases/",
+    "case": "/exceptions/cases/{case}/",
+    "mappings": "/mappings/rules/",
+    "mapping": "/mappings/rules/{rule}/",
+    "proposal of a mapping": "/mappings/rules/propose/",
+    "change sets": "/mappings/change-sets/",
+    "change set": "/mappings/change-sets/{change_set}/",
+    "connections": "/connections/",
+    "connection": "/connections/netsuite/",
+    "you": "/you/",
+    "keys": "/keys/",
+}
+
+
+@pytest.fixture
+def controller(db):
+    """A controller of all entities, signed in."""
+    client = Client()
+    client.force_login(factories.make_person("controller"))
+    return client
+
+
+def measure(client, names):
+    """Queries per screen."""
+    counts = {}
+    for screen, address in SCREENS.items():
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get(address.format(**names))
+        assert response.status_code == 200, screen
+        html = response.content.decode()
+        assert len(html) < HTML_MAX, f"{screen}: {len(html)} bytes"
+        assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:", html), f"{screen}: inline style or script"
+        assert html.count("<h1") == 1, screen
+        counts[screen] = len(queries)
+    return counts
+
+
+def test_more_rows_cost_no_more_queries_and_the_counts_are_those_written_down(controller):
+    few = measure(controller, fill(0, 2))
+    many = measure(controller, fill(2, 60))
+    assert many == few
+    written = json.loads(COUNTS.read_text())
+    assert many == written, "a screen asks more or less than written down: say so in query_counts.json if that's meant"
+
+
+def test_every_screen_shows_without_any_data(controller):
+    empty = [address for address in SCREENS.values() if "{" not in address and "netsuite" not in address]
+    assert {controller.get(address).status_code for address in empty} == {200}
