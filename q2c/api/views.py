@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from exceptions import cases as exception_cases
 from exceptions import tallies
+from exceptions.kinds import REMAP_AND_REPOST, REPOST, kind_of
 from exceptions.models import ExceptionCase
 from q2c.api import schema, shown
 from q2c.api.callers import HasScope, caller_of
@@ -175,6 +176,9 @@ class RepostCase(Door):
             fault = FieldFault("why", "required", "A repost has a reason", "Say why in at most 500 characters.")
             raise ApiProblem(422, "validation", "A reason is needed", errors=[fault])
         row = _case(caller, case_id)
+        if not {REPOST, REMAP_AND_REPOST} & set(kind_of(row.kind).may):
+            detail = "Its remedy is another one; the portal says which."
+            raise ApiProblem(422, "not-repostable", "A case of this kind can't be reposted", detail)
         with transaction.atomic():
             held = tallies.occurrences_visible_to(caller, row).filter(closed_at__isnull=True)
             ids = sorted(held.exclude(transaction_id=None).values_list("transaction_id", flat=True))

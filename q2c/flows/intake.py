@@ -15,7 +15,8 @@ from connectors.families import Family
 from connectors.models import Connection
 from connectors.recorder import Collector, write_exchanges
 from exceptions import cases
-from mappings import survivorship
+from mappings.models import SurvivorshipRule
+from mappings.survivorship import owners
 from q2c.canonical import events
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
@@ -191,14 +192,15 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
             places.append(place)
             seen.append(sighting)
     outcomes = ["document"] * len(pairs)
-    for place, stored in zip(places, store_records(seen, winner=_winner()), strict=True):
+    stored_all = store_records(seen, winner=_winner()) if seen else []
+    for place, stored in zip(places, stored_all, strict=True):
         outcomes[place] = stored.outcome
     return outcomes
 
 
 def _winner() -> Callable[[str, str], str]:
-    rules = fetch_rows("SELECT record_type, field, winner, effective_from FROM mappings_survivorshiprule")
-    return survivorship.owners(rules, on=timezone.now().date())
+    rules = SurvivorshipRule.objects.values_list("record_type", "field", "winner", "effective_from")
+    return owners(rules, on=timezone.localdate())
 
 
 class _Around:

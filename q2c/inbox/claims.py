@@ -15,7 +15,7 @@ QUARANTINE_AT = 7  # claims without a verdict; the last three of them alone in a
 
 _TAKE = """
 UPDATE inbox_inboundkey k SET token = k.token + 1, attempt_count = k.attempt_count + 1,
-    available_at = now() + %(lease)s * interval '1 second'
+    available_at = statement_timestamp() + %(lease)s * interval '1 second'
 FROM due WHERE k.id = due.id
 RETURNING k.id, k.token, k.attempt_count, k.connection_id, k.event_id, k.body_key, k.customer_key_id
 """
@@ -25,7 +25,8 @@ _CLAIM = (
 WITH due AS MATERIALIZED (
     SELECT k.id FROM connectors_connection c CROSS JOIN LATERAL (
         SELECT id FROM inbox_inboundkey
-        WHERE connection_id = c.id AND verdict = 'received' AND attempt_count = 0 AND available_at <= now()
+        WHERE connection_id = c.id AND verdict = 'received' AND attempt_count = 0
+          AND available_at <= statement_timestamp()
         ORDER BY available_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED) k)
 """
     + _TAKE
@@ -34,7 +35,7 @@ _CLAIM_SUSPECTS = (
     """
 WITH due AS MATERIALIZED (
     SELECT id FROM inbox_inboundkey
-    WHERE verdict = 'received' AND attempt_count = %(attempts)s AND available_at <= now()
+    WHERE verdict = 'received' AND attempt_count = %(attempts)s AND available_at <= statement_timestamp()
     ORDER BY available_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 """
     + _TAKE
@@ -52,7 +53,7 @@ WHERE id = ANY(%(ids)s) AND id >= %(least)s AND id <= %(most)s
 """
 _HOLD = "SELECT id, token FROM inbox_inboundkey WHERE id = ANY(%s) AND verdict = 'received' ORDER BY id FOR UPDATE"
 _LATER = """
-UPDATE inbox_inboundkey k SET available_at = now() + n.wait * interval '1 second', attempt_count = 0
+UPDATE inbox_inboundkey k SET available_at = statement_timestamp() + n.wait * interval '1 second', attempt_count = 0
 FROM unnest(%s::bigint[], %s::bigint[], %s::float8[]) AS n (id, token, wait)
 WHERE k.id = n.id AND k.token = n.token AND k.verdict = 'received'
 """
@@ -80,7 +81,7 @@ def claim_events(limit: int) -> list[Claimed]:
     `limit` per connection."""
     suspects = fetch_rows(
         "SELECT min(attempt_count) FROM inbox_inboundkey"
-        " WHERE verdict = 'received' AND attempt_count > 0 AND available_at <= now()"
+        " WHERE verdict = 'received' AND attempt_count > 0 AND available_at <= statement_timestamp()"
     )[0][0]
     rows: list[tuple[Any, ...]] = []
     if suspects is not None:

@@ -228,3 +228,12 @@ def test_an_expired_token_is_refused(house):
     get_access_token_model().objects.update(expires=NOW - dt.timedelta(hours=1))
     answer = api.get("/api/v1/cases")
     assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")
+
+
+def test_a_case_whose_outcome_is_unknown_cannot_be_reposted(house):
+    make_client("upstream")
+    problem = Problem("outcome_unknown", Category.UNKNOWN_OUTCOME, "No answer", connection="netsuite", document="INV-1")
+    number = f"EX-{cases.open_case(problem, event_id=uuid7())}"
+    api = bearer("upstream")
+    answer = api.post(f"/api/v1/cases/{number}/repost", {"why": "please"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-repostable")

@@ -69,7 +69,7 @@ def test_a_negative_invoice_goes_to_the_erp_as_a_positive_credit_memo(acme):
     transaction = BusinessTransaction.objects.get()
     memo = from_json(bytes(transaction.fact), CreditMemo)
     assert transaction.flow == "credit_memo_to_erp"
-    assert (memo.total, memo.lines[0].amount, memo.lines[0].quantity) == (30, 30, -1)
+    assert (memo.total, memo.lines[0].amount, memo.lines[0].quantity, memo.lines[0].unit_price) == (30, 30, 1, 30)
     assert transaction.amount == 30
     assert transaction.rounding == Decimal("-0.004")
 
