@@ -64,7 +64,7 @@ def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarte
     Each document comes back with its open intent, so a write looks before it makes (law 4).
     """
     _check(case, reason, LOOK_AGAIN)
-    return _repost(_documents(case, None), by=by, reason=reason, permission=MAY_REPOST, verb="looked_again")
+    return _repost(_documents(case, None), by=by, reason=reason, permission=MAY_REPOST, verb="look_again")
 
 
 def remap_and_repost(case: ExceptionCase, *, by: Person, reason: str, line: Line) -> ChangeSet:
@@ -139,7 +139,7 @@ def waive(
         if transaction_ids is None and not refused and not undecided:
             events = case.occurrences.filter(closed_at__isnull=True, event_id__isnull=False)
             cases.close_for_events(list(events.values_list("event_id", flat=True)), "waived")
-        _tell(case, "waived", by=by, reason=reason, ids=done)
+        _tell(case, "waive", by=by, reason=reason, ids=done)
     left = [Restarted(i, False, "it isn't held any more") for i in ids if i not in done]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
 
@@ -154,7 +154,7 @@ def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
         chosen, _ = _permitted(_documents(case, None), by=by, permission=WORK)
         waiting = case.occurrences.filter(transaction_id__in=chosen, closed_at__isnull=True)
         count = waiting.update(source_asked_at=timezone.now())
-        _tell(case, "sent_back", by=by, reason=reason, ids=set(chosen))
+        _tell(case, "send_back", by=by, reason=reason, ids=set(chosen))
     make_way()
     return count
 
@@ -173,32 +173,39 @@ def make_way() -> list[UUID]:
     return done
 
 
-def propose_override(
-    case: ExceptionCase, *, by: Person, reason: str, transaction_id: UUID, choice: Mapping[str, Any]
-) -> Proposal:
-    """Ask a second person to let one document pass in spite of the rule that holds it (`choice` says how).
+def propose_overrides(
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
+) -> list[Proposal]:
+    """Ask a second person to let each document pass in spite of the rule that holds it: one decision per document.
 
-    The approval is bound to the document as it is: its facts' hash and its attempt are signed too.
+    Each approval is bound to the document as it is: its facts' hash and its attempt are signed too. What is proposed
+    already isn't proposed twice. Raises ResolutionRefused when no document is left to propose.
     """
     _check(case, reason, OVERRIDE)
-    chosen, refused = _permitted(_documents(case, [transaction_id]), by=by, permission=WORK)
-    if not chosen:
-        raise ResolutionRefused(refused[0].why_not if refused else "it isn't a held document of this case")
-    facts = dict(_facts_of(chosen))[transaction_id]
     with atomic():
-        title = f"Override {kind_of(case.kind).title.lower()} of {facts['number']}"
-        cases.await_approval(case, by=by, text=title, data={"transaction": str(transaction_id)})
-        return approvals.propose(
-            OVERRIDE, ("transaction", transaction_id), by=by, title=title, why=reason, permission=MAY_OVERRIDE,
-            content={"case": case.pk, "problem": case.kind, "document": facts, "choice": dict(choice)},
-            legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [], evidence_at=timezone.now(),
-        )  # fmt: skip
+        chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=WORK)
+        standing = Proposal.objects.filter(kind=OVERRIDE, subject_type="transaction", state=Proposal.State.PROPOSED)
+        asked = set(standing.filter(subject_id__in=map(str, chosen)).values_list("subject_id", flat=True))
+        documents = [(i, facts) for i, facts in _facts_of(chosen) if str(i) not in asked]
+        if not documents:
+            why_not = refused[0].why_not if refused else "it's proposed already, or not held in this case"
+            raise ResolutionRefused(f"Nothing to propose: {why_not}.")
+        title = f"Override {kind_of(case.kind).title.lower()}"
+        cases.await_approval(case, by=by, text=title, data={"transactions": [str(i) for i, _ in documents]})
+        return [
+            approvals.propose(
+                OVERRIDE, ("transaction", i), by=by, title=f"{title} of {facts['number']}", why=reason,
+                content={"case": case.pk, "problem": case.kind, "document": facts}, permission=MAY_OVERRIDE,
+                legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [],
+            )
+            for i, facts in documents
+        ]  # fmt: skip
 
 
 def decide_override(
     proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
 ) -> tuple[str, list[Restarted]]:
-    """Sign an override; once approved the document reposts, and its step finds the approved choice.
+    """Sign an override; once approved the document reposts, and its step finds the approval.
 
     A document that moved since voids the proposal. Raises ApprovalRefused.
     """
@@ -248,7 +255,7 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
 
 
 def _repost(
-    ids: list[UUID], *, by: Person, reason: str, permission: str | None, verb: str = "reposted"
+    ids: list[UUID], *, by: Person, reason: str, permission: str | None, verb: str = "repost"
 ) -> list[Restarted]:
     """Restart, mark, tell. Without a permission the right was given by the signatures."""
     with atomic():
@@ -262,7 +269,7 @@ def _repost(
             by_case.setdefault(case_id, []).append(transaction_id)
         now = timezone.now()
         CaseNote.objects.bulk_create(
-            CaseNote(case_id=case_id, at=now, by=by, verb=verb, text=reason, data={"documents": len(own)})
+            CaseNote(case_id=case_id, at=now, by=by, verb=_DID[verb], text=reason, data={"documents": len(own)})
             for case_id, own in by_case.items()
         )
         for case_id, own in by_case.items():
@@ -273,7 +280,7 @@ def _repost(
 
 def _tell(case: ExceptionCase, verb: str, *, by: Person, reason: str, ids: Iterable[UUID]) -> None:
     own = sorted(ids)
-    cases.note(case, verb=verb, text=reason, by=by, data={"documents": len(own)})
+    cases.note(case, verb=_DID[verb], text=reason, by=by, data={"documents": len(own)})
     audit.record(by, verb, "case", case.pk, why=reason, data={"transactions": own})
 
 
@@ -287,6 +294,7 @@ def _without_open_intent(ids: list[UUID]) -> tuple[list[UUID], list[Restarted]]:
     ]
 
 
+_DID = {"repost": "reposted", "look_again": "looked_again", "waive": "waived", "send_back": "sent_back"}
 _SUPERSEDED = """
     SELECT t.id FROM transactions_businesstransaction t
      WHERE t.id = ANY(%s) AND t.state = 'held' AND EXISTS (

@@ -13,9 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from connectors import connections
 from connectors.console.forms import ConnectionForm, ReasonForm
 from connectors.console.views import show_connection, visible_connection
+from exceptions import cases
 from q2c.core.access import requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
+from q2c.core.problems import Category, Problem
 from q2c.flows.tasks import nudge
 from q2c.transactions import restart
 
@@ -57,6 +59,8 @@ def resume(request: HttpRequest, code: str) -> HttpResponse:
     if not form.is_valid():
         return show_connection(request, connection, status=422, reason_form=form)
     connections.resume(connection, by=request.user, reason=form.cleaned_data["why"])
+    refused = Problem("credentials_refused", Category.AUTHENTICATION, "resumed", connection=connection.code)
+    cases.close_matching(refused, how="resumed", why=form.cleaned_data["why"], by=request.user)
     nudge(restart.resume_waiting(connection_code=connection.code))
     messages.success(request, f"{connection.name} gets work again.", extra_tags="done")
     return redirect("connectors:connection_detail", code)

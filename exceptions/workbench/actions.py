@@ -87,6 +87,29 @@ def repost(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
     return show_case(request, case, status=422, repost_form=form)
 
 
+@acts("transactions.repost")
+def look(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+    """Have the target looked at once more; nothing is sent on suspicion."""
+    form = ReasonForm(request.POST, prefix="look_again")
+    if form.is_valid():
+        with refusals(form):
+            result = resolutions.look_again(case, by=request.user, reason=form.cleaned_data["why"])
+            return _done(request, case, said_of(result, "looked up again"))
+    return show_case(request, case, status=422, look_form=form)
+
+
+@acts("exceptions.work_case")
+def override(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+    """Ask a second person to let each of the case's documents pass as it is."""
+    form = ReasonForm(request.POST, prefix="override")
+    if form.is_valid():
+        with refusals(form):
+            made = resolutions.propose_overrides(case, by=request.user, reason=form.cleaned_data["why"])
+            said = f"Proposed for {len(made):,} {'document' if len(made) == 1 else 'documents'}."
+            return _done(request, case, f"{said} Nothing passes until someone else approves.", tags="decide")
+    return show_case(request, case, status=422, override_form=form)
+
+
 @acts("exceptions.waive_case")
 def waive(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case's documents up for good: they won't post."""

@@ -26,6 +26,8 @@ from q2c.transactions.models import BusinessTransaction
 FORMS = {
     kinds.REMAP_AND_REPOST: ("mappings.propose_rule", "remap_form"),
     kinds.REPOST: ("transactions.repost", "repost_form"),
+    kinds.LOOK_AGAIN: ("transactions.repost", "look_form"),
+    kinds.OVERRIDE: ("exceptions.work_case", "override_form"),
     kinds.WAIVE: ("exceptions.waive_case", "waive_form"),
     kinds.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
 }

@@ -46,6 +46,8 @@ SCREENS = {
     "exceptions:case_repost": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_waive": ("post", ["case"], {CONTROLLER}, 422),
     "exceptions:case_correct": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_override": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_look": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "mappings:rule_list": ("get", [], ALL, 200),
     "mappings:rule_detail": ("get", ["rule"], ALL, 200),
@@ -113,7 +115,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
     assert digest() == before
     expected = {name: 403 for name, row in SCREENS.items() if role not in row[2]}
     if role in (SALES, PLATFORM):  # they work cases, but not of this queue
-        expected |= dict.fromkeys(("case_detail", "case_assign", "case_note", "case_repost", "case_correct"), 404)
+        acts = ("case_detail", "case_assign", "case_note", "case_repost", "case_correct", "case_override", "case_look")
+        expected |= dict.fromkeys(acts, 404)
         expected = {f"exceptions:{n}" if n.startswith("case_") else n: status for n, status in expected.items()}
     assert told == expected
     allowed = {

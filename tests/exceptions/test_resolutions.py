@@ -74,9 +74,7 @@ def test_a_repost_puts_every_held_document_back_to_work_once(billing):
     again = resolutions.repost(case, by=billing, reason="double click")
     assert [(r.is_restarted, r.why_not) for r in again] == [(False, "it is running already")] * 3
     assert WorkItem.objects.filter(pk__in=ids).count() == 3
-    assert list(AuditEntry.objects.filter(verb="reposted").values_list("actor", "why")) == [
-        ("ben", "fixed in NetSuite")
-    ]
+    assert list(AuditEntry.objects.filter(verb="repost").values_list("actor", "why")) == [("ben", "fixed in NetSuite")]
     assert list(case.notes.filter(verb="reposted").values_list("text", flat=True)) == ["fixed in NetSuite"]
 
 
@@ -219,23 +217,21 @@ def test_a_document_sent_back_makes_way_only_when_its_corrected_version_has_come
 def test_an_override_lets_one_document_pass_after_a_second_person_and_is_bound_to_it_as_it_was(billing, controller):
     problem = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
     case, ids = hold(problem)
-    proposal = resolutions.propose_override(
-        case, by=billing, reason="agreed by phone", transaction_id=ids[0], choice={"accept": "price"}
-    )
+    (proposal,) = resolutions.propose_overrides(case, by=billing, reason="agreed by phone")
+    with pytest.raises(ResolutionRefused, match="proposed already"):
+        resolutions.propose_overrides(case, by=billing, reason="again")
     with pytest.raises(ApprovalRefused):
         resolutions.decide_override(proposal, by=billing, approve=True)
     state, results = resolutions.decide_override(proposal, by=controller, approve=True)
     assert (state, [r.is_restarted for r in results], states(ids)) == ("approved", [True], ["running"])
     found = approvals.approved_content("override", "transaction", ids)
-    assert found[str(ids[0])]["choice"] == {"accept": "price"}
+    assert found[str(ids[0])]["problem"] == "price_differs"
 
 
 def test_an_override_of_a_document_that_moved_is_void(billing, controller):
     problem = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
     case, ids = hold(problem)
-    proposal = resolutions.propose_override(
-        case, by=billing, reason="agreed", transaction_id=ids[0], choice={"accept": "price"}
-    )
+    (proposal,) = resolutions.propose_overrides(case, by=billing, reason="agreed")
     BusinessTransaction.objects.filter(pk=ids[0]).update(attempt=2)
     assert resolutions.decide_override(proposal, by=controller, approve=True) == ("void", [])
     assert states(ids) == ["held"]
