@@ -228,6 +228,20 @@ def _session(line: Line, limits: Limits) -> aiohttp.ClientSession:
     return session
 
 
+_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _gate(line: Line) -> asyncio.Semaphore:
+    """What keeps one process below the connection's concurrency, whoever calls."""
+    of_loop = _gates.setdefault(asyncio.get_running_loop(), {})
+    gate = of_loop.get((line.code, line.at_once))
+    if gate is None:
+        gate = of_loop[(line.code, line.at_once)] = asyncio.Semaphore(line.at_once)
+    return gate
+
+
 async def close_sessions() -> None:
     """Hang up all of this loop's kept-alive connections."""
     for session in _sessions.pop(asyncio.get_running_loop(), {}).values():
@@ -324,8 +338,23 @@ class Telephone:
         self._check_target(target)
         if about.correlation_id:
             headers["X-Correlation-Id"] = about.correlation_id
-        await throttle_of(self.line.code, self.limits.per_second).wait_turn()
-        self.breaker.let_through()
+        async with _gate(self.line):
+            await throttle_of(self.line.code, self.limits.per_second).wait_turn()
+            self.breaker.let_through()
+            return await self._dial(method, target, headers, body, shown_headers, verb, is_write=is_write)
+
+    async def _dial(
+        self,
+        method: str,
+        target: URL,
+        headers: dict[str, str],
+        body: bytes,
+        shown_headers: Mapping[str, str],
+        verb: str,
+        *,
+        is_write: bool,
+    ) -> Reply:
+        about = outgoing.get()
         noted = Recorded(self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body)
         send = _Send(about.deadline if is_write else None)
         token = _sending.set(send)

@@ -86,6 +86,7 @@ class Means:
 
     translate: Callable[..., list[Any]]
     refetch: str = ""  # a verb of the client whose answer is translated instead of the (possibly stale) snapshot
+    refetch_when: Callable[[bytes], bool] | None = None  # asked of the body; None: always
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,14 @@ def invoice_posted(body: bytes, context: Context) -> list[Any]:
     return [events.InvoicePosted(occurred_at=at, invoice=invoice)]
 
 
+def is_incomplete(body: bytes) -> bool:
+    """Whether the snapshot of a finalized invoice lacks lines (it holds ten) or doesn't say who sells."""
+    raw, _ = _snapshot(body)
+    behind = (raw.get("parent") or {}).get("subscription_details") or {}
+    notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
+    return bool(raw["lines"].get("has_more")) or not notes.get("legal_entity")
+
+
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:
     """An event that says in which state an invoice is now."""
 
@@ -158,7 +166,7 @@ _SCHEDULE = Ignored("the subscription's own events say when a schedule takes eff
 _PRICE = NotYet("prices are checked against the CRM's price book")
 
 EVENTS: dict[str, Means | Ignored | NotYet] = {
-    "invoice.finalized": Means(invoice_posted, refetch="invoice"),
+    "invoice.finalized": Means(invoice_posted, refetch="invoice", refetch_when=is_incomplete),
     "invoice.paid": Means(invoice_status("paid")),
     "invoice.voided": Means(invoice_status("void")),
     "invoice.marked_uncollectible": Means(invoice_status("uncollectible")),

@@ -65,6 +65,7 @@ class Item:
     claimed: Claimed
     source: Source
     event_key: bytes = b""
+    body: bytes | None = None
     events: list[Any] = field(default_factory=list)
     verdict: Verdict | None = None
 
@@ -122,8 +123,7 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     answer = fetched.get(claimed.key_id)
     if isinstance(answer, Exception):
         raise answer
-    item.event_key = open_event_key(claimed.body_key, claimed.customer_key_id)
-    body = vault.open_sealed(claimed.body, item.event_key)
+    body = _open_body(item)
     context = Context(
         connection=item.source.code,
         settings=item.source.settings,
@@ -135,6 +135,13 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     item.events = list(meaning.translate(body, context))
     if not item.events:
         item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
+
+
+def _open_body(item: Item) -> bytes:
+    if item.body is None:
+        item.event_key = open_event_key(item.claimed.body_key, item.claimed.customer_key_id)
+        item.body = vault.open_sealed(item.claimed.body, item.event_key)
+    return item.body
 
 
 def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
@@ -155,7 +162,7 @@ def _refetch(items: list[Item], tools: Tools) -> dict[int, Any]:
     asked: dict[tuple[int, str, str], list[int]] = {}
     for item in items:
         meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
-        if isinstance(meaning, Means) and meaning.refetch:
+        if isinstance(meaning, Means) and meaning.refetch and _is_stale(item, meaning):
             asked.setdefault((item.source.id, meaning.refetch, item.claimed.source_id), []).append(item.claimed.key_id)
     if not asked:
         return {}
@@ -163,6 +170,15 @@ def _refetch(items: list[Item], tools: Tools) -> dict[int, Any]:
     clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
     answers = run_waiting(_ask_all([(clients[s], verb, object_id) for s, verb, object_id in asked]))
     return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
+
+
+def _is_stale(item: Item, meaning: Means) -> bool:
+    if meaning.refetch_when is None:
+        return True
+    try:
+        return meaning.refetch_when(_open_body(item))
+    except Exception:
+        return False  # translating it says what is wrong with it
 
 
 async def _ask_all(questions: list[tuple[Any, str, str]]) -> list[Any]:

@@ -314,3 +314,24 @@ def test_one_session_is_kept_alive_for_all_calls_of_a_loop():
 
     run(story())
     assert len(ports) == 1
+
+
+def test_no_more_calls_are_under_way_than_the_connection_allows():
+    most, now, release = [0], [0], asyncio.Event()
+
+    async def answer(request):
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        if now[0] == 4:
+            release.set()
+        await release.wait()
+        now[0] -= 1
+        return web.Response(status=204)
+
+    async def story():
+        async with serving(answer) as url:
+            telephone = dial(url)  # at_once=4
+            await asyncio.gather(*(telephone.call("POST", "/x", verb="x") for _ in range(12)))
+
+    run(story())
+    assert most[0] == 4

@@ -25,6 +25,10 @@ def test_the_sdks_vector_is_let_in():
     verify(f"t={STAMP},v1={GOOD}")
 
 
+def test_an_early_timestamp_passes_as_in_stripes_own_library():
+    verify(f"t={STAMP},v1={GOOD}", now=NOW - dt.timedelta(seconds=301))
+
+
 def test_one_good_signature_among_several_is_enough():
     verify(f"t={STAMP},v1={'0' * 64},v1={GOOD},v0={'1' * 64}")
 
@@ -48,7 +52,6 @@ def test_both_secrets_are_valid_while_one_is_rotated():
         (f"t={STAMP},v1={GOOD}", {"secrets": {"webhook_secret": "whsec_other"}}, "signature"),
         (f"t={STAMP},v1={GOOD}", {"secrets": {"webhook_secret": ""}}, "signature"),
         (f"t={STAMP},v1={GOOD}", {"now": NOW + dt.timedelta(seconds=301)}, "timestamp"),
-        (f"t={STAMP},v1={GOOD}", {"now": NOW - dt.timedelta(seconds=301)}, "timestamp"),
         (f"t={STAMP},v1=ü", {}, "signature"),
     ],
 )

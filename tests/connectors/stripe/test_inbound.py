@@ -256,3 +256,17 @@ def test_only_refunds_that_moved_money_count(status, count):
     meaning = EVENTS["refund.updated"]
     assert isinstance(meaning, Means)
     assert len(meaning.translate(json.dumps(raw).encode(), context)) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_incomplete"),
+    [
+        ({}, False),
+        ({"lines": {"has_more": True, "data": []}}, True),
+        ({"parent": None}, True),
+        ({"parent": None, "metadata": {"legal_entity": "GB01"}}, False),
+    ],
+)
+def test_an_invoice_is_asked_for_again_only_where_its_event_lacks_something(changes, is_incomplete):
+    body = json.dumps({"created": 1772323205, "data": {"object": made_invoice(**changes)}}).encode()
+    assert EVENTS["invoice.finalized"].refetch_when(body) is is_incomplete
