@@ -7,22 +7,17 @@ import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import msgspec
-
 from connectors.errors import Absent
-from connectors.families import Page, Polled, SubscriptionPlan
+from connectors.families import Page, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.stripe import inbound, outbound
-from connectors.stripe.door import polled
+from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, Problem
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
-EVENTS_KEPT = dt.timedelta(days=30)
-OVERLAP = dt.timedelta(minutes=5)
-EVENTS_PER_POLL = 2000
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -181,31 +176,13 @@ class Client:
     # Polling
 
     async def changes(self, stream: str, position: dict[str, Any]) -> Page:
-        """Events that a webhook may have lost, oldest first, with some overlap: the inbox knows those it has.
+        """Events that a webhook may have lost, oldest first; the inbox knows those it has. Raises Problem
+        `feed_gap`."""
 
-        `position` is {"created": unix seconds of the newest event seen}. Stripe lists newest first and keeps 30 days,
-        so a
-        position older than that has a gap: Problem `feed_gap`, for a person to close by a comparison.
-        """
-        now = dt.datetime.now(dt.UTC)
-        newest = int(position.get("created") or int((now - dt.timedelta(hours=1)).timestamp()))
-        if dt.datetime.fromtimestamp(newest, dt.UTC) < now - EVENTS_KEPT:
-            raise Problem(
-                "feed_gap",
-                Category.DRIFT,
-                f"Stripe keeps events for 30 days, and the last one read of {self.line.name} is older",
-                connection=self.line.code,
-                stream=stream,
-            )
-        since = newest - int(OVERLAP.total_seconds())
-        found = [_repacked(raw) async for raw in self._list("/v1/events", "changes", [("created[gte]", str(since))])]
-        found.reverse()
-        has_more = len(found) > EVENTS_PER_POLL
-        found = found[:EVENTS_PER_POLL]
-        if has_more and found[-1].occurred_at == found[0].occurred_at:
-            has_more = False
-        stamps = [int(p.occurred_at.timestamp()) for p in found if p.occurred_at]
-        return Page(tuple(found), {"created": max([newest, *stamps])}, has_more)
+        def list_events(query: list[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
+            return self._list("/v1/events", "changes", query)
+
+        return await read_events(list_events, position, connection=self.line.code)
 
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""
@@ -252,7 +229,3 @@ class Client:
             url=f"{self.app_url}/{pages[kind]}/{raw['id']}" if self.app_url else "",
             was_found=was_found,
         )
-
-
-def _repacked(raw: dict[str, Any]) -> Polled:
-    return polled(msgspec.json.encode(raw))

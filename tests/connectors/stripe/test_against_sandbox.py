@@ -229,8 +229,41 @@ def test_polling_finds_events_oldest_first_and_knows_them_by_their_id(build, san
     assert len({p.dedupe_key for p in page.found}) == len(page.found)
     assert page.position["created"] == max(int(s.timestamp()) for s in stamps)
     assert page.has_more is False
-    again = run(build().changes("events", page.position))
-    assert {p.dedupe_key for p in again.found} <= {p.dedupe_key for p in page.found}
+    again = run(build().changes("events", {**page.position, "full_at": 0}))
+    assert {p.dedupe_key for p in page.found} <= {p.dedupe_key for p in again.found}
+
+
+def test_a_storm_is_read_in_windows_that_fit(build, sandboxes, customer, monkeypatch):
+    monkeypatch.setattr("connectors.stripe.polling.EVENTS_PER_POLL", 40)
+    made = {bill(sandboxes, customer, amount=100 + n) for n in range(60)}
+
+    async def story():
+        billing, position, seen, pages = build(), {}, [], 0
+        while True:
+            page = await billing.changes("events", position)
+            seen += [p for p in page.found if p.event_type == "invoice.finalized"]
+            position, pages = page.position, pages + 1
+            if not page.has_more:
+                return seen, pages
+
+    seen, pages = run(story())
+    assert made <= {p.source_id for p in seen}
+    assert pages > 1
+    stamps = [p.occurred_at for p in seen]
+    assert stamps == sorted(stamps)
+
+
+def test_a_listing_that_is_suddenly_empty_is_not_believed(build, sandboxes, customer):
+    async def story():
+        billing = build()
+        position = (await billing.changes("events", {})).position
+        sandboxes.fault("stripe", "status", when={"path": "/v1/events", "nth": 1}, status=200,
+                        body='{"object": "list", "data": [], "has_more": false, "url": "/v1/events"}')  # fmt: skip
+        await billing.changes("events", {**position, "full_at": 0})
+
+    with pytest.raises(Problem) as gap:
+        run(story())
+    assert gap.value.code == "feed_gap"
 
 
 def test_every_event_of_the_sandbox_has_a_meaning(build, sandboxes, customer):
@@ -272,3 +305,13 @@ def test_a_payout_comes_with_its_movements(build, sandboxes, customer):
     assert charge.fee > 0
     assert payout.amount == sum(m.amount - m.fee for m in payout.movements)
     assert payout.status == "in_transit"
+
+
+def test_a_lost_webhook_is_found_by_asking_for_what_was_not_delivered(build, sandboxes, customer):
+    position = run(build().changes("events", {})).position
+    sandboxes.control("POST", "stripe/webhooks", {"url": "http://127.0.0.1:9/webhooks/stripe/"})
+    sandboxes.fault("stripe", "webhook_lose", when={"path": "invoice.finalized", "nth": 1})
+    made = bill(sandboxes, customer, amount=4321)
+    page = run(build().changes("events", position))
+    assert made in {p.source_id for p in page.found if p.event_type == "invoice.finalized"}
+    assert page.position["created"] == position["created"]

@@ -1,0 +1,110 @@
+"""Finding events that a webhook lost, in `/v1/events`: newest first, kept 30 days, no more than 100 a page.
+
+Most polls ask only for what Stripe itself calls undelivered, which is little also in a storm. Once an hour, and at the
+start, everything since the watermark is listed, in windows that halve until one fits a page of ours: an endpoint that
+is
+switched off has no undelivered events, and still nothing is missed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from connectors.families import Page, Polled
+from connectors.stripe.door import polled
+from q2c.core.problems import Category, Problem
+
+KEPT_SECONDS = 30 * 86400
+OVERLAP_SECONDS = 300
+EVENTS_PER_POLL = 2000
+FULL_EVERY_SECONDS = 3600
+FIRST_SECONDS = 3600  # how far the very first poll looks back
+AHEAD_SECONDS = 86400  # Stripe's clock may be ahead of ours
+
+List = Callable[[list[tuple[str, str]]], AsyncIterator[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a stream stands. `created` is the watermark; within a full listing, the instant up to which it has come."""
+
+    created: int
+    full_at: int = 0
+    is_within: bool = False
+    window: int = 0
+    asked_at: int = 0
+    has_seen: bool = False
+
+
+async def read_events(list_events: List, given: dict[str, Any], *, connection: str) -> Page:
+    """The next page of events, oldest first.
+
+    Raises Problem `feed_gap` when the watermark is older than Stripe keeps events, or a listing is empty in which there
+    were events before: both are for a person, not for silence.
+    """
+    now = int(dt.datetime.now(dt.UTC).timestamp())
+    at = msgspec.convert(given, Position) if given else Position(created=now - FIRST_SECONDS)
+    if at.created < now - KEPT_SECONDS:
+        raise _gap(connection, "keeps events for 30 days, and the last one that we read is older")
+    if not at.is_within and at.full_at and now - at.full_at < FULL_EVERY_SECONDS:
+        query = [("created[gte]", str(at.created - OVERLAP_SECONDS)), ("delivery_success", "false")]
+        found = await _at_most(list_events(query))
+        if len(found) <= EVENTS_PER_POLL:
+            return Page(_oldest_first(found), _moved(at, asked_at=now))
+    return await _full_page(list_events, at, now, connection=connection)
+
+
+async def _full_page(list_events: List, at: Position, now: int, *, connection: str) -> Page:
+    since = at.created if at.is_within else at.created - OVERLAP_SECONDS
+    whole = max(now + AHEAD_SECONDS - since, 1)
+    window = min(at.window or whole, whole)
+    while True:
+        query = [("created[gte]", str(since))]
+        if window < whole:
+            query.append(("created[lt]", str(since + window)))
+        if window == 1:  # a second can't be cut: all of it, however much it is
+            found = [row async for row in list_events(query)]
+            break
+        found = await _at_most(list_events(query))
+        if len(found) <= EVENTS_PER_POLL:
+            break
+        window = max(1, min(window, now - since) // 2)
+    if window < whole:
+        following = _moved(
+            at, created=since + window, is_within=True, window=window * 2, has_seen=at.has_seen or bool(found)
+        )
+        return Page(_oldest_first(found), following, True)
+    if at.has_seen and not at.is_within and not found:
+        raise _gap(connection, "lists no event where it listed some before")
+    newest = max([at.created, *(int(e["created"]) for e in found)])
+    following = _moved(
+        at, created=min(newest, now), is_within=False, window=0, full_at=now, has_seen=at.has_seen or bool(found)
+    )
+    return Page(_oldest_first(found), following, False)
+
+
+async def _at_most(rows: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, or one more than fit: then the rest isn't asked for."""
+    found = []
+    async for row in rows:
+        found.append(row)
+        if len(found) > EVENTS_PER_POLL:
+            break
+    return found
+
+
+def _oldest_first(found: list[dict[str, Any]]) -> tuple[Polled, ...]:
+    return tuple(polled(msgspec.json.encode(raw)) for raw in reversed(found))
+
+
+def _moved(at: Position, **changes: Any) -> dict[str, Any]:
+    return {**vars(at), **changes}
+
+
+def _gap(connection: str, why: str) -> Problem:
+    return Problem("feed_gap", Category.DRIFT, f"{connection} {why}", connection=connection, stream="events")
