@@ -17,7 +17,7 @@ _EXACT = 255
 
 def is_pattern(key: str) -> bool:
     """Whether a key is a pattern: one of its fields (joined by "|") ends in *."""
-    return any(part.endswith("*") for part in key.split("|"))
+    return key.endswith("*") or "*|" in key
 
 
 def matches(pattern: str, key: str) -> bool:

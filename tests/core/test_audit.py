@@ -6,11 +6,13 @@ import threading
 from decimal import Decimal
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
 
 from q2c.core import audit, jcs
 from q2c.core.models import AuditEntry
+from q2c.core.tasks import anchor_audit
 
 # STANDARDS section 18's two records.
 R1 = {"seq": 1, "ts": "2026-11-20T09:00:00Z", "actor": "u1", "action": "login"}
@@ -133,3 +135,18 @@ def test_a_rolled_back_entry_leaves_no_gap():
         transaction.set_rollback(True)
     audit.record("ada", "noted", "case", 2)
     assert audit.verify() == audit.Verdict(1)
+
+
+def test_the_command_says_which_entry_does_not_hold(three, capsys, settings, tmp_path):
+    settings.HOME = tmp_path
+    call_command("verify_audit")
+    assert capsys.readouterr().out == "3 entries hold\n"
+    tamper(2, why="other")
+    with pytest.raises(CommandError, match=r"entry 2: the entry was changed \(1 entries before it hold\)"):
+        call_command("verify_audit")
+
+
+def test_the_minutes_task_anchors_the_head(three, settings, tmp_path):
+    settings.HOME = tmp_path
+    anchor_audit()
+    assert [known["seq"] for known in audit.read_anchors(audit.anchor_file())] == [3]
