@@ -46,6 +46,7 @@ PEOPLE = (
     ("platform", "Dev Raman", "platform"),
     ("auditor", "Ola Brandt", "auditor"),
 )
+SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c"}}
 FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
 # Retail goods carry numeric stock codes; carriage has its own items. Whatever else the file sells is left to people.
@@ -131,7 +132,7 @@ def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
         )
         given = {k: v for k, v in facts["credentials"].items() if v}
         plain, secret = _split(code, given, home)
-        wanted = {**row.settings, **plain, "settles_after_seconds": "2"}
+        wanted = {**row.settings, **plain, **SANDBOX_SETTINGS.get(code, {}), "settles_after_seconds": "2"}
         if is_new or row.base_url != facts["url"] or row.settings != wanted:
             row.base_url, row.settings = facts["url"], wanted
             row._change_reason = "The demo's sandbox"

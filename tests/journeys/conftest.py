@@ -21,13 +21,19 @@ def sandboxes(tmp_path_factory):
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """One home for the session, so that the doors' secret paths stay the same."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture
-def house(transactional_db, live_server, sandboxes, settings, tmp_path):
+def house(transactional_db, live_server, sandboxes, settings, home):
     """A seeded portal whose webhook doors the sandboxes know."""
     settings.BASE_URL = live_server.url
     settings.SANDBOX_PORT = sandboxes.port
-    settings.HOME = tmp_path
-    house = House(sandboxes, tmp_path)
+    settings.HOME = home
+    house = House(sandboxes, home)
     house.open()
     yield house
     house.close()

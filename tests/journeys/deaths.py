@@ -16,17 +16,15 @@ from q2c.transactions.steps import Flow, Write
 _kept: list[Any] = []  # the parent's own connection: the child must neither use nor close it
 
 
-def death_points(flow: Flow) -> list[str]:
-    """Where a worker may die: before and after every step, and around each write's commits, sending and answer."""
-    points = []
-    for step in flow.steps:
-        if isinstance(step, Write):
-            points += [
-                f"{step.name}:{when}" for when in ("before_intent", "before_send", "after_answer", "after_commit")
-            ]
-        else:
-            points += [f"{step.name}:{when}" for when in ("before", "after")]
-    return points
+def read_points(flow: Flow) -> list[str]:
+    """Before and after every step that only reads or waits."""
+    return [f"{s.name}:{when}" for s in flow.steps if not isinstance(s, Write) for when in ("before", "after")]
+
+
+def write_points(flow: Flow) -> list[str]:
+    """Around each write's commits, its sending and its answer."""
+    moments = ("before_intent", "before_send", "after_answer", "after_commit")
+    return [f"{s.name}:{when}" for s in flow.steps if isinstance(s, Write) for when in moments]
 
 
 def carry_and_die(carry: Callable[[], Any], point: str) -> bool:
@@ -46,9 +44,9 @@ def carry_and_die(carry: Callable[[], Any], point: str) -> bool:
 
 
 def bury() -> None:
-    """The dead worker's beat stops and its open intents settle: what takes seconds for real."""
+    """The dead worker's beat stops and its open intents settle: what takes seconds for real. Its deaths are forgiven."""
     Worker.objects.update(beat_at="2020-01-01T00:00:00Z")
-    WorkItem.objects.update(intent_free_at="2020-01-01T00:00:00Z")
+    WorkItem.objects.update(intent_free_at="2020-01-01T00:00:00Z", death_count=0, batch_size=0)
 
 
 def _die(*_args: Any, **_kwargs: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from q2c.transactions.models import BusinessTransaction
 from tests.journeys.house import House
 
 
@@ -16,7 +15,6 @@ class Scene:
     vendor: str
     document_type: str
     effect: str = "created"
-    skips: tuple[str, ...] = ()
 
     def prepare(self, house: House) -> Any:
         """What every act needs."""
@@ -27,16 +25,9 @@ class Scene:
         raise NotImplementedError
 
     def made(self, house: House) -> list[dict[str, Any]]:
-        """The vendor's own log of what was made."""
-        return house.made(self.vendor, self.document_type, self.effect)
-
-    def may_skip(self, point: str) -> bool:
-        """Whether this point is never reached in the undisturbed run (a step that has nothing to write)."""
-        return point in self.skips
-
-    def done(self, code: str) -> list[Any]:
-        """The flow's transactions so far."""
-        return list(BusinessTransaction.objects.filter(flow=code).values_list("id", flat=True))
+        """What the vendor's own log says was made: entries of creates, distinct records of updates."""
+        found = house.made(self.vendor, self.document_type, self.effect)
+        return found if self.effect == "created" else list({e["id"]: e for e in found}.values())
 
 
 class Customers(Scene):
