@@ -44,7 +44,7 @@ def carry_and_die(carry: Callable[[], Any], point: str) -> bool:
 
 
 def bury() -> None:
-    """The dead worker's beat stops and its open intents settle: what takes seconds for real. Its deaths are forgiven."""
+    """The dead worker's beat stops and its open intents settle: what takes seconds for real. Deaths are forgiven."""
     Worker.objects.update(beat_at="2020-01-01T00:00:00Z")
     WorkItem.objects.update(intent_free_at="2020-01-01T00:00:00Z", death_count=0, batch_size=0)
 

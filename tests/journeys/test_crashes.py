@@ -1,4 +1,5 @@
-"""A worker killed before and after every step of every flow: the vendors' logs hold what an undisturbed run makes, once."""
+"""A worker killed before and after every step of every flow: the vendors' logs hold what an undisturbed run makes,
+once."""
 
 from __future__ import annotations
 
