@@ -20,8 +20,8 @@ from q2c.core.ids import digest, uuid7
 _STORE = """
 WITH new AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(keys)s::text[], %(types)s::text[], %(sources)s::text[],
-                         %(headers)s::bytea[], %(bodies)s::bytea[], %(hashes)s::text[],
-                         %(sizes)s::int4[], %(body_keys)s::bytea[])
+                         %(headers)b::bytea[], %(bodies)b::bytea[], %(hashes)s::text[],
+                         %(sizes)s::int4[], %(body_keys)b::bytea[])
         AS n (id, dedupe_key, event_type, source_id, headers, body, body_hash, size_bytes, body_key)),
 kept AS (
     INSERT INTO inbox_inboundkey AS k (connection_id, dedupe_key, event_id, received_at, available_at, body_key)
@@ -36,6 +36,24 @@ stored AS (
     RETURNING id)
 SELECT kept.event_id, stored.id IS NOT NULL FROM kept LEFT JOIN stored ON stored.id = kept.event_id
 """
+
+# The same for one message, without arrays: what almost every webhook brings.
+_STORE_ONE = """
+WITH kept AS (
+    INSERT INTO inbox_inboundkey AS k (connection_id, dedupe_key, event_id, received_at, available_at, body_key)
+    VALUES (%(connection)s, %(keys)s, %(ids)s, now(), now(), %(body_keys)b)
+    ON CONFLICT (connection_id, dedupe_key) DO UPDATE SET duplicate_count = k.duplicate_count + 1
+    RETURNING k.event_id),
+stored AS (
+    INSERT INTO inbox_inboundevent
+        (id, connection_id, event_type, source_id, via, received_at, headers, body, body_hash, size_bytes)
+    SELECT kept.event_id, %(connection)s, %(types)s, %(sources)s, %(via)s, now(), %(headers)b, %(bodies)b, %(hashes)s,
+           %(sizes)s
+    FROM kept WHERE kept.event_id = %(ids)s
+    RETURNING id)
+SELECT kept.event_id, stored.id IS NOT NULL FROM kept LEFT JOIN stored ON stored.id = kept.event_id
+"""
+_COLUMNS = ("ids", "keys", "types", "sources", "headers", "bodies", "hashes", "sizes", "body_keys")
 
 _COUNT_REFUSAL = """
 INSERT INTO inbox_refusal AS r (connection_code, reason, hour, count, last_at, last_detail)
@@ -76,9 +94,12 @@ def receive(
         return Received()
     head = msgspec.json.encode(dict(headers or {}))
     rows = [_sealed_row(key, unique[key], head) for key in sorted(unique)]
-    names = ("ids", "keys", "types", "sources", "headers", "bodies", "hashes", "sizes", "body_keys")
-    params: dict[str, Any] = {name: [r[i] for r in rows] for i, name in enumerate(names)}
-    answer = fetch_rows_again(_STORE, params | {"connection": connection_id, "via": via})
+    shared = {"connection": connection_id, "via": via}
+    if len(rows) == 1:
+        answer = fetch_rows_again(_STORE_ONE, dict(zip(_COLUMNS, rows[0], strict=True)) | shared)
+    else:
+        columns = {name: [row[i] for row in rows] for i, name in enumerate(_COLUMNS)}
+        answer = fetch_rows_again(_STORE, columns | shared)
     return Received(
         new=tuple(event_id for event_id, is_new in answer if is_new),
         known=tuple(event_id for event_id, is_new in answer if not is_new),
