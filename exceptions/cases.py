@@ -19,6 +19,7 @@ from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
+from q2c.core.history import save_with_reason
 from q2c.core.models import Person
 from q2c.core.problems import Problem
 
@@ -113,7 +114,7 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
         locked.assignee = to
         if to is not None and locked.state == ExceptionCase.State.OPEN:
             locked.state = ExceptionCase.State.IN_REVIEW
-        _save(locked, f"assigned to {to}" if to else "given back to the queue", by)
+        save_with_reason(locked, why=f"assigned to {to}" if to else "given back to the queue", by=by)
         note(locked, verb="assigned", text=str(to) if to else "back to the queue", by=by)
 
 
@@ -131,7 +132,7 @@ def escalate(case: ExceptionCase, *, queue: str, why: str, by: Person | None) ->
     with atomic():
         locked = _lock(case)
         locked.queue = queue
-        _save(locked, why, by)
+        save_with_reason(locked, why=why, by=by)
         note(locked, verb="escalated", text=why, by=by, data={"queue": queue})
 
 
@@ -142,7 +143,7 @@ def await_approval(case: ExceptionCase, *, by: Person, text: str, data: dict[str
         if not locked.is_open:
             raise ValueError(f"{locked.number} is closed")
         locked.state = ExceptionCase.State.AWAITING_APPROVAL
-        _save(locked, text, by)
+        save_with_reason(locked, why=text, by=by)
         note(locked, verb="proposed", text=text, by=by, data=data)
 
 
@@ -152,7 +153,7 @@ def end_waiting(case: ExceptionCase, *, by: Person | None, text: str, verb: str)
         locked = _lock(case)
         if locked.state == ExceptionCase.State.AWAITING_APPROVAL:
             locked.state = ExceptionCase.State.IN_REVIEW if locked.assignee_id else ExceptionCase.State.OPEN
-            _save(locked, text, by)
+            save_with_reason(locked, why=text, by=by)
         note(locked, verb=verb, text=text, by=by)
 
 
@@ -192,11 +193,5 @@ def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, b
     case.resolution = resolution[:40]
     case.close_reason = why
     case.closed_at = timezone.now()
-    _save(case, why, by)
+    save_with_reason(case, why=why, by=by)
     note(case, verb=str(state), text=why, by=by, data={"resolution": resolution})
-
-
-def _save(case: ExceptionCase, why: str, by: Person | None) -> None:
-    case._change_reason = why
-    case._history_user = by
-    case.save()

@@ -20,19 +20,32 @@ from q2c.core.redact import redact
 class HeldDocument(Protocol):
     """What the machine tells of a held transaction; `StepProblem` is one such."""
 
-    transaction_id: UUID | None
-    flow: str
-    step: str
-    attempt: int
-    problem: Problem
-    number: str
-    legal_entity_code: str
-    amount: Decimal | None
-    currency: str
-    period_code: str
-    connection_code: str
-    at: dt.datetime
-    worker: str
+    @property
+    def transaction_id(self) -> UUID | None: ...
+    @property
+    def flow(self) -> str: ...
+    @property
+    def step(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def problem(self) -> Problem: ...
+    @property
+    def number(self) -> str: ...
+    @property
+    def legal_entity_code(self) -> str: ...
+    @property
+    def amount(self) -> Decimal | None: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def period_code(self) -> str: ...
+    @property
+    def connection_code(self) -> str: ...
+    @property
+    def at(self) -> dt.datetime: ...
+    @property
+    def worker(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)

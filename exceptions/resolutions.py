@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -119,8 +120,7 @@ def affected_by(lines: Iterable[Line]) -> list[dict[str, Any]]:
         category="mapping", closed_at__isnull=True, subject__kind__in={line.kind for line in lines}
     )
     hit = [case.pk for case in open_cases if any(_releases(line, case.subject) for line in lines)]
-    ids = Occurrence.objects.filter(case__in=hit, closed_at__isnull=True, transaction_id__isnull=False)
-    return [facts for _, facts in _facts_of(ids.order_by("transaction_id").values_list("transaction_id", flat=True))]
+    return [facts for _, facts in _facts_of(_ids(Occurrence.objects.filter(case__in=hit, closed_at__isnull=True)))]
 
 
 def waive(
@@ -137,8 +137,8 @@ def waive(
         done = set(restart.cancel(ids, why=f"waived by {by}: {reason}"))
         cases.close_for_transactions(done, "waived", case_id=case.pk)
         if transaction_ids is None and not refused and not undecided:
-            events = case.occurrences.filter(closed_at__isnull=True, event_id__isnull=False)
-            cases.close_for_events(list(events.values_list("event_id", flat=True)), "waived")
+            events = case.occurrences.filter(closed_at__isnull=True).values_list("event_id", flat=True)
+            cases.close_for_events([i for i in events if i is not None], "waived")
         _tell(case, "waive", by=by, reason=reason, ids=done)
     left = [Restarted(i, False, "it isn't held any more") for i in ids if i not in done]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
@@ -163,7 +163,7 @@ def make_way() -> list[UUID]:
     """Cancel held documents whose corrected version has arrived in their lane; nothing of them may be posted."""
     waiting = Occurrence.objects.filter(closed_at__isnull=True, source_asked_at__isnull=False)
     with atomic():
-        ids, _ = _without_open_intent(_superseded(list(waiting.values_list("transaction_id", flat=True))))
+        ids, _ = _without_open_intent(_superseded(_ids(waiting)))
         done = restart.cancel(ids, why="superseded: corrected at its source")
         cases.close_for_transactions(done, "corrected_at_source")
         flows = set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True))
@@ -237,10 +237,14 @@ def _check(case: ExceptionCase, reason: str, *wanted: str) -> None:
 
 
 def _documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None) -> list[UUID]:
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False)
-    if transaction_ids is not None:
-        rows = rows.filter(transaction_id__in=list(transaction_ids))
-    return list(rows.order_by("transaction_id").values_list("transaction_id", flat=True))
+    rows = case.occurrences.filter(closed_at__isnull=True)
+    return _ids(rows if transaction_ids is None else rows.filter(transaction_id__in=list(transaction_ids)))
+
+
+def _ids(rows: QuerySet[Occurrence]) -> list[UUID]:
+    """The transactions of these occurrences, in the order in which they are locked."""
+    found = rows.order_by("transaction_id").values_list("transaction_id", flat=True)
+    return [i for i in found if i is not None]
 
 
 def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UUID], list[Restarted]]:
@@ -266,7 +270,8 @@ def _repost(
         touched = Occurrence.objects.filter(transaction_id__in=done, closed_at__isnull=True)
         by_case: dict[int, list[UUID]] = {}
         for case_id, transaction_id in touched.order_by("case", "pk").values_list("case", "transaction_id"):
-            by_case.setdefault(case_id, []).append(transaction_id)
+            if transaction_id is not None:
+                by_case.setdefault(case_id, []).append(transaction_id)
         now = timezone.now()
         CaseNote.objects.bulk_create(
             CaseNote(case_id=case_id, at=now, by=by, verb=_DID[verb], text=reason, data={"documents": len(own)})

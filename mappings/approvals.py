@@ -23,6 +23,7 @@ from mappings.kinds import BY_CODE, approval_of
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from mappings.resolve import latest_change_set
 from q2c.core import approvals, audit
+from q2c.core.history import save_with_reason
 from q2c.core.models import Person, Proposal
 from q2c.core.problems import Problem
 
@@ -263,6 +264,4 @@ def _lock_numbers() -> None:
 
 def _save(change_set: ChangeSet, state: str, *, by: Person | None, why: str) -> None:
     change_set.state = state
-    change_set._change_reason = why
-    change_set._history_user = by
-    change_set.save()
+    save_with_reason(change_set, why=why, by=by)

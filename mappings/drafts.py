@@ -20,6 +20,7 @@ from mappings import scope
 from mappings.kinds import BY_CODE, DIMENSIONS, FREE, Kind
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from q2c.core.access import entities_where
+from q2c.core.history import save_with_reason
 from q2c.core.models import LegalEntity, Person
 
 CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLine.Act.RETIRE
@@ -126,9 +127,7 @@ def save_draft(title: str, why: str, *, lines: Sequence[Line], by: Person, case_
     rules = MappingRule.objects.in_bulk([line.rule_id for line in lines if line.rule_id])
     with atomic():
         change_set = ChangeSet(title=title[:200], why=why, proposed_by=by, created_at=timezone.now(), case_id=case_id)
-        change_set._change_reason = why
-        change_set._history_user = by
-        change_set.save()
+        save_with_reason(change_set, why=why, by=by)
         ChangeLine.objects.bulk_create(
             [
                 ChangeLine(

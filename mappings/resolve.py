@@ -237,7 +237,7 @@ class _Index:
         self.asked.update(fresh)
         new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
         self._patterns |= {kind: [] for kind in new_kinds}
-        facts = {
+        facts: dict[str, Any] = {
             "kinds": [k for k, _ in fresh],
             "keys": [k for _, k in fresh],
             "all_kinds": new_kinds,
@@ -246,7 +246,7 @@ class _Index:
         with database.cursor() as cursor:
             cursor.execute(_LOAD, facts)
             for row in cursor.fetchall():
-                rule = Rule(*row[:9], json.loads(row[9]), *row[10:])
+                rule = Rule._make((*row[:9], json.loads(row[9]), *row[10:]))
                 if rule.conditions:
                     self.conditional_kinds.add(rule.kind)
                 if scope.is_pattern(rule.key):

@@ -10,28 +10,29 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 
 CRM, BILLING, ERP = "crm", "billing", "erp"
-DEFAULTS: dict[tuple[str, str], str] = {
+_OWNED: dict[str, dict[str, tuple[str, ...]]] = {
+    "customer": {
+        CRM: ("name", "number", "email", "phone", "bill_to", "ship_to", "parent_id", "legal_entity"),
+        BILLING: ("currency", "crm_id", "is_identified"),
+        ERP: ("tax_registrations", "payment_terms"),
+    },
+    "product": {CRM: ("sku", "name", "family", "is_active"), BILLING: ("prices",)},
+    "order": {
+        CRM: (
+            "number", "name", "customer_id", "currency", "start_date", "term_months", "lines", "legal_entity",
+            "billing_frequency", "amount", "quote_id", "quote_status", "payment_terms", "po_number",
+        )
+    },
+    "subscription": {
+        BILLING: ("order_id", "customer_id", "currency", "status", "start_date", "is_active"),
+    },
+}  # fmt: skip
+DEFAULTS = {
     (record_type, field): family
-    for record_type, families in {
-        "customer": {
-            CRM: ("name", "number", "email", "phone", "bill_to", "ship_to", "parent_id", "legal_entity"),
-            BILLING: ("currency", "crm_id", "is_identified"),
-            ERP: ("tax_registrations", "payment_terms"),
-        },
-        "product": {CRM: ("sku", "name", "family", "is_active"), BILLING: ("prices",)},
-        "order": {
-            CRM: (
-                "number", "name", "customer_id", "currency", "start_date", "term_months", "lines", "legal_entity",
-                "billing_frequency", "amount", "quote_id", "quote_status", "payment_terms", "po_number",
-            )
-        },
-        "subscription": {
-            BILLING: ("order_id", "customer_id", "currency", "status", "start_date", "is_active"),
-        },
-    }.items()
+    for record_type, families in _OWNED.items()
     for family, fields in families.items()
     for field in fields
-}  # fmt: skip
+}
 
 
 def owners(rules: Iterable[tuple[str, str, str, dt.date]], *, on: dt.date) -> Callable[[str, str], str]:
