@@ -45,14 +45,15 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 class Outgoing:
     """For whom a call is made: the machine sets it around each awaitable, so verbs keep finance-only signatures.
 
-    `deadline` is wall-clock time: after it nothing may leave (law 3, ARCHITECTURE section 3).
+    `deadline` is wall-clock time: after it nothing may leave (law 3, ARCHITECTURE section 3). `customer` is (connection
+    code, customer id there): under that customer's key the exchange is sealed.
     """
 
     transaction_id: UUID | None = None
     step: str = ""
     correlation_id: str = ""
     deadline: dt.datetime | None = None
-    customer_key_id: UUID | None = None
+    customer: tuple[str, str] | None = None
 
 
 outgoing: ContextVar[Outgoing] = ContextVar("outgoing", default=Outgoing())  # noqa: B039 (frozen)

@@ -73,21 +73,25 @@ def write_exchanges(rows: Collection[Recorded], late: Collection[UUID] = ()) -> 
     if not rows:
         return 0
     ids = _connection_ids({r.connection for r in rows})
-    keys = customer_keys.key_bytes({r.about.customer_key_id for r in rows if r.about.customer_key_id})
+    owners = customer_keys.ensure_keys({r.about.customer for r in rows if r.about.customer})
+    keys = customer_keys.key_bytes(set(owners.values()))
     written = 0
     with database.cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.set_types(_TYPES)
         for row in rows:
             if row.connection not in ids:
                 continue  # a connection that was deleted meanwhile, or one of a test that has no row
-            copy.write_row(_values(row, ids[row.connection], keys, late))
+            owner = owners.get(row.about.customer) if row.about.customer else None
+            copy.write_row(_values(row, ids[row.connection], owner, keys, late))
             written += 1
     return written
 
 
-def _values(row: Recorded, connection_id: int, keys: Mapping[UUID, bytes | None], late: Collection[UUID]) -> tuple:
+def _values(
+    row: Recorded, connection_id: int, owner: UUID | None, keys: Mapping[UUID, bytes | None], late: Collection[UUID]
+) -> tuple:
     about = row.about
-    key = keys.get(about.customer_key_id) if about.customer_key_id else None
+    key = None if owner is None else keys.get(owner) or vault.new_key()  # of an erased customer nothing stays readable
     request, response = (_sealed(text, key) for text in redacted(row))
     return (
         about.transaction_id or uuid7(),
@@ -103,7 +107,7 @@ def _values(row: Recorded, connection_id: int, keys: Mapping[UUID, bytes | None]
         about.correlation_id[:40],
         request,
         response,
-        about.customer_key_id if key is not None else None,
+        owner,
         hashlib.sha256(request + b"\x1f" + response).hexdigest(),
         _clean(row.failure)[:200],
         about.transaction_id in late,

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ import connectors
 from connectors import breaker, errors, http
 from connectors.auth import NoAuth
 from connectors.families import Billing, Crm, Erp, Family, Payments
-from connectors.manifest import Manifest, Repeats, Secret
+from connectors.manifest import Limits, Manifest, Repeats, Secret
 from connectors.models import Connection, ConnectionHealth
 from q2c.core import vault
 from q2c.core.problems import Category, Problem
@@ -108,13 +109,13 @@ def _line(connection: Connection, facts: Manifest) -> http.Line:
     )
 
 
-def _limits(connection: Connection, facts: Manifest) -> Any:
+def _limits(connection: Connection, facts: Manifest) -> Limits:
     own = connection.settings
-    changes: dict[str, float] = {}
+    changes: dict[str, Any] = {}
     if own.get("per_second"):
         changes["per_second"] = float(own["per_second"])
     elif connection.is_sandbox and own.get("is_unlimited"):
-        changes["per_second"] = None  # type: ignore[assignment]
+        changes["per_second"] = None
     if own.get("timeout_seconds"):
         changes["timeout_seconds"] = float(own["timeout_seconds"])
     return dataclasses.replace(facts.limits, **changes) if changes else facts.limits
@@ -132,7 +133,7 @@ def secrets_of(connection: Connection) -> dict[str, str]:
     gone."""
     if connection.secrets is None:
         return {}
-    opened: dict[str, str] = json.loads(vault.open_with_master(connection.secrets))
+    opened: dict[str, str] = json.loads(vault.open_with_master(bytes(connection.secrets)))
     return opened
 
 
@@ -149,7 +150,7 @@ def reseal_secrets() -> int:
     """Seal all credentials under the newest master key (after a rotation). Gives how many."""
     count = 0
     for connection in Connection.objects.exclude(secrets=None):
-        connection.secrets = vault.seal_with_master(vault.open_with_master(connection.secrets))
+        connection.secrets = vault.seal_with_master(vault.open_with_master(bytes(connection.secrets or b"")))
         connection.save(update_fields=["secrets"])
         count += 1
     return count
@@ -176,13 +177,27 @@ def promised(family: type) -> list[str]:
     return [n for n, member in vars(family).items() if callable(member) and not n.startswith("_")]
 
 
+HEALTH_SECONDS = 2.0
+_health_saved_at = 0.0
+
+
+def save_health_sometimes() -> None:
+    """`save_health`, at most every other second: for workers, after each batch."""
+    global _health_saved_at
+    if time.monotonic() - _health_saved_at >= HEALTH_SECONDS:
+        _health_saved_at = time.monotonic()
+        save_health()
+
+
 def save_health(codes: Iterable[str] | None = None) -> None:
     """Store what this process's telephones saw since the last call. Called by whoever owns the database connection."""
     wanted = None if codes is None else set(codes)
     changed = [b for b in breaker.breakers() if b.is_changed and (wanted is None or b.connection in wanted)]
+    if not changed:
+        return
     ids = dict(Connection.objects.filter(code__in=[b.connection for b in changed]).values_list("code", "id"))
     now = timezone.now()
-    for seen in changed:
+    for seen in sorted(changed, key=lambda b: b.connection):
         seen.is_changed = False
         if seen.connection not in ids:
             continue

@@ -59,6 +59,7 @@ def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult
         return _fail(row, cursor, problem)
     finally:
         write_exchanges(collector.take())
+        registry.save_health_sometimes()
         leases.release_lease(name, holder=me)
 
 

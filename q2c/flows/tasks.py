@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.transaction import on_commit
 from kombu.exceptions import OperationalError
 
-from connectors import http
+from connectors import http, registry
 from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
@@ -43,7 +43,13 @@ def _send_nudge(code: str) -> None:
 
 def _dial(run: Run, step: str, deadline) -> None:
     http.outgoing.set(
-        http.Outgoing(transaction_id=run.id, step=step, correlation_id=run.correlation_id, deadline=deadline)
+        http.Outgoing(
+            transaction_id=run.id,
+            step=step,
+            correlation_id=run.correlation_id,
+            deadline=deadline,
+            customer=(run.source_connection, run.customer_id) if run.customer_id else None,
+        )
     )
 
 
@@ -71,6 +77,8 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
         total += claimed
         if not claimed or time.monotonic() > until:
             break
+    if total:
+        registry.save_health_sometimes()
     if claimed:
         nudge([code])
     return total

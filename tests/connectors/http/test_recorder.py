@@ -115,17 +115,22 @@ def test_an_ordinary_document_is_stored_byte_by_byte():
 
 
 def test_a_customers_exchanges_go_with_the_customers_key():
-    key_id = customer_keys.ensure_keys([("stripe", "cus_1")])[("stripe", "cus_1")]
-    other = customer_keys.ensure_keys([("stripe", "cus_2")])[("stripe", "cus_2")]
-    mine = noted(about=Outgoing(uuid7(), customer_key_id=key_id))
-    theirs = noted(about=Outgoing(uuid7(), customer_key_id=other))
+    mine = noted(about=Outgoing(uuid7(), customer=("stripe", "cus_1")))
+    theirs = noted(about=Outgoing(uuid7(), customer=("stripe", "cus_2")))
     recorder.write_exchanges([mine, theirs])
     kept = {e.transaction_id: e for e in Exchange.objects.all()}
     assert '"total":10.00' in recorder.read_exchange(kept[mine.about.transaction_id])[0]
-    customer_keys.destroy_key(key_id)
+    customer_keys.destroy_key(kept[mine.about.transaction_id].customer_key_id)
     assert recorder.read_exchange(kept[mine.about.transaction_id]) == (recorder.ERASED, recorder.ERASED)
     assert '"total":10.00' in recorder.read_exchange(kept[theirs.about.transaction_id])[0]
     assert recorder.is_intact(kept[mine.about.transaction_id])
+
+
+def test_what_is_sent_for_an_erased_customer_stays_unreadable():
+    customer = ("stripe", "cus_1")
+    customer_keys.destroy_key(customer_keys.ensure_keys([customer])[customer])
+    recorder.write_exchanges([noted(about=Outgoing(uuid7(), customer=customer))])
+    assert recorder.read_exchange(Exchange.objects.get()) == (recorder.ERASED, recorder.ERASED)
 
 
 def test_an_exchange_can_neither_be_changed_nor_deleted():
