@@ -18,7 +18,8 @@ class ClientScopes(BaseScopes):
     """A client can ask only for the scopes that were given to it. One without an `ApiClient` gets none."""
 
     def get_all_scopes(self) -> dict[str, str]:
-        return dict(settings.OAUTH2_PROVIDER["SCOPES"])
+        scopes: Any = settings.OAUTH2_PROVIDER["SCOPES"]
+        return dict(scopes)
 
     def get_available_scopes(
         self, application: Any = None, request: Any = None, *args: Any, **kwargs: Any

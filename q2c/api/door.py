@@ -176,6 +176,8 @@ def _verified(known: _Known, body: bytes, headers: Mapping[str, str], query: Map
     try:
         known.door.verify(body, headers, query, known.secrets, known.settings, dt.datetime.now(dt.UTC))
     except Refused as refused:
+        if refused.reason == "malformed":
+            _split(known, body, headers)  # a message that can't be read at all is malformed, not unproved
         raise _Turned(401, refused.reason, str(refused)) from refused
     except Exception as error:  # a proof that can't even be read is no proof
         raise _Turned(401, "malformed", f"the proof can't be read: {type(error).__name__}") from error

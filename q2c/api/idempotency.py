@@ -69,7 +69,7 @@ def answer_once(*, client_id: str, route: str, key: str, print_: str, effect: Ca
             raise ApiProblem(409, "idempotency-in-progress", "The first request still runs",
                              "Ask again in a moment with the same key.", retry_after=RETRY_AFTER)  # fmt: skip
         now = timezone.now()
-        scope = {"client_id": client_id, "route": route, "key": key}
+        scope: dict[str, Any] = {"client_id": client_id, "route": route, "key": key}
         stored = ApiRequest.objects.filter(**scope).first()
         if stored is not None and stored.expires_at > now:
             if stored.fingerprint != print_:

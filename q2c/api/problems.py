@@ -66,8 +66,9 @@ def problem_details(error: Exception, context: dict[str, Any]) -> Response | Non
     if error.status_code == 403:
         scopes = " ".join(context["view"].scopes_of(request.method))
         answer["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{scopes}"'
-    if error.status_code == 429 and getattr(error, "wait", None):
-        answer["Retry-After"] = str(int(error.wait) + 1)
+    wait = getattr(error, "wait", None)
+    if error.status_code == 429 and wait:
+        answer["Retry-After"] = str(int(wait) + 1)
     return answer
 
 

@@ -30,7 +30,7 @@ class Order(serializers.Serializer):
     start_date = serializers.DateField()
     term_months = serializers.IntegerField(min_value=1, max_value=MOST_MONTHS)
     billing_frequency = serializers.ChoiceField(choices=FREQUENCIES)
-    lines = OrderLine(many=True, min_length=1, max_length=MOST_LINES)
+    lines = serializers.ListField(child=OrderLine(), min_length=1, max_length=MOST_LINES)
 
 
 class Taken(serializers.Serializer):
@@ -75,7 +75,7 @@ class TransactionRow(serializers.Serializer):
 
 
 class Link(serializers.Serializer):
-    source = DocumentKey()
+    source = DocumentKey()  # type: ignore[assignment]  # a serializer's own attribute of that name isn't used
     target = DocumentKey()
     relation = serializers.CharField()
     amount = serializers.CharField(allow_null=True, required=False)
@@ -163,7 +163,7 @@ class Problem(serializers.Serializer):
     instance = serializers.CharField()
     code = serializers.CharField()
     correlation_id = serializers.CharField(allow_blank=True)
-    errors = FieldFault(many=True, required=False)
+    errors = FieldFault(many=True, required=False)  # type: ignore[assignment]
 
 
 IDEMPOTENCY_KEY = OpenApiParameter(

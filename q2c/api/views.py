@@ -181,7 +181,7 @@ class RepostCase(Door):
             raise ApiProblem(422, "not-repostable", "A case of this kind can't be reposted", detail)
         with transaction.atomic():
             held = tallies.occurrences_visible_to(caller, row).filter(closed_at__isnull=True)
-            ids = sorted(held.exclude(transaction_id=None).values_list("transaction_id", flat=True))
+            ids = sorted(i for i in held.values_list("transaction_id", flat=True) if i is not None)
             results = restart.restart(ids)
             done = [r.transaction_id for r in results if r.is_restarted]
             if done:

@@ -27,7 +27,7 @@ from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
 from q2c.inbox import translate
-from q2c.inbox.translate import Item, Source, Tools, Verdict
+from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, known_documents, store_documents
 from q2c.records.store import alias_of, store_records
 
@@ -145,8 +145,9 @@ def _carry(items: list[Item], flows: set[str]) -> None:
             _ignore(item, made, document, about)
         else:
             facts += with_event(made, item.claimed.event_id)
-        item.verdict.customer_id = item.verdict.customer_id or sightings.customer_of(event)
-        item.verdict.legal_entity_code = item.verdict.legal_entity_code or about.legal_entity
+        verdict = item.decided
+        verdict.customer_id = verdict.customer_id or sightings.customer_of(event)
+        verdict.legal_entity_code = verdict.legal_entity_code or about.legal_entity
     store_documents(billed)
     flows |= dispatch_facts(facts).flows
 
@@ -160,8 +161,10 @@ def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Bi
 
 def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About) -> None:
     is_only = len(item.events) == 1
-    verdict = item.verdict = replace(item.verdict, kind="ignored" if is_only else item.verdict.kind,
-                                     code=ignored.code, reason=ignored.reason)  # fmt: skip
+    verdict = item.decided
+    verdict.code, verdict.reason = ignored.code, ignored.reason
+    if is_only:
+        verdict.kind = "ignored"
     if document is not None and document.content_hash:
         verdict.amount, verdict.currency, verdict.line_count = document.amount, document.currency, document.line_count
         verdict.document_type, verdict.feed, verdict.feed_type = (

@@ -23,7 +23,7 @@ from q2c.core.problems import HEALS_BY_ITSELF, Category, Problem
 from q2c.flows.done import pause_refused
 from q2c.inbox.models import InboundEvent
 from q2c.inbox.receive import receive
-from q2c.inbox.translate import run_waiting
+from q2c.inbox.refetch import run_waiting
 
 MOST_PAGES = 100  # a call ends after so many; the next one goes on from the cursor
 LEASE_SECONDS = 120.0

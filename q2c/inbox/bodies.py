@@ -26,10 +26,10 @@ def read_body(event: InboundEvent, key: InboundKey) -> bytes:
     """The body as it came. Raises vault.Unsealable when its customer was erased or the stored bytes were changed."""
     if hashlib.sha256(bytes(event.body)).hexdigest() != event.body_hash:
         raise vault.Unsealable("the stored bytes were changed")
-    return vault.open_sealed(event.body, open_event_key(bytes(key.body_key), key.customer_key_id))
+    return vault.open_sealed(bytes(event.body), open_event_key(bytes(key.body_key), key.customer_key_id))
 
 
 def read_headers(event: InboundEvent, key: InboundKey) -> dict[str, str]:
     """The headers that were kept. Raises vault.Unsealable like `read_body`."""
-    opened = vault.open_sealed(event.headers, open_event_key(bytes(key.body_key), key.customer_key_id))
+    opened = vault.open_sealed(bytes(event.headers), open_event_key(bytes(key.body_key), key.customer_key_id))
     return msgspec.json.decode(opened, type=dict[str, str])

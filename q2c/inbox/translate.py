@@ -5,81 +5,22 @@ What may not be imported from here (golden records, flows, cases, the registry) 
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 import structlog
 from django.db import DatabaseError, connection, transaction
 
-from connectors.manifest import Context, Ignored, Manifest, Means, NotYet
-from q2c.core import vault
+from connectors.manifest import Context, Ignored, Means, NotYet
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
-from q2c.inbox.bodies import open_event_key
 from q2c.inbox.claims import Claimed
+from q2c.inbox.items import Item, Tools, Verdict
+from q2c.inbox.refetch import fetch_present
 
-REFETCH_SECONDS = 12  # inside the lease of a claim
 WAIT_SECONDS = 30.0  # after a read that the vendor couldn't answer
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Source:
-    """The connection that an event came from, as translation needs it."""
-
-    id: int
-    code: str
-    vendor: str
-    settings: dict[str, Any]
-
-
-@dataclass
-class Verdict:
-    """What becomes of one event. `kind` is translated, ignored, refused, or later (due after `wait_seconds`)."""
-
-    kind: str
-    code: str = ""
-    reason: str = ""
-    problem: Problem | None = None
-    wait_seconds: float = 0.0
-    customer_id: str = ""
-    amount: Decimal | None = None
-    currency: str = ""
-    line_count: int = 0
-    document_type: str = ""
-    feed: str = ""
-    feed_type: str = ""
-    rounding: Decimal = Decimal(0)
-    legal_entity_code: str = ""
-
-
-@dataclass
-class Item:
-    """One claimed event on its way to a verdict."""
-
-    claimed: Claimed
-    source: Source
-    event_key: bytes = b""
-    body: bytes | None = None
-    events: list[Any] = field(default_factory=list)
-    verdict: Verdict | None = None
-
-
-@dataclass(frozen=True)
-class Tools:
-    """The functions of other rooms."""
-
-    sources: Callable[[Iterable[int]], dict[int, Source]]
-    manifest: Callable[[str], Manifest]
-    client: Callable[[Source], Any]
-    carry: Callable[[list[Item]], None]  # records and dispatch; sets each item's verdict; inside our transaction
-    open_case: Callable[..., Any]
-    pause: Callable[[str, Problem], None]  # a connection whose credentials were refused
 
 
 def translate_due(tools: Tools, *, limit: int = 250) -> int:
@@ -97,7 +38,7 @@ def _translate(claimed: list[Claimed], tools: Tools) -> int:
         return 0
     sources = tools.sources({c.connection_id for c in claimed})
     items = [Item(c, sources[c.connection_id]) for c in claimed]
-    fetched = _refetch(items, tools)
+    fetched = fetch_present(items, tools)
     for item in items:
         try:
             _understand(item, tools, fetched)
@@ -123,7 +64,7 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     answer = fetched.get(claimed.key_id)
     if isinstance(answer, Exception):
         raise answer
-    body = _open_body(item)
+    body = item.open_body()
     context = Context(
         connection=item.source.code,
         settings=item.source.settings,
@@ -137,13 +78,6 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
         item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
 
 
-def _open_body(item: Item) -> bytes:
-    if item.body is None:
-        item.event_key = open_event_key(item.claimed.body_key, item.claimed.customer_key_id)
-        item.body = vault.open_sealed(item.claimed.body, item.event_key)
-    return item.body
-
-
 def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
     meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
     if meaning is None:
@@ -153,55 +87,6 @@ def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
             connection=item.source.code, event_type=item.claimed.event_type,
         )  # fmt: skip
     return meaning
-
-
-# Refetching: the vendor's present state instead of a snapshot that may be stale.
-
-
-def _refetch(items: list[Item], tools: Tools) -> dict[int, Any]:
-    asked: dict[tuple[int, str, str], list[int]] = {}
-    for item in items:
-        meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
-        if isinstance(meaning, Means) and meaning.refetch and _is_stale(item, meaning):
-            asked.setdefault((item.source.id, meaning.refetch, item.claimed.source_id), []).append(item.claimed.key_id)
-    if not asked:
-        return {}
-    sources = {item.source.id: item.source for item in items}
-    clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
-    answers = run_waiting(_ask_all([(clients[s], verb, object_id) for s, verb, object_id in asked]))
-    return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
-
-
-def _is_stale(item: Item, meaning: Means) -> bool:
-    if meaning.refetch_when is None:
-        return True
-    try:
-        return meaning.refetch_when(_open_body(item))
-    except Exception:
-        return False  # translating it says what is wrong with it
-
-
-async def _ask_all(questions: list[tuple[Any, str, str]]) -> list[Any]:
-    async def ask(client: Any, verb: str, object_id: str) -> Any:
-        try:
-            return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
-        except TimeoutError:
-            return Problem("system_unavailable", Category.AVAILABILITY, f"No answer in {REFETCH_SECONDS} s")
-        except Exception as error:
-            return error
-
-    return await asyncio.gather(*(ask(*question) for question in questions))
-
-
-_loops = threading.local()
-
-
-def run_waiting(waiting: Any) -> Any:
-    """Run a coroutine on this thread's own loop, which stays, so that kept-alive connections stay too."""
-    loop = getattr(_loops, "loop", None)
-    if loop is None or loop.is_closed():
-        loop = _loops.loop = asyncio.new_event_loop()
-    return loop.run_until_complete(waiting)
 
 
 # Verdicts of failures.
@@ -239,7 +124,11 @@ def _internal(error: Exception) -> Verdict:
 
 
 def _commit(items: list[Item], tools: Tools) -> None:
-    later = {i.claimed.key_id: (i.claimed.token, i.verdict.wait_seconds) for i in items if _is_later(i)}
+    later = {
+        i.claimed.key_id: (i.claimed.token, i.verdict.wait_seconds)
+        for i in items
+        if i.verdict is not None and i.verdict.kind == "later"
+    }
     _pause_refused(items, tools)
     claims.release_claims(later)
     pending = [i for i in items if i.claimed.key_id not in later]
@@ -247,20 +136,11 @@ def _commit(items: list[Item], tools: Tools) -> None:
         _commit_halving(pending, tools)
 
 
-def _is_later(item: Item) -> bool:
-    return item.verdict is not None and item.verdict.kind == "later"
-
-
 def _pause_refused(items: list[Item], tools: Tools) -> None:
-    refused = {
-        i.source.code: i.verdict.problem for i in items if i.verdict is not None and _is_refused_login(i.verdict)
-    }
-    for code, problem in sorted(refused.items()):
-        tools.pause(code, problem)
-
-
-def _is_refused_login(verdict: Verdict) -> bool:
-    return verdict.problem is not None and verdict.problem.category is Category.AUTHENTICATION
+    problems = {i.source.code: i.verdict.problem for i in items if i.verdict is not None}
+    for code, problem in sorted(problems.items()):
+        if problem is not None and problem.category is Category.AUTHENTICATION:
+            tools.pause(code, problem)
 
 
 def _commit_halving(items: list[Item], tools: Tools) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from q2c.core import vault
 from q2c.core.customer_keys import ensure_keys, key_bytes
 from q2c.core.hotpath import fetch_rows
+from q2c.inbox.items import Item
 from q2c.inbox.receive import clean
 
 _WRITE = """
@@ -22,22 +21,22 @@ WHERE k.id = n.id AND k.token = n.token AND k.verdict = 'received'
 """
 
 
-def write_verdicts(items: list[Any]) -> None:
-    """Store the verdicts of `translate.Item`s. A body whose customer is known is sealed under that customer's key."""
+def write_verdicts(items: list[Item]) -> None:
+    """Store the verdicts of these items. A body whose customer is known is sealed under that customer's key."""
     owners = ensure_keys(
-        (i.source.code, i.verdict.customer_id) for i in items if i.verdict.customer_id and not i.claimed.customer_key_id
+        (i.source.code, i.decided.customer_id) for i in items if i.decided.customer_id and not i.claimed.customer_key_id
     )
     keys = key_bytes(set(owners.values()))
     rows = []
     for item in items:
-        verdict, claimed = item.verdict, item.claimed
+        verdict, claimed = item.decided, item.claimed
         owner = None if claimed.customer_key_id else owners.get((item.source.code, verdict.customer_id))
         owner_key = keys.get(owner) if owner else None
-        is_sealed = owner_key is not None and item.event_key
+        moved = vault.seal(item.event_key, owner_key) if owner_key is not None and item.event_key else None
         rows.append(
             (
                 claimed.key_id, claimed.token, verdict.kind, verdict.code[:60], clean(verdict.reason, 2000),
-                vault.seal(item.event_key, owner_key) if is_sealed else None, owner if is_sealed else None,
+                moved, owner if moved else None,
                 verdict.amount, verdict.currency, verdict.line_count, verdict.document_type, verdict.feed[:40],
                 verdict.feed_type[:20], verdict.rounding, verdict.legal_entity_code,
             )

@@ -16,7 +16,7 @@ from typing import Any
 from q2c import ports
 from q2c.core.hotpath import fetch_rows
 from q2c.core.problems import Problem
-from q2c.inbox.translate import run_waiting
+from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation.feeds import declared_totals
 from q2c.reconciliation.models import FeedDocument
 

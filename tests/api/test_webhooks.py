@@ -131,6 +131,20 @@ def test_a_proof_that_crashes_its_reader_is_no_proof(acme, monkeypatch):
     assert post(message("a")).status_code == 401
 
 
+def test_a_message_that_cannot_be_read_is_malformed_even_where_the_proof_lies_in_it(acme, monkeypatch):
+    def reads_the_body(body, headers, query, secrets, settings, now):
+        try:
+            json.loads(body)
+        except ValueError as error:
+            raise Refused("malformed", "no JSON") from error
+        raise Refused("malformed", "no timestamp")
+
+    broken = WebhookDoor(verify=reads_the_body, split=split)
+    monkeypatch.setattr(door.registry, "manifest", lambda code: Manifest(**{**vars(MANIFEST), "webhook": broken}))
+    assert post(b"{").status_code == 400
+    assert post(message("a")).status_code == 401
+
+
 def test_while_the_database_is_away_nothing_is_acknowledged(acme, monkeypatch):
     assert post(message("a")).status_code == 202
 

@@ -1,0 +1,63 @@
+"""The vendor's present state instead of a snapshot that may be stale."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from connectors.manifest import Means
+from q2c.core.problems import Category, Problem
+from q2c.inbox.items import Item, Tools
+
+REFETCH_SECONDS = 12  # inside the lease of a claim
+
+
+def fetch_present(items: list[Item], tools: Tools) -> dict[int, Any]:
+    """What the vendor says now of the objects whose events ask for it, by key id; an exception where it couldn't.
+
+    All questions are awaited side by side, each object is asked for once.
+    """
+    asked: dict[tuple[int, str, str], list[int]] = {}
+    for item in items:
+        meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
+        if isinstance(meaning, Means) and meaning.refetch and _is_stale(item, meaning):
+            asked.setdefault((item.source.id, meaning.refetch, item.claimed.source_id), []).append(item.claimed.key_id)
+    if not asked:
+        return {}
+    sources = {item.source.id: item.source for item in items}
+    clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
+    answers = run_waiting(_ask_all([(clients[s], verb, object_id) for s, verb, object_id in asked]))
+    return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
+
+
+def _is_stale(item: Item, meaning: Means) -> bool:
+    if meaning.refetch_when is None:
+        return True
+    try:
+        return meaning.refetch_when(item.open_body())
+    except Exception:
+        return False  # translating it says what is wrong with it
+
+
+async def _ask_all(questions: list[tuple[Any, str, str]]) -> list[Any]:
+    async def ask(client: Any, verb: str, object_id: str) -> Any:
+        try:
+            return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
+        except TimeoutError:
+            return Problem("system_unavailable", Category.AVAILABILITY, f"No answer in {REFETCH_SECONDS} s")
+        except Exception as error:
+            return error
+
+    return await asyncio.gather(*(ask(*question) for question in questions))
+
+
+_loops = threading.local()
+
+
+def run_waiting(waiting: Any) -> Any:
+    """Run a coroutine on this thread's own loop, which stays, so that kept-alive connections stay too."""
+    loop = getattr(_loops, "loop", None)
+    if loop is None or loop.is_closed():
+        loop = _loops.loop = asyncio.new_event_loop()
+    return loop.run_until_complete(waiting)
