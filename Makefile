@@ -3,6 +3,8 @@ PYTHON ?= python3
 Q2C_HOME ?= .q2c
 Q2C_PORT ?= 8000
 Q2C_SANDBOX_PORT ?= 8900
+Q2C_BENCH_PORT ?= 8100
+Q2C_BENCH_SANDBOX_PORT ?= 9000
 WORKERS ?= 2
 export Q2C_HOME Q2C_PORT Q2C_SANDBOX_PORT
 unexport MAKEFLAGS MFLAGS MAKELEVEL
@@ -34,7 +36,8 @@ check: $(venv)/check.stamp ## ruff, format, mypy, floors, system check, missing 
 	@$(tests) $(py) -m pytest -n $(WORKERS) $(ARGS)
 
 bench: $(venv)/test.stamp ## the figures of PERFORMANCE, to bench-results.json
-	@$(py) -m q2c.embedded $(Q2C_HOME)/bench env Q2C_HOME=$(Q2C_HOME)/bench Q2C_ENV=test $(py) manage.py bench $(ARGS)
+	@$(py) -m q2c.embedded $(Q2C_HOME)/bench env Q2C_HOME=$(Q2C_HOME)/bench Q2C_ENV=test \
+		Q2C_PORT=$(Q2C_BENCH_PORT) Q2C_SANDBOX_PORT=$(Q2C_BENCH_SANDBOX_PORT) $(py) manage.py bench $(ARGS)
 
 worker: $(venv)/demo.stamp ## one more worker beside a running demo
 	@exec env Q2C_ENV=demo $(py) -m q2c.launch worker

@@ -1,0 +1,48 @@
+"""The whole bench: its parts in order, within the time that it may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from q2c.bench.figures import Report
+from q2c.bench.invoices import measure_invoices, measure_latency
+from q2c.bench.retail import measure_retail
+from q2c.bench.stage import Stage
+from q2c.bench.webhooks import measure_webhooks
+from q2c.transactions import workers
+
+PARTS = ("invoices", "latency", "retail", "webhooks")  # webhooks last: they leave a full inbox behind
+SECONDS_MAX = 15 * 60
+AFTER_RETAIL_SECONDS = 90
+
+
+def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> Report:
+    """Measure the parts asked for (all when none is named). Figures of parts that fail are reported as failed."""
+    began, report, stage = time.monotonic(), Report(), Stage(home)
+    measures: dict[str, Callable[[], None]] = {
+        "invoices": lambda: measure_invoices(stage, report),
+        "latency": lambda: measure_latency(stage, report),
+        "retail": lambda: measure_retail(
+            stage, report, seconds=SECONDS_MAX - AFTER_RETAIL_SECONDS - (time.monotonic() - began)
+        ),
+        "webhooks": lambda: measure_webhooks(stage, report),
+    }
+    try:
+        stage.open()
+        say(f"the stage is set after {time.monotonic() - began:.0f} s")
+        for part in PARTS:
+            if only and part not in only:
+                continue
+            started = time.monotonic()
+            try:
+                measures[part]()
+            except (TimeoutError, RuntimeError) as failure:
+                report.say(f"{part} failed: {failure}")
+            report.write(Path.cwd())  # whatever ends the bench early, the parts done stand
+            say(f"{part}: {time.monotonic() - started:.0f} s\n{report.table()}\n")
+    finally:
+        stage.close()
+        workers.stop_worker()
+    return report
