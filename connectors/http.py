@@ -11,6 +11,7 @@ private addresses, caps answers, records every exchange, and says precisely what
 from __future__ import annotations
 
 import asyncio
+import atexit
 import datetime as dt
 import time
 import weakref
@@ -241,6 +242,14 @@ def _gate(line: Line) -> asyncio.Semaphore:
     if gate is None:
         gate = of_loop[(line.code, line.at_once)] = asyncio.Semaphore(line.at_once)
     return gate
+
+
+@atexit.register
+def _drop_sessions() -> None:
+    """At the end of a process its loop no longer runs, so what is still open is let go of instead of closed."""
+    for sessions in list(_sessions.values()):
+        for session in sessions.values():
+            session.detach()
 
 
 async def close_sessions() -> None:

@@ -142,8 +142,9 @@ def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
     """What the register declares less what was received, in the register's sign (credits are negative there)."""
     if document.declared_total is None:
         return Decimal(0)
-    difference = document.declared_total - document.total
-    return -difference if isinstance(document, billing.CreditMemo) else difference
+    if isinstance(document, billing.CreditMemo):  # the register's credits are negative, ours positive
+        return document.total - abs(document.declared_total)
+    return document.declared_total - document.total
 
 
 def _payment(event: events.PaymentReceived, about: About) -> list[Fact]:
