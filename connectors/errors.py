@@ -38,7 +38,7 @@ def oauth_error(answer: Mapping[str, Any]) -> VendorError:
 class Absent(Problem):
     """The vendor says that the record isn't there: a `find` returns None, a `read` lets it through."""
 
-    def __init__(self, summary: str, **subject: object) -> None:
+    def __init__(self, summary: str, **subject: Any) -> None:
         super().__init__("record_gone", Category.VALIDATION, summary, **subject)
 
 
@@ -113,7 +113,7 @@ def _unclassified(
 ) -> Problem:
     first = errors[0] if errors else VendorError()
     text = first.detail or first.code or body[:200].decode("utf-8", "replace").strip() or "no reason"
-    subject = {
+    subject: dict[str, Any] = {
         "connection": connection,
         "error": first.code or str(status),
         "field": first.field or None,

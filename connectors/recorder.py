@@ -163,7 +163,8 @@ def is_intact(exchange: Exchange) -> bool:
     return hashlib.sha256(stored).hexdigest() == exchange.hash
 
 
-def _opened(exchange: Exchange, sealed: bytes) -> str:
+def _opened(exchange: Exchange, stored: bytes | memoryview) -> str:
+    sealed = bytes(stored)
     try:
         if exchange.customer_key_id is None:
             plain = vault.open_with_master(sealed)

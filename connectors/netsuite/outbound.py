@@ -113,7 +113,9 @@ def reversed_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines of a journal as NetSuite holds them, with debit and credit exchanged."""
     turned = []
     for line in lines:
-        kept = {k: _ref(line[k]["id"]) for k in ("account", "entity", "department", "class", "location") if line.get(k)}
+        kept: dict[str, Any] = {
+            k: _ref(line[k]["id"]) for k in ("account", "entity", "department", "class", "location") if line.get(k)
+        }
         if line.get("debit"):
             kept["credit"] = line["debit"]
         else:

@@ -98,7 +98,7 @@ class Client:
         """The subscription or schedule with our external id (or the order's), of one customer where that is known."""
         wanted = {"external_id": external_id, "order_id": order_id}
         of_customer = [("customer", customer_id)] if customer_id else []
-        lists = (
+        lists: tuple[tuple[str, str, list[tuple[str, str]]], ...] = (
             ("/v1/subscriptions", "subscription", [("status", "all")]),
             ("/v1/subscription_schedules", "schedule", []),
         )
@@ -164,7 +164,7 @@ class Client:
         """A payment intent or charge. Raises Problem `record_gone`."""
         kind = "payment_intents" if payment_id.startswith("pi_") else "charges"
         raw = await self._get(f"/v1/{kind}/{payment_id}", "payment", [("expand[]", "customer")])
-        at = raw.get("created")
+        at = raw["created"]
         return inbound.payment(raw, self.line.code, received_at=dt.datetime.fromtimestamp(int(at), dt.UTC))
 
     async def payout(self, payout_id: str) -> billing.Payout:

@@ -9,7 +9,7 @@ minor unit.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -222,7 +222,7 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
     )
 
 
-def payout(raw: Mapping[str, Any], movements: list[Mapping[str, Any]], connection: str) -> billing.Payout:
+def payout(raw: Mapping[str, Any], movements: Sequence[Mapping[str, Any]], connection: str) -> billing.Payout:
     """A payout with every movement that it pays out. `arrival_date` is a plain date (Stripe gives midnight UTC)."""
     currency = _currency(raw)
     return billing.Payout(
