@@ -110,6 +110,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "total": tallies.totals_of(request.user, [case])[case.pk],
         "by_flow": _by_flow(request.user, case),
         "page": documents,
+        "held_at": _sentence(documents.rows[0].flow, documents.rows[0].step) if documents.rows else "",
         "notes": list(case.notes.select_related("by").order_by("-id")[:50]),
         "change_sets": list(case.change_sets.select_related("proposed_by").order_by("-id")[:10]),
         "remedies": remedies(request, case, kind, forms),
@@ -170,6 +171,12 @@ class _Words(dict[str, Any]):
 
     def __missing__(self, name: str) -> str:
         return name.replace("_", " ")
+
+
+def _sentence(flow: str, step: str) -> str:
+    """A step's own sentence, from its flow."""
+    found = [s.sentence for s in FLOWS[flow].steps if s.name == step] if flow in FLOWS else []
+    return found[0] if found else step.replace("_", " ").capitalize()
 
 
 def _by_flow(user: Any, case: ExceptionCase) -> list[dict[str, Any]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.models import Exchange
+from mappings.models import MappingRule
 from q2c.flows import catalog
 from q2c.transactions.models import BusinessTransaction, StepRun
 from q2c.transactions.steps import Flow
+
+FIELDS_SHOWN = 4
 
 
 def flows() -> dict[str, Flow]:
@@ -33,6 +37,7 @@ class ToldStep:
     state: str
     runs: list[StepRun] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
+    rules: list[MappingRule] = field(default_factory=list)
 
     @property
     def last(self) -> StepRun | None:
@@ -50,10 +55,36 @@ class ToldStep:
         return sum(run.took_us for run in self.runs)
 
     @property
-    def used_rows(self) -> list[tuple[str, Any]]:
-        """What the latest run used, as name and value."""
+    def rule_ids(self) -> list[int]:
+        """The mapping rules that the latest run used."""
         used = self.last.used if self.last else None
-        return sorted(used.items()) if isinstance(used, dict) else [("facts", used)] if used else []
+        return [pair[0] for pair in used.get("rules", ())] if isinstance(used, dict) else []
+
+    @property
+    def used_rows(self) -> list[tuple[str, Any]]:
+        """What else the latest run used, as name and value."""
+        used = self.last.used if self.last else None
+        return sorted((n, v) for n, v in used.items() if n != "rules") if isinstance(used, dict) else []
+
+    @property
+    def gave_line(self) -> str:
+        """What the latest run gave, in one line: a value, or the first few of its plain fields."""
+        if self.last is None or not self.last.output:
+            return ""
+        try:
+            value = json.loads(bytes(self.last.output))
+        except ValueError:
+            return ""
+        if isinstance(value, dict):
+            plain = [
+                f"{n.replace('_', ' ')} {v}" for n, v in value.items() if isinstance(v, str | int | bool) and v != ""
+            ]
+            if plain:
+                return ", ".join(plain[:FIELDS_SHOWN])
+            return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}" if value else "nothing needed"
+        if isinstance(value, list):
+            return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}" if value else "nothing needed"
+        return "" if value is None else str(value)
 
 
 def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Exchange]) -> list[ToldStep]:
@@ -79,4 +110,7 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
             stands = True
             state = txn.state if txn.state in ("held", "unknown", "waiting") else ("running" if not rows else state)
         told.append(ToldStep(name, sentence, kind, state, rows, talked.get(name, [])))
+    rules = MappingRule.objects.in_bulk({i for step in told for i in step.rule_ids})
+    for step in told:
+        step.rules = [rules[i] for i in step.rule_ids if i in rules]
     return told

@@ -97,7 +97,9 @@ def age(moment: dt.datetime | None) -> str:
 
 @register.filter
 def took(microseconds: int) -> str:
-    """A duration of a step: "0.004 s", "33.8 s"."""
+    """A duration of a step: "0.12 ms", "0.004 s", "33.8 s"."""
+    if microseconds < 1000:
+        return f"{microseconds / 1000:.2f} ms"
     seconds = microseconds / 1_000_000
     return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
 
