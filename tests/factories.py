@@ -160,7 +160,7 @@ def make_step(txn: BusinessTransaction, step: str, *, state: str = "done", seque
         "took_us": 1400 * sequence,
         "gave": step,
         "output": json.dumps(output).encode(),
-        "used": {"facts": ["invoice"], "rules": ["item 12 v1"]},
+        "used": {"facts": ["invoice"]},
         "problem": None if state == "done" else {"summary": "It came back"},
     }
     return StepRun.objects.create(

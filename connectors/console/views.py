@@ -31,7 +31,13 @@ def connection_list(request: HttpRequest) -> HttpResponse:
             }
         )
     ill = [row for row in rows if row["health"].state in ("paused", "down")]
-    return page(request, "connectors/connection_list.html", "connectors/_health.html", {"rows": rows, "ill": ill})
+    context = {
+        "rows": rows,
+        "ill": ill,
+        "well_count": sum(row["health"].state in ("healthy", "slow") for row in rows),
+        "untried_count": sum(row["health"].state == "untried" for row in rows),
+    }
+    return page(request, "connectors/connection_list.html", "connectors/_health.html", context)
 
 
 def visible_connection(code: str) -> Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import django_filters
@@ -18,6 +19,7 @@ from q2c.core.filters import ListFilter
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Proposal
 
+RELEASES_SHOWN = 20
 LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
 
 
@@ -160,6 +162,7 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "change_set": change_set,
         "proposal": proposal,
         "lines": list(change_set.lines.select_related("rule").order_by("kind", "key")),
+        "releases": _releases(request.user, proposal),
         "cant": _why_not(request.user, proposal),
         "signers": access.who_may(proposal.signer_permission) if proposal else [],
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
@@ -174,3 +177,14 @@ def _why_not(user: Any, proposal: Proposal | None) -> str:
         return "It isn’t proposed yet."
     refused = approvals.why_not(proposal, user)
     return refused.why if refused else ""
+
+
+def _releases(user: Any, proposal: Proposal | None) -> dict[str, Any]:
+    """The held documents that are signed for release: how many, and how much in each currency. Own entities only."""
+    facts = proposal.content.get("affected", []) if proposal else []
+    mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""))]
+    amounts: dict[str, Decimal] = {}
+    for fact in mine:
+        if fact.get("amount"):
+            amounts[fact["currency"]] = amounts.get(fact["currency"], Decimal(0)) + Decimal(fact["amount"])
+    return {"count": len(mine), "amounts": sorted(amounts.items()), "documents": mine[:RELEASES_SHOWN]}

@@ -25,6 +25,8 @@ from q2c.transactions.tools import Tools
 COALESCED_MS = 50
 PULLS_SECONDS = 2.0  # then the task ends and nudges itself, so that one flow doesn't starve the others
 FLOW_QUEUE = "flows"
+HEALTH_SECONDS = 3.0
+_health_told_at = 0.0
 
 
 def nudge(flows: Iterable[str]) -> None:
@@ -87,7 +89,10 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
 @shared_task(queue=FLOW_QUEUE, ignore_result=True)
 def run_flow(code: str) -> None:
     """A nudge: this flow has work."""
-    carry(code)
+    try:
+        carry(code)
+    finally:
+        tell_health()
 
 
 @shared_task(queue=FLOW_QUEUE, ignore_result=True)
@@ -111,14 +116,29 @@ def carry_events() -> None:
 @shared_task(queue="doors", ignore_result=True)
 def refresh_lists(code: str) -> None:
     """Read a target's own lists again: items, accounts, periods."""
-    reference.refresh_reference(code)
+    try:
+        reference.refresh_reference(code)
+    finally:
+        tell_health()
 
 
 @shared_task(queue="doors", ignore_result=True)
 def poll(code: str, stream: str) -> None:
     """Ask a system what changed, and take up what was found."""
-    if polling.poll_connection(code, stream).new:
+    try:
+        found = polling.poll_connection(code, stream)
+    finally:
+        tell_health()
+    if found.new:
         carry_events()
+
+
+def tell_health() -> None:
+    """Store what this process's telephones saw, for the connections' screen; at most every few seconds."""
+    global _health_told_at
+    if time.monotonic() - _health_told_at > HEALTH_SECONDS:
+        _health_told_at = time.monotonic()
+        registry.save_health()
 
 
 def due_flows() -> list[str]:

@@ -21,6 +21,7 @@ from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import trace, transaction_visible_to, transactions_visible_to
 
 Key = tuple[str, str, str]
+SETTLES = frozenset({"applied_to", "settles", "pays"})  # ties two documents that are there; doesn't make one
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD = 168, 60, 26, 104, 12
 
 
@@ -181,6 +182,8 @@ def _place(boxes: dict[Key, Box], hops: list[Hop], names: dict[str, str]) -> Gra
     for _ in range(len(boxes)):
         moved = False
         for hop in hops:
+            if hop.relation in SETTLES:
+                continue
             wanted = column[id(hop.source)] + 1
             if hop.source is not hop.target and column[id(hop.target)] < wanted <= len(boxes):
                 column[id(hop.target)] = wanted
@@ -217,8 +220,21 @@ def _place(boxes: dict[Key, Box], hops: list[Hop], names: dict[str, str]) -> Gra
     return graph
 
 
+def _near_edge(source: Box, target: Box) -> int:
+    """The target's lower edge when it stands above the source, else its upper one."""
+    return target.y + BOX_HEIGHT + 5 if target.y < source.y else target.y - 5
+
+
 def _arrow(source: Box, target: Box) -> str:
-    """From the right edge to the left edge; an elbow in the gap before the target."""
+    """From the right edge to the left edge, with an elbow before the target; backwards by the near edges."""
+    if target.x <= source.x:
+        middle = source.x + BOX_WIDTH // 2
+        if target.x == source.x:
+            start = source.y if target.y < source.y else source.y + BOX_HEIGHT
+            return f"M{middle} {start}V{_near_edge(source, target)}"
+        if target.y == source.y:
+            return f"M{source.x} {source.y + BOX_HEIGHT // 2}H{target.x + BOX_WIDTH + 5}"
+        return f"M{source.x} {source.y + BOX_HEIGHT // 2}H{target.x + BOX_WIDTH // 2}V{_near_edge(source, target)}"
     x1, y1 = source.x + BOX_WIDTH, source.y + BOX_HEIGHT // 2
     x2, y2 = target.x - 5, target.y + BOX_HEIGHT // 2
     bend = target.x - GAP // 2

@@ -50,6 +50,11 @@ class ToldStep:
         return self.last.problem if self.last else None
 
     @property
+    def shows_attempts(self) -> bool:
+        """Whether its attempts are worth a table: one came back, or something was sent more than once."""
+        return len(self.runs) > 1 and (self.kind == "write" or any(run.problem for run in self.runs))
+
+    @property
     def took_us(self) -> int:
         """How long all attempts took."""
         return sum(run.took_us for run in self.runs)
@@ -58,7 +63,8 @@ class ToldStep:
     def rule_ids(self) -> list[int]:
         """The mapping rules that the latest run used."""
         used = self.last.used if self.last else None
-        return [pair[0] for pair in used.get("rules", ())] if isinstance(used, dict) else []
+        rules = used.get("rules", ()) if isinstance(used, dict) else ()
+        return [pair[0] for pair in rules if isinstance(pair, list)]
 
     @property
     def used_rows(self) -> list[tuple[str, Any]]:

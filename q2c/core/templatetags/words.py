@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -242,10 +243,10 @@ def left(moment: dt.datetime) -> str:
 
 
 @register.filter
-def spoken_noun(class_name: str) -> str:
-    """A canonical class as a noun: "CreditMemo" becomes "Credit memo"."""
-    text = "".join(f" {c.lower()}" if c.isupper() else c for c in str(class_name)).strip()
-    return text[:1].upper() + text[1:]
+def spoken_noun(name: str) -> str:
+    """What a class or a vendor's object is called: "CreditMemo" a credit memo, "SBQQ__Quote__c" a quote."""
+    plain = re.sub(r"^\w+?__(?=\w+__c$)", "", str(name)).removesuffix("__c")
+    return spoken(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower())
 
 
 @register.simple_tag
