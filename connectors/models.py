@@ -31,6 +31,7 @@ class Connection(models.Model):
     paused_by = models.CharField(max_length=150, blank=True)
     at_once = models.PositiveSmallIntegerField(null=True)  # overrides the manifest's concurrency
     history = HistoricalRecords(excluded_fields=["secrets"])
+    _change_reason: str | None  # what django-simple-history stores with the next save
 
     class Meta:
         ordering = ("code",)

@@ -154,7 +154,7 @@ def forget_connection_ids() -> None:
 
 def read_exchange(exchange: Exchange) -> tuple[str, str]:
     """Request and response as text for a screen; `ERASED` where the customer's key was destroyed."""
-    return _opened(exchange, exchange.request), _opened(exchange, exchange.response)
+    return _opened(exchange, bytes(exchange.request)), _opened(exchange, bytes(exchange.response))
 
 
 def is_intact(exchange: Exchange) -> bool:

@@ -53,7 +53,9 @@ class RuleForm(forms.Form):
         self.kind: Kind = kind_of(kind)
         self.user, self.rule = user, rule
         self.asked = asked_by(rule) if rule else dict(asked or {})
-        initial = {name: self.asked.get(name, "") for name in ("key", "currency", "region", "product_line")}
+        initial: dict[str, Any] = {
+            name: self.asked.get(name, "") for name in ("key", "currency", "region", "product_line")
+        }
         initial["connection_code"] = self.asked.get("connection", "")
         initial["legal_entity_code"] = self.asked.get("legal_entity", "")
         initial["effective_from"] = first_date or timezone.localdate()

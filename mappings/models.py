@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import models
@@ -69,6 +71,8 @@ class ChangeSet(models.Model):
         "exceptions.ExceptionCase", null=True, blank=True, on_delete=models.SET_NULL, related_name="change_sets"
     )
     history = HistoricalRecords()
+    _change_reason: str | None  # what django-simple-history stores with the next save
+    _history_user: Any
 
     class Meta:
         indexes = [models.Index(fields=["state", "-id"], name="change_set_state")]

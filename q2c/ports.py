@@ -318,12 +318,13 @@ class BatchContext:
             for row in rows:
                 self._links.references.setdefault((row.record_type, row.record_key), []).append(row)
         if keys := wants.get("fact"):
-            rows = BusinessTransaction.objects.filter(source_id__in=[k[2] for k in keys], flow__in={k[0] for k in keys})
-            rows = rows.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
-            self._links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in rows})
+            sources = [k[2] for k in keys]
+            found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
+            facts = found_facts.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
+            self._links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in facts})
         if keys := wants.get("golden"):
-            rows = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
-            for record_type, record_key, content in rows.values_list("record_type", "record_key", "content"):
+            golden = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
+            for record_type, record_key, content in golden.values_list("record_type", "record_key", "content"):
                 self._links.records[record_type, record_key] = content
 
     def port(self, name: str, run: Run) -> Any:

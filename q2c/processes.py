@@ -49,9 +49,9 @@ def wait_until(holds: Callable[[], bool], *, process: subprocess.Popen | None = 
     end = time.monotonic() + WAIT_SECONDS_MAX
     while not holds():
         if process and process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with status {process.returncode}; see its messages")
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}; see its messages")
         if time.monotonic() > end:
             raise RuntimeError(
-                f"{process.args if process else 'the other process'} isn't ready after {WAIT_SECONDS_MAX} s"
+                f"{repr(process.args) if process else 'the other process'} isn't ready after {WAIT_SECONDS_MAX} s"
             )
         time.sleep(0.05)

@@ -5,6 +5,7 @@ Loads without a database URL (type checks and lint read it) and starts nothing.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from psycopg import conninfo
 
@@ -191,7 +192,7 @@ SPECTACULAR_SETTINGS = {
     "PREPROCESSING_HOOKS": ["q2c.api.schema.without_twins"],
 }
 OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth2_provider.Application"
-OAUTH2_PROVIDER = {
+OAUTH2_PROVIDER: dict[str, Any] = {
     "SCOPES": {
         "orders:write": "Submit orders",
         "transactions:read": "Read transactions and trace documents",

@@ -98,11 +98,11 @@ class Supervisor:
     def end(self) -> None:
         """End every part, kindly at first. Servers are ended by whoever started them."""
         self.is_ending = True
-        living = [p for p in self.parts if p.process is not None and p.process.poll() is None]
-        for part in living:
-            part.process.terminate()
+        living = [p.process for p in self.parts if p.process is not None and p.process.poll() is None]
+        for process in living:
+            process.terminate()
         until = time.monotonic() + PATIENCE_SECONDS
-        while any(p.process.poll() is None for p in living) and time.monotonic() < until:
+        while any(p.poll() is None for p in living) and time.monotonic() < until:
             self._pass_lines_on(TICK_SECONDS)
         for part in self.parts:
             if part.process is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
@@ -14,7 +14,7 @@ from connectors import connections
 from connectors.console.forms import ConnectionForm, ReasonForm
 from connectors.console.views import show_connection, visible_connection
 from exceptions import cases
-from q2c.core.access import requires
+from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 from q2c.core.problems import Category, Problem
@@ -24,7 +24,7 @@ from q2c.transactions import restart
 
 @require_POST
 @requires("connectors.work_connection")
-def test(request: HttpRequest, code: str) -> HttpResponse:
+def test(request: PersonRequest, code: str) -> HttpResponse:
     """Ask the vendor something harmless, and say what it answered."""
     connection = visible_connection(code)
     found = connections.test_connection(connection, by=request.user)
@@ -39,7 +39,7 @@ def test(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_POST
 @requires("connectors.work_connection")
-def pause(request: HttpRequest, code: str) -> HttpResponse:
+def pause(request: PersonRequest, code: str) -> HttpResponse:
     """Send it no more work, with a reason."""
     connection = visible_connection(code)
     form = dress(ReasonForm(request.POST))
@@ -52,7 +52,7 @@ def pause(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_POST
 @requires("connectors.work_connection")
-def resume(request: HttpRequest, code: str) -> HttpResponse:
+def resume(request: PersonRequest, code: str) -> HttpResponse:
     """Send it work again: what waited for it is due at once."""
     connection = visible_connection(code)
     form = dress(ReasonForm(request.POST))
@@ -68,7 +68,7 @@ def resume(request: HttpRequest, code: str) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @requires("connectors.work_connection")
-def edit(request: HttpRequest, code: str) -> HttpResponse:
+def edit(request: PersonRequest, code: str) -> HttpResponse:
     """Change settings and credentials at once; another address is proposed to a second person."""
     connection = visible_connection(code)
     form = ConnectionForm(request.POST or None, connection=connection)
@@ -81,7 +81,7 @@ def edit(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "connectors/connection_edit.html", {"connection": connection, "form": form}, status=status)
 
 
-def _save(request: HttpRequest, form: ConnectionForm) -> HttpResponse:
+def _save(request: PersonRequest, form: ConnectionForm) -> HttpResponse:
     connection, data = form.connection, form.cleaned_data
     is_moved = data["base_url"] != connection.base_url
     proposal = None

@@ -19,7 +19,7 @@ from q2c.core.htmx import page
 @requires("connectors.view_connection")
 def connection_list(request: HttpRequest) -> HttpResponse:
     """All connections with their health."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for connection in Connection.objects.select_related("health").prefetch_related("roles__legal_entity"):
         rows.append(
             {

@@ -19,12 +19,12 @@ from exceptions.workbench.cases import rule_form, show_case, visible_case
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
 from mappings.drafts import DraftRefused
 from q2c.core import access
-from q2c.core.access import requires
+from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.htmx import changed
 from q2c.transactions.restart import Restarted
 
-Act = Callable[[HttpRequest, ExceptionCase], HttpResponse]
+Act = Callable[[PersonRequest, ExceptionCase], HttpResponse]
 
 
 def acts(permission: str) -> Callable[[Act], Callable[..., HttpResponse]]:
@@ -34,7 +34,7 @@ def acts(permission: str) -> Callable[[Act], Callable[..., HttpResponse]]:
         @require_POST
         @requires(permission)
         @functools.wraps(act)
-        def guarded(request: HttpRequest, case_id: int) -> HttpResponse:
+        def guarded(request: PersonRequest, case_id: int) -> HttpResponse:
             case = visible_case(request, case_id)
             if case.legal_entity_code and not access.may(request.user, permission, case.legal_entity_code):
                 return access.denied(request, permission)
@@ -56,7 +56,7 @@ def _done(request: HttpRequest, case: ExceptionCase, said: str, *, tags: str = "
 
 
 @acts("exceptions.work_case")
-def assign(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def assign(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case to somebody who works its queue, or back to it."""
     form = AssignForm(request.POST, case=case)
     if not form.is_valid():
@@ -67,7 +67,7 @@ def assign(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("exceptions.work_case")
-def note(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def note(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Say something about the case."""
     form = NoteForm(request.POST)
     if not form.is_valid():
@@ -77,7 +77,7 @@ def note(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("transactions.repost")
-def repost(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def repost(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Put the case's documents that this person may repost back to work."""
     form = ReasonForm(request.POST, prefix="repost")
     if form.is_valid():
@@ -111,7 +111,7 @@ def override(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("exceptions.waive_case")
-def waive(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case's documents up for good: they won't post."""
     form = ReasonForm(request.POST, prefix="waive")
     if form.is_valid():
@@ -122,7 +122,7 @@ def waive(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("exceptions.work_case")
-def correct(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def correct(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Say that the documents are being corrected where they come from."""
     form = ReasonForm(request.POST, prefix="correct_at_source")
     if form.is_valid():
@@ -134,7 +134,7 @@ def correct(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("mappings.propose_rule")
-def remap(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def remap(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Propose the missing mapping; once approved, the case's documents are reposted."""
     form = rule_form(request, case, data=request.POST)
     if form is not None and form.is_valid():

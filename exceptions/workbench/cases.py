@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db.models import Count, Min, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
@@ -183,7 +183,8 @@ def _by_flow(user: Any, case: ExceptionCase) -> list[dict[str, Any]]:
     """Open documents and money by flow and currency: unlike documents are never summed."""
     rows = tallies.occurrences_visible_to(user, case).filter(closed_at__isnull=True)
     grouped = rows.order_by("flow", "currency").values("flow", "currency")
-    found = list(grouped.annotate(count=Count("pk"), amount=Sum("amount"))) if case.is_open else []
+    sums = grouped.annotate(count=Count("pk"), amount=Sum("amount"))
+    found = cast("list[dict[str, Any]]", list(sums)) if case.is_open else []
     for row in found:
         flow = FLOWS.get(row["flow"])
         row["title"] = flow.title if flow else row["flow"]

@@ -19,7 +19,7 @@ class ReasonForm(forms.Form):
     why = forms.CharField(label="Reason", min_length=5, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
         dress(self)
 
 
@@ -29,7 +29,7 @@ class NoteForm(forms.Form):
     text = forms.CharField(label="Note", min_length=2, max_length=4000, widget=forms.Textarea(attrs={"rows": 2}))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
         dress(self)
 
 
@@ -41,7 +41,7 @@ class AssignForm(forms.Form):
     )
 
     def __init__(self, *args: Any, case: ExceptionCase, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
         self.fields["to"].queryset = people_for(case)  # type: ignore[attr-defined]
         self.initial.setdefault("to", case.assignee_id)
         dress(self)

@@ -17,14 +17,14 @@ from mappings.forms import RetireForm, RuleForm
 from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
 from mappings.workbench.rules import rules_visible_to, show_change_set, visible_change_set
-from q2c.core.access import requires
+from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 
 
 @require_http_methods(["GET", "POST"])
 @requires("mappings.propose_rule")
-def propose(request: HttpRequest) -> HttpResponse:
+def propose(request: PersonRequest) -> HttpResponse:
     """A new rule, or (with `?rule=`) another version of one."""
     rule = _rule(request)
     kind = rule.kind if rule else request.GET.get("kind", "item")
@@ -46,7 +46,7 @@ def propose(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 @requires("mappings.propose_rule")
-def retire(request: HttpRequest, rule_id: int) -> HttpResponse:
+def retire(request: PersonRequest, rule_id: int) -> HttpResponse:
     """Propose that a rule ends."""
     rule = rules_visible_to(request.user).filter(pk=rule_id, known_to__isnull=True).first()
     if rule is None:
@@ -74,7 +74,7 @@ class SignForm(forms.Form):
 
 @require_POST
 @requires("mappings.approve_rule")
-def sign(request: HttpRequest, change_set_id: int) -> HttpResponse:
+def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Approve or reject a change set."""
     change_set = visible_change_set(request, change_set_id)
     form = SignForm(request.POST)
@@ -122,7 +122,7 @@ def _rule(request: HttpRequest) -> MappingRule | None:
 
 
 @atomic
-def _proposed(request: HttpRequest, title: str, line: Line, why: str) -> HttpResponse:
+def _proposed(request: PersonRequest, title: str, line: Line, why: str) -> HttpResponse:
     change_set = save_draft(title, why, lines=[line], by=request.user)
     approvals.propose_change_set(change_set, by=request.user)
     messages.success(request, "Proposed. Nothing posts differently until someone else approves.", extra_tags="decide")

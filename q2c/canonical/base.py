@@ -4,7 +4,7 @@ currency."""
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 
@@ -29,5 +29,5 @@ class Source(Document):
 
 def check_amount(value: Decimal, name: str) -> None:
     """Refuses what a ledger can't hold: NaN, infinity, absurd exponents. Raises ValueError naming the field."""
-    if not value.is_finite() or value.adjusted() >= MAX_DIGITS or value.as_tuple().exponent < -12:
+    if not value.is_finite() or value.adjusted() >= MAX_DIGITS or cast(int, value.as_tuple().exponent) < -12:
         raise ValueError(f"{name}: {value} isn't an amount")

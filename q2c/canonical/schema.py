@@ -27,7 +27,8 @@ def from_json(body: bytes | str, kind: type[T] | Any) -> T:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-    return decoder.decode(body)
+    decoded: T = decoder.decode(body)
+    return decoded
 
 
 def from_builtins(value: Any, kind: type[T] | Any) -> T:

@@ -18,6 +18,12 @@ from q2c.core.roles import BY_CODE, ROLES, Role
 NOBODY = Q(pk__in=[])
 
 
+class PersonRequest(HttpRequest):
+    """What a view behind `requires` is given, for the type checker: somebody has signed in."""
+
+    user: Person
+
+
 def memberships(user: Any) -> list[tuple[Role, str | None]]:
     """The roles of a person with the entity's code of each, or None for all entities. Read once per request."""
     known = getattr(user, "_memberships", None)
@@ -117,9 +123,10 @@ def requires(permission: str) -> Callable[[Callable[..., HttpResponse]], Callabl
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """To the sign-in page; a fragment's request makes the whole page go there, so the form never lands in a table."""
-    if getattr(request, "htmx", False):
+    htmx: Any = getattr(request, "htmx", None)
+    if htmx:
         response = HttpResponse(status=204)
-        response["HX-Redirect"] = redirect_to_login(request.htmx.current_url_abs_path or "/").url
+        response["HX-Redirect"] = redirect_to_login(htmx.current_url_abs_path or "/").url
         return response
     return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
 

@@ -61,7 +61,7 @@ def key_bytes(ids: Collection[UUID]) -> dict[UUID, bytes | None]:
         _make_room(_keys)
         for key_id, sealed in CustomerKey.objects.filter(id__in=missing).values_list("id", "sealed_key"):
             if sealed is not None:
-                _keys[key_id] = vault.open_with_master(sealed)
+                _keys[key_id] = vault.open_with_master(bytes(sealed))
     return {i: _keys.get(i) for i in ids}
 
 

@@ -21,7 +21,7 @@ EXACT_UP_TO = 10_000
 
 def wants_fragment(request: HttpRequest) -> bool:
     """A fragment is asked for by htmx itself, not by a boosted link and not when history is restored."""
-    htmx = getattr(request, "htmx", None)
+    htmx: Any = getattr(request, "htmx", None)
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
 

@@ -55,7 +55,7 @@ class MakePartitions(migrations.RunSQL):
     def __init__(self, table: str, first: tuple[int, int] = (2026, 1), months: int = 36) -> None:
         self.table, self.first, self.months = table, first, months
         year, month = first
-        statements = [f'CREATE TABLE IF NOT EXISTS "{table}_default" PARTITION OF "{table}" DEFAULT']
+        statements: list[Any] = [f'CREATE TABLE IF NOT EXISTS "{table}_default" PARTITION OF "{table}" DEFAULT']
         for _ in range(months):
             statements.append(month_partition_sql(table, year, month))
             year, month = year + month // 12, month % 12 + 1

@@ -66,7 +66,7 @@ class Problem(Exception):
 class NotAnswered(Problem):
     """A write left the house and no answer came that we understand: neither success nor failure (law 4)."""
 
-    def __init__(self, summary: str, **subject: object) -> None:
+    def __init__(self, summary: str, **subject: Any) -> None:
         super().__init__("outcome_unknown", Category.UNKNOWN_OUTCOME, summary, **subject)
 
 
@@ -77,7 +77,7 @@ class NeverSent(Problem):
     """
 
     def __init__(
-        self, summary: str, *, wait_seconds: float | None = None, counts: bool = True, **subject: object
+        self, summary: str, *, wait_seconds: float | None = None, counts: bool = True, **subject: Any
     ) -> None:
         super().__init__("system_unavailable", Category.AVAILABILITY, summary, wait_seconds=wait_seconds, **subject)
         self.counts = counts
@@ -87,7 +87,7 @@ class AlreadyThere(Problem):
     """The target refused a create since a document with our external id exists: the machine looks it up and
     compares."""
 
-    def __init__(self, summary: str, **subject: object) -> None:
+    def __init__(self, summary: str, **subject: Any) -> None:
         super().__init__("document_exists", Category.CONFLICT, summary, **subject)
 
 

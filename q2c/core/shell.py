@@ -24,7 +24,7 @@ class Entry(NamedTuple):
     view: str
     icon: str
     permission: str
-    count: Callable[[Any], int] | None = None
+    count: Callable[[Any], int] | None = None  # type: ignore[assignment]  # it hides the tuple's own count()
 
 
 class Clock(NamedTuple):

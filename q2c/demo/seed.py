@@ -312,9 +312,9 @@ def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
         rate = Decimal(entry.attributes["rate"])
         on = dt.date.fromisoformat(entry.attributes["date"]) + dt.timedelta(days=1)
         rows.append({"kind": "manual_rate", "key": entry.external_id, "value": f"{rate.normalize():f}", "on": on})
-    for currency, rate in (("GBP", "2.4300"), ("USD", "3.2550"), ("EUR", "2.8200")):
+    for currency, opening in (("GBP", "2.4300"), ("USD", "3.2550"), ("EUR", "2.8200")):
         if not any(r["key"] == f"KWD/{currency}" for r in rows):
-            rows.append({"kind": "manual_rate", "key": f"KWD/{currency}", "value": rate, "on": FROM_THE_START})
+            rows.append({"kind": "manual_rate", "key": f"KWD/{currency}", "value": opening, "on": FROM_THE_START})
     return rows
 
 

@@ -7,6 +7,7 @@ last check.
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Any
 
 from django.db.transaction import atomic
@@ -30,7 +31,7 @@ def refresh_reference(code: str, lists: tuple[str, ...] = REFERENCE_LISTS) -> di
     counts: dict[str, int] = {}
     target = ports.target(code)
     for name in lists:
-        rows = run_now(lambda name=name: _read(target, name))
+        rows = run_now(partial(_read, target, name))
         counts[name] = len(rows)
         _store(code, name, rows)
     ports.forget_kept()

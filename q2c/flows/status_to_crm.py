@@ -19,7 +19,7 @@ from q2c.canonical.posting import SavedRecord
 from q2c.transactions.steps import Flow, Read, Write
 
 
-class Telling(Document):
+class Telling(Document, frozen=True):
     """What will be written on the CRM's record. `fields` are our own names; the CRM's client knows its field names."""
 
     external_id: str
@@ -41,7 +41,7 @@ def build_status(document: OrderStatus, txn: Any) -> Telling:
     )
 
 
-async def find_status(posting: Telling) -> SavedRecord:
+async def find_status(posting: Telling) -> SavedRecord | None:
     """There's nothing to look up: writing the same fields again is harmless."""
     return None
 

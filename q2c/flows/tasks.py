@@ -32,7 +32,11 @@ _health_told_at = 0.0
 def nudge(flows: Iterable[str]) -> None:
     """Say, after the commit, that these flows have work. The broker may be away: beat says it again within seconds."""
     for code in sorted(set(flows)):
-        on_commit(lambda code=code: _send_nudge(code), robust=True)
+
+        def send(code: str = code) -> None:
+            _send_nudge(code)
+
+        on_commit(send, robust=True)
 
 
 def _send_nudge(code: str) -> None:

@@ -110,7 +110,7 @@ def decision_sign(request: HttpRequest, proposal_id: Any) -> HttpResponse:
     return redirect("portal:decision_detail", proposal.pk)
 
 
-SAID = {
+SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
     Proposal.State.REJECTED: "Rejected. Nothing changes.",
     Proposal.State.PROPOSED: "Your signature is there; it needs another person.",

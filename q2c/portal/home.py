@@ -35,10 +35,10 @@ def waiting_work(user: Any) -> dict[str, Any]:
     works = access.may(user, "exceptions.work_case")
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
     shown = list(mine.order_by("due_at", "id")[:SHOWN])
-    decisions = (
+    proposals = (
         shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
     )
-    decisions = [d for d in decisions[:50] if access.may(user, d.signer_permission)]
+    decisions = [d for d in proposals[:50] if access.may(user, d.signer_permission)]
     return {
         "works": works,
         "cases": shown,

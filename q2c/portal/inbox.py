@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import cases
 from q2c.core import access
-from q2c.core.access import requires
+from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.redact import redact
@@ -52,7 +52,7 @@ def event_detail(request: HttpRequest, event_id: Any) -> HttpResponse:
 
 @require_POST
 @requires("inbox.replay_event")
-def event_replay(request: HttpRequest, event_id: Any) -> HttpResponse:
+def event_replay(request: PersonRequest, event_id: Any) -> HttpResponse:
     """Run a stored message again, with a reason. What it became already is found again, not made twice."""
     form = dress(ReplayForm(request.POST))
     if not form.is_valid():

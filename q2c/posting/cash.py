@@ -168,8 +168,9 @@ def build_payout(
 
 
 def _journal(
-    prefix, connection, object_id, book, currency, currency_code, rate, posting_date, period, lines, memo
-) -> Journal:
+    prefix: str, connection: str, object_id: str, book: Book, currency: str, currency_code: str, rate: RateUse,
+    posting_date: dt.date, period: Period, lines: tuple[JournalLine, ...], memo: str,
+) -> Journal:  # fmt: skip
     return Journal(
         external_id=external_id(prefix, source=connection, object_id=object_id),
         subsidiary=book.erp_id,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from q2c.canonical.base import Document
 
 
-class Book(Document):
+class Book(Document, frozen=True):
     """The selling legal entity's book in its ERP. `erp_id` is the ERP's id of the subsidiary."""
 
     code: str
@@ -20,7 +20,7 @@ class Book(Document):
     erp_id: str
 
 
-class Period(Document):
+class Period(Document, frozen=True):
     """A fiscal month of a book as the ERP's own list said at `read_at`."""
 
     code: str
@@ -33,7 +33,7 @@ class Period(Document):
     read_at: dt.datetime
 
 
-class ItemUse(Document):
+class ItemUse(Document, frozen=True):
     """What a SKU is in the ERP: item, revenue rule and the accounts that the ERP's item names."""
 
     item: str
@@ -46,14 +46,14 @@ class ItemUse(Document):
     location: str = ""
 
 
-class TaxUse(Document):
+class TaxUse(Document, frozen=True):
     """What a tax code is in the ERP."""
 
     code: str
     account: str = ""
 
 
-class Accounts(Document):
+class Accounts(Document, frozen=True):
     """The ERP's ids of the accounts that a posting needs, by role."""
 
     receivables: str = ""
@@ -66,7 +66,7 @@ class Accounts(Document):
     disputes: str = ""
 
 
-class Policy(Document):
+class Policy(Document, frozen=True):
     """The entity's choices in force on the posting date; every one of them is a governed rule."""
 
     detail: str = "line"  # line, summary
@@ -79,7 +79,7 @@ class Policy(Document):
     rate_days_max: int = 7
 
 
-class RateUse(Document):
+class RateUse(Document, frozen=True):
     """How the document's currency becomes the book's: the ERP's own table, or a governed manual rate that we send."""
 
     pair: str = ""

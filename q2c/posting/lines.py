@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import cast
 
 from q2c.canonical.billing import InvoiceLine
 from q2c.canonical.posting import ArLine, JournalLine
@@ -110,7 +111,7 @@ def check_minor_units(amounts: Iterable[Decimal], currency: str, number: str) ->
     """Raises Problem `out_of_balance` for an amount that the currency can't express."""
     places = decimals(currency)
     for amount in amounts:
-        if -amount.normalize().as_tuple().exponent > places:
+        if -cast(int, amount.normalize().as_tuple().exponent) > places:
             raise Problem(
                 "out_of_balance",
                 Category.VALIDATION,

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from q2c.core.problems import Awaits, Problem
-from q2c.transactions.steps import Flow, Step
+from q2c.transactions.steps import Flow, Step, Write
 
 
 class Ending(StrEnum):
@@ -99,6 +99,16 @@ class Run:
     )
     create_with: dict[str, Any] = field(default_factory=dict)
     find_with: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def due_intent(self) -> dict[str, Any]:
+        """The intent of the due write, once the machine has fixed it."""
+        return cast("dict[str, Any]", self.intent)
+
+    @property
+    def due_write(self) -> Write:
+        """The step where it stands, when that is a write (its ending is INTENT)."""
+        return cast(Write, self.flow.steps[self.position])
 
     def note_step(
         self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any

@@ -102,7 +102,7 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
     """Fix what will be sent: external id, idempotency key, content hash, send deadline."""
     now = dt.datetime.now(dt.UTC)
     for run in runs:
-        step = run.flow.steps[run.position]
+        step = run.due_write
         try:
             port = context.port(step.port, run)
         except Problem as problem:
@@ -150,7 +150,7 @@ def _postings(runs: list[Run], context: Context) -> list[tuple]:
     for run in runs:
         if not run.rows:
             continue  # an open intent's posting is stored already
-        step = run.flow.steps[run.position]
+        step = run.due_write
         prepared = run.facts[step.prepared]
         journal = getattr(prepared, "journal", None) or getattr(prepared, "lines", None)
         if not journal or not hasattr(journal[0], "debit"):
@@ -161,7 +161,7 @@ def _postings(runs: list[Run], context: Context) -> list[tuple]:
                 run.step_count,
                 step.name,
                 run.legal_entity_code,
-                run.intent["external_id"],
+                run.due_intent["external_id"],
                 prepared.currency_code,
                 prepared.posting_date,
                 run.period_code,
@@ -201,7 +201,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
     runs = []
     for row in rows:
         claim = by_id[row[0]]
-        run = Run(
+        values: tuple[Any, ...] = (
             row[0],
             flow,
             claim.token,
@@ -212,6 +212,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             claim.probe_count,
             claim.step_count,
         )
+        run = Run(*values)
         run.patience_until = patience.get(run.id)
         runs.append(run)
         try:

@@ -6,7 +6,7 @@ import datetime as dt
 import time
 import traceback
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.transactions.batch import Ending, Run
@@ -32,7 +32,7 @@ def read_forward(runs: list[Run], context: Context) -> None:
         here = [run for run in runs if run.position == index and run.ending is None]
         if not here:
             continue
-        if isinstance(step, Read | Wait) and step.wants is not None:
+        if isinstance(step, Read | Wait):
             _fetch_wants(step, here, context)
         for run in here:
             _take_step(step, run, context)
@@ -42,6 +42,8 @@ def read_forward(runs: list[Run], context: Context) -> None:
 
 
 def _fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
+    if step.wants is None:
+        return
     wants: dict[str, set[Any]] = {}
     for run in runs:
         try:
@@ -63,7 +65,7 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
             return
         run.ending = Ending.INTENT
         return
-    function = step.until if isinstance(step, Wait) else step.run
+    function = step.until if isinstance(step, Wait) else cast(Read, step).run
     try:
         given = function(**arguments(function, run, context))
         output = encode_output(given)
@@ -109,7 +111,7 @@ def _argument(name: str, run: Run, context: Context) -> Any:
         return run.facts[name]
     if name == "txn":
         return run
-    return SimpleNamespace(**run.intent) if name == "write" else context.port(name, run)
+    return SimpleNamespace(**run.due_intent) if name == "write" else context.port(name, run)
 
 
 def settle_problem(run: Run, step: Step, problem: Problem, *, started: float | None = None) -> None:

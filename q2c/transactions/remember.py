@@ -15,7 +15,7 @@ import json
 import random
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
@@ -50,7 +50,7 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
                     [r.id for r in group],
                     [r.token for r in group],
                     [json.dumps(r.intent) for r in group],
-                    [dt.datetime.fromisoformat(r.intent["free_at"]) for r in group],
+                    [dt.datetime.fromisoformat(r.due_intent["free_at"]) for r in group],
                     [r.step_count for r in group],
                     [r.generation for r in group],
                     worker.id,
@@ -303,7 +303,7 @@ def _transaction_values(run: Run) -> tuple:
     target = run.target
     return (
         run.id,
-        run.ending.value,
+        cast(Ending, run.ending).value,
         run.problem_step if run.ending in (Ending.HELD, Ending.UNKNOWN, Ending.WAITING) else "",
         waits_for,
         problem.code if problem else "",
@@ -322,7 +322,7 @@ def _transaction_values(run: Run) -> tuple:
 
 
 def _store_waits(cursor: Any, runs: list[Run]) -> None:
-    keyed = [r for r in runs if r.awaits.key]
+    keyed = [(r.id, r.awaits) for r in runs if r.awaits is not None and r.awaits.key]
     if not keyed:
         return
     now = dt.datetime.now(dt.UTC)
@@ -331,10 +331,10 @@ def _store_waits(cursor: Any, runs: list[Run]) -> None:
         " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
         " ON CONFLICT (transaction_id, key) DO NOTHING",
         [
-            [r.id for r in keyed],
-            [r.awaits.key for r in keyed],
+            [run_id for run_id, _ in keyed],
+            [awaits.key for _, awaits in keyed],
             [now] * len(keyed),
-            [now + dt.timedelta(seconds=r.awaits.patience_seconds) for r in keyed],
+            [now + dt.timedelta(seconds=awaits.patience_seconds) for _, awaits in keyed],
         ],
     )
 
@@ -365,7 +365,7 @@ def _held_step(run: Run, worker: WorkerProcess) -> HeldStep:
         flow=run.flow.code,
         step=run.problem_step,
         attempt=run.attempt,
-        problem=run.problem,
+        problem=cast(Problem, run.problem),
         number=run.number or run.source_id,
         legal_entity_code=run.legal_entity_code,
         amount=run.amount,

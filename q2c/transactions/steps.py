@@ -58,11 +58,14 @@ class Read(Step):
     run: Callable[..., Any] = field(kw_only=True)
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
 
-    def __init__(self, name, sentence, run, *, gives, wants=None):
+    def __init__(
+        self, name: str, sentence: str, run: Callable[..., Any], *, gives: str,
+        wants: Callable[..., Iterable[tuple[str, Any]]] | None = None,
+    ) -> None:  # fmt: skip
         _set(self, name=name, sentence=sentence, gives=gives, run=run, wants=wants, kind="read")
 
     @property
-    def functions(self):
+    def functions(self) -> tuple[Callable[..., Any], ...]:
         return (self.run,) if self.wants is None else (self.run, self.wants)
 
 
@@ -86,7 +89,11 @@ class Write(Step):
     undo: Callable[..., Any] | None = field(kw_only=True, default=None)
     upsert: bool = field(kw_only=True, default=False)
 
-    def __init__(self, name, sentence, *, find, create, gives, prepared, port, equal=None, undo=None, upsert=False):
+    def __init__(
+        self, name: str, sentence: str, *, find: Callable[..., Any], create: Callable[..., Any], gives: str,
+        prepared: str, port: str, equal: Callable[..., Any] | None = None, undo: Callable[..., Any] | None = None,
+        upsert: bool = False,
+    ) -> None:  # fmt: skip
         _set(
             self,
             name=name,
@@ -103,7 +110,7 @@ class Write(Step):
         )
 
     @property
-    def functions(self):
+    def functions(self) -> tuple[Callable[..., Any], ...]:
         return (self.create, self.find)
 
 
@@ -117,7 +124,10 @@ class Wait(Step):
 
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
 
-    def __init__(self, name, sentence, *, until, gives, patience_seconds=4 * 3600, wants=None):
+    def __init__(
+        self, name: str, sentence: str, *, until: Callable[..., Any], gives: str, patience_seconds: float = 4 * 3600,
+        wants: Callable[..., Iterable[tuple[str, Any]]] | None = None,
+    ) -> None:  # fmt: skip
         _set(
             self,
             name=name,
@@ -130,7 +140,7 @@ class Wait(Step):
         )
 
     @property
-    def functions(self):
+    def functions(self) -> tuple[Callable[..., Any], ...]:
         return (self.until,) if self.wants is None else (self.until, self.wants)
 
 
@@ -152,7 +162,7 @@ class Flow:
     lane_type: str = ""  # what its lane is: invoice, customer, payment, ...
     completes: Callable[..., Iterable[str]] | None = None  # keys that its completion releases: (facts) -> keys
     links: Callable[..., Iterable[Any]] | None = None  # lineage and cross-references of the finished facts
-    publishes: Callable[..., Iterable[tuple[str, str, dict]]] | None = None  # outbox events of the finished facts
+    publishes: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]] | None = None  # outbox events of its facts
 
     def __post_init__(self) -> None:
         given = set(self.starts_with)

@@ -16,7 +16,9 @@ from q2c.transactions.batch import HeldStep, Run
 class Context(Protocol):
     """A batch's view of the world: one snapshot of rules and lists, fetched with one query per kind."""
 
-    change_set: int | None
+    @property
+    def change_set(self) -> int | None:
+        """The number of the rules' snapshot."""
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch these look-up keys, by fetcher's name, for the whole batch."""
@@ -35,8 +37,8 @@ class Tools:
     context: Callable[[list[Run]], Context]
     dial: Callable[[Run, str, dt.datetime | None], None]  # sets the telephone's outgoing context for one write
     take_exchanges: Callable[[], list[Any]]  # what the telephone recorded since the last call
-    write_exchanges: Callable[[list[Any], set[UUID]], None]  # stores them; the ids are of fenced-out (late) answers
-    on_problem: Callable[[list[HeldStep]], None]
+    write_exchanges: Callable[[list[Any], set[UUID]], object]  # stores them; the ids are of fenced-out (late) answers
+    on_problem: Callable[[list[HeldStep]], object]
     on_done: Callable[[list[Run]], None]
     on_wait: Callable[[list[Run]], None]
     on_refused_credentials: Callable[[str, Problem], None]

@@ -31,7 +31,8 @@ def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iter
     at_once = {run.target_connection: run.port.at_once for run in runs}
     shares = {code: tools.slots(code, slots) for code, slots in at_once.items()}
     worker.submit(_send_all(runs, shares, tools, answers))
-    open_count, group, since = len(runs), [], time.monotonic()
+    group: list[Run] = []
+    open_count, since = len(runs), time.monotonic()
     while open_count:
         try:
             run = answers.get(timeout=max(0.0, GROUP_SECONDS - (time.monotonic() - since)) if group else 60.0)
@@ -56,7 +57,7 @@ async def _send_all(
     gates: dict[str, asyncio.Semaphore] = {}
 
     async def one(run: Run) -> None:
-        step = run.flow.steps[run.position]
+        step = run.due_write
         try:
             gate = gates.get(run.target_connection)
             if gate is None:
@@ -73,7 +74,7 @@ async def _send_all(
 async def _write(run: Run, step: Write, tools: Tools) -> None:
     started = time.perf_counter()
     run.ending = None
-    intent = run.intent
+    intent = run.due_intent
     deadline = dt.datetime.fromisoformat(intent["deadline"])
     tools.dial(run, step.name, deadline)
     port = run.port
@@ -115,7 +116,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
 
 async def _look(run: Run, step: Write, port: Any) -> Any:
     """The document an earlier attempt made, or None when we may send. Sets an ending when neither is known."""
-    intent = run.intent
+    intent = run.due_intent
     try:
         found = await step.find(**run.find_with)
     except NotAnswered as silence:
@@ -157,11 +158,11 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
     if step.equal is not None:
         problem = step.equal(given, run.facts[step.prepared], was_found)
         if problem is not None:
-            run.intent = {**run.intent, "is_open": True}  # a repost looks again, and passes once both agree
+            run.intent = {**run.due_intent, "is_open": True}  # a repost looks again, and passes once both agree
             run.fail(step, problem, started=started)
             return
     if not getattr(given, "is_in_ledger", True):
-        run.intent = {**run.intent, "is_open": True}
+        run.intent = {**run.due_intent, "is_open": True}
         run.ending, run.problem_step = Ending.WAITING, step.name
         run.awaits = Awaits("", "approval in the ERP", patience_seconds=30 * 86400)
         return
@@ -171,9 +172,9 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
         encode_output(given),
         started=started,
         used={"found": True} if was_found else None,
-        external_id=run.intent["external_id"],
-        idempotency_key=run.intent["key"],
-        content_hash=run.intent["hash"],
+        external_id=run.due_intent["external_id"],
+        idempotency_key=run.due_intent["key"],
+        content_hash=run.due_intent["hash"],
     )
     run.drops_intent = True
     run.position += 1
@@ -182,6 +183,6 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
 
 def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:
     run.ending, run.problem, run.problem_step = Ending.UNKNOWN, problem, step.name
-    run.intent = {**run.intent, "is_open": True}
+    run.intent = {**run.due_intent, "is_open": True}
     settles = port.repeats.settles_after_seconds
     run.available_in = min(settles * 2 ** min(run.probe_count, 6), max(settles, 900.0))

@@ -15,7 +15,7 @@ from q2c.core.problems import Awaits, Category, Problem
 from q2c.posting.facts import Book
 
 
-class BillingCustomer(Document):
+class BillingCustomer(Document, frozen=True):
     """A customer to be made in billing, under our external id."""
 
     external_id: str
