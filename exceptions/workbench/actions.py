@@ -88,7 +88,7 @@ def repost(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("transactions.repost")
-def look(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def look(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Have the target looked at once more; nothing is sent on suspicion."""
     form = ReasonForm(request.POST, prefix="look_again")
     if form.is_valid():
@@ -99,7 +99,7 @@ def look(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("exceptions.work_case")
-def override(request: HttpRequest, case: ExceptionCase) -> HttpResponse:
+def override(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Ask a second person to let each of the case's documents pass as it is."""
     form = ReasonForm(request.POST, prefix="override")
     if form.is_valid():
