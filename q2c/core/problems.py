@@ -76,9 +76,7 @@ class NeverSent(Problem):
     `counts` is False while the connection's breaker is open or it is paused: such a wait isn't an attempt.
     """
 
-    def __init__(
-        self, summary: str, *, wait_seconds: float | None = None, counts: bool = True, **subject: Any
-    ) -> None:
+    def __init__(self, summary: str, *, wait_seconds: float | None = None, counts: bool = True, **subject: Any) -> None:
         super().__init__("system_unavailable", Category.AVAILABILITY, summary, wait_seconds=wait_seconds, **subject)
         self.counts = counts
 
