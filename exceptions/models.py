@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
@@ -47,8 +45,6 @@ class ExceptionCase(models.Model):
     regressed_count = models.IntegerField(default=0)
     failed_fix = models.CharField(max_length=200, blank=True)  # of a regressed case: what was done before
     history = HistoricalRecords(excluded_fields=["last_at"])
-    _change_reason: str | None  # what django-simple-history stores with the next save
-    _history_user: Any
 
     class Meta:
         constraints = [

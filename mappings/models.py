@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import models
@@ -72,7 +70,6 @@ class ChangeSet(models.Model):
     )
     history = HistoricalRecords()
     _change_reason: str | None  # what django-simple-history stores with the next save
-    _history_user: Any
 
     class Meta:
         indexes = [models.Index(fields=["state", "-id"], name="change_set_state")]
