@@ -99,4 +99,4 @@ class PlainLoop:
 
 def _one_posting() -> bytes:
     found = StepRun.objects.filter(step="build_posting", state="done").order_by("-at").values_list("output", flat=True)
-    return bytes(found[0])
+    return bytes(found[0] or b"")
