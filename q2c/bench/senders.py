@@ -55,7 +55,8 @@ def send_all(requests: list[bytes], *, port: int, senders: int) -> Sent:
 
 
 async def _send_all(requests: list[bytes], port: int, senders: int) -> Sent:
-    left, took = iter(requests), []
+    left = iter(requests)
+    took: list[float] = []
     refused: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     cpu, started = time.process_time(), time.monotonic()
