@@ -17,11 +17,9 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlencode
-from uuid import UUID
 
 import aiohttp
 import msgspec
@@ -30,122 +28,18 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from connectors.breaker import Breaker, breaker_of
+from connectors.calls import Auth, Line, Outgoing, Recorded, Reply, outgoing
 from connectors.guard import refuse_address, refuse_scheme
 from connectors.manifest import Limits
 from connectors.throttle import throttle_of
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
+__all__ = ["Auth", "Line", "Outgoing", "Recorded", "Reply", "Telephone", "close_sessions", "outgoing"]
+
 ANSWER_BYTES_MAX = 20_000_000
 USER_AGENT = "q2c-portal/1"
 _READS = frozenset({"GET", "HEAD"})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """For whom a call is made: the machine sets it around each awaitable, so verbs keep finance-only signatures.
-
-    `deadline` is wall-clock time: after it nothing may leave (law 3, ARCHITECTURE section 3). `customer` is (connection
-    code, customer id there): under that customer's key the exchange is sealed.
-    """
-
-    transaction_id: UUID | None = None
-    step: str = ""
-    correlation_id: str = ""
-    deadline: dt.datetime | None = None
-    customer: tuple[str, str] | None = None
-
-
-outgoing: ContextVar[Outgoing] = ContextVar("outgoing", default=Outgoing())  # noqa: B039 (frozen)
-
-
-@dataclass(frozen=True)
-class Line:
-    """What the telephone and a client know of a connection. `allows_private` only for a sandbox in demo or test."""
-
-    code: str
-    vendor: str
-    name: str
-    base_url: str
-    settings: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    at_once: int = 8
-    allows_private: bool = False
-
-
-@dataclass(slots=True)
-class Recorded:
-    """A request and its answer as they were, before redaction. `status` None: no answer."""
-
-    connection: str
-    method: str
-    url: str
-    verb: str
-    at: dt.datetime
-    about: Outgoing
-    request_headers: Mapping[str, str]
-    request_body: bytes
-    took_ms: int = 0
-    status: int | None = None
-    response_headers: Mapping[str, str] = field(default_factory=dict)
-    response_body: bytes = b""
-    failure: str = ""
-
-
-class Auth(Protocol):
-    """Puts credentials on a request. `forget` drops a token that was refused, and says whether another can be had."""
-
-    async def authorize(
-        self,
-        headers: dict[str, str],
-        *,
-        method: str,
-        url: str,
-        query: Sequence[tuple[str, str]],
-        telephone: Telephone,
-    ) -> None: ...
-
-    def forget(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer that came whole. `is_write` remembers what was asked, so that a strange answer becomes the right
-    Problem."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    connection: str
-    is_write: bool
-
-    def json(self, *needs: str) -> Any:
-        """The decoded body (numbers as Decimal). Raises as `strange` does when it isn't JSON or lacks a needed
-        field."""
-        try:
-            value = _decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self.strange("no JSON") from error
-        if needs and not isinstance(value, dict):
-            raise self.strange("no JSON object")
-        for name in needs:
-            if name not in value:
-                raise self.strange(f"{name} is missing")
-        return value
-
-    def strange(self, why: str) -> Problem:
-        """The Problem of an answer that isn't understood: for a write the outcome is unknown (law 4)."""
-        says = f"{self.connection} answered {self.status} with something we don't understand ({why})"
-        if self.is_write:
-            return NotAnswered(says, connection=self.connection)
-        return Problem(
-            "answer_not_understood",
-            Category.AVAILABILITY,
-            says,
-            connection=self.connection,
-            evidence={"body": self.body[:2000].decode("utf-8", "replace")},
-        )
 
 
 @dataclass(slots=True)
