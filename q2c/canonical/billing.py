@@ -90,7 +90,7 @@ class CreditMemo(Document):
     feed_number: str = ""
     feed_type: str = ""
     is_customer_known: bool = True
-    declared_total: Decimal | None = None
+    declared_total: Decimal | None = None  # in the feed's own sign: credits are negative there
 
 
 class DebitMemo(Document):

@@ -109,7 +109,7 @@ def credit_memo_of(invoice: billing.Invoice) -> billing.CreditMemo:
         feed_number=invoice.feed_number,
         feed_type=invoice.feed_type,
         is_customer_known=invoice.is_customer_known,
-        declared_total=None if invoice.declared_total is None else -invoice.declared_total,
+        declared_total=invoice.declared_total,
     )
 
 
@@ -139,12 +139,11 @@ def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: Ab
 
 
 def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
-    """What the register declares less what was received, in the register's sign (credits are negative there)."""
+    """What the register declares less what was received, in the register's sign: a credit is negative there, also in
+    `declared_total`, while a credit memo's own total is positive."""
     if document.declared_total is None:
         return Decimal(0)
-    if isinstance(document, billing.CreditMemo):  # the register's credits are negative, ours positive
-        return document.total - abs(document.declared_total)
-    return document.declared_total - document.total
+    return document.declared_total - (-document.total if isinstance(document, billing.CreditMemo) else document.total)
 
 
 def _payment(event: events.PaymentReceived, about: About) -> list[Fact]:
