@@ -83,9 +83,3 @@ def answer_once(*, client_id: str, route: str, key: str, print_: str, effect: Ca
                       "location": accepted.location, "at": now, "expires_at": now + KEPT},
         )  # fmt: skip
         return accepted
-
-
-def forget_expired(*, limit: int = 10_000) -> int:
-    """Delete answers that are older than they are kept. Returns how many."""
-    old = ApiRequest.objects.filter(expires_at__lt=timezone.now()).values("pk")[:limit]
-    return ApiRequest.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]

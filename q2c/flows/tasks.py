@@ -17,6 +17,7 @@ from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
 from q2c.flows import catalog, done, governor, intake, polling, reference
+from q2c.inbox import keeping
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
@@ -124,6 +125,12 @@ def refresh_lists(code: str) -> None:
         reference.refresh_reference(code)
     finally:
         tell_health()
+
+
+@shared_task(queue="reconciliation", ignore_result=True)
+def forget_answers() -> None:
+    """Let go of the API's stored answers that have expired."""
+    keeping.forget_expired_answers()
 
 
 @shared_task(queue="doors", ignore_result=True)
