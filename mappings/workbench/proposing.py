@@ -95,7 +95,8 @@ def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
             count = sum(row.is_restarted for row in reposted)
             if count:
                 said += f" {count:,} {'document goes' if count == 1 else 'documents go'} on."
-            messages.success(request, f"{said} {decision.why}".strip(), extra_tags="done")
+            tone = "act" if decision.state == "void" else "done"
+            messages.success(request, f"{said} {decision.why}".strip(), extra_tags=tone)
             return redirect("mappings:change_set_detail", change_set.pk)
     return show_change_set(request, change_set, status=422, sign_form=form)
 

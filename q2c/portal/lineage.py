@@ -93,6 +93,7 @@ def lineage(request: HttpRequest) -> HttpResponse:
     context = {
         "graph": graph,
         "starts": starts,
+        "named": next((box.number for box in graph.boxes if box.is_here and box.number), ""),
         "asked": request.GET.get("id", "") or (starts[0][2] if starts else ""),
         "is_partial": is_partial,
         "recent": recent,

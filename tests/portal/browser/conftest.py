@@ -58,7 +58,7 @@ def story(transactional_db):
     unknown = factories.make_transaction("unknown", number="INV-UNKNOWN")
     case = factories.make_case(transactions=[held])
     message = factories.make_message()
-    rule = factories.make_rule()
+    rule = factories.make_rule("84029G", "10390")
     change_set = factories.make_change_set(state="proposed", case=case)
     proposal = factories.make_proposal()
     return {
