@@ -167,7 +167,19 @@ class House:
     def is_expecting(self) -> bool:
         """Whether something is due within seconds, or a webhook is still on its way."""
         pending = InboundKey.objects.filter(verdict="received").exists()
-        return pending or WorkItem.objects.filter(probe_count__lt=4, transaction__state="waiting").exists()
+        waiting = WorkItem.objects.filter(probe_count__lt=4, transaction__state="waiting").exists()
+        return pending or waiting or self.has_undelivered_events()
+
+    def has_undelivered_events(self) -> bool:
+        """Whether Stripe itself says that an event hasn't reached the portal's door yet."""
+        stripe = self.sandboxes.vendor("stripe")
+        answer = self.sandboxes.session.get(
+            f"{stripe['url']}/v1/events",
+            params={"delivery_success": "false", "limit": 1},
+            headers={"Authorization": f"Bearer {stripe['credentials']['api_key']}"},
+            timeout=30,
+        )
+        return bool(answer.json()["data"])
 
     def hasten(self) -> None:
         """Let the time pass that waits and settling need."""

@@ -1,4 +1,4 @@
-"""A real day of invoices through both vendors: each document ends somewhere, and the control totals agree to the cent."""
+"""A real day of invoices through both vendors: every document ends somewhere, and the totals agree to the cent."""
 
 from __future__ import annotations
 
