@@ -7,8 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from connectors import recorder
+from connectors.breaker import forget_breakers
 from connectors.sandbox.testing import Sandboxes
 from q2c import ports
+from q2c.api import door
+from q2c.core.customer_keys import forget_keys
 from q2c.demo.seed import seed
 from q2c.flows import catalog, intake
 from q2c.flows.tasks import carry
@@ -31,13 +35,14 @@ class House:
         self.sandboxes.control("DELETE", "stripe/faults")
         self.sandboxes.control("POST", "clock", {"reset": True})
         self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
-        ports.forget_kept()
+        forget_everything()
         seed(self.home)
+        forget_everything()
         self.marks = {v: self.last(v) for v in ("stripe", "netsuite", "salesforce")}
 
     def close(self) -> None:
         """Nothing of one journey reaches the next."""
-        ports.forget_kept()
+        forget_everything()
 
     def last(self, vendor: str) -> int:
         """The newest entry of a sandbox's log."""
@@ -198,3 +203,12 @@ class House:
     def held(self) -> list[str]:
         """The problem codes of held transactions."""
         return sorted(BusinessTransaction.objects.filter(state="held").values_list("problem_code", flat=True))
+
+
+def forget_everything() -> None:
+    """What this process remembers of a database that the test before has emptied (the live server runs in it too)."""
+    ports.forget_kept()
+    door.forget_connections()
+    forget_keys()
+    recorder.forget_connection_ids()
+    forget_breakers()
