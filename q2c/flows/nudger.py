@@ -1,4 +1,9 @@
-"""Nudging the inbox from a web process: in a thread of its own, coalesced, so a broker that is away delays nobody."""
+"""Nudges: one waits in the broker for each flow and for the inbox, however often they are nudged.
+
+A nudge is marked as waiting until its task begins, and the mark goes before the first claim: whatever was committed
+while it stood is seen by that claim, whatever comes later makes a new nudge. The inbox is nudged from a thread of the
+web process's own, so a broker that is away delays nobody.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,29 @@ from celery import current_app
 from kombu.exceptions import KombuError
 from redis import RedisError
 
+from q2c.flows.governor import broker
+
 COALESCED_SECONDS = 0.05
+WAITING_MS = 1000  # a nudge that the broker lost is forgotten after this
+INBOX = "inbox"
 TASK = "q2c.inbox.carry_events"  # its name decides its queue; the task stands in q2c.flows.tasks
 
 _wanted = threading.Event()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
+
+
+def mark_waiting(name: str) -> bool:
+    """Whether a nudge must be sent: none waits in the broker. Raises RedisError when the broker is away."""
+    return bool(broker().set(f"q2c:nudge:{name}", 1, nx=True, px=WAITING_MS))
+
+
+def mark_begun(name: str) -> None:
+    """The task of a nudge begins: whoever nudges from now on means work that it may not see."""
+    try:
+        broker().delete(f"q2c:nudge:{name}")
+    except RedisError:
+        return  # the mark lapses by itself
 
 
 def nudge_inbox() -> None:
@@ -33,7 +55,8 @@ def _nudge_forever() -> None:
         _wanted.wait()
         _wanted.clear()
         try:
-            current_app.send_task(TASK, retry=False, expires=60, ignore_result=True)
+            if mark_waiting(INBOX):
+                current_app.send_task(TASK, retry=False, expires=60, ignore_result=True)
         except (KombuError, RedisError, OSError):
             time.sleep(1.0)  # the broker is away; beat nudges too
         time.sleep(COALESCED_SECONDS)

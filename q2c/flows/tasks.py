@@ -16,14 +16,13 @@ from connectors import http, registry
 from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor, intake, polling, reference
+from q2c.flows import catalog, done, governor, intake, nudger, polling, reference
 from q2c.inbox import keeping
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
 from q2c.transactions.tools import Tools
 
-COALESCED_MS = 50
 PULLS_SECONDS = 2.0  # then the task ends and nudges itself, so that one flow doesn't starve the others
 FLOW_QUEUE = "flows"
 HEALTH_SECONDS = 3.0
@@ -42,7 +41,7 @@ def nudge(flows: Iterable[str]) -> None:
 
 def _send_nudge(code: str) -> None:
     try:
-        if governor.broker().set(f"q2c:nudge:{code}", 1, nx=True, px=COALESCED_MS):
+        if nudger.mark_waiting(code):
             run_flow.apply_async((code,), retry=False, expires=60)
     except (redis.RedisError, OperationalError, OSError):
         return
@@ -82,6 +81,8 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
     while True:
         claimed = machine.advance(flow, TOOLS)
         total += claimed
+        if claimed == machine.ALL_AT_ONCE:
+            nudge([code])  # there's work for another worker too
         if not claimed or time.monotonic() > until:
             break
     if total:
@@ -94,6 +95,7 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
 @shared_task(queue=FLOW_QUEUE, ignore_result=True)
 def run_flow(code: str) -> None:
     """A nudge: this flow has work."""
+    nudger.mark_begun(code)
     try:
         carry(code)
     finally:
@@ -109,6 +111,7 @@ def resume_due() -> None:
 @shared_task(name="q2c.inbox.carry_events", queue="doors", ignore_result=True)
 def carry_events() -> None:
     """Take up received events until there's none due or the time is up; a webhook nudges this, beat makes sure."""
+    nudger.mark_begun(nudger.INBOX)
     until = time.monotonic() + PULLS_SECONDS
     while time.monotonic() < until:
         carried = intake.carry_due_events()

@@ -1,0 +1,61 @@
+"""One nudge waits for each flow and for the inbox; none that is needed is swallowed."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from q2c.flows import governor, intake, nudger, tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What goes to the broker; no mark is left of other tests."""
+    found = []
+    monkeypatch.setattr(tasks.run_flow, "apply_async", lambda args, **_: found.append(args[0]))
+    for name in ("invoice_to_erp", "payment_to_erp", nudger.INBOX):
+        nudger.mark_begun(name)
+    yield found
+    for name in ("invoice_to_erp", "payment_to_erp", nudger.INBOX):
+        nudger.mark_begun(name)
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Tasks find nothing to do."""
+    monkeypatch.setattr(tasks, "carry", lambda code: 0)
+    monkeypatch.setattr(intake, "carry_due_events", lambda: intake.Carried(0, frozenset()))
+
+
+def test_nudges_of_a_flow_become_one_until_its_task_begins(sent, no_work):
+    tasks.nudge(["invoice_to_erp"])
+    tasks.nudge(["invoice_to_erp", "payment_to_erp"])
+    assert sent == ["invoice_to_erp", "payment_to_erp"]
+    tasks.run_flow("invoice_to_erp")
+    tasks.nudge(["invoice_to_erp"])
+    assert sent == ["invoice_to_erp", "payment_to_erp", "invoice_to_erp"]
+
+
+def test_the_mark_goes_before_the_first_claim(sent, monkeypatch):
+    marks = []
+    monkeypatch.setattr(tasks, "carry", lambda code: marks.append(governor.broker().get(f"q2c:nudge:{code}")))
+    assert nudger.mark_waiting("invoice_to_erp")
+    tasks.run_flow("invoice_to_erp")
+    assert marks == [None]
+
+
+def test_the_inbox_has_one_nudge_waiting_until_its_task_begins(sent, no_work):
+    assert nudger.mark_waiting(nudger.INBOX)
+    assert not nudger.mark_waiting(nudger.INBOX)
+    tasks.carry_events()
+    assert nudger.mark_waiting(nudger.INBOX)
+
+
+def test_a_broker_that_is_away_keeps_no_task_from_its_work(sent, no_work, monkeypatch):
+    away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.2)
+    monkeypatch.setattr(nudger, "broker", lambda: away)
+    tasks.run_flow("invoice_to_erp")
+    tasks.nudge(["invoice_to_erp"])
+    assert sent == []
