@@ -184,9 +184,12 @@ class Calendar:
 
     def period(self, book: Book, date: dt.date) -> Period | None:
         """The book's fiscal month of a date, or None when the ERP's list doesn't have it."""
-        return next(
-            (p for p in periods().get((book.code, book.connection), ()) if p.start_date <= date <= p.end_date), None
-        )
+
+        def find() -> Period | None:
+            found = periods().get((book.code, book.connection), ())
+            return next((p for p in found if p.start_date <= date <= p.end_date), None)
+
+        return _keep(f"period:{book.code}:{book.connection}:{date}", find)
 
     def reference(self, connection_code: str, list_name: str) -> dict[str, dict[str, Any]]:
         """A target's cached list by its id."""
