@@ -69,3 +69,25 @@ def test_bodies_are_searched_by_their_kind():
     assert form == b"client_secret=%5Bredacted%5D&scope=x"
     assert redact_body(b"\xff\xfe plain") == "\ufffd\ufffd plain".encode()
     assert redact_headers({"Authorization": "x", "Accept": "*/*"}) == {"Authorization": MARK, "Accept": "*/*"}
+
+
+def test_json_without_anything_secret_stays_byte_for_byte():
+    body = b'{ "id":"in_1", "customer_key" : "1", "client_secret": null, "lines":[{"amount": 1.10,"sku":"A"}] }'
+    assert redact_body(body, "application/json") == body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a":":x","password":"hunter2"}',
+        b'{"a":"","client_secret" : "hunter2"}',
+        b'{"a":{"b":[{"api_key":"hunter2"}]}}',
+        rb'{"pass\u0077ord":"hunter2"}',
+        rb'{"pass\/word":"hunter2"}',
+        b'{"note":"password=hunter2"}',
+        b'{"token":{"id":"hunter2"}}',
+        b'[{"url":"https://me:hunter2@example.com/"}]',
+    ],
+)
+def test_a_secret_in_json_is_found_however_it_is_written(body):
+    assert b"hunter2" not in redact_body(body, "application/json")
