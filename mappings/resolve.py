@@ -112,8 +112,8 @@ class Snapshot:
 
     @property
     def key_count(self) -> int:
-        """How many keys it holds the rules of."""
-        return len(self._index.asked)
+        """How many keys it holds the rules of, and answers about them: what its memory grows with."""
+        return len(self._index.asked) + len(self._index.memo)
 
     @property
     def late_fetch_count(self) -> int:

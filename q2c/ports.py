@@ -288,7 +288,7 @@ def target(code: str) -> Target:
 
 
 _known: list[Snapshot] = []  # what one change set knew never changes, so its rules are kept until the next one
-KEYS_KEPT = 100_000
+KEYS_KEPT = 30_000
 
 
 def _snapshot() -> Snapshot:

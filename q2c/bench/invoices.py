@@ -11,10 +11,10 @@ from q2c.bench.stage import Stage
 from q2c.transactions.models import BusinessTransaction
 
 REPEATS = 3
-INVOICES = 300
+INVOICES = 600
 LIGHT_PER_SECOND = 5
 LIGHT_SECONDS = 12
-LOOP_INVOICES = 100
+LOOP_INVOICES = 200
 REFERENCE = "a plain loop: psycopg with a commit a step, requests.Session, the same sandbox calls"
 LIFTED = "sandboxes' limits and our throttles lifted; sandboxes on the same cores; doors worker and web beside"
 
