@@ -24,7 +24,7 @@ demo: $(venv)/demo.stamp ## the portal with its workers, schedules and vendor sa
 	@exec env Q2C_ENV=demo $(py) -m q2c.launch
 
 test: $(venv)/test.stamp ## the whole test suite
-	@$(tests) $(py) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(tests) $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
 check: $(venv)/check.stamp ## ruff, format, mypy, floors, system check, missing migrations, then the tests
 	@$(venv)/bin/ruff check .
@@ -33,7 +33,7 @@ check: $(venv)/check.stamp ## ruff, format, mypy, floors, system check, missing 
 	@$(venv)/bin/lint-imports
 	@$(tests) env Q2C_ENV=test $(py) manage.py check
 	@$(tests) env Q2C_ENV=test $(py) manage.py makemigrations --check --dry-run
-	@$(tests) $(py) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(tests) $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
 bench: $(venv)/test.stamp ## the figures of PERFORMANCE, to bench-results.json
 	@$(py) -m q2c.embedded $(Q2C_HOME)/bench env Q2C_HOME=$(Q2C_HOME)/bench Q2C_ENV=test \
