@@ -17,15 +17,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="needs a Chromium (Q2C_CHROMIUM, or `chromium` on the path)"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One Chromium for the whole session; a test opens its own context (`browser.new_context(...)`)."""
+    """A Chromium for the tests of one module; a test opens its own context (`browser.new_context(...)`).
+
+    Not for the session: Playwright's loop runs in this thread until it is closed, and no other test could start its own.
+    """
     if not CHROMIUM:
         pytest.fail("Q2C_REQUIRE_BROWSER=1, but there's no Chromium on the path")
     from playwright.sync_api import sync_playwright
 
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"  # Playwright's loop runs in the thread of the tests' own queries
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # the tests' own queries run in the thread of that loop
         chromium = playwright.chromium.launch(executable_path=CHROMIUM)
         yield chromium
         chromium.close()
