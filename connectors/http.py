@@ -140,8 +140,9 @@ def _gate(line: Line) -> asyncio.Semaphore:
 
 @atexit.register
 def _drop_sessions() -> None:
-    """At the end of a process its loop no longer runs, so what is still open is let go of instead of closed."""
-    for sessions in list(_sessions.values()):
+    """At the end of a process its loop no longer runs, so what is still open is let go of, without a word."""
+    for loop, sessions in list(_sessions.items()):
+        loop.set_exception_handler(lambda _loop, _context: None)
         for session in sessions.values():
             session.detach()
 

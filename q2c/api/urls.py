@@ -24,5 +24,5 @@ urlpatterns = [
     *_both("cases/<str:case_id>", views.OneCase.as_view(), "case"),
     *_both("cases/<str:case_id>/repost", views.RepostCase.as_view(), "repost"),
     path("schema/", SpectacularJSONAPIView.as_view(authentication_classes=[], permission_classes=[]), name="schema"),
-    re_path(r"^(?P<path>.*)$", problems.no_such_address),
+    re_path(r"^(?P<path>(?s:.*))\Z", problems.no_such_address),
 ]

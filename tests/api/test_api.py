@@ -200,7 +200,12 @@ def test_a_case_shows_its_documents(house):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/api/v1/nothing", 404), ("DELETE", "/api/v1/cases", 405), ("GET", "/api/v1/orders", 405)],
+    [
+        ("GET", "/api/v1/nothing", 404),
+        ("GET", "/api/v1/transactions/%0A", 404),
+        ("DELETE", "/api/v1/cases", 405),
+        ("GET", "/api/v1/orders", 405),
+    ],
 )
 def test_other_refusals_are_problems_too(house, method, path, status):
     make_client("upstream")

@@ -28,6 +28,7 @@ class House:
     def __init__(self, sandboxes: Sandboxes, home: Path) -> None:
         self.sandboxes, self.home = sandboxes, home
         self.prices: dict[str, str] = {}
+        self.days_passed = 0  # at the vendors
 
     def open(self) -> None:
         """Empty vendors, a seeded portal, and the log's place remembered."""
@@ -99,7 +100,8 @@ class House:
     def payout(self, currency: str = "gbp") -> str:
         """The gateway pays out all that it has in a currency."""
         payout = self.make("stripe", "payout", [{"currency": currency}])[0]
-        self.sandboxes.control("POST", "clock", {"offset_seconds": 5 * 86400})  # until it has arrived
+        self.days_passed += 5  # until it has arrived
+        self.sandboxes.control("POST", "clock", {"offset_seconds": self.days_passed * 86400})
         return payout
 
     def account(self, **changes: Any) -> str:
