@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items):
 def browser():
     """A Chromium for the tests of one module; a test opens its own context (`browser.new_context(...)`).
 
-    Not for the session: Playwright's loop runs in this thread until it is closed, and no other test could start its own.
+    Not for the session: Playwright's loop runs in this thread until it closes, so no other test could start its own.
     """
     if not CHROMIUM:
         pytest.fail("Q2C_REQUIRE_BROWSER=1, but there's no Chromium on the path")
