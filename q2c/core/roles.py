@@ -61,6 +61,7 @@ ROLES = (
             "transactions.approve_posting",
             "mappings.propose_rule",
             "mappings.approve_rule",
+            "connectors.approve_connection",  # where the books are sent is finance's to agree to, beside the platform
         },
     ),
     Role(

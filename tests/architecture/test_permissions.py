@@ -33,7 +33,7 @@ SCREENS = {
     "portal:event_replay": ("post", ["event"], {SALES, BILLING, PLATFORM}, 422),
     "portal:decision_list": ("get", [], ALL, 200),
     "portal:decision_detail": ("get", ["proposal"], ALL, 200),
-    "portal:decision_sign": ("post", ["proposal"], {PLATFORM}, 422),
+    "portal:decision_sign": ("post", ["proposal"], {CONTROLLER, PLATFORM}, 422),
     "portal:schedule_list": ("get", [], ALL, 200),
     "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
     "portal:audit_list": ("get", [], ALL, 200),
@@ -125,6 +125,20 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
         if role in roles
     }
     assert allowed == {name: status for name, (_, _, roles, status) in SCREENS.items() if role in roles}
+
+
+@pytest.mark.parametrize(
+    ("proposes", "signs"),
+    [
+        ("mappings.propose_rule", "mappings.approve_rule"),
+        ("exceptions.work_case", "transactions.approve_posting"),
+        ("connectors.work_connection", "connectors.approve_connection"),
+    ],
+)
+def test_one_person_of_each_role_is_enough_for_two_to_agree(proposes, signs):
+    makers = {role.code for role in ROLES if proposes in role.may}
+    checkers = {role.code for role in ROLES if signs in role.may}
+    assert any(maker != checker for maker in makers for checker in checkers)
 
 
 def test_a_stranger_is_asked_to_sign_in_and_changes_nothing(things, client):

@@ -2,14 +2,25 @@
 
 import pytest
 from django.apps import apps
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, connection, transaction
 
-from q2c.core.grants import append_only_tables, grant_app_role, undeletable_tables
+from q2c.core.grants import append_only_tables, changeable_columns, grant_app_role, undeletable_tables
+from q2c.core.models import Proposal, Signature
 from q2c.core.partitions import month_partition_sql
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 ROLE = "q2c_app"
 APPEND_ONLY = append_only_tables()
+
+
+BY_A_TRIGGER = "P0001"
+
+
+@pytest.fixture
+def proposal(db):
+    """Something proposed, made while the session is still the owner's."""
+    return factories.make_proposal()
 
 
 @pytest.fixture
@@ -33,7 +44,7 @@ def refused(cursor, statement):
     try:
         with transaction.atomic():
             cursor.execute(statement)
-    except ProgrammingError as error:
+    except DatabaseError as error:
         return error.__cause__.sqlstate
     return None
 
@@ -73,9 +84,34 @@ def test_a_partition_can_be_reached_through_its_parent_only(as_app):
     assert as_app.fetchone() == (0,)
 
 
-def test_a_proposal_may_change_its_state_but_never_go(as_app):
-    assert refused(as_app, "UPDATE core_proposal SET state = state") is None
+def test_a_proposal_may_end_but_neither_go_nor_say_anything_else(proposal, as_app):
     assert refused(as_app, "DELETE FROM core_proposal") == "42501"
+    fixed = {field.column for field in Proposal._meta.concrete_fields} - set(changeable_columns()["core_proposal"])
+    assert {"content", "content_hash", "proposed_by_id", "signer_permission", "signatures_needed"} < fixed
+    for column in sorted(fixed):
+        assert refused(as_app, f"UPDATE core_proposal SET {column} = {column}") == "42501", column
+    assert refused(as_app, "UPDATE core_proposal SET state = 'void', void_reason = 'moved', decided_at = now()") is None
+
+
+def test_no_session_setting_lets_the_portals_role_approve_without_signatures(proposal, as_app):
+    assert refused(as_app, "UPDATE core_proposal SET state = 'approved'") == BY_A_TRIGGER
+    sign = (
+        "INSERT INTO core_signature (id, proposal_id, proposed_by_id, signed_by_id, signed_at, is_approval, signed_hash,"
+        f" why) SELECT gen_random_uuid(), '{proposal.pk}', {proposal.proposed_by_id}, {{signer}}, now(), true, '{{hash}}', ''"
+    )
+    other = "(SELECT max(id) + 1 FROM core_person)"
+    assert refused(as_app, sign.format(signer=other, hash="b" * 64)) == BY_A_TRIGGER  # another content
+    assert refused(as_app, sign.format(signer=proposal.proposed_by_id, hash="a" * 64)) == "23514"  # the proposer
+    assert Signature.objects.count() == 0
+    assert refused(as_app, "UPDATE core_proposal SET state = 'void'") is None
+    assert refused(as_app, "UPDATE core_proposal SET state = 'proposed'") == BY_A_TRIGGER  # what ended stays so
+
+
+def test_a_rule_in_force_may_only_be_ended(as_app):
+    assert changeable_columns()["mappings_mappingrule"] == ["known_to"]
+    for column in ("value", "key", "effective_to", "approved_by_id", "known_from"):
+        assert refused(as_app, f"UPDATE mappings_mappingrule SET {column} = {column}") == "42501", column
+    assert refused(as_app, "UPDATE mappings_mappingrule SET known_to = known_to") is None
 
 
 def test_the_portals_role_owns_nothing_and_makes_no_tables(as_app):
