@@ -253,6 +253,17 @@ class Links:
         ).values_list("id", flat=True)
         return str(found[0]) if found else ""
 
+    def refusal(self, transaction_id: UUID, posting_hash: str, attempt: int) -> str:
+        """Why this very posting was rejected when this attempt asked for it, or empty: a repost asks again."""
+        found = Proposal.objects.filter(
+            kind="posting",
+            subject_id=str(transaction_id),
+            state=Proposal.State.REJECTED,
+            content__posting_hash=posting_hash,
+            content__attempt=attempt,
+        ).values_list("signatures__why", flat=True)
+        return next(iter(found), None) or ""
+
     def override(self, transaction_id: UUID, problem: str) -> bool:
         """Whether two people let this transaction pass this problem. Asked only where the problem stands."""
         found = approved_content("override", "transaction", [transaction_id]).get(str(transaction_id))

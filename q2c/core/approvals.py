@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.transaction import atomic
@@ -31,6 +32,21 @@ class ApprovalRefused(Exception):
         self.why = why
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Something to be proposed. `legal_entities` are those it concerns (none: all of them)."""
+
+    kind: str
+    subject: tuple[str, object]
+    content: Mapping[str, Any]
+    title: str
+    why: str
+    permission: str
+    signatures: int = 1
+    legal_entities: Iterable[str] = ()
+    evidence_at: dt.datetime | None = None
+
+
 def propose(
     kind: str,
     subject: tuple[str, object],
@@ -44,32 +60,50 @@ def propose(
     legal_entities: Iterable[str] = (),
     evidence_at: dt.datetime | None = None,
 ) -> Proposal:
-    """A proposal whose content is fixed from now on. `legal_entities` are those it concerns (none: all of them).
+    """A proposal whose content is fixed from now on. Raises ApprovalRefused without a reason."""
+    wish = Wish(
+        kind=kind, subject=subject, content=content, title=title, why=why, permission=permission,
+        signatures=signatures, legal_entities=legal_entities, evidence_at=evidence_at,
+    )  # fmt: skip
+    return propose_all([wish], by=by)[0]
 
-    Raises ApprovalRefused without a reason.
-    """
-    if not why.strip():
-        raise ApprovalRefused("no_reason", "Say why.")
-    plain = jcs.as_plain(content)
+
+def propose_all(wishes: Iterable[Wish], *, by: Person) -> list[Proposal]:
+    """As `propose`, for many in few statements. Raises ApprovalRefused when one has no reason: then none is made."""
+    made = [_proposal_of(wish, by) for wish in wishes]
     with atomic():
-        proposal = Proposal.objects.create(
-            kind=kind,
-            subject_type=subject[0],
-            subject_id=str(subject[1]),
-            title=title[:300],
-            why=why,
-            proposed_by=by,
-            proposed_at=timezone.now(),
-            content=plain,
-            content_hash=jcs.content_hash(plain),
-            signatures_needed=signatures,
-            signer_permission=permission,
-            legal_entities=sorted(set(legal_entities)),
-            evidence_at=evidence_at,
+        Proposal.objects.bulk_create(made, batch_size=500)
+        audit.record_all(
+            audit.Act(
+                actor=by, verb="propose", subject=(p.subject_type, p.subject_id), why=p.why,
+                data={"proposal": p.pk, "hash": p.content_hash, "kind": p.kind},
+            )
+            for p in made
+        )  # fmt: skip
+    return made
+
+
+def propose_afresh(wishes: Iterable[Wish], *, by: Person, stale: str) -> list[Proposal]:
+    """As `propose_all`, but what stands with the same content stays, and what stands with another is void, as `stale`
+    says. One wish per kind and subject. Returns what is new.
+    """
+    wished = {(w.kind, w.subject[0], str(w.subject[1])): w for w in wishes}
+    if not wished:
+        return []
+    hashes = {key: jcs.content_hash(jcs.as_plain(w.content)) for key, w in wished.items()}
+    with atomic():
+        standing = Proposal.objects.select_for_update().filter(
+            state=State.PROPOSED, kind__in={k for k, _, _ in wished}, subject_type__in={t for _, t, _ in wished},
+            subject_id__in={i for _, _, i in wished},
+        )  # fmt: skip
+        by_key = [((p.kind, p.subject_type, p.subject_id), p) for p in standing.order_by("pk")]
+        kept = {key for key, p in by_key if hashes.get(key) == p.content_hash}
+        moved = [p for key, p in by_key if key in wished and hashes[key] != p.content_hash]
+        Proposal.objects.filter(pk__in=[p.pk for p in moved]).update(
+            state=State.VOID, decided_at=timezone.now(), void_reason=stale
         )
-        facts = {"proposal": proposal.pk, "hash": proposal.content_hash, "kind": kind}
-        audit.record(by, "propose", *subject, why=why, data=facts)
-    return proposal
+        audit.record_all(_voided(p, by=by, why=stale) for p in moved)
+        return propose_all([w for key, w in wished.items() if key not in kept], by=by)
 
 
 def why_not(proposal: Proposal, person: Person) -> ApprovalRefused | None:
@@ -159,6 +193,32 @@ def approved_content(kind: str, subject_type: str, subject_ids: Iterable[object]
         kind=kind, subject_type=subject_type, subject_id__in=[str(i) for i in subject_ids], state=State.APPROVED
     )
     return dict(found.order_by("decided_at").values_list("subject_id", "content"))
+
+
+def _proposal_of(wish: Wish, by: Person) -> Proposal:
+    if not wish.why.strip():
+        raise ApprovalRefused("no_reason", "Say why.")
+    plain = jcs.as_plain(wish.content)
+    return Proposal(
+        kind=wish.kind,
+        subject_type=wish.subject[0],
+        subject_id=str(wish.subject[1]),
+        title=wish.title[:300],
+        why=wish.why,
+        proposed_by=by,
+        proposed_at=timezone.now(),
+        content=plain,
+        content_hash=jcs.content_hash(plain),
+        signatures_needed=wish.signatures,
+        signer_permission=wish.permission,
+        legal_entities=sorted(set(wish.legal_entities)),
+        evidence_at=wish.evidence_at,
+    )
+
+
+def _voided(proposal: Proposal, *, by: Person, why: str) -> audit.Act:
+    subject = (proposal.subject_type, proposal.subject_id)
+    return audit.Act(actor=by, verb="void", subject=subject, why=why, data={"proposal": proposal.pk})
 
 
 def _add_signature(proposal: Proposal, signer: Person, *, approve: bool, why: str) -> str:

@@ -12,8 +12,8 @@ from django.apps import apps
 from django.db import connection, models, transaction
 from psycopg import sql
 
-# pgtrigger asks this function whether a session has switched a trigger off. Its own version says yes to anybody; ours to
-# whoever owns the tables. pgtrigger lays its own down with each migration, so this stands again with each grant.
+# pgtrigger asks this function whether a session has switched a trigger off. Its own version says yes to anybody, ours
+# to whoever owns the tables. pgtrigger lays its own down with each migration, so this stands again with each grant.
 _OWNER_MAY_IGNORE = """
     CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name NAME) RETURNS BOOLEAN AS $$
         DECLARE
@@ -47,12 +47,13 @@ def undeletable_tables() -> list[str]:
 
 def changeable_columns() -> dict[str, list[str]]:
     """Tables of which only some columns may change, with those: what is signed or in force stays as it is."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for model in apps.get_models():
         for trigger in getattr(model._meta, "triggers", ()):
             if isinstance(trigger, pgtrigger.ReadOnly):
-                names = trigger.exclude or []
-                found[model._meta.db_table] = sorted(model._meta.get_field(name).column for name in names)
+                may_change = set(trigger.exclude or ())
+                columns = {field.name: str(field.column) for field in model._meta.concrete_fields}
+                found[model._meta.db_table] = sorted(columns[name] for name in may_change)
     return found
 
 

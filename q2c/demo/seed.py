@@ -20,8 +20,10 @@ from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection, ConnectionHealth, ReferenceEntry, RoleAssignment
 from connectors.sandbox.remote import ControlDoor
-from mappings import scope
-from mappings.models import ChangeLine, ChangeSet, MappingRule
+from exceptions import cases
+from mappings.approvals import propose_change_set, sign_change_set
+from mappings.drafts import Line, save_draft
+from mappings.models import MappingRule
 from q2c import ports
 from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
 from q2c.flows.reference import refresh_reference
@@ -189,42 +191,20 @@ def _books(entities: dict[str, LegalEntity], erp: Connection) -> None:
 
 
 def _opening_rules(people: dict[str, Person], erp: Connection) -> None:
-    """The rules with which the company goes live, as one approved change set."""
-    now = dt.datetime.now(dt.UTC)
+    """The rules with which the company goes live: proposed by one person, approved by another, like any others."""
+    lines = [
+        Line(
+            kind=row["kind"], key=row["key"], value=row["value"], label=row.get("label", ""),
+            connection=row.get("connection", ""), legal_entity=row.get("entity", ""),
+            effective_from=row.get("on", FROM_THE_START),
+        )
+        for row in _rule_rows(erp)
+    ]  # fmt: skip
+    maker, checker = people["mapping_admin"], people["controller"]
     with atomic():
-        change_set = ChangeSet(
-            number=1, title="Opening rules", why="What the company goes live with", state=ChangeSet.State.APPROVED,
-            proposed_by=people["mapping_admin"], created_at=now, approved_at=now,
-        )  # fmt: skip
-        change_set._change_reason = "The demo's opening"
-        change_set.save()
-        rules = _rule_rows(erp)
-        lines = ChangeLine.objects.bulk_create(
-            [
-                ChangeLine(
-                    change_set=change_set, act=ChangeLine.Act.CREATE, kind=r["kind"], key=r["key"], value=r["value"],
-                    value_label=r.get("label", ""), connection_code=r.get("connection", ""),
-                    legal_entity_code=r.get("entity", ""), effective_from=r.get("on", FROM_THE_START),
-                )
-                for r in rules
-            ]
-        )  # fmt: skip
-        MappingRule.objects.bulk_create(
-            [
-                MappingRule(
-                    kind=line.kind, key=line.key, value=line.value, value_label=line.value_label,
-                    connection_code=line.connection_code, legal_entity_code=line.legal_entity_code,
-                    is_pattern=scope.is_pattern(line.key),
-                    specificity=scope.specificity(
-                        line.key, dimensions=bool(line.connection_code) + bool(line.legal_entity_code), conditions=0,
-                        is_fallback=False,
-                    ),
-                    effective_from=line.effective_from, known_from=1, change_line=line,
-                    proposed_by=people["mapping_admin"], approved_by=people["controller"],
-                )
-                for line in lines
-            ]
-        )  # fmt: skip
+        change_set = save_draft("Opening rules", "What the company goes live with", lines=lines, by=maker)
+        propose_change_set(change_set, by=maker)
+        sign_change_set(change_set, by=checker, approve=True, alarm=cases.open_case)
 
 
 def _rule_rows(erp: Connection) -> list[dict[str, Any]]:

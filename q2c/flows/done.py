@@ -15,9 +15,8 @@ from django.db.transaction import atomic
 from connectors.models import Connection
 from exceptions import cases
 from mappings import references
-from q2c.canonical.schema import content_hash
-from q2c.core.ids import uuid7
-from q2c.core.models import Person, Proposal
+from q2c.core import approvals
+from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.flows.announce import announce_completed
 from q2c.flows.told import Link, Reference
@@ -65,31 +64,21 @@ def _named(function: Any, run: Run) -> dict[str, Any]:
 
 def ask_people(runs: list[Run]) -> None:
     """Make the proposals that waiting runs ask for; one that stands with other content is void (law 7)."""
-    for run in runs:
-        asks = run.awaits.asks if run.awaits is not None else None
-        if not asks:
-            continue
-        subject = {"kind": asks["kind"], "subject_type": "transaction", "subject_id": str(run.id)}
-        digest = content_hash(asks["content"])
-        standing = Proposal.objects.filter(**subject, state=Proposal.State.PROPOSED)
-        if standing.filter(content_hash=digest).exists():
-            continue
-        now = dt.datetime.now(dt.UTC)
-        standing.update(
-            state=Proposal.State.VOID, decided_at=now, void_reason="The posting changed after it was proposed"
-        )
-        Proposal.objects.create(
-            id=uuid7(),
-            **subject,
-            title=asks["title"],
+    wishes = [
+        approvals.Wish(
+            kind=run.awaits.asks["kind"],
+            subject=("transaction", run.id),
+            content=run.awaits.asks["content"],
+            title=run.awaits.asks["title"],
             why="The entity's posting policy asks for approval before posting",
-            proposed_by=portal_person(),
-            proposed_at=now,
-            content=asks["content"],
-            content_hash=digest,
-            signer_permission="transactions.approve_posting",
+            permission="transactions.approve_posting",
             legal_entities=[run.legal_entity_code],
         )
+        for run in runs
+        if run.awaits is not None and run.awaits.asks
+    ]
+    if wishes:
+        approvals.propose_afresh(wishes, by=portal_person(), stale="The posting changed after it was proposed")
 
 
 def portal_person() -> Person:

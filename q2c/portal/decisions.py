@@ -19,6 +19,9 @@ from q2c.core import access, approvals, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Person, Proposal
+from q2c.flows.steps.approve import POSTING, wait_key
+from q2c.flows.tasks import nudge
+from q2c.transactions.restart import release_waits
 
 
 def proposals_visible_to(user: Any) -> Any:
@@ -135,6 +138,8 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
         state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
         if state == Proposal.State.APPROVED and proposal.kind == connections.PROPOSAL_KIND:
             connections.apply_change(proposal, by=by)
+        if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
+            nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state
 
 

@@ -23,6 +23,7 @@ from django.db.transaction import atomic
 
 from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
+from q2c.transactions.restart import release_waits
 from q2c.transactions.steps import parameters
 from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
@@ -91,13 +92,13 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
             held = [r for r in kept if r.ending is Ending.HELD]
             if held:
                 tools.on_problem([_held_step(r, worker) for r in held])
-            waiting = [r for r in kept if r.ending is Ending.WAITING]
-            if waiting:
-                tools.on_wait(waiting)
             completed = [r for r in kept if r.ending is Ending.COMPLETED]
             if completed:
                 tools.on_done(completed)
                 _release_waiting(cursor, completed, tools)
+            waiting = [r for r in kept if r.ending is Ending.WAITING]
+            if waiting:
+                tools.on_wait(waiting)  # last: what it proposes is audited, and that lock is held until the commit
         for run in group:
             run.rows = []
             if run.id in lost:
@@ -345,12 +346,7 @@ def _release_waiting(cursor: Any, completed: list[Run], tools: Tools) -> None:
     keys = [key for r in completed if r.flow.completes for key in r.flow.completes(**_named(r.flow.completes, r))]
     if not keys:
         return
-    cursor.execute(
-        "UPDATE transactions_workitem w SET available_at = now(), probe_count = 0 FROM transactions_dependency d"
-        " WHERE d.key = ANY(%s) AND w.transaction_id = d.transaction_id AND w.worker = '' RETURNING w.flow",
-        [keys],
-    )
-    flows = {row[0] for row in cursor.fetchall()}
+    flows = release_waits(keys)
     if flows:
         tools.nudge(flows)
 

@@ -77,6 +77,17 @@ def cancel(transaction_ids: list[UUID], *, why: str) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def release_waits(keys: list[str]) -> set[str]:
+    """What these keys were waited for has come: whoever waits is due at once. Returns the flows to nudge."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE transactions_workitem w SET available_at = now(), probe_count = 0 FROM transactions_dependency d"
+            " WHERE d.key = ANY(%s) AND w.transaction_id = d.transaction_id AND w.worker = '' RETURNING w.flow",
+            [keys],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
 def resume_waiting(*, connection_code: str) -> list[str]:
     """A connection works again: what waits for it is due at once. Returns the flows to nudge."""
     with connection.cursor() as cursor:

@@ -203,6 +203,27 @@ def test_only_its_proposer_withdraws_and_a_voided_one_stays_void(maker, checker)
     assert Proposal.objects.get().void_reason == "a rule changed"
 
 
+def wish(number: int, content=CONTENT) -> approvals.Wish:
+    return approvals.Wish(
+        kind="posting", subject=("transaction", number), content=content, title="Post it", why="policy",
+        permission=PERMISSION,
+    )  # fmt: skip
+
+
+def test_what_is_proposed_afresh_stands_once_and_voids_what_said_something_else(maker, django_assert_max_num_queries):
+    first = approvals.propose_afresh([wish(1), wish(2)], by=maker, stale="it moved")
+    assert [p.subject_id for p in first] == ["1", "2"]
+    with django_assert_max_num_queries(13):  # whatever the number of wishes
+        moved = [wish(1), *(wish(n, {"rows": []}) for n in range(2, 60))]
+        second = approvals.propose_afresh(moved, by=maker, stale="it moved")
+    assert [p.subject_id for p in second] == [str(n) for n in range(2, 60)]
+    assert Proposal.objects.filter(subject_id="1").get().state == "proposed"
+    assert Proposal.objects.get(pk=first[1].pk).void_reason == "it moved"
+    told = audit.AuditEntry.objects.filter(subject_id="2").order_by("sequence").values_list("actor", "verb")
+    assert list(told) == [("maker", "propose"), ("maker", "void"), ("maker", "propose")]
+    assert audit.verify() == audit.Verdict(61)
+
+
 def test_a_proposal_without_a_reason_is_refused(maker):
     assert code(lambda: make_proposal(maker, why=" ")) == "no_reason"
     assert Proposal.objects.count() == 0

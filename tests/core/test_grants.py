@@ -96,8 +96,9 @@ def test_a_proposal_may_end_but_neither_go_nor_say_anything_else(proposal, as_ap
 def test_no_session_setting_lets_the_portals_role_approve_without_signatures(proposal, as_app):
     assert refused(as_app, "UPDATE core_proposal SET state = 'approved'") == BY_A_TRIGGER
     sign = (
-        "INSERT INTO core_signature (id, proposal_id, proposed_by_id, signed_by_id, signed_at, is_approval, signed_hash,"
-        f" why) SELECT gen_random_uuid(), '{proposal.pk}', {proposal.proposed_by_id}, {{signer}}, now(), true, '{{hash}}', ''"
+        "INSERT INTO core_signature (id, proposal_id, proposed_by_id, signed_by_id, signed_at, is_approval,"
+        f" signed_hash, why) SELECT gen_random_uuid(), '{proposal.pk}', {proposal.proposed_by_id}, {{signer}}, now(),"
+        " true, '{hash}', ''"
     )
     other = "(SELECT max(id) + 1 FROM core_person)"
     assert refused(as_app, sign.format(signer=other, hash="b" * 64)) == BY_A_TRIGGER  # another content

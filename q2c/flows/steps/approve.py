@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from q2c.canonical import schema
-from q2c.core.problems import Awaits
+from q2c.core.problems import Awaits, Category, Problem
 from q2c.posting.facts import Book, Policy
 from q2c.transactions.steps import Read
 
+POSTING = "posting"  # the kind of such proposals
+
+
+def wait_key(transaction_id: Any) -> str:
+    """What a transaction waits for while its posting isn't approved."""
+    return f"approval:{transaction_id}"
+
 
 def await_approval(posting: Any, policy: Policy, book: Book, txn: Any, links: Any) -> str:
-    """Nothing to approve under the limit; above it, an approval bound to this posting's content (law 7)."""
+    """Nothing to approve under the limit; above it, an approval bound to this posting's content (law 7).
+
+    Raises Awaits until two people agree, and Problem once one of them has refused.
+    """
     total = getattr(posting, "total", None) or getattr(posting, "amount", None)
     if posting is None or policy.approval_over is None or total is None or abs(total) < policy.approval_over:
         return "not needed"
@@ -20,14 +30,28 @@ def await_approval(posting: Any, policy: Policy, book: Book, txn: Any, links: An
     if approved:
         return approved
     number = txn.number or txn.source_id
+    refused = links.refusal(txn.id, content, txn.attempt)
+    if refused:
+        raise Problem(
+            "posting_rejected",
+            Category.VALIDATION,
+            f"The posting of {number} was rejected: {refused}",
+            number=number,
+            why=refused,
+        )
     raise Awaits(
-        f"approval:{txn.id}",
+        wait_key(txn.id),
         f"approval of {posting.currency_code} {total:,} before posting",
         patience_seconds=30 * 86400,
         asks={
-            "kind": "posting",
+            "kind": POSTING,
             "title": f"Post {number}, {posting.currency_code} {total:,}, in {book.code}",
-            "content": {"transaction": str(txn.id), "posting_hash": content, "posting": schema.to_builtins(posting)},
+            "content": {
+                "transaction": str(txn.id),
+                "attempt": txn.attempt,
+                "posting_hash": content,
+                "posting": schema.to_builtins(posting),
+            },
         },
     )
 
