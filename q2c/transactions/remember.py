@@ -134,11 +134,19 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
 
 
 def _hold_refused(run: Run, refusal: BaseException) -> None:
-    """The database refused what this run would write: held as internal, its raw answer kept in the step's evidence."""
+    """The database refused what this run would write: held as internal, its raw answer kept in the step's evidence.
+
+    A write that was made meanwhile keeps its intent open, so that a repost looks before it makes (laws 3 and 4).
+    """
     rows = [{"step": r.step, "output": (r.output or b"").decode(errors="replace")[:4000]} for r in run.rows]
+    step = run.flow.steps[min(run.position, len(run.flow.steps) - 1)]
+    if run.intent and run.ending is Ending.INTENT and not run.intent.get("is_open"):
+        run.intent = None  # its intent wasn't committed, so nothing was sent
+    elif run.intent and any(r.step == run.intent["step"] and r.state == "done" for r in run.rows):
+        run.intent, run.drops_intent = {**run.intent, "is_open": True}, False
+        step = run.flow.step(run.intent["step"])
     run.step_count -= len(run.rows)
     run.rows = []
-    step = run.flow.steps[min(run.position, len(run.flow.steps) - 1)]
     run.fail(
         step,
         Problem(

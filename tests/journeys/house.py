@@ -100,9 +100,13 @@ class House:
     def payout(self, currency: str = "gbp") -> str:
         """The gateway pays out all that it has in a currency."""
         payout = self.make("stripe", "payout", [{"currency": currency}])[0]
-        self.days_passed += 5  # until it has arrived
-        self.sandboxes.control("POST", "clock", {"offset_seconds": self.days_passed * 86400})
+        self.pass_days(5)  # until it has arrived
         return payout
+
+    def pass_days(self, days: int) -> None:
+        """Days go by at the vendors; they add up."""
+        self.days_passed += days
+        self.sandboxes.control("POST", "clock", {"offset_seconds": self.days_passed * 86400})
 
     def account(self, **changes: Any) -> str:
         """A CRM account in the UK that can be billed."""

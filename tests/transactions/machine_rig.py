@@ -40,13 +40,19 @@ class Repeats:
     looks_first = False
 
 
+class ForgetfulRepeats(Repeats):
+    """A target that makes a second document when asked twice."""
+
+    refuses_existing = False
+
+
 class Target:
     """Keeps documents by external id and refuses a second one; can lose answers."""
 
     connection_code = "memory"
     name = "Memory"
     at_once = 8
-    repeats = Repeats()
+    repeats: Any = Repeats()
 
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
@@ -62,7 +68,7 @@ class Target:
     async def post(self, prepared: Prepared) -> Document:
         if self.problem is not None:
             raise self.problem
-        if prepared.external_id in self.documents:
+        if prepared.external_id in self.documents and self.repeats.refuses_existing:
             raise AlreadyThere("This record already exists")
         document = Document("thing", f"D{len(self.documents)}", prepared.external_id, prepared.amount)
         self.documents[prepared.external_id] = document

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection
 
 from q2c.core.problems import Category, NotAnswered, Problem
-from q2c.transactions import machine, restart
+from q2c.transactions import machine, remember, restart
 from q2c.transactions.models import BusinessTransaction, Seal, StepRun, WorkItem
-from tests.transactions.machine_rig import Rig, Target, add_transactions, flow
+from tests.transactions.machine_rig import ForgetfulRepeats, Rig, Target, add_transactions, flow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -186,3 +186,45 @@ def test_an_open_intent_is_looked_up_before_it_is_made():
     machine.advance(flow(), rig.tools)
     assert (target.looks, len(target.created)) == (1, 1)
     assert states() == {"completed": 1}
+
+
+def refuse_once(monkeypatch, is_it):
+    """The database refuses, once, the step rows for which `is_it` is true."""
+    real, left = remember._copy_steps, [True]
+
+    def copy_steps(cursor, runs, worker):
+        if left and any(is_it(row) for run in runs for row in run.rows):
+            left.clear()
+            raise ValueError("no such thing")
+        real(cursor, runs, worker)
+
+    monkeypatch.setattr(remember, "_copy_steps", copy_steps)
+
+
+def test_a_write_that_was_made_and_could_not_be_remembered_is_looked_up_by_the_repost(monkeypatch):
+    target = Target()
+    target.repeats = ForgetfulRepeats()
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    refuse_once(monkeypatch, lambda row: row.step == "post" and row.state == "done")
+    machine.advance(flow(), rig.tools)
+    held = BusinessTransaction.objects.get(id=one)
+    assert (held.state, held.held_step, held.open_intent["step"]) == ("held", "post", "post")
+    restart.restart([one])
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+    assert (target.looks, len(target.created)) == (1, 1)
+
+
+def test_intents_that_the_database_refuses_are_not_open_since_nothing_was_sent(monkeypatch):
+    rig = Rig(Target())
+    (one,) = add_transactions(1)
+    refuse_once(monkeypatch, lambda row: row.step == "prepare")
+    machine.advance(flow(), rig.tools)
+    held = BusinessTransaction.objects.get(id=one)
+    assert (held.state, held.open_intent, rig.target.created) == ("held", None, [])
+    restart.restart([one])
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+    assert (rig.target.looks, len(rig.target.created)) == (0, 1)

@@ -1,0 +1,46 @@
+"""A write is made at the vendor and our own database refuses to remember it: held, and a repost makes no second one."""
+
+from __future__ import annotations
+
+import pytest
+
+from q2c.flows import catalog
+from q2c.transactions import remember, restart
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.steps import Write
+from tests.journeys.scenes import SCENES
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WRITES = [(code, step.name) for code, flow in catalog.BY_CODE.items() for step in flow.steps if isinstance(step, Write)]
+
+
+@pytest.mark.parametrize(("code", "step"), WRITES)
+def test_a_repost_days_later_finds_what_was_made_and_makes_nothing(house, monkeypatch, code, step):
+    scene = SCENES[code]
+    prepared = scene.prepare(house)
+    house.carry()
+    before = len(scene.made(house))
+    refuse_once(monkeypatch, step)
+    scene.act(house, prepared, step)
+    house.carry(until=lambda: house.states(code).get("held") == 1)
+    held = BusinessTransaction.objects.get(flow=code, state="held")
+    assert (held.held_step, held.open_intent["step"], held.open_intent["is_open"]) == (step, step, True)
+    house.pass_days(2)  # so that no vendor remembers an idempotency key
+    restart.restart([held.id])
+    house.hasten()
+    house.carry()
+    assert set(house.states(code)) == {"completed"}
+    assert len(scene.made(house)) == before + 1
+
+
+def refuse_once(monkeypatch, step):
+    """The database refuses, once, to remember that this step is done."""
+    real, left = remember._copy_steps, [True]
+
+    def copy_steps(cursor, runs, worker):
+        if left and any(row.step == step and row.state == "done" for run in runs for row in run.rows):
+            left.clear()
+            raise ValueError("no such thing")
+        real(cursor, runs, worker)
+
+    monkeypatch.setattr(remember, "_copy_steps", copy_steps)
