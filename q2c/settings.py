@@ -220,6 +220,9 @@ CELERY_TASK_ROUTES = {
     "q2c.inbox.*": {"queue": "doors"},
     "q2c.reconciliation.*": {"queue": "reconciliation"},
     "q2c.core.*": {"queue": "reconciliation"},
+    "q2c.flows.tasks.poll": {"queue": "doors"},
+    "q2c.flows.tasks.refresh_lists": {"queue": "doors"},
+    "q2c.flows.tasks.forget_answers": {"queue": "reconciliation"},
 }
 
 METRICS_TOKEN = os.environ.get("Q2C_METRICS_TOKEN", "")

@@ -17,7 +17,7 @@ from redis import RedisError
 from q2c.flows.governor import broker
 
 COALESCED_SECONDS = 0.05
-WAITING_MS = 1000  # a nudge that the broker lost is forgotten after this
+WAITING_MS = 3000  # a nudge that the broker lost is forgotten after this
 INBOX = "inbox"
 TASK = "q2c.inbox.carry_events"  # its name decides its queue; the task stands in q2c.flows.tasks
 

@@ -24,7 +24,6 @@ from q2c.transactions.models import FlowSwitch
 from q2c.transactions.tools import Tools
 
 PULLS_SECONDS = 2.0  # then the task ends and nudges itself, so that one flow doesn't starve the others
-FLOW_QUEUE = "flows"
 HEALTH_SECONDS = 3.0
 _health_told_at = 0.0
 
@@ -92,7 +91,7 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
     return total
 
 
-@shared_task(queue=FLOW_QUEUE, ignore_result=True)
+@shared_task(ignore_result=True)
 def run_flow(code: str) -> None:
     """A nudge: this flow has work."""
     nudger.mark_begun(code)
@@ -102,13 +101,13 @@ def run_flow(code: str) -> None:
         tell_health()
 
 
-@shared_task(queue=FLOW_QUEUE, ignore_result=True)
+@shared_task(ignore_result=True)
 def resume_due() -> None:
     """Beat's own nudge: every flow that has something due, leased by a dead worker included."""
     nudge(due_flows())
 
 
-@shared_task(name="q2c.inbox.carry_events", queue="doors", ignore_result=True)
+@shared_task(name="q2c.inbox.carry_events", ignore_result=True)
 def carry_events() -> None:
     """Take up received events until there's none due or the time is up; a webhook nudges this, beat makes sure."""
     nudger.mark_begun(nudger.INBOX)
@@ -118,10 +117,18 @@ def carry_events() -> None:
         nudge(carried.flows)
         if not carried.count:
             return
-    carry_events.apply_async(retry=False, expires=60)
+    _nudge_inbox_again()
 
 
-@shared_task(queue="doors", ignore_result=True)
+def _nudge_inbox_again() -> None:
+    try:
+        if nudger.mark_waiting(nudger.INBOX):
+            carry_events.apply_async(retry=False, expires=60)
+    except (redis.RedisError, OperationalError, OSError):
+        return
+
+
+@shared_task(ignore_result=True)
 def refresh_lists(code: str) -> None:
     """Read a target's own lists again: items, accounts, periods."""
     try:
@@ -130,13 +137,13 @@ def refresh_lists(code: str) -> None:
         tell_health()
 
 
-@shared_task(queue="reconciliation", ignore_result=True)
+@shared_task(ignore_result=True)
 def forget_answers() -> None:
     """Let go of the API's stored answers that have expired."""
     keeping.forget_expired_answers()
 
 
-@shared_task(queue="doors", ignore_result=True)
+@shared_task(ignore_result=True)
 def poll(code: str, stream: str) -> None:
     """Ask a system what changed, and take up what was found."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import redis
+from celery import current_app
 
 from q2c.flows import governor, intake, nudger, tasks
 
@@ -51,6 +52,24 @@ def test_the_inbox_has_one_nudge_waiting_until_its_task_begins(sent, no_work):
     assert not nudger.mark_waiting(nudger.INBOX)
     tasks.carry_events()
     assert nudger.mark_waiting(nudger.INBOX)
+
+
+def test_an_inbox_with_more_work_goes_on_with_one_nudge(sent, monkeypatch):
+    monkeypatch.setattr(tasks, "PULLS_SECONDS", 0.0)
+    monkeypatch.setattr(tasks.carry_events, "apply_async", lambda **_: sent.append(nudger.INBOX))
+    tasks.carry_events()
+    assert sent == [nudger.INBOX]
+    assert not nudger.mark_waiting(nudger.INBOX)
+
+
+@pytest.mark.parametrize(
+    ("task", "queue"),
+    [("run_flow", "flows"), ("resume_due", "flows"), ("carry_events", "doors"), ("poll", "doors"),
+     ("refresh_lists", "doors"), ("forget_answers", "reconciliation")],
+)  # fmt: skip
+def test_each_task_goes_to_the_queue_of_its_urgency(task, queue):
+    route = current_app.amqp.router.route({}, getattr(tasks, task).name)
+    assert route.get("queue", current_app.amqp.queues[current_app.conf.task_default_queue]).name == queue
 
 
 def test_a_broker_that_is_away_keeps_no_task_from_its_work(sent, no_work, monkeypatch):
