@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from mappings import kinds as mapping_kinds
+from q2c.core.approvals import OVERRIDE
 from q2c.core.problems import Category
 
 SALES_OPS, BILLING_OPS, CONTROLLERSHIP, PLATFORM = "sales_ops", "billing_ops", "controllership", "platform"
@@ -22,7 +23,6 @@ SEVERITY_WORDS = {URGENT: "urgent", HIGH: "high", MEDIUM: "medium", LOW: "low"}
 REPOST = "repost"
 REMAP_AND_REPOST = "remap_and_repost"
 CORRECT_AT_SOURCE = "correct_at_source"
-OVERRIDE = "override"
 LOOK_AGAIN = "look_again"
 REPLAY_EVENT = "replay_event"
 RESUME_CONNECTION = "resume_connection"
@@ -165,9 +165,10 @@ _PERIOD = (
          "{period} is closed in {subsidiary}",
          "Reopen the period with a second person, or let the document post in the next open one by policy; then "
          "repost."),
-    Kind("posted_in_other_period", D, CONTROLLERSHIP, HIGH, hours(4), ("connection", "document"), (LOOK_AGAIN,),
-         "{document} was posted in another period than asked for",
-         "The ERP moved it. Reverse it there and post it in the period asked for; then look again."),
+    Kind("posted_in_other_period", D, CONTROLLERSHIP, HIGH, hours(4), ("connection", "document"),
+         (LOOK_AGAIN, OVERRIDE), "{document} was posted in another period than asked for",
+         "The ERP moved it. Reverse it there and post it in the period asked for; then look again. Or two people "
+         "accept the period that it took."),
 )  # fmt: skip
 
 _OUTCOME = (

@@ -178,8 +178,9 @@ def propose_overrides(
 ) -> list[Proposal]:
     """Ask a second person to let each document pass in spite of the rule that holds it: one decision per document.
 
-    Each approval is bound to the document as it is: its facts' hash and its attempt are signed too. What is proposed
-    already isn't proposed twice. Raises ResolutionRefused when no document is left to propose.
+    Each approval is bound to the document as it is and to what was found about it: its facts' hash, its attempt and the
+    problem's own words are signed too. What is proposed already isn't proposed twice. Raises ResolutionRefused when no
+    document is left to propose.
     """
     _check(case, reason, OVERRIDE)
     with atomic():
@@ -192,14 +193,22 @@ def propose_overrides(
             raise ResolutionRefused(f"Nothing to propose: {why_not}.")
         title = f"Override {kind_of(case.kind).title.lower()}"
         cases.await_approval(case, by=by, text=title, data={"transactions": [str(i) for i, _ in documents]})
-        return [
-            approvals.propose(
-                OVERRIDE, ("transaction", i), by=by, title=f"{title} of {facts['number']}", why=reason,
-                content={"case": case.pk, "problem": case.kind, "document": facts}, permission=MAY_OVERRIDE,
-                legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [],
-            )
-            for i, facts in documents
-        ]  # fmt: skip
+        held_by = dict(
+            case.occurrences.filter(closed_at__isnull=True, transaction_id__in=[i for i, _ in documents])
+            .values_list("transaction_id", "problem")
+        )  # fmt: skip
+        return approvals.propose_all(
+            (
+                approvals.Wish(
+                    kind=OVERRIDE, subject=("transaction", i), title=f"{title} of {facts['number']}", why=reason,
+                    content={"case": case.pk, "problem": held_by[i]["code"], "says": held_by[i]["summary"],
+                             "subject": held_by[i]["subject"], "document": facts},
+                    permission=MAY_OVERRIDE, legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [],
+                )
+                for i, facts in documents
+            ),
+            by=by,
+        )  # fmt: skip
 
 
 def decide_override(

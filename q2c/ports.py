@@ -20,7 +20,7 @@ from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from mappings.models import CrossReference
 from mappings.resolve import Resolved, Snapshot, latest_change_set
-from q2c.core.approvals import approved_content
+from q2c.core.approvals import OVERRIDE, approved_contents
 from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.posting.facts import Book, Period
@@ -264,10 +264,11 @@ class Links:
         ).values_list("signatures__why", flat=True)
         return next(iter(found), None) or ""
 
-    def override(self, transaction_id: UUID, problem: str) -> bool:
-        """Whether two people let this transaction pass this problem. Asked only where the problem stands."""
-        found = approved_content("override", "transaction", [transaction_id]).get(str(transaction_id))
-        return found is not None and found["problem"] == problem
+
+def accepted_problems(transaction_ids: list[UUID]) -> dict[UUID, list[tuple[str, dict[str, str]]]]:
+    """The problems that two people let these transactions pass: code and subject of each, by transaction."""
+    found = approved_contents(OVERRIDE, "transaction", transaction_ids)
+    return {UUID(i): [(c["problem"], c["subject"]) for c in contents] for i, contents in found.items()}
 
 
 class Target:

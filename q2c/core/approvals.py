@@ -19,6 +19,7 @@ from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal, Signature
 from q2c.core.problems import Category, Problem
 
+OVERRIDE = "override"  # the kind of proposals that let one transaction pass one problem
 EVIDENCE_KEPT = dt.timedelta(hours=24)
 State = Proposal.State
 
@@ -187,12 +188,15 @@ def void(proposal: Proposal, *, reason: str, by: Person | str = audit.PORTAL) ->
     return _end(proposal, State.VOID, by=by, verb="void", why=reason)
 
 
-def approved_content(kind: str, subject_type: str, subject_ids: Iterable[object]) -> dict[str, dict[str, Any]]:
-    """The content of the newest approved proposal of this kind, by subject id, in one statement."""
-    found = Proposal.objects.filter(
+def approved_contents(kind: str, subject_type: str, subject_ids: Iterable[object]) -> dict[str, list[dict[str, Any]]]:
+    """The contents of all approved proposals of this kind, by subject id, oldest first; one statement."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    rows = Proposal.objects.filter(
         kind=kind, subject_type=subject_type, subject_id__in=[str(i) for i in subject_ids], state=State.APPROVED
     )
-    return dict(found.order_by("decided_at").values_list("subject_id", "content"))
+    for subject_id, content in rows.order_by("decided_at").values_list("subject_id", "content"):
+        found.setdefault(subject_id, []).append(content)
+    return found
 
 
 def _proposal_of(wish: Wish, by: Person) -> Proposal:

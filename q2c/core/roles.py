@@ -40,7 +40,7 @@ ROLES = (
     Role(
         "billing_ops",
         "Billing operations",
-        ("billing_ops",),
+        ("billing_ops", "controllership"),  # prepares what the controller then agrees to
         VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event", "mappings.propose_rule"},
     ),
     Role(

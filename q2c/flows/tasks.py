@@ -67,6 +67,7 @@ TOOLS = Tools(
     on_done=done.tell_done,
     on_wait=done.ask_people,
     on_refused_credentials=done.pause_refused,
+    accepted=ports.accepted_problems,
     slots=governor.slots,
     nudge=nudge,
 )

@@ -94,6 +94,7 @@ class Run:
     document_date: dt.date | None = None
     drops_intent: bool = False
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
+    accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass
     port: Any = (
         None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
     )
@@ -109,6 +110,10 @@ class Run:
     def due_write(self) -> Write:
         """The step where it stands, when that is a write (its ending is INTENT)."""
         return cast(Write, self.flow.steps[self.position])
+
+    def accepts(self, problem: Problem) -> bool:
+        """Whether two people let this transaction pass this very problem: its code, and each word of its subject."""
+        return (problem.code, problem.subject) in self.accepted
 
     def note_step(
         self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any

@@ -57,6 +57,10 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
     if broken:
         remember(broken, worker=worker, tools=tools)
     context = tools.context(active)
+    reposted = [r for r in active if r.attempt > 1]
+    accepted = tools.accepted([r.id for r in reposted]) if reposted else {}
+    for run in reposted:
+        run.accepted = accepted.get(run.id, [])
     while active:
         looking = [r for r in active if r.intent and r.intent.get("is_open")]
         for run in looking:

@@ -153,11 +153,14 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
 
 def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: bool) -> None:
     """The target holds a document of ours: compare it with what we asked for, and see that its ledger has it (law
-    5)."""
+    5). A difference that two people have accepted for this document passes."""
     run.target = given
+    used: dict[str, Any] = {"found": True} if was_found else {}
     if step.equal is not None:
         problem = step.equal(given, run.facts[step.prepared], was_found)
-        if problem is not None:
+        if problem is not None and run.accepts(problem):
+            used["accepted"] = problem.code
+        elif problem is not None:
             run.intent = {**run.due_intent, "is_open": True}  # a repost looks again, and passes once both agree
             run.fail(step, problem, started=started)
             return
@@ -171,7 +174,7 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
         step,
         encode_output(given),
         started=started,
-        used={"found": True} if was_found else None,
+        used=used or None,
         external_id=run.due_intent["external_id"],
         idempotency_key=run.due_intent["key"],
         content_hash=run.due_intent["hash"],

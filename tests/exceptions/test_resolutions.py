@@ -14,7 +14,8 @@ from exceptions.models import ExceptionCase, Occurrence
 from exceptions.resolutions import ResolutionRefused
 from mappings.drafts import Line
 from mappings.models import MappingRule
-from q2c.core import approvals, audit
+from q2c import ports
+from q2c.core import audit
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry
 from q2c.core.problems import Category, Problem
@@ -224,8 +225,7 @@ def test_an_override_lets_one_document_pass_after_a_second_person_and_is_bound_t
         resolutions.decide_override(proposal, by=billing, approve=True)
     state, results = resolutions.decide_override(proposal, by=controller, approve=True)
     assert (state, [r.is_restarted for r in results], states(ids)) == ("approved", [True], ["running"])
-    found = approvals.approved_content("override", "transaction", ids)
-    assert found[str(ids[0])]["problem"] == "price_differs"
+    assert ports.accepted_problems(ids) == {ids[0]: [("price_differs", problem.subject)]}
 
 
 def test_an_override_of_a_document_that_moved_is_void(billing, controller):

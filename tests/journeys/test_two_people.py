@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from exceptions.models import ExceptionCase
-from exceptions.resolutions import repost
+from exceptions.resolutions import propose_overrides, repost
 from mappings.models import ChangeSet, MappingRule
 from q2c.core import audit
 from q2c.core.models import AuditEntry, Person, Proposal
 from q2c.portal import decisions
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.models import BusinessTransaction, StepRun
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OVER_THE_LIMIT = 30_000_000  # US$ 300,000 in cents; US01's policy asks from 250,000
@@ -24,9 +26,18 @@ def bill(house) -> BusinessTransaction:
     return BusinessTransaction.objects.get(flow="invoice_to_erp")
 
 
-def decide(by: str, *, approve: bool, why: str = "") -> str:
-    """Sign the posting that waits."""
-    proposal = Proposal.objects.get(kind="posting", state="proposed")
+@pytest.fixture
+def moving_erp(house):
+    """An ERP that has closed this month, which we don't know yet, and silently takes the next one."""
+    account = {"period": f"{dt.datetime.now(dt.UTC):%Y-%m}"}
+    house.sandboxes.control("POST", "netsuite/account", {"move_period": True, "close_period": account})
+    yield
+    house.sandboxes.control("POST", "netsuite/account", {"move_period": False, "open_period": account})
+
+
+def decide(by: str, *, approve: bool, why: str = "", kind: str = "posting") -> str:
+    """Sign what waits."""
+    proposal = Proposal.objects.get(kind=kind, state="proposed")
     person = Person.objects.get(username=by)
     return decisions.decide(proposal, by=person, approve=approve, why=why, seen_hash=proposal.content_hash)
 
@@ -75,3 +86,19 @@ def test_a_rejected_posting_is_held_with_the_reason_and_a_repost_asks_anew(house
     assert decide("controller", approve=True) == "approved"
     house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 1})
     assert len(house.made("netsuite", "invoice")) == 1
+
+
+def test_another_period_than_asked_for_is_accepted_by_two_people_and_nothing_is_posted_again(house, moving_erp):
+    house.invoice(house.customer())
+    house.carry(until=lambda: house.held() == ["posted_in_other_period"])
+    case = ExceptionCase.objects.get(closed_at__isnull=True)
+    (proposal,) = propose_overrides(case, by=Person.objects.get(username="billing_ops"), reason="Close was early")
+    problem = BusinessTransaction.objects.get(flow="invoice_to_erp").problem
+    assert proposal.content["subject"] == problem["subject"]
+    assert {"asked", "period"} <= set(proposal.content["subject"])
+    assert decide("controller", approve=True, kind="override") == "approved"
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 1})
+    assert len(house.made("netsuite", "invoice")) == 1
+    step = StepRun.objects.get(step="post_invoice", state="done")
+    assert step.used == {"found": True, "accepted": "posted_in_other_period"}
+    assert ExceptionCase.objects.get(pk=case.pk).resolution == "completed"

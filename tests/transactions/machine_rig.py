@@ -134,6 +134,7 @@ class Rig:
 
     def __init__(self, target: Target) -> None:
         self.target, self.held, self.done, self.nudged = target, [], [], []
+        self.accepted: list = []  # what two people let pass, of every reposted transaction
         self.tools = Tools(
             context=lambda runs: Context(target),
             dial=lambda run, step, deadline: None,
@@ -143,6 +144,7 @@ class Rig:
             on_done=self.done.extend,
             on_wait=lambda runs: None,
             on_refused_credentials=lambda code, problem: None,
+            accepted=lambda ids: dict.fromkeys(ids, self.accepted),
             slots=lambda code, at_once: at_once,
             nudge=self.nudged.extend,
         )

@@ -111,7 +111,7 @@ def check_account(account: Customer, document: Order) -> str:
     return "can be billed"
 
 
-def check_price(document: Order, txn: Any, links: Any) -> str:
+def check_price(document: Order, txn: Any) -> str:
     """No price below zero, and nothing given away that the price book prices, unless two people agreed to it.
 
     Raises Problem `negative_price` or `price_differs`.
@@ -126,8 +126,8 @@ def check_price(document: Order, txn: Any, links: Any) -> str:
                 sku=line.sku,
             )
         is_gift = line.list_price is not None and line.list_price > 0 and line.unit_price == 0
-        if is_gift and not links.override(txn.id, "price_differs"):
-            raise Problem(
+        if is_gift:
+            differs = Problem(
                 "price_differs",
                 Category.VALIDATION,
                 f"{document.number} gives {line.sku} away; the price book says {document.currency} {line.list_price}",
@@ -135,6 +135,8 @@ def check_price(document: Order, txn: Any, links: Any) -> str:
                 sku=line.sku,
                 connection=document.source.connection,
             )
+            if not txn.accepts(differs):
+                raise differs
     return "as the price book says"
 
 
