@@ -76,6 +76,7 @@ class Client:
     async def create_subscription(self, plan: SubscriptionPlan, *, key: str) -> posting.SavedRecord:
         """Create the subscription, or a schedule where it starts in the future, with products and prices it needs."""
         try:
+            outbound.check_plan(plan)
             prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
             now = dt.datetime.now(dt.UTC)
             if outbound.starts_at(plan) > now:

@@ -15,9 +15,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.fields import decimal, dig, unix
+from connectors.stripe.money import from_minor, price_from_minor
 from q2c.canonical import billing, catalog, contract, party
 from q2c.canonical.base import Source
-from q2c.core.money import from_minor
 
 UNIDENTIFIED = "No customer, "  # how load_retail names a buyer that the feed doesn't know
 ACTIVE = frozenset({"active", "trialing", "past_due"})
@@ -370,7 +370,7 @@ def _unit_price(raw: Mapping[str, Any], currency: str, *, amount: Decimal, quant
         or dig(raw, "price.unit_amount_decimal")
     )
     if price is not None:
-        return from_minor(decimal(price), currency)
+        return price_from_minor(decimal(price), currency)
     return (amount / quantity).quantize(Decimal("0.000001")) if quantity else amount
 
 

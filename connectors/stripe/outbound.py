@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.families import SubscriptionPlan
+from connectors.stripe.money import check_chargeable, price_to_minor
 from q2c.canonical.contract import OrderLine
 from q2c.canonical.party import Address, Customer
-from q2c.core.money import decimals
 
 INTERVALS = {"monthly": ("month", 1), "quarterly": ("month", 3), "semiannual": ("month", 6), "annual": ("year", 1)}
 _OWN_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -68,9 +67,8 @@ def product_id(sku: str) -> str:
 
 def lookup_key(line: OrderLine, currency: str) -> str:
     """The price's own key: SKU, currency, frequency and amount; another amount is another price (they can't change)."""
-    return f"q2c:{product_id(line.sku)}:{currency}:{line.billing_frequency}:{_minor_text(line.unit_price, currency)}"[
-        :200
-    ]
+    minor = price_to_minor(line.unit_price, currency)
+    return f"q2c:{product_id(line.sku)}:{currency}:{line.billing_frequency}:{minor}"[:200]
 
 
 def price(line: OrderLine, *, product: str, currency: str) -> Form:
@@ -80,12 +78,18 @@ def price(line: OrderLine, *, product: str, currency: str) -> Form:
         {
             "currency": currency.lower(),
             "product": product,
-            "unit_amount_decimal": _minor_text(line.unit_price, currency),
+            "unit_amount_decimal": price_to_minor(line.unit_price, currency),
             "lookup_key": lookup_key(line, currency),
             "recurring": {"interval": interval[0], "interval_count": interval[1]} if interval else None,
             "metadata": {"sku": line.sku},
         }
     )
+
+
+def check_plan(plan: SubscriptionPlan) -> None:
+    """Before anything is made for it. Raises ValueError for an amount per period that Stripe can't charge."""
+    for line in plan.lines:
+        check_chargeable(line.quantity * line.unit_price, plan.currency)
 
 
 def subscription(plan: SubscriptionPlan, prices: Mapping[str, str], *, now: dt.datetime) -> Form:
@@ -167,11 +171,6 @@ def add_months(day: dt.date, months: int) -> dt.date:
     year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
     following = dt.date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
     return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))
-
-
-def _minor_text(amount: Decimal, currency: str) -> str:
-    """An amount in minor units, with up to 12 decimals, as Stripe's `*_decimal` fields take it."""
-    return format(amount.scaleb(decimals(currency)).normalize() + 0, "f")
 
 
 def _address(address: Address) -> dict[str, str | None] | None:

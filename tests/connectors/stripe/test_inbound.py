@@ -12,7 +12,6 @@ from connectors.manifest import Context, Means
 from connectors.stripe import inbound
 from connectors.stripe.events import EVENTS
 from q2c.canonical import events
-from q2c.core.money import from_minor
 
 FIXTURES = Path(__file__).parent / "fixtures"
 UTC = dt.UTC
@@ -84,19 +83,6 @@ def test_discounts_and_inclusive_tax_are_taken_off_the_line():
     invoice = read(raw)
     assert invoice.lines[0].amount == Decimal("91.67")
     assert sum(x.amount for x in invoice.lines) + invoice.tax_total == invoice.total == Decimal(110)
-
-
-@pytest.mark.parametrize(
-    ("currency", "units", "amount"),
-    [("jpy", 1234, "1234"), ("kwd", 1234, "1.234"), ("gbp", 1234, "12.34"), ("clf", 12345, "1.2345")],
-)
-def test_minor_units_follow_the_currency(currency, units, amount):
-    """The expected amounts are ISO 4217's, not our own function's."""
-    raw = made_invoice(
-        currency=currency, total=units, total_taxes=[], lines={"data": [made_line(amount=units, taxes=[])]}
-    )
-    assert read(raw).total == Decimal(amount)
-    assert from_minor(units, currency.upper()) == Decimal(amount)
 
 
 def test_a_negative_total_stays_an_invoice_with_a_negative_total():

@@ -65,15 +65,6 @@ def test_months_end_where_the_calendar_says(day, months, expected):
     assert outbound.add_months(day, months) == expected
 
 
-@pytest.mark.parametrize(
-    ("price", "currency", "minor"),
-    [("83.333333", "GBP", "8333.3333"), ("1234", "JPY", "1234"), ("1.234", "KWD", "1234"), ("10.00", "USD", "1000")],
-)
-def test_prices_leave_in_minor_units(price, currency, minor):
-    line = contract.OrderLine(line_id="l", sku="A", quantity=Decimal(1), unit_price=Decimal(price))
-    assert dict(outbound.price(line, product="A", currency=currency))["unit_amount_decimal"] == minor
-
-
 def test_another_amount_is_another_price():
     other = contract.OrderLine(line_id="l9", sku="PLAT-1", quantity=Decimal(1), unit_price=Decimal(90),
                                billing_frequency="monthly")  # fmt: skip
