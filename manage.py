@@ -14,7 +14,9 @@ def main():
 
     adopt_running_demo(Path(os.environ.get("Q2C_HOME") or ".q2c"))
     if len(sys.argv) > 1 and sys.argv[1] in OWNER_COMMANDS:
-        os.environ.setdefault("Q2C_AS_OWNER", "1")
+        os.environ["Q2C_AS_OWNER"] = "1"
+    else:
+        os.environ.pop("Q2C_AS_OWNER", None)
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

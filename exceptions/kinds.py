@@ -247,6 +247,9 @@ _CONTROL = (
     Kind("approval_attempt_after_reset", A, PLATFORM, URGENT, hours(1), ("person",), (WAIVE,),
          "{person} tried to approve within 24 hours of a new password",
          "Ask the person by telephone whether it was them. If not, lock the account and review what it did."),
+    Kind("approver_has_new_password", A, PLATFORM, HIGH, hours(4), ("person", "since"), (WAIVE,),
+         "{person}, who may approve, has a new password since {since}",
+         "Ask the person by telephone whether they wanted it. They can approve again after 24 hours."),
 )  # fmt: skip
 
 KINDS: tuple[Kind, ...] = (*_MAPPING, *_DOCUMENT, *_PERIOD, *_OUTCOME, *_SYSTEM, *_INBOX, *_CONTROL)

@@ -7,6 +7,12 @@ from django.utils import timezone
 
 from exceptions import cases, resolutions, sla
 from exceptions.models import CaseNote, ExceptionCase
+from q2c.core.models import Person
+from q2c.core.problems import Category, Problem
+from q2c.core.roles import ROLES
+
+NEW_PASSWORD = "approver_has_new_password"
+PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 
 @shared_task(ignore_result=True)
@@ -16,6 +22,24 @@ def sweep_cases() -> None:
     cases.resolve_emptied()
     cases.roll_up()
     note_standing()
+    tell_new_passwords()
+
+
+def tell_new_passwords() -> int:
+    """Open a case for each person who may approve and whose password was changed within a day. Returns how many.
+
+    Read from what the database set, so that a password changed past every screen is told too."""
+    approves = [r.code for r in ROLES if any(".approve_" in permission for permission in r.may)]
+    people = Person.objects.filter(approves_from__gt=timezone.now(), memberships__role__in=approves).distinct()
+    told = 0
+    for person in people:
+        since = (person.approves_from - PASSWORD_IS_NEW).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        about = {"person": person.get_username(), "since": since}
+        if not ExceptionCase.objects.filter(kind=NEW_PASSWORD, subject__contains=about).exists():
+            said = f"{person}, who may approve, has a new password since {since}"
+            cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, **about))
+            told += 1
+    return told
 
 
 def note_standing() -> int:

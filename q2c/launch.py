@@ -140,7 +140,7 @@ def environments(folder: Path, servers: dict[str, str]) -> tuple[dict[str, str],
     }
     owner.setdefault("DATABASE_OWNER_URL", owner["DATABASE_URL"])
     portal = {name: value for name, value in owner.items() if name != "DATABASE_OWNER_URL"}
-    return owner | {"Q2C_AS_OWNER": "1"}, portal
+    return owner, portal
 
 
 def adoptable(owner: dict[str, str], portal: dict[str, str]) -> dict[str, str]:

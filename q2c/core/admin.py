@@ -20,6 +20,7 @@ class PersonAdmin(UserAdmin):
     inlines = (MembershipInline,)
     list_display = ("username", "display_name", "is_active", "last_login")
     fieldsets = (*(UserAdmin.fieldsets or ()), ("Portal", {"fields": ("display_name", "approves_from")}))
+    readonly_fields = ("approves_from",)
 
 
 admin.site.register(LegalEntity)

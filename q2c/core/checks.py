@@ -83,9 +83,14 @@ def _database_errors(cursor) -> list[Error]:
 
 
 def refuse_unsafe_start() -> None:
-    """Ends the process (SystemExit, reasons on stderr) when production isn't fit; waits a while for the database."""
+    """Ends the process (SystemExit, reasons on stderr) when production isn't fit; waits a while for the database.
+
+    For web, workers and beat, which never run as the tables' owner."""
     if settings.ENV in ("demo", "test"):
         return
+    if settings.OWNER_COMMANDS:
+        sys.stderr.write("Refusing to start:\n  q2c.E015 Q2C_AS_OWNER is set. Only migrations need the owner.\n")
+        raise SystemExit(BOOT_ERROR)
     until = time.monotonic() + WAIT_SECONDS_MAX
     while True:
         errors = run_checks(tags=[TAG])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 
 import pgtrigger
+from django.contrib.auth.hashers import check_password
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
@@ -18,8 +19,20 @@ APPEND_ONLY = [
 ]
 
 
+# Whoever changes a password, by a screen or past it, can't approve as that person for a day.
+_NEW_PASSWORD_WAITS = """
+    IF NEW.password IS DISTINCT FROM OLD.password THEN
+        NEW.approves_from := greatest(OLD.approves_from, now() + interval '24 hours');
+    ELSE
+        NEW.approves_from := greatest(OLD.approves_from, NEW.approves_from);
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Person(AbstractUser):
-    """Somebody who signs in. `approves_from` is when a person with a new password may approve again (24 hours)."""
+    """Somebody who signs in. `approves_from` is when a person with a new password may approve again (24 hours): the
+    database sets it, and nobody brings it forward."""
 
     display_name = models.CharField(max_length=100, blank=True)
     approves_from = models.DateTimeField(null=True, blank=True)
@@ -27,9 +40,21 @@ class Person(AbstractUser):
 
     class Meta:
         db_table = "core_person"
+        triggers = (
+            pgtrigger.Trigger(
+                name="new_password_waits",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("password", "approves_from"),
+                func=_NEW_PASSWORD_WAITS,
+            ),
+        )
 
     def __str__(self) -> str:
         return self.display_name or self.username
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Whether this is their password. What is stored stays: renewing the hash would look like a new password."""
+        return check_password(raw_password, self.password)
 
 
 class LegalEntity(models.Model):

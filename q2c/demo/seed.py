@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import make_password
 from django.db.transaction import atomic
 from oauth2_provider.models import get_application_model
 
@@ -104,10 +105,10 @@ def _passwords(home: Path) -> dict[str, str]:
 def _people(passwords: dict[str, str]) -> dict[str, Person]:
     found = {}
     for username, title, role in PEOPLE:
-        person, is_new = Person.objects.get_or_create(username=username, defaults={"display_name": title})
-        if is_new or not person.check_password(passwords[username]):
+        made_with = {"display_name": title, "password": make_password(passwords[username])}
+        person, _ = Person.objects.get_or_create(username=username, defaults=made_with)
+        if not person.check_password(passwords[username]):
             person.set_password(passwords[username])
-            person.approves_from = None  # the demo's own passwords aren't resets
             person.save()
         Membership.objects.get_or_create(person=person, role=role, legal_entity=None)
         found[username] = person

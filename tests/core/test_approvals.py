@@ -6,6 +6,7 @@ import datetime as dt
 import threading
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection, transaction
 from django.db.utils import DatabaseError, IntegrityError
 from django.utils import timezone
@@ -13,7 +14,7 @@ from django.utils import timezone
 from q2c.core import approvals, audit, jcs
 from q2c.core.access import may
 from q2c.core.approvals import ApprovalRefused
-from q2c.core.models import Membership, Proposal, Signature
+from q2c.core.models import Membership, Person, Proposal, Signature
 from tests.core.people import make_person
 
 CONTENT = {"rows": [{"key": "GTX-1", "new": "77"}]}
@@ -161,7 +162,7 @@ def test_a_role_removed_in_mid_session_no_longer_signs(maker, checker):
 
 def test_a_new_password_cannot_approve_for_a_day_and_alarms(maker, checker, alarms):
     proposal = make_proposal(maker)
-    checker.approves_from = timezone.now() + dt.timedelta(hours=23)
+    checker.set_password("Another-1!")
     checker.save()
     assert code(lambda: sign(proposal, checker, alarms)) == "after_reset"
     assert [(p.code, p.subject["person"]) for p in alarms] == [("approval_attempt_after_reset", "checker")]
@@ -175,6 +176,23 @@ def test_a_new_password_cannot_approve_for_a_day_and_alarms(maker, checker, alar
     with pytest.raises(DatabaseError, match="may not approve yet"), transaction.atomic():
         Signature.objects.create(proposal=proposal, is_approval=True, **facts)
     assert Proposal.objects.get().state == "proposed"
+
+
+def test_nobody_brings_the_end_of_a_new_passwords_day_forward(checker):
+    Person.objects.filter(pk=checker.pk).update(password="set past every screen")
+    Person.objects.filter(pk=checker.pk).update(approves_from=None)
+    checker.refresh_from_db()
+    left = checker.approves_from - timezone.now()
+    assert dt.timedelta(hours=23) < left <= dt.timedelta(hours=24)
+
+
+def test_signing_in_is_no_new_password_also_where_the_hash_is_weaker_than_todays(db, settings):
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
+    older = PBKDF2PasswordHasher().encode("Right-1!", "salt", iterations=1000)
+    person = make_person("back", password=older)
+    assert (person.check_password("Right-1!"), person.check_password("Wrong-1!")) == (True, False)
+    person.refresh_from_db()
+    assert (person.approves_from, person.password) == (None, older)
 
 
 def test_who_looked_at_another_version_cannot_sign(maker, checker):

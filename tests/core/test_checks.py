@@ -66,6 +66,14 @@ def test_a_role_that_owns_the_tables_is_refused(production, db, capsys):
     assert re.search(r"q2c\.E011 The role \S+ owns the portal's tables", capsys.readouterr().err)
 
 
+def test_no_program_starts_as_the_owner_of_the_tables_by_a_variable(production, as_app, capsys):
+    production.OWNER_COMMANDS = True
+    with pytest.raises(SystemExit) as ended:
+        refuse_unsafe_start()
+    assert ended.value.code == 3
+    assert "q2c.E015" in capsys.readouterr().err
+
+
 def test_the_demos_people_are_refused_by_mark_and_by_name(production, as_app):
     person = Person.objects.create(username="ann", email="ann@demo.invalid")
     assert ids(production_database()) == ["q2c.E013"]

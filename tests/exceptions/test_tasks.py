@@ -9,7 +9,9 @@ from django.utils import timezone
 
 from exceptions import cases, tasks
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
+from q2c.core.models import Person
 from tests.exceptions.problems import held
+from tests.factories import make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -43,3 +45,16 @@ def test_a_case_that_came_back_is_noted_anew():
     ExceptionCase.objects.update(opened_at=timezone.now(), due_at=timezone.now())
     assert tasks.note_standing() == 1
     assert noted() == ["breached", "breached"]
+
+
+def test_a_new_password_of_an_approver_is_told_once_however_it_was_set():
+    approver, clerk = make_person("controller"), make_person("sales_ops")
+    for person in (approver, clerk):
+        Person.objects.filter(pk=person.pk).update(password="set past every screen")
+    assert [tasks.tell_new_passwords(), tasks.tell_new_passwords()] == [1, 0]
+    case = ExceptionCase.objects.get()
+    assert (case.kind, case.queue, case.subject["person"]) == (
+        "approver_has_new_password",
+        "platform",
+        approver.username,
+    )
