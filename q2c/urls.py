@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from oauth2_provider import views as oauth
 
-from q2c.api import health, webhooks
+from q2c.api import health, problems, webhooks
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
@@ -22,3 +22,6 @@ urlpatterns = [
     path("connections/", include("connectors.console.urls")),
     path("", include("q2c.portal.urls")),
 ]
+
+handler400 = problems.bad_request
+handler500 = problems.server_error

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from django.http import Http404, JsonResponse
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -37,6 +40,13 @@ class ApiProblem(Exception):
         self.retry_after = retry_after
 
 
+class TooLarge(exceptions.APIException):
+    """The body is larger than the limit."""
+
+    status_code = 413
+    default_detail = f"A request may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes; send less at once"
+
+
 _TITLES = {
     400: ("malformed", "The request can't be read"),
     401: ("not-authenticated", "A bearer token is needed"),
@@ -57,6 +67,8 @@ def problem_details(error: Exception, context: dict[str, Any]) -> Response | Non
         return _response(request, error)
     if isinstance(error, Http404):
         error = exceptions.NotFound()
+    if isinstance(error, RequestDataTooBig):
+        error = TooLarge()
     if not isinstance(error, exceptions.APIException):
         return None
     code, title = _TITLES.get(error.status_code, ("refused", "The request was refused"))
@@ -101,3 +113,20 @@ def no_such_address(request: Any, path: str = "") -> JsonResponse:
     """An address of the API that doesn't exist."""
     problem = ApiProblem(404, "not-found", "There is no such address", f"{request.path} isn't part of the API")
     return JsonResponse(body_of(problem, request), status=404, content_type=MEDIA_TYPE)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """A bug of ours: a page for people, problem details for callers of the API."""
+    if not request.path.startswith("/api/"):
+        return defaults.server_error(request)
+    problem = ApiProblem(
+        500, "internal", "Something went wrong on our side", "Nothing was stored. Give the correlation_id to support"
+    )
+    return JsonResponse(body_of(problem, request), status=500, content_type=MEDIA_TYPE)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that Django itself refuses."""
+    if not request.path.startswith("/api/"):
+        return defaults.bad_request(request, exception)
+    return JsonResponse(body_of(ApiProblem(400, *_TITLES[400]), request), status=400, content_type=MEDIA_TYPE)

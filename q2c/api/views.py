@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -33,12 +35,40 @@ PAGE, MOST = 50, 200
 _CASE = re.compile(r"^(?:EX-)?(\d{1,15})$", re.IGNORECASE)
 
 
+class StrictJson(JSONParser):
+    """JSON that can be stored: not nested beyond reading, and every character a character."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """The body. Raises ParseError, which names what to repair."""
+        try:
+            found = super().parse(stream, media_type, parser_context)
+            if any(b"\0" in text.encode() for text in _texts(found)):
+                raise ParseError("The body has a NUL character; leave it out")
+        except RecursionError as error:
+            raise ParseError("The body is nested too deeply; send it flat") from error
+        except UnicodeEncodeError as error:
+            raise ParseError("The body has half of a surrogate pair; send whole characters") from error
+        return found
+
+
+def _texts(found: Any) -> Iterator[str]:
+    left = [found]
+    while left:
+        match left.pop():
+            case str() as text:
+                yield text
+            case list() as values:
+                left += values
+            case dict() as fields:
+                left += [*fields, *fields.values()]
+
+
 class Door(APIView):
     """Base of all: bearer tokens, scopes by method, JSON."""
 
     permission_classes = [HasScope]
     renderer_classes = [JSONRenderer]
-    parser_classes = [JSONParser]
+    parser_classes = [StrictJson]
     scopes: dict[str, list[str]] = {}
 
     def scopes_of(self, method: str) -> list[str]:
@@ -54,7 +84,7 @@ class Orders(Door):
     @extend_schema(
         operation_id="submit_order", request=schema.Order, parameters=[schema.IDEMPOTENCY_KEY],
         responses={202: OpenApiResponse(schema.Taken, description="Taken in; `Location` is its transaction"),
-                   **schema.problems(400, 409, 415, 422)},
+                   **schema.problems(400, 409, 413, 415, 422)},
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         """Submit a closed-won order. The same Idempotency-Key gives the same transaction."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from django.db import connection, connections, transaction
 
-from q2c.api import orders
+from q2c.api import orders, views
 from q2c.canonical.contract import Order
 from q2c.canonical.schema import from_json
 from q2c.inbox.keeping import forget_expired_answers
@@ -225,3 +225,27 @@ def test_no_vendor_is_asked_and_nothing_stays_open(api, monkeypatch):
     monkeypatch.setattr(registry, "client_for", lambda *args, **kwargs: pytest.fail("a vendor was asked"))
     assert post(api, order()).status_code == 202
     assert not connection.in_atomic_block or transaction.get_connection().savepoint_ids is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"[" * 200_000, 400, "nested too deeply"),
+        (b'{"account": "\\ud800"}', 400, "surrogate"),
+        (b'{"account": "\\u0000"}', 400, "NUL"),
+        (b'{"account": "' + b"x" * 1_100_000 + b'"}', 413, "1,048,576 bytes"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_problem_that_says_why(api, body, status, said):
+    answer = post(api, body)
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/problem+json")
+    assert said in answer.json()["detail"]
+
+
+def test_a_bug_of_ours_is_a_problem_too_and_stores_nothing(api, monkeypatch):
+    monkeypatch.setattr(views, "submit_order", lambda *_: 1 / 0)
+    api.raise_request_exception = False
+    answer = post(api, order())
+    assert (answer.status_code, answer["Content-Type"]) == (500, "application/problem+json")
+    assert answer.json()["code"] == "internal"
+    assert not InboundEvent.objects.exists()
