@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "simple_history.middleware.HistoryRequestMiddleware",
     "q2c.core.middleware.no_store",
+    "q2c.portal.once.FormsOnce",
 ]
 
 ROOT_URLCONF = "q2c.urls"

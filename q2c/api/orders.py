@@ -13,7 +13,6 @@ from django.utils import timezone
 from connectors.models import Connection, ReferenceEntry
 from mappings.models import MappingRule
 from q2c.api.callers import Caller
-from q2c.api.idempotency import Accepted
 from q2c.api.problems import ApiProblem, FieldFault
 from q2c.canonical.base import Source
 from q2c.canonical.contract import Order, OrderLine
@@ -24,6 +23,7 @@ from q2c.core.models import LegalEntity
 from q2c.flows.api_orders import API_CODE, API_ORDER_PREFIX
 from q2c.flows.intake import carry_these_events
 from q2c.inbox.models import InboundEvent
+from q2c.inbox.once import Accepted
 from q2c.inbox.receive import Arrival, receive
 from q2c.records.models import GoldenRecord
 from q2c.records.store import alias_of

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from q2c.core.ids import uuid7
 from q2c.core.money import decimals
 from q2c.core.states import look
 
@@ -193,6 +194,12 @@ def listed(context: template.Context, **changes: Any) -> str:
         else:
             query[name] = str(value)
     return f"?{query.urlencode()}" if query else context["request"].path
+
+
+@register.simple_tag
+def form_key() -> SafeString:
+    """The hidden key of a form: the same form sent twice is carried out once."""
+    return format_html('<input type="hidden" name="form_key" value="{}">', uuid7())
 
 
 @register.filter
