@@ -148,5 +148,8 @@ class Manifest:
     read_errors: Callable[..., list[Any]] | None = None  # (status, headers, body) -> [errors.VendorError]
     auth: Callable[..., Any] | None = None  # (http.Line) -> http.Auth; None: no credentials
     read_quota: Callable[..., tuple[int, int] | None] | None = None  # answer's headers -> (used, allowed) of the day
-    record_url: str = ""  # deep link: "{app_url}/app/accounting/transactions/custinvc.nl?id={id}"
+    record_url: str = ""  # deep link: "{app_url}/app/accounting/transactions/transaction.nl?id={id}"
+    record_pages: Mapping[str, str] = field(
+        default_factory=dict
+    )  # the same for document types with a page of their own
     sandbox_notes: str = ""

@@ -12,6 +12,7 @@ from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, When
+from connectors.netsuite.records import TYPES
 from q2c.core.problems import Category, Problem
 
 TOKEN_PATH = "/services/rest/auth/oauth2/v1/token"
@@ -137,4 +138,5 @@ MANIFEST = Manifest(
     auth=auth,
     read_errors=read_errors,
     record_url="{app_url}/app/accounting/transactions/transaction.nl?id={id}",
+    record_pages={kind: f"{{app_url}}{record.page}" for kind, record in TYPES.items()},
 )

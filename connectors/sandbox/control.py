@@ -1,5 +1,6 @@
 """The control door: logs, documents, faults, limits, clock and reset of all sandboxes."""
 
+import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -88,6 +89,8 @@ class Control:
                 return self.show_documents(vendor, type, query)
             case ("GET", "documents"):
                 return Answer(200, {"types": vendor.store.types()})
+            case ("GET", "screen", *page):
+                return self.show_record(vendor, query.get("id") or query.get("query") or (page[-1] if page else ""))
             case ("POST", "documents", type):
                 return self.make_documents(vendor, type, given, path)
             case ("GET", "faults"):
@@ -136,6 +139,17 @@ class Control:
         items = items[:limit]
         identity = vendor.document_id
         return Answer(200, {"items": items, "next": identity(type, items[-1]) if more else None})
+
+    def show_record(self, vendor: Vendor, id: str) -> Answer:
+        """What stands under an id, for people who follow a link: in place of the vendor's own screens."""
+        found = [
+            {"type": type, "record": vendor.present(type, obj)}
+            for type in vendor.store.types()
+            if (obj := vendor.store.get(type, id)) is not None
+        ]
+        body = {"sandbox": vendor.code, "id": id, "found": found}
+        text = json.dumps(body, indent=2, ensure_ascii=False, default=str)
+        return Answer(200 if found else 404, text, {"Content-Type": "application/json; charset=utf-8"})
 
     def make_documents(self, vendor: Vendor, type: str, given: object, path: str) -> Answer:
         """Make one document or up to 500, all or none."""

@@ -169,9 +169,10 @@ class Client:
         return inbound.payment(raw, self.line.code, received_at=dt.datetime.fromtimestamp(int(at), dt.UTC))
 
     async def payout(self, payout_id: str) -> billing.Payout:
-        """A payout with every balance transaction that it pays out."""
+        """A payout with every balance transaction that it pays out, each with the charge, refund or dispute behind."""
         raw = await self._get(f"/v1/payouts/{payout_id}", "payout")
-        movements = [m async for m in self._list("/v1/balance_transactions", "payout", [("payout", payout_id)])]
+        asked = [("payout", payout_id), ("expand[]", "data.source")]
+        movements = [m async for m in self._list("/v1/balance_transactions", "payout", asked)]
         return inbound.payout(raw, movements, self.line.code)
 
     # Polling

@@ -240,9 +240,16 @@ def payout(raw: Mapping[str, Any], movements: Sequence[Mapping[str, Any]], conne
 PAYOUT_TYPES = frozenset({"payout", "payout_failure", "payout_cancel"})
 
 
+RECORD_TYPES = {"charge": "payment", "payment": "payment", "refund": "refund", "dispute": "dispute"}
+
+
 def balance_transaction(raw: Mapping[str, Any], connection: str) -> billing.BalanceTransaction:
-    """One movement on Stripe's balance, in the balance's currency."""
+    """One movement on Stripe's balance, in the balance's currency; with its source expanded, whose record it moves."""
     currency = _currency(raw)
+    about = raw.get("source")
+    about = about if isinstance(about, Mapping) else {}
+    record_type = RECORD_TYPES.get(str(about.get("object")), "")
+    record_id = (record_type == "payment" and id_of(about.get("payment_intent"))) or str(about.get("id") or "")
     return billing.BalanceTransaction(
         source=Source(connection=connection, object_type="balance_transaction", object_id=raw["id"]),
         kind="dispute" if str(raw.get("reporting_category")).startswith("dispute") else str(raw["type"]),
@@ -252,6 +259,8 @@ def balance_transaction(raw: Mapping[str, Any], connection: str) -> billing.Bala
         at=unix(raw["created"]),
         about_id=id_of(raw.get("source")),
         fee_description="; ".join(str(f.get("description") or "") for f in raw.get("fee_details") or ()),
+        record_type=record_type,
+        record_id=record_id if record_type else "",
     )
 
 

@@ -155,7 +155,11 @@ class CustomerBalanceEntry(Document):
 
 
 class BalanceTransaction(Document):
-    """One movement on the gateway's balance: gross `amount`, `fee`, and what it is about."""
+    """One movement on the gateway's balance: gross `amount`, `fee`, and what it is about.
+
+    `about_id` is the gateway's own id of that; `record_type` and `record_id` are our source object's, where there is
+    one (a payment is known by its intent, though what moves on the balance is its charge).
+    """
 
     source: Source
     kind: str
@@ -165,6 +169,8 @@ class BalanceTransaction(Document):
     at: dt.datetime
     about_id: str = ""
     fee_description: str = ""
+    record_type: str = ""
+    record_id: str = ""
 
 
 class Payout(Document):

@@ -136,6 +136,7 @@ def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
         given = {k: v for k, v in facts["credentials"].items() if v}
         plain, secret = _split(code, given, home)
         wanted = {**row.settings, **plain, **SANDBOX_SETTINGS.get(code, {}), "settles_after_seconds": "2"}
+        wanted["app_url"] = f"http://127.0.0.1:{settings.SANDBOX_PORT}/_control/{code}/screen"
         if is_new or row.base_url != facts["url"] or row.settings != wanted:
             row.base_url, row.settings = facts["url"], wanted
             row._change_reason = "The demo's sandbox"

@@ -52,7 +52,8 @@ def build_dispute_posting(
 
 
 def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:
-    """Lineage from each payment to the payout, and from the payout to its journal."""
+    """Lineage from each payment, refund and dispute to the payout that carries it, and from the payout to its
+    journal."""
     told = became(
         document.source,
         "payout",
@@ -64,12 +65,12 @@ def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:
     )
     connection = document.source.connection
     for movement in document.movements:
-        if movement.about_id and movement.kind in ("charge", "payment"):
+        if movement.record_id:
             told.append(
                 Link(
                     connection,
-                    "payment",
-                    movement.about_id,
+                    movement.record_type,
+                    movement.record_id,
                     connection,
                     document.source.object_type,
                     document.source.object_id,

@@ -11,7 +11,8 @@ def record_url(connection: Connection | None, document_type: str, document_id: s
     if connection is None or not document_id:
         return ""
     try:
-        pattern = registry.manifest(connection.vendor).record_url
+        manifest = registry.manifest(connection.vendor)
+        pattern = manifest.record_pages.get(document_type, manifest.record_url)
         url = pattern.format(**{**connection.settings, "type": document_type, "id": document_id})
     except (LookupError, ValueError):
         return ""

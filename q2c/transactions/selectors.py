@@ -95,30 +95,36 @@ def lane_of(txn: BusinessTransaction) -> QuerySet[BusinessTransaction]:
 
 
 def trace(user: Any, starts: list[tuple[str, str, str]], *, limit: int = 120) -> tuple[list[LineageLink], bool]:
-    """All hops connected with some documents, upstream and downstream, at most `limit`; and whether there were more.
+    """The hops that lead to some documents and from them, at most `limit`; and whether there were more.
 
-    Documents of entities that the person doesn't see are walked through, so that the journey hangs together; whoever
-    shows the hops hides those (`q2c.portal.lineage.draw`).
+    What a document came from is followed both ways (an invoice's credit note belongs to its payment's journey). What it
+    became is followed onwards only: a payout, or a journal of a whole day, gathers many journeys, and those of the
+    others aren't this one's. Documents of entities that the person doesn't see are walked through, so that the journey
+    hangs together; whoever shows the hops hides those (`q2c.portal.graph.draw`).
     """
     seen: dict[tuple[Any, int], LineageLink] = {}
-    frontier = set(starts)
-    known = set(starts)
-    while frontier and len(seen) < limit:
+    both, onwards = set(starts), set(starts)  # documents that may be left against, and along, their arrows
+    backs, fronts = set(starts), set(starts)
+    while (backs or fronts) and len(seen) < limit:
         wanted = Q()
-        for _, kind, identifier in frontier:
-            wanted |= Q(source_id=identifier, source_type=kind) | Q(target_id=identifier, target_type=kind)
-        frontier = set()
+        for _, kind, identifier in backs:
+            wanted |= Q(target_id=identifier, target_type=kind)
+        for _, kind, identifier in fronts:
+            wanted |= Q(source_id=identifier, source_type=kind)
+        new_backs, new_fronts = set(), set()
         for link in LineageLink.objects.filter(wanted).order_by("at")[: limit + 1]:
-            if (link.transaction_id, link.sequence) in seen:
-                continue
-            ends = {
-                (link.source_system, link.source_type, link.source_id),
-                (link.target_system, link.target_type, link.target_id),
-            }
-            if not ends & known and not ends & set(starts):
+            source = (link.source_system, link.source_type, link.source_id)
+            target = (link.target_system, link.target_type, link.target_id)
+            if target not in backs and source not in fronts:
                 continue
             seen[(link.transaction_id, link.sequence)] = link
-            frontier |= ends - known
-            known |= ends
+            if target in backs:
+                new_backs.add(source)
+                new_fronts.add(source)
+            if source in fronts:
+                new_fronts.add(target)
+        backs, fronts = new_backs - both, new_fronts - onwards
+        both |= backs
+        onwards |= fronts
     links = sorted(seen.values(), key=lambda found: (found.at, found.sequence))
     return links[:limit], len(links) > limit

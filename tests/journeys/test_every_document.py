@@ -52,3 +52,5 @@ def test_invoice_payment_credit_refund_dispute_and_payout(house):
                 clearing += debit - credit
     assert clearing == 0
     assert LineageLink.objects.filter(relation="settles").count() == 2
+    payments = set(LineageLink.objects.filter(source_type="payment", relation="became").values_list("source_id"))
+    assert set(LineageLink.objects.filter(relation="paid out by").values_list("source_id")) > payments

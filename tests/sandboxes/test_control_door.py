@@ -43,6 +43,18 @@ def test_writes_need_json_and_a_local_host_name(box, headers, status):
 
 
 @pytest.mark.parametrize(
+    "path", ["customers/{id}", "search?query={id}", "app/common/entity/custjob.nl?id={id}", "{id}"]
+)
+def test_a_link_into_a_vendors_screens_shows_the_record(box, path):
+    (customer,) = box.make("stripe", "customer", {"name": "Northwind"})
+    answer = requests.get(f"{box.control_url}/_control/stripe/screen/{path.format(id=customer)}", timeout=10)
+    assert answer.status_code == 200
+    (found,) = answer.json()["found"]
+    assert (found["type"], found["record"]["name"]) == ("customer", "Northwind")
+    assert requests.get(f"{box.control_url}/_control/stripe/screen/cus_none", timeout=10).status_code == 404
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("stripe/faults", {"do": "explode"}),

@@ -101,6 +101,15 @@ def test_a_payment_a_refund_its_failure_and_the_payout_balance(box, client, cust
     assert client.v1.payouts.retrieve(payout).status == "paid"
 
 
+def test_a_payout_on_its_way_reaches_the_bank_today_when_the_control_door_says_so(box, client, customer):
+    box.make("stripe", "payment_intent", {"customer": customer, "amount": 7000, "currency": "usd"})
+    (payout,) = box.make("stripe", "payout", {"currency": "usd"})
+    assert box.make("stripe", "payout", {"id": payout, "status": "paid"}) == [payout]
+    arrived = client.v1.payouts.retrieve(payout)
+    assert (arrived.status, arrived.arrival_date <= arrived.created) == ("paid", True)
+    assert events_of(client, payout) == ["payout.created", "payout.paid"]
+
+
 def test_a_dispute_withdraws_money_and_gives_it_back_when_won(box, client, customer):
     (intent,) = box.make("stripe", "payment_intent", {"customer": customer, "amount": 7000, "currency": "usd"})
     (dispute,) = box.make("stripe", "dispute", {"payment_intent": intent, "reason": "fraudulent"})

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.stripe.sandbox import catalog, customers, forms
-from connectors.stripe.sandbox.balance import fail_payout, sweep
+from connectors.stripe.sandbox.balance import arrive, fail_payout, sweep
 from connectors.stripe.sandbox.billing import PAYABLE, collect, finalize
 from connectors.stripe.sandbox.core import StripeCore
 from connectors.stripe.sandbox.credit_notes import CREDIT_NOTE, LINE, build_credit_note
@@ -162,13 +162,18 @@ def make_dispute(stripe: StripeCore, given: dict) -> dict:
 
 
 def make_payout(stripe: StripeCore, given: dict) -> dict:
-    """The payout of everything in a currency, available or not; or, with id and status=failed, its return."""
+    """The payout of everything in a currency, available or not; or, with id and status=paid or failed, what became of
+    one: it reached the bank today, or the bank sent it back."""
     given = forms.read_params(given, {"currency": forms.currency, **EXISTING})
     if given.get("id"):
         payout = stripe.fetch("payout", given["id"], param="id")
-        if given.get("status") != "failed":
-            raise invalid("Only status=failed happens to an existing payout.", param="status")
-        fail_payout(stripe, payout)
+        if given.get("status") == "failed":
+            fail_payout(stripe, payout)
+        elif given.get("status") == "paid" and payout["status"] == "in_transit":
+            stripe.change(payout, arrival_date=stripe.now // 86400 * 86400)
+            arrive(stripe, payout["id"])
+        else:
+            raise invalid("A payout on its way is paid, or it fails.", param="status")
         return payout
     if not given.get("currency"):
         raise missing_param("currency")

@@ -256,6 +256,13 @@ def spoken_noun(name: str) -> str:
     return spoken(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower())
 
 
+@register.filter
+def inside(text: str) -> str:
+    """A noun inside a sentence: "Credit memo" becomes "credit memo", "AR invoice" stays."""
+    first = text.split(" ", 1)[0]
+    return text if first.isupper() and len(first) > 1 else text[:1].lower() + text[1:]
+
+
 @register.simple_tag
 def tone(kind: str, state: str) -> str:
     """The tone of a state, as a class."""

@@ -303,6 +303,7 @@ def test_a_payout_comes_with_its_movements(build, sandboxes, customer):
     assert payment.amount == Decimal(100)
     charge = next(m for m in payout.movements if m.amount == Decimal(100))
     assert charge.fee > 0
+    assert (charge.record_type, charge.record_id) == ("payment", intent)
     assert payout.amount == sum(m.amount - m.fee for m in payout.movements)
     assert payout.status == "in_transit"
 

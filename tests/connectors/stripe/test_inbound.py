@@ -164,6 +164,24 @@ def test_a_payout_leaves_itself_out_of_its_movements():
     assert (payout.amount, payout.arrival_date) == (Decimal("96.50"), dt.date(2022, 3, 28))
     (charge,) = payout.movements
     assert (charge.amount, charge.fee, charge.about_id) == (Decimal(100), Decimal("3.50"), "ch_1")
+    assert (charge.record_type, charge.record_id) == ("", "")  # its source wasn't expanded
+
+
+@pytest.mark.parametrize(
+    ("source", "record"),
+    [
+        ({"object": "charge", "id": "ch_1", "payment_intent": "pi_1"}, ("payment", "pi_1")),
+        ({"object": "charge", "id": "ch_2", "payment_intent": None}, ("payment", "ch_2")),
+        ({"object": "refund", "id": "re_1", "payment_intent": "pi_1"}, ("refund", "re_1")),
+        ({"object": "dispute", "id": "du_1", "payment_intent": "pi_1"}, ("dispute", "du_1")),
+        ({"object": "topup", "id": "tu_1"}, ("", "")),
+    ],
+)
+def test_a_movement_names_the_record_that_it_moves_as_we_know_it(source, record):
+    raw = {"id": "txn_1", "type": "charge", "amount": 100, "fee": 0, "currency": "gbp", "created": 1648320044}
+    moved = inbound.balance_transaction({**raw, "source": source}, "stripe")
+    assert (moved.record_type, moved.record_id) == record
+    assert moved.about_id == source["id"]
 
 
 @pytest.mark.parametrize(
