@@ -53,7 +53,7 @@ def problem_from(
     row, error = _first_match(manifest.errors, status, errors)
     if row is None:
         return _unclassified(manifest, status, errors, body, connection, is_write)
-    says = row.says.format_map(_Filled(detail=error.detail, code=error.code, field=error.field, status=status))
+    says = row.says.format_map(_Filled(detail=_quoted(error.detail), code=error.code, field=error.field, status=status))
     subject: dict[str, Any] = {
         "connection": connection,
         "error": error.code or str(status),
@@ -128,6 +128,11 @@ def _unclassified(
         (Category.VALIDATION, "vendor_refused") if status < 500 else (Category.AVAILABILITY, "system_unavailable")
     )
     return Problem(code, category, says, **subject)
+
+
+def _quoted(detail: str) -> str:
+    """A vendor's own words, told as such."""
+    return f"“{detail.strip().rstrip('.')}”" if detail.strip() else ""
 
 
 class _Filled(dict[str, Any]):

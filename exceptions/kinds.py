@@ -103,8 +103,8 @@ _MAPPING = (
          "Two rules both answer {key}", "Open both rules, retire one or make one more specific, and have it approved."),
     Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
-         "The target refuses an id that a mapping gave. Refresh the reference list, correct the mapping, then "
-         "repost.", True),
+         "The target doesn't take what we named: an id that a mapping gave, or a currency or subsidiary that its own "
+         "record lacks. Correct the rule here or the record there, then repost.", True),
 )  # fmt: skip
 
 _DOCUMENT = (

@@ -6,18 +6,22 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Count, Max
+from django.urls import reverse
 from django.utils import timezone
 
-from connectors.models import Connection
+from connectors.models import Connection, ReferenceEntry
 from mappings import suggestions
 from mappings.drafts import CHANGE, DraftRefused, Line, line_for
 from mappings.kinds import FREE, Kind, kind_of
 from mappings.models import MappingRule
 from q2c.core import access
 from q2c.core.filters import DateField, dress
+from q2c.core.templatetags.words import age
 
 ALL_ENTITIES = ""
 PLACE = ("connection_code", "legal_entity_code", "currency", "region", "product_line", "is_fallback")
@@ -97,8 +101,30 @@ class RuleForm(forms.Form):
             for name in PLACE:
                 if name in self.fields:
                     self.fields[name].disabled = True
-        if self.target_connection and self.kind.target != FREE:
-            self.fields["value"].widget.attrs |= {"list": "targets", "autocomplete": "off"}
+        target = self.target_connection
+        if (target or self.kind.target == "legal_entities") and self.kind.target != FREE:
+            self.fields["value"].widget.attrs |= {
+                "list": "targets",
+                "autocomplete": "off",
+                "hx-get": f"{reverse('mappings:targets')}?{urlencode({'kind': self.kind.code, 'connection': target})}",
+                "hx-trigger": "input changed delay:200ms",
+                "hx-target": "#targets",
+                "hx-swap": "outerHTML",
+                "hx-sync": "this:replace",
+            }
+            self.fields["value"].help_text = self._list_words(target)
+
+    def _list_words(self, connection: str) -> str:
+        """How long the target's list is, and how old."""
+        if self.kind.target == "legal_entities":
+            return "Its code or name."
+        facts = ReferenceEntry.objects.filter(
+            connection__code=connection, list_name=self.kind.target, is_active=True
+        ).aggregate(n=Count("pk"), read=Max("read_at"))
+        if not facts["n"]:
+            return "We haven’t read its list yet, so nothing can be checked: write the id."
+        noun = self.kind.target.replace("_", " ")
+        return f"Id, code or name. {facts['n']:,} {noun}, read {age(facts['read'])} ago."
 
     @property
     def target_connection(self) -> str:
@@ -125,14 +151,12 @@ class RuleForm(forms.Form):
         return key
 
     def clean_value(self) -> str:
-        """An entry of the target's own list; a near miss is named."""
-        text = self.cleaned_data["value"].split(" · ")[0].strip()
-        refused = suggestions.why_not(
-            self.kind, self.data.get("key", "") or self.asked.get("key", ""), text, connection=self.target_connection
-        )
-        if refused:
-            raise ValidationError(refused)
-        return text
+        """The id of an entry of the target's own list, which may be written as its id, code or name."""
+        key = self.data.get("key", "") or self.asked.get("key", "")
+        try:
+            return suggestions.read_value(self.kind, key, self.cleaned_data["value"], connection=self.target_connection)
+        except ValueError as refused:
+            raise ValidationError(str(refused)) from refused
 
     def clean(self) -> dict[str, Any]:
         """Dates in order; a person of some entities says which."""

@@ -111,7 +111,7 @@ KINDS = (
     Kind("currency", "Currency to ERP currency", ("currency",), "currencies", "missing_currency_mapping",
          "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP),
     Kind("customer", "Customer of a document that names none", ("customer",), "customers", "customer_unidentified",
-         "Nobody has said who {key} is", scope=("connection", "legal_entity"),
+         "Nobody has said who “{key}” is{scope}", scope=("connection", "legal_entity"),
          about="Source customer key to the ERP's customer, for documents whose source doesn't know the customer."),
     Kind("revenue_rule", "Revenue rule", ("treatment",), "revenue_rules", "missing_revenue_rule_mapping",
          "{system} has no revenue rule for {key}{scope}", scope=("connection", "legal_entity", "product_line"),

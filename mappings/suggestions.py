@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from django.db.models import Q
 from rapidfuzz import fuzz, process
 
 from connectors.families import Family
-from connectors.models import ReferenceEntry, RoleAssignment
+from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from mappings.kinds import FREE, Kind
 from mappings.models import MappingRule
 from q2c.core.models import LegalEntity
 
 LIST_MAX = 5000  # entries that are compared by likeness; longer lists are looked up by code only
 LIKE_ENOUGH = 70
+SEVERAL = 5  # of the same name, as many are shown
 FAMILY_OF = {"products": Family.BILLING}  # every other list belongs to the ERP
 
 
@@ -87,6 +89,30 @@ def best(kind: Kind, key: str, *, connection: str) -> Target | None:
     return known[found[2]]._replace(reason=f"the words are {found[1]:.0f} % alike") if found else None
 
 
+def listed(kind: Kind, text: str, *, connection: str) -> list[Target]:
+    """The entries that a text names: by id, else by code, else by name; also as "id · code · name", as it's shown.
+
+    More than one where codes or names aren't unique. Inactive ones are among them: `why_not` says so.
+    """
+    text = " ".join(text.split())
+    if not text:
+        return []
+    first = text.split(" · ")[0].strip()
+    if kind.target == "legal_entities":
+        entities = LegalEntity.objects.filter(Q(code__iexact=first) | Q(name__iexact=text))
+        return [Target(e.code, "", e.name) for e in entities]
+    rows = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target)
+    found = [
+        Target(*row)
+        for row in rows.filter(Q(external_id=first) | Q(code__iexact=text) | Q(name__iexact=text))
+        .order_by("-is_active", "code", "external_id")
+        .values_list("external_id", "code", "name")
+    ]
+    by_id = [target for target in found if target.id == first]
+    by_code = [target for target in found if target.code.casefold() == text.casefold()]
+    return by_id or by_code or found
+
+
 def label_of(kind: Kind, value: str, *, connection: str) -> str:
     """The name of a value in the target's list, or ""."""
     if kind.target == "legal_entities":
@@ -95,36 +121,47 @@ def label_of(kind: Kind, value: str, *, connection: str) -> str:
     return rows.values_list("name", flat=True).first() or ""
 
 
+def read_value(kind: Kind, key: str, text: str, *, connection: str) -> str:
+    """The value that a text means: the entry's id. Raises ValueError saying why it can't be, with the likely one."""
+    text = " ".join(text.split())
+    if not text:
+        raise ValueError("Choose one of the list, or write its id, code or name.")
+    is_open = kind.target == FREE or (kind.target != "legal_entities" and not connection)
+    if is_open or (kind.code == "billing_product" and text == "create"):
+        return text
+    found = listed(kind, text, connection=connection)
+    if len(found) > 1:
+        choices = ", ".join(target.text for target in found[:SEVERAL])
+        raise ValueError(f"{len(found)} {kind.target.replace('_', ' ')} are called {text}: {choices}. Write the id.")
+    if not found:
+        known = entries(kind, connection=connection)
+        if not known:  # we never read its list, so nothing speaks against it
+            return text.split(" · ")[0].strip()
+        raise ValueError(_unknown(kind, text, known, connection))
+    if refused := why_not(kind, key, found[0].id, connection=connection):
+        raise ValueError(refused)
+    return found[0].id
+
+
+def _unknown(kind: Kind, text: str, known: list[Target], connection: str) -> str:
+    """Who has no such thing, and what was probably meant."""
+    spelled = {spelling: target for target in known for spelling in (target.id, target.code, target.name) if spelling}
+    near = process.extractOne(text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH)
+    name = Connection.objects.filter(code=connection).values_list("name", flat=True).first() or "The portal"
+    hint = f"Did you mean {spelled[near[0]].text}?" if near else "Choose one of the list."
+    return f"{name} has no {kind.target.replace('_', ' ').removesuffix('s')} {text}. {hint}"
+
+
 def why_not(kind: Kind, key: str, value: str, *, connection: str) -> str:
-    """Why a value can't be right, with the likely one; "" when nothing speaks against it."""
-    if not value:
-        return "Choose one, or write its id."
-    if kind.target == FREE:
+    """Why an entry of the target's list can't be it: it's inactive, or of the wrong class. "" when it can."""
+    row = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target, external_id=value).first()
+    if row is None:
         return ""
-    if kind.target != "legal_entities" and not connection:
-        return ""
-    row = None
-    if kind.target == "legal_entities":
-        is_there = LegalEntity.objects.filter(code=value).exists()
-    else:
-        row = ReferenceEntry.objects.filter(
-            connection__code=connection, list_name=kind.target, external_id=value
-        ).first()
-        is_there = row is not None
     noun = kind.target.replace("_", " ").removesuffix("s")
-    if not is_there:
-        if kind.code == "billing_product" and value == "create":
-            return ""
-        known = [target.id for target in entries(kind, connection=connection)]
-        if not known and row is None:
-            return ""
-        near = process.extractOne(value, known, scorer=fuzz.ratio, score_cutoff=LIKE_ENOUGH)
-        hint = f" Did you mean {near[0]}?" if near else " Choose one of the list."
-        return f"{connection or 'The portal'} has no {noun} {value}.{hint}"
-    if row is not None and not row.is_active:
+    if not row.is_active:
         return f"{noun.capitalize()} {value} is inactive in {connection}. Choose another, or have it made active."
     classes = kind.classes_for(key)
-    found = str(row.attributes.get("account_class", "")) if row is not None else ""
+    found = str(row.attributes.get("account_class", ""))
     if classes and found and found not in classes:
         return f"Account {value} is of class {found}; {key} takes {' or '.join(classes)}."
     return ""

@@ -192,7 +192,8 @@ class Client:
                 settings=self.line.settings,
             )
         except (ValueError, KeyError) as error:
-            says = f"The opportunity {key} lacks something, or says it in a way that we don't read: {error}"
+            name = found["opportunity"][0].get("Name") or key
+            says = f"The opportunity {name} lacks something, or says it in a way that we don't read: {error}"
             raise Problem(
                 "order_incomplete", Category.VALIDATION, says, connection=self.line.code, document=key
             ) from error

@@ -23,6 +23,7 @@ _FREQUENCIES: dict[str, contract.Frequency] = {
     "monthly": "monthly", "months": "monthly", "quarterly": "quarterly", "semiannual": "semiannual",
     "semi-annual": "semiannual", "annual": "annual", "one-time": "one_time", "onetime": "one_time",
 }  # fmt: skip
+NUMBER_MAX = 80  # as long as a document's number may be
 _PRICE_DIGITS = Decimal("0.000001")
 
 
@@ -37,6 +38,8 @@ def order(
 ) -> contract.Order:
     """A closed-won opportunity with its lines: those of its primary quote where there is one, else its own.
 
+    An opportunity has no number: people know it by its quote's, or else by its name.
+
     Raises ValueError (or KeyError) for a record without what every opportunity has.
     """
     said = quote or {}
@@ -50,10 +53,11 @@ def order(
     starts = [line.service_start for line in sold if line.service_start]
     start = said.get("SBQQ__StartDate__c")
     entity_field = str(settings.get("legal_entity_field") or "")
+    name = str(opportunity.get("Name") or "")
     return contract.Order(
         source=Source(connection=connection, object_type="Opportunity", object_id=full_id(opportunity["Id"])),
-        number=str(said.get("Name") or full_id(opportunity["Id"])),
-        name=str(opportunity.get("Name") or ""),
+        number=str(said.get("Name") or name[:NUMBER_MAX] or full_id(opportunity["Id"])),
+        name=name,
         customer_id=full_id(opportunity["AccountId"]) if opportunity.get("AccountId") else "",
         currency=_currency(opportunity, settings),
         start_date=date(start) if start else min(starts, default=date(opportunity["CloseDate"])),

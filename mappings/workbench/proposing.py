@@ -8,10 +8,10 @@ from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from exceptions import resolutions
-from mappings import approvals
+from mappings import approvals, suggestions
 from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
 from mappings.kinds import BY_CODE, KINDS
@@ -20,6 +20,8 @@ from mappings.workbench.rules import rules_visible_to, show_change_set, visible_
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
+
+TARGETS_SHOWN = 50
 
 
 @require_http_methods(["GET", "POST"])
@@ -42,6 +44,19 @@ def propose(request: PersonRequest) -> HttpResponse:
             form.add_error(None, refused.why)
     context = {"form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS}
     return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
+
+
+@require_GET
+@requires("mappings.propose_rule")
+def targets(request: HttpRequest) -> HttpResponse:
+    """Entries of a target's list that are like what has been typed so far."""
+    kind = BY_CODE.get(request.GET.get("kind", ""))
+    if kind is None:
+        raise Http404
+    typed = request.GET.get("value", "")[:250].replace("\x00", "")
+    connection = request.GET.get("connection", "")[:40].replace("\x00", "")
+    found = suggestions.suggest(kind, typed, connection=connection, limit=TARGETS_SHOWN)
+    return render(request, "mappings/_targets.html", {"targets": found})
 
 
 @require_http_methods(["GET", "POST"])

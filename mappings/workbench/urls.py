@@ -7,6 +7,7 @@ from mappings.workbench import proposing, rules
 app_name = "mappings"
 urlpatterns = [
     path("rules/", rules.rule_list, name="rule_list"),
+    path("targets/", proposing.targets, name="targets"),
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
     path("rules/<int:rule_id>/retire/", proposing.retire, name="retire"),

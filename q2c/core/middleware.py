@@ -1,9 +1,12 @@
-"""What every request gets: a correlation id, a measurement, and pages that no cache keeps."""
+"""What every request gets: a correlation id, a measurement, the person's time zone, and pages that no cache keeps."""
 
 import time
 
 import structlog
+from django.conf import settings
+from django.utils import timezone
 
+from q2c.core import people
 from q2c.core.ids import uuid7
 from q2c.core.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -32,6 +35,18 @@ def measure(get_response):
         REQUESTS.labels(view, request.method, str(response.status_code)).inc()
         REQUEST_SECONDS.labels(view).observe(time.perf_counter() - start)
         return response
+
+    return middleware
+
+
+def person_zone(get_response):
+    """Times are read and shown in the zone that the person chose; in UTC for whoever chose none."""
+
+    def middleware(request):
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES:  # machines have no zone, and nobody is looked up
+            return get_response(request)
+        with timezone.override(people.zone_of(request.user)):
+            return get_response(request)
 
     return middleware
 

@@ -1,8 +1,15 @@
-"""People: nobody signs up by themselves; an admin or single sign-on brings them in."""
+"""People: nobody signs up by themselves (an admin or single sign-on brings them in); and their time zones."""
+
+import zoneinfo
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
+
+from q2c.core.models import Person
 
 DEMO_EMAIL_DOMAIN = "demo.invalid"  # the demo's people, whom production refuses
+ZONE = "time_zone"  # the preference's name
 
 
 class ClosedDoorAdapter(DefaultAccountAdapter):
@@ -10,3 +17,25 @@ class ClosedDoorAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request):
         return False
+
+
+def find_zone(name: str) -> zoneinfo.ZoneInfo | None:
+    """The time zone of that name ("Europe/Berlin"), or None where there's no such one."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def zone_of(person: Any) -> zoneinfo.ZoneInfo:
+    """The zone in which a person reads times: their choice, else the portal's."""
+    chosen = getattr(person, "preferences", {}).get(ZONE, "")
+    return (find_zone(chosen) if chosen else None) or zoneinfo.ZoneInfo(settings.TIME_ZONE)
+
+
+def choose_zone(person: Person, name: str) -> None:
+    """Remember a person's zone. Raises ValueError for a name that no zone has."""
+    if find_zone(name) is None:
+        raise ValueError(f"There’s no time zone called {name}. Write a region and a city: Europe/Berlin.")
+    person.preferences = {**person.preferences, ZONE: name}
+    person.save(update_fields=["preferences"])

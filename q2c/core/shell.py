@@ -104,6 +104,11 @@ class Shell:
         """The person's roles by title."""
         return ", ".join(dict.fromkeys(role.title for role, _ in access.memberships(self.user)))
 
+    @property
+    def zone(self) -> str:
+        """The zone of the times on this page, by its short name: CET."""
+        return f"{timezone.localtime():%Z}"
+
     @cached_property
     def scope(self) -> str:
         """The entities that the person sees, in words."""

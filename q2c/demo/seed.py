@@ -27,6 +27,7 @@ from mappings.drafts import Line, save_draft
 from mappings.models import MappingRule
 from q2c import ports
 from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
+from q2c.core.people import ZONE
 from q2c.flows.reference import refresh_reference
 from q2c.flows.schedules import add_missing_schedules, add_schedule
 from q2c.inbox.models import ApiClient
@@ -42,12 +43,12 @@ ENTITIES = (
     ("CH01", "Quantumbit AG", "CH", "CHF", "Europe/Zurich"),
 )
 PEOPLE = (
-    ("sales_ops", "Ana Ruiz", "sales_ops"),
-    ("billing_ops", "Ben Okafor", "billing_ops"),
-    ("mapping_admin", "Mira Tanaka", "mapping_admin"),
-    ("controller", "Cora Lindqvist", "controller"),
-    ("platform", "Dev Raman", "platform"),
-    ("auditor", "Ola Brandt", "auditor"),
+    ("sales_ops", "Ana Ruiz", "sales_ops", "America/Los_Angeles"),
+    ("billing_ops", "Ben Okafor", "billing_ops", "Europe/London"),
+    ("mapping_admin", "Mira Tanaka", "mapping_admin", "Asia/Tokyo"),
+    ("controller", "Cora Lindqvist", "controller", "Europe/Berlin"),
+    ("platform", "Dev Raman", "platform", "Europe/London"),
+    ("auditor", "Ola Brandt", "auditor", "Europe/Zurich"),
 )
 SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c"}}
 FROM_THE_START = dt.date(2010, 1, 1)
@@ -83,7 +84,7 @@ def seed(home: Path) -> dict[str, Any]:
     return {
         "people": [
             {"username": name, "password": passwords[name], "role": role, "entities": [e[0] for e in ENTITIES]}
-            for name, _title, role in PEOPLE
+            for name, _title, role, _zone in PEOPLE
         ],
         "api": [_api_client(passwords)],
         "token_url": "/o/token/",
@@ -104,8 +105,12 @@ def _passwords(home: Path) -> dict[str, str]:
 
 def _people(passwords: dict[str, str]) -> dict[str, Person]:
     found = {}
-    for username, title, role in PEOPLE:
-        made_with = {"display_name": title, "password": make_password(passwords[username])}
+    for username, title, role, zone in PEOPLE:
+        made_with = {
+            "display_name": title,
+            "password": make_password(passwords[username]),
+            "preferences": {ZONE: zone},
+        }
         person, _ = Person.objects.get_or_create(username=username, defaults=made_with)
         if not person.check_password(passwords[username]):
             person.set_password(passwords[username])

@@ -19,7 +19,6 @@ from q2c.transactions.selectors import transactions_visible_to
 Key = tuple[str, str, str]
 SETTLES = frozenset({"applied to", "settles"})  # ties two documents that are there; doesn't make one
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 168, 60, 26, 104, 16, 12, 5
-WIDTH_MIN = 1140  # of the panel on a wide screen, so that the lanes run through
 
 
 @dataclass
@@ -178,7 +177,7 @@ def _place(boxes: list[Box], hops: list[Hop], names: dict[str, str]) -> Graph:
                 box.y = top + LANE_PAD + place * (BOX_HEIGHT + BETWEEN)
         top += height
     last = max((box.column for box in boxes), default=0)
-    graph.width = max(LANE_LABEL + (last + 1) * (BOX_WIDTH + GAP), WIDTH_MIN)
+    graph.width = LANE_LABEL + (last + 1) * (BOX_WIDTH + GAP)
     graph.height = top
     for hop in hops:
         hop.path = _arrow(hop.source, hop.target)

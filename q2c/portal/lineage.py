@@ -51,7 +51,7 @@ def _recent(request: HttpRequest) -> list[BusinessTransaction]:
     )
     found = list(transactions_visible_to(request.user).filter(pk__in=seen[:SHOWN]).order_by("-id"))
     for txn in found:
-        txn.flow_title = told.flow_title(txn.flow)
+        txn.flow_title = told.flow_title(txn.flow)  # type: ignore[attr-defined]
     return found
 
 

@@ -1,23 +1,55 @@
-"""The person's own page, the keyboard map."""
+"""The person's own page with their time zone, the keyboard map."""
 
 from __future__ import annotations
 
+import zoneinfo
+
+from django import forms
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
 
-from q2c.core import access
-from q2c.core.access import requires
+from q2c.core import access, people
+from q2c.core.access import PersonRequest, requires
+from q2c.core.filters import dress
 
 
-@require_GET
-@requires("portal.view_home")
-def you(request: HttpRequest) -> HttpResponse:
-    """Who I am here, what I may do, light or dark, signing out."""
-    roles = access.memberships(request.user)
-    return render(
-        request, "portal/you.html", {"roles": roles, "permissions": sorted({p for r, _ in roles for p in r.may})}
+class ZoneForm(forms.Form):
+    """The zone in which this person reads times."""
+
+    zone = forms.CharField(
+        label="Time zone",
+        max_length=60,
+        help_text="Region and city, such as Europe/Berlin.",
+        widget=forms.TextInput(attrs={"list": "zones", "autocomplete": "off"}),
     )
+
+
+@require_http_methods(["GET", "POST"])
+@requires("portal.view_home")
+def you(request: PersonRequest) -> HttpResponse:
+    """Who I am here, what I may do, my time zone, light or dark, signing out."""
+    roles = access.memberships(request.user)
+    form = dress(ZoneForm(request.POST or None, initial={"zone": people.zone_of(request.user).key}, label_suffix=""))
+    if request.method == "POST" and form.is_valid():
+        try:
+            people.choose_zone(request.user, form.cleaned_data["zone"].strip())
+        except ValueError as refused:
+            form.add_error("zone", str(refused))
+        else:
+            messages.success(request, f"Times are shown as in {form.cleaned_data['zone']} now.", extra_tags="done")
+            return redirect("portal:you")
+    context = {
+        "roles": roles,
+        "permissions": sorted({p for r, _ in roles for p in r.may}),
+        "form": form,
+        "zones": sorted(name for name in zoneinfo.available_timezones() if name.startswith(REGIONS)),
+    }
+    return render(request, "portal/you.html", context, status=422 if form.errors else 200)
+
+
+REGIONS = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Pacific/", "UTC")
 
 
 @require_GET

@@ -14,6 +14,7 @@ from mappings.models import CrossReference
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
+from q2c.core.models import LegalEntity
 from q2c.inbox.models import InboundEvent
 from q2c.portal import links_out, told
 from q2c.portal.filters import TransactionFilter
@@ -85,6 +86,7 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "event": InboundEvent.objects.filter(pk=txn.event_id).defer("body", "headers").first()
         if txn.event_id
         else None,
+        "entity": LegalEntity.objects.filter(code=txn.legal_entity_code).first() if txn.legal_entity_code else None,
         "has_lineage": LineageLink.objects.filter(transaction_id=txn.pk).exists(),
         "fact": bytes(txn.fact),
     }

@@ -23,6 +23,7 @@ QUEUE = {BILLING, MAPPING, CONTROLLER, AUDITOR}  # who sees the billing queue; t
 # address name: (method, arguments, roles that are let in, what those get)
 SCREENS = {
     "portal:home": ("get", [], ALL, 200),
+    "mappings:targets": ("get", [], {BILLING, MAPPING, CONTROLLER}, 404),  # they name no kind here
     "portal:search": ("get", [], ALL, 200),
     "portal:transaction_list": ("get", [], ALL, 200),
     "portal:transaction_detail": ("get", ["transaction"], ALL, 200),

@@ -63,6 +63,7 @@ SCREENS = {
     "mappings": "/mappings/rules/",
     "mapping": "/mappings/rules/{rule}/",
     "proposal of a mapping": "/mappings/rules/propose/",
+    "what it may become": "/mappings/targets/?kind=item&connection=netsuite&value=cake",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",
     "connections": "/connections/",
@@ -90,7 +91,7 @@ def measure(client, names):
         html = response.content.decode()
         assert len(html) < HTML_MAX, f"{screen}: {len(html)} bytes"
         assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:", html), f"{screen}: inline style or script"
-        assert html.count("<h1") == 1, screen
+        assert html.count("<h1") == (0 if html.startswith("<datalist") else 1), screen
         counts[screen] = len(queries)
     return counts
 

@@ -113,7 +113,7 @@ def test_a_near_miss_is_named_and_nothing_typed_is_lost(sign_in, held):
     answer = propose(sign_in("billing_ops"), held[1], value="1O391", why="Because it was created")
     page = answer.content.decode()
     assert answer.status_code == 422
-    assert "netsuite has no item 1O391. Did you mean 10391?" in page
+    assert "NetSuite has no item 1O391. Did you mean 10391 · GTX-4G · Router 4G?" in page
     assert "Because it was created" in page
     assert ChangeSet.objects.count() == 0
 
@@ -264,3 +264,34 @@ def test_a_schedule_is_changed_with_a_reason(sign_in, db):
     task.refresh_from_db()
     assert (task.enabled, task.interval, task.crontab.hour) == (False, None, "4")
     assert AuditEntry.objects.filter(verb="change", subject_type="schedule").count() == 2
+
+
+@pytest.mark.parametrize("written", ["10391", "gtx-4g", "Router 4G", "router 4g", "10391 · GTX-4G · Router 4G"])
+def test_a_mapping_takes_the_targets_id_code_or_name(sign_in, held, written):
+    assert propose(sign_in("billing_ops"), held[1], value=written).status_code == 302
+    line = ChangeSet.objects.get().lines.get()
+    assert (line.value, line.value_label) == ("10391", "Router 4G")
+
+
+def test_a_name_that_several_entries_share_is_refused_with_their_ids(sign_in, held):
+    ReferenceEntry.objects.create(
+        connection=Connection.objects.get(code="netsuite"), list_name="items", external_id="10392", code="GTX-4G-B",
+        name="Router 4G", read_at=dt.datetime.now(dt.UTC),
+    )  # fmt: skip
+    page = propose(sign_in("billing_ops"), held[1], value="Router 4G")
+    said = "2 items are called Router 4G: 10391 · GTX-4G · Router 4G, 10392 · GTX-4G-B · Router 4G. Write the id."
+    assert (page.status_code, said in page.content.decode()) == (422, True)
+
+
+def test_an_inactive_item_is_refused_by_name(sign_in, held):
+    ReferenceEntry.objects.filter(external_id="10391").update(is_active=False)
+    page = propose(sign_in("billing_ops"), held[1], value="GTX-4G")
+    assert "Item 10391 is inactive in netsuite." in page.content.decode()
+
+
+def test_what_may_be_chosen_follows_what_is_typed(sign_in, held):
+    client = sign_in("billing_ops")
+    page = client.get(f"/exceptions/cases/{held[1].pk}/").content.decode()
+    assert "Id, code or name. 2 items, read 0 s ago." in page
+    offered = client.get("/mappings/targets/?kind=item&connection=netsuite&value=router").content.decode()
+    assert offered.index("10391 · GTX-4G · Router 4G") < offered.index("10482 · 22423 · Regency cakestand")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import zoneinfo
 from decimal import Decimal
 from typing import Any
 
@@ -48,14 +49,19 @@ def money(amount: Any, currency: str = "", tone: str = "") -> SafeString | str:
 
 
 @register.simple_tag
-def when(moment: Any, style: str = "") -> SafeString | str:
+def when(moment: Any, style: str = "", zone: str = "") -> SafeString | str:
     """An instant or a date, short: "21:12" today, "Mon 2 Nov, 06:14" this week, "2 Nov, 06:14" this year.
 
-    `style` "exact" adds seconds and milliseconds (timelines only); "in" words it as "at 21:12", "on 2 Nov".
+    `style` "exact" adds seconds and milliseconds (timelines only); "in" words it as "at 21:12", "on 2 Nov". The zone is
+    the person's, named in the page's frame; with `zone` (an entity's) its day is always told, and its short name.
     """
     if moment is None or moment == "":
         return ""
     if isinstance(moment, dt.datetime):
+        if zone:
+            local = moment.astimezone(zoneinfo.ZoneInfo(zone))
+            text = f"{local:%a} {local.day} {local:%b %Y, %H:%M %Z}"
+            return format_html('<time datetime="{}">{}</time>', local.isoformat(), text)
         local, now = timezone.localtime(moment), timezone.localtime()
         days = (now.date() - local.date()).days
         if style == "exact":

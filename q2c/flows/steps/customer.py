@@ -38,8 +38,8 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
         raise Problem(
             "customer_unidentified",
             Category.MAPPING,
-            f"{document.source.connection} doesn't say whose {document.source.object_type}"
-            f" {document.source.object_id} is",
+            f"The source doesn't say whose {document.source.object_type.replace('_', ' ')}"
+            f" {getattr(document, 'number', '') or document.source.object_id} is",
             kind="customer",
             key=document.source.object_id,
             connection=book.connection,

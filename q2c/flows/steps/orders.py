@@ -53,7 +53,7 @@ def check_order(document: Order) -> str:
         raise Problem(
             "order_incomplete",
             Category.VALIDATION,
-            f"{document.number or document.name} was won without {', '.join(missing)}",
+            f"{document.number} was won without {', '.join(missing)}",
             connection=document.source.connection,
             order=document.source.object_id,
             missing=", ".join(missing),
