@@ -174,7 +174,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 _WHAT = {
     400: "The request can't be read", 401: "No valid token", 403: "The token's scopes don't suffice",
     404: "There is no such thing, or the caller doesn't see it", 405: "Another method", 406: "Only JSON is given",
-    409: "The first request with this key still runs", 415: "Only JSON is taken", 422: "Fields that need repair",
+    409: "The first request with this key still runs", 413: "The body is too large",
+    415: "Only JSON is taken", 422: "Fields that need repair",
 }  # fmt: skip
 
 

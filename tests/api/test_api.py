@@ -222,7 +222,7 @@ def test_the_schema_is_openapi_3_1_and_names_every_address_once(house):
         "/api/v1/trace", "/api/v1/transactions/{transaction_id}",
     ]  # fmt: skip
     refusals = found["paths"]["/api/v1/orders"]["post"]["responses"]
-    assert sorted(refusals) == ["202", "400", "401", "403", "406", "409", "415", "422"]
+    assert sorted(refusals) == ["202", "400", "401", "403", "406", "409", "413", "415", "422"]
 
 
 def test_an_expired_token_is_refused(house):
