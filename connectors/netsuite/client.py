@@ -17,6 +17,7 @@ from connectors.families import ReferenceRow
 from connectors.http import Line, Reply, Telephone
 from connectors.netsuite import inbound, outbound
 from connectors.netsuite.records import (
+    CUSTOMER_SUBSIDIARIES,
     LISTS,
     PERIODS_BY_SUBSIDIARY,
     READ_BACK,
@@ -58,10 +59,36 @@ class Client:
         """Upsert by external id: master data may be sent twice; its sublists are replaced, not added to."""
         path = f"{RECORDS}/customer/eid:{customer.external_id}"
         body = outbound.erp_customer(customer)
-        lists = ",".join(n for n in ("addressbook", "currencyList") if n in body)
-        query = [("replace", lists)] if lists else []
+        query = [("replace", "addressbook")] if "addressbook" in body else []
         await self.telephone.call("PUT", path, verb="save_customer", json=body, query=query, headers=_STRICT)
         return await self._read_back("customer", f"eid:{customer.external_id}", customer.external_id)
+
+    async def find_customer_use(self, use: posting.ErpCustomerUse) -> posting.PostedDocument | None:
+        """The customer as that subsidiary may bill it in that currency, or None while it may not."""
+        has_subsidiary, has_currency = await self._uses(use)
+        return inbound.customer_use(use, account_url=self.account_url) if has_subsidiary and has_currency else None
+
+    async def save_customer_use(self, use: posting.ErpCustomerUse) -> posting.PostedDocument:
+        """Let a subsidiary bill a customer in a currency. Looks first and adds only what is missing, so a repeat is
+        harmless."""
+        has_subsidiary, has_currency = await self._uses(use)
+        if not has_subsidiary:
+            path = f"{RECORDS}/customerSubsidiaryRelationship/eid:{use.external_id}"
+            body = outbound.customer_subsidiary(use)
+            await self.telephone.call("PUT", path, verb="add_customer_subsidiary", json=body, headers=_STRICT)
+        if not has_currency:
+            path, body = f"{RECORDS}/customer/{use.customer}", outbound.customer_currency(use)
+            await self.telephone.call("PATCH", path, verb="add_customer_currency", json=body, headers=_STRICT)
+        return inbound.customer_use(use, account_url=self.account_url)
+
+    async def _uses(self, use: posting.ErpCustomerUse) -> tuple[bool, bool]:
+        """Whether the customer has this subsidiary (its own or by relationship) and this currency."""
+        reply = await self.telephone.call(
+            "GET", f"{RECORDS}/customer/{use.customer}", verb="read_customer", query=[("expandSubResources", "true")]
+        )
+        raw = reply.json("id", "subsidiary")
+        more = [row async for row in self._query(CUSTOMER_SUBSIDIARIES, [use.customer], verb="read_customer")]
+        return use.subsidiary in inbound.subsidiaries(raw, more), use.currency in inbound.currencies(raw)
 
     async def post_invoice(self, invoice: posting.ArInvoice) -> posting.PostedDocument:
         """Create an invoice. Raises AlreadyThere when NetSuite has one with this external id."""

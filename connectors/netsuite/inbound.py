@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from connectors.families import ReferenceRow
 from connectors.netsuite.records import TYPES
-from q2c.canonical.posting import AppliedTo, PostedDocument
+from q2c.canonical.posting import AppliedTo, ErpCustomerUse, PostedDocument
 from q2c.core.money import round_money
 
 PENDING_APPROVAL = frozenset({"1", "3", "11"})  # approvalStatus: pending, rejected, held
@@ -50,6 +51,29 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         url=f"{account_url}{record.page.format(id=raw['id'])}" if account_url else "",
         applied=_applied(raw.get("apply")),
     )
+
+
+def customer_use(use: ErpCustomerUse, *, account_url: str = "") -> PostedDocument:
+    """The customer's record, which allows this use."""
+    page = TYPES["customer"].page.format(id=use.customer)
+    return PostedDocument(
+        document_type="customer",
+        id=use.customer,
+        external_id=use.external_id,
+        currency_code=use.currency_code,
+        url=f"{account_url}{page}" if account_url else "",
+    )
+
+
+def subsidiaries(raw: dict[str, Any], relationships: Iterable[dict[str, Any]]) -> set[str]:
+    """The ids of the subsidiaries that may bill a customer: its own and those of its relationships."""
+    return {_id(raw.get("subsidiary")), *(str(row["subsidiary"]) for row in relationships)}
+
+
+def currencies(raw: dict[str, Any]) -> set[str]:
+    """The ids of the currencies in which a customer may be billed."""
+    lines = (raw.get("currencyList") or {}).get("items") or []
+    return {_id(raw.get("currency")), *(_id(line.get("currency")) for line in lines)}
 
 
 def _base(amount: Decimal) -> Decimal:

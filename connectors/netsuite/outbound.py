@@ -20,16 +20,13 @@ def erp_customer(customer: posting.ErpCustomer) -> dict[str, Any]:
     body: dict[str, Any] = {
         "companyName": customer.name[:83],
         "isPerson": False,
-        "subsidiary": _ref(customer.subsidiary),
-        "currency": _ref(customer.currency),
+        **_given_ref("subsidiary", customer.subsidiary),
+        **_given_ref("currency", customer.currency),
         **_given("email", customer.email[:254]),
         **_given("phone", customer.phone[:32]),
         **_given_ref("terms", customer.terms),
         **_given_ref("receivablesAccount", customer.receivables_account),
     }
-    others = [c for c in customer.currencies if c != customer.currency]
-    if others:
-        body["currencyList"] = {"items": [{"currency": _ref(c)} for c in [customer.currency, *others]]}
     if customer.bill_to != Address():
         body["addressbook"] = {
             "items": [
@@ -42,6 +39,16 @@ def erp_customer(customer: posting.ErpCustomer) -> dict[str, Any]:
             ]
         }
     return body
+
+
+def customer_subsidiary(use: posting.ErpCustomerUse) -> dict[str, Any]:
+    """The relationship that lets a further subsidiary bill a customer; its external id stands in the path."""
+    return {"entity": _ref(use.customer), "subsidiary": _ref(use.subsidiary)}
+
+
+def customer_currency(use: posting.ErpCustomerUse) -> dict[str, Any]:
+    """A further currency, to be merged into a customer."""
+    return {"currencyList": {"items": [{"currency": _ref(use.currency)}]}}
 
 
 def ar_invoice(invoice: posting.ArInvoice) -> dict[str, Any]:

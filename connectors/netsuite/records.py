@@ -74,6 +74,9 @@ PERIODS_BY_SUBSIDIARY = (
     "FROM accountingperiodsubsidiary ORDER BY accountingperiod, subsidiary"
 )
 
+# The further subsidiaries that may bill a customer; its own stands on the record.
+CUSTOMER_SUBSIDIARIES = "SELECT subsidiary FROM customersubsidiaryrelationship WHERE entity = ? ORDER BY subsidiary"
+
 TOTALS = (
     "SELECT t.type, c.symbol AS currency, COUNT(*) AS count, SUM(t.foreigntotal) AS amount "
     "FROM transaction t JOIN currency c ON c.id = t.currency "

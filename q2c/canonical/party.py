@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from q2c.canonical.base import Country, Document, Source
+from q2c.canonical.base import Country, Currency, Document, Source
 
 
 class Address(Document):
@@ -36,3 +36,13 @@ class Customer(Document):
     legal_entity: str = ""  # the selling entity's code, when the source says so
     crm_id: str = ""  # the CRM account's id, when this is a billing customer that we made from it
     is_identified: bool = True  # False: the source itself doesn't know who bought
+
+
+class CustomerUse(Document):
+    """That an entity bills a customer in a currency, which the ERP's record of it may not allow yet. `source` is
+    billing's customer, `erp_customer` the ERP's id."""
+
+    source: Source
+    legal_entity: str
+    currency: Currency
+    erp_customer: str

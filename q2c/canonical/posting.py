@@ -28,19 +28,29 @@ class JournalLine(Document):
 
 
 class ErpCustomer(Document):
-    """Master data: upserted by external id."""
+    """Master data: upserted by external id. An update leaves `subsidiary` and `currency` empty: they stay as they are,
+    and further ones are uses of the customer."""
 
     external_id: str
     name: str
     number: str
-    subsidiary: str
-    currency: str
+    subsidiary: str = ""
+    currency: str = ""
     email: str = ""
     phone: str = ""
     terms: str = ""
     bill_to: Address = Address()
     receivables_account: str = ""
-    currencies: tuple[str, ...] = ()
+
+
+class ErpCustomerUse(Document):
+    """A subsidiary's right to bill a customer in a currency, all by the ERP's ids; added where it is missing."""
+
+    external_id: str
+    customer: str
+    subsidiary: str
+    currency: str
+    currency_code: Currency
 
 
 class ArLine(Document):

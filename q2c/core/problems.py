@@ -93,7 +93,8 @@ class Awaits(Exception):
     """Not a failure: a step must wait for something.
 
     `key` names a parent whose completion releases the wait; `not_before` is an instant before which there's no use in
-    looking again; `asks` is what a person is asked to approve meanwhile (`kind`, `title`, `content`).
+    looking again; `asks` is what a person is asked to approve meanwhile (`kind`, `title`, `content`); `needs` is a fact
+    whose own flow brings what is awaited.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Awaits(Exception):
         patience_seconds: float = 4 * 3600,
         not_before: dt.datetime | None = None,
         asks: dict[str, Any] | None = None,
+        needs: Any = None,
     ) -> None:
         super().__init__(summary)
         self.key = key
@@ -111,3 +113,4 @@ class Awaits(Exception):
         self.patience_seconds = patience_seconds
         self.not_before = not_before
         self.asks = asks
+        self.needs = needs

@@ -299,7 +299,9 @@ def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
         rate = Decimal(entry.attributes["rate"])
         on = dt.date.fromisoformat(entry.attributes["date"]) + dt.timedelta(days=1)
         rows.append({"kind": "manual_rate", "key": entry.external_id, "value": f"{rate.normalize():f}", "on": on})
-    for currency, opening in (("GBP", "2.4300"), ("USD", "3.2550"), ("EUR", "2.8200")):
+    openings = {"GBP": "2.4300", "USD": "3.2550", "EUR": "2.8200", "JPY": "503", "CAD": "4.5100", "AUD": "4.9600",
+                "CHF": "2.6200"}  # fmt: skip
+    for currency, opening in openings.items():
         if not any(r["key"] == f"KWD/{currency}" for r in rows):
             rows.append({"kind": "manual_rate", "key": f"KWD/{currency}", "value": opening, "on": FROM_THE_START})
     return rows

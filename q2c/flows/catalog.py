@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from q2c.flows.credit_memo_to_erp import CREDIT_MEMO_TO_ERP
 from q2c.flows.customer_to_erp import CUSTOMER_TO_ERP
+from q2c.flows.customer_use_to_erp import CUSTOMER_USE_TO_ERP
 from q2c.flows.invoice_to_erp import INVOICE_TO_ERP
 from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
 from q2c.flows.payment_to_erp import APPLICATION_TO_ERP, PAYMENT_TO_ERP, REFUND_TO_ERP
@@ -13,6 +14,7 @@ from q2c.transactions.steps import Flow
 
 FLOWS: tuple[Flow, ...] = (
     CUSTOMER_TO_ERP,
+    CUSTOMER_USE_TO_ERP,
     ORDER_TO_SUBSCRIPTION,
     INVOICE_TO_ERP,
     CREDIT_MEMO_TO_ERP,

@@ -16,7 +16,8 @@ from q2c.canonical.party import Customer
 from q2c.canonical.posting import ErpCustomer, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
-from q2c.flows.told import Link, became
+from q2c.flows.steps.customer import use_reference
+from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Flow, Read, Write
 
@@ -45,13 +46,17 @@ def find_book(document: Customer, txn: Any, mappings: Any, calendar: Any) -> Boo
 
 
 def want_codes(document: Customer, book: Book) -> list[tuple[str, Any]]:
-    """The ERP's currency and terms."""
-    return [("rule", ("currency", document.currency or book.currency)), ("rule", ("account", "receivables"))]
+    """The ERP's currency and terms, and the customer itself where the ERP has it."""
+    return [
+        ("rule", ("currency", document.currency or book.currency)),
+        ("rule", ("account", "receivables")),
+        ("xref", ("customer", record_key(document.source))),
+    ]
 
 
-def build_customer(document: Customer, book: Book, mappings: Any) -> ErpCustomer | None:
-    """What the ERP will hold; nothing for a customer whom the source can't name. Raises Problem for one without a
-    name."""
+def build_customer(document: Customer, book: Book, mappings: Any, links: Any) -> ErpCustomer | None:
+    """What the ERP will hold; nothing for a customer whom the source can't name. Its first subsidiary and currency
+    stay: documents in others see to those (customer_use_to_erp). Raises Problem for one without a name."""
     if not document.is_identified:
         return None
     if not document.name.strip():
@@ -63,6 +68,7 @@ def build_customer(document: Customer, book: Book, mappings: Any) -> ErpCustomer
             customer=document.source.object_id,
         )
     today = dt.datetime.now(dt.UTC).date()
+    is_new = links.find("customer", record_key(document.source), book.connection) is None
     currency = document.currency or book.currency
     scope = {"connection": book.connection, "on": today}
     terms = document.payment_terms
@@ -70,8 +76,8 @@ def build_customer(document: Customer, book: Book, mappings: Any) -> ErpCustomer
         external_id=external_id("cus", source=document.source.connection, object_id=document.source.object_id),
         name=document.name.strip()[:80],
         number=document.number or document.source.object_id,
-        subsidiary=book.erp_id,
-        currency=mappings.resolve("currency", currency, **scope).value,
+        subsidiary=book.erp_id if is_new else "",
+        currency=mappings.resolve("currency", currency, **scope).value if is_new else "",
         email=document.email,
         phone=document.phone,
         terms=mappings.resolve("payment_terms", terms, legal_entity=book.code, **scope).value if terms else "",
@@ -90,11 +96,13 @@ def save_customer(posting: ErpCustomer, erp: Any) -> PostedDocument:
     return erp.save_customer(posting)
 
 
-def tell(document: Customer, erp_customer: PostedDocument | None, book: Book) -> list:
-    """Lineage from the CRM's account to billing's customer to the ERP's."""
-    if erp_customer is None:
+def tell(document: Customer, posting: ErpCustomer | None, erp_customer: PostedDocument | None, book: Book) -> list:
+    """Lineage from the CRM's account to billing's customer to the ERP's, and how that one may be billed."""
+    if posting is None or erp_customer is None:
         return []
     told = became(document.source, "customer", erp_customer, book.connection, step="save_customer")
+    if posting.currency:
+        told.append(use_reference(book, erp_customer.id, document.currency or book.currency))
     if document.crm_id:
         crm, _, account = document.crm_id.rpartition(":Account:")
         told.append(

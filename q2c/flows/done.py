@@ -19,6 +19,8 @@ from q2c.core import approvals
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.flows.announce import announce_completed
+from q2c.flows.dispatch import dispatch_facts
+from q2c.flows.facts import customer_use_fact
 from q2c.flows.told import Link, Reference
 from q2c.transactions import lineage
 from q2c.transactions.batch import Run
@@ -60,6 +62,18 @@ def tell_done(runs: list[Run]) -> None:
 
 def _named(function: Any, run: Run) -> dict[str, Any]:
     return {name: run if name == "txn" else run.facts[name] for name in parameters(function)}
+
+
+def answer_waits(runs: list[Run]) -> frozenset[str]:
+    """See to what waiting runs need: people's approval, and facts whose own flows bring what they wait for. Returns the
+    flows that have new work."""
+    ask_people(runs)
+    facts = [
+        customer_use_fact(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
+        for run in runs
+        if run.awaits is not None and run.awaits.needs is not None
+    ]
+    return dispatch_facts(facts).flows
 
 
 def ask_people(runs: list[Run]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from q2c.canonical import billing, contract, events
+from q2c.canonical import billing, contract, events, party
 from q2c.canonical.base import Source
 from q2c.canonical.schema import content_hash
 from q2c.core import ids
@@ -244,6 +244,27 @@ def status_fact(
         correlation_id=correlation_id,
         priority=7,
     )  # fmt: skip
+
+
+def customer_use_fact(use: party.CustomerUse, *, customer_name: str = "", correlation_id: str = "") -> Fact:
+    """The fact that lets an entity bill a customer in a currency: asked for by the documents that need it."""
+    source = use.source
+    names = {"connection": source.connection, "object_type": source.object_type, "object_id": source.object_id}
+    return Fact(
+        flow="customer_use_to_erp",
+        business_key=ids.business_key(**names, content_hash=content_hash(use)),
+        lane=ids.lane(**names),
+        document=use,
+        source_connection=source.connection,
+        source_type=source.object_type,
+        source_id=source.object_id,
+        legal_entity_code=use.legal_entity,
+        customer_id=source.object_id,
+        customer_name=customer_name,
+        currency=use.currency,
+        correlation_id=correlation_id,
+        priority=4,
+    )
 
 
 def _nothing(event: Any, about: About) -> list[Fact]:

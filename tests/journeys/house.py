@@ -27,7 +27,7 @@ class House:
 
     def __init__(self, sandboxes: Sandboxes, home: Path) -> None:
         self.sandboxes, self.home = sandboxes, home
-        self.prices: dict[str, str] = {}
+        self.prices: dict[tuple[str, str], str] = {}
         self.days_passed = 0  # at the vendors
 
     def open(self) -> None:
@@ -122,14 +122,16 @@ class House:
         }
         return self.make("salesforce", "Account", [given])[0]
 
-    def win(self, account: str, *, sku: str = "QB-API", price: str = "1495.50", **changes: Any) -> str:
+    def win(
+        self, account: str, *, sku: str = "QB-API", price: str = "1495.50", currency: str = "GBP", **changes: Any
+    ) -> str:
         """A closed-won opportunity with one product from the price book; its 18-character id."""
-        entry = self.price(sku, price)
+        entry = self.price(sku, price, currency)
         given = {
             "Name": "Northwind platform",
             "AccountId": account,
             "StageName": "Closed Won",
-            "CurrencyIsoCode": "GBP",
+            "CurrencyIsoCode": currency,
             "CloseDate": dt.datetime.now(dt.UTC).date().isoformat(),
             "Legal_Entity__c": "GB01",
             "OpportunityLineItems": [{"PricebookEntryId": entry, "Quantity": 2, "UnitPrice": price}],
@@ -137,15 +139,15 @@ class House:
         }
         return self.make("salesforce", "Opportunity", [given])[0]
 
-    def price(self, sku: str, price: str) -> str:
-        """A price book entry of a SKU in pounds, made once."""
-        if sku not in self.prices:
+    def price(self, sku: str, price: str, currency: str = "GBP") -> str:
+        """A price book entry of a SKU in a currency, made once."""
+        if (sku, currency) not in self.prices:
             books = self.sandboxes.control("GET", "salesforce/documents/Pricebook2?limit=50")["items"]
             book = next(b["Id"] for b in books if b["IsStandard"])
             product = self.make(
                 "salesforce", "Product2", [{"Name": sku, "ProductCode": sku, "StockKeepingUnit": sku, "IsActive": True}]
             )[0]
-            self.prices[sku] = self.make(
+            self.prices[sku, currency] = self.make(
                 "salesforce",
                 "PricebookEntry",
                 [
@@ -154,11 +156,11 @@ class House:
                         "Product2Id": product,
                         "UnitPrice": price,
                         "IsActive": True,
-                        "CurrencyIsoCode": "GBP",
+                        "CurrencyIsoCode": currency,
                     }
                 ],
             )[0]
-        return self.prices[sku]
+        return self.prices[sku, currency]
 
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:
         """Carry everything that is due, as workers would, until it's quiet or `until()` holds."""

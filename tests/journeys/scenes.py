@@ -35,6 +35,14 @@ class Customers(Scene):
         house.customer(name=f"Customer of {point}")
 
 
+class CustomerUses(Scene):
+    """An entity that hasn't sold to the customer yet bills it in its own currency."""
+
+    def act(self, house, prepared, point):
+        customer = house.customer(name=f"Customer of {point}")
+        house.invoice(customer, amount=5_000, currency="jpy", metadata={"legal_entity": "JP01"})
+
+
 class Invoices(Scene):
     def act(self, house, prepared, point):
         house.invoice(prepared)
@@ -79,6 +87,7 @@ class Orders(Scene):
 
 SCENES: dict[str, Scene] = {
     "customer_to_erp": Customers("netsuite", "customer"),
+    "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship"),
     "invoice_to_erp": Invoices("netsuite", "invoice"),
     "credit_memo_to_erp": CreditNotes("netsuite", "creditMemo"),
     "payment_to_erp": Payments("netsuite", "customerPayment"),

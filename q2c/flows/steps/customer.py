@@ -1,11 +1,15 @@
-"""The step that finds the customer a document belongs to; only customer_to_erp makes one."""
+"""The steps that find the customer a document belongs to, billable by its entity in its currency. Only customer_to_erp
+makes one, only customer_use_to_erp adds a subsidiary or currency."""
 
 from __future__ import annotations
 
 import datetime as dt
 from typing import Any
 
+from q2c.canonical.base import Source
+from q2c.canonical.party import CustomerUse
 from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.told import Reference
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read
 
@@ -52,6 +56,39 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
     return found.external_id
 
 
+def use_key(book: Book, erp_customer: str, currency: str) -> str:
+    """Our record key of an entity billing an ERP's customer in a currency."""
+    return f"{book.connection}:customer:{erp_customer}:{book.code}:{currency}"
+
+
+def use_reference(book: Book, erp_customer: str, currency: str) -> Reference:
+    """That the ERP allows this use of its customer."""
+    key = use_key(book, erp_customer, currency)
+    return Reference("customer_use", key, book.connection, "customer_use", f"{erp_customer}:{book.erp_id}:{currency}")
+
+
+def want_use(document: Any, book: Book, erp_customer: str) -> list[tuple[str, Any]]:
+    """Whether the ERP is known to allow it."""
+    return [("xref", ("customer_use", use_key(book, erp_customer, document.currency)))]
+
+
+def check_use(document: Any, book: Book, erp_customer: str, links: Any) -> str:
+    """The subsidiary may bill the customer in the document's currency; waits for the flow that sees to it."""
+    key = use_key(book, erp_customer, document.currency)
+    if links.find("customer_use", key, book.connection) is None:
+        source = document.source
+        use = CustomerUse(
+            source=Source(
+                connection=source.connection, object_type="customer", object_id=document.customer_id or erp_customer
+            ),
+            legal_entity=book.code,
+            currency=document.currency,
+            erp_customer=erp_customer,
+        )
+        raise Awaits(f"customer_use:{key}", f"{book.code} to bill the customer in {document.currency}", needs=use)
+    return key
+
+
 CUSTOMER = (
     Read(
         "find_customer",
@@ -59,5 +96,12 @@ CUSTOMER = (
         find_customer,
         gives="erp_customer",
         wants=want_customer,
+    ),
+    Read(
+        "check_use",
+        "Check that the ERP lets the entity bill it in this currency, or wait for it",
+        check_use,
+        gives="customer_use",
+        wants=want_use,
     ),
 )
