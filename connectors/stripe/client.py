@@ -39,7 +39,7 @@ class Client:
         `record_gone`."""
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
         raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")}
-        return inbound.invoice(raw, self.line.code, time_zone=self.line.settings.get("time_zone") or "UTC")
+        return inbound.invoice(raw, self.line.code)
 
     async def credit_note(self, credit_note_id: str) -> billing.CreditMemo:
         """A credit note with all lines; each takes the SKU of the invoice line that it credits."""
@@ -78,11 +78,10 @@ class Client:
         try:
             outbound.check_plan(plan)
             prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
-            now = dt.datetime.now(dt.UTC)
-            if outbound.starts_at(plan) > now:
+            if outbound.starts_at(plan) > dt.datetime.now(dt.UTC):
                 path, body, kind = "/v1/subscription_schedules", outbound.schedule(plan, prices), "schedule"
             else:
-                path, body, kind = "/v1/subscriptions", outbound.subscription(plan, prices, now=now), "subscription"
+                path, body, kind = "/v1/subscriptions", outbound.subscription(plan, prices), "subscription"
         except ValueError as error:
             raise Problem(
                 "unsupported_document",
@@ -227,7 +226,7 @@ class Client:
             document_type="subscription" if kind == "schedule" else kind,
             id=str(raw["id"]),
             external_id=str((raw.get("metadata") or {}).get("external_id") or ""),
-            status=str(raw.get("status") or ""),
+            status="scheduled" if raw.get("status") == "not_started" else str(raw.get("status") or ""),
             url=f"{self.app_url}/{pages[kind]}/{raw['id']}" if self.app_url else "",
             was_found=was_found,
         )

@@ -25,7 +25,7 @@ def _snapshot(body: bytes) -> tuple[Mapping[str, Any], dt.datetime]:
 def invoice_posted(body: bytes, context: Context) -> list[Any]:
     """invoice.finalized: from here on the invoice's lines and total can't change."""
     raw, at = _snapshot(body)
-    invoice = context.fetched or inbound.invoice(raw, context.connection, time_zone=_time_zone(context))
+    invoice = context.fetched or inbound.invoice(raw, context.connection)
     return [events.InvoicePosted(occurred_at=at, invoice=invoice)]
 
 
@@ -149,10 +149,6 @@ def product_changed(body: bytes, context: Context) -> list[Any]:
     """product.created and .updated"""
     raw, at = _snapshot(body)
     return [events.ProductChanged(occurred_at=at, product=inbound.product(raw, context.connection))]
-
-
-def _time_zone(context: Context) -> str:
-    return str(context.settings.get("time_zone") or "UTC")
 
 
 _DRAFT = Ignored("a draft may still change; invoice.finalized brings the document")

@@ -23,13 +23,12 @@ UNIDENTIFIED = "No customer, "  # how load_retail names a buyer that the feed do
 ACTIVE = frozenset({"active", "trialing", "past_due"})
 
 
-def invoice(raw: Mapping[str, Any], connection: str, *, time_zone: str = "UTC") -> billing.Invoice:
+def invoice(raw: Mapping[str, Any], connection: str) -> billing.Invoice:
     """A finalized invoice. `total` may be negative. Line amounts are net of discounts and of tax, so that they and
-    `tax_total` sum to `total`."""
+    `tax_total` sum to `total`. What Stripe says is instants: they become days where the seller is."""
     currency = _currency(raw)
     notes = {**(dig(raw, "parent.subscription_details.metadata") or {}), **(raw.get("metadata") or {})}
-    zone = ZoneInfo(notes.get("time_zone") or time_zone)
-    lines = tuple(invoice_line(line, currency, zone) for line in raw["lines"]["data"])
+    lines = tuple(invoice_line(line, currency) for line in raw["lines"]["data"])
     name, is_known = _buyer(raw)
     stamps = raw.get("status_transitions") or {}
     return billing.Invoice(
@@ -39,7 +38,7 @@ def invoice(raw: Mapping[str, Any], connection: str, *, time_zone: str = "UTC") 
         customer_name=name,
         currency=currency,
         issued_at=unix(raw.get("effective_at") or stamps.get("finalized_at") or raw["created"]),
-        due_date=_local_date(raw.get("due_date"), zone),
+        due_at=unix(raw["due_date"]) if raw.get("due_date") is not None else None,
         total=from_minor(raw["total"], currency),
         tax_total=_tax_total(raw, currency),
         lines=lines,
@@ -52,7 +51,7 @@ def invoice(raw: Mapping[str, Any], connection: str, *, time_zone: str = "UTC") 
     )
 
 
-def invoice_line(raw: Mapping[str, Any], currency: str, zone: ZoneInfo) -> billing.InvoiceLine:
+def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
     """One line. Its SKU is what we wrote on it, else the product's id (which is the SKU for products that we made)."""
     notes = raw.get("metadata") or {}
     taxes = tuple(tax_detail(tax, currency) for tax in raw.get("taxes") or raw.get("tax_amounts") or ())
@@ -61,7 +60,7 @@ def invoice_line(raw: Mapping[str, Any], currency: str, zone: ZoneInfo) -> billi
     amount -= sum((t.amount for t in taxes if t.is_inclusive), Decimal(0))
     quantity = _quantity(raw)
     product = dig(raw, "pricing.price_details.product") or dig(raw, "price.product")
-    start, end = _service_period(raw.get("period"), zone)
+    start, end = _service_period(raw.get("period"))
     return billing.InvoiceLine(
         line_id=raw["id"],
         sku=str(notes.get("sku") or _product_sku(product) or dig(raw, "price.lookup_key") or ""),
@@ -69,8 +68,8 @@ def invoice_line(raw: Mapping[str, Any], currency: str, zone: ZoneInfo) -> billi
         quantity=quantity,
         unit_price=_unit_price(raw, currency, amount=amount, quantity=quantity),
         amount=amount,
-        service_start=start,
-        service_end=end,
+        service_from=start,
+        service_until=end,
         taxes=taxes,
         product_id=id_of(product),
         revenue_rule=str(notes.get("revenue_rule") or ""),
@@ -141,8 +140,8 @@ def _credit_line(
         quantity=quantity,
         unit_price=_unit_price(raw, currency, amount=amount, quantity=quantity),
         amount=amount,
-        service_start=original.service_start if original else None,
-        service_end=original.service_end if original else None,
+        service_from=original.service_from if original else None,
+        service_until=original.service_until if original else None,
         taxes=taxes,
         product_id=original.product_id if original else "",
         revenue_rule=original.revenue_rule if original else "",
@@ -383,16 +382,12 @@ def _unit_price(raw: Mapping[str, Any], currency: str, *, amount: Decimal, quant
     return (amount / quantity).quantize(Decimal("0.000001")) if quantity else amount
 
 
-def _service_period(period: Any, zone: ZoneInfo) -> tuple[dt.date | None, dt.date | None]:
-    """First and last day of service: Stripe's end is the first instant after it. An instant is no period."""
+def _service_period(period: Any) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """From when the service runs, and the first instant after it. A single instant is no period."""
     start, end = (period or {}).get("start"), (period or {}).get("end")
     if start is None or end is None or end <= start:
         return None, None
-    return _local_date(start, zone), _local_date(end - 1, zone)
-
-
-def _local_date(seconds: Any, zone: ZoneInfo) -> dt.date | None:
-    return unix(seconds).astimezone(zone).date() if seconds is not None else None
+    return unix(start), unix(end)
 
 
 def _optional_decimal(value: Any) -> Decimal | None:

@@ -71,7 +71,6 @@ MANIFEST = Manifest(
     families=(Family.BILLING, Family.PAYMENTS),
     settings=(
         Setting("app_url", "Address of the dashboard", default="https://dashboard.stripe.com", is_required=False),
-        Setting("time_zone", "Time zone of periods that don't name one", default="UTC", is_required=False),
         Secret("api_key"),
         Secret("webhook_secret"),
         Secret("webhook_secret_previous", is_required=False),

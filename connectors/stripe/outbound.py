@@ -6,9 +6,9 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from connectors.families import SubscriptionPlan
+from connectors.stripe.days import add_months, begin_day
 from connectors.stripe.money import check_chargeable, price_to_minor
 from q2c.canonical.contract import OrderLine
 from q2c.canonical.party import Address, Customer
@@ -92,9 +92,9 @@ def check_plan(plan: SubscriptionPlan) -> None:
         check_chargeable(line.quantity * line.unit_price, plan.currency)
 
 
-def subscription(plan: SubscriptionPlan, prices: Mapping[str, str], *, now: dt.datetime) -> Form:
-    """A subscription that starts today or began in the past; `prices` are price ids by line id."""
-    starts = starts_at(plan)
+def subscription(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
+    """A subscription that began today or in the past; `prices` are price ids by line id. The same plan gives the same
+    fields at any time, as its idempotency key asks."""
     return form(
         {
             "customer": plan.customer_id,
@@ -104,7 +104,7 @@ def subscription(plan: SubscriptionPlan, prices: Mapping[str, str], *, now: dt.d
             or None,
             "collection_method": "send_invoice",
             "days_until_due": plan.days_until_due,
-            "backdate_start_date": int(starts.timestamp()) if starts < now - dt.timedelta(hours=1) else None,
+            "backdate_start_date": int(starts_at(plan).timestamp()),
             "cancel_at": int(ends_at(plan).timestamp()),
             "proration_behavior": "none",
             "metadata": metadata(plan),
@@ -157,20 +157,14 @@ def metadata(plan: SubscriptionPlan) -> dict[str, str]:
 
 
 def starts_at(plan: SubscriptionPlan) -> dt.datetime:
-    """Midnight of the first day of service, where the entity is."""
-    return dt.datetime.combine(plan.start_date, dt.time(), ZoneInfo(plan.time_zone))
+    """When the first day of service begins, as Stripe counts days (`days`); in UTC."""
+    return begin_day(plan.start_date, plan.time_zone)
 
 
 def ends_at(plan: SubscriptionPlan) -> dt.datetime:
-    """The first instant after the term."""
-    return dt.datetime.combine(add_months(plan.start_date, plan.term_months), dt.time(), ZoneInfo(plan.time_zone))
-
-
-def add_months(day: dt.date, months: int) -> dt.date:
-    """The same day so many months later, or that month's last day where it has none (29, 30, 31)."""
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    following = dt.date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
-    return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))
+    """The first instant after the term: where Stripe's own last period ends, to the second."""
+    starts = starts_at(plan)
+    return starts.combine(add_months(plan.start_date, plan.term_months), starts.timetz())
 
 
 def _address(address: Address) -> dict[str, str | None] | None:

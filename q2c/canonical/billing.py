@@ -1,9 +1,9 @@
 """What was billed and what was paid. Amounts are Decimal in major units of the document's currency.
 
-Document date, service period and instants are separate facts (ACCOUNTING section 2): `issued_at` is the vendor's
-instant,
-which becomes a date only in the legal entity's time zone; `document_date` is set only where the vendor gives a plain
-date.
+Document date, service period and instants are separate facts (ACCOUNTING section 2): `issued_at`, `due_at`,
+`service_from` and `service_until` (the first instant after the service) are the vendor's instants, which become days
+only in the legal entity's time zone (`q2c.posting.days`); `document_date`, `due_date`, `service_start` and
+`service_end` (the last day) are set only where the vendor gives plain dates.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class InvoiceLine(Document):
     amount: Decimal
     service_start: dt.date | None = None
     service_end: dt.date | None = None
+    service_from: dt.datetime | None = None
+    service_until: dt.datetime | None = None
     taxes: tuple[TaxDetail, ...] = ()
     product_id: str = ""
     revenue_rule: str = ""
@@ -57,6 +59,7 @@ class Invoice(Document):
     tax_total: Decimal = Decimal(0)
     document_date: dt.date | None = None
     due_date: dt.date | None = None
+    due_at: dt.datetime | None = None
     legal_entity: str = ""
     subscription_id: str = ""
     order_id: str = ""

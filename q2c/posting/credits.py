@@ -43,6 +43,8 @@ def _credited(memo: CreditMemo, line: InvoiceLine, net: Decimal, tax: Decimal) -
         amount=net,
         service_start=line.service_start,
         service_end=line.service_end,
+        service_from=line.service_from,
+        service_until=line.service_until,
         taxes=detail,
         product_id=line.product_id,
         original_line_id=line.line_id,

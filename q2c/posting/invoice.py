@@ -10,6 +10,7 @@ from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
 from q2c.posting.checks import check_posting
+from q2c.posting.days import with_days
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.lines import build_journal, build_lines, round_difference
 
@@ -20,6 +21,7 @@ def build_ar_invoice(
     posting_date: dt.date, period: Period, terms: str = "",
 ) -> ArInvoice:  # fmt: skip
     """The AR invoice of a billing invoice, balanced to the cent. Raises Problem when it doesn't add up."""
+    invoice = with_days(invoice, book.time_zone)
     lines = build_lines(invoice.lines, items, taxes)
     lines = round_difference(
         lines, total=invoice.total, tax_total=invoice.tax_total, currency=invoice.currency, limit=policy.rounding_limit,
@@ -68,6 +70,7 @@ def build_ar_credit_memo(
             number=memo.number,
             legal_entity=book.code,
         )
+    memo = with_days(memo, book.time_zone)
     lines = build_lines(memo.lines, items, taxes)
     lines = round_difference(
         lines, total=total, tax_total=tax_total, currency=memo.currency, limit=policy.rounding_limit, accounts=accounts,

@@ -222,12 +222,24 @@ class Stripe(StripeCore):
         elif kind == "expire" and subscription["status"] == "incomplete":
             subscriptions.end_subscription(self, subscription, status="incomplete_expired")
         elif kind == "renew":
-            ends = subscription["cancel_at"]
-            if ends is not None and ends <= self.now:
-                subscriptions.end_subscription(self, subscription)
+            if self._ends_before_renewal(subscription):
                 return
             renewals.renew(self, subscription)
             subscriptions.set_timers(self, subscription)
+
+    def _ends_before_renewal(self, subscription: dict) -> bool:
+        """Whether it ended with the period that is over: by its own date, or since its schedule's last phase ended."""
+        period_end = min(item["current_period_end"] for item in subscription["items"]["data"])
+        if subscription["cancel_at"] is not None and subscription["cancel_at"] <= period_end:
+            subscriptions.end_subscription(self, subscription)
+            return True
+        schedule = (
+            self.store.get("subscription_schedule", subscription["schedule"]) if subscription["schedule"] else None
+        )
+        if schedule is None or schedule["end_behavior"] != "cancel" or schedule["phases"][-1]["end_date"] > period_end:
+            return False
+        schedules.step(self, schedule)
+        return True
 
     def _mark_past_due(self, invoice_id: str) -> None:
         invoice = self.store.get("invoice", invoice_id)
