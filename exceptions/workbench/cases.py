@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from connectors.models import Connection
 from exceptions import kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
@@ -106,6 +107,8 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     context = {
         "case": case,
         "kind_title": kind.title,
+        "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
+        "system": Connection.objects.filter(code=case.connection_code).values_list("name", flat=True).first(),
         "runbook": _runbook(case, kind),
         "total": tallies.totals_of(request.user, [case])[case.pk],
         "by_flow": _by_flow(request.user, case),
@@ -136,9 +139,7 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             who = ", ".join(role.title for role in ROLES if permission in role.may)
             found.append(Remedy(code, title, None, f"Not possible for you: {who} can."))
         elif code == kinds.REMAP_AND_REPOST:
-            form = forms.get(form_name) or rule_form(request, case)
-            if form is not None:
-                found.append(Remedy(code, title, form, ""))
+            found.append(Remedy(code, title, forms.get(form_name) or rule_form(request, case), ""))
         else:
             url = reverse(f"exceptions:case_{form_name.removesuffix('_form')}", args=[case.pk])
             found.append(Remedy(code, title, forms.get(form_name) or ReasonForm(prefix=code), "", url))

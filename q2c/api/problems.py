@@ -8,7 +8,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.template import loader
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -118,7 +119,8 @@ def no_such_address(request: Any, path: str = "") -> JsonResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """A bug of ours: a page for people, problem details for callers of the API."""
     if not request.path.startswith("/api/"):
-        return defaults.server_error(request)
+        context = {"correlation_id": getattr(request, "correlation_id", "")}
+        return HttpResponseServerError(loader.render_to_string("500.html", context))
     problem = ApiProblem(
         500, "internal", "Something went wrong on our side", "Nothing was stored. Give the correlation_id to support"
     )

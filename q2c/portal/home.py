@@ -64,6 +64,7 @@ def running_work(user: Any) -> dict[str, Any]:
     return {
         "facts": facts,
         "sums": sums,
+        "held_count": sums.get("held", 0) + sums.get("unknown", 0),
         "sum_on_the_way": sums.get("running", 0) + sums.get("waiting", 0),
         "backlog": backlog,
         "backlog_since": oldest,

@@ -19,9 +19,11 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.redact import redact
+from q2c.core.roles import ROLES
 from q2c.core.vault import Unsealable
 from q2c.inbox import bodies, replay, selectors
 from q2c.inbox.models import InboundKey, Refusal
+from q2c.portal import told
 from q2c.portal.filters import EventFilter
 from q2c.transactions.selectors import transactions_visible_to
 
@@ -91,6 +93,14 @@ def shown_body(body: bytes) -> Any:
         return redact(text)
 
 
+def _led_to(request: HttpRequest, event_id: Any) -> list[Any]:
+    """The transactions that a message started, each with the title of its flow."""
+    found = list(transactions_visible_to(request.user).filter(event_id=event_id)[:20])
+    for txn in found:
+        txn.flow_title = told.flow_title(txn.flow)  # type: ignore[attr-defined]
+    return found
+
+
 class ReplayForm(forms.Form):
     """Why a message runs again."""
 
@@ -107,7 +117,8 @@ def show_event(request: HttpRequest, event_id: Any, *, status: int = 200, **form
         "key": key,
         "event": key.event,
         **read_message(key),
-        "transactions": list(transactions_visible_to(request.user).filter(event_id=event_id)[:20]),
+        "transactions": _led_to(request, event_id),
+        "replayers": [role.title for role in ROLES if "inbox.replay_event" in role.may],
         "may_replay": access.may(request.user, "inbox.replay_event"),
         **forms,
     }

@@ -24,6 +24,8 @@ def schedule_list(request: HttpRequest) -> HttpResponse:
     """Every schedule with its last run."""
     tasks = PeriodicTask.objects.select_related("interval", "crontab", "solar", "clocked").order_by("name")
     tasks = [task for task in tasks if task.name != "celery.backend_cleanup"]
+    for task in tasks:
+        task.runs = runs_words(task)
     context = {
         "tasks": tasks,
         "off_count": sum(not task.enabled for task in tasks),
@@ -32,11 +34,35 @@ def schedule_list(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/schedule_list.html", context)
 
 
+def runs_words(task: PeriodicTask) -> str:
+    """When a schedule runs, as people say it: "every 10 minutes", "at 30 4 * * * (UTC)"."""
+    if task.crontab:
+        return f"at {' '.join(_fields(task.crontab))} (UTC)"
+    if task.interval is None:
+        return str(task.scheduler)
+    seconds = int(task.interval.schedule.run_every.total_seconds())
+    for unit, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")):
+        if seconds % unit == 0:
+            count = seconds // unit
+            return f"every {noun}" if count == 1 else f"every {count:,} {noun}s"
+    return f"every {seconds} seconds"
+
+
+def _fields(crontab: CrontabSchedule) -> list[str]:
+    return [crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week]
+
+
 class ScheduleForm(forms.Form):
     """On or off, and either every so many seconds or a crontab in UTC."""
 
     enabled = forms.BooleanField(label="On", required=False)
-    every = forms.IntegerField(label="Every", min_value=1, max_value=31 * 86_400, required=False, help_text="Seconds")
+    every = forms.IntegerField(
+        label="Every so many seconds",
+        min_value=1,
+        max_value=31 * 86_400,
+        required=False,
+        help_text="60 is a minute, 3600 an hour",
+    )
     crontab = forms.CharField(
         label="Or at",
         required=False,
@@ -62,15 +88,10 @@ class ScheduleForm(forms.Form):
 
 def _now(task: PeriodicTask) -> dict[str, Any]:
     """The form's values as the schedule stands."""
-    crontab = task.crontab
     return {
         "enabled": task.enabled,
         "every": int(task.interval.schedule.run_every.total_seconds()) if task.interval else None,
-        "crontab": " ".join(
-            [crontab.minute, crontab.hour, crontab.day_of_month, crontab.month_of_year, crontab.day_of_week]
-        )
-        if crontab
-        else "",
+        "crontab": " ".join(_fields(task.crontab)) if task.crontab else "",
     }
 
 
@@ -90,11 +111,13 @@ def schedule_edit(request: HttpRequest, task_id: int) -> HttpResponse:
             form.add_error("crontab", " ".join(error.messages))
         else:
             messages.success(
-                request, f"“{task.name}” is {'on' if task.enabled else 'off'}: {task.scheduler}.", extra_tags="done"
+                request, f"“{task.name}” is {'on' if task.enabled else 'off'}: {runs_words(task)}.", extra_tags="done"
             )
             return redirect("portal:schedule_list")
     status = 422 if request.method == "POST" else 200
-    return render(request, "portal/schedule_edit.html", {"task": task, "form": form}, status=status)
+    return render(
+        request, "portal/schedule_edit.html", {"task": task, "runs": runs_words(task), "form": form}, status=status
+    )
 
 
 @atomic

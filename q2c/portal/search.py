@@ -14,12 +14,15 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
+from connectors.models import Connection
 from exceptions import tallies
 from mappings.models import ChangeSet, CrossReference
 from q2c.core import access
 from q2c.core.access import requires
+from q2c.core.templatetags.words import spoken_noun
 from q2c.inbox.selectors import messages_visible_to
 from q2c.portal import told
+from q2c.portal.graph import ends_of
 from q2c.records.models import BilledDocument
 from q2c.transactions.models import LineageLink
 from q2c.transactions.selectors import transactions_visible_to
@@ -115,7 +118,7 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
             told.flow_title(t.flow), t.number or t.source_id, t.customer_name,
             reverse("portal:transaction_detail", args=[t.pk]), ("transaction", t.state), t.amount, t.currency,
         )
-        for t in visible.filter(wanted).order_by("-id")[:MOST]
+        for t in sorted(visible.filter(wanted).order_by("-id")[:MOST], key=lambda t: t.flow == "status_to_crm")
     ]  # fmt: skip
 
 
@@ -139,37 +142,26 @@ def _documents(user: Any, forms: list[str]) -> list[Hit]:
     """Records in other systems: they open in the lineage, which starts from any id."""
     if not access.may(user, "transactions.view_transaction"):
         return []
+    names = dict(Connection.objects.values_list("code", "name"))
     found: dict[tuple[str, str, str], Hit] = {}
+
+    def add(key: tuple[str, str, str], number: str, amount: Any = None, currency: str = "") -> None:
+        system, kind, identifier = key
+        what = f"{spoken_noun(kind)} in {names.get(system, system)}"
+        says = identifier if number and number != identifier else ""
+        found.setdefault(key, Hit(what, number or identifier, says, _lineage(*key), None, amount, currency))
+
     references = access.visible_to(user, CrossReference.objects.select_related("connection"))
     for row in references.filter(Q(external_id__in=forms) | Q(number__in=forms))[:MOST]:
-        key = (row.connection.code, row.external_type, row.external_id)
-        found[key] = Hit(
-            f"{row.connection.name} {row.external_type}", row.number or row.external_id, row.record_key, _lineage(*key)
-        )
+        add((row.connection.code, row.external_type, row.external_id), row.number)
     billed = access.visible_to(user, BilledDocument.objects.all())
-    for row in billed.filter(Q(external_id__in=forms) | Q(number__in=forms) | Q(subscription_id__in=forms))[:MOST]:
-        key = (row.connection_code, row.document_type, row.external_id)
-        found.setdefault(
-            key,
-            Hit(
-                f"{row.connection_code} {row.document_type}",
-                row.number or row.external_id,
-                row.status,
-                _lineage(*key),
-                None,
-                row.amount,
-                row.currency,
-            ),
-        )
+    for doc in billed.filter(Q(external_id__in=forms) | Q(number__in=forms) | Q(subscription_id__in=forms))[:MOST]:
+        add((doc.connection_code, doc.document_type, doc.external_id), doc.number, doc.amount, doc.currency)
     links = access.visible_to(user, LineageLink.objects.all())
     for link in links.filter(Q(source_id__in=forms) | Q(target_id__in=forms)).order_by()[:MOST]:
-        for system, kind, identifier in (
-            (link.source_system, link.source_type, link.source_id),
-            (link.target_system, link.target_type, link.target_id),
-        ):
-            if identifier in forms:
-                key = (system, kind, identifier)
-                found.setdefault(key, Hit(f"{system} {kind}", identifier, "in the lineage", _lineage(*key)))
+        for key in ends_of(link):
+            if key[2] in forms:
+                add(key, "")
     return list(found.values())
 
 

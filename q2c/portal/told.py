@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ from q2c.transactions.models import BusinessTransaction, StepRun
 from q2c.transactions.steps import Flow
 
 FIELDS_SHOWN = 4
+_DATE = re.compile(r"\d{4}-[01]\d-[0-3]\d")
 
 
 def flows() -> dict[str, Flow]:
@@ -83,14 +86,26 @@ class ToldStep:
             return ""
         if isinstance(value, dict):
             plain = [
-                f"{n.replace('_', ' ')} {v}" for n, v in value.items() if isinstance(v, str | int | bool) and v != ""
+                f"{n.replace('_', ' ')} {self._in_words(v)}"
+                for n, v in value.items()
+                if isinstance(v, str | int | bool) and v != ""
             ]
             if plain:
                 return ", ".join(plain[:FIELDS_SHOWN])
+        if isinstance(value, dict | list):
             return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}" if value else "nothing needed"
-        if isinstance(value, list):
-            return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}" if value else "nothing needed"
-        return "" if value is None else str(value)
+        return "" if value is None else self._in_words(value)
+
+    def _in_words(self, value: Any) -> str:
+        """A date as people write it; an id that a mapping gave with its name; yes and no; anything else as it is."""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        text = str(value)
+        if _DATE.fullmatch(text):
+            day = dt.date.fromisoformat(text)
+            return f"{day.day} {day:%b %Y}"
+        label = next((rule.value_label for rule in self.rules if rule.value == text), "")
+        return f"{text} {label}".strip()
 
 
 def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Exchange]) -> list[ToldStep]:
