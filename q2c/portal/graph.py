@@ -204,5 +204,5 @@ def _back(source: Box, target: Box) -> str:
         start = source.y if target.y < source.y else source.y + BOX_HEIGHT
         return f"M{source.x + BOX_WIDTH // 2} {start}V{near}"
     if target.y == source.y:
-        return f"M{source.x} {source.y + BOX_HEIGHT // 2}H{target.x + BOX_WIDTH + TIP}"
+        return f"M{source.x} {source.y + BOX_HEIGHT - BETWEEN}H{target.x + BOX_WIDTH + TIP}"  # below what comes forward
     return f"M{source.x} {source.y + BOX_HEIGHT // 2}H{target.x + BOX_WIDTH // 2}V{near}"

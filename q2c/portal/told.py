@@ -11,6 +11,7 @@ from typing import Any
 
 from connectors.models import Exchange
 from mappings.models import MappingRule
+from q2c.core.templatetags.words import spoken_noun
 from q2c.flows import catalog
 from q2c.transactions.models import BusinessTransaction, StepRun
 from q2c.transactions.steps import Flow
@@ -84,6 +85,9 @@ class ToldStep:
             value = json.loads(bytes(self.last.output))
         except ValueError:
             return ""
+        if isinstance(value, dict) and value.get("document_type"):
+            number = value.get("number") or value.get("id") or ""
+            return f"{spoken_noun(value['document_type'])} {number}, id {value.get('id', '')}"
         if isinstance(value, dict):
             plain = [
                 f"{n.replace('_', ' ')} {self._in_words(v)}"
