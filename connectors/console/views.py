@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from django.db.models import Count, Max
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
+from connectors import registry
 from connectors.connections import days_to_expiry, health_of
 from connectors.models import Connection
 from q2c.core import access
@@ -60,12 +62,15 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
     lists = (
         connection.reference.order_by("list_name").values("list_name").annotate(n=Count("pk"), read_at=Max("read_at"))
     )
+    manifest = registry.manifest(connection.vendor)
     context = {
         "connection": connection,
         "health": health_of(connection),
         "seen": getattr(connection, "health", None),
         "roles": list(connection.roles.select_related("legal_entity").order_by("family")),
-        "cursors": list(connection.cursors.order_by("stream")),
+        "cursors": _cursors(connection),
+        "vendor": manifest.name,
+        "at_once": connection.at_once or manifest.limits.at_once,
         "lists": list(lists),
         "expires_in": days_to_expiry(connection),
         "may_work": access.may(request.user, "connectors.work_connection"),
@@ -74,3 +79,23 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
     return page(
         request, "connectors/connection_detail.html", "connectors/connection_detail.html", context, status=status
     )
+
+
+def _cursors(connection: Connection) -> list[Any]:
+    """How far each stream has been read, with the vendor's own time where its place is one (`up_to`)."""
+    found = list(connection.cursors.order_by("stream"))
+    for cursor in found:
+        place = cursor.position if isinstance(cursor.position, dict) else {}
+        cursor.up_to = _instant(place.get("modstamp") or place.get("created"))  # type: ignore[attr-defined]
+    return found
+
+
+def _instant(value: Any) -> dt.datetime | None:
+    """A vendor's time: ISO 8601, or seconds since 1970."""
+    try:
+        if isinstance(value, int):
+            return dt.datetime.fromtimestamp(value, dt.UTC)
+        found = dt.datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return None
+    return found if found.tzinfo else None

@@ -18,6 +18,7 @@ from q2c.core.access import requires
 from q2c.core.filters import ListFilter
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Proposal
+from q2c.transactions.selectors import transactions_visible_to
 
 RELEASES_SHOWN = 20
 LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
@@ -163,6 +164,7 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "proposal": proposal,
         "lines": list(change_set.lines.select_related("rule").order_by("kind", "key")),
         "releases": _releases(request.user, proposal),
+        "names": dict(Connection.objects.values_list("code", "name")),
         "cant": _why_not(request.user, proposal),
         "signers": access.who_may(proposal.signer_permission) if proposal else [],
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
@@ -180,11 +182,19 @@ def _why_not(user: Any, proposal: Proposal | None) -> str:
 
 
 def _releases(user: Any, proposal: Proposal | None) -> dict[str, Any]:
-    """The held documents that are signed for release: how many, and how much in each currency. Own entities only."""
+    """The held documents that are signed for release: how many, how much in each currency, and where they
+    stand now. Own entities only."""
     facts = proposal.content.get("affected", []) if proposal else []
     mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""))]
     amounts: dict[str, Decimal] = {}
     for fact in mine:
         if fact.get("amount"):
             amounts[fact["currency"]] = amounts.get(fact["currency"], Decimal(0)) + Decimal(fact["amount"])
-    return {"count": len(mine), "amounts": sorted(amounts.items()), "documents": mine[:RELEASES_SHOWN]}
+    shown = mine[:RELEASES_SHOWN]
+    rows = transactions_visible_to(user).filter(pk__in=[f["transaction"] for f in shown]) if shown else None
+    return {
+        "count": len(mine),
+        "amounts": sorted(amounts.items()),
+        "documents": shown,
+        "states": {str(pk): state for pk, state in rows.values_list("pk", "state")} if rows is not None else {},
+    }

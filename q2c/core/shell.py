@@ -75,7 +75,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Facts", (
         Entry("Transactions", "portal:transaction_list", "ntxn", "transactions.view_transaction"),
         Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
-        Entry("Inbox", "portal:event_list", "down", "inbox.view_event"),
+        Entry("Inbox", "portal:event_list", "ninbox", "inbox.view_event"),
     )),
     ("Rules", (
         Entry("Mappings", "mappings:rule_list", "nmap", "mappings.view_rule"),

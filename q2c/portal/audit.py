@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from q2c.core import access
+from connectors.models import Connection
+from q2c.core import access, audit
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
-from q2c.core.models import AuditEntry
+from q2c.core.models import AuditEntry, Person
+
+# subject: (what it's called, the screen that shows it)
+NUMBERED = {
+    "case": ("EX-{id}", "exceptions:case_detail"),
+    "change_set": ("CS-{id}", "mappings:change_set_detail"),
+    "schedule": ("Schedule {id}", "portal:schedule_edit"),
+}
 
 
 @require_GET
@@ -18,9 +29,27 @@ def audit_list(request: HttpRequest) -> HttpResponse:
     rows = AuditEntry.objects.all()
     if access.entities_of(request.user) is not None:
         rows = rows.filter(actor=request.user.username)
-    return page(
-        request,
-        "portal/audit_list.html",
-        "portal/_audit_table.html",
-        {"page": paginate(request, rows, order=("-sequence",))},
-    )
+    listed = paginate(request, rows, order=("-sequence",))
+    tell_entries(listed.rows)
+    return page(request, "portal/audit_list.html", "portal/_audit_table.html", {"page": listed})
+
+
+def tell_entries(entries: Iterable[AuditEntry]) -> None:
+    """Each with the name of who did it (`who`), what it was done to (`what`) and where that is shown (`url`)."""
+    entries = list(entries)
+    people = {p.username: str(p) for p in Person.objects.filter(username__in={e.actor for e in entries})}
+    systems = dict(Connection.objects.values_list("code", "name"))
+    for entry in entries:
+        entry.who = people.get(entry.actor, "The portal" if entry.actor == audit.PORTAL else entry.actor)  # type: ignore[attr-defined]
+        entry.what, entry.url = _subject(entry, systems)  # type: ignore[attr-defined]
+
+
+def _subject(entry: AuditEntry, systems: dict[str, str]) -> tuple[str, str]:
+    kind, key = entry.subject_type, entry.subject_id
+    bare = key.upper().removeprefix("EX-")
+    if kind in NUMBERED and bare.isdecimal():
+        title, view = NUMBERED[kind]
+        return title.format(id=bare), reverse(view, args=[int(bare)])
+    if kind == "connection" and key in systems:
+        return systems[key], reverse("connectors:connection_detail", args=[key])
+    return f"{kind.replace('_', ' ').capitalize()} {key}", ""

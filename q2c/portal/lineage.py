@@ -12,7 +12,7 @@ from connectors.models import Connection
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.portal import told
-from q2c.portal.graph import Key, draw, ends_of
+from q2c.portal.graph import Graph, Key, draw, ends_of
 from q2c.portal.search import spellings
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import trace, transaction_visible_to, transactions_visible_to
@@ -35,12 +35,18 @@ def lineage(request: HttpRequest) -> HttpResponse:
         "graph": graph,
         "starts": starts,
         "named": next((box for box in graph.boxes if box.is_here), None),
-        "customer": next((box.customer for box in graph.boxes if box.customer), ""),
+        "customer": _customer(graph),
         "asked": request.GET.get("id", "") or (starts[0][2] if starts else ""),
         "is_partial": is_partial,
         "recent": [] if starts else _recent(request),
     }
     return render(request, "portal/lineage.html", context)
+
+
+def _customer(graph: Graph) -> str:
+    """Whose journey it is; nobody's where several customers meet, as in a payout."""
+    found = {box.customer for box in graph.boxes if box.customer}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _recent(request: HttpRequest) -> list[BusinessTransaction]:
