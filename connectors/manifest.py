@@ -148,6 +148,8 @@ class Manifest:
     read_errors: Callable[..., list[Any]] | None = None  # (status, headers, body) -> [errors.VendorError]
     auth: Callable[..., Any] | None = None  # (http.Line) -> http.Auth; None: no credentials
     read_quota: Callable[..., tuple[int, int] | None] | None = None  # answer's headers -> (used, allowed) of the day
+    # Whose message it is, of one that isn't translated: under that customer's key its body is sealed. "": nobody's.
+    customer_of: Callable[[bytes], str] | None = None
     record_url: str = ""  # deep link: "{app_url}/app/accounting/transactions/transaction.nl?id={id}"
     record_pages: Mapping[str, str] = field(
         default_factory=dict

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from uuid import UUID
 
 from django.db import connection as database
@@ -85,6 +86,22 @@ def write_exchanges(rows: Collection[Recorded], late: Collection[UUID] = ()) -> 
             copy.write_row(_values(row, ids[row.connection], owner, keys, late))
             written += 1
     return written
+
+
+def for_their_owners(rows: Iterable[Recorded], owners: Mapping[str, tuple[str, str]]) -> list[Recorded]:
+    """What was read of people, ready to be stored: under its owner's key where the message that asked is known to be
+    somebody's. Of anything else only size and hash of the answer stay: it may speak of many, whom no one key covers,
+    and what it brought is kept as messages of their own.
+    """
+    rows = list(rows)
+    for row in rows:
+        owner = owners.get(row.about.correlation_id)
+        if owner is not None:
+            row.about = replace(row.about, customer=owner)
+        elif row.status is not None and row.status < 300:
+            digest = hashlib.sha256(row.response_body).hexdigest()
+            row.response_body = f"[{len(row.response_body)} bytes, SHA-256 {digest}: not kept]".encode()
+    return rows
 
 
 def _values(

@@ -6,6 +6,7 @@ A fault names its row, its field and the way out. The conflict detector names tw
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -226,6 +227,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         yield Fault(number, "conditions", str(error))
     if line.act != RETIRE and not line.value.strip():
         yield Fault(number, "value", "say what it becomes")
+    elif line.act != RETIRE and kind.values and not re.fullmatch(kind.values, line.value):
+        yield Fault(number, "value", f"{line.value} isn't {kind.values_say}")
     if line.effective_to is not None and line.effective_to <= line.effective_from:
         yield Fault(number, "effective_to", "the end must lie after the beginning")
     if (line.rule_id is None) != (line.act == CREATE):

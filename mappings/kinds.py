@@ -55,6 +55,8 @@ class Kind:
     allows_patterns: bool = True
     owner: str = BILLING_OPS
     about: str = ""
+    values: str = ""  # a regular expression over the whole value, where there's no list of the target
+    values_say: str = ""  # the same in words
 
     def classes_for(self, key: str) -> tuple[str, ...]:
         """The account classes allowed for this key; empty means any."""
@@ -77,6 +79,8 @@ POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
     "zero_amount", "rate_source",
 )  # fmt: skip
+
+RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
 
 KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
@@ -130,6 +134,11 @@ KINDS = (
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
          about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP."),
+    Kind("retention", "How long it is kept", ("what",), FREE, "missing_retention",
+         "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,
+         values="keep|[1-9][0-9]{0,2}", values_say="a number of months, or the word keep",
+         about="Months after which a whole month is dropped, once nothing of it is unfinished. Steps, lineage and "
+         "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12."),
 )  # fmt: skip
 BY_CODE = {kind.code: kind for kind in KINDS}
 

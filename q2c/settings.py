@@ -24,6 +24,7 @@ BASE_URL = os.environ.get("Q2C_BASE_URL", f"http://127.0.0.1:{PORT}")
 SECRET_KEY = secrets_home.secret_key(HOME, ENV)
 VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
 ARE_VAULT_KEYS_MADE_UP = secrets_home.are_vault_keys_made_up()
+ANCHOR_FILE = os.environ.get("Q2C_ANCHOR_FILE", "")  # of the audit chain; in production under another administrator
 DEBUG = os.environ.get("Q2C_DEBUG") == "1"
 ALLOWED_HOSTS = [h for h in os.environ.get("Q2C_ALLOWED_HOSTS", "").split(",") if h]
 if IS_DEMO:

@@ -32,6 +32,29 @@ def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[Ve
     ]
 
 
+class _Whose(msgspec.Struct):
+    object: str = ""
+    id: str = ""
+    customer: str | None = None
+
+
+class _Data(msgspec.Struct):
+    object: _Whose
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+_read_event = msgspec.json.Decoder(_Event).decode
+
+
+def customer_of(body: bytes) -> str:
+    """The customer whom an event's object is, or names. Raises ValueError for what isn't an event."""
+    whose = _read_event(body).data.object
+    return whose.id if whose.object == "customer" else whose.customer or ""
+
+
 ERRORS = (
     When(Category.AUTHENTICATION, "credentials_refused", "Stripe refused our key: {detail}", status=401),
     When(Category.AUTHENTICATION, "vendor_permission", "Stripe's key may not do this: {detail}", status=403),
@@ -81,6 +104,7 @@ MANIFEST = Manifest(
     events=EVENTS,
     webhook=WebhookDoor(verify=door.verify, split=door.split),
     read_errors=read_errors,
+    customer_of=customer_of,
     auth=auth,
     record_url="{app_url}/search?query={id}",
 )

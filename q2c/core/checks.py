@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 from django.conf import settings
 from django.core.checks import Error, register, run_checks
@@ -21,7 +22,7 @@ BOOT_ERROR = 3  # with this status gunicorn stops altogether, where it would rep
 
 @register(TAG)
 def production_settings(**_kwargs: object) -> list[Error]:
-    """Refuses a made-up key, DEBUG, and a portal that listens to no name."""
+    """Refuses a made-up key, DEBUG, and an anchor of the audit chain under the portal's own administrator."""
     if settings.ENV in ("demo", "test"):
         return []
     found = []
@@ -33,6 +34,9 @@ def production_settings(**_kwargs: object) -> list[Error]:
         found.append(Error("The vault's keys were made up", hint="Set Q2C_VAULT_KEYS.", id="q2c.E002"))
     if settings.DEBUG:
         found.append(Error("DEBUG is on", hint="Unset Q2C_DEBUG.", id="q2c.E003"))
+    if not settings.ANCHOR_FILE or settings.HOME in Path(settings.ANCHOR_FILE).absolute().parents:
+        hint = "Set Q2C_ANCHOR_FILE to a file on a volume of somebody else's, which only takes additions."
+        found.append(Error("The audit chain's anchor lies with the portal itself", hint=hint, id="q2c.E004"))
     return found
 
 

@@ -27,7 +27,7 @@ _OWNER_MAY_IGNORE = """
         END;
     $$ LANGUAGE plpgsql
 """
-FUNCTIONS = ("q2c_make_partitions",)  # run with the owner's rights
+FUNCTIONS = ("q2c_make_partitions", "q2c_drop_partition")  # run with the owner's rights
 
 
 def append_only_tables() -> list[str]:

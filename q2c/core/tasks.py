@@ -4,7 +4,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from q2c.core import audit
+from q2c.core import audit, retention
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +17,14 @@ def make_partitions(months_ahead: int = 6) -> None:
         made = cursor.fetchone()[0]
     if made:
         log.info("partitions made", names=made)
+
+
+@shared_task
+def drop_expired_partitions() -> None:
+    """Let go of the months that are older than policy keeps them and hold nothing unfinished."""
+    dropped = retention.drop_expired()
+    if dropped:
+        log.info("partitions dropped", names=dropped)
 
 
 @shared_task

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection
-from connectors.recorder import Collector, write_exchanges
+from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from mappings.models import SurvivorshipRule
 from mappings.survivorship import owners
@@ -32,6 +32,7 @@ from q2c.records.documents import Billed, known_documents, store_documents
 from q2c.records.store import alias_of, store_records
 
 REMEMBERED_SECONDS = 20.0
+Owners = dict[str, tuple[str, str]]  # whose a message is, by its id: connection and customer there
 _KNOWN = """
 SELECT record_type, aliases, name, legal_entity_code, content ->> 'order_id' FROM records_goldenrecord
 WHERE aliases && %s::varchar[] AND record_type IN ('customer', 'subscription')
@@ -49,24 +50,25 @@ class Carried:
 def carry_due_events(limit: int = 250) -> Carried:
     """Claim due events, translate them, and commit everything that follows from them. Nudge `flows` afterwards."""
     flows: set[str] = set()
-    count = translate.translate_due(_tools(flows), limit=limit)
-    write_exchanges(_collector.take())
+    owners: Owners = {}
+    count = translate.translate_due(_tools(flows, owners), limit=limit)
+    write_exchanges(for_their_owners(_collector.take(), owners))
     return Carried(count, frozenset(flows))
 
 
 def carry_these_events(event_ids: Iterable[UUID]) -> Carried:
     """The same for particular events, in the caller's transaction if there is one."""
     flows: set[str] = set()
-    count = translate.translate_these(event_ids, _tools(flows))
+    count = translate.translate_these(event_ids, _tools(flows, {}))
     return Carried(count, frozenset(flows))
 
 
-def _tools(flows: set[str]) -> Tools:
+def _tools(flows: set[str], owners: Owners) -> Tools:
     return Tools(
         sources=sources_of,
         manifest=manifest_of,
         client=client_of,
-        carry=lambda items: _carry(items, flows),
+        carry=lambda items: _carry(items, flows, owners),
         open_case=cases.open_case,
         pause=pause_refused,
     )
@@ -116,8 +118,8 @@ def time_zone_of(entity: str) -> str:
 # Carrying.
 
 
-def _carry(items: list[Item], flows: set[str]) -> None:
-    """Sets the verdict of each item. Runs inside the commit of the batch."""
+def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
+    """Sets the verdict of each item, and notes whose it is. Runs inside the commit of the batch."""
     pairs = [(item, event) for item in items for event in item.events]
     outcomes = _store_records(pairs)
     around = _Around(pairs)
@@ -148,6 +150,8 @@ def _carry(items: list[Item], flows: set[str]) -> None:
         verdict = item.decided
         verdict.customer_id = verdict.customer_id or sightings.customer_of(event)
         verdict.legal_entity_code = verdict.legal_entity_code or about.legal_entity
+        if verdict.customer_id:
+            owners[str(item.claimed.event_id)] = (item.source.code, verdict.customer_id)
     store_documents(billed)
     flows |= dispatch_facts(facts).flows
 

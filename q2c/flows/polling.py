@@ -16,7 +16,7 @@ from django.utils import timezone
 from connectors import registry
 from connectors.families import Page
 from connectors.models import Connection, SyncCursor
-from connectors.recorder import Collector, write_exchanges
+from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from q2c.core import leases
 from q2c.core.problems import HEALS_BY_ITSELF, Category, Problem
@@ -58,7 +58,7 @@ def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult
     except Problem as problem:
         return _fail(row, cursor, problem)
     finally:
-        write_exchanges(collector.take())
+        write_exchanges(for_their_owners(collector.take(), {}))
         registry.save_health_sometimes()
         leases.release_lease(name, holder=me)
 
@@ -67,7 +67,7 @@ def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me
     found = new = 0
     position = dict(cursor.position)
     before = position.pop(FOUND_BEFORE, 0)
-    start = dict(position)
+    start, had_failed = dict(position), cursor.failed_at is not None
     for _ in range(MOST_PAGES):
         page: Page = run_waiting(client.changes(cursor.stream, dict(position)))
         new += len(receive(row.pk, page.found, via=InboundEvent.Via.POLL).new)
@@ -80,10 +80,20 @@ def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me
         position = dict(page.position)
         _move(cursor, position, 0 if page.has_more else found)
         if not page.has_more:
+            if had_failed:
+                _heal(row, cursor.stream)
             break
         if not leases.take_lease(lease, holder=me, seconds=LEASE_SECONDS):
             break  # this process was paused for long, and another one reads on
     return PollResult(found, new)
+
+
+def _heal(row: Connection, stream: str) -> None:
+    """The stream was read whole again: a gap that was found in it is none any more."""
+    cases.close_matching(
+        _gap(row, stream, "was read whole"), how="healed", why="The stream was read whole again.",
+        connection_code=row.code,
+    )  # fmt: skip
 
 
 def _gap(row: Connection, stream: str, what: str) -> Problem:

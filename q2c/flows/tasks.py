@@ -13,12 +13,12 @@ from django.db.transaction import on_commit
 from kombu.exceptions import OperationalError
 
 from connectors import http, registry
-from connectors.recorder import write_exchanges
 from exceptions import cases
 from q2c import ports
 from q2c.flows import catalog, done, governor, intake, nudger, polling, reference
+from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
-from q2c.transactions import machine
+from q2c.transactions import machine, seals
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
 from q2c.transactions.tools import Tools
@@ -62,7 +62,7 @@ TOOLS = Tools(
     context=ports.BatchContext,
     dial=_dial,
     take_exchanges=ports.collector.take,
-    write_exchanges=lambda rows, late: write_exchanges(rows, late),
+    write_exchanges=write_for_owners,
     on_problem=cases.open_for_steps,
     on_done=done.tell_done,
     on_wait=lambda runs: nudge(done.answer_waits(runs)),
@@ -142,6 +142,12 @@ def refresh_lists(code: str) -> None:
 def forget_answers() -> None:
     """Let go of the API's stored answers that have expired."""
     keeping.forget_expired_answers()
+
+
+@shared_task(ignore_result=True)
+def anchor_seals() -> None:
+    """Write the workers' newest seals into the audit chain."""
+    seals.anchor_heads()
 
 
 @shared_task(ignore_result=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from typing import Any
+from uuid import UUID
 
+from connectors.calls import Outgoing, outgoing
 from connectors.manifest import Means
 from q2c.core.problems import Category, Problem
 from q2c.inbox.items import Item, Tools
 
+REFETCH = "refetch"  # the step of such exchanges; their correlation id is the message that asked
 REFETCH_SECONDS = 12  # inside the lease of a claim
 
 
@@ -27,7 +30,9 @@ def fetch_present(items: list[Item], tools: Tools) -> dict[int, Any]:
         return {}
     sources = {item.source.id: item.source for item in items}
     clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
-    answers = run_waiting(_ask_all([(clients[s], verb, object_id) for s, verb, object_id in asked]))
+    first = {item.claimed.key_id: item.claimed.event_id for item in items}
+    questions = [(clients[s], verb, object_id, first[keys[0]]) for (s, verb, object_id), keys in asked.items()]
+    answers = run_waiting(_ask_all(questions))
     return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
 
 
@@ -40,8 +45,9 @@ def _is_stale(item: Item, meaning: Means) -> bool:
         return False  # translating it says what is wrong with it
 
 
-async def _ask_all(questions: list[tuple[Any, str, str]]) -> list[Any]:
-    async def ask(client: Any, verb: str, object_id: str) -> Any:
+async def _ask_all(questions: list[tuple[Any, str, str, UUID]]) -> list[Any]:
+    async def ask(client: Any, verb: str, object_id: str, event_id: UUID) -> Any:
+        outgoing.set(Outgoing(step=REFETCH, correlation_id=str(event_id)))  # of this task alone
         try:
             return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
         except TimeoutError:

@@ -9,19 +9,19 @@ from django.utils import timezone
 
 from q2c.core import audit
 from q2c.core.models import Person
-from q2c.inbox.models import InboundKey
+from q2c.inbox.models import InboundEvent, InboundKey
 
 
 def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
     """Give the message back to the translator, its verdict open again. False when it waits to be read anyway.
 
-    Raises ValueError without a reason, InboundKey.DoesNotExist for a message that isn't there.
+    Raises ValueError without a reason, InboundKey.DoesNotExist for a message that isn't there, or no longer.
     """
     if not reason.strip():
         raise ValueError("say why")
     with atomic():
         key = InboundKey.objects.select_for_update().filter(event_id=event_id).order_by("id").first()
-        if key is None:
+        if key is None or not InboundEvent.objects.filter(pk=event_id).exists():
             raise InboundKey.DoesNotExist
         if key.verdict == InboundKey.Verdict.RECEIVED:
             return False

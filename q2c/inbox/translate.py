@@ -13,6 +13,7 @@ import structlog
 from django.db import DatabaseError, connection, transaction
 
 from connectors.manifest import Context, Ignored, Means, NotYet
+from q2c.core import vault
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
 from q2c.inbox.claims import Claimed
@@ -76,6 +77,17 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     item.events = list(meaning.translate(body, context))
     if not item.events:
         item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
+
+
+def _find_owner(item: Item, tools: Tools) -> None:
+    """Whose message it is, also where nobody translates it: its body is to go with its customer."""
+    customer_of = tools.manifest(item.source.vendor).customer_of
+    if item.decided.customer_id or item.claimed.customer_key_id or customer_of is None:
+        return
+    try:
+        item.decided.customer_id = customer_of(item.open_body())
+    except (ValueError, vault.Unsealable):
+        return  # not a message of this vendor's, or of somebody who was erased
 
 
 def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
@@ -191,4 +203,6 @@ def _write(items: list[Item], tools: Tools) -> None:
             tools.open_case(
                 item.verdict.problem, event_id=item.claimed.event_id, connection_code=item.source.code, step="translate"
             )
+    for item in items:
+        _find_owner(item, tools)
     verdicts.write_verdicts(items)

@@ -31,7 +31,7 @@ def write_verdicts(items: list[Item]) -> None:
     for item in items:
         verdict, claimed = item.decided, item.claimed
         owner = None if claimed.customer_key_id else owners.get((item.source.code, verdict.customer_id))
-        owner_key = keys.get(owner) if owner else None
+        owner_key = keys.get(owner) or vault.new_key() if owner else None  # of an erased one nothing stays readable
         moved = vault.seal(item.event_key, owner_key) if owner_key is not None and item.event_key else None
         rows.append(
             (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from decimal import Decimal
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
@@ -140,7 +142,7 @@ def test_a_rolled_back_entry_leaves_no_gap():
 def test_the_command_says_which_entry_does_not_hold(three, capsys, settings, tmp_path):
     settings.HOME = tmp_path
     call_command("verify_audit")
-    assert capsys.readouterr().out == "3 entries hold\n"
+    assert capsys.readouterr().out == "3 entries hold\n0 seals hold\n"
     tamper(2, why="other")
     with pytest.raises(CommandError, match=r"entry 2: the entry was changed \(1 entries before it hold\)"):
         call_command("verify_audit")
@@ -150,3 +152,16 @@ def test_the_minutes_task_anchors_the_head(three, settings, tmp_path):
     settings.HOME = tmp_path
     anchor_audit()
     assert [known["seq"] for known in audit.read_anchors(audit.anchor_file())] == [3]
+
+
+def test_a_chain_of_which_no_anchor_is_left_does_not_hold_once_it_is_older_than_an_hour(three, tmp_path):
+    assert audit.verify(tmp_path / "gone.jsonl").holds
+    with time_machine.travel(dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)):
+        assert audit.verify(tmp_path / "gone.jsonl") == audit.Verdict(0, 1, "no anchor of the chain is left")
+
+
+def test_the_anchor_goes_where_the_setting_says(three, settings, tmp_path):
+    settings.ANCHOR_FILE = str(tmp_path / "elsewhere" / "chain.jsonl")
+    anchor_audit()
+    assert [known["seq"] for known in audit.read_anchors(tmp_path / "elsewhere" / "chain.jsonl")] == [3]
+    assert audit.verify() == audit.Verdict(3)

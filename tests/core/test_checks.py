@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
 from connectors.models import Connection
@@ -18,6 +19,7 @@ def production(settings):
     settings.SECRET_KEY = "given"
     settings.ARE_VAULT_KEYS_MADE_UP = False
     settings.DEBUG = False
+    settings.ANCHOR_FILE = "/mnt/anchors/audit.jsonl"
     settings.OWNER_COMMANDS = False
     return settings
 
@@ -50,6 +52,8 @@ def test_a_fit_production_starts(production, as_app):
         ("SECRET_KEY", "made-up:abc", "q2c.E001"),
         ("ARE_VAULT_KEYS_MADE_UP", True, "q2c.E002"),
         ("DEBUG", True, "q2c.E003"),
+        ("ANCHOR_FILE", "", "q2c.E004"),
+        ("ANCHOR_FILE", str(settings.HOME / "anchors" / "audit.jsonl"), "q2c.E004"),
         ("ENV", "prod", "q2c.E000"),
     ],
 )

@@ -92,6 +92,20 @@ def test_a_listing_that_is_suddenly_empty_is_not_believed(acme):
     assert InboundKey.objects.count() == 1
 
 
+def test_a_gap_closes_its_case_when_the_stream_is_read_whole_and_opens_it_again_when_it_comes_back(acme):
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    poll_connection("acme", "events", client=Feed(page(upto=10)))
+    poll_connection("acme", "events", client=Feed(page(2, upto=10, more=True), page(2, upto=10, more=True)))
+    assert ExceptionCase.objects.get().state == "open"  # half a reading heals nothing
+    poll_connection("acme", "other", client=Feed(page(1, upto=10)))
+    assert ExceptionCase.objects.get().state == "open"  # nor does another stream
+    poll_connection("acme", "events", client=Feed(page(1, 2, upto=20)))
+    case = ExceptionCase.objects.get()
+    assert (case.state, case.resolution, case.occurrences.filter(closed_at=None).count()) == ("resolved", "healed", 0)
+    poll_connection("acme", "events", client=Feed(page(upto=20)))
+    assert (ExceptionCase.objects.get().state, ExceptionCase.objects.get().regressed_count) == ("open", 1)
+
+
 def test_an_empty_listing_of_a_stream_that_never_had_anything_is_fine(acme):
     assert poll_connection("acme", "events", client=Feed(page(upto=0))).failure == ""
     assert poll_connection("acme", "events", client=Feed(page(upto=0))).failure == ""

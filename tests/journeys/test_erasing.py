@@ -1,0 +1,75 @@
+"""A customer's key is destroyed: nothing that came in or went out about them can be read again, and the books stay."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from connectors.models import Exchange
+from connectors.recorder import is_intact, read_exchange
+from q2c.core import audit, customer_keys, vault
+from q2c.core.models import CustomerKey
+from q2c.flows.polling import poll_connection
+from q2c.inbox.bodies import read_body, read_headers
+from q2c.inbox.models import InboundKey
+from q2c.transactions.models import BusinessTransaction, LineageLink
+from q2c.transactions.seals import verify_seals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAME, MAIL, STREET = "Zebulon Quark", "zebulon@quark.test", "99 Erasure Lane"
+WORDS = (NAME, MAIL, STREET, "Zebulon")
+RAW = ("inbox_inboundevent", "inbox_inboundkey", "connectors_exchange", "exceptions_occurrence", "exceptions_casenote")
+
+
+def readable() -> dict[str, int]:
+    """How many messages and exchanges speak of the person, opened with every key that is left; and raw rows as text."""
+    found = {"messages": 0, "exchanges": 0}
+    for key in InboundKey.objects.select_related("event"):
+        try:
+            text = read_body(key.event, key).decode() + str(read_headers(key.event, key))
+        except vault.Unsealable:
+            continue
+        found["messages"] += any(word in text for word in WORDS)
+    for exchange in Exchange.objects.all():
+        text = "".join(read_exchange(exchange)) + exchange.url + exchange.failure
+        found["exchanges"] += any(word in text for word in WORDS)
+    with connection.cursor() as cursor:
+        for table in RAW:
+            cursor.execute(f"SELECT t::text FROM {table} t")
+            texts = [row[0] for row in cursor.fetchall()]
+            found[table] = sum(any(w in t or w.encode().hex() in t for w in WORDS) for t in texts)
+    return found
+
+
+def test_whoever_is_erased_cannot_be_read_again_while_the_ledger_and_its_proofs_stay(house):
+    person = house.customer(name=NAME, email=MAIL, address={"country": "GB", "city": "Leeds", "line1": STREET})
+    house.pay(house.invoice(person))
+    house.invoice(person, sku="NO-SUCH-SKU")
+    house.carry()
+    poll_connection("stripe", "events")
+    house.carry()
+    before = readable()
+    assert before["messages"] > 5
+    assert before["exchanges"] > 1
+    assert [before[table] for table in RAW] == [0, 0, 0, 0, 0]
+    booked = list(LineageLink.objects.order_by("transaction_id", "sequence").values_list("amount", flat=True))
+    customer_keys.destroy_key(CustomerKey.objects.get(connection_code="stripe", customer_id=person).pk)
+    assert readable() == dict.fromkeys(before, 0)
+    assert all(is_intact(exchange) for exchange in Exchange.objects.all())
+    assert list(LineageLink.objects.order_by("transaction_id", "sequence").values_list("amount", flat=True)) == booked
+    assert BusinessTransaction.objects.filter(flow="invoice_to_erp", state="completed").count() == 1
+    assert (verify_seals().holds, audit.verify().holds) == (True, True)
+    house.invoice(person)
+    house.carry()
+    assert readable() == dict.fromkeys(before, 0)  # what comes later isn't readable either
+
+
+def test_an_account_of_the_crm_is_erased_with_what_was_read_of_it(house):
+    account = house.account(Name=NAME, BillingStreet=STREET)
+    house.win(account)
+    house.carry()
+    before = readable()
+    assert before["messages"] + before["exchanges"] > 1
+    for key in CustomerKey.objects.all():  # the account's, and the billing customer's that came of it
+        customer_keys.destroy_key(key.pk)
+    assert readable() == dict.fromkeys(before, 0)
