@@ -146,9 +146,14 @@ _DOCUMENT = (
     Kind("credit_without_invoice", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX_OR_WAIVE,
          "{document} credits an invoice that we don't know",
          "Find the original; if it was posted outside, link it, then repost."),
-    Kind("refund_reversed", C, BILLING_OPS, HIGH, hours(8), ("connection", "refund"), _FIX_OR_WAIVE,
-         "Refund {refund} was carried and came back",
-         "The customer hasn't got the money: make a correcting document, or waive when billing sends one."),
+    Kind("payout_unexplained", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+         "The movements of payout {document} don't explain it",
+         "Compare the payout with the gateway's own balance report. A kind of movement that nobody carries needs a "
+         "journal by hand: post it in the ERP, then waive with its number."),
+    Kind("payout_of_several_entities", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "legal_entity"),
+         _FIX_OR_WAIVE, "Payout {document} pays out the cash of {legal_entity}",
+         "Name the owner of the gateway account under Connections and settle the other entities' part between them, "
+         "or let the gateway pay out each entity's cash by itself; then repost."),
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),

@@ -239,6 +239,11 @@ class Links:
                 return found
         return None
 
+    def entity(self, record_type: str, record_key: str) -> str:
+        """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
+        found = (row for row in self.references.get((record_type, record_key), ()) if row.legal_entity_code)
+        return next((row.legal_entity_code for row in sorted(found, key=lambda row: row.pk)), "")
+
     def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
         """The agreed content of a record, or None when nobody has told us of it."""
         return self.records.get((record_type, record_key))

@@ -45,6 +45,7 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         currency_code=_currency_code(raw.get("currency")),
         posting_date=_date(raw.get("tranDate")),
         period=_id(raw.get("postingPeriod")),
+        subsidiary=_id(raw.get("subsidiary")),
         exchange_rate=rate,
         base_amount=None if total is None or rate is None else _base(total * rate),
         is_in_ledger=_is_in_ledger(raw),

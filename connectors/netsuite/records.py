@@ -35,7 +35,7 @@ TYPES = {
     ),
 }  # fmt: skip
 
-READ_BACK = "id,externalId,tranId,tranDate,postingPeriod,currency,exchangeRate,total,approvalStatus,status"
+READ_BACK = "id,externalId,tranId,tranDate,postingPeriod,subsidiary,currency,exchangeRate,total,approvalStatus,status"
 
 # List name -> SuiteQL. Column names confirmed from dbt_netsuite's seeds; dates are asked for in ISO, since SuiteQL
 # gives

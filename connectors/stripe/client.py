@@ -11,7 +11,7 @@ from connectors.errors import Absent
 from connectors.families import Page, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import inbound, outbound
+from connectors.stripe import inbound, inbound_cash, outbound
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, Problem
@@ -161,18 +161,26 @@ class Client:
     # Payments
 
     async def payment(self, payment_id: str) -> billing.Payment:
-        """A payment intent or charge. Raises Problem `record_gone`."""
-        kind = "payment_intents" if payment_id.startswith("pi_") else "charges"
-        raw = await self._get(f"/v1/{kind}/{payment_id}", "payment", [("expand[]", "customer")])
-        at = raw["created"]
-        return inbound.payment(raw, self.line.code, received_at=dt.datetime.fromtimestamp(int(at), dt.UTC))
+        """A payment intent or charge, with the entity of the invoice that it pays. Raises Problem `record_gone`."""
+        is_intent = payment_id.startswith("pi_")
+        path = f"/v1/{'payment_intents' if is_intent else 'charges'}/{payment_id}"
+        raw = await self._get(path, "payment", [("expand[]", "customer")])
+        paid = []
+        if is_intent:
+            of_intent = [("payment[type]", "payment_intent"), ("payment[payment_intent]", payment_id)]
+            query = [*of_intent, ("expand[]", "data.invoice")]
+            paid = [p async for p in self._list("/v1/invoice_payments", "payment", query)]
+        entity = next((found for p in paid if (found := inbound.invoice_notes(p["invoice"]).get("legal_entity"))), "")
+        at = dt.datetime.fromtimestamp(int(raw["created"]), dt.UTC)
+        return inbound_cash.payment(raw, self.line.code, received_at=at, legal_entity=entity)
 
     async def payout(self, payout_id: str) -> billing.Payout:
         """A payout with every balance transaction that it pays out, each with the charge, refund or dispute behind."""
         raw = await self._get(f"/v1/payouts/{payout_id}", "payout")
-        asked = [("payout", payout_id), ("expand[]", "data.source")]
-        movements = [m async for m in self._list("/v1/balance_transactions", "payout", asked)]
-        return inbound.payout(raw, movements, self.line.code)
+        query = [("payout", payout_id), ("expand[]", "data.source")]
+        movements = [m async for m in self._list("/v1/balance_transactions", "payout", query)]
+        owner = self.line.settings.get("legal_entity") or ""
+        return inbound_cash.payout(raw, movements, self.line.code, legal_entity=owner)
 
     # Polling
 

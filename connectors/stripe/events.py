@@ -11,9 +11,11 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from connectors.fields import read_json, unix
 from connectors.manifest import Context, Ignored, Means, NotYet
-from connectors.stripe import inbound
+from connectors.stripe import inbound, inbound_cash
 from q2c.canonical import events
 
 
@@ -88,7 +90,14 @@ def credit_memo_issued(body: bytes, context: Context) -> list[Any]:
 def payment_received(body: bytes, context: Context) -> list[Any]:
     """payment_intent.succeeded."""
     raw, at = _snapshot(body)
-    return [events.PaymentReceived(occurred_at=at, payment=inbound.payment(raw, context.connection, received_at=at))]
+    payment = context.fetched or inbound_cash.payment(raw, context.connection, received_at=at)
+    return [events.PaymentReceived(occurred_at=at, payment=structs.replace(payment, received_at=at))]
+
+
+def is_ownerless(body: bytes) -> bool:
+    """Whether a payment doesn't say itself whose cash it is: the invoice that it pays does."""
+    raw, _ = _snapshot(body)
+    return not (raw.get("metadata") or {}).get("legal_entity")
 
 
 def charge_received(body: bytes, context: Context) -> list[Any]:
@@ -96,13 +105,14 @@ def charge_received(body: bytes, context: Context) -> list[Any]:
     raw, at = _snapshot(body)
     if raw.get("payment_intent") or not raw.get("captured", True):
         return []
-    return [events.PaymentReceived(occurred_at=at, payment=inbound.payment(raw, context.connection, received_at=at))]
+    payment = inbound_cash.payment(raw, context.connection, received_at=at)
+    return [events.PaymentReceived(occurred_at=at, payment=payment)]
 
 
 def payment_applied(body: bytes, context: Context) -> list[Any]:
     """invoice_payment.paid: which invoice a payment settles. Paid off Stripe means no cash of Stripe's."""
     raw, at = _snapshot(body)
-    application = inbound.application(raw, context.connection, applied_at=at)
+    application = inbound_cash.application(raw, context.connection, applied_at=at)
     return [] if application is None else [events.PaymentApplied(occurred_at=at, application=application)]
 
 
@@ -112,7 +122,9 @@ def refund_made(body: bytes, context: Context) -> list[Any]:
     raw, at = _snapshot(body)
     if raw.get("status") not in ("succeeded", "failed"):
         return []
-    return [events.RefundMade(occurred_at=at, refund=inbound.refund(raw, context.connection))]
+    failed_at = at if raw["status"] == "failed" else None
+    refund = inbound_cash.refund(raw, context.connection, failed_at=failed_at)
+    return [events.RefundMade(occurred_at=at, refund=refund)]
 
 
 def dispute_changed(status: str) -> Callable[[bytes, Context], list[Any]]:
@@ -120,17 +132,25 @@ def dispute_changed(status: str) -> Callable[[bytes, Context], list[Any]]:
 
     def translate(body: bytes, context: Context) -> list[Any]:
         raw, at = _snapshot(body)
-        dispute = inbound.dispute(raw, context.connection, status=status, at=at)
+        dispute = inbound_cash.dispute(raw, context.connection, status=status, at=at)
         return [events.DisputeChanged(occurred_at=at, dispute=dispute)]
 
     return translate
 
 
-def payout_paid(body: bytes, context: Context) -> list[Any]:
-    """payout.paid and payout.failed, with the movements that were asked for."""
-    raw, at = _snapshot(body)
-    payout = context.fetched or inbound.payout(raw, [], context.connection)
-    return [events.PayoutPaid(occurred_at=at, payout=payout)]
+def payout_moved(status: str) -> Callable[[bytes, Context], list[Any]]:
+    """payout.paid and payout.failed, with the movements that were asked for. The event says which of both it is: the
+    payout read meanwhile may have failed already."""
+
+    def translate(body: bytes, context: Context) -> list[Any]:
+        raw, at = _snapshot(body)
+        payout = context.fetched or inbound_cash.payout(raw, [], context.connection)
+        changes: dict[str, Any] = {"source": structs.replace(payout.source, version=status), "status": status}
+        if status == "failed":
+            changes |= {"failed_at": at, "movements": ()}
+        return [events.PayoutPaid(occurred_at=at, payout=structs.replace(payout, **changes))]
+
+    return translate
 
 
 def subscription_changed(body: bytes, context: Context) -> list[Any]:
@@ -168,7 +188,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "invoice.marked_uncollectible": Means(invoice_status("uncollectible")),
     "invoice.payment_failed": Means(payment_failed),
     "credit_note.created": Means(credit_memo_issued, refetch="credit_note"),
-    "payment_intent.succeeded": Means(payment_received),
+    "payment_intent.succeeded": Means(payment_received, refetch="payment", refetch_when=is_ownerless),
     "charge.succeeded": Means(charge_received),
     "invoice_payment.paid": Means(payment_applied),
     "refund.created": Means(refund_made),
@@ -176,8 +196,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "refund.failed": Means(refund_made),
     "charge.dispute.funds_withdrawn": Means(dispute_changed("withdrawn")),
     "charge.dispute.funds_reinstated": Means(dispute_changed("won")),
-    "payout.paid": Means(payout_paid, refetch="payout"),
-    "payout.failed": Means(payout_paid, refetch="payout"),
+    "payout.paid": Means(payout_moved("paid"), refetch="payout"),
+    "payout.failed": Means(payout_moved("failed"), refetch="payout"),
     "customer.created": Means(customer_changed),
     "customer.updated": Means(customer_changed),
     "customer.subscription.created": Means(subscription_changed),

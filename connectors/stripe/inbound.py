@@ -9,7 +9,7 @@ minor unit.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,8 +26,8 @@ ACTIVE = frozenset({"active", "trialing", "past_due"})
 def invoice(raw: Mapping[str, Any], connection: str) -> billing.Invoice:
     """A finalized invoice. `total` may be negative. Line amounts are net of discounts and of tax, so that they and
     `tax_total` sum to `total`. What Stripe says is instants: they become days where the seller is."""
-    currency = _currency(raw)
-    notes = {**(dig(raw, "parent.subscription_details.metadata") or {}), **(raw.get("metadata") or {})}
+    currency = currency_of(raw)
+    notes = invoice_notes(raw)
     lines = tuple(invoice_line(line, currency) for line in raw["lines"]["data"])
     name, is_known = _buyer(raw)
     stamps = raw.get("status_transitions") or {}
@@ -42,13 +42,18 @@ def invoice(raw: Mapping[str, Any], connection: str) -> billing.Invoice:
         total=from_minor(raw["total"], currency),
         tax_total=_tax_total(raw, currency),
         lines=lines,
-        legal_entity=notes.get("legal_entity") or _customer_note(raw, "legal_entity"),
+        legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),
         subscription_id=id_of(dig(raw, "parent.subscription_details.subscription") or raw.get("subscription")),
         order_id=notes.get("order_id", ""),
         po_number=notes.get("po_number", ""),
         is_customer_known=is_known,
         **_feed(notes),
     )
+
+
+def invoice_notes(raw: Mapping[str, Any]) -> dict[str, str]:
+    """What we wrote on an invoice or on the subscription behind it."""
+    return {**(dig(raw, "parent.subscription_details.metadata") or {}), **(raw.get("metadata") or {})}
 
 
 def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
@@ -96,7 +101,7 @@ def credit_memo(
     raw: Mapping[str, Any], connection: str, *, skus: Mapping[str, billing.InvoiceLine] | None = None
 ) -> billing.CreditMemo:
     """A credit note; amounts are positive. `skus` are the credited invoice's lines by id: a credit takes their item."""
-    currency = _currency(raw)
+    currency = currency_of(raw)
     notes = raw.get("metadata") or {}
     originals = skus or {}
     name, is_known = _buyer(raw)
@@ -113,7 +118,7 @@ def credit_memo(
         invoice_id=id_of(raw.get("invoice")),
         applied_amount=_minor_or_none(raw.get("pre_payment_amount"), currency),
         reason=str(raw.get("reason") or raw.get("memo") or ""),
-        legal_entity=notes.get("legal_entity") or _customer_note(raw, "legal_entity"),
+        legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),
         is_customer_known=is_known,
         **_feed(notes),
     )
@@ -147,119 +152,6 @@ def _credit_line(
         revenue_rule=original.revenue_rule if original else "",
         declared_amount=_optional_decimal(notes.get("declared_amount")),
         original_line_id=str(raw.get("invoice_line_item") or ""),
-    )
-
-
-def payment(raw: Mapping[str, Any], connection: str, *, received_at: dt.datetime) -> billing.Payment:
-    """A succeeded payment intent, or a charge that has none: gross, before Stripe's fee."""
-    currency = _currency(raw)
-    is_intent = raw.get("object") == "payment_intent"
-    notes = raw.get("metadata") or {}
-    return billing.Payment(
-        source=Source(connection=connection, object_type="payment", object_id=raw["id"]),
-        customer_id=id_of(raw.get("customer")),
-        currency=currency,
-        amount=from_minor(raw["amount_received"] if is_intent else raw["amount"], currency),
-        received_at=received_at,
-        gateway=connection,
-        method=str((raw.get("payment_method_types") or [""])[0]) if is_intent else "charge",
-        reference=id_of(raw.get("latest_charge")) if is_intent else raw["id"],
-        legal_entity=notes.get("legal_entity") or _customer_note(raw, "legal_entity"),
-    )
-
-
-def application(raw: Mapping[str, Any], connection: str, *, applied_at: dt.datetime) -> billing.Application | None:
-    """A paid invoice payment, or None when no cash of Stripe's stands behind it (a payment recorded off Stripe)."""
-    behind = raw.get("payment") or {}
-    payment_id = id_of(behind.get("payment_intent")) or id_of(behind.get("charge"))
-    if not payment_id or behind.get("type") == "payment_record":
-        return None
-    currency = _currency(raw)
-    paid_at = dig(raw, "status_transitions.paid_at")
-    return billing.Application(
-        source=Source(connection=connection, object_type="invoice_payment", object_id=raw["id"]),
-        payment_id=payment_id,
-        invoice_id=id_of(raw["invoice"]),
-        currency=currency,
-        amount=from_minor(raw["amount_paid"], currency),
-        applied_at=unix(paid_at) if paid_at else applied_at,
-    )
-
-
-def refund(raw: Mapping[str, Any], connection: str) -> billing.Refund:
-    """Cash given back, or a refund that failed after all."""
-    currency = _currency(raw)
-    return billing.Refund(
-        source=Source(connection=connection, object_type="refund", object_id=raw["id"]),
-        payment_id=id_of(raw.get("payment_intent")) or id_of(raw.get("charge")),
-        customer_id=id_of(raw.get("customer")),
-        currency=currency,
-        amount=from_minor(raw["amount"], currency),
-        refunded_at=unix(raw["created"]),
-        gateway=connection,
-        status=str(raw.get("status") or ""),
-        reason=str(raw.get("reason") or ""),
-        legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
-    )
-
-
-def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.datetime) -> billing.Dispute:
-    """Money that the bank took back (`funds_withdrawn`) or gave again (`funds_reinstated`), with Stripe's dispute
-    fee."""
-    currency = _currency(raw)
-    moved = raw.get("balance_transactions") or ()
-    return billing.Dispute(
-        source=Source(connection=connection, object_type="dispute", object_id=raw["id"], version=status),
-        payment_id=id_of(raw.get("payment_intent")) or id_of(raw.get("charge")),
-        currency=currency,
-        amount=from_minor(raw["amount"], currency),
-        at=at,
-        status=status,
-        gateway=connection,
-        fee=from_minor(moved[-1].get("fee") or 0, currency) if moved else Decimal(0),
-        legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
-    )
-
-
-def payout(raw: Mapping[str, Any], movements: Sequence[Mapping[str, Any]], connection: str) -> billing.Payout:
-    """A payout with every movement that it pays out. `arrival_date` is a plain date (Stripe gives midnight UTC)."""
-    currency = _currency(raw)
-    return billing.Payout(
-        source=Source(connection=connection, object_type="payout", object_id=raw["id"], version=str(raw["status"])),
-        currency=currency,
-        amount=from_minor(raw["amount"], currency),
-        arrival_date=unix(raw["arrival_date"]).date(),
-        gateway=connection,
-        movements=tuple(balance_transaction(m, connection) for m in movements if m["type"] not in PAYOUT_TYPES),
-        status=str(raw["status"]),
-        legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
-    )
-
-
-PAYOUT_TYPES = frozenset({"payout", "payout_failure", "payout_cancel"})
-
-
-RECORD_TYPES = {"charge": "payment", "payment": "payment", "refund": "refund", "dispute": "dispute"}
-
-
-def balance_transaction(raw: Mapping[str, Any], connection: str) -> billing.BalanceTransaction:
-    """One movement on Stripe's balance, in the balance's currency; with its source expanded, whose record it moves."""
-    currency = _currency(raw)
-    about = raw.get("source")
-    about = about if isinstance(about, Mapping) else {}
-    record_type = RECORD_TYPES.get(str(about.get("object")), "")
-    record_id = (record_type == "payment" and id_of(about.get("payment_intent"))) or str(about.get("id") or "")
-    return billing.BalanceTransaction(
-        source=Source(connection=connection, object_type="balance_transaction", object_id=raw["id"]),
-        kind="dispute" if str(raw.get("reporting_category")).startswith("dispute") else str(raw["type"]),
-        currency=currency,
-        amount=from_minor(raw["amount"], currency),
-        fee=from_minor(raw.get("fee") or 0, currency),
-        at=unix(raw["created"]),
-        about_id=id_of(raw.get("source")),
-        fee_description="; ".join(str(f.get("description") or "") for f in raw.get("fee_details") or ()),
-        record_type=record_type,
-        record_id=record_id if record_type else "",
     )
 
 
@@ -307,7 +199,8 @@ def product(raw: Mapping[str, Any], connection: str) -> catalog.Product:
     )
 
 
-def _currency(raw: Mapping[str, Any]) -> str:
+def currency_of(raw: Mapping[str, Any]) -> str:
+    """The currency of an object, as ISO 4217 writes it. Raises ValueError when it names none."""
     if not raw.get("currency"):
         raise ValueError(f"{raw.get('object') or 'the object'} {raw.get('id') or ''} names no currency")
     return str(raw["currency"]).upper()
@@ -316,9 +209,9 @@ def _currency(raw: Mapping[str, Any]) -> str:
 def _subscription_currency(raw: Mapping[str, Any]) -> str:
     """Before 2022 only the prices of its items named a currency."""
     if raw.get("currency"):
-        return _currency(raw)
+        return currency_of(raw)
     items = dig(raw, "items.data") or ()
-    return _currency(items[0].get("price") or items[0].get("plan") or {}) if items else _currency(raw)
+    return currency_of(items[0].get("price") or items[0].get("plan") or {}) if items else currency_of(raw)
 
 
 def id_of(value: Any) -> str:
@@ -345,7 +238,8 @@ def _is_unidentified(name: str, notes: Mapping[str, Any]) -> bool:
     return str(notes.get("unidentified") or "").lower() in ("true", "1", "yes") or name.startswith(UNIDENTIFIED)
 
 
-def _customer_note(raw: Mapping[str, Any], name: str) -> str:
+def customer_note(raw: Mapping[str, Any], name: str) -> str:
+    """What we wrote on the customer of an object, where the customer is expanded."""
     return str(dig(raw, f"customer.metadata.{name}") or "") if isinstance(raw.get("customer"), Mapping) else ""
 
 

@@ -94,6 +94,7 @@ MANIFEST = Manifest(
     families=(Family.BILLING, Family.PAYMENTS),
     settings=(
         Setting("app_url", "Address of the dashboard", default="https://dashboard.stripe.com", is_required=False),
+        Setting("legal_entity", "Legal entity that owns this Stripe account, for its payouts", is_required=False),
         Secret("api_key"),
         Secret("webhook_secret"),
         Secret("webhook_secret_previous", is_required=False),

@@ -147,6 +147,12 @@ class Refund(Document):
     status: str = "succeeded"
     reason: str = ""
     legal_entity: str = ""
+    failed_at: dt.datetime | None = None  # the money came back: a movement of its own
+
+    @property
+    def movement(self) -> str:
+        """Which movement of the refund this is: empty for the first, `failed` for the money's coming back."""
+        return "failed" if self.failed_at else ""
 
 
 class CustomerBalanceEntry(Document):
@@ -161,11 +167,12 @@ class BalanceTransaction(Document):
     """One movement on the gateway's balance: gross `amount`, `fee`, and what it is about.
 
     `about_id` is the gateway's own id of that; `record_type` and `record_id` are our source object's, where there is
-    one (a payment is known by its intent, though what moves on the balance is its charge).
+    one (a payment is known by its intent, though what moves on the balance is its charge). `original_amount` and its
+    currency are the record's own where the gateway converted it on the way.
     """
 
     source: Source
-    kind: str
+    kind: str  # payment, refund, refund_failed, dispute, fee, reserve, payout; else the gateway's own word
     currency: Currency
     amount: Decimal
     fee: Decimal
@@ -174,6 +181,8 @@ class BalanceTransaction(Document):
     fee_description: str = ""
     record_type: str = ""
     record_id: str = ""
+    original_currency: str = ""
+    original_amount: Decimal = Decimal(0)
 
 
 class Payout(Document):
@@ -188,10 +197,25 @@ class Payout(Document):
     movements: tuple[BalanceTransaction, ...]
     status: str = "paid"
     legal_entity: str = ""
+    failed_at: dt.datetime | None = None  # the bank sent it back: a movement of its own
+
+    @property
+    def document_date(self) -> dt.date | None:
+        """The arrival's plain date; None for a failure, which has an instant."""
+        return None if self.failed_at else self.arrival_date
+
+    @property
+    def movement(self) -> str:
+        """Which movement of the payout this is: empty for the first, `failed` for the money's coming back."""
+        return "failed" if self.failed_at else ""
 
 
 class Dispute(Document):
-    """Neither a refund nor a credit memo: the bank took the money back while it's argued."""
+    """Neither a refund nor a credit memo: the bank took the money back while it's argued.
+
+    Amount, fee and currency are the movement's on the gateway's balance (the settlement's currency), never the
+    charge's. A fee that comes back is negative.
+    """
 
     source: Source
     payment_id: str
@@ -202,6 +226,16 @@ class Dispute(Document):
     gateway: str
     fee: Decimal = Decimal(0)
     legal_entity: str = ""
+
+    @property
+    def is_returned(self) -> bool:
+        """Whether the money came back."""
+        return self.status == "won"
+
+    @property
+    def movement(self) -> str:
+        """Which movement of the dispute this is: the withdrawal, or the money's coming back."""
+        return self.status
 
 
 class WriteOff(Document):

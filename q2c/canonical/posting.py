@@ -171,6 +171,11 @@ class Journal(Document):
     memo: str = ""
     exchange_rate: Decimal | None = None
 
+    @property
+    def total(self) -> Decimal:
+        """The sum of the debits, in the journal's currency."""
+        return sum((line.debit for line in self.lines), Decimal(0))
+
 
 class Deposit(Document):
     """A payout: clearing to bank."""
@@ -193,6 +198,7 @@ class PostedDocument(Document):
     currency_code: str = ""
     posting_date: dt.date | None = None
     period: str = ""
+    subsidiary: str = ""
     exchange_rate: Decimal | None = None
     base_amount: Decimal | None = None
     is_in_ledger: bool = True

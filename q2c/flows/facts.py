@@ -20,6 +20,7 @@ from q2c.canonical.schema import content_hash
 from q2c.core import ids
 from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.flows.dispatch import Fact
+from q2c.records.documents import Seen
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class About:
     order_id: str = ""
     time_zone: str = "UTC"
     is_changed: bool = True  # of a record that has states: whether this event changed it
+    known: Seen | None = None  # of a document: what came of it before this event
 
 
 def facts_of(event: Any, about: About) -> list[Fact] | Ignored:
@@ -166,12 +168,39 @@ def _application(event: events.PaymentApplied, about: About) -> list[Fact]:
 
 def _refund(event: events.RefundMade, about: About) -> list[Fact] | Ignored:
     refund = event.refund
-    if refund.status != "succeeded":
-        return Ignored(f"refund_{refund.status}"[:60], f"A refund that is {refund.status} moved no money")
-    return [
-        _fact("refund_to_erp", refund, refund.source, about, customer_id=refund.customer_id, currency=refund.currency,
-              amount=refund.amount, document_date=_date(refund.refunded_at, about), legal_entity=refund.legal_entity)
-    ]  # fmt: skip
+    never = Ignored(f"refund_{refund.status}"[:60], f"A refund that is {refund.status} moved no money")
+    return _movements(refund, about, went="succeeded", make=_refund_fact, never=never)
+
+
+def _refund_fact(refund: billing.Refund, about: About) -> Fact:
+    return _fact(
+        "refund_to_erp", refund, refund.source, about, read=replace_fields(refund, failed_at=None),
+        customer_id=refund.customer_id, currency=refund.currency, amount=refund.amount,
+        document_date=_date(refund.failed_at or refund.refunded_at, about), legal_entity=refund.legal_entity,
+    )  # fmt: skip
+
+
+def _movements(
+    document: Any, about: About, *, went: str, make: Callable[[Any, About], Fact], never: Ignored
+) -> list[Fact] | Ignored:
+    """Money that went, or came back since that failed: a failure undoes only what is known to have gone (`went`), and
+    one that overtook it follows it in the same lane."""
+    known = about.known.status if about.known else ""
+    if document.status == went:
+        facts = [make(document, about)]
+        if about.known and known == "failed":
+            facts.append(make(_failed(document, about.known.status_at), about))
+        return facts
+    if document.status == "failed" and known == went:
+        return [make(document, about)]
+    return [] if about.known and known == "failed" and not about.known.ignored_reason else never
+
+
+def _failed(document: Any, at: dt.datetime | None) -> Any:
+    changes: dict[str, Any] = {"status": "failed", "failed_at": at}
+    if isinstance(document, billing.Payout):
+        changes["movements"] = ()
+    return replace_fields(document, **changes)
 
 
 def _dispute(event: events.DisputeChanged, about: About) -> list[Fact]:
@@ -182,12 +211,18 @@ def _dispute(event: events.DisputeChanged, about: About) -> list[Fact]:
     ]  # fmt: skip
 
 
-def _payout(event: events.PayoutPaid, about: About) -> list[Fact]:
-    payout = event.payout
-    return [
-        _fact("payout_to_erp", payout, payout.source, about, currency=payout.currency, amount=payout.amount,
-              line_count=len(payout.movements), document_date=payout.arrival_date, legal_entity=payout.legal_entity)
-    ]  # fmt: skip
+def _payout(event: events.PayoutPaid, about: About) -> list[Fact] | Ignored:
+    never = Ignored("payout_never_arrived", "The payout failed on its way: the bank never had the money")
+    return _movements(event.payout, about, went="paid", make=_payout_fact, never=never)
+
+
+def _payout_fact(payout: billing.Payout, about: About) -> Fact:
+    failed_on = _date(payout.failed_at, about) if payout.failed_at else None
+    return _fact(
+        "payout_to_erp", payout, payout.source, about, read=replace_fields(payout, failed_at=None),
+        currency=payout.currency, amount=payout.amount, line_count=len(payout.movements),
+        document_date=failed_on or payout.arrival_date, legal_entity=payout.legal_entity,
+    )  # fmt: skip
 
 
 def _subscription(event: events.SubscriptionChanged, about: About) -> list[Fact]:

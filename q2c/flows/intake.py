@@ -17,10 +17,8 @@ from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from mappings.models import SurvivorshipRule
 from mappings.survivorship import owners
-from q2c.canonical import events
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
-from q2c.core.problems import Category, Problem
 from q2c.flows import sightings
 from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
@@ -28,7 +26,7 @@ from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
-from q2c.records.documents import Billed, known_documents, store_documents
+from q2c.records.documents import Billed, Seen, known_documents, store_documents
 from q2c.records.store import alias_of, store_records
 
 REMEMBERED_SECONDS = 20.0
@@ -129,16 +127,14 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
     billed: list[Billed] = []
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
-        if document is not None:
-            before = seen.get(document.key)
-            if before is not None and before.status_at is not None and before.status_at > document.status_at:
-                outcome = "stale"
-            if isinstance(event, events.RefundMade) and before is not None and before.status == "succeeded":
-                _refuse_reversed(item, event)
-        about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale")
+        before = seen.get(document.key) if document is not None else None
+        if document and before and before.status_at is not None and before.status_at > document.status_at:
+            outcome = "stale"
+        about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
+            seen[document.key] = (before or Seen("", None, "")).after(document, reason)
             billed.append(
                 replace(document, legal_entity_code=document.legal_entity_code or about.legal_entity,
                         order_id=document.order_id or about.order_id, ignored_reason=reason)
@@ -179,17 +175,6 @@ def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About)
         verdict.rounding = document.rounding
 
 
-def _refuse_reversed(item: Item, event: events.RefundMade) -> None:
-    if event.refund.status == "succeeded":
-        return
-    problem = Problem(
-        "refund_reversed", Category.CONFLICT,
-        f"Refund {event.refund.source.object_id} was carried and is now {event.refund.status}",
-        connection=item.source.code, refund=event.refund.source.object_id,
-    )  # fmt: skip
-    cases.open_case(problem, event_id=item.claimed.event_id)
-
-
 def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
     """Upsert the golden records that these events speak of. Returns per event changed, unchanged, stale or document."""
     places, seen = [], []
@@ -221,7 +206,7 @@ class _Around:
         invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
         self._invoices = known_documents(invoices)
 
-    def of(self, item: Item, event: Any, *, is_changed: bool) -> About:
+    def of(self, item: Item, event: Any, *, is_changed: bool, known: Seen | None) -> About:
         """What is known around one event."""
         name, entity, _ = self._record("customer", item, sightings.customer_of(event))
         _, contract_entity, order = self._record("subscription", item, sightings.subscription_of(event))
@@ -235,6 +220,7 @@ class _Around:
             order_id=sightings.order_of(event) or order or (invoice.order_id if invoice else ""),
             time_zone=time_zone_of(entity),
             is_changed=is_changed,
+            known=known,
         )
 
     def _record(self, record_type: str, item: Item, object_id: str) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
 """Payment to ERP: cash becomes a receipt on account on its own date; applying it is a fact of its own.
 
 Starts on   PaymentReceived, PaymentApplied, RefundMade (billing or payments)
-Ends with   receipt on account; its application to the invoice; the refund's journal
+Ends with   receipt on account; its application to the invoice; the refund's journal, and the opposite if it fails
 Posts       gross to the gateway's clearing account; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for accounts
 Never       waits with cash for an invoice: only the application waits
@@ -15,8 +15,7 @@ from typing import Any
 from q2c.canonical.billing import Application, Payment, Refund
 from q2c.canonical.posting import AppliedTo, CashApplication, CashReceipt, Journal, PostedDocument
 from q2c.core.ids import external_id
-from q2c.core.problems import Awaits
-from q2c.flows.steps import approve, codes, customer, dates, post
+from q2c.flows.steps import approve, cash, codes, customer, dates, post
 from q2c.flows.told import Link, became
 from q2c.posting.cash import build_receipt, build_refund
 from q2c.posting.facts import Accounts, Book, Period, RateUse
@@ -82,7 +81,7 @@ PAYMENT_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="payment",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(cash.find_customer_book, cash.want_customer_book),
         *customer.CUSTOMER,
         *codes.accounts_step(codes.find_receipt_accounts),
         *dates.IN_RECEIVABLES,
@@ -107,24 +106,19 @@ PAYMENT_TO_ERP = Flow(
 
 def want_both(document: Application) -> list[tuple[str, Any]]:
     """The payment's and the invoice's cross-references."""
-    connection = document.source.connection
-    return [
-        ("xref", ("payment", f"{connection}:payment:{document.payment_id}")),
-        ("xref", ("invoice", f"{connection}:invoice:{document.invoice_id}")),
-    ]
+    return [("xref", ("payment", cash.payment_key(document))), ("xref", ("invoice", cash.invoice_key(document)))]
 
 
 def build_application(document: Application, book: Book, links: Any) -> CashApplication:
     """Which receipt settles which open item. Waits for either."""
-    connection = document.source.connection
-    receipt = links.find("payment", f"{connection}:payment:{document.payment_id}", book.connection)
+    receipt = links.find("payment", cash.payment_key(document), book.connection)
     if receipt is None:
-        raise Awaits(f"payment:{connection}:{document.payment_id}", f"payment {document.payment_id} in the ERP")
-    invoice = links.find("invoice", f"{connection}:invoice:{document.invoice_id}", book.connection)
+        raise cash.awaited_payment(document)
+    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
     if invoice is None:
-        raise Awaits(f"invoice:{connection}:{document.invoice_id}", f"invoice {document.invoice_id} in the ERP")
+        raise cash.awaited_invoice(document)
     return CashApplication(
-        external_id=external_id("app", source=connection, object_id=document.source.object_id),
+        external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
         payment=receipt.external_id,
         kind="receipt",
         apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
@@ -181,7 +175,7 @@ APPLICATION_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="application",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(cash.find_invoice_book, cash.want_invoice_book),
         Read(
             "build_posting",
             "Find the receipt and the open item, or wait for them",
@@ -203,18 +197,11 @@ APPLICATION_TO_ERP = Flow(
 )
 
 
-def want_payment(document: Refund) -> list[tuple[str, Any]]:
-    """The refunded payment's cross-reference."""
-    return [("xref", ("payment", f"{document.source.connection}:payment:{document.payment_id}"))]
-
-
 def find_payment(document: Refund, book: Book, links: Any) -> str:
     """The ERP's id of the refunded receipt, or wait for it."""
-    found = links.find("payment", f"{document.source.connection}:payment:{document.payment_id}", book.connection)
+    found = links.find("payment", cash.payment_key(document), book.connection)
     if found is None:
-        raise Awaits(
-            f"payment:{document.source.connection}:{document.payment_id}", f"payment {document.payment_id} in the ERP"
-        )
+        raise cash.awaited_payment(document)
     return found.external_id
 
 
@@ -228,7 +215,7 @@ def build_refund_posting(
     posting_date: dt.date,
     period: Period,
 ) -> Journal:
-    """The refund's journal: receivables against clearing."""
+    """The refund's journal: receivables against clearing, or the opposite where it failed."""
     return build_refund(
         document,
         book=book,
@@ -241,43 +228,17 @@ def build_refund_posting(
     )
 
 
-def find_journal(posting: Journal, erp: Any) -> PostedDocument:
-    """Look in the ERP by our external id."""
-    return erp.find("journal", posting.external_id)
-
-
-def post_journal(posting: Journal, erp: Any) -> PostedDocument:
-    """Post it; the ERP refuses a second one."""
-    return erp.post_journal(posting)
-
-
 def tell_refund(document: Refund, journal: PostedDocument, erp_payment: str, book: Book) -> list:
     """Lineage from the payment to its refund, and from the refund to its journal."""
-    told = became(
-        document.source,
-        "refund",
-        journal,
-        book.connection,
-        amount=-document.amount,
-        currency=document.currency,
-        step="post_refund",
-    )
-    connection = document.source.connection
-    told.append(
-        Link(
-            connection,
-            "payment",
-            document.payment_id,
-            connection,
-            document.source.object_type,
-            document.source.object_id,
-            -document.amount,
-            document.currency,
-            "refunded by",
-            "post_refund",
-        )
-    )
-    return told
+    amount = document.amount if document.failed_at else -document.amount
+    told = cash.tell_movement(document, journal, book, amount=amount, step="post_refund")
+    relation = "refund failed" if document.failed_at else "refunded by"
+    return [*told, cash.tell_of_payment(document, amount=amount, relation=relation, step="post_refund")]
+
+
+def completes_refund(document: Refund) -> list[str]:
+    """The refund's failure, which waits for it, goes on."""
+    return cash.completes_first(document)
 
 
 REFUND_TO_ERP = Flow(
@@ -288,29 +249,22 @@ REFUND_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="refund",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(cash.find_payment_book, cash.want_payment_book),
         *customer.CUSTOMER,
         Read(
             "find_payment",
             "Find the refunded receipt, or wait for it",
             find_payment,
             gives="erp_payment",
-            wants=want_payment,
         ),
+        *cash.FIRST,
         *codes.accounts_step(codes.find_receipt_accounts),
         *dates.IN_RECEIVABLES,
         Read("build_posting", "Build the refund's journal; it must balance", build_refund_posting, gives="posting"),
         *dates.WINDOW,
-        Write(
-            "post_refund",
-            "Post the refund",
-            find=find_journal,
-            create=post_journal,
-            equal=post.compare_posted,
-            prepared="posting",
-            port="erp",
-            gives="journal",
-        ),
+        *approve.APPROVAL,
+        cash.journal_write("post_refund", "Post the refund"),
     ),
     links=tell_refund,
+    completes=completes_refund,
 )

@@ -1,7 +1,7 @@
 """Payout to ERP: the gateway's balance goes to the bank; fees and disputes are lines of their own.
 
 Starts on   PayoutPaid, DisputeChanged (payments)
-Ends with   a journal from clearing to bank on the arrival date; a journal for money that a bank took back
+Ends with   a journal from clearing to bank on the arrival date; one for money that a bank took back; their opposites
 Posts       clearing explained to zero: gross in, fees and disputes apart, payout out
 Owners      billing operations; the controller for accounts
 Never       nets a fee against a charge
@@ -13,12 +13,11 @@ import datetime as dt
 
 from q2c.canonical.billing import Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
-from q2c.flows.payment_to_erp import find_journal, post_journal
-from q2c.flows.steps import codes, dates, post
-from q2c.flows.told import Link, became
+from q2c.flows.steps import approve, cash, codes, dates
+from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
-from q2c.transactions.steps import Flow, Read, Write
+from q2c.transactions.steps import Flow, Read
 
 
 def build_payout_posting(
@@ -54,15 +53,8 @@ def build_dispute_posting(
 def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:
     """Lineage from each payment, refund and dispute to the payout that carries it, and from the payout to its
     journal."""
-    told = became(
-        document.source,
-        "payout",
-        journal,
-        book.connection,
-        amount=document.amount,
-        currency=document.currency,
-        step="post_payout",
-    )
+    amount = -document.amount if document.movement else document.amount
+    told = cash.tell_movement(document, journal, book, amount=amount, step="post_payout")
     connection = document.source.connection
     for movement in document.movements:
         if movement.record_id:
@@ -83,33 +75,17 @@ def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:
     return told
 
 
+def completes_payout(document: Payout) -> list[str]:
+    """The payout's failure, which waits for it, goes on."""
+    return cash.completes_first(document)
+
+
 def tell_dispute(document: Dispute, journal: PostedDocument, book: Book) -> list:
     """Lineage from the payment to the dispute, and from the dispute to its journal."""
-    told = became(
-        document.source,
-        "dispute",
-        journal,
-        book.connection,
-        amount=-document.amount,
-        currency=document.currency,
-        step="post_dispute",
-    )
-    connection = document.source.connection
-    told.append(
-        Link(
-            connection,
-            "payment",
-            document.payment_id,
-            connection,
-            document.source.object_type,
-            document.source.object_id,
-            -document.amount,
-            document.currency,
-            "disputed by",
-            "post_dispute",
-        )
-    )
-    return told
+    amount = document.amount if document.is_returned else -document.amount
+    told = cash.tell_movement(document, journal, book, amount=amount, step="post_dispute")
+    relation = "dispute won" if document.is_returned else "disputed by"
+    return [*told, cash.tell_of_payment(document, amount=amount, relation=relation, step="post_dispute")]
 
 
 PAYOUT_TO_ERP = Flow(
@@ -120,23 +96,17 @@ PAYOUT_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="payout",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(cash.find_gateway_book, cash.want_gateway_book),
+        *cash.FIRST,
         *codes.accounts_step(codes.find_payout_accounts),
         *dates.IN_LEDGER,
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),
         *dates.WINDOW,
-        Write(
-            "post_payout",
-            "Post the payout",
-            find=find_journal,
-            create=post_journal,
-            equal=post.compare_posted,
-            prepared="posting",
-            port="erp",
-            gives="journal",
-        ),
+        *approve.APPROVAL,
+        cash.journal_write("post_payout", "Post the payout"),
     ),
     links=tell_payout,
+    completes=completes_payout,
 )
 
 DISPUTE_TO_ERP = Flow(
@@ -147,21 +117,13 @@ DISPUTE_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="dispute",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(cash.find_payment_book, cash.want_payment_book),
         *codes.accounts_step(codes.find_dispute_accounts),
         *dates.IN_LEDGER,
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),
         *dates.WINDOW,
-        Write(
-            "post_dispute",
-            "Post the dispute",
-            find=find_journal,
-            create=post_journal,
-            equal=post.compare_posted,
-            prepared="posting",
-            port="erp",
-            gives="journal",
-        ),
+        *approve.APPROVAL,
+        cash.journal_write("post_dispute", "Post the dispute"),
     ),
     links=tell_dispute,
 )

@@ -43,13 +43,18 @@ def record_key(source: Source) -> str:
 
 
 def became(
-    source: Source, record_type: str, document: Any, connection: str, *, amount=None, currency="", step=""
+    source: Source, record_type: str, document: Any, connection: str, *, amount=None, currency="", step="", key=""
 ) -> list:
-    """The usual pair: the link from a source object to the document in the target, and its cross-reference."""
+    """The usual pair: the link from a source object to the document in the target, and its cross-reference.
+
+    `key` is the record's own where the source object stands for more than one.
+    """
     return [
         Link(
             source.connection, source.object_type, source.object_id, connection, document.document_type, document.id,
             amount, currency, "became", step,
         ),
-        Reference(record_type, record_key(source), connection, document.document_type, document.id, document.number),
+        Reference(
+            record_type, key or record_key(source), connection, document.document_type, document.id, document.number
+        ),
     ]  # fmt: skip

@@ -1,16 +1,25 @@
 """Receipts on account, refunds, disputes and payouts: gross to clearing, each fee its own line, payout to bank.
-Pure."""
+
+What comes back (a failed refund or payout, a dispute won) is a document of its own with the opposite lines. Pure.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
-from q2c.canonical.billing import Dispute, Payment, Payout, Refund
+from q2c.canonical.billing import BalanceTransaction, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import CashReceipt, Journal, JournalLine
 from q2c.core.ids import external_id
 from q2c.core.money import ZERO
+from q2c.core.problems import Category, Problem
 from q2c.posting.checks import check_posting
 from q2c.posting.facts import Accounts, Book, Period, RateUse
+
+# Movements on a gateway's balance that other documents carry; their fees alone belong to the payout.
+CARRIED = frozenset({"payment", "refund", "refund_failed", "payout"})
 
 
 def build_receipt(
@@ -60,25 +69,24 @@ def build_refund(
     posting_date: dt.date,
     period: Period,
 ) -> Journal:
-    """Cash given back: what the customer is owed falls, and so does the gateway's clearing."""
-    journal = _journal(
+    """Cash given back: what the customer is owed falls, and so does the gateway's clearing. Of a refund that failed
+    the opposite: the money came back, and is owed again."""
+    sign = -1 if refund.failed_at else 1
+    word = "Refund failed" if refund.failed_at else "Refund"
+    return _journal(
         "ref",
-        refund.source.connection,
-        refund.source.object_id,
+        refund,
         book,
         currency,
-        refund.currency,
         rate,
         posting_date,
         period,
-        (
-            JournalLine(account=accounts.receivables, debit=refund.amount, customer=customer, memo="Refund"),
-            JournalLine(account=accounts.clearing, credit=refund.amount, memo="Refund"),
-        ),
-        f"Refund {refund.source.object_id} of {refund.payment_id}",
+        [
+            _line(accounts.receivables, sign * refund.amount, word, customer=customer),
+            _line(accounts.clearing, -sign * refund.amount, word),
+        ],
+        f"{word} {refund.source.object_id} of {refund.payment_id}",
     )
-    check_posting(journal, book.code)
-    return journal
 
 
 def build_dispute(
@@ -91,33 +99,25 @@ def build_dispute(
     posting_date: dt.date,
     period: Period,
 ) -> Journal:
-    """Money that the bank took back while it's argued: neither refund nor credit memo. Won disputes come back
-    reversed."""
-    is_won = dispute.status in ("won", "funds_reinstated")
-    lines = [
-        JournalLine(account=accounts.clearing if is_won else accounts.disputes, debit=dispute.amount, memo="Dispute"),
-        JournalLine(account=accounts.disputes if is_won else accounts.clearing, credit=dispute.amount, memo="Dispute"),
-    ]
-    if dispute.fee and not is_won:
-        lines += [
-            JournalLine(account=accounts.fees, debit=dispute.fee, memo="Dispute fee"),
-            JournalLine(account=accounts.clearing, credit=dispute.fee, memo="Dispute fee"),
-        ]
-    journal = _journal(
+    """Money that the bank took back while it's argued: neither refund nor credit memo. A dispute won gives it back,
+    with the fee if the gateway returns that too (a negative fee)."""
+    taken = -dispute.amount if dispute.is_returned else dispute.amount
+    return _journal(
         "dsp",
-        dispute.source.connection,
-        f"{dispute.source.object_id}-{dispute.status}",
+        dispute,
         book,
         currency,
-        dispute.currency,
         rate,
         posting_date,
         period,
-        tuple(lines),
+        [
+            _line(accounts.disputes, taken, "Dispute"),
+            _line(accounts.clearing, -taken, "Dispute"),
+            _line(accounts.fees, dispute.fee, "Dispute fee"),
+            _line(accounts.clearing, -dispute.fee, "Dispute fee"),
+        ],
         f"Dispute {dispute.source.object_id} {dispute.status}",
     )
-    check_posting(journal, book.code)
-    return journal
 
 
 def build_payout(
@@ -129,56 +129,106 @@ def build_payout(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
+    booked: Mapping[str, Decimal] | None = None,
 ) -> Journal:
-    """The gateway pays its balance to the bank on its arrival date; every fee is a line of its own."""
-    fees = [m for m in payout.movements if m.fee and m.kind != "dispute"]  # a dispute's fee stands in its own journal
-    lines = [
-        JournalLine(
-            account=accounts.bank, debit=max(payout.amount, ZERO), credit=max(-payout.amount, ZERO), memo="Payout"
-        )
-    ]
-    for movement in fees:
-        lines.append(
-            JournalLine(
-                account=accounts.fees,
-                debit=max(movement.fee, ZERO),
-                credit=max(-movement.fee, ZERO),
-                memo=(movement.fee_description or f"Fee on {movement.about_id}")[:200],
-            )
-        )
-    cleared = payout.amount + sum((m.fee for m in fees), ZERO)
-    lines.append(
-        JournalLine(account=accounts.clearing, debit=max(-cleared, ZERO), credit=max(cleared, ZERO), memo="Cleared")
+    """The gateway pays its balance to the bank on its arrival date; every fee is a line of its own.
+
+    A movement that the gateway converted leaves the clearing of its own currency at what the ERP booked for it
+    (`booked`, in the book's currency, by movement): what the settlement lacks of that is the gateway's fee for
+    converting, never a gain or loss. A payout that failed is the opposite of the first, without fees.
+
+    Raises Problem `payout_unexplained` when its movements don't sum to it, or one is of a kind that nobody carries.
+    """
+    if payout.failed_at:
+        lines = [
+            _line(accounts.bank, -payout.amount, "Payout failed"),
+            _line(accounts.clearing, payout.amount, "Payout failed"),
+        ]
+    else:
+        check_movements(payout)
+        lines = [_line(accounts.bank, payout.amount, "Payout"), _line(accounts.clearing, -payout.amount, "Cleared")]
+        for movement in payout.movements:
+            lines += _movement_lines(movement, accounts, (booked or {}).get(movement.source.object_id))
+    word = "Failed payout" if payout.failed_at else "Payout"
+    return _journal(
+        "po", payout, book, currency, rate, posting_date, period, _gathered(lines, accounts.clearing),
+        f"{word} {payout.source.object_id}",
+    )  # fmt: skip
+
+
+def check_movements(payout: Payout) -> None:
+    """Every movement is explained, and together they are the payout. One paid out by hand names none.
+
+    Raises Problem `payout_unexplained`.
+    """
+    odd = sorted({m.kind for m in payout.movements} - CARRIED - {"dispute", "fee", "reserve"})
+    net = sum((m.amount - m.fee for m in payout.movements), ZERO)
+    if odd:
+        why = f"has movements that nobody carries: {', '.join(odd)}"
+    elif payout.movements and net != payout.amount:
+        why = f"is {payout.currency} {payout.amount:,} and its movements are {net:,}"
+    else:
+        return
+    raise Problem(
+        "payout_unexplained",
+        Category.VALIDATION,
+        f"Payout {payout.source.object_id} {why}",
+        connection=payout.source.connection,
+        document=payout.source.object_id,
     )
-    journal = _journal(
-        "po",
-        payout.source.connection,
-        payout.source.object_id,
-        book,
-        currency,
-        payout.currency,
-        rate,
-        posting_date,
-        period,
-        tuple(line for line in lines if line.debit or line.credit),
-        f"Payout {payout.source.object_id}",
+
+
+def _movement_lines(movement: BalanceTransaction, accounts: Accounts, booked: Decimal | None) -> list[JournalLine]:
+    """What a movement moves beside its own document: fees, reserves, and the cost of a conversion."""
+    lines: list[JournalLine] = []
+    fee = ZERO if movement.kind == "dispute" else movement.fee  # a dispute's fee stands in its own journal
+    if movement.kind == "fee":
+        fee -= movement.amount
+    memo = movement.fee_description or f"Fee on {movement.about_id or movement.source.object_id}"
+    lines += [_line(accounts.fees, fee, memo), _line(accounts.clearing, -fee, memo)]
+    if movement.kind == "reserve":
+        lines += [_line(accounts.reserves, -movement.amount, "Reserve")]
+        lines += [_line(accounts.clearing, movement.amount, "Reserve")]
+    if booked is not None:
+        memo = f"{movement.original_currency} {movement.original_amount:,} of {movement.about_id} converted"
+        own = accounts.clearings.get(movement.original_currency, accounts.clearing)
+        lines += [
+            _line(own, -booked, memo),
+            _line(accounts.clearing, movement.amount, memo),
+            _line(accounts.fees, booked - movement.amount, f"Cost of converting {movement.about_id}"),
+        ]
+    return lines
+
+
+def _gathered(lines: list[JournalLine], clearing: str) -> list[JournalLine]:
+    """Every line as it is, and the clearing account's as one: what the payout clears."""
+    cleared = sum((line.debit - line.credit for line in lines if line.account == clearing), ZERO)
+    return [*(line for line in lines if line.account != clearing), _line(clearing, cleared, "Cleared")]
+
+
+def _line(account: str, debit: Decimal, memo: str, customer: str = "") -> JournalLine:
+    """One side of a journal; a negative debit is a credit."""
+    return JournalLine(
+        account=account, debit=max(debit, ZERO), credit=max(-debit, ZERO), memo=memo[:200], customer=customer
     )
-    check_posting(journal, book.code)
-    return journal
 
 
 def _journal(
-    prefix: str, connection: str, object_id: str, book: Book, currency: str, currency_code: str, rate: RateUse,
-    posting_date: dt.date, period: Period, lines: tuple[JournalLine, ...], memo: str,
+    prefix: str, document: Any, book: Book, currency: str, rate: RateUse, posting_date: dt.date, period: Period,
+    lines: list[JournalLine], memo: str,
 ) -> Journal:  # fmt: skip
-    return Journal(
-        external_id=external_id(prefix, source=connection, object_id=object_id),
+    source = document.source
+    object_id = f"{source.object_id}-{document.movement}" if document.movement else source.object_id
+    journal = Journal(
+        external_id=external_id(prefix, source=source.connection, object_id=object_id),
         subsidiary=book.erp_id,
         currency=currency,
-        currency_code=currency_code,
+        currency_code=document.currency,
         posting_date=posting_date,
         period=period.erp_id,
-        lines=lines,
+        lines=tuple(line for line in lines if line.debit or line.credit),
         memo=memo,
         exchange_rate=rate.rate if rate.source == "manual" else None,
     )
+    check_posting(journal, book.code)
+    return journal

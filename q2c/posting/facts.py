@@ -64,6 +64,8 @@ class Accounts(Document, frozen=True):
     bank: str = ""
     fees: str = ""
     disputes: str = ""
+    reserves: str = ""
+    clearings: dict[str, str] = {}  # the gateway's clearing by currency, of what it converted
 
 
 class Policy(Document, frozen=True):

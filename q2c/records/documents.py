@@ -41,7 +41,7 @@ ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     changed_at = now()
 """
 _SEEN = """
-SELECT d.connection_code, d.document_type, d.external_id, d.status, d.status_at, d.order_id
+SELECT d.connection_code, d.document_type, d.external_id, d.status, d.status_at, d.order_id, d.ignored_reason
 FROM records_billeddocument d
 JOIN unnest(%s::text[], %s::text[], %s::text[]) AS w (connection_code, document_type, external_id)
   USING (connection_code, document_type, external_id)
@@ -86,6 +86,17 @@ class Seen:
     status: str
     status_at: dt.datetime | None
     order_id: str
+    ignored_reason: str = ""
+
+    def after(self, billed: Billed, ignored_reason: str) -> Seen:
+        """What is known after this event, as `store_documents` will have stored it."""
+        is_older = self.status_at is not None and self.status_at > billed.status_at
+        return Seen(
+            self.status if is_older else billed.status,
+            self.status_at if is_older else billed.status_at,
+            billed.order_id or self.order_id,
+            ignored_reason if billed.content_hash else self.ignored_reason,
+        )
 
 
 def known_documents(keys: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], Seen]:
@@ -93,7 +104,7 @@ def known_documents(keys: set[tuple[str, str, str]]) -> dict[tuple[str, str, str
     if not keys:
         return {}
     rows = fetch_rows(_SEEN, [list(column) for column in zip(*sorted(keys), strict=True)])
-    return {(r[0], r[1], r[2]): Seen(r[3], r[4], r[5]) for r in rows}
+    return {(r[0], r[1], r[2]): Seen(r[3], r[4], r[5], r[6]) for r in rows}
 
 
 def store_documents(billed: list[Billed]) -> None:

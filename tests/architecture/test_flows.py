@@ -16,8 +16,9 @@ LABELS = ("Starts on", "Ends with", "Posts", "Owners", "Never")
 
 
 def module_of(flow: Flow):
-    names = {step.functions[0].__module__ for step in flow.steps if isinstance(step, Write)}
-    return importlib.import_module(sorted(n for n in names if n.startswith("q2c.flows."))[-1])
+    names = {function.__module__ for step in flow.steps for function in step.functions}
+    own = {n for n in names if n.startswith("q2c.flows.") and not n.startswith("q2c.flows.steps.")}
+    return importlib.import_module(sorted(own)[-1])
 
 
 @pytest.mark.parametrize("flow", catalog.FLOWS, ids=lambda f: f.code)

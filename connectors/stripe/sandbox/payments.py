@@ -5,9 +5,10 @@ from typing import Any
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
 from connectors.stripe.sandbox.balance import book_charge
-from connectors.stripe.sandbox.core import StripeCore, make_id
+from connectors.stripe.sandbox.core import StripeCore, make_id, read_given
 from connectors.stripe.sandbox.customers import does_decline
 from connectors.stripe.sandbox.errors import build_error, invalid
+from connectors.stripe.sandbox.lists import list_objects
 
 INTENT: forms.Spec = {
     "amount": forms.positive,
@@ -162,6 +163,21 @@ def build_invoice_payment(stripe: StripeCore, invoice: dict, amount: int, type: 
         "status": "open",
         "status_transitions": {"canceled_at": None, "paid_at": None},
     }
+
+
+def list_invoice_payments(stripe: StripeCore, request: Request) -> Answer:
+    """GET /invoice_payments, by invoice, status, and the payment behind it"""
+    spec = {"type": forms.choice("payment_intent", "payment_record"), "payment_intent": forms.text}
+    wanted = forms.nested({**spec, "payment_record": forms.text}, required=("type",))
+    behind = wanted(read_given(request).get("payment"), "payment") or {}
+    return list_objects(
+        stripe,
+        request,
+        "invoice_payment",
+        filters=("invoice", "status"),
+        ignore=("payment",),
+        accept=lambda each: all(each["payment"].get(name) == value for name, value in behind.items()),
+    )
 
 
 def apply_payment(

@@ -68,7 +68,7 @@ TABLE: list[tuple[str, str, Callable[..., Any]]] = [
     ("GET", "invoiceitems", items.list_items),
     ("GET", "invoiceitems/{id}", read_object("invoiceitem")),
     ("DELETE", "invoiceitems/{id}", items.delete_item),
-    ("GET", "invoice_payments", list_of("invoice_payment", "invoice", "status")),
+    ("GET", "invoice_payments", payments.list_invoice_payments),
     ("GET", "invoice_payments/{id}", read_object("invoice_payment")),
     ("POST", "credit_notes", credit_notes.create_credit_note),
     ("GET", "credit_notes", list_of("credit_note", "invoice", "customer")),

@@ -8,7 +8,7 @@ from typing import Any
 from q2c.posting.facts import Accounts, Book, ItemUse, TaxUse
 from q2c.transactions.steps import Read
 
-ACCOUNT_ROLES = ("receivables", "tax", "rounding", "bank", "fees", "disputes")
+ACCOUNT_ROLES = ("receivables", "tax", "rounding", "bank", "fees", "disputes", "reserves")
 
 
 def want_codes(document: Any) -> list[tuple[str, Any]]:
@@ -81,8 +81,12 @@ def find_dispute_accounts(document: Any, book: Book, document_date: dt.date, map
 
 
 def find_payout_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
-    """Bank, fees and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(document, book, document_date, mappings, ("bank", "fees", "clearing"))
+    """Bank, fees and the gateway's clearing account, and reserves where there are any. Raises Problem naming the
+    role."""
+    needs: tuple[str, ...] = ("bank", "fees", "clearing")
+    if any(m.kind == "reserve" for m in document.movements):
+        needs = (*needs, "reserves")
+    return _find_accounts(document, book, document_date, mappings, needs)
 
 
 def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs: tuple[str, ...]) -> Accounts:
@@ -103,6 +107,7 @@ def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs:
         bank=mappings.resolve("gateway_bank", gateway, **scope).value if "bank" in needs else "",
         fees=account("fees"),
         disputes=account("disputes"),
+        reserves=account("reserves"),
     )
 
 

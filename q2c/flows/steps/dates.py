@@ -19,7 +19,7 @@ POLICY_FIELDS = (
     "rounding_limit",
     "approval_over",
 )
-_INSTANTS = ("issued_at", "received_at", "refunded_at", "applied_at", "at")
+_INSTANTS = ("failed_at", "issued_at", "received_at", "refunded_at", "applied_at", "at")
 
 
 def instant_of(document: Any) -> dt.datetime | None:
@@ -27,9 +27,14 @@ def instant_of(document: Any) -> dt.datetime | None:
     return next((getattr(document, name) for name in _INSTANTS if getattr(document, name, None)), None)
 
 
+def want_policy() -> list[tuple[str, Any]]:
+    """The entity's posting policy."""
+    return [("rule", ("posting_policy", field)) for field in POLICY_FIELDS]
+
+
 def want_book(document: Any) -> list[tuple[str, Any]]:
     """Policy, and the seller by currency where the document doesn't name one."""
-    wants: list[tuple[str, Any]] = [("rule", ("posting_policy", field)) for field in POLICY_FIELDS]
+    wants = want_policy()
     if not document.legal_entity:
         wants.append(("rule", ("selling_entity", document.currency)))
     return wants
@@ -41,14 +46,19 @@ def find_book(document: Any, txn: Any, mappings: Any, calendar: Any) -> Book:
     if not code:
         on = (instant_of(document) or dt.datetime.now(dt.UTC)).date()
         code = mappings.resolve("selling_entity", document.currency, on=on, connection=txn.source_connection).value
-    book = calendar.book(code)
+    return take_book(code, txn, calendar)
+
+
+def take_book(code: str, txn: Any, calendar: Any) -> Book:
+    """The book of this legal entity, noted on the transaction. Raises Problem as `calendar.book` does."""
+    book: Book = calendar.book(code)
     txn.legal_entity_code, txn.target_connection = book.code, book.connection
     return book
 
 
 def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> dt.date:
     """A plain date of the vendor is never shifted; an instant becomes a date in the entity's time zone."""
-    plain = getattr(document, "document_date", None) or getattr(document, "arrival_date", None)
+    plain = getattr(document, "document_date", None)
     txn.document_date = plain or calendar.local_date(book.code, instant_of(document))
     return txn.document_date
 
@@ -165,16 +175,21 @@ def choose_currency(document: Any, book: Book, document_date: dt.date, mappings:
     return mappings.resolve("currency", document.currency, connection=book.connection, on=document_date).value
 
 
-WHOSE = (
-    Read("find_book", "Find the selling legal entity and its book", find_book, gives="book", wants=want_book),
-    Read(
-        "choose_document_date",
-        "Read the document's date in the entity's time zone",
-        choose_document_date,
-        gives="document_date",
-    ),
-    Read("read_policy", "Read the entity's posting policy", read_policy, gives="policy"),
-)
+def whose(find: Any = find_book, wants: Any = want_book) -> tuple[Read, ...]:
+    """The steps that find the book, the document's date and the entity's policy; `find` says how the book is found."""
+    return (
+        Read("find_book", "Find the selling legal entity and its book", find, gives="book", wants=wants),
+        Read(
+            "choose_document_date",
+            "Read the document's date in the entity's time zone",
+            choose_document_date,
+            gives="document_date",
+        ),
+        Read("read_policy", "Read the entity's posting policy", read_policy, gives="policy"),
+    )
+
+
+WHOSE = whose()
 _WHEN = (
     Read(
         "choose_posting_date",

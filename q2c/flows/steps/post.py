@@ -1,11 +1,25 @@
-"""Comparing what the ERP holds with what we asked for: amount, currency, and the period that it really took."""
+"""Comparing what the ERP holds with what we asked for: amount, currency, book, date, and the period it really took."""
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from q2c.canonical.posting import PostedDocument
 from q2c.core.problems import Category, Problem
+
+
+def total_of(prepared: Any) -> Decimal | None:
+    """What a posting amounts to, in its own currency; None for one that has no amount (master data)."""
+    total: Decimal | None = getattr(prepared, "total", None)
+    return getattr(prepared, "amount", None) if total is None else total
+
+
+def date_of(prepared: Any) -> dt.date:
+    """The date that the ERP's document bears: the document's own, else that of posting."""
+    date: dt.date = getattr(prepared, "document_date", None) or prepared.posting_date
+    return date
 
 
 def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> Problem | None:
@@ -14,29 +28,21 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     `posted_in_other_period` when the ERP moved it; `document_exists_differs` when a document with our external id says
     something else; `posted_differently` when the ERP changed what we sent.
     """
-    asked = getattr(prepared, "total", None)
-    if asked is None:
-        asked = getattr(prepared, "amount", None)
     number = getattr(prepared, "number", "") or prepared.external_id
+    asked, currency = total_of(prepared), prepared.currency_code
     if asked is not None and document.total is not None and document.total != asked:
-        return Problem(
-            "document_exists_differs" if was_found else "posted_differently",
-            Category.CONFLICT,
-            f"{number} is {prepared.currency_code} {asked:,} and the ERP holds {document.total:,}"
-            f" as {document.number or document.id}",
-            number=number,
-            document=document.id,
-            asked=asked,
-            booked=document.total,
-        )
-    if document.currency_code and document.currency_code != prepared.currency_code:
-        return Problem(
-            "document_exists_differs" if was_found else "posted_differently",
-            Category.CONFLICT,
-            f"{number} is in {prepared.currency_code} and the ERP holds {document.currency_code}",
-            number=number,
-            document=document.id,
-        )
+        booked = f"{document.total:,} as {document.number or document.id}"
+        summary = f"{number} is {currency} {asked:,} and the ERP holds {booked}"
+        return _differs(was_found, document, number, summary, asked=asked, booked=document.total)
+    for what, ours, theirs in (
+        ("in", currency, document.currency_code),
+        ("of subsidiary", prepared.subsidiary, document.subsidiary),
+        ("of", date_of(prepared), document.posting_date),
+    ):
+        if theirs and theirs != ours:
+            return _differs(
+                was_found, document, number, f"{number} is {what} {ours} and the ERP holds it as {what} {theirs}"
+            )
     if document.period and document.period != prepared.period:
         return Problem(
             "posted_in_other_period",
@@ -48,3 +54,8 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
             period=document.period,
         )
     return None
+
+
+def _differs(was_found: bool, document: PostedDocument, number: str, summary: str, **more: Any) -> Problem:
+    code = "document_exists_differs" if was_found else "posted_differently"
+    return Problem(code, Category.CONFLICT, summary, number=number, document=document.id, **more)

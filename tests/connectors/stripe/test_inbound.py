@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.manifest import Context, Means
-from connectors.stripe import inbound
+from connectors.stripe import inbound, inbound_cash
 from connectors.stripe.events import EVENTS
 from q2c.canonical import events
 
@@ -156,7 +156,7 @@ def test_a_payout_leaves_itself_out_of_its_movements():
         {"id": "txn_2", "type": "payout", "amount": -9650, "fee": 0, "currency": "gbp", "created": 1648320044,
          "source": "po_1"},
     ]  # fmt: skip
-    payout = inbound.payout(raw, movements, "stripe")
+    payout = inbound_cash.payout(raw, movements, "stripe")
     assert (payout.amount, payout.arrival_date) == (Decimal("96.50"), dt.date(2022, 3, 28))
     (charge,) = payout.movements
     assert (charge.amount, charge.fee, charge.about_id) == (Decimal(100), Decimal("3.50"), "ch_1")
@@ -175,7 +175,7 @@ def test_a_payout_leaves_itself_out_of_its_movements():
 )
 def test_a_movement_names_the_record_that_it_moves_as_we_know_it(source, record):
     raw = {"id": "txn_1", "type": "charge", "amount": 100, "fee": 0, "currency": "gbp", "created": 1648320044}
-    moved = inbound.balance_transaction({**raw, "source": source}, "stripe")
+    moved = inbound_cash.balance_transaction({**raw, "source": source}, "stripe")
     assert (moved.record_type, moved.record_id) == record
     assert moved.about_id == source["id"]
 
@@ -185,7 +185,7 @@ def test_a_movement_names_the_record_that_it_moves_as_we_know_it(source, record)
 )
 def test_paid_off_stripe_is_no_cash_of_stripes(payment):
     raw = {"id": "inpay_1", "invoice": "in_1", "amount_paid": 100, "currency": "gbp", "payment": payment}
-    assert inbound.application(raw, "stripe", applied_at=dt.datetime.now(UTC)) is None
+    assert inbound_cash.application(raw, "stripe", applied_at=dt.datetime.now(UTC)) is None
 
 
 # Events as Stripe sent them (stripe-ruby-mock's fixtures, MIT; LICENSE beside them).

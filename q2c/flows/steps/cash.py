@@ -1,0 +1,206 @@
+"""Steps that cash flows share: whose cash it is, the journal that carries it, and what is told of it.
+
+The legal entity comes from the facts, the better known first: what the document itself names, then the entity of the
+payment, invoice, customer or gateway account that it belongs to. Its currency decides only where nothing else does.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from q2c.canonical.billing import Application, Dispute, Payment, Payout, Refund
+from q2c.canonical.posting import Journal, PostedDocument
+from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.steps import dates, post
+from q2c.flows.steps.customer import customer_key
+from q2c.flows.told import Link, became, record_key
+from q2c.posting.facts import Book
+from q2c.transactions.steps import Read, Write
+
+
+def payment_key(document: Any) -> str:
+    """Our record key of the payment that a refund, dispute or application is about."""
+    return f"{document.source.connection}:payment:{document.payment_id}"
+
+
+def want_payment_book(document: Any) -> list[tuple[str, Any]]:
+    """Policy, and the payment's cross-reference: its entity is this document's."""
+    return [*dates.want_policy(), ("xref", ("payment", payment_key(document)))]
+
+
+def find_payment_book(document: Refund | Dispute, txn: Any, links: Any, calendar: Any) -> Book:
+    """The book that holds the payment which this takes back; waits for the payment."""
+    entity = document.legal_entity or links.entity("payment", payment_key(document))
+    if not entity:
+        raise awaited_payment(document)
+    return dates.take_book(entity, txn, calendar)
+
+
+def awaited_payment(document: Any) -> Awaits:
+    """The wait for the payment to be in the ERP."""
+    key = f"payment:{document.source.connection}:{document.payment_id}"
+    return Awaits(key, f"payment {document.payment_id} in the ERP")
+
+
+def invoice_key(document: Application) -> str:
+    """Our record key of the invoice that an application settles."""
+    return f"{document.source.connection}:invoice:{document.invoice_id}"
+
+
+def want_invoice_book(document: Application) -> list[tuple[str, Any]]:
+    """Policy, and the invoice's cross-reference: its entity is this document's."""
+    return [*dates.want_policy(), ("xref", ("invoice", invoice_key(document)))]
+
+
+def find_invoice_book(document: Application, txn: Any, links: Any, calendar: Any) -> Book:
+    """The book that holds the invoice; waits for the invoice."""
+    entity = document.legal_entity or links.entity("invoice", invoice_key(document))
+    if not entity:
+        raise awaited_invoice(document)
+    return dates.take_book(entity, txn, calendar)
+
+
+def awaited_invoice(document: Application) -> Awaits:
+    """The wait for the invoice to be in the ERP."""
+    key = f"invoice:{document.source.connection}:{document.invoice_id}"
+    return Awaits(key, f"invoice {document.invoice_id} in the ERP")
+
+
+def want_customer_book(document: Payment) -> list[tuple[str, Any]]:
+    """Policy, the customer's cross-reference, and the rule by currency for a payment that names no customer."""
+    wants = dates.want_book(document)
+    if document.customer_id:
+        wants.append(("xref", ("customer", customer_key(document.source.connection, document.customer_id))))
+    return wants
+
+
+def find_customer_book(document: Payment, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
+    """The book of the invoice that billing says is paid, else the customer's own; waits for the customer."""
+    if document.legal_entity or not document.customer_id:
+        return dates.find_book(document, txn, mappings, calendar)
+    key = customer_key(document.source.connection, document.customer_id)
+    entity = links.entity("customer", key)
+    if not entity:
+        raise Awaits(f"customer:{key}", f"customer {document.customer_id} in the ERP")
+    return dates.take_book(entity, txn, calendar)
+
+
+def want_gateway_book(document: Payout) -> list[tuple[str, Any]]:
+    """Policy, the cross-references of what the payout pays out, and the rule by currency."""
+    return [*dates.want_book(document), *(("xref", key) for key in _moved_keys(document))]
+
+
+def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
+    """The book of the gateway account's owner, else the one book that holds all that the payout pays out.
+
+    Raises Problem `payout_of_several_entities` where it pays out the cash of more than one.
+    """
+    entities = {document.legal_entity} if document.legal_entity else {links.entity(*k) for k in _moved_keys(document)}
+    entities -= {""}
+    if len(entities) > 1:
+        raise Problem(
+            "payout_of_several_entities",
+            Category.VALIDATION,
+            f"Payout {document.source.object_id} pays out the cash of {', '.join(sorted(entities))}",
+            connection=document.source.connection,
+            document=document.source.object_id,
+            legal_entity=", ".join(sorted(entities)),
+        )
+    if entities:
+        return dates.take_book(entities.pop(), txn, calendar)
+    return dates.find_book(document, txn, mappings, calendar)
+
+
+def _moved_keys(document: Payout) -> list[tuple[str, str]]:
+    """Record type and key of each document that the payout's movements belong to."""
+    connection = document.source.connection
+    return [
+        (m.record_type, f"{connection}:{m.record_type}:{m.record_id}")
+        for m in document.movements
+        if m.record_type in ("payment", "refund")
+    ]
+
+
+def want_first(document: Refund | Payout) -> list[tuple[str, Any]]:
+    """The cross-reference of the movement that a failure undoes."""
+    return [("xref", (document.source.object_type, record_key(document.source)))] if document.movement else []
+
+
+def find_first(document: Refund | Payout, book: Book, links: Any) -> str:
+    """The ERP's id of the document that a failure undoes, or wait for it; empty for a first movement."""
+    if not document.movement:
+        return ""
+    source = document.source
+    found = links.find(source.object_type, record_key(source), book.connection)
+    if found is None:
+        key = f"{source.object_type}:{source.connection}:{source.object_id}"
+        raise Awaits(key, f"{source.object_type} {source.object_id} in the ERP")
+    return str(found.external_id)
+
+
+def completes_first(document: Refund | Payout) -> list[str]:
+    """The key under which the failure of a movement waits for it."""
+    source = document.source
+    return [] if document.movement else [f"{source.object_type}:{source.connection}:{source.object_id}"]
+
+
+FIRST = (
+    Read(
+        "find_first",
+        "Of money that came back, find the document that it undoes, or wait for it",
+        find_first,
+        gives="undone",
+        wants=want_first,
+    ),
+)
+
+
+def find_journal(posting: Journal, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find("journal", posting.external_id)
+
+
+def post_journal(posting: Journal, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.post_journal(posting)
+
+
+def journal_write(name: str, sentence: str) -> Write:
+    """The write of a journal, compared with what the ERP then holds."""
+    return Write(
+        name,
+        sentence,
+        find=find_journal,
+        create=post_journal,
+        equal=post.compare_posted,
+        prepared="posting",
+        port="erp",
+        gives="journal",
+    )
+
+
+def tell_movement(document: Any, journal: PostedDocument, book: Book, *, amount: Decimal, step: str) -> list:
+    """Lineage from a movement of cash to its journal. A second movement of one object (a dispute won, a refund or
+    payout that failed) is a record of its own."""
+    source = document.source
+    key = f"{record_key(source)}:{document.movement}" if document.movement else ""
+    return became(
+        source,
+        source.object_type,
+        journal,
+        book.connection,
+        amount=amount,
+        currency=document.currency,
+        step=step,
+        key=key,
+    )
+
+
+def tell_of_payment(document: Refund | Dispute, *, amount: Decimal, relation: str, step: str) -> Link:
+    """The hop from the payment to what was taken back of it."""
+    source = document.source
+    return Link(
+        source.connection, "payment", document.payment_id, source.connection, source.object_type, source.object_id,
+        amount, document.currency, relation, step,
+    )  # fmt: skip

@@ -1,0 +1,111 @@
+"""Cash from the gateway to the bank: exact amounts, whose book, and a clearing account that ends at nothing."""
+
+from __future__ import annotations
+
+from decimal import Decimal as D
+
+import pytest
+
+from q2c.transactions.models import BusinessTransaction
+from tests.journeys.ledger import BANK, CLEARING, DISPUTES, FEES, RECEIVABLES, Ledger
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def why(house) -> list[tuple]:
+    rows = BusinessTransaction.objects.exclude(state="completed")
+    return list(rows.values_list("flow", "state", "held_step", "waits_for", "problem"))
+
+
+def journals(house) -> list[str]:
+    return [e["external_id"] for e in house.made("netsuite", "journalEntry")]
+
+
+def test_a_payout_that_the_bank_sends_back_is_a_document_of_its_own(house):
+    payment = house.pay(house.invoice(house.customer()))
+    payout = house.payout()
+    house.carry(seconds=40)
+    books = Ledger(house.sandboxes)
+    arrived = books.balances()
+    assert arrived[BANK] == D("96.80")
+    assert CLEARING not in arrived
+    house.make("stripe", "payout", [{"id": payout, "status": "failed"}])
+    house.carry(seconds=40)
+    assert why(house) == []
+    assert journals(house) == [f"po-stripe-{payout}", f"po-stripe-{payout}-failed"]
+    returned = books.balances()
+    assert BANK not in returned
+    assert returned[CLEARING] == D("96.80")
+    assert returned[FEES] == D("3.20")  # the fee stays
+    house.payout()
+    house.carry(seconds=40)
+    again = books.balances()
+    assert (again[BANK], CLEARING in again) == (D("96.80"), False), payment
+
+
+def test_a_payout_that_never_arrived_is_ignored_with_its_amount(house):
+    house.pay(house.invoice(house.customer()))
+    house.carry(seconds=40)
+    payout = house.make("stripe", "payout", [{"currency": "gbp"}])[0]
+    house.make("stripe", "payout", [{"id": payout, "status": "failed"}])
+    house.carry(seconds=40)
+    assert journals(house) == []
+
+
+def test_a_lost_dispute_and_a_won_one_leave_clearing_explained(house):
+    customer = house.customer()
+    lost, won = (house.pay(house.invoice(customer, amount=a)) for a in (30_000, 20_000))
+    house.carry(seconds=40)
+    house.dispute(lost)
+    dispute = house.dispute(won)
+    house.carry(seconds=40)
+    books = Ledger(house.sandboxes)
+    assert books.balances()[DISPUTES] == D("500.00")
+    house.make("stripe", "dispute", [{"id": dispute, "status": "won"}])
+    house.carry(seconds=40)
+    house.payout()
+    house.carry(seconds=40)
+    assert why(house) == []
+    ended = books.balances()
+    assert ended[DISPUTES] == D("300.00")
+    assert CLEARING not in ended
+    # 2.9 % + 0.30 of each charge, and a fee per dispute that the gateway keeps
+    assert ended[FEES] == D("9.00") + D("6.10") + 2 * D("15.00")
+    assert ended[BANK] == D("200.00") - ended[FEES]
+
+
+def test_a_refund_that_fails_is_taken_back_by_a_document_of_its_own(house):
+    payment = house.pay(house.invoice(house.customer()))
+    refund = house.refund(payment, 2_000)
+    house.carry(seconds=40)
+    house.make("stripe", "refund", [{"id": refund, "status": "failed"}])
+    house.carry(seconds=40)
+    assert why(house) == []
+    assert journals(house) == [f"ref-stripe-{refund}", f"ref-stripe-{refund}-failed"]
+    house.payout()
+    house.carry(seconds=40)
+    ended = Ledger(house.sandboxes).balances()
+    assert (ended[BANK], CLEARING in ended) == (D("96.80"), False)
+    assert RECEIVABLES not in ended
+
+
+def test_a_failure_that_overtakes_its_refund_follows_it(house):
+    payment = house.pay(house.invoice(house.customer()))
+    house.carry(seconds=40)
+    house.fault("stripe", "webhook_delay", when={"external_id": '"type": "refund.created"'}, seconds=4)
+    refund = house.refund(payment, 2_000)
+    house.make("stripe", "refund", [{"id": refund, "status": "failed"}])
+    house.carry(seconds=40)
+    assert why(house) == []
+    assert journals(house) == [f"ref-stripe-{refund}", f"ref-stripe-{refund}-failed"]
+
+
+def test_cash_stands_in_the_book_of_its_customer_whatever_its_currency(house):
+    customer = house.customer()
+    invoice = house.invoice(customer, currency="usd")
+    payment = house.pay(invoice)
+    house.dispute(payment)
+    house.carry(seconds=40)
+    flows = ("invoice_to_erp", "payment_to_erp", "application_to_erp", "dispute_to_erp")
+    found = dict(BusinessTransaction.objects.filter(flow__in=flows).values_list("flow", "legal_entity_code"))
+    assert found == dict.fromkeys(flows, "GB01")
