@@ -121,6 +121,10 @@ _DOCUMENT = (
     Kind("price_differs", V, SALES_OPS, MEDIUM, hours(24), ("connection", "sku", "currency"),
          (CORRECT_AT_SOURCE, OVERRIDE, REPOST), "SKU {sku} was sold at another price than the price book's",
          "Ask sales whether the discount was approved; correct the order, or override."),
+    Kind("order_changed_after_won", C, SALES_OPS, HIGH, hours(8), ("connection", "order"),
+         (CORRECT_AT_SOURCE, WAIVE), "An order was changed after it became a subscription",
+         "The subscription stays as it was sold. Amend it in billing (or by an amendment opportunity) and waive this, "
+         "or put the order back in the CRM."),
     Kind("order_incomplete", V, SALES_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX,
          "Order {document} lacks something",
          "Complete the opportunity or its quote in Salesforce; saving it there reads it again."),

@@ -16,9 +16,14 @@ CUSTOM_PRICE = {"id": "-1"}  # price level "Custom": without it NetSuite replace
 
 
 def erp_customer(customer: posting.ErpCustomer) -> dict[str, Any]:
-    """A customer for the upsert by external id, which stands in the path."""
+    """A customer for the upsert by external id, which stands in the path.
+
+    A new one gets our number and its name as its entity id, which is unique in an account: NetSuite would take the name
+    alone, and two customers may share one.
+    """
     body: dict[str, Any] = {
         "companyName": customer.name[:83],
+        **(_given("entityId", f"{customer.number} {customer.name}"[:80]) if customer.subsidiary else {}),
         "isPerson": False,
         **_given_ref("subsidiary", customer.subsidiary),
         **_given_ref("currency", customer.currency),

@@ -4,7 +4,7 @@ Starts on   OrderClosedWon (CRM), or an order submitted through the API
 Ends with   subscription active (or scheduled), customer in billing and in the ERP
 Posts       nothing: invoices follow from billing
 Owners      sales operations, billing operations
-Never       makes a second subscription when a later step fails
+Never       makes a second subscription, when a later step fails or when the order is changed afterwards
 """
 
 from __future__ import annotations
@@ -19,11 +19,31 @@ from q2c.canonical.posting import SavedRecord
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import orders
-from q2c.flows.told import Link, became
+from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Flow, Read, Wait, Write
 
 ACTIVE = ("active", "trialing", "past_due")
+
+
+def want_subscription_made(document: Order) -> list[tuple[str, Any]]:
+    """The subscription that this order is already."""
+    return [("xref", ("order", record_key(document.source)))]
+
+
+def refuse_change(document: Order, links: Any, billing: Any) -> str:
+    """An order is made a subscription once. Raises Problem `order_changed_after_won` for what came later."""
+    made = links.find("order", record_key(document.source), billing.connection_code)
+    if made is not None:
+        raise Problem(
+            "order_changed_after_won",
+            Category.CONFLICT,
+            f"{document.name or document.number} was changed after it became subscription {made.external_id}",
+            connection=document.source.connection,
+            order=document.source.object_id,
+            subscription=made.external_id,
+        )
+    return "first"
 
 
 def want_products(document: Order) -> list[tuple[str, Any]]:
@@ -196,6 +216,13 @@ ORDER_TO_SUBSCRIPTION = Flow(
     lane_type="order",
     steps=(
         Read("check_order", "Check the order is complete and approved", orders.check_order, gives="order_checked"),
+        Read(
+            "refuse_change",
+            "See that it isn't a subscription already",
+            refuse_change,
+            gives="made_once",
+            wants=want_subscription_made,
+        ),
         Read("find_book", "Find the legal entity and its book", orders.find_book, gives="book", wants=orders.want_book),
         Read(
             "match_account",

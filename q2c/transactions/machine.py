@@ -126,9 +126,11 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             run.intent = {**run.intent, **spans}
             _gather(run, step, port, context)
             continue
+        name = getattr(prepared, "external_id", "") or ""
         run.intent = {
             "step": step.name,
-            "external_id": getattr(prepared, "external_id", "") or "",
+            "external_id": name,
+            "claims": bool(name) and not step.upsert and not port.repeats.refuses_existing,
             "key": ids.write_key(
                 business_key=run.business_key, flow=run.flow.code, step=step.name, generation=run.generation
             ),

@@ -283,3 +283,23 @@ class FlowSwitch(models.Model):
 
     def __str__(self) -> str:
         return self.flow
+
+
+class ExternalIdUse(models.Model):
+    """Who makes, or made, a document under an external id in a target that doesn't refuse a second one by itself.
+
+    Claimed with the intent. Another transaction that wants the same id waits while `is_open`, and looks before it makes
+    afterwards: the target's idempotency key protects an attempt, not an id.
+    """
+
+    pk = models.CompositePrimaryKey("connection_code", "external_id")
+    connection_code = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=120)
+    transaction = models.ForeignKey(
+        BusinessTransaction, on_delete=models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    is_open = models.BooleanField()
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.connection_code} {self.external_id}"

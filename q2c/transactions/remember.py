@@ -23,6 +23,7 @@ from django.db.transaction import atomic
 
 from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
+from q2c.transactions.external_ids import claim_external_ids, settle_external_ids, wait_for_external_id
 from q2c.transactions.restart import release_waits
 from q2c.transactions.steps import parameters
 from q2c.transactions.tools import Tools
@@ -38,9 +39,13 @@ _RECONNECT_SECONDS = 60.0
 def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: WorkerProcess, tools: Tools) -> list[Run]:
     """Make the intents of the due writes durable, with the reads they rest on. Returns the runs that we still hold."""
     now = dt.datetime.now(dt.UTC)
+    blocked: set[Any] = set()
 
-    def commit(group: list[Run], _exchanges: list[Any]) -> None:
+    def commit(runs_given: list[Run], _exchanges: list[Any]) -> None:
         with atomic(), connection.cursor() as cursor:
+            blocked.difference_update(r.id for r in runs_given)
+            blocked.update(claim_external_ids(cursor, runs_given, worker.id))
+            group = [r for r in runs_given if r.id not in blocked]
             cursor.execute(
                 "UPDATE transactions_workitem w SET intent = x.intent::jsonb, intent_free_at = x.free_at,"
                 " step_count = x.steps, generation = x.generation, crash_group = 0"
@@ -67,6 +72,9 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
             _copy_postings(cursor, [p for p in postings if p[0] in ids], now)
 
     _with_halving(runs, commit, [], worker, tools)
+    for run in (r for r in runs if r.id in blocked):
+        wait_for_external_id(run)
+    remember([r for r in runs if r.id in blocked], worker=worker, tools=tools)
     kept = [r for r in runs if r.ending is Ending.INTENT]
     for run in kept:
         run.rows = []
@@ -78,13 +86,16 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
     exchanges = tools.take_exchanges()
     if not runs and not exchanges:
         return
+    lost: set[Any] = set()
 
     def commit(group: list[Run], group_exchanges: list[Any]) -> None:
         with atomic(), connection.cursor() as cursor:
             ours = _fence(cursor, group, worker)
-            lost = {r.id for r in group if r.id not in ours}
+            lost.difference_update(ours)
+            lost.update(r.id for r in group if r.id not in ours)
             kept = [r for r in group if r.id in ours]
             _copy_steps(cursor, kept, worker)
+            settle_external_ids(cursor, kept)
             _update_transactions(cursor, [r for r in kept if r.ending is not Ending.WRITTEN])
             _store_waits(cursor, [r for r in kept if r.ending is Ending.WAITING and r.awaits is not None])
             if group_exchanges:
@@ -99,23 +110,29 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
             waiting = [r for r in kept if r.ending is Ending.WAITING]
             if waiting:
                 tools.on_wait(waiting)  # last: what it proposes is audited, and that lock is held until the commit
-        for run in group:
-            run.rows = []
-            if run.id in lost:
-                run.ending = Ending.LOST
 
     _with_halving(runs, commit, exchanges, worker, tools)
+    for run in runs:
+        run.rows = []
+        if run.id in lost:
+            run.ending = Ending.LOST
     worker.carried_count += sum(r.ending is Ending.COMPLETED for r in runs)
 
 
 def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: WorkerProcess, tools: Tools) -> None:
-    """Commit the group; on a lost database try again for a minute, on a refusal halve down to the run at fault."""
+    """Commit the group; on a lost database try again for a minute, on a refusal halve down to the run at fault.
+
+    A commit whose answer was lost with the connection isn't made twice.
+    """
+    was_lost = False
     give_up_at = time.monotonic() + _RECONNECT_SECONDS
     while True:
         try:
-            commit(runs, exchanges)
+            if not (was_lost and _has_landed(runs)):
+                commit(runs, exchanges)
             return
         except (OperationalError, InterfaceError):
+            was_lost = True
             connection.close()
             if time.monotonic() > give_up_at:
                 raise  # the intents stand in the database: whoever takes over looks before it makes
@@ -131,6 +148,21 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
             _hold_refused(runs[0], refusal)
             remember(runs, worker=worker, tools=tools)
             return
+
+
+def _has_landed(runs: list[Run]) -> bool:
+    """Whether the commit of these runs stands: one of the rows that only it could have written."""
+    rows = [(run.id, row.sequence, row.at) for run in runs for row in run.rows[:1]]
+    if not rows:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM transactions_steprun s"
+            " JOIN unnest(%s::uuid[], %s::int[], %s::timestamptz[]) AS x (id, sequence, at)"
+            " ON s.transaction_id = x.id AND s.sequence = x.sequence AND s.at = x.at)",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _hold_refused(run: Run, refusal: BaseException) -> None:

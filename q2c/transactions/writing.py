@@ -22,6 +22,7 @@ from q2c.transactions.workers import WorkerProcess
 
 GROUP_SIZE = 50
 GROUP_SECONDS = 0.1
+SENT_AGAIN_MAX = 8  # looked for, absent, sent and not answered; with the waits between that is about two hours
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
 
@@ -78,8 +79,9 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     deadline = dt.datetime.fromisoformat(intent["deadline"])
     tools.dial(run, step.name, deadline)
     port = run.port
+    looks = intent.get("is_open") or intent.get("looks") or (port.repeats.looks_first and not step.upsert)
     try:
-        if intent.get("is_open") or (port.repeats.looks_first and not step.upsert):
+        if looks:
             found = await _look(run, step, port)
             if found is not None:
                 _accept(run, step, found, started, was_found=True)
@@ -90,6 +92,8 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
             given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
             given = await step.find(**run.find_with)
+            if given is None and port.repeats.reads_own_writes:
+                raise _not_ours(run, refusal, port) from refusal
             if given is None:
                 raise NotAnswered(
                     f"{refusal.summary}, but a look-up doesn't find it", external_id=intent["external_id"]
@@ -98,20 +102,49 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
             return
         _accept(run, step, given, started, was_found=False)
     except NotAnswered as silence:
-        _unknown(run, step, silence, port)
+        _unanswered(run, step, silence, port)
     except NeverSent as problem:
         if not intent.get("is_open"):
             run.drops_intent = True
         settle_problem(run, step, problem, started=started)
     except Problem as problem:
         if problem.category is Category.AVAILABILITY:  # it answered, but not that it refused: maybe it did it
-            _unknown(run, step, NotAnswered(problem.summary, **problem.subject), port)
+            _unanswered(run, step, NotAnswered(problem.summary, **problem.subject), port)
             return
         if not intent.get("is_open"):
             run.drops_intent = True  # an understood refusal: nothing was made
         settle_problem(run, step, problem, started=started)
     except Exception as error:
         run.fail(step, unexpected(run, step, error), started=started)  # the intent stays open: a repost looks first
+
+
+def _not_ours(run: Run, refusal: Problem, port: Any) -> Problem:
+    """The target holds something of that name, and it isn't under our external id: sending again can't help."""
+    return Problem(
+        "document_exists",
+        Category.CONFLICT,
+        f"{port.name} refuses {run.number or run.source_id}: {refusal.summary}. What is there isn't ours",
+        connection=port.connection_code,
+        document=run.number or run.source_id,
+        external_id=run.due_intent["external_id"],
+    )
+
+
+def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
+    """Sent, and nobody knows. After many times of being proved absent and sent again, a person must look."""
+    _unknown(run, step, silence, port)
+    if run.probe_count >= SENT_AGAIN_MAX:
+        run.fail(
+            step,
+            Problem(
+                "outcome_unknown",
+                Category.UNKNOWN_OUTCOME,
+                f"{port.name} never answers for {run.number or run.source_id}: {silence.summary}",
+                connection=port.connection_code,
+                document=run.number or run.source_id,
+                external_id=run.due_intent["external_id"],
+            ),
+        )
 
 
 async def _look(run: Run, step: Write, port: Any) -> Any:

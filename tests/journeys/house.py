@@ -208,6 +208,11 @@ class House:
             found[state] = found.get(state, 0) + 1
         return found
 
+    def standing(self) -> list[tuple[str, str, str, str]]:
+        """What isn't done and why: flow, state, what it waits for, the problem's code."""
+        rows = BusinessTransaction.objects.exclude(state__in=("completed", "cancelled"))
+        return list(rows.values_list("flow", "state", "waits_for", "problem_code"))
+
     def held(self) -> list[str]:
         """The problem codes of held transactions."""
         return sorted(BusinessTransaction.objects.filter(state="held").values_list("problem_code", flat=True))

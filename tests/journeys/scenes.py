@@ -82,7 +82,7 @@ class Orders(Scene):
         return house.account()
 
     def act(self, house, prepared, point):
-        house.win(prepared if "save_customer" not in point else house.account(name=f"Account of {point}"))
+        house.win(prepared if "save_customer" not in point else house.account(Name=f"Account of {point}"))
 
 
 SCENES: dict[str, Scene] = {

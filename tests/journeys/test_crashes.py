@@ -35,7 +35,7 @@ def test_one_document_survives_a_death_before_and_after_every_read(house, code):
         bury()
     house.carry()
     assert reached == read_points(flow)
-    assert len(scene.made(house)) == before + 1
+    assert len(scene.made(house)) == before + 1, house.standing()
     assert set(house.states(code)) == {"completed"}
 
 
@@ -51,5 +51,5 @@ def test_a_death_around_each_write_makes_its_document_once(house, code):
         bury()
         house.carry()
         assert reached, f"the worker never came to {point}"
-        assert len(scene.made(house)) == before + 1, point
+        assert len(scene.made(house)) == before + 1, (point, house.standing())
         assert set(house.states(code)) == {"completed"}, point
