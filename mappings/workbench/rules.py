@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import django_filters
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import BigIntegerField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
-from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.models import ChangeLine, ChangeSet, MappingRule, RuleUse
 from q2c.core import access, approvals
 from q2c.core.access import requires
 from q2c.core.filters import ListFilter
@@ -65,6 +66,14 @@ def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
     return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
 
 
+def with_use_count(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
+    """The rules with how many documents used each (`use_count`): the workers' tallies together."""
+    tallies = RuleUse.objects.filter(rule=OuterRef("pk")).order_by().values("rule").annotate(total=Sum("count"))
+    return rules.annotate(
+        use_count=Coalesce(Subquery(tallies.values("total")), Value(0), output_field=BigIntegerField())
+    )
+
+
 def life_of(rule: MappingRule) -> str:
     """A state of `core.states`: active, future, ended or retired."""
     today = timezone.localdate()
@@ -81,7 +90,7 @@ def rule_list(request: HttpRequest) -> HttpResponse:
     """The rules of one kind, or of all."""
     visible = rules_visible_to(request.user)
     found = RuleFilter(request.GET, visible, request=request)
-    listed = paginate(request, found.qs, order=("kind", "key", "id"))
+    listed = paginate(request, with_use_count(found.qs), order=("kind", "key", "id"))
     for rule in listed:
         rule.life = life_of(rule)
     kinds = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind").annotate(n=Count("pk"))
@@ -101,7 +110,12 @@ def rule_list(request: HttpRequest) -> HttpResponse:
 @requires("mappings.view_rule")
 def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
     """One rule: who agreed on it, and what it said before."""
-    rule = rules_visible_to(request.user).filter(pk=rule_id).select_related("change_line__change_set").first()
+    rule = (
+        with_use_count(rules_visible_to(request.user))
+        .filter(pk=rule_id)
+        .select_related("change_line__change_set")
+        .first()
+    )
     if rule is None:
         raise Http404
     rule.life = life_of(rule)  # type: ignore[attr-defined]
@@ -112,7 +126,6 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
     context = {
         "rule": rule,
         "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
-        "uses": sum(rule.uses.values_list("count", flat=True)),
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
     }
     return page(request, "mappings/rule_detail.html", "mappings/rule_detail.html", context)

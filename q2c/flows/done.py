@@ -22,6 +22,7 @@ from q2c.flows.announce import announce_completed
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.facts import customer_use_fact
 from q2c.flows.told import Link, Reference
+from q2c.flows.uses import count_uses
 from q2c.transactions import lineage
 from q2c.transactions.batch import Run
 from q2c.transactions.steps import parameters
@@ -55,6 +56,7 @@ def tell_done(runs: list[Run]) -> None:
     for reference, problem in references.store_references(found, now):
         raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
     announce_completed(runs)
+    count_uses([run.id for run in runs])
     again = [run.id for run in runs if run.attempt > 1]
     if again:
         cases.close_for_transactions(again, "completed")

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from connectors import http, registry
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor, intake, nudger, polling, reference
+from q2c.flows import catalog, done, governor, intake, nudger, polling, reference, uses
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.transactions import machine, seals
@@ -142,6 +142,12 @@ def refresh_lists(code: str) -> None:
 def forget_answers() -> None:
     """Let go of the API's stored answers that have expired."""
     keeping.forget_expired_answers()
+
+
+@shared_task(ignore_result=True)
+def roll_up_rule_uses() -> None:
+    """Add up how often rules were used, of workers that live no more."""
+    uses.roll_up_uses()
 
 
 @shared_task(ignore_result=True)
