@@ -139,5 +139,5 @@ class Payments(Protocol):
 
 REFERENCE_LISTS = (
     "subsidiaries", "periods", "items", "accounts", "departments", "classes", "locations", "currencies", "terms",
-    "rates",
+    "tax_codes", "rates",
 )  # fmt: skip

@@ -159,6 +159,11 @@ def _term(raw: dict[str, Any]) -> ReferenceRow:
     return _row(raw, name="name", days=raw.get("daysuntilnetdue"))
 
 
+def _tax_code(raw: dict[str, Any]) -> ReferenceRow:
+    rate = {"rate": str(raw["rate"])} if raw.get("rate") is not None else {}
+    return _row(raw, name="itemid", code="itemid", tax_type=raw.get("taxtype"), account=raw.get("taxaccount"), **rate)
+
+
 def _rate(raw: dict[str, Any]) -> ReferenceRow:
     pair = f"{raw['transactioncurrency']}/{raw['basecurrency']}"
     return ReferenceRow(
@@ -193,6 +198,7 @@ _ROWS = {
     "locations": _plain,
     "currencies": _currency,
     "terms": _term,
+    "tax_codes": _tax_code,
     "rates": _rate,
 }
 

@@ -168,22 +168,26 @@ def _lines(lines: tuple[posting.ArLine, ...], *, makes_revenue_elements: bool) -
         }
         if not makes_revenue_elements:
             item["doNotCreateRevenueElement"] = True
-        if line.tax_code:
+        if line.taxes:
             item["taxDetailsReference"] = f"L{number}"
-            taxes.append(
-                {
-                    "taxDetailsReference": f"L{number}",
-                    "taxCode": _ref(line.tax_code),
-                    "taxBasis": line.amount,
-                    "taxRate": line.tax_rate,
-                    "taxAmount": line.tax_amount,
-                }
-            )
+            taxes += [_tax_detail(f"L{number}", tax) for tax in line.taxes]
         items.append(item)
     body: dict[str, Any] = {"item": {"items": items}}
     if taxes:
         body |= {"taxDetailsOverride": True, "taxDetails": {"items": taxes}}
     return body
+
+
+def _tax_detail(reference: str, tax: posting.ArTax) -> dict[str, Any]:
+    """One tax of one line, as its engine computed it: `taxDetailsOverride` stops NetSuite from computing its own."""
+    return {
+        "taxDetailsReference": reference,
+        "taxType": _ref(tax.tax_type),
+        "taxCode": _ref(tax.code),
+        "taxBasis": tax.base,
+        "taxRate": tax.rate,
+        "taxAmount": tax.amount,
+    }
 
 
 def _journal_line(line: posting.JournalLine) -> dict[str, Any]:

@@ -60,6 +60,7 @@ LISTS = {
     "locations": "SELECT id, name, isinactive FROM location ORDER BY id",
     "currencies": "SELECT id, symbol, name, currencyprecision, isbasecurrency, isinactive FROM currency ORDER BY id",
     "terms": "SELECT id, name, daysuntilnetdue, isinactive FROM term ORDER BY id",
+    "tax_codes": "SELECT id, itemid, rate, taxtype, taxaccount, isinactive FROM salestaxitem ORDER BY id",
     "rates": (
         "SELECT r.id, b.symbol AS basecurrency, t.symbol AS transactioncurrency, r.exchangerate, "
         "TO_CHAR(r.effectivedate,'YYYY-MM-DD') AS effectivedate FROM currencyrate r "

@@ -18,6 +18,7 @@ from q2c.core.problems import AlreadyThere, Category, Problem
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
+RATES_KEPT = 2_000
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -31,6 +32,7 @@ class Client:
         self.telephone = telephone
         telephone.headers["Stripe-Version"] = VERSION
         self.app_url = line.settings.get("app_url", "").rstrip("/")
+        self._rates: dict[str, dict[str, Any]] = {}
 
     # Billing: reading
 
@@ -38,13 +40,15 @@ class Client:
         """An invoice with all its lines (the embedded list holds only the first ten). Raises Problem
         `record_gone`."""
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
-        raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")}
+        lines = await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")
+        raw["lines"] = {"data": await self._with_rates(lines)}
         return inbound.invoice(raw, self.line.code)
 
     async def credit_note(self, credit_note_id: str) -> billing.CreditMemo:
         """A credit note with all lines; each takes the SKU of the invoice line that it credits."""
         raw = await self._get(f"/v1/credit_notes/{credit_note_id}", "credit_note", [("expand[]", "customer")])
-        raw["lines"] = {"data": await self._all_lines(raw["lines"], f"/v1/credit_notes/{credit_note_id}/lines")}
+        lines = await self._all_lines(raw["lines"], f"/v1/credit_notes/{credit_note_id}/lines")
+        raw["lines"] = {"data": await self._with_rates(lines)}
         credited = {line.get("invoice_line_item") for line in raw["lines"]["data"]} - {None}
         originals = (await self.invoice(inbound.id_of(raw["invoice"]))).lines if credited and raw.get("invoice") else ()
         return inbound.credit_memo(raw, self.line.code, skus={line.line_id: line for line in originals})
@@ -216,6 +220,24 @@ class Client:
         if not embedded.get("has_more"):
             return list(embedded["data"])
         return [raw async for raw in self._list(path, "lines")]
+
+    async def _with_rates(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The lines with their tax rates in full: a tax names its rate by id only, and it can't be expanded."""
+        taxes = [tax for line in lines for tax in line.get("taxes") or line.get("tax_amounts") or ()]
+        holders = [tax["tax_rate_details"] if tax.get("tax_rate_details") else tax for tax in taxes]
+        for holder in holders:
+            rate = holder.get("tax_rate")
+            if isinstance(rate, str) and rate:
+                holder["tax_rate"] = await self._tax_rate(rate)
+        return lines
+
+    async def _tax_rate(self, rate_id: str) -> dict[str, Any]:
+        """A tax rate; its percentage never changes, so it's asked for once."""
+        if rate_id not in self._rates:
+            if len(self._rates) >= RATES_KEPT:
+                self._rates.clear()
+            self._rates[rate_id] = await self._get(f"/v1/tax_rates/{rate_id}", "tax_rate")
+        return self._rates[rate_id]
 
     def _list(self, path: str, verb: str, query: list[tuple[str, str]] | None = None) -> AsyncIterator[dict[str, Any]]:
         async def fetch(after: str | None) -> tuple[list[Any], str | None]:

@@ -32,11 +32,13 @@ def invoice_posted(body: bytes, context: Context) -> list[Any]:
 
 
 def is_incomplete(body: bytes) -> bool:
-    """Whether the snapshot of a finalized invoice lacks lines (it holds ten) or doesn't say who sells."""
+    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only, or
+    doesn't say who sells."""
     raw, _ = _snapshot(body)
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
-    return bool(raw["lines"].get("has_more")) or not notes.get("legal_entity")
+    has_taxes = bool(raw.get("total_taxes") or raw.get("total_tax_amounts"))
+    return bool(raw["lines"].get("has_more")) or has_taxes or not notes.get("legal_entity")
 
 
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:

@@ -20,6 +20,12 @@ from q2c.canonical import billing, catalog, contract, party
 from q2c.canonical.base import Source
 
 UNIDENTIFIED = "No customer, "  # how load_retail names a buyer that the feed doesn't know
+# Reasons under which no tax is due; one tax rate may stand for several of them, so each is a tax code of its own.
+# Source: `taxability_reason` of the API reference 2026-10-28.
+UNTAXED = frozenset({
+    "customer_exempt", "not_collecting", "not_subject_to_tax", "not_supported", "product_exempt",
+    "product_exempt_holiday", "portion_product_exempt", "reverse_charge", "zero_rated",
+})  # fmt: skip
 ACTIVE = frozenset({"active", "trialing", "past_due"})
 
 
@@ -83,17 +89,22 @@ def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
 
 
 def tax_detail(raw: Mapping[str, Any], currency: str) -> billing.TaxDetail:
-    """One tax of a line, as Stripe or its tax engine computed it."""
+    """One tax of a line, as Stripe or its tax engine computed it. Its code is the tax rate's id; where no tax is due,
+    with the reason behind it (`txr_1:reverse_charge`)."""
     rate = dig(raw, "tax_rate_details.tax_rate") or raw.get("tax_rate")
     percent = rate.get("percentage") if isinstance(rate, Mapping) else None
+    reason = str(raw.get("taxability_reason") or "")
+    code = id_of(rate)
+    if reason in UNTAXED:
+        code = f"{code}:{reason}" if code else reason
     return billing.TaxDetail(
-        tax_code=id_of(rate) or str(raw.get("type") or "tax"),
+        tax_code=code or str(raw.get("type") or "tax"),
         amount=from_minor(raw["amount"], currency),
         base=from_minor(raw.get("taxable_amount") or 0, currency),
         rate=decimal(percent) if percent is not None else Decimal(0),
         jurisdiction=str(rate.get("jurisdiction") or "") if isinstance(rate, Mapping) else "",
         is_inclusive=raw.get("tax_behavior") == "inclusive" or raw.get("inclusive") is True,
-        reason=str(raw.get("taxability_reason") or ""),
+        reason=reason,
     )
 
 

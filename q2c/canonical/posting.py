@@ -53,8 +53,26 @@ class ErpCustomerUse(Document):
     currency_code: Currency
 
 
+class ArTax(Document):
+    """One tax detail of an AR line, as the tax engine or billing computed it, in the ERP's codes; signed as its line.
+
+    `code` and `tax_type` are the ERP's ids, `account` the one that its code posts to. `base` and `amount` are in the
+    document's currency; `rate` is in percent.
+    """
+
+    code: str
+    tax_type: str
+    base: Decimal
+    rate: Decimal
+    amount: Decimal
+    account: str = ""
+    jurisdiction: str = ""
+    reason: str = ""  # why there is none: zero-rated, exempt, reverse charge
+    is_inclusive: bool = False
+
+
 class ArLine(Document):
-    """A line of an AR invoice or credit memo in the ERP's codes."""
+    """A line of an AR invoice or credit memo in the ERP's codes. `amount` is net of every tax, inclusive ones too."""
 
     item: str
     description: str
@@ -64,9 +82,7 @@ class ArLine(Document):
     revenue_start: dt.date | None = None
     revenue_end: dt.date | None = None
     revenue_rule: str = ""
-    tax_code: str = ""
-    tax_rate: Decimal = Decimal(0)
-    tax_amount: Decimal = Decimal(0)
+    taxes: tuple[ArTax, ...] = ()
     department: str = ""
     class_: str = ""
     location: str = ""

@@ -28,6 +28,7 @@ from mappings.models import MappingRule
 from q2c import ports
 from q2c.core.models import LegalEntity, Membership, Person, Subsidiary
 from q2c.core.people import ZONE
+from q2c.demo.taxes import list_tax_rules, make_tax_rates
 from q2c.flows.reference import refresh_reference
 from q2c.flows.schedules import add_missing_schedules, add_schedule
 from q2c.inbox.models import ApiClient
@@ -79,7 +80,7 @@ def seed(home: Path) -> dict[str, Any]:
         _books(entities, connections["netsuite"])
     refresh_reference("netsuite")
     if is_new:
-        _opening_rules(people, connections["netsuite"])
+        _opening_rules(people, connections["netsuite"], make_tax_rates(door))
     webhooks = _webhooks(connections, door)
     return {
         "people": [
@@ -197,7 +198,7 @@ def _books(entities: dict[str, LegalEntity], erp: Connection) -> None:
     ports.forget_kept()
 
 
-def _opening_rules(people: dict[str, Person], erp: Connection) -> None:
+def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[str, str]) -> None:
     """The rules with which the company goes live: proposed by one person, approved by another, like any others."""
     lines = [
         Line(
@@ -205,7 +206,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection) -> None:
             connection=row.get("connection", ""), legal_entity=row.get("entity", ""),
             effective_from=row.get("on", FROM_THE_START),
         )
-        for row in _rule_rows(erp)
+        for row in _rule_rows(erp, tax_rates)
     ]  # fmt: skip
     maker, checker = people["mapping_admin"], people["controller"]
     with atomic():
@@ -214,7 +215,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection) -> None:
         sign_change_set(change_set, by=checker, approve=True, alarm=cases.open_case)
 
 
-def _rule_rows(erp: Connection) -> list[dict[str, Any]]:
+def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any]]:
     lists: dict[str, list[ReferenceEntry]] = {}
     for entry in ReferenceEntry.objects.filter(connection=erp, is_active=True):
         lists.setdefault(entry.list_name, []).append(entry)
@@ -256,6 +257,7 @@ def _rule_rows(erp: Connection) -> list[dict[str, Any]]:
         rows.append({"kind": "selling_entity", "key": currency, "value": code})
         rows.append({"kind": "selling_entity", "key": country, "value": code})
     rows.append({"kind": "billing_product", "key": "*", "value": "create", "label": "Made in billing on first sale"})
+    rows += list_tax_rules(lists["tax_codes"], tax_rates)
     rows += _policy_rows()
     rows += _rate_rows(erp)
     return rows

@@ -44,7 +44,18 @@ def check_accounts(posting: Posting, legal_entity: str) -> None:
             )
 
 
-CHECKS = (check_balance, check_accounts)
+def check_taxes(posting: Posting, legal_entity: str) -> None:
+    """The tax details of all lines are the document's tax, to the cent. Raises Problem `out_of_balance`."""
+    if not isinstance(posting, ArInvoice | ArCreditMemo):
+        return
+    taxes = [tax.amount for line in posting.lines for tax in line.taxes]
+    if sum(taxes, ZERO) != posting.tax_total:
+        why = f"its tax details are {sum(taxes, ZERO)} and its tax is {posting.tax_total}"
+        raise _out_of_balance(posting.number, legal_entity, why)
+    check_minor_units(taxes, posting.currency_code, posting.number)
+
+
+CHECKS = (check_taxes, check_balance, check_accounts)
 
 
 def check_posting(posting: Posting, legal_entity: str) -> Posting:

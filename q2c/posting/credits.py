@@ -6,34 +6,45 @@ from decimal import Decimal
 
 import msgspec
 
-from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine, TaxDetail
-from q2c.core.money import ZERO, allocate
+from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine
+from q2c.core.money import ZERO, allocate, round_money
 
 
 def spread_credit(memo: CreditMemo, invoice: Invoice) -> CreditMemo:
     """The credit memo with lines of its own: net and tax allocated in proportion to the invoice's lines, largest
     remainder first, with their SKUs and tax codes. Amounts in the memo's currency."""
     lines = [line for line in invoice.lines if line.amount > 0] or list(invoice.lines)
-    weights = [abs(line.amount) for line in lines]
-    nets = allocate(memo.total - memo.tax_total, weights, memo.currency)
-    taxed = [line for line in lines if line.taxes]
-    taxes = dict(
-        zip(
-            [line.line_id for line in taxed],
-            allocate(memo.tax_total, [abs(line.amount) for line in taxed], memo.currency) if taxed else [],
-            strict=True,
-        )
-    )
+    nets = allocate(memo.total - memo.tax_total, [abs(line.amount) for line in lines], memo.currency)
+    taxes = _spread_tax(memo, lines)
     made = tuple(
-        _credited(memo, line, net, taxes.get(line.line_id, ZERO)) for line, net in zip(lines, nets, strict=True)
+        _credited(memo, line, net, [taxes.get((place, number), ZERO) for number in range(len(line.taxes))])
+        for place, (line, net) in enumerate(zip(lines, nets, strict=True))
     )
     return msgspec.structs.replace(memo, lines=tuple(line for line in made if line.amount or line.taxes))
 
 
-def _credited(memo: CreditMemo, line: InvoiceLine, net: Decimal, tax: Decimal) -> InvoiceLine:
-    detail: tuple[TaxDetail, ...] = ()
-    if tax:
-        detail = (msgspec.structs.replace(line.taxes[0], amount=tax, base=net),)
+def _spread_tax(memo: CreditMemo, lines: list[InvoiceLine]) -> dict[tuple[int, int], Decimal]:
+    """The memo's tax by (line, detail), in proportion to what each of the invoice's tax details amounts to."""
+    taxed = {
+        (place, number): abs(detail.amount)
+        for place, line in enumerate(lines)
+        for number, detail in enumerate(line.taxes)
+        if detail.amount
+    }
+    if not memo.tax_total or not taxed:
+        return {}
+    return dict(zip(taxed, allocate(memo.tax_total, list(taxed.values()), memo.currency), strict=True))
+
+
+def _credited(memo: CreditMemo, line: InvoiceLine, net: Decimal, taxes: list[Decimal]) -> InvoiceLine:
+    """A detail that never had an amount (zero-rated, reverse charge) stays, with its part of the base."""
+    details = tuple(
+        msgspec.structs.replace(
+            detail, amount=tax, base=round_money(net * detail.base / line.amount, memo.currency) if line.amount else net
+        )
+        for detail, tax in zip(line.taxes, taxes, strict=True)
+        if tax or not detail.amount
+    )
     return InvoiceLine(
         line_id=f"{memo.source.object_id}-{line.line_id}",
         sku=line.sku,
@@ -45,7 +56,7 @@ def _credited(memo: CreditMemo, line: InvoiceLine, net: Decimal, tax: Decimal) -
         service_end=line.service_end,
         service_from=line.service_from,
         service_until=line.service_until,
-        taxes=detail,
+        taxes=details,
         product_id=line.product_id,
         original_line_id=line.line_id,
     )

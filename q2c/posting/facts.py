@@ -47,9 +47,10 @@ class ItemUse(Document, frozen=True):
 
 
 class TaxUse(Document, frozen=True):
-    """What a tax code is in the ERP."""
+    """What a tax code is in the ERP: its ids of code and tax type, and the account that the code names."""
 
     code: str
+    tax_type: str = ""
     account: str = ""
 
 

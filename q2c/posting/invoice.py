@@ -46,9 +46,7 @@ def build_ar_invoice(
         memo=f"{invoice.source.connection} {invoice.number}",
         receivables_account=accounts.receivables,
         exchange_rate=rate.rate if rate.source == "manual" else None,
-        journal=build_journal(
-            lines, items, accounts, total=invoice.total, tax_total=invoice.tax_total, customer=customer
-        ),
+        journal=build_journal(lines, items, accounts, total=invoice.total, customer=customer),
         makes_revenue_elements=policy.revenue_owner == "erp",
     )
     check_posting(posting, book.code)
@@ -93,9 +91,7 @@ def build_ar_credit_memo(
         receivables_account=accounts.receivables,
         exchange_rate=rate.rate if rate.source == "manual" else None,
         apply_to=apply_to,
-        journal=build_journal(
-            lines, items, accounts, total=total, tax_total=tax_total, customer=customer, is_credit=True
-        ),
+        journal=build_journal(lines, items, accounts, total=total, customer=customer, is_credit=True),
     )
     check_posting(posting, book.code)
     return posting

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import cast
 
-from q2c.canonical.billing import InvoiceLine
-from q2c.canonical.posting import ArLine, JournalLine
+from q2c.canonical.billing import InvoiceLine, TaxDetail
+from q2c.canonical.posting import ArLine, ArTax, JournalLine
 from q2c.core.money import ZERO, decimals, round_money
 from q2c.core.problems import Category, Problem
 from q2c.posting.facts import Accounts, ItemUse, TaxUse
@@ -21,7 +21,6 @@ def build_lines(
     built = []
     for line in lines:
         use = items[line.sku]
-        tax = line.taxes[0] if line.taxes else None
         is_exact = line.quantity * line.unit_price == line.amount
         built.append(
             ArLine(
@@ -33,15 +32,27 @@ def build_lines(
                 revenue_start=line.service_start if use.deferral_account else None,
                 revenue_end=line.service_end if use.deferral_account else None,
                 revenue_rule=use.revenue_rule,
-                tax_code=taxes[tax.tax_code].code if tax else "",
-                tax_rate=tax.rate if tax else ZERO,
-                tax_amount=sum((t.amount for t in line.taxes), ZERO),
+                taxes=tuple(_tax(detail, taxes[detail.tax_code]) for detail in line.taxes),
                 department=use.department,
                 class_=use.class_,
                 location=use.location,
             )
         )
     return tuple(built)
+
+
+def _tax(detail: TaxDetail, use: TaxUse) -> ArTax:
+    return ArTax(
+        code=use.code,
+        tax_type=use.tax_type,
+        account=use.account,
+        base=detail.base,
+        rate=detail.rate,
+        amount=detail.amount,
+        jurisdiction=detail.jurisdiction,
+        reason=detail.reason,
+        is_inclusive=detail.is_inclusive,
+    )
 
 
 def round_difference(
@@ -81,10 +92,11 @@ def round_difference(
 
 
 def build_journal(
-    lines: tuple[ArLine, ...], items: Mapping[str, ItemUse], accounts: Accounts, *, total: Decimal, tax_total: Decimal,
-    customer: str, is_credit: bool = False,
+    lines: tuple[ArLine, ...], items: Mapping[str, ItemUse], accounts: Accounts, *, total: Decimal, customer: str,
+    is_credit: bool = False,
 ) -> tuple[JournalLine, ...]:  # fmt: skip
-    """The double entry that the ledger should hold: receivables against revenue or deferral per item, and tax."""
+    """The double entry that the ledger should hold: receivables against revenue or deferral per item, and tax per
+    account."""
     by_item = {use.item: use for use in items.values()}
     sums: dict[tuple[str, str, str, str], Decimal] = {}
     for line in lines:
@@ -98,9 +110,19 @@ def build_journal(
     journal = [_side(accounts.receivables or "receivables", flip * total, customer=customer)]
     for (account, department, class_, location), amount in sorted(sums.items()):
         journal.append(_side(account, -flip * amount, department=department, class_=class_, location=location))
-    if tax_total:
-        journal.append(_side(accounts.tax or "tax", -flip * tax_total))
+    for account, amount in sorted(_taxes_by_account(lines, accounts).items()):
+        journal.append(_side(account, -flip * amount))
     return tuple(j for j in journal if j.debit or j.credit)
+
+
+def _taxes_by_account(lines: tuple[ArLine, ...], accounts: Accounts) -> dict[str, Decimal]:
+    """Tax by the account that its code names, else the entity's tax account."""
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        for tax in line.taxes:
+            account = tax.account or accounts.tax or "tax"
+            sums[account] = sums.get(account, ZERO) + tax.amount
+    return sums
 
 
 def _side(account: str, amount: Decimal, **more: str) -> JournalLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal as D
 
+import msgspec
 import pytest
 
 from q2c.canonical.base import Source
@@ -65,14 +66,14 @@ def document(kind, *lines: InvoiceLine, total: str, tax: str = "0", currency: st
     )
 
 
-def build(doc, builder=build_ar_invoice, **policy):
+def build(doc, builder=build_ar_invoice, taxes=None, **policy):
     return builder(
         doc,
         book=BOOK,
         customer="1501",
         currency="1",
         items=ITEMS,
-        taxes={"VAT20": TaxUse(code="t1")},
+        taxes=taxes or {"VAT20": TaxUse(code="t1")},
         accounts=ACCOUNTS,
         policy=Policy(**policy),
         rate=RateUse(),
@@ -99,7 +100,37 @@ def test_an_invoice_debits_receivables_and_credits_revenue_deferral_and_tax():
     assert sides(posting) == {"110": D("1560.00"), "410": D("-100.00"), "220": D("-1200.00"), "240": D("-260.00")}
     assert posting.external_id == "inv-stripe-in_1"
     assert (posting.lines[1].revenue_start, posting.lines[1].revenue_end) == (DAY, dt.date(2012, 3, 30))
-    assert (posting.lines[0].revenue_start, posting.lines[0].tax_code) == (None, "t1")
+    assert (posting.lines[0].revenue_start, posting.lines[0].taxes[0].code) == (None, "t1")
+
+
+def test_each_tax_of_a_line_keeps_its_code_base_rate_and_amount_and_goes_to_its_codes_account():
+    taxed = msgspec.structs.replace(
+        line("100.00"),
+        taxes=(
+            TaxDetail(tax_code="STATE", amount=D("7.25"), base=D("100.00"), rate=D("7.25"), jurisdiction="California"),
+            TaxDetail(tax_code="COUNTY", amount=D("2.00"), base=D("80.00"), rate=D("2.5")),
+            TaxDetail(tax_code="NONE", amount=D(0), base=D("100.00"), reason="reverse_charge"),
+        ),
+    )
+    uses = {
+        "STATE": TaxUse(code="c1", tax_type="s", account="2400"),
+        "COUNTY": TaxUse(code="c2", tax_type="l", account="2410"),
+        "NONE": TaxUse(code="c3", tax_type="n"),
+    }
+    posting = build(document(Invoice, taxed, total="109.25", tax="9.25"), taxes=uses)
+    assert sides(posting) == {"110": D("109.25"), "410": D("-100.00"), "2400": D("-7.25"), "2410": D("-2.00")}
+    told = [(t.code, t.tax_type, t.base, t.rate, t.amount, t.reason) for t in posting.lines[0].taxes]
+    assert told == [
+        ("c1", "s", D("100.00"), D("7.25"), D("7.25"), ""),
+        ("c2", "l", D("80.00"), D("2.5"), D("2.00"), ""),
+        ("c3", "n", D("100.00"), D(0), D(0), "reverse_charge"),
+    ]
+
+
+def test_a_document_whose_tax_details_miss_its_tax_never_leaves():
+    with pytest.raises(Problem, match=r"its tax details are 20\.00 and its tax is 20\.01") as held:
+        build(document(Invoice, line("100.00", tax="20.00"), total="120.01", tax="20.01"))
+    assert held.value.code == "out_of_balance"
 
 
 def test_a_negative_line_of_an_invoice_lowers_its_revenue():

@@ -31,6 +31,11 @@ ENTITIES = (
     ("CH01", "Default Legal Entity - Switzerland", "CH", "CHF", 8.1, "CH VAT"),
     ("JP01", "Default Legal Entity - Japan", "JP", "JPY", 10.0, "JP Consumption Tax"),
 )
+# Taxes of a state and of a county beside it: external id, country, name, rate, account of their own
+LOCAL_TAXES = (
+    ("US-CA", "US", "California State Tax", 7.25, "2400"),
+    ("US-CA-LA", "US", "Los Angeles County Tax", 2.5, "2410"),
+)
 TAX_KINDS = (("S", "standard"), ("Z", "zero-rated"), ("E", "exempt"), ("R", "reverse charge"))
 MORE_ACCOUNTS = (
     ("1020", "Gateway Clearing", "OthCurrAsset"),
@@ -166,6 +171,13 @@ def _describe_taxes() -> Iterator[tuple[str, dict[str, Any]]]:
                     "taxAccount": _eid("2400"),
                 },
             )
+    local = {"externalId": "2410", "acctNumber": "2410", "acctName": "Local Sales Tax Payable"}
+    yield "account", {**local, "acctType": {"id": "OthCurrLiab"}}
+    for code, country, name, rate, account in LOCAL_TAXES:
+        more = {"country": {"id": country}, "payablesAccount": _eid(account)}
+        yield "taxType", {"externalId": code, "name": name, **more}
+        item = {"externalId": f"{code}-S", "itemId": name, "rate": rate}
+        yield "salesTaxItem", {**item, "taxType": _eid(code), "taxAccount": _eid(account)}
 
 
 def _describe_items() -> Iterator[tuple[str, dict[str, Any]]]:

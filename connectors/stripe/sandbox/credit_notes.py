@@ -14,6 +14,7 @@ from connectors.stripe.sandbox.lines import (
     TAX_AMOUNT,
     add_up,
     compute_taxes,
+    discounted,
     fix_tax,
     load_lines,
     round_amount,
@@ -71,6 +72,7 @@ def compute_lines(stripe: StripeCore, invoice: dict, given: dict[str, Any]) -> l
 
 def _compute(given: dict[str, Any], known: dict[str, dict], param: str) -> dict:
     line: dict[str, Any] = {"id": make_id("cnli")}
+    source: dict | None = None
     unit, amount = given.get("unit_amount_decimal"), given.get("amount")
     quantity = given.get("quantity")
     if unit is None and given.get("unit_amount") is not None:
@@ -83,10 +85,8 @@ def _compute(given: dict[str, Any], known: dict[str, dict], param: str) -> dict:
         line["d"] = given.get("description") or source.get("d")
         if unit is None:
             unit = Decimal(source["u"])
-        if "r" in source and "tax_rates" not in given:
-            line["r"] = source["r"]
         if amount is None and (quantity is None or Decimal(quantity) == Decimal(source["q"])):
-            amount, quantity = source["a"], quantity or source["q"]
+            amount, quantity = discounted(source), quantity or source["q"]
     elif given.get("type") == "invoice_line_item":
         raise missing_param(f"{param}[invoice_line_item]")
     elif given.get("description"):
@@ -103,9 +103,23 @@ def _compute(given: dict[str, Any], known: dict[str, dict], param: str) -> dict:
         line["m"] = given["metadata"]
     if given.get("tax_rates"):
         line["r"] = given["tax_rates"]
+    elif source is not None:
+        _take_taxes(line, source)
     if given.get("tax_amounts"):
         line["t"] = [fix_tax(each) for each in given["tax_amounts"]]
     return line
+
+
+def _take_taxes(line: dict, source: dict) -> None:
+    """The taxes of the line that is credited: by its rates, or its fixed amounts in proportion."""
+    taxes = source.get("t") or ()
+    if source.get("computed"):
+        line["r"] = [tax["tax_rate"] for tax in taxes]
+    elif taxes and discounted(source):
+        part = Decimal(line["a"]) / discounted(source)
+        line["t"] = [
+            {**tax, **{name: round_amount(tax[name] * part) for name in ("amount", "taxable_amount")}} for tax in taxes
+        ]
 
 
 def build_credit_note(

@@ -56,6 +56,7 @@ LINE: forms.Spec = {
 # The control door takes more: what an import of finished documents needs.
 MADE_LINE: forms.Spec = {
     **LINE,
+    "discount_amounts": forms.many(forms.nested({"amount": forms.not_negative}, required=("amount",))),
     "unit_amount_decimal": forms.decimal,
     "price": forms.text,
     "product": forms.text,
@@ -104,12 +105,18 @@ def compute_line(stripe: StripeCore, given: dict[str, Any], currency: str, *, pa
         ("i", given.get("invoice_item")),
         ("x", given.get("period") and [given["period"]["start"], given["period"]["end"]]),
         ("r", given.get("tax_rates")),
+        ("g", [each["amount"] for each in given.get("discount_amounts") or ()]),
     ):
         if value:
             line[short] = value
     if given.get("tax_amounts"):
         line["t"] = [fix_tax(each) for each in given["tax_amounts"]]
     return line
+
+
+def discounted(line: dict) -> int:
+    """A line's amount after its discounts: what is taxed."""
+    return line["a"] - sum(line.get("g", ()))
 
 
 def fix_tax(given: dict[str, Any]) -> dict:
@@ -133,10 +140,11 @@ def compute_taxes(line: dict, rates: dict[str, dict], default: list[str]) -> Non
     for id in line.get("r") or default:
         rate = rates[id]
         percentage = Decimal(str(rate["percentage"]))
-        amount, taxable = Decimal(line["a"]), line["a"]
+        taxable = discounted(line)
+        amount = Decimal(taxable)
         if rate["inclusive"]:
             tax = round_amount(amount * percentage / (100 + percentage))
-            taxable = line["a"] - tax
+            taxable -= tax
         else:
             tax = round_amount(amount * percentage / 100)
         taxes.append(
@@ -162,6 +170,11 @@ def show_tax(tax: dict) -> dict:
         "taxable_amount": tax["taxable_amount"],
         "type": "tax_rate_details",
     }
+
+
+def show_discounts(line: dict) -> list[dict]:
+    """A line's discounts as lines and totals show them."""
+    return [{"amount": amount, "discount": f"di_{line['id'][3:]}{n}"} for n, amount in enumerate(line.get("g", ()))]
 
 
 def show_line(line: dict, document: dict) -> dict:
@@ -202,7 +215,7 @@ def show_line(line: dict, document: dict) -> dict:
         "amount": line["a"],
         "currency": currency,
         "description": line.get("d"),
-        "discount_amounts": [],
+        "discount_amounts": show_discounts(line),
         "discountable": True,
         "discounts": [],
         "invoice": document["id"],
@@ -350,8 +363,12 @@ def add_up(document: dict, lines: list[dict]) -> None:
             known["taxable_amount"] += tax["taxable_amount"]
     exclusive = sum(tax["amount"] for tax in taxes.values() if not tax["inclusive"])
     inclusive = sum(tax["amount"] for tax in taxes.values() if tax["inclusive"])
+    discounts = [each for line in lines for each in show_discounts(line)]
+    less = sum(each["amount"] for each in discounts)
+    if discounts:
+        document["total_discount_amounts"] = discounts
     document["subtotal"] = subtotal
     document["subtotal_excluding_tax"] = subtotal - inclusive
-    document["total"] = subtotal + exclusive
-    document["total_excluding_tax"] = subtotal - inclusive
+    document["total"] = subtotal - less + exclusive
+    document["total_excluding_tax"] = subtotal - less - inclusive
     document["total_taxes"] = [show_tax(tax) for tax in taxes.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from q2c.core.problems import Category, Problem
 from q2c.posting.facts import Accounts, Book, ItemUse, TaxUse
 from q2c.transactions.steps import Read
 
@@ -47,11 +48,29 @@ def map_items(document: Any, book: Book, document_date: dt.date, mappings: Any, 
     return found
 
 
-def map_taxes(document: Any, book: Book, document_date: dt.date, mappings: Any) -> dict[str, TaxUse]:
-    """The ERP's code of each tax code that the tax engine or billing used. Raises Problem naming code and entity."""
+def map_taxes(document: Any, book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> dict[str, TaxUse]:
+    """The ERP's code, tax type and tax account of each tax code that the tax engine or billing used. Raises Problem
+    naming code and entity."""
     codes = sorted({tax.tax_code for line in document.lines for tax in line.taxes})
     scope = {"legal_entity": book.code, "connection": book.connection, "on": document_date}
-    return {code: TaxUse(code=mappings.resolve("tax_code", code, **scope).value) for code in codes}
+    return {code: _tax_use(code, mappings.resolve("tax_code", code, **scope).value, book, calendar) for code in codes}
+
+
+def _tax_use(code: str, value: str, book: Book, calendar: Any) -> TaxUse:
+    """An ERP takes a tax code only with its tax type, so one that isn't in its list can't be sent."""
+    known = calendar.reference(book.connection, "tax_codes").get(value)
+    if known is None:
+        raise Problem(
+            "missing_tax_code_mapping",
+            Category.MAPPING,
+            f"{code} is mapped to tax code {value}, which the ERP's list doesn't hold",
+            kind="tax_code",
+            key=code,
+            connection=book.connection,
+            legal_entity=book.code,
+        )
+    facts = known["attributes"]
+    return TaxUse(code=value, tax_type=facts.get("tax_type", ""), account=facts.get("account", ""))
 
 
 def want_accounts(document: Any) -> list[tuple[str, Any]]:
@@ -64,9 +83,12 @@ def want_accounts(document: Any) -> list[tuple[str, Any]]:
     return wants
 
 
-def find_document_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
-    """Receivables, and tax where there is any. Raises Problem naming the role."""
-    needs = ("receivables", "tax") if document.tax_total else ("receivables",)
+def find_document_accounts(
+    document: Any, book: Book, document_date: dt.date, taxes: dict[str, TaxUse], mappings: Any
+) -> Accounts:
+    """Receivables, and tax where a tax code names no account of its own. Raises Problem naming the role."""
+    has_own = all(use.account for use in taxes.values())
+    needs = ("receivables",) if has_own else ("receivables", "tax")
     return _find_accounts(document, book, document_date, mappings, needs)
 
 

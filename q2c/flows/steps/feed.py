@@ -9,7 +9,8 @@ from q2c.transactions.steps import Read
 
 
 def check_document(document: Any) -> str:
-    """What the feed's own prefix says, and prices that a receivable can carry.
+    """What the feed's own prefix says, and prices that it can't mean. Billing's own negative lines are prorations and
+    vouchers: they lower the document.
 
     Raises Problem `unknown_feed_prefix` or `negative_price`.
     """
@@ -23,7 +24,7 @@ def check_document(document: Any) -> str:
             feed=document.feed,
         )
     for line in document.lines:
-        if line.unit_price < 0:
+        if document.feed and line.unit_price < 0:
             raise Problem(
                 "negative_price",
                 Category.VALIDATION,

@@ -261,10 +261,11 @@ def test_only_refunds_that_moved_money_count(status, count):
 @pytest.mark.parametrize(
     ("changes", "is_incomplete"),
     [
-        ({}, False),
-        ({"lines": {"has_more": True, "data": []}}, True),
-        ({"parent": None}, True),
-        ({"parent": None, "metadata": {"legal_entity": "GB01"}}, False),
+        ({"total_taxes": []}, False),
+        ({}, True),  # a tax names its rate by id only
+        ({"total_taxes": [], "lines": {"has_more": True, "data": []}}, True),
+        ({"total_taxes": [], "parent": None}, True),
+        ({"total_taxes": [], "parent": None, "metadata": {"legal_entity": "GB01"}}, False),
     ],
 )
 def test_an_invoice_is_asked_for_again_only_where_its_event_lacks_something(changes, is_incomplete):
