@@ -102,6 +102,9 @@ def test_tax_that_was_computed_elsewhere_is_taken_as_it_is(client):
     assert (found["subtotal"], found["taxTotal"], found["total"]) == (7.5, 1.51, 9.01)
     assert client.impact(id) == {"1100": 9.01, "4150": -7.5, "2400": -1.51}
     assert refuse(client, "invoice", {**body, "taxDetailsOverride": False})[1] == "USER_ERROR"
+    nameless = {name: value for name, value in detail.items() if name != "taxType"}
+    untyped = refuse(client, "invoice", {**body, "taxDetails": {"items": [{**nameless, "taxAmount": 1}]}})
+    assert untyped[1:] == ("USER_ERROR", "Error while accessing a resource. Please enter value(s) for: Tax Type")
     wrong = {**detail, "taxDetailsReference": "L2", "taxAmount": 1}
     assert refuse(client, "invoice", {**body, "taxDetails": {"items": [wrong]}})[1] == "INVALID_CONTENT"
     wrong = {**detail, "taxCode": {"id": "eid:DE-S"}, "taxAmount": 1}
