@@ -18,15 +18,17 @@ from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
+from mappings.kinds import BY_CODE
 from mappings.models import CrossReference
 from mappings.resolve import Resolved, Snapshot, latest_change_set
 from q2c.core.approvals import OVERRIDE, approved_contents
 from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
-from q2c.posting.facts import Book, Period
+from q2c.posting.facts import Book, Period, RuleDates
 from q2c.records.models import GoldenRecord
 from q2c.transactions.batch import Run
 from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.selectors import steps_gave
 
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
@@ -196,19 +198,28 @@ class Calendar:
         return reference(connection_code, list_name)
 
 
+def date_of(kind: str, on: RuleDates | dt.date) -> dt.date:
+    """The date on which a rule of this kind must be in force: which of a document's dates it is, the kind says. Master
+    data has one date only."""
+    if isinstance(on, dt.date):
+        return on
+    date: dt.date = getattr(on, BY_CODE[kind].date_basis)
+    return date
+
+
 class Rules:
     """The mappings as one consistent version, for one transaction: notes which rules its steps used."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot.for_document()
 
-    def resolve(self, kind: str, key: str, **asked: Any) -> Resolved:
-        """The value in force on a date (`on`). Raises Problem naming the missing key."""
-        return self._snapshot.resolve(kind, key, **asked)
+    def resolve(self, kind: str, key: str, *, on: RuleDates | dt.date, **asked: Any) -> Resolved:
+        """The value in force on the kind's own date. Raises Problem naming the missing key."""
+        return self._snapshot.resolve(kind, key, on=date_of(kind, on), **asked)
 
-    def get(self, kind: str, key: str, default: str = "", **asked: Any) -> str:
+    def get(self, kind: str, key: str, default: str = "", *, on: RuleDates | dt.date, **asked: Any) -> str:
         """The value in force, or a default where no rule says. Raises Problem when two rules say."""
-        found = self._snapshot.find(kind, key, **asked)
+        found = self._snapshot.find(kind, key, on=date_of(kind, on), **asked)
         return default if found is None else found.value
 
     def take_used(self) -> list[list[int]]:
@@ -225,10 +236,15 @@ class Links:
         self.references: dict[tuple[str, str], list[CrossReference]] = {}
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         self.facts: dict[tuple[str, str, str], bytes] = {}
+        self.given: dict[tuple[str, str, str, str], bytes] = {}
 
     def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
         """The newest canonical document (JSON) that a source object started a flow with, or None."""
         return self.facts.get((flow, connection, source_id))
+
+    def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
+        """What a step of the newest completed transaction of a source object gave (JSON), or None."""
+        return self.given.get((flow, connection, source_id, fact))
 
     def find(
         self, record_type: str, record_key: str, connection: str, external_type: str = ""
@@ -328,8 +344,7 @@ class BatchContext:
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
-        `fact`
-        (flow, source connection, source id)."""
+        `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
         if keys := wants.get("xref"):
@@ -342,6 +357,8 @@ class BatchContext:
             found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
             facts = found_facts.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
             self._links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in facts})
+        if keys := wants.get("given"):
+            self._links.given.update(steps_gave(keys))
         if keys := wants.get("golden"):
             golden = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
             for record_type, record_key, content in golden.values_list("record_type", "record_key", "content"):

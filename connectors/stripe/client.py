@@ -50,8 +50,8 @@ class Client:
         lines = await self._all_lines(raw["lines"], f"/v1/credit_notes/{credit_note_id}/lines")
         raw["lines"] = {"data": await self._with_rates(lines)}
         credited = {line.get("invoice_line_item") for line in raw["lines"]["data"]} - {None}
-        originals = (await self.invoice(inbound.id_of(raw["invoice"]))).lines if credited and raw.get("invoice") else ()
-        return inbound.credit_memo(raw, self.line.code, skus={line.line_id: line for line in originals})
+        original = await self.invoice(inbound.id_of(raw["invoice"])) if credited and raw.get("invoice") else None
+        return inbound.credit_memo(raw, self.line.code, original=original)
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
         """A subscription as it stands. Raises Problem `record_gone`."""

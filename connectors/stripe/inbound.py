@@ -109,12 +109,12 @@ def tax_detail(raw: Mapping[str, Any], currency: str) -> billing.TaxDetail:
 
 
 def credit_memo(
-    raw: Mapping[str, Any], connection: str, *, skus: Mapping[str, billing.InvoiceLine] | None = None
+    raw: Mapping[str, Any], connection: str, *, original: billing.Invoice | None = None
 ) -> billing.CreditMemo:
-    """A credit note; amounts are positive. `skus` are the credited invoice's lines by id: a credit takes their item."""
+    """A credit note; amounts are positive. `original` is the credited invoice: a credit takes its lines' SKUs."""
     currency = currency_of(raw)
     notes = raw.get("metadata") or {}
-    originals = skus or {}
+    originals = {line.line_id: line for line in original.lines} if original else {}
     name, is_known = _buyer(raw)
     return billing.CreditMemo(
         source=Source(connection=connection, object_type="credit_note", object_id=raw["id"]),
@@ -127,6 +127,7 @@ def credit_memo(
         tax_total=_tax_total(raw, currency),
         lines=tuple(_credit_line(line, currency, originals) for line in raw["lines"]["data"]),
         invoice_id=id_of(raw.get("invoice")),
+        invoice_issued_at=original.issued_at if original else None,
         applied_amount=_minor_or_none(raw.get("pre_payment_amount"), currency),
         reason=str(raw.get("reason") or raw.get("memo") or ""),
         legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),

@@ -86,6 +86,7 @@ class CreditMemo(Document):
     tax_total: Decimal = Decimal(0)
     document_date: dt.date | None = None
     invoice_id: str = ""
+    invoice_issued_at: dt.datetime | None = None  # of the document it credits, where the source says
     applied_amount: Decimal | None = None  # what lowers the invoice's open amount; None: all of it
     reason: str = ""
     legal_entity: str = ""

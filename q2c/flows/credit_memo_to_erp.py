@@ -2,7 +2,7 @@
 
 Starts on   CreditMemoIssued (billing); InvoicePosted with a negative total
 Ends with   AR credit memo in the ERP's ledger, applied to its invoice where it names one
-Posts       line-level, with the original document's items, dimensions and tax codes
+Posts       line-level, with the original document's items, dimensions, tax codes and exchange rate
 Owners      billing operations; the controller for period and posting policy
 Never       changes the invoice that it credits
 """
@@ -12,45 +12,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from q2c.canonical import schema
-from q2c.canonical.billing import CreditMemo, Invoice
+from q2c.canonical.billing import CreditMemo
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
-from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import approve, codes, customer, dates, feed, post
+from q2c.core.problems import Awaits
+from q2c.flows.steps import approve, customer, dates, feed, originals, post
 from q2c.flows.told import Link, became
-from q2c.posting.credits import spread_credit
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
 from q2c.transactions.steps import Flow, Read, Write
-
-
-def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
-    """The credited invoice as billing sent it."""
-    if not credit_note.invoice_id or all(line.sku for line in credit_note.lines):
-        return []
-    return [("fact", ("invoice_to_erp", credit_note.source.connection, credit_note.invoice_id))]
-
-
-def read_original_lines(credit_note: CreditMemo, links: Any) -> CreditMemo:
-    """A credit takes the original lines' items and tax codes; one of a bare amount is spread over them in proportion.
-
-    Waits for the invoice. Raises Problem `credit_without_invoice` when it names neither lines nor an invoice.
-    """
-    if credit_note.lines and all(line.sku for line in credit_note.lines):
-        return credit_note
-    connection, invoice = credit_note.source.connection, credit_note.invoice_id
-    original = links.fact("invoice_to_erp", connection, invoice)
-    if original is None and invoice:
-        raise Awaits(f"invoice:{connection}:{invoice}", f"invoice {invoice} from {connection}")
-    if original is None:
-        raise Problem(
-            "credit_without_invoice",
-            Category.VALIDATION,
-            f"{credit_note.number} names neither products nor an invoice",
-            connection=credit_note.source.connection,
-            document=credit_note.number,
-        )
-    return spread_credit(credit_note, schema.from_json(original, Invoice))
 
 
 def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:
@@ -167,13 +136,7 @@ CREDIT_MEMO_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="credit_memo",
     steps=(
-        Read(
-            "read_original_lines",
-            "Take items and tax codes from the lines that it credits",
-            read_original_lines,
-            gives="document",
-            wants=want_original,
-        ),
+        *originals.LINES,
         *feed.CARRIED,
         *dates.WHOSE,
         *customer.CUSTOMER,
@@ -184,8 +147,9 @@ CREDIT_MEMO_TO_ERP = Flow(
             gives="erp_invoice",
             wants=want_invoice,
         ),
-        *codes.CODES,
-        *dates.IN_RECEIVABLES,
+        *originals.ORIGINAL,
+        *originals.IN_RECEIVABLES,
+        *originals.CODES,
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,

@@ -98,8 +98,8 @@ PAYOUT_TO_ERP = Flow(
     steps=(
         *dates.whose(cash.find_gateway_book, cash.want_gateway_book),
         *cash.FIRST,
-        *codes.accounts_step(codes.find_payout_accounts),
         *dates.IN_LEDGER,
+        *codes.accounts_step(codes.find_payout_accounts),
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
@@ -118,8 +118,8 @@ DISPUTE_TO_ERP = Flow(
     lane_type="dispute",
     steps=(
         *dates.whose(cash.find_payment_book, cash.want_payment_book),
-        *codes.accounts_step(codes.find_dispute_accounts),
         *dates.IN_LEDGER,
+        *codes.accounts_step(codes.find_dispute_accounts),
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,

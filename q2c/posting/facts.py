@@ -20,6 +20,17 @@ class Book(Document, frozen=True):
     erp_id: str
 
 
+class RuleDates(Document, frozen=True):
+    """The dates of a document on which a rule may have to be in force; each kind of rule names the one it goes by.
+
+    `original_line` is the date of the document that a credit takes back, else the document's own.
+    """
+
+    document: dt.date
+    posting: dt.date
+    original_line: dt.date
+
+
 class Period(Document, frozen=True):
     """A fiscal month of a book as the ERP's own list said at `read_at`."""
 
@@ -79,6 +90,7 @@ class Policy(Document, frozen=True):
     window: str = "always"  # or 06:00-20:00, local time
     rounding_limit: Decimal = Decimal("0.05")
     approval_over: Decimal | None = None
+    credit_rate: str = "original"  # of a credit: the credited invoice's booked rate, or document: that of its own date
     rate_days_max: int = 7
 
 
@@ -86,6 +98,20 @@ class RateUse(Document, frozen=True):
     """How the document's currency becomes the book's: the ERP's own table, or a governed manual rate that we send."""
 
     pair: str = ""
-    source: str = "none"  # none (same currency), erp, manual
+    source: str = "none"  # none (same currency), erp, manual, original (the credited invoice's booked rate)
     rate: Decimal | None = None
     rate_date: dt.date | None = None
+
+    @property
+    def sent(self) -> Decimal | None:
+        """The rate that we send; None leaves it to the ERP's own table."""
+        return self.rate if self.source in ("manual", "original") else None
+
+
+class Original(Document, frozen=True):
+    """What the invoice that a credit takes back was posted with; empty where we didn't carry it."""
+
+    document_date: dt.date | None = None
+    items: dict[str, ItemUse] = {}
+    taxes: dict[str, TaxUse] = {}
+    exchange_rate: Decimal | None = None

@@ -45,7 +45,7 @@ def build_ar_invoice(
         po_number=invoice.po_number,
         memo=f"{invoice.source.connection} {invoice.number}",
         receivables_account=accounts.receivables,
-        exchange_rate=rate.rate if rate.source == "manual" else None,
+        exchange_rate=rate.sent,
         journal=build_journal(lines, items, accounts, total=invoice.total, customer=customer),
         makes_revenue_elements=policy.revenue_owner == "erp",
     )
@@ -89,7 +89,7 @@ def build_ar_credit_memo(
         tax_total=tax_total,
         memo=f"{memo.source.connection} {memo.number}",
         receivables_account=accounts.receivables,
-        exchange_rate=rate.rate if rate.source == "manual" else None,
+        exchange_rate=rate.sent,
         apply_to=apply_to,
         journal=build_journal(lines, items, accounts, total=total, customer=customer, is_credit=True),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 from q2c.core.problems import Category, Problem
-from q2c.posting.facts import Accounts, Book, ItemUse, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, RuleDates, TaxUse
 from q2c.transactions.steps import Read
 
 ACCOUNT_ROLES = ("receivables", "tax", "rounding", "bank", "fees", "disputes", "reserves")
@@ -19,23 +20,26 @@ def want_codes(document: Any) -> list[tuple[str, Any]]:
     return list(wants)
 
 
-def map_items(document: Any, book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> dict[str, ItemUse]:
-    """Every SKU must have an approved item mapping in force on the document date. Raises Problem naming SKU and
-    entity."""
+def map_items(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, calendar: Any
+) -> dict[str, ItemUse]:
+    """Every SKU must have an approved item mapping in force. Raises Problem naming SKU and entity."""
+    on = rule_dates(document_date, posting_date)
+    skus = list(dict.fromkeys(line.sku for line in document.lines))
+    return item_uses(skus, document.currency, book, on, mappings, calendar)
+
+
+def item_uses(
+    skus: Iterable[str], currency: str, book: Book, on: RuleDates, mappings: Any, calendar: Any
+) -> dict[str, ItemUse]:
+    """The ERP's items of these SKUs with what its list says of them. Raises Problem naming SKU and entity."""
     items = calendar.reference(book.connection, "items")
-    scope = {
-        "legal_entity": book.code,
-        "connection": book.connection,
-        "currency": document.currency,
-        "on": document_date,
-    }
+    scope = {"legal_entity": book.code, "connection": book.connection, "currency": currency, "on": on}
     found: dict[str, ItemUse] = {}
-    for line in document.lines:
-        if line.sku in found:
-            continue
-        rule = mappings.resolve("item", line.sku, **scope)
+    for sku in skus:
+        rule = mappings.resolve("item", sku, **scope)
         known = items.get(rule.value, {}).get("attributes", {})
-        found[line.sku] = ItemUse(
+        found[sku] = ItemUse(
             item=rule.value,
             label=rule.label,
             income_account=known.get("income_account", ""),
@@ -48,12 +52,24 @@ def map_items(document: Any, book: Book, document_date: dt.date, mappings: Any, 
     return found
 
 
-def map_taxes(document: Any, book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> dict[str, TaxUse]:
+def map_taxes(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, calendar: Any
+) -> dict[str, TaxUse]:
     """The ERP's code, tax type and tax account of each tax code that the tax engine or billing used. Raises Problem
     naming code and entity."""
-    codes = sorted({tax.tax_code for line in document.lines for tax in line.taxes})
-    scope = {"legal_entity": book.code, "connection": book.connection, "on": document_date}
-    return {code: _tax_use(code, mappings.resolve("tax_code", code, **scope).value, book, calendar) for code in codes}
+    used = sorted({tax.tax_code for line in document.lines for tax in line.taxes})
+    return tax_uses(used, book, rule_dates(document_date, posting_date), mappings, calendar)
+
+
+def tax_uses(used: Iterable[str], book: Book, on: RuleDates, mappings: Any, calendar: Any) -> dict[str, TaxUse]:
+    """The ERP's tax codes of these. Raises Problem naming code and entity."""
+    scope = {"legal_entity": book.code, "connection": book.connection, "on": on}
+    return {code: _tax_use(code, mappings.resolve("tax_code", code, **scope).value, book, calendar) for code in used}
+
+
+def rule_dates(document_date: dt.date, posting_date: dt.date) -> RuleDates:
+    """The dates by which the rules of a document are found that takes no other one back."""
+    return RuleDates(document=document_date, posting=posting_date, original_line=document_date)
 
 
 def _tax_use(code: str, value: str, book: Book, calendar: Any) -> TaxUse:
@@ -84,34 +100,40 @@ def want_accounts(document: Any) -> list[tuple[str, Any]]:
 
 
 def find_document_accounts(
-    document: Any, book: Book, document_date: dt.date, taxes: dict[str, TaxUse], mappings: Any
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, taxes: dict[str, TaxUse], mappings: Any
 ) -> Accounts:
     """Receivables, and tax where a tax code names no account of its own. Raises Problem naming the role."""
     has_own = all(use.account for use in taxes.values())
     needs = ("receivables",) if has_own else ("receivables", "tax")
-    return _find_accounts(document, book, document_date, mappings, needs)
+    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, needs)
 
 
-def find_receipt_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+def find_receipt_accounts(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
+) -> Accounts:
     """Receivables and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(document, book, document_date, mappings, ("receivables", "clearing"))
+    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, ("receivables", "clearing"))
 
 
-def find_dispute_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+def find_dispute_accounts(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
+) -> Accounts:
     """Disputes, fees and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(document, book, document_date, mappings, ("disputes", "fees", "clearing"))
+    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, ("disputes", "fees", "clearing"))
 
 
-def find_payout_accounts(document: Any, book: Book, document_date: dt.date, mappings: Any) -> Accounts:
+def find_payout_accounts(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
+) -> Accounts:
     """Bank, fees and the gateway's clearing account, and reserves where there are any. Raises Problem naming the
     role."""
     needs: tuple[str, ...] = ("bank", "fees", "clearing")
     if any(m.kind == "reserve" for m in document.movements):
         needs = (*needs, "reserves")
-    return _find_accounts(document, book, document_date, mappings, needs)
+    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, needs)
 
 
-def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs: tuple[str, ...]) -> Accounts:
+def _find_accounts(document: Any, book: Book, on: RuleDates, mappings: Any, needs: tuple[str, ...]) -> Accounts:
     scope = {"legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on}
     gateway = getattr(document, "gateway", "")
 
@@ -133,19 +155,18 @@ def _find_accounts(document: Any, book: Book, on: dt.date, mappings: Any, needs:
     )
 
 
-CODES = (
-    Read("map_items", "Map every SKU to an ERP item and revenue rule", map_items, gives="items", wants=want_codes),
-    Read("map_taxes", "Map the tax codes that the tax engine used", map_taxes, gives="taxes"),
-    Read(
-        "find_accounts",
-        "Find the accounts of this posting",
-        find_document_accounts,
-        gives="accounts",
-        wants=want_accounts,
-    ),
-)
+def codes_steps(items: Any = map_items, taxes: Any = map_taxes) -> tuple[Read, ...]:
+    """The steps that find items, tax codes and accounts; `items` and `taxes` say how the first two are found."""
+    return (
+        Read("map_items", "Map every SKU to an ERP item and revenue rule", items, gives="items", wants=want_codes),
+        Read("map_taxes", "Map the tax codes that the tax engine used", taxes, gives="taxes"),
+        *accounts_step(find_document_accounts),
+    )
 
 
 def accounts_step(find: Any) -> tuple[Read, ...]:
-    """The accounts step of a cash flow."""
+    """The step that finds the accounts, after the posting date: an account is the one in force on it."""
     return (Read("find_accounts", "Find the accounts of this posting", find, gives="accounts", wants=want_accounts),)
+
+
+CODES = codes_steps()

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.posting.facts import Book, Period, Policy, RateUse
+from q2c.posting.facts import Book, Period, Policy, RateUse, RuleDates
 from q2c.transactions.steps import Read
 
 POLICY_FIELDS = (
@@ -18,6 +18,7 @@ POLICY_FIELDS = (
     "window",
     "rounding_limit",
     "approval_over",
+    "credit_rate",
 )
 _INSTANTS = ("failed_at", "issued_at", "received_at", "refunded_at", "applied_at", "at")
 
@@ -63,12 +64,18 @@ def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> 
     return txn.document_date
 
 
-def read_policy(book: Book, document_date: dt.date, mappings: Any) -> Policy:
-    """The entity's posting policy in force on the document date; every field is a governed rule with a stated
-    default."""
+def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> Policy:
+    """The entity's posting policy in force on the posting date; every field is a governed rule with a stated default.
+    Which date that is, is itself policy: the one in force on the document date says it."""
 
     def field(name: str, default: str) -> str:
-        return mappings.get("posting_policy", name, default, legal_entity=book.code, on=document_date)
+        return mappings.get("posting_policy", name, default, legal_entity=book.code, on=on)
+
+    on = RuleDates(document=document_date, posting=document_date, original_line=document_date)
+    chosen = field("posting_date", "document")
+    if chosen == "today":
+        today = calendar.local_now(book.code).date()
+        on = RuleDates(document=document_date, posting=today, original_line=document_date)
 
     over = field("approval_over", "")
     try:
@@ -76,10 +83,11 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any) -> Policy:
             detail=field("detail", "line"),
             revenue_owner=field("revenue_owner", "erp"),
             subledger_owner=field("subledger_owner", "erp"),
-            posting_date=field("posting_date", "document"),
+            posting_date=chosen,
             window=field("window", "always"),
             rounding_limit=Decimal(field("rounding_limit", "0.05")),
             approval_over=Decimal(over) if over else None,
+            credit_rate=field("credit_rate", "original"),
         )
     except InvalidOperation as error:
         raise Problem(
@@ -198,18 +206,28 @@ _WHEN = (
         gives="posting_date",
     ),
 )
-_RATE = (
-    Read("choose_rate", "Choose the exchange rate", choose_rate, gives="rate", wants=want_rate),
-    Read("choose_currency", "Find the ERP's currency", choose_currency, gives="currency"),
-)
-IN_RECEIVABLES = (
-    *_WHEN,
-    Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"),
-    *_RATE,
-)
+
+
+def _rate(choose: Any = choose_rate) -> tuple[Read, ...]:
+    return (
+        Read("choose_rate", "Choose the exchange rate", choose, gives="rate", wants=want_rate),
+        Read("choose_currency", "Find the ERP's currency", choose_currency, gives="currency"),
+    )
+
+
+def in_receivables(rate: Any = choose_rate) -> tuple[Read, ...]:
+    """The steps that choose posting date, period and rate of a receivable; `rate` says how the last is chosen."""
+    return (
+        *_WHEN,
+        Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"),
+        *_rate(rate),
+    )
+
+
+IN_RECEIVABLES = in_receivables()
 IN_LEDGER = (
     *_WHEN,
     Read("check_period", "Check that the ledger's period is open", check_ledger_period, gives="period"),
-    *_RATE,
+    *_rate(),
 )
 WINDOW = (Read("check_window", "Check the subsidiary's posting window", check_window, gives="window"),)

@@ -1,0 +1,182 @@
+"""Steps of a credit: it takes its original line's item, account, dimensions, tax code, tax rate and exchange rate.
+
+They come from what the credited invoice was posted with, not from the rules of the credit's own date. Where we didn't
+carry the invoice, the rules in force on its date decide.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from q2c.canonical import schema
+from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine
+from q2c.canonical.posting import PostedDocument
+from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.steps import codes, dates
+from q2c.posting.credits import spread_credit
+from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
+from q2c.transactions.steps import Read
+
+INVOICE_FLOW = "invoice_to_erp"
+GIVEN: dict[str, Any] = {
+    "document_date": dt.date,
+    "items": dict[str, ItemUse],
+    "taxes": dict[str, TaxUse],
+    "ar_invoice": PostedDocument | None,
+}
+
+
+def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
+    """The credited invoice as billing sent it, where a line names one of its lines or has no SKU."""
+    if not credit_note.invoice_id or not (_names_lines(credit_note) or _lacks_skus(credit_note)):
+        return []
+    return [("fact", (INVOICE_FLOW, credit_note.source.connection, credit_note.invoice_id))]
+
+
+def read_original_lines(credit_note: CreditMemo, links: Any) -> CreditMemo:
+    """A credit takes the original lines' SKUs and tax rates; one of a bare amount is spread over them in proportion.
+
+    Waits for the invoice where it needs its lines. Raises Problem `credit_without_invoice` when it names neither lines
+    nor an invoice.
+    """
+    connection, invoice = credit_note.source.connection, credit_note.invoice_id
+    fact = links.fact(INVOICE_FLOW, connection, invoice) if invoice else None
+    original = None if fact is None else schema.from_json(fact, Invoice)
+    if not _lacks_skus(credit_note):
+        return credit_note if original is None else _take_lines(credit_note, original)
+    if original is None and invoice:
+        raise Awaits(f"invoice:{connection}:{invoice}", f"invoice {invoice} from {connection}")
+    if original is None:
+        raise Problem(
+            "credit_without_invoice",
+            Category.VALIDATION,
+            f"{credit_note.number} names neither products nor an invoice",
+            connection=credit_note.source.connection,
+            document=credit_note.number,
+        )
+    return spread_credit(credit_note, original)
+
+
+def want_given(document: CreditMemo) -> list[tuple[str, Any]]:
+    """What the credited invoice's steps gave."""
+    if not document.invoice_id:
+        return []
+    source = (INVOICE_FLOW, document.source.connection, document.invoice_id)
+    return [("given", (*source, name)) for name in GIVEN]
+
+
+def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -> Original:
+    """What the credited invoice was posted with; only its date where we didn't carry it, if billing says that."""
+
+    def gave(name: str) -> Any:
+        body = links.step_gave(INVOICE_FLOW, document.source.connection, document.invoice_id, name)
+        return None if body is None else schema.from_json(body, GIVEN[name])
+
+    posted = gave("ar_invoice") if document.invoice_id else None
+    if posted is None:
+        issued_at = document.invoice_issued_at
+        return Original(document_date=issued_at and calendar.local_date(book.code, issued_at))
+    return Original(
+        document_date=gave("document_date"),
+        items=gave("items") or {},
+        taxes=gave("taxes") or {},
+        exchange_rate=posted.exchange_rate,
+    )
+
+
+def map_credited_items(
+    document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
+    calendar: Any,
+) -> dict[str, ItemUse]:  # fmt: skip
+    """The original lines' items, accounts and dimensions; for a SKU that the original didn't sell, the rule in force on
+    its date. Raises Problem naming SKU and entity."""
+    on = rule_dates(document_date, posting_date, original)
+    skus = {line.sku for line in document.lines}
+    known = {sku: use for sku, use in original.items.items() if sku in skus}
+    return known | codes.item_uses(sorted(skus - known.keys()), document.currency, book, on, mappings, calendar)
+
+
+def map_credited_taxes(
+    document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
+    calendar: Any,
+) -> dict[str, TaxUse]:  # fmt: skip
+    """The original lines' tax codes; for one that the original didn't have, the rule in force on its date. Raises
+    Problem naming code and entity."""
+    on = rule_dates(document_date, posting_date, original)
+    used = {tax.tax_code for line in document.lines for tax in line.taxes}
+    known = {code: use for code, use in original.taxes.items() if code in used}
+    return known | codes.tax_uses(sorted(used - known.keys()), book, on, mappings, calendar)
+
+
+def choose_credit_rate(
+    document: CreditMemo, book: Book, posting_date: dt.date, policy: Policy, original: Original, mappings: Any,
+    calendar: Any,
+) -> RateUse:  # fmt: skip
+    """The rate at which the ERP booked the credited invoice, so that a full credit leaves no gain or loss; by policy
+    that of its own date. Raises Problem `rate_missing`."""
+    rate: Decimal | None = original.exchange_rate
+    if document.currency == book.currency or rate is None or policy.credit_rate != "original":
+        return dates.choose_rate(document, book, posting_date, policy, mappings, calendar)
+    pair = f"{document.currency}/{book.currency}"
+    return RateUse(pair=pair, source="original", rate=rate, rate_date=original.document_date)
+
+
+def rule_dates(document_date: dt.date, posting_date: dt.date, original: Original) -> RuleDates:
+    """The dates by which a credit's rules are found."""
+    return RuleDates(
+        document=document_date, posting=posting_date, original_line=original.document_date or document_date
+    )
+
+
+def _names_lines(credit_note: CreditMemo) -> bool:
+    return any(line.original_line_id for line in credit_note.lines)
+
+
+def _lacks_skus(credit_note: CreditMemo) -> bool:
+    return not credit_note.lines or not all(line.sku for line in credit_note.lines)
+
+
+def _take_lines(credit_note: CreditMemo, original: Invoice) -> CreditMemo:
+    known = {line.line_id: line for line in original.lines}
+    lines = tuple(_take_line(line, known.get(line.original_line_id)) for line in credit_note.lines)
+    return msgspec.structs.replace(credit_note, lines=lines)
+
+
+def _take_line(line: InvoiceLine, original: InvoiceLine | None) -> InvoiceLine:
+    """The line with its original's SKU and tax rates; what it credits of base and tax is billing's own word."""
+    if original is None:
+        return line
+    rates = {tax.tax_code: tax for tax in original.taxes}
+    taxes = tuple(
+        msgspec.structs.replace(tax, rate=rates[tax.tax_code].rate, jurisdiction=rates[tax.tax_code].jurisdiction)
+        if tax.tax_code in rates
+        else tax
+        for tax in line.taxes
+    )
+    return msgspec.structs.replace(line, sku=original.sku or line.sku, taxes=taxes)
+
+
+LINES = (
+    Read(
+        "read_original_lines",
+        "Take SKUs and tax rates from the lines that it credits",
+        read_original_lines,
+        gives="document",
+        wants=want_original,
+    ),
+)
+ORIGINAL = (
+    Read(
+        "read_original",
+        "Read what the credited invoice was posted with",
+        read_original,
+        gives="original",
+        wants=want_given,
+    ),
+)
+CODES = codes.codes_steps(items=map_credited_items, taxes=map_credited_taxes)
+IN_RECEIVABLES = dates.in_receivables(rate=choose_credit_rate)
