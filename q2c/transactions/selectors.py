@@ -142,9 +142,7 @@ def steps_gave(keys: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str
     )
     newest = {
         tuple(source): found
-        for found, *source in rows.order_by("lane_sequence").values_list(
-            "id", "flow", "source_connection", "source_id"
-        )
+        for found, *source in rows.order_by("lane_sequence").values_list("id", "flow", "source_connection", "source_id")
     }
     sources = {found: source for source, found in newest.items()}
     steps = StepRun.objects.filter(

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from connectors.models import ReferenceEntry
 from connectors.sandbox.remote import ControlDoor
 from q2c.demo.taxes import make_tax_rates
 from q2c.transactions.models import BusinessTransaction
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -157,6 +159,36 @@ def test_four_partial_credits_of_a_taxed_invoice_sum_to_it_exactly(house, rates)
     ]
     (posted,) = held_by_netsuite(house, "invoice").values()
     assert (tell(posted)[1:], posted["amountRemaining"]) == ((6.67, 40.0), 0.0)
+
+
+def test_a_credit_takes_item_tax_code_and_rate_of_its_invoice_although_the_rules_have_changed(house, rates):
+    customer = house.customer()
+    euro = ("GB01", "eur", [{"amount": 10_000, "tax_rates": ["gb-vat"]}])
+    invoice = bill(house, customer, rates, *euro)
+    house.carry(seconds=60)
+    (posted,) = held_by_netsuite(house, "invoice").values()
+    lists = {
+        (row.list_name, row.code): row.external_id for row in ReferenceEntry.objects.filter(connection__code="netsuite")
+    }
+    make_rule("item", "QB-API", lists["items", "ROUNDING"], legal_entity="GB01")
+    make_rule("tax_code", rates["gb-vat"], lists["tax_codes", "GB VAT exempt"], legal_entity="GB01")
+    make_rule("manual_rate", "EUR/GBP", "0.5", legal_entity="GB01")
+    line = ControlDoor(house.sandboxes.port).call_stripe("GET", f"/v1/invoices/{invoice}")["lines"]["data"][0]["id"]
+    part = {"type": "invoice_line_item", "invoice_line_item": line, "amount": 5_000}
+    house.make("stripe", "credit_note", [{"invoice": invoice, "lines": [part]}])
+    later = bill(house, customer, rates, *euro)
+    house.carry(seconds=60)
+    assert house.held() == []
+    (memo,) = held_by_netsuite(house, "creditMemo").values()
+    after = held_by_netsuite(house, "invoice")[f"inv-stripe-{later}"]
+    assert tell(memo) == ([(50.0, [(VAT, 50.0, 20.0, 10.0)])], 10.0, 60.0)
+    assert [used(posted), used(memo)] == [("QB-API", VAT, posted["exchangeRate"])] * 2
+    assert used(after) == ("ROUNDING", "GB VAT exempt", 0.5)
+
+
+def used(document: dict[str, Any]) -> tuple[str, str, float]:
+    (line,), (tax,) = document["item"]["items"], document["taxDetails"]["items"]
+    return line["item"]["refName"], tax["taxCode"]["refName"], document["exchangeRate"]
 
 
 def test_a_tax_code_that_nobody_mapped_is_held_with_its_name(house, rates):

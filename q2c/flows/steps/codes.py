@@ -112,14 +112,18 @@ def find_receipt_accounts(
     document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
 ) -> Accounts:
     """Receivables and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, ("receivables", "clearing"))
+    return _find_accounts(
+        document, book, rule_dates(document_date, posting_date), mappings, ("receivables", "clearing")
+    )
 
 
 def find_dispute_accounts(
     document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
 ) -> Accounts:
     """Disputes, fees and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, ("disputes", "fees", "clearing"))
+    return _find_accounts(
+        document, book, rule_dates(document_date, posting_date), mappings, ("disputes", "fees", "clearing")
+    )
 
 
 def find_payout_accounts(

@@ -1,0 +1,132 @@
+"""Each kind of rule is found by its own date, and a credit by what its invoice was posted with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal as D
+from types import SimpleNamespace
+
+import pytest
+
+from mappings.kinds import KINDS
+from q2c import ports
+from q2c.canonical.base import Source
+from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine, TaxDetail
+from q2c.canonical.schema import to_json
+from q2c.flows.steps import dates, originals
+from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
+
+DOCUMENT, POSTING, ORIGINAL = dt.date(2026, 11, 20), dt.date(2026, 11, 21), dt.date(2026, 3, 31)
+# What finance says: a line's codes are those of the line that it takes back, accounts and policy those of posting.
+BY_ORIGINAL = {"item", "tax_code", "department", "class", "location", "revenue_rule"}
+BY_POSTING = {"account", "gateway_bank", "intercompany", "posting_policy", "manual_rate"}
+TOKYO = Book(code="JP01", name="JP", country="JP", currency="JPY", time_zone="Asia/Tokyo", connection="netsuite",
+             erp_id="7")  # fmt: skip
+ITEM = ItemUse(item="i-old", income_account="410")
+
+
+@pytest.mark.parametrize("kind", [kind.code for kind in KINDS])
+def test_a_rule_must_be_in_force_on_the_date_of_its_kind(kind):
+    on = RuleDates(document=DOCUMENT, posting=POSTING, original_line=ORIGINAL)
+    expected = ORIGINAL if kind in BY_ORIGINAL else POSTING if kind in BY_POSTING else DOCUMENT
+    assert (ports.date_of(kind, on), ports.date_of(kind, DOCUMENT)) == (expected, DOCUMENT)
+
+
+class Mappings:
+    """Answers every question with its kind and the date that it was asked for."""
+
+    def resolve(self, kind, key, *, on, **_asked):
+        return SimpleNamespace(value=f"{kind} of {ports.date_of(kind, on)}", label="")
+
+    def get(self, kind, key, default="", *, on, **_asked):
+        return {"posting_date": "today", "window": str(ports.date_of(kind, on))}.get(key, default)
+
+
+CALENDAR = SimpleNamespace(
+    reference=lambda _connection, _name: {"tax_code of 2026-04-01": {"attributes": {"tax_type": "9"}}},
+    local_date=lambda _code, instant: instant.astimezone(dt.timezone(dt.timedelta(hours=9))).date(),
+    local_now=lambda _code: dt.datetime(2026, 11, 21, 8, tzinfo=dt.UTC),
+)
+
+
+def line(sku: str, code: str = "", rate: str = "0", *, original: str = "") -> InvoiceLine:
+    taxes = (TaxDetail(tax_code=code, amount=D(100), base=D(1000), rate=D(rate)),) if code else ()
+    return InvoiceLine(
+        line_id=original or "il_1", sku=sku, description=sku, quantity=D(1), unit_price=D(1000), amount=D(1000),
+        taxes=taxes, original_line_id=original,
+    )  # fmt: skip
+
+
+def credit(*lines: InvoiceLine, currency: str = "JPY", **more) -> CreditMemo:
+    given = {"invoice_id": "in_1", "customer_id": "c", "customer_name": "C", "currency": currency, "total": D(1100),
+             "tax_total": D(100), "issued_at": dt.datetime(2026, 11, 20, tzinfo=dt.UTC), **more}  # fmt: skip
+    return CreditMemo(
+        source=Source(connection="stripe", object_type="credit_note", object_id="cn_1"), number="CN-1", lines=lines,
+        **given,
+    )  # fmt: skip
+
+
+def links(**given) -> SimpleNamespace:
+    body = {name: to_json(value) for name, value in given.items()}
+    return SimpleNamespace(
+        step_gave=lambda _flow, _connection, _source, name: body.get(name),
+        fact=lambda _flow, _connection, _source: body.get("fact"),
+    )
+
+
+def test_the_policy_is_that_of_the_posting_date_which_the_policy_of_the_document_date_chooses():
+    assert dates.read_policy(TOKYO, DOCUMENT, Mappings(), CALENDAR).window == "2026-11-21"
+
+
+def test_without_the_posted_invoice_its_date_in_the_books_time_zone_decides():
+    document = credit(line("A", "VAT"), invoice_issued_at=dt.datetime(2026, 3, 31, 16, tzinfo=dt.UTC))
+    original = originals.read_original(document, TOKYO, links(), CALENDAR)
+    assert original == Original(document_date=dt.date(2026, 4, 1))
+    asked = (document, TOKYO, DOCUMENT, POSTING, original, Mappings(), CALENDAR)
+    assert originals.map_credited_items(*asked)["A"].item == "item of 2026-04-01"
+    assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="tax_code of 2026-04-01", tax_type="9")}
+
+
+def test_what_the_invoice_was_posted_with_counts_before_any_rule():
+    posted = {
+        "document_date": dt.date(2026, 4, 1), "items": {"A": ITEM}, "taxes": {"VAT": TaxUse(code="t-old")},
+        "ar_invoice": {"document_type": "ar_invoice", "id": "9", "external_id": "e", "exchange_rate": "0.0071"},
+    }  # fmt: skip
+    document = credit(line("A", "VAT"), line("NEW"))
+    original = originals.read_original(document, TOKYO, links(**posted), CALENDAR)
+    asked = (document, TOKYO, DOCUMENT, POSTING, original, Mappings(), CALENDAR)
+    assert {sku: use.item for sku, use in originals.map_credited_items(*asked).items()} == {
+        "A": "i-old", "NEW": "item of 2026-04-01",
+    }  # fmt: skip
+    assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="t-old")}
+    assert original.exchange_rate == D("0.0071")
+
+
+def test_a_line_that_names_its_original_takes_that_lines_sku_and_tax_rate():
+    invoice = Invoice(
+        source=Source(connection="stripe", object_type="invoice", object_id="in_1"), number="1", customer_id="c",
+        customer_name="C", currency="JPY", issued_at=dt.datetime(2026, 3, 1, tzinfo=dt.UTC), total=D(1100),
+        tax_total=D(100), lines=(line("A", "VAT", "10"),),
+    )  # fmt: skip
+    document = credit(line("RENAMED", "VAT", "8", original="il_1"))
+    assert originals.want_original(document) == [("fact", ("invoice_to_erp", "stripe", "in_1"))]
+    (taken,) = originals.read_original_lines(document, links(fact=invoice)).lines
+    assert (taken.sku, taken.taxes[0].rate, taken.taxes[0].amount) == ("A", D(10), D(100))
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("original", RateUse(pair="USD/JPY", source="original", rate=D("151.2"), rate_date=ORIGINAL)),
+        ("document", RateUse(pair="USD/JPY", source="manual", rate=D("149"), rate_date=POSTING)),
+    ],
+)
+def test_a_credits_exchange_rate_is_the_originals_or_its_own_by_policy(policy, expected):
+    mappings = SimpleNamespace(resolve=lambda *_key, **_asked: SimpleNamespace(value="149"))
+    calendar = SimpleNamespace(reference=lambda _connection, _name: {})
+    original = Original(document_date=ORIGINAL, exchange_rate=D("151.2"))
+    document = credit(line("A"), currency="USD")
+    chosen = originals.choose_credit_rate(
+        document, TOKYO, POSTING, Policy(credit_rate=policy), original, mappings, calendar
+    )
+    assert chosen == expected
