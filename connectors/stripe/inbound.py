@@ -16,16 +16,11 @@ from zoneinfo import ZoneInfo
 
 from connectors.fields import decimal, dig, unix
 from connectors.stripe.money import from_minor, price_from_minor
+from connectors.stripe.taxes import tax_details, tax_total
 from q2c.canonical import billing, catalog, contract, party
 from q2c.canonical.base import Source
 
 UNIDENTIFIED = "No customer, "  # how load_retail names a buyer that the feed doesn't know
-# Reasons under which no tax is due; one tax rate may stand for several of them, so each is a tax code of its own.
-# Source: `taxability_reason` of the API reference 2026-10-28.
-UNTAXED = frozenset({
-    "customer_exempt", "not_collecting", "not_subject_to_tax", "not_supported", "product_exempt",
-    "product_exempt_holiday", "portion_product_exempt", "reverse_charge", "zero_rated",
-})  # fmt: skip
 ACTIVE = frozenset({"active", "trialing", "past_due"})
 
 
@@ -46,7 +41,7 @@ def invoice(raw: Mapping[str, Any], connection: str) -> billing.Invoice:
         issued_at=unix(raw.get("effective_at") or stamps.get("finalized_at") or raw["created"]),
         due_at=unix(raw["due_date"]) if raw.get("due_date") is not None else None,
         total=from_minor(raw["total"], currency),
-        tax_total=_tax_total(raw, currency),
+        tax_total=tax_total(raw, currency),
         lines=lines,
         legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),
         subscription_id=id_of(dig(raw, "parent.subscription_details.subscription") or raw.get("subscription")),
@@ -65,7 +60,7 @@ def invoice_notes(raw: Mapping[str, Any]) -> dict[str, str]:
 def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
     """One line. Its SKU is what we wrote on it, else the product's id (which is the SKU for products that we made)."""
     notes = raw.get("metadata") or {}
-    taxes = tuple(tax_detail(tax, currency) for tax in raw.get("taxes") or raw.get("tax_amounts") or ())
+    taxes = tax_details(raw, currency)
     amount = from_minor(raw["amount"], currency)
     amount -= sum((from_minor(d["amount"], currency) for d in raw.get("discount_amounts") or ()), Decimal(0))
     amount -= sum((t.amount for t in taxes if t.is_inclusive), Decimal(0))
@@ -88,26 +83,6 @@ def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
     )
 
 
-def tax_detail(raw: Mapping[str, Any], currency: str) -> billing.TaxDetail:
-    """One tax of a line, as Stripe or its tax engine computed it. Its code is the tax rate's id; where no tax is due,
-    with the reason behind it (`txr_1:reverse_charge`)."""
-    rate = dig(raw, "tax_rate_details.tax_rate") or raw.get("tax_rate")
-    percent = rate.get("percentage") if isinstance(rate, Mapping) else None
-    reason = str(raw.get("taxability_reason") or "")
-    code = id_of(rate)
-    if reason in UNTAXED:
-        code = f"{code}:{reason}" if code else reason
-    return billing.TaxDetail(
-        tax_code=code or str(raw.get("type") or "tax"),
-        amount=from_minor(raw["amount"], currency),
-        base=from_minor(raw.get("taxable_amount") or 0, currency),
-        rate=decimal(percent) if percent is not None else Decimal(0),
-        jurisdiction=str(rate.get("jurisdiction") or "") if isinstance(rate, Mapping) else "",
-        is_inclusive=raw.get("tax_behavior") == "inclusive" or raw.get("inclusive") is True,
-        reason=reason,
-    )
-
-
 def credit_memo(
     raw: Mapping[str, Any], connection: str, *, original: billing.Invoice | None = None
 ) -> billing.CreditMemo:
@@ -124,7 +99,7 @@ def credit_memo(
         currency=currency,
         issued_at=unix(raw.get("effective_at") or raw["created"]),
         total=from_minor(raw["total"], currency),
-        tax_total=_tax_total(raw, currency),
+        tax_total=tax_total(raw, currency),
         lines=tuple(_credit_line(line, currency, originals) for line in raw["lines"]["data"]),
         invoice_id=id_of(raw.get("invoice")),
         invoice_issued_at=original.issued_at if original else None,
@@ -145,7 +120,7 @@ def _credit_line(
 ) -> billing.InvoiceLine:
     notes = raw.get("metadata") or {}
     original = originals.get(raw.get("invoice_line_item") or "")
-    taxes = tuple(tax_detail(tax, currency) for tax in raw.get("taxes") or raw.get("tax_amounts") or ())
+    taxes = tax_details(raw, currency)
     amount = from_minor(raw["amount"], currency)
     amount -= sum((from_minor(d["amount"], currency) for d in raw.get("discount_amounts") or ()), Decimal(0))
     amount -= sum((t.amount for t in taxes if t.is_inclusive), Decimal(0))
@@ -262,13 +237,6 @@ def _feed(notes: Mapping[str, Any]) -> dict[str, Any]:
         "feed_number": notes.get("invoice_no", ""),
         "declared_total": _optional_decimal(notes.get("declared_total")),
     }
-
-
-def _tax_total(raw: Mapping[str, Any], currency: str) -> Decimal:
-    taxes = raw.get("total_taxes") or raw.get("total_tax_amounts")
-    if taxes:
-        return sum((from_minor(t["amount"], currency) for t in taxes), Decimal(0))
-    return from_minor(raw.get("tax") or 0, currency)
 
 
 def _quantity(raw: Mapping[str, Any]) -> Decimal:

@@ -13,7 +13,7 @@ from typing import Any
 from connectors.sandbox.remote import SandboxRefused
 from q2c.demo import deals
 from q2c.demo.filling import SALESFORCE
-from q2c.demo.taxes import list_rates_for, make_tax_rates
+from q2c.demo.services import bill_service, credit_service
 
 STRIPE = "stripe"
 SOME = 50
@@ -22,7 +22,6 @@ ACCOUNT_EVERY = 5
 PAYOUT_EVERY = 15
 CREDIT_EVERY, REFUND_EVERY = 6, 10
 MOST_FINALIZED = 10
-TAX_EVERY = 2
 
 
 def find_next_deal(door: Any) -> int:
@@ -55,7 +54,15 @@ def tick(door: Any, number: int, today: dt.date) -> list[str]:
         key, changes = deals.build_account_change(number)
         door.call_salesforce("PATCH", f"sobjects/Account/Ext_Id__c/{key}", changes)
         done.append(f"account {key} changed")
-    for action in (finalize_invoices, pay_invoice, credit_invoice, refund_charge, pay_out):
+    for action in (
+        finalize_invoices,
+        bill_service,
+        pay_invoice,
+        credit_invoice,
+        credit_service,
+        refund_charge,
+        pay_out,
+    ):
         try:
             said = action(door, number)
         except SandboxRefused as refused:
@@ -73,14 +80,9 @@ def list_own_invoices(door: Any, status: str) -> list[dict]:
 
 
 def finalize_invoices(door: Any, number: int) -> str:
-    """Each tick: a biller looks over the drafts and sends them, without waiting for the hour that Stripe gives them.
-    Every other tick they get the taxes of their seller's country first."""
+    """Each tick: a biller looks over the drafts and sends them, without waiting for the hour that Stripe gives them."""
     drafts = list_own_invoices(door, "draft")[:MOST_FINALIZED]
-    rates = make_tax_rates(door) if drafts and number % TAX_EVERY == 0 else {}
     for draft in drafts:
-        if charged := list_rates_for(draft, rates) if rates else []:
-            taxed = {"default_tax_rates[]": charged}
-            door.call_stripe("POST", f"/v1/invoices/{draft['id']}", taxed, key=f"demo-tax-{draft['id']}")
         door.call_stripe("POST", f"/v1/invoices/{draft['id']}/finalize", {}, key=f"demo-finalize-{draft['id']}")
     return f"{len(drafts)} invoices sent" if drafts else ""
 
@@ -106,21 +108,9 @@ def credit_invoice(door: Any, number: int) -> str:
     if not waiting:
         return ""
     invoice = waiting[number % len(waiting)]
-    form = {"invoice": invoice["id"], "reason": "order_change", **_tenth_of(invoice)}
+    form = {"invoice": invoice["id"], "amount": invoice["amount_remaining"] // 10, "reason": "order_change"}
     door.call_stripe("POST", "/v1/credit_notes", form, key=f"demo-credit-{number}")
     return f"invoice {invoice['number']} credited by a tenth"
-
-
-def _tenth_of(invoice: dict) -> dict[str, Any]:
-    """What is credited: of a taxed invoice a tenth of its first line, with its taxes; else a bare amount."""
-    line = invoice["lines"]["data"][0]
-    if not invoice["total_taxes"] or line["amount"] < 100:
-        return {"amount": invoice["amount_remaining"] // 10}
-    return {
-        "lines[0][type]": "invoice_line_item",
-        "lines[0][invoice_line_item]": line["id"],
-        "lines[0][amount]": line["amount"] // 10,
-    }
 
 
 def refund_charge(door: Any, number: int) -> str:

@@ -16,7 +16,7 @@ TAX_RATES = (
     ("us-ca", "Sales tax", 7.25, False, "US", "California", "California State Tax"),
     ("us-ca-la", "Sales tax", 2.5, False, "US", "Los Angeles County", "Los Angeles County Tax"),
 )
-# What an entity's customers are charged, where they are charged at all: some buy for resale, some are exempt.
+# What an entity charges on services: the tax rates of its country.
 CHARGED = {"GB01": ("gb-vat",), "JP01": ("jp-consumption",), "US01": ("us-ca", "us-ca-la")}
 # Why no tax is due, and which of the ERP's codes of the country says so.
 UNTAXED = {"zero_rated": "zero-rated", "product_exempt": "exempt", "customer_exempt": "exempt",
@@ -35,12 +35,6 @@ def make_tax_rates(door: ControlDoor) -> dict[str, str]:
     ]  # fmt: skip
     made = door.make("stripe", "tax_rate", wanted) if wanted else []
     return found | dict(zip((row[0] for row in missing), made, strict=True))
-
-
-def list_rates_for(invoice: dict[str, Any], rates: dict[str, str]) -> list[str]:
-    """The tax rates that its seller charges on an invoice of a subscription; none where it charges none."""
-    behind = (invoice.get("parent") or {}).get("subscription_details") or {}
-    return [rates[code] for code in CHARGED.get((behind.get("metadata") or {}).get("legal_entity", ""), ())]
 
 
 def list_tax_rules(tax_codes: list[ReferenceEntry], rates: dict[str, str]) -> list[dict[str, Any]]:

@@ -135,14 +135,16 @@ def test_an_expanded_customer_gives_name_and_seller():
 
 
 def test_a_credit_takes_the_sku_of_the_line_that_it_credits():
-    original = read(made_invoice()).lines[0]
+    invoice = read(made_invoice())
+    (original,) = invoice.lines
     raw = {
         "id": "cn_1", "object": "credit_note", "number": "NW-0001-CN-01", "invoice": "in_1Qb", "customer": "cus_S1x9",
         "currency": "usd", "total": 50000, "created": 1773100000, "reason": "order_change", "metadata": {},
         "lines": {"data": [{"id": "cnli_1", "amount": 50000, "quantity": 1, "invoice_line_item": "il_1"}]},
     }  # fmt: skip
-    memo = inbound.credit_memo(raw, "stripe", skus={"il_1": original})
+    memo = inbound.credit_memo(raw, "stripe", original=invoice)
     assert (memo.total, memo.invoice_id, memo.reason) == (Decimal(500), "in_1Qb", "order_change")
+    assert memo.invoice_issued_at == invoice.issued_at
     (line,) = memo.lines
     assert (line.sku, line.original_line_id, line.amount) == ("PLAT-1", "il_1", Decimal(500))
     assert line.service_until == original.service_until
