@@ -321,3 +321,15 @@ def test_totals_are_the_ledgers_own(build, ids, customer):
     assert run(story()) == [
         {"document_type": "ar_invoice", "currency": "GBP", "count": 3, "lines": 6, "amount": "600.60"}
     ]
+
+
+def test_tax_codes_come_with_their_type_rate_and_account(build, lists):
+    async def story():
+        return {row.code: row.attributes async for row in build().reference("tax_codes")}
+
+    found = run(story())
+    accounts = {row.code: row.external_id for row in lists["accounts"]}
+    assert (found["GB VAT standard"]["rate"], found["GB VAT standard"]["account"]) == ("20.0", accounts["2400"])
+    assert found["Los Angeles County Tax"]["account"] == accounts["2410"]
+    assert found["GB VAT standard"]["tax_type"] == found["GB VAT exempt"]["tax_type"]
+    assert found["GB VAT standard"]["tax_type"] != found["JP Consumption Tax standard"]["tax_type"]
