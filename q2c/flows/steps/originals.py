@@ -76,15 +76,16 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
         body = links.step_gave(INVOICE_FLOW, document.source.connection, document.invoice_id, name)
         return None if body is None else schema.from_json(body, GIVEN[name])
 
-    posted = gave("ar_invoice") if document.invoice_id else None
-    if posted is None:
+    items = gave("items") if document.invoice_id else None
+    if items is None:
         issued_at = document.invoice_issued_at
         return Original(document_date=issued_at and calendar.local_date(book.code, issued_at))
+    posted = gave("ar_invoice")  # None for one that went to the ledger in a summary
     return Original(
         document_date=gave("document_date"),
-        items=gave("items") or {},
+        items=items,
         taxes=gave("taxes") or {},
-        exchange_rate=posted.exchange_rate,
+        exchange_rate=None if posted is None else posted.exchange_rate,
     )
 
 
