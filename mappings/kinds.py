@@ -105,7 +105,8 @@ KINDS = (
     Kind("account", "Role to GL account", ("role",), "accounts", "missing_account_mapping",
          "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
          date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
-         about="receivables, clearing:<gateway>, bank, fees, disputes, reserves, rounding, discounts, suspense, refunds."),
+         about="receivables, clearing:<gateway>, bank, fees, disputes, reserves, rounding, discounts, suspense, "
+         "refunds."),
     Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
          "{system} has no department for {key}{scope}", date_basis="original_line"),
     Kind("class", "Product line to class", ("product_line",), "classes", "missing_class_mapping",
