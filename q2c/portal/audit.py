@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable
 
 from django.http import HttpRequest, HttpResponse
@@ -13,6 +14,8 @@ from q2c.core import access, audit
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import AuditEntry, Person
+from q2c.portal.search import as_uuid
+from q2c.transactions.models import BusinessTransaction
 
 # subject: (what it's called, the screen that shows it)
 NUMBERED = {
@@ -39,13 +42,17 @@ def tell_entries(entries: Iterable[AuditEntry]) -> None:
     entries = list(entries)
     people = {p.username: str(p) for p in Person.objects.filter(username__in={e.actor for e in entries})}
     systems = dict(Connection.objects.values_list("code", "name"))
+    ids = [as_id for e in entries if e.subject_type == "transaction" and (as_id := as_uuid(e.subject_id))]
+    documents = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "number")) if ids else {}
     for entry in entries:
         entry.who = people.get(entry.actor, "The portal" if entry.actor == audit.PORTAL else entry.actor)  # type: ignore[attr-defined]
-        entry.what, entry.url = _subject(entry, systems)  # type: ignore[attr-defined]
+        entry.what, entry.url = _subject(entry, systems, documents)  # type: ignore[attr-defined]
 
 
-def _subject(entry: AuditEntry, systems: dict[str, str]) -> tuple[str, str]:
+def _subject(entry: AuditEntry, systems: dict[str, str], documents: dict[uuid.UUID, str]) -> tuple[str, str]:
     kind, key = entry.subject_type, entry.subject_id
+    if kind == "transaction" and (found := as_uuid(key)) in documents:
+        return documents[found] or "A transaction", reverse("portal:transaction_detail", args=[found])
     bare = key.upper().removeprefix("EX-")
     if kind in NUMBERED and bare.isdecimal():
         title, view = NUMBERED[kind]

@@ -18,7 +18,7 @@ from q2c.transactions.selectors import transactions_visible_to
 
 Key = tuple[str, str, str]
 SETTLES = frozenset({"applied to", "settles"})  # ties two documents that are there; doesn't make one
-BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 168, 60, 26, 104, 16, 12, 5
+BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 150, 60, 26, 92, 16, 12, 5
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Box:
     def shown_id(self) -> str:
         """The number or id, shortened to what fits."""
         text = self.number or self.id
-        return text if len(text) <= 22 else f"{text[:12]}…{text[-8:]}"
+        return text if len(text) <= 20 else f"{text[:11]}…{text[-7:]}"
 
 
 @dataclass

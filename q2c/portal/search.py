@@ -111,8 +111,8 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
     visible = transactions_visible_to(user)
     wanted = Q(source_id__in=forms) | Q(number__in=forms) | Q(target_id__in=forms) | Q(target_number__in=forms)
     wanted |= Q(correlation_id=text)
-    if as_uuid := _uuid(text):
-        wanted |= Q(pk=as_uuid)
+    if own_id := as_uuid(text):
+        wanted |= Q(pk=own_id)
     return [
         Hit(
             told.flow_title(t.flow), t.number or t.source_id, t.customer_name,
@@ -123,8 +123,8 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
 
 
 def _messages(user: Any, text: str) -> list[Hit]:
-    as_uuid = _uuid(text)
-    if not as_uuid or not access.may(user, "inbox.view_event"):
+    own_id = as_uuid(text)
+    if not own_id or not access.may(user, "inbox.view_event"):
         return []
     return [
         Hit(
@@ -134,7 +134,7 @@ def _messages(user: Any, text: str) -> list[Hit]:
             reverse("portal:event_detail", args=[key.event_id]),
             ("verdict", key.verdict),
         )
-        for key in messages_visible_to(user).filter(event_id=as_uuid)[:MOST]
+        for key in messages_visible_to(user).filter(event_id=own_id)[:MOST]
     ]
 
 
@@ -169,7 +169,8 @@ def _lineage(system: str, kind: str, identifier: str) -> str:
     return f"{reverse('portal:lineage')}?{urlencode({'system': system, 'type': kind, 'id': identifier})}"
 
 
-def _uuid(text: str) -> uuid.UUID | None:
+def as_uuid(text: str) -> uuid.UUID | None:
+    """The id that a text is, or None."""
     try:
         return uuid.UUID(text)
     except ValueError:
