@@ -44,7 +44,7 @@ class Box:
     def shown_id(self) -> str:
         """The number or id, shortened to what fits."""
         text = self.number or self.id
-        return text if len(text) <= 20 else f"{text[:11]}…{text[-7:]}"
+        return text if len(text) <= 19 else f"{text[:10]}…{text[-6:]}"
 
 
 @dataclass

@@ -80,4 +80,4 @@ def test_the_audit_trail_names_people_and_leads_to_what_they_did(sign_in):
     client.post(f"/exceptions/cases/{case.pk}/repost/", {"repost-why": "Item added in NetSuite"})
     page = sign_in("auditor").get("/audit/").content.decode()
     assert "Cora Lindqvist" in page
-    assert f'<a href="/exceptions/cases/{case.pk}/">{case.number}</a>' in page
+    assert f'href="/exceptions/cases/{case.pk}/">{case.number}</a>' in page
