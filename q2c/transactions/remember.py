@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import hmac
 import json
 import random
 import time
@@ -25,6 +24,7 @@ from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
 from q2c.transactions.external_ids import claim_external_ids, settle_external_ids, wait_for_external_id
 from q2c.transactions.restart import release_waits
+from q2c.transactions.seals import row_key, seal_of, step_proof
 from q2c.transactions.steps import parameters
 from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
@@ -275,36 +275,15 @@ def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
                     row.took_us,
                 )
             )
-            proof.update(step_proof(run.id.bytes, row.sequence, row.step, row.state, row.output, row.content_hash))
-            keys += run.id.bytes + row.sequence.to_bytes(4, "big")
-    seal = seal_of(worker.head_seal, proof.digest())
+            proof.update(step_proof(run.id, row))
+            keys += row_key(run.id, row.sequence)
+    seal = seal_of(worker.head_seal, proof.digest(), settings.VAULT_KEYS[-1])
     cursor.execute(
         "INSERT INTO transactions_seal (worker, at, row_count, previous, seal, row_keys)"
         " VALUES (%s, now(), %s, %s, %s, %s)",
         [worker.id, len(rows), worker.head_seal, seal, bytes(keys)],
     )
     worker.head_seal = seal
-
-
-def step_proof(
-    transaction: bytes, sequence: int, step: str, state: str, output: bytes | None, content_hash: str
-) -> bytes:
-    """The bytes of one step row that a seal covers."""
-    body = hashlib.sha256(output or b"").digest()
-    return (
-        transaction
-        + sequence.to_bytes(4, "big")
-        + step.encode()
-        + b"\x1f"
-        + state.encode()
-        + body
-        + content_hash.encode()
-    )
-
-
-def seal_of(previous: str, digest: bytes) -> str:
-    """The keyed seal over a commit's rows and the worker's previous seal; its key lies outside the database."""
-    return hmac.new(settings.VAULT_KEYS[-1], previous.encode() + digest, hashlib.sha256).hexdigest()
 
 
 def _copy_postings(cursor: Any, postings: list[tuple], now: dt.datetime) -> None:

@@ -53,8 +53,11 @@ def test_what_the_machine_wrote_holds(carried):
 
 @pytest.mark.parametrize(
     "change",
-    ["output = '\\x00'", "state = 'undone'", "content_hash = ''"],
-)
+    [
+        "output = '\\x00'", "problem = '{\"code\": \"other\"}'", "used = '{\"rules\": [[1, 1]]}'", "state = 'undone'",
+        "content_hash = ''", "idempotency_key = 'other'", "at = at - interval '1 day'", "change_set = 1",
+    ],
+)  # fmt: skip
 def test_a_changed_step_is_found_with_its_seal(carried, change):
     victim = StepRun.objects.filter(kind="write").order_by("-transaction_id").first()
     with owner_without_triggers("transactions_steprun") as cursor:
