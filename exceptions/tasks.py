@@ -3,6 +3,7 @@
 import datetime as dt
 
 from celery import shared_task
+from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
 from exceptions import cases, resolutions, sla
@@ -32,12 +33,13 @@ def tell_new_passwords() -> int:
     approves = [r.code for r in ROLES if any(".approve_" in permission for permission in r.may)]
     people = Person.objects.filter(approves_from__gt=timezone.now(), memberships__role__in=approves).distinct()
     told = 0
-    for person in people:
-        since = (person.approves_from - PASSWORD_IS_NEW).astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        about = {"person": person.get_username(), "since": since}
-        if not ExceptionCase.objects.filter(kind=NEW_PASSWORD, subject__contains=about).exists():
-            said = f"{person}, who may approve, has a new password since {since}"
-            cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, **about))
+    for name, until in people.values_list("username", "approves_from"):
+        since = f"{until - PASSWORD_IS_NEW:%Y-%m-%d %H:%M} UTC"
+        if not ExceptionCase.objects.filter(
+            kind=NEW_PASSWORD, subject__contains={"person": name, "since": since}
+        ).exists():
+            said = f"{name}, who may approve, has a new password since {since}"
+            cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, person=name, since=since))
             told += 1
     return told
 

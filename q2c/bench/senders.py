@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import json
@@ -62,10 +63,14 @@ async def _send_all(requests: list[bytes], port: int, senders: int) -> Sent:
     cpu, started = time.process_time(), time.monotonic()
     lines = [_Line(left, took, refused) for _ in range(senders)]
     for line in lines:
-        await loop.create_connection(lambda line=line: line, "127.0.0.1", port)
+        await loop.create_connection(functools.partial(_itself, line), "127.0.0.1", port)
     await asyncio.gather(*(line.ended for line in lines))
     seconds = time.monotonic() - started
     return Sent((len(took) - refused.total()) / seconds, took, refused, time.process_time() - cpu)
+
+
+def _itself(line: _Line) -> _Line:
+    return line
 
 
 class _Line(asyncio.Protocol):
