@@ -109,6 +109,11 @@ class Reply:
                 raise self.strange(f"{name} is missing")
         return value
 
+    def expect(self, status: int, why: str) -> None:
+        """Raises the Problem of a strange answer unless it has the only status that the vendor says it by."""
+        if self.status != status:
+            raise self.strange(why)
+
     def strange(self, why: str) -> Problem:
         """The Problem of an answer that isn't understood: for a write the outcome is unknown (law 4)."""
         says = f"{self.connection} answered {self.status} with something we don't understand ({why})"

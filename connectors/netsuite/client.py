@@ -19,6 +19,7 @@ from connectors.netsuite import inbound, outbound
 from connectors.netsuite.records import (
     CUSTOMER_SUBSIDIARIES,
     LISTS,
+    OURS,
     PERIODS_BY_SUBSIDIARY,
     READ_BACK,
     TOTAL_LINES,
@@ -60,7 +61,8 @@ class Client:
         path = f"{RECORDS}/customer/eid:{customer.external_id}"
         body = outbound.erp_customer(customer)
         query = [("replace", "addressbook")] if "addressbook" in body else []
-        await self.telephone.call("PUT", path, verb="save_customer", json=body, query=query, headers=_STRICT)
+        reply = await self.telephone.call("PUT", path, verb="save_customer", json=body, query=query, headers=_STRICT)
+        reply.expect(204, "an upsert answers 204")
         return await self._read_back("customer", f"eid:{customer.external_id}", customer.external_id)
 
     async def find_customer_use(self, use: posting.ErpCustomerUse) -> posting.PostedDocument | None:
@@ -75,10 +77,12 @@ class Client:
         if not has_subsidiary:
             path = f"{RECORDS}/customerSubsidiaryRelationship/eid:{use.external_id}"
             body = outbound.customer_subsidiary(use)
-            await self.telephone.call("PUT", path, verb="add_customer_subsidiary", json=body, headers=_STRICT)
+            reply = await self.telephone.call("PUT", path, verb="add_customer_subsidiary", json=body, headers=_STRICT)
+            reply.expect(204, "an upsert answers 204")
         if not has_currency:
             path, body = f"{RECORDS}/customer/{use.customer}", outbound.customer_currency(use)
-            await self.telephone.call("PATCH", path, verb="add_customer_currency", json=body, headers=_STRICT)
+            reply = await self.telephone.call("PATCH", path, verb="add_customer_currency", json=body, headers=_STRICT)
+            reply.expect(204, "a change answers 204")
         return inbound.customer_use(use, account_url=self.account_url)
 
     async def _uses(self, use: posting.ErpCustomerUse) -> tuple[bool, bool]:
@@ -178,6 +182,11 @@ class Client:
         }
         return [inbound.totals_row({**raw, "lines": lines.get((raw["type"], raw["currency"]), 0)}) for raw in sums]
 
+    async def documents_of_ours(self, *, since: dt.date) -> AsyncIterator[posting.PostedDocument]:
+        """The transactions with an external id of our form, dated on or after a day, as far as SuiteQL tells them."""
+        async for raw in self._query(OURS, [since.isoformat()], verb="documents_of_ours"):
+            yield inbound.listed_document(raw)
+
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""
         found = [row async for row in self.reference("subsidiaries")]
@@ -220,7 +229,8 @@ class Client:
     async def _apply(self, document_type: str, application: posting.CashApplication) -> posting.PostedDocument:
         path = f"{RECORDS}/{TYPES[document_type].name}/{application.payment}"
         body = outbound.cash_application(application)
-        await self.telephone.call("PATCH", path, verb=f"apply_{document_type}", json=body, headers=_STRICT)
+        reply = await self.telephone.call("PATCH", path, verb=f"apply_{document_type}", json=body, headers=_STRICT)
+        reply.expect(204, "a change answers 204")
         holder = await self._read_back(document_type, application.payment, application.external_id)
         return _as_application(holder, application)
 

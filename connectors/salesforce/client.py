@@ -119,7 +119,8 @@ class Client:
                 "unsupported_document", Category.VALIDATION, str(error), connection=self.line.code, document=order_id
             ) from error
         path = await self._url(f"sobjects/Opportunity/{full_id(order_id)}")
-        await self.telephone.call("PATCH", path, verb="publish_status", json=body)
+        reply = await self.telephone.call("PATCH", path, verb="publish_status", json=body)
+        reply.expect(204, "a change answers 204")
         return self._saved(order_id, fields.get("status", ""))
 
     async def find_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord | None:

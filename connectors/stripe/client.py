@@ -14,7 +14,7 @@ from connectors.paging import walk_pages
 from connectors.stripe import inbound, inbound_cash, outbound
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
-from q2c.core.problems import AlreadyThere, Category, Problem
+from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
@@ -139,15 +139,22 @@ class Client:
         if given.startswith("price_"):
             return given
         lookup = outbound.lookup_key(line, plan.currency)
-        found = await self._get(
-            "/v1/prices", "find_price", [("lookup_keys[]", lookup), ("active", "true"), ("limit", "1")], needs=("data",)
-        )
-        if found["data"]:
-            return str(found["data"][0]["id"])
+        if known := await self._find_price(lookup):
+            return known
         product = given if given and given != "create" else await self._ensure_product(line, key=key)
         body = outbound.price(line, product=product, currency=plan.currency)
-        made = await self._post("/v1/prices", body, verb="save_price", key=f"{key}-price-{line.line_id}"[:255])
+        try:
+            made = await self._post("/v1/prices", body, verb="save_price", key=f"{key}-price-{line.line_id}"[:255])
+        except AlreadyThere as refusal:  # another order made it meanwhile
+            if known := await self._find_price(lookup):
+                return known
+            raise NotAnswered(f"{refusal.summary}, but a look-up doesn't find it", **refusal.subject) from refusal
         return str(made["id"])
+
+    async def _find_price(self, lookup: str) -> str:
+        query = [("lookup_keys[]", lookup), ("active", "true"), ("limit", "1")]
+        found = await self._get("/v1/prices", "find_price", query, needs=("data",))
+        return str(found["data"][0]["id"]) if found["data"] else ""
 
     async def _ensure_product(self, line: contract.OrderLine, *, key: str) -> str:
         wanted = outbound.product_id(line.sku)
