@@ -43,7 +43,10 @@ class Polled:
 
 @dataclass(frozen=True)
 class Page:
-    """What one poll brought, and the cursor to store once all of it is stored."""
+    """What one poll brought, and the cursor to store once all of it is stored.
+
+    Where cheap polls leave something out, `position["full_at"]` says when everything was last listed; 0 asks for all.
+    """
 
     found: tuple[Polled, ...]
     position: dict[str, Any]
@@ -128,6 +131,7 @@ class Erp(Protocol):
     ) -> posting.PostedDocument: ...
     def reference(self, list_name: str) -> AsyncIterator[ReferenceRow]: ...
     async def totals(self, *, since: dt.date, until: dt.date, external_id_prefix: str = "") -> list[dict[str, Any]]: ...
+    def documents_of_ours(self, *, since: dt.date) -> AsyncIterator[posting.PostedDocument]: ...
 
 
 class Payments(Protocol):

@@ -178,6 +178,10 @@ _PERIOD = (
          (LOOK_AGAIN, OVERRIDE), "{document} was posted in another period than asked for",
          "The ERP moved it. Reverse it there and post it in the period asked for; then look again. Or two people "
          "accept the period that it took."),
+    Kind("forgotten_document", D, CONTROLLERSHIP, URGENT, hours(2), ("connection", "external_id"), (CORRECT_AT_SOURCE,),
+         "{document} stands in {connection}, and we know nothing of it",
+         "The database was restored from a backup that is older than this document. Find its source by the external "
+         "id; save it there, so that we read it again, or reverse the document if nobody knows it."),
 )  # fmt: skip
 
 _OUTCOME = (

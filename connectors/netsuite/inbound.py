@@ -203,6 +203,20 @@ _ROWS = {
 }
 
 
+def listed_document(raw: dict[str, Any]) -> PostedDocument:
+    """A row of the list of our documents: type, id, number, external id, currency, total (positive)."""
+    names = {r.code: ours for ours, r in TYPES.items() if r.code}
+    currency = str(raw["currency"])
+    return PostedDocument(
+        document_type=names.get(str(raw["type"]), str(raw["type"])),
+        id=str(raw["id"]),
+        external_id=str(raw["externalid"]),
+        number=str(raw.get("tranid") or ""),
+        currency_code=currency,
+        total=round_money(abs(_decimal(raw.get("amount")) or Decimal(0)), currency),
+    )
+
+
 def totals_row(raw: dict[str, Any]) -> dict[str, Any]:
     """One row of the control totals: document type, currency, count, lines, amount (a decimal string, positive)."""
     names = {r.code: ours for ours, r in TYPES.items() if r.code}

@@ -78,6 +78,11 @@ PERIODS_BY_SUBSIDIARY = (
 # The further subsidiaries that may bill a customer; its own stands on the record.
 CUSTOMER_SUBSIDIARIES = "SELECT subsidiary FROM customersubsidiaryrelationship WHERE entity = ? ORDER BY subsidiary"
 
+OURS = (
+    "SELECT t.id, t.externalid, t.type, t.tranid, c.symbol AS currency, t.foreigntotal AS amount "
+    "FROM transaction t JOIN currency c ON c.id = t.currency "
+    "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE '%-%-%' ORDER BY t.id"
+)
 TOTALS = (
     "SELECT t.type, c.symbol AS currency, COUNT(*) AS count, SUM(t.foreigntotal) AS amount "
     "FROM transaction t JOIN currency c ON c.id = t.currency "

@@ -93,6 +93,7 @@ class Run:
     period_code: str = ""
     document_date: dt.date | None = None
     drops_intent: bool = False
+    is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass
     port: Any = (

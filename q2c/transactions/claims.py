@@ -26,8 +26,12 @@ WITH due AS MATERIALIZED (
     FOR UPDATE OF w SKIP LOCKED)
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
 FROM due WHERE w.transaction_id = due.transaction_id
-RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count
+RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,
+    {after_restore}
 """
+
+# Whether the database was restored from a backup lately: then the targets may hold what it has forgotten.
+_AFTER_RESTORE = "EXISTS (SELECT 1 FROM transactions_restore r WHERE r.looks_until > now())"
 
 # Items of a worker that stopped beating: at once without an open intent; with one, after its send deadline and the
 # target's
@@ -56,13 +60,17 @@ class Claim:
     wait_count: int
     probe_count: int
     step_count: int
+    is_after_restore: bool
 
 
 def claim_batch(*, flow: str, worker: str, limit: int) -> list[Claim]:
     """Lease at most `limit` due items of a flow. Items whose worker died come alone or in halves, before the others."""
     with connection.cursor() as cursor:
         for group, size in _groups(cursor, flow, limit):
-            cursor.execute(_CLAIM.format(group=group), {"flow": flow, "worker": worker, "limit": size})
+            cursor.execute(
+                _CLAIM.format(group=group, after_restore=_AFTER_RESTORE),
+                {"flow": flow, "worker": worker, "limit": size},
+            )
             rows = cursor.fetchall()
             if rows:
                 return [_claim(r) for r in rows]
@@ -75,7 +83,8 @@ def claim_these(ids: list[UUID], *, worker: str) -> list[Claim]:
         cursor.execute(
             "UPDATE transactions_workitem w SET worker = %s, token = w.token + 1, batch_size = 0"
             " WHERE w.transaction_id = ANY(%s) AND w.worker = ''"
-            " RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count",
+            " RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,"
+            f" {_AFTER_RESTORE}",
             [worker, ids],
         )
         return [_claim(r) for r in cursor.fetchall()]

@@ -272,6 +272,21 @@ class Seal(models.Model):
         return self.seal
 
 
+class Restore(models.Model):
+    """The database came back from a backup: until `looks_until` no write is made before the target was asked for it."""
+
+    at = models.DateTimeField()
+    looks_until = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    why = models.TextField()
+
+    class Meta:
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.at} by {self.by}"
+
+
 class FlowSwitch(models.Model):
     """A paused flow: its work queues without limit until it is resumed. No row means running."""
 

@@ -79,7 +79,8 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     deadline = dt.datetime.fromisoformat(intent["deadline"])
     tools.dial(run, step.name, deadline)
     port = run.port
-    looks = intent.get("is_open") or intent.get("looks") or (port.repeats.looks_first and not step.upsert)
+    looks_first = port.repeats.looks_first or run.is_after_restore
+    looks = intent.get("is_open") or intent.get("looks") or (looks_first and not step.upsert)
     try:
         if looks:
             found = await _look(run, step, port)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
+
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.transactions import machine, remember, restart
-from q2c.transactions.models import BusinessTransaction, Seal, StepRun, WorkItem
-from tests.transactions.machine_rig import ForgetfulRepeats, Rig, Target, add_transactions, flow
+from q2c.transactions.models import BusinessTransaction, Restore, Seal, StepRun, WorkItem
+from tests.transactions.machine_rig import Document, ForgetfulRepeats, Repeats, Rig, Target, add_transactions, flow
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +40,7 @@ def test_a_batch_is_posted_once_each_and_its_work_items_go():
     assert Seal.objects.count() > 0
 
 
+@pytest.mark.scenario(1)
 def test_a_lost_answer_is_unknown_and_a_look_up_decides():
     target = Target()
     target.lose_answers = 1
@@ -50,6 +55,7 @@ def test_a_lost_answer_is_unknown_and_a_look_up_decides():
     assert target.looks == 1
 
 
+@pytest.mark.scenario(6)
 def test_a_repost_is_refused_while_the_outcome_is_unknown():
     target = Target()
     target.lose_answers = 1
@@ -119,6 +125,7 @@ def test_a_lane_runs_in_order_and_a_held_one_parks_it():
     ]
 
 
+@pytest.mark.scenario(13)
 def test_a_stale_worker_cannot_commit():
     rig = Rig(Target())
     (one,) = add_transactions(1)
@@ -136,6 +143,7 @@ def test_a_stale_worker_cannot_commit():
     assert WorkItem.objects.get().worker == "other"
 
 
+@pytest.mark.scenario(21)
 def test_a_row_that_the_database_refuses_is_held_alone():
     rig = Rig(Target())
     ids = add_transactions(8)
@@ -153,6 +161,7 @@ def test_a_row_that_the_database_refuses_is_held_alone():
     assert held.id == ids[5]
 
 
+@pytest.mark.scenario(22)
 def test_the_third_death_alone_quarantines():
     rig = Rig(Target())
     (one,) = add_transactions(1)
@@ -228,3 +237,55 @@ def test_intents_that_the_database_refuses_are_not_open_since_nothing_was_sent(m
     machine.advance(flow(), rig.tools)
     assert states() == {"completed": 1}
     assert (rig.target.looks, len(rig.target.created)) == (0, 1)
+
+
+@pytest.mark.scenario(60)
+def test_after_a_restore_a_first_attempt_looks_before_it_makes():
+    target = Target()
+    target.repeats = ForgetfulRepeats()
+    rig = Rig(target)
+    ids = add_transactions(2)
+    posted = BusinessTransaction.objects.get(id=ids[0]).number
+    target.documents[f"x-{posted}"] = Document("thing", "D1", f"x-{posted}", Decimal("1.00"))
+    now = timezone.now()
+    Restore.objects.create(at=now, looks_until=now + dt.timedelta(days=1), by="pia", why="disk lost")
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 2}
+    assert target.created == [f"x-{BusinessTransaction.objects.get(id=ids[1]).number}"]
+
+
+@pytest.mark.scenario(60)
+def test_once_the_time_after_a_restore_is_over_nothing_is_asked_twice():
+    target = Target()
+    now = timezone.now()
+    Restore.objects.create(at=now, looks_until=now, by="pia", why="disk lost")
+    add_transactions(1)
+    machine.advance(flow(), Rig(target).tools)
+    assert (target.looks, len(target.created)) == (0, 1)
+
+
+class Blind(Repeats):
+    """A target whose look-up is no proof of absence, and that replays and refuses nothing."""
+
+    refuses_existing = False
+    reads_own_writes = False
+    looks_first = True
+
+
+@pytest.mark.scenario(6)
+def test_where_nothing_proves_absence_a_person_decides_and_nothing_is_sent_again():
+    target = Target()
+    target.repeats = Blind()
+    target.lose_answers = 1
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    hidden, target.documents = target.documents, {}
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert (states(), [h.problem.code for h in rig.held]) == ({"held": 1}, ["outcome_unknown"])
+    target.documents = hidden  # it appears later, and somebody looks again
+    restart.restart([one])
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+    assert len(target.created) == 1

@@ -1,0 +1,86 @@
+"""The database is restored from an older backup: everything is read again, nothing is made again, nothing stays
+forgotten."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+
+from mappings.models import CrossReference
+from q2c.transactions.models import BusinessTransaction, LineageLink
+from tests.journeys.backup import take_backup
+from tests.journeys.house import forget_everything
+from tests.journeys.scenes import enter, live_a_day, made_by_vendor
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def backup(house):
+    """What is asked of it: take it, restore it. It ends with the test."""
+    taken = []
+    yield lambda: taken.append(take_backup()) or taken[-1]
+    if taken:
+        taken[-1].drop()
+
+
+def lineage():
+    fields = ("source_system", "source_type", "source_id", "target_system", "target_type", "target_id", "relation")
+    return sorted(LineageLink.objects.values_list(*fields))
+
+
+def ask(*arguments):
+    said = io.StringIO()
+    call_command(*arguments, stdout=said)
+    return said.getvalue()
+
+
+@pytest.mark.scenario(60)
+def test_after_a_restore_no_document_is_made_again_and_all_lineage_is_back(house, backup):
+    live_a_day(house, house.account(Name="Before the backup Ltd"))
+    house.poll()
+    enter(house, "invoice_to_erp", house.customer(name="In the middle Ltd"), "known but not yet posted")
+    older = backup()
+
+    house.carry()
+    live_a_day(house, house.account(Name="After the backup Ltd", AccountNumber="NW-2"))
+    before, known, applied = made_by_vendor(house), lineage(), len(house.made("netsuite", "customerPayment", "updated"))
+
+    older.restore()
+    forget_everything()
+    assert lineage() != known
+    ask("restored", "--by", "platform", "--why", "the disk of 21 November", "--change", "CHG-1")
+
+    def is_all_back():
+        house.poll()
+        return lineage() == known and set(house.states()) == {"completed"}
+
+    house.carry(until=is_all_back, seconds=60)
+    house.poll()
+    house.carry(seconds=40)
+    assert made_by_vendor(house) == before
+    assert len(house.made("netsuite", "customerPayment", "updated")) == applied
+    assert lineage() == known
+    assert not BusinessTransaction.objects.exclude(state="completed").exists()
+    assert json.loads(ask("restored", "--forgotten")) == []
+
+
+@pytest.mark.scenario(60)
+def test_what_no_feed_brings_back_is_listed_and_linked_by_its_external_id(house):
+    invoice = house.invoice(house.customer())
+    house.carry()
+    posted = BusinessTransaction.objects.get(flow="invoice_to_erp")
+    CrossReference.objects.filter(record_type="invoice").delete()
+    (row,) = json.loads(ask("restored", "--forgotten", "--since", "2020-01-01"))
+    assert row == {
+        "connection": "netsuite", "document_type": "ar_invoice", "id": posted.target_id,
+        "number": posted.target_number, "external_id": f"inv-stripe-{invoice}",
+        "linked_to": f"stripe:invoice:{invoice}",
+    }  # fmt: skip
+    again = CrossReference.objects.get(record_type="invoice")
+    assert (again.record_key, again.external_id) == (f"stripe:invoice:{invoice}", posted.target_id)
+    assert json.loads(ask("restored", "--forgotten", "--since", "2020-01-01")) == []
+    assert len(house.made("netsuite", "invoice")) == 1
