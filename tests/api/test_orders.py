@@ -85,6 +85,7 @@ def test_the_order_of_members_and_spaces_do_not_make_another_request(api):
     assert BusinessTransaction.objects.count() == 1
 
 
+@pytest.mark.scenario(10)
 def test_the_same_key_for_another_body_is_refused(api):
     post(api, order())
     answer = post(api, order(term_months=24))

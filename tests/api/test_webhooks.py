@@ -114,6 +114,7 @@ def test_a_connection_without_a_webhook_door_is_not_found(acme, monkeypatch):
     assert post(message("a")).status_code == 404
 
 
+@pytest.mark.scenario(20)
 def test_a_rotated_secret_counts_at_once_and_the_previous_one_while_it_is_kept(acme, monkeypatch):
     assert post(message("a")).status_code == 202
     monkeypatch.setattr(door, "ASKED_AGAIN_SECONDS", 0.0)

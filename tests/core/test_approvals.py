@@ -63,6 +63,7 @@ def test_a_second_person_approves_and_both_are_in_the_audit_chain(maker, checker
     assert list(entries) == [("maker", "propose"), ("checker", "approve")]
 
 
+@pytest.mark.scenario(61)
 def test_nobody_approves_what_they_proposed_superusers_included(maker):
     maker.is_superuser = True
     maker.save()
@@ -153,6 +154,7 @@ def test_what_concerns_every_entity_needs_somebody_of_every_entity(maker):
     assert code(lambda: sign(proposal, make_person("gb", "controller", entity="GB01"))) == "not_permitted"
 
 
+@pytest.mark.scenario(61)
 def test_a_role_removed_in_mid_session_no_longer_signs(maker, checker):
     proposal = make_proposal(maker)
     assert may(checker, PERMISSION)
@@ -195,6 +197,7 @@ def test_signing_in_is_no_new_password_also_where_the_hash_is_weaker_than_todays
     assert (person.approves_from, person.password) == (None, older)
 
 
+@pytest.mark.scenario(61)
 def test_who_looked_at_another_version_cannot_sign(maker, checker):
     proposal = make_proposal(maker)
     assert code(lambda: sign(proposal, checker, seen_hash="0" * 64)) == "changed"

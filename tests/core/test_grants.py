@@ -58,6 +58,7 @@ def test_the_tables_that_must_stay_append_only_are_known_as_such():
     assert "core_proposal" in undeletable_tables()
 
 
+@pytest.mark.scenario(63)
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_an_append_only_table_refuses_every_change(as_app, table):
     model = next(m for m in apps.get_models() if m._meta.db_table == table)

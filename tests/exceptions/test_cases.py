@@ -52,6 +52,7 @@ def test_another_sku_is_another_case():
     assert ExceptionCase.objects.count() == 2
 
 
+@pytest.mark.scenario(62)
 def test_a_thousand_problems_take_fewer_than_ten_statements():
     rows = [held(missing_item(f"SKU-{n % 200}")) for n in range(1000)]
     with CaptureQueriesContext(database) as queries:

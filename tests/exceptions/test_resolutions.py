@@ -120,6 +120,7 @@ def test_looking_again_brings_the_document_back_with_its_open_intent(billing):
     assert case.notes.last().verb == "looked_again"
 
 
+@pytest.mark.scenario(35)
 def test_map_and_repost_needs_a_second_person_and_releases_exactly_what_lacked_the_mapping(billing, controller):
     case, ids = hold(count=2)
     _, others = hold(missing_item("OTHER"))
@@ -237,6 +238,7 @@ def test_an_override_of_a_document_that_moved_is_void(billing, controller):
     assert states(ids) == ["held"]
 
 
+@pytest.mark.scenario(9)
 @pytest.mark.django_db(transaction=True)
 def test_two_people_who_repost_the_same_case_at_once_make_one_attempt():
     people = [make_person("a", "billing_ops"), make_person("b", "controller")]

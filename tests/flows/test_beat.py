@@ -50,6 +50,7 @@ def beats(monkeypatch):
         one._finalize.cancel()  # it would write to the test's database when the process ends
 
 
+@pytest.mark.scenario(58)
 def test_one_of_two_beats_fires_until_it_gives_up(beats):
     first, second, fired = beats
     first.tick()

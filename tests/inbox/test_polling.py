@@ -42,6 +42,7 @@ def cursor():
     return {name: value for name, value in row.position.items() if name != polling.FOUND_BEFORE}, row.failure
 
 
+@pytest.mark.scenario(17)
 def test_a_lost_webhook_is_found_and_a_received_one_is_known(acme):
     receive(acme.id, [arrival(posted(1), "evt_1")], via="webhook")
     result = poll_connection("acme", "events", client=Feed(page(1, 2, upto=20)))
@@ -51,6 +52,7 @@ def test_a_lost_webhook_is_found_and_a_received_one_is_known(acme):
     assert sorted(InboundEvent.objects.values_list("via", flat=True)) == ["poll", "webhook"]
 
 
+@pytest.mark.scenario(27)
 def test_pages_are_read_from_the_cursor_on_until_there_is_no_more(acme):
     feed = Feed(page(1, 2, upto=10, more=True), page(upto=15, more=True), page(3, upto=20))
     poll_connection("acme", "events", client=feed)
@@ -59,6 +61,7 @@ def test_pages_are_read_from_the_cursor_on_until_there_is_no_more(acme):
     assert InboundKey.objects.count() == 3
 
 
+@pytest.mark.scenario(30)
 def test_a_failure_in_the_middle_keeps_what_was_stored_and_goes_on_from_there(acme):
     away = Problem("system_unavailable", Category.AVAILABILITY, "Acme is away")
     feed = Feed(page(1, upto=10, more=True), away)
@@ -70,6 +73,7 @@ def test_a_failure_in_the_middle_keeps_what_was_stored_and_goes_on_from_there(ac
     assert InboundKey.objects.count() == 2
 
 
+@pytest.mark.scenario(29)
 def test_a_crash_before_the_cursor_moved_reads_the_window_again_without_doubling(acme, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
@@ -83,6 +87,7 @@ def test_a_crash_before_the_cursor_moved_reads_the_window_again_without_doubling
     assert InboundEvent.objects.count() == 2
 
 
+@pytest.mark.scenario(31)
 def test_a_listing_that_is_suddenly_empty_is_not_believed(acme):
     poll_connection("acme", "events", client=Feed(page(1, upto=10)))
     result = poll_connection("acme", "events", client=Feed(page(upto=10)))

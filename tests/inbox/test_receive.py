@@ -42,6 +42,7 @@ def test_receiving_takes_one_statement(acme, django_assert_num_queries):
     assert InboundKey.objects.count() == InboundEvent.objects.count() == 20
 
 
+@pytest.mark.scenario(14)
 @pytest.mark.django_db(transaction=True)
 def test_five_at_once_are_one_event_and_four_duplicates(acme):
     barrier = threading.Barrier(5)

@@ -28,6 +28,7 @@ def test_a_replay_of_what_was_carried_makes_nothing_new_and_is_audited(acme, cle
     assert (AuditEntry.objects.get().verb, AuditEntry.objects.get().why) == ("replay", "to be sure")
 
 
+@pytest.mark.scenario(19)
 def test_a_replay_after_the_manifest_was_mended_carries_what_was_refused(acme, clerk, monkeypatch):
     (event_id,) = receive(
         acme.id, [Arrival("new.event", "in_1", "evt_1", arrival(posted(1), "x").body)], via="webhook"

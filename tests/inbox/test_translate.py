@@ -113,6 +113,7 @@ def test_our_own_bug_is_held_as_internal(acme):
     assert ExceptionCase.objects.get().category == Category.INTERNAL
 
 
+@pytest.mark.scenario(21)
 def test_one_poisonous_message_among_a_hundred_is_isolated_and_the_others_are_carried_once(acme):
     poison = posted(50, currency="TOOLONG")  # passes translation, is refused by the database
     good = [arrival(posted(n), f"evt_{n}") for n in range(100) if n != 50]
@@ -144,6 +145,7 @@ def test_a_vendor_that_is_away_lets_the_event_wait_and_loses_nothing(acme):
     assert BusinessTransaction.objects.count() == 1
 
 
+@pytest.mark.scenario(16)
 def test_an_older_status_after_a_newer_one_is_ignored_and_recorded(acme):
     def status(word, at):
         return events.InvoiceStatusChanged(
@@ -157,6 +159,7 @@ def test_an_older_status_after_a_newer_one_is_ignored_and_recorded(acme):
     assert BusinessTransaction.objects.count() == 1
 
 
+@pytest.mark.scenario(15)
 def test_updated_before_created_ends_in_the_newer_state_with_the_invoice_carried(acme):
     paid = events.InvoiceStatusChanged(occurred_at=AT + MINUTE, invoice_id="in_1", connection="acme", status="paid")
     deliver(acme, arrival(paid, "evt_2"))
@@ -179,6 +182,7 @@ def test_a_body_moves_under_its_customers_key_and_still_opens(acme):
     assert b"INV-1" in read_body(event, key)
 
 
+@pytest.mark.scenario(22)
 def test_a_message_that_kills_its_workers_is_quarantined_without_taking_others_along(acme):
     receive(acme.id, [arrival(posted(n), f"evt_{n}") for n in range(4)], via="webhook")
     killer = InboundKey.objects.get(dedupe_key="evt_2")
@@ -208,6 +212,7 @@ def test_a_late_translator_decides_nothing(acme):
     assert claims.hold_claims({claimed.key_id: claimed.token}) == set()
 
 
+@pytest.mark.scenario(23)
 def test_a_storm_of_one_connection_leaves_the_other_its_share(acme):
     from connectors.models import Connection
 

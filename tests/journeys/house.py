@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from connectors import recorder
+from connectors import recorder, registry
 from connectors.breaker import forget_breakers
+from connectors.models import Connection
 from connectors.sandbox.testing import Sandboxes
 from q2c import ports
 from q2c.api import door
 from q2c.core.customer_keys import forget_keys
 from q2c.demo.seed import seed
-from q2c.flows import catalog, intake
+from q2c.flows import catalog, intake, polling
 from q2c.flows.tasks import carry
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
@@ -184,21 +185,44 @@ class House:
         return pending or waiting or self.has_undelivered_events()
 
     def has_undelivered_events(self) -> bool:
-        """Whether Stripe itself says that an event hasn't reached the portal's door yet."""
+        """Whether Stripe itself says that an event hasn't reached the portal's door yet, and no poll brought it."""
         stripe = self.sandboxes.vendor("stripe")
         answer = self.sandboxes.session.get(
             f"{stripe['url']}/v1/events",
-            params={"delivery_success": "false", "limit": 1},
+            params={"delivery_success": "false", "limit": 100},
             headers={"Authorization": f"Bearer {stripe['credentials']['api_key']}"},
             timeout=30,
         )
-        return bool(answer.json()["data"])
+        open_ids = {event["id"] for event in answer.json()["data"]}
+        known = InboundKey.objects.filter(dedupe_key__in=open_ids).values_list("dedupe_key", flat=True)
+        return bool(open_ids - set(known))
+
+    def poll(self) -> int:
+        """Ask every system that can be asked what changed. Returns how many messages were new."""
+        asked = [(row.code, s) for row in Connection.objects.all() for s in registry.streams_of(row.vendor)]
+        return sum(polling.poll_connection(code, stream).new for code, stream in asked)
+
+    def set_connections(self, **settings: str) -> None:
+        """Change plain settings of all connections (how long a write settles, how long an answer may take)."""
+        for row in Connection.objects.all():
+            row.settings |= settings
+            row.save()
+        forget_everything()
 
     def hasten(self) -> None:
         """Let the time pass that waits and settling need."""
         long_ago = "2020-01-01T00:00:00Z"
         WorkItem.objects.filter(worker="").update(available_at=long_ago)
         WorkItem.objects.update(intent_free_at=long_ago)
+
+    def carry_to_the_end(self, flow: str, *, seconds: float = 30.0) -> None:
+        """Carry one flow's transactions, however often they have to look or wait, until each is completed."""
+        end = time.monotonic() + seconds
+        while set(self.states(flow)) != {"completed"}:
+            assert time.monotonic() < end, f"not completed in {seconds} s: {self.states(flow)}, {self.held()}"
+            self.hasten()
+            forget_everything()
+            carry(flow, seconds=5)
 
     def states(self, flow: str | None = None) -> dict[str, int]:
         """How many transactions are in which state."""

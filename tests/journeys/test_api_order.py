@@ -13,6 +13,7 @@ from tests.api.conftest import bearer, make_client, order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.scenario(10)
 def test_an_order_by_api_becomes_one_subscription_and_is_traced_by_its_id(house):
     account = house.account()
     house.price("QB-API", "1495.50")
@@ -34,6 +35,10 @@ def test_an_order_by_api_becomes_one_subscription_and_is_traced_by_its_id(house)
     assert (told["state"], told["case"]) == ("completed", None), (row.held_step, row.waits_for, row.problem)
     (made,) = house.made("stripe", "subscription") or house.made("stripe", "subscription_schedule")
     assert len(house.made("stripe", "customer")) == 1
+    other = json.dumps(body | {"term_months": 24})
+    assert api.post("/api/v1/orders", other, content_type="application/json", headers=headers).status_code == 422
+    house.carry(seconds=60)
+    assert len(house.made("stripe", "subscription") + house.made("stripe", "subscription_schedule")) == 1
     traced = api.get("/api/v1/trace", {"id": row.source_id}).json()
     assert made["id"] in {document["id"] for document in traced["documents"]}
     assert not BusinessTransaction.objects.filter(flow="status_to_crm", state="held").exists()

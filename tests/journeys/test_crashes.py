@@ -6,21 +6,14 @@ from __future__ import annotations
 import pytest
 
 from q2c.flows import catalog
-from q2c.transactions.models import BusinessTransaction
 from tests.journeys.deaths import bury, carry_and_die, read_points, write_points
-from tests.journeys.scenes import SCENES
+from tests.journeys.scenes import SCENES, enter
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.crash]
 FLOWS = list(catalog.BY_CODE)
 
 
-def enter(house, code, prepared, name):
-    """Make one fact of the flow and carry everything else, so that it alone is due."""
-    SCENES[code].act(house, prepared, name)
-    house.carry(without=code, until=lambda: BusinessTransaction.objects.filter(flow=code, state="running").exists())
-    house.carry(without=code)
-
-
+@pytest.mark.scenario(4)
 @pytest.mark.parametrize("code", FLOWS)
 def test_one_document_survives_a_death_before_and_after_every_read(house, code):
     flow, scene = catalog.BY_CODE[code], SCENES[code]
@@ -39,6 +32,7 @@ def test_one_document_survives_a_death_before_and_after_every_read(house, code):
     assert set(house.states(code)) == {"completed"}
 
 
+@pytest.mark.scenario(4, 5)
 @pytest.mark.parametrize("code", FLOWS)
 def test_a_death_around_each_write_makes_its_document_once(house, code):
     flow, scene = catalog.BY_CODE[code], SCENES[code]

@@ -25,6 +25,7 @@ def test_an_invoice_of_a_new_customer_is_in_the_erp_once(house):
     assert LineageLink.objects.filter(source_id=invoice, target_id=txn.target_id).count() == 1
 
 
+@pytest.mark.scenario(1)
 def test_a_lost_answer_is_unknown_until_a_look_up_finds_the_invoice(house):
     customer = house.customer()
     house.carry()
@@ -44,6 +45,7 @@ def test_a_sku_without_item_is_held_with_one_case(house):
     assert house.made("netsuite", "invoice") == []
 
 
+@pytest.mark.scenario(50)
 def test_a_page_of_html_with_status_200_is_no_success(house):
     customer = house.customer()
     house.carry()

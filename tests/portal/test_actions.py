@@ -125,6 +125,7 @@ def test_a_person_of_one_entity_proposes_for_that_entity_only(sign_in, held):
     assert propose(client, held[1]).status_code == 302
 
 
+@pytest.mark.scenario(9)
 def test_repost_puts_held_documents_back_to_work_and_a_second_click_says_why_not(sign_in, held):
     txn, case = held
     client = sign_in("billing_ops")

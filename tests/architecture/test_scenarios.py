@@ -1,0 +1,17 @@
+"""docs/scenarios.md says which test proves what, and every scenario that must be proved is."""
+
+from tests.architecture.house import ROOT
+from tests.architecture.scenarios import DEMANDED, TITLES, print_page, read_marks
+
+
+def test_every_scenario_that_must_be_proved_has_a_test():
+    assert DEMANDED - set(read_marks()) == set()
+
+
+def test_every_mark_is_a_known_scenario():
+    assert set(read_marks()) - set(TITLES) == set()
+
+
+def test_the_page_says_what_the_tests_say():
+    told = (ROOT / "docs" / "scenarios.md").read_text()
+    assert told == print_page(), "python -m tests.architecture.scenarios > docs/scenarios.md"

@@ -1,0 +1,111 @@
+"""Answers that are lost, late, strange or refused, at every flow: the vendors' logs hold each document once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from connectors.manifest import Limits
+from exceptions import resolutions
+from exceptions.models import ExceptionCase
+from q2c.core.models import Person
+from q2c.flows import catalog
+from q2c.flows.tasks import carry
+from tests.journeys.house import forget_everything
+from tests.journeys.scenes import SCENES, enter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FLOWS = list(catalog.BY_CODE)
+NOT_ANSWERED = (
+    {"do": "lose_answer"},
+    {"do": "reset_before"},
+    {"do": "status", "status": 500},
+    {"do": "html_200"},
+    {"do": "status", "status": 200, "body": {"success": False}},
+)
+EMPTY_LIST = {"object": "list", "data": [], "has_more": False, "url": "/v1/subscriptions"}
+
+
+def meet(house, code, do, *, nth=None, times=None, method=None, **fault):
+    """The flow's last write meets a fault."""
+    scene = SCENES[code]
+    when = {"method": method or scene.method, "path": scene.look if method else scene.path, "nth": nth, "times": times}
+    house.fault(scene.vendor, do, when={n: v for n, v in when.items() if v is not None}, **fault)
+
+
+def clear(house, code):
+    house.sandboxes.control("DELETE", f"{SCENES[code].vendor}/faults")
+    forget_everything()  # an open breaker among it
+
+
+def are_stopped(house, code, **wanted):
+    states = house.states(code)
+    return {state: states.get(state, 0) for state in wanted} == wanted
+
+
+@pytest.mark.scenario(1, 2, 3, 6, 50, 51)
+@pytest.mark.parametrize("code", FLOWS)
+def test_whatever_becomes_of_an_answer_the_document_is_made_once(house, code):
+    flow, scene = catalog.BY_CODE[code], SCENES[code]
+    prepared = scene.prepare(house)
+    house.carry()
+
+    before, count = len(scene.made(house)), len(NOT_ANSWERED) + 1
+    enter(house, code, prepared, "answers", count)
+    house.set_connections(settles_after_seconds="60")
+    for nth, fault in enumerate(NOT_ANSWERED, 1):
+        meet(house, code, nth=nth, **fault)
+    refusal = {} if scene.refusal is None else {"body": scene.refusal}
+    meet(house, code, "status", nth=count, status=400, **refusal)
+    house.carry(until=lambda: are_stopped(house, code, unknown=count - 1, held=1))
+    clear(house, code)
+    (case,) = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
+    resolutions.repost(case, by=Person.objects.get(username=flow.owner), reason="asked the vendor")
+    house.carry_to_the_end(code)
+    assert len(scene.made(house)) == before + count
+
+    while_it_still_works(house, code, prepared)
+    while_nobody_can_look(house, code, prepared)
+
+
+def while_it_still_works(house, code, prepared):
+    """The answer takes longer than we wait, and we ask again before the vendor is done (scenario 3)."""
+    scene, before, slow = SCENES[code], len(SCENES[code].made(house)), 1.5
+    enter(house, code, prepared, "slow")
+    house.set_connections(timeout_seconds=str(0.8 - Limits(at_once=1).connect_seconds))  # 0.8 s in all
+    meet(house, code, "delay", nth=1, seconds=slow)
+    house.carry(until=lambda: are_stopped(house, code, unknown=1))
+    asked_at = time.monotonic()
+    house.set_connections(timeout_seconds="20")
+    house.carry_to_the_end(code)
+    time.sleep(max(0.0, asked_at + slow - time.monotonic()))  # what the vendor was still doing is done by now
+    clear(house, code)
+    assert len(scene.made(house)) == before + 1, "an early retry while the vendor still works"
+
+
+def while_nobody_can_look(house, code, prepared):
+    """The answer is lost, and the look-up first fails and then doesn't show it yet (scenario 6)."""
+    scene, before = SCENES[code], len(SCENES[code].made(house))
+    enter(house, code, prepared, "look-up")
+    meet(house, code, "lose_answer", nth=1)
+    house.carry(until=lambda: are_stopped(house, code, unknown=1))
+    absent = {"status": 404} if scene.vendor == "netsuite" else {"status": 200, "body": EMPTY_LIST}
+    for fault in ({"status": 503}, absent):
+        house.sandboxes.control("DELETE", f"{scene.vendor}/faults")
+        if scene.look:
+            meet(house, code, "status", method="GET", **fault)
+        for _probe in range(2):
+            house.hasten()
+            forget_everything()
+            carry(code)
+        assert len(scene.made(house)) == before + 1, f"after look-ups of {fault}"
+        told = (
+            ["document_exists"] if fault is absent else []
+        )  # refused as existing, yet not shown: a person looks again
+        assert house.held() in ([], told), f"an unknown outcome isn't a failure: {house.held()}"
+    clear(house, code)
+    for case in ExceptionCase.objects.filter(kind="document_exists", state__in=ExceptionCase.OPEN_STATES):
+        resolutions.look_again(case, by=Person.objects.get(username="billing_ops"), reason="the look-up was behind")
+    house.carry_to_the_end(code)
+    assert len(scene.made(house)) == before + 1, "once the look-up shows it"

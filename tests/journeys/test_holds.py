@@ -1,0 +1,89 @@
+"""What must wait or be held: a missing mapping, a missing parent, a period that closed; and what lets it go on."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from exceptions import kinds, resolutions
+from exceptions.models import ExceptionCase
+from mappings.drafts import Line
+from mappings.models import MappingRule
+from q2c.core.models import Person, Subsidiary
+from q2c.transactions.models import BusinessTransaction, StepRun, WorkItem
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def this_month():
+    """The UK entity's period of today, as the ERP's controller names it."""
+    today = dt.datetime.now(ZoneInfo("Europe/London")).date()
+    return {"period": f"{today:%Y-%m}", "subsidiary": Subsidiary.objects.get(legal_entity__code="GB01").external_id}
+
+
+def person(name):
+    return Person.objects.get(username=name)
+
+
+@pytest.mark.scenario(35)
+def test_a_missing_item_holds_its_documents_and_a_mapping_by_two_people_releases_exactly_these(house):
+    customer = house.customer()
+    for sku in ("NEW-SKU", "NEW-SKU", "NEW-SKU", "OTHER-SKU", "QB-API"):
+        house.invoice(customer, sku=sku)
+    house.carry()
+    assert (house.held(), len(house.made("netsuite", "invoice"))) == (["missing_item_mapping"] * 4, 1)
+    cases = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
+    assert sorted(case.occurrences.count() for case in cases) == [1, 3]
+    case = next(case for case in cases if case.occurrences.count() == 3)
+    known = MappingRule.objects.filter(kind="item", known_to=None).first()
+    line = Line(
+        kind="item", key="NEW-SKU", value=known.value, effective_from=dt.date(2010, 1, 1), legal_entity="GB01",
+        connection="netsuite",
+    )  # fmt: skip
+    change_set = resolutions.remap_and_repost(case, by=person("billing_ops"), reason="a new SKU", line=line)
+    house.carry()
+    assert len(house.made("netsuite", "invoice")) == 1  # one person's word changes nothing
+    resolutions.decide_change_set(change_set, by=person("controller"), approve=True)
+    house.carry()
+    assert house.states("invoice_to_erp") == {"completed": 4, "held": 1}
+    assert len(house.made("netsuite", "invoice")) == 4
+    assert [c.state for c in ExceptionCase.objects.filter(pk=case.pk)] == ["resolved"]
+
+
+@pytest.mark.scenario(38)
+def test_what_comes_before_its_parent_waits_without_a_failure_and_goes_on_with_it(house):
+    invoice = house.invoice(house.customer())
+    house.pay(invoice)
+    house.carry(without="customer_to_erp", until=lambda: house.states("invoice_to_erp") == {"waiting": 1})
+    house.carry(without="customer_to_erp", until=lambda: house.states("application_to_erp") == {"waiting": 1})
+    assert house.made("netsuite") == []
+    assert not ExceptionCase.objects.exists()
+    assert not StepRun.objects.filter(state="failed").exists()
+    assert set(WorkItem.objects.exclude(flow="customer_to_erp").values_list("wait_count", flat=True)) == {0}
+    house.carry(until=lambda: set(house.states()) == {"completed"})
+    made = {t: len(house.made("netsuite", t)) for t in ("customer", "invoice", "customerPayment")}
+    assert made == {"customer": 1, "invoice": 1, "customerPayment": 1}
+    assert not ExceptionCase.objects.exists()
+    assert set(BusinessTransaction.objects.values_list("attempt", flat=True)) == {1}
+
+
+@pytest.mark.scenario(45)
+def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_date(house):
+    customer = house.customer()
+    house.carry()
+    house.fault("netsuite", "close_period", when={"method": "POST", "path": "*/invoice", "times": 1}, body=this_month())
+    house.invoice(customer)
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"held": 1})
+    assert (house.held(), house.made("netsuite", "invoice")) == (["period_closed"], [])
+    (case,) = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
+    assert set(kinds.kind_of(case.kind).may) == {kinds.REPOST, kinds.WAIVE}
+    before = BusinessTransaction.objects.get(flow="invoice_to_erp")
+    house.sandboxes.control("POST", "netsuite/account", {"open_period": this_month()})
+    resolutions.repost(case, by=person("controller"), reason="opened again for one day")
+    house.carry()
+    after = BusinessTransaction.objects.get(flow="invoice_to_erp")
+    assert after.state == "completed"
+    assert (after.document_date, after.period_code) == (before.document_date, before.period_code)
+    assert len(house.made("netsuite", "invoice")) == 1
