@@ -150,6 +150,10 @@ _DOCUMENT = (
     Kind("credit_without_invoice", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX_OR_WAIVE,
          "{document} credits an invoice that we don't know",
          "Find the original; if it was posted outside, link it, then repost."),
+    Kind("balance_without_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX_OR_WAIVE,
+         "{document} used credit that no document gave",
+         "Somebody changed the customer's balance by hand. Settle the invoice in the ERP by a document of its own, "
+         "then waive with its number; have credit given by credit notes."),
     Kind("payout_unexplained", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
          "The movements of payout {document} don't explain it",
          "Compare the payout with the gateway's own balance report. A kind of movement that nobody carries needs a "

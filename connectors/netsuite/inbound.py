@@ -43,6 +43,7 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         number=str(raw.get(record.number) or ""),
         total=total,
         currency_code=_currency_code(raw.get("currency")),
+        currency=_id(raw.get("currency")),
         posting_date=_date(raw.get("tranDate")),
         period=_id(raw.get("postingPeriod")),
         subsidiary=_id(raw.get("subsidiary")),

@@ -7,6 +7,8 @@ import datetime as dt
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import msgspec
+
 from connectors.errors import Absent
 from connectors.families import Page, SubscriptionPlan
 from connectors.http import Line, Telephone
@@ -42,7 +44,12 @@ class Client:
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
         lines = await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")
         raw["lines"] = {"data": await self._with_rates(lines)}
-        return inbound.invoice(raw, self.line.code)
+        invoice = inbound.invoice(raw, self.line.code)
+        if not inbound_cash.uses_balance(raw):
+            return invoice
+        ledger = [b async for b in self._list(f"/v1/customers/{invoice.customer_id}/balance_transactions", "invoice")]
+        used = inbound_cash.balance_entries(ledger[::-1], invoice_id, self.line.code)
+        return msgspec.structs.replace(invoice, balance_entries=used)
 
     async def credit_note(self, credit_note_id: str) -> billing.CreditMemo:
         """A credit note with all lines; each takes the SKU of the invoice line that it credits."""

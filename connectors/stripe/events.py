@@ -28,17 +28,21 @@ def invoice_posted(body: bytes, context: Context) -> list[Any]:
     """invoice.finalized: from here on the invoice's lines and total can't change."""
     raw, at = _snapshot(body)
     invoice = context.fetched or inbound.invoice(raw, context.connection)
-    return [events.InvoicePosted(occurred_at=at, invoice=invoice)]
+    used = [inbound_cash.balance_application(entry) for entry in invoice.balance_entries]
+    return [
+        events.InvoicePosted(occurred_at=at, invoice=structs.replace(invoice, balance_entries=())),
+        *(events.PaymentApplied(occurred_at=at, application=application) for application in used),
+    ]
 
 
 def is_incomplete(body: bytes) -> bool:
-    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only, or
-    doesn't say who sells."""
+    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only,
+    doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
     raw, _ = _snapshot(body)
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
-    has_taxes = bool(raw.get("total_taxes") or raw.get("total_tax_amounts"))
-    return bool(raw["lines"].get("has_more")) or has_taxes or not notes.get("legal_entity")
+    has_more = bool(raw["lines"].get("has_more") or raw.get("total_taxes") or raw.get("total_tax_amounts"))
+    return has_more or not notes.get("legal_entity") or inbound_cash.uses_balance(raw)
 
 
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:

@@ -45,6 +45,20 @@ class InvoiceLine(Document):
     original_line_id: str = ""  # of a credit: the line that it takes back
 
 
+class CustomerBalanceEntry(Document):
+    """What billing took from a customer's balance for an invoice, and the document that had put it there (`from_type`
+    and `from_id`: a credit note, an invoice with a negative total; empty where none did)."""
+
+    source: Source
+    customer_id: str
+    currency: Currency
+    amount: Decimal
+    at: dt.datetime
+    invoice_id: str
+    from_type: str = ""
+    from_id: str = ""
+
+
 class Invoice(Document):
     """`total` is the document's total, never the amount due: a customer balance that billing used is an application."""
 
@@ -69,6 +83,7 @@ class Invoice(Document):
     feed_type: str = ""  # invoice, credit_memo, unknown: what the feed's own prefix says
     is_customer_known: bool = True
     declared_total: Decimal | None = None
+    balance_entries: tuple[CustomerBalanceEntry, ...] = ()  # facts of their own: the invoice's event brings them apart
 
 
 class CreditMemo(Document):
@@ -133,6 +148,7 @@ class Application(Document):
     kind: Literal["payment", "credit_memo"] = "payment"
     legal_entity: str = ""
     customer_id: str = ""
+    payment_type: str = "payment"  # the source's word for what is applied: payment, credit_note, invoice
 
 
 class Refund(Document):
@@ -154,14 +170,6 @@ class Refund(Document):
     def movement(self) -> str:
         """Which movement of the refund this is: empty for the first, `failed` for the money's coming back."""
         return "failed" if self.failed_at else ""
-
-
-class CustomerBalanceEntry(Document):
-    source: Source
-    customer_id: str
-    currency: Currency
-    amount: Decimal
-    at: dt.datetime
 
 
 class BalanceTransaction(Document):

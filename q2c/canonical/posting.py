@@ -212,6 +212,7 @@ class PostedDocument(Document):
     number: str = ""
     total: Decimal | None = None
     currency_code: str = ""
+    currency: str = ""  # the ERP's id of it
     posting_date: dt.date | None = None
     period: str = ""
     subsidiary: str = ""

@@ -128,6 +128,11 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
     return told
 
 
+def completes(document: CreditMemo) -> list[str]:
+    """Applications of this credit that wait for it go on."""
+    return [f"credit_memo:{document.source.connection}:{document.source.object_id}"]
+
+
 CREDIT_MEMO_TO_ERP = Flow(
     code="credit_memo_to_erp",
     title="Credit memo to ERP",
@@ -165,4 +170,5 @@ CREDIT_MEMO_TO_ERP = Flow(
         ),
     ),
     links=tell,
+    completes=completes,
 )

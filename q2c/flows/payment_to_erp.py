@@ -15,6 +15,7 @@ from typing import Any
 from q2c.canonical.billing import Application, Payment, Refund
 from q2c.canonical.posting import AppliedTo, CashApplication, CashReceipt, Journal, PostedDocument
 from q2c.core.ids import external_id
+from q2c.core.problems import Category, Problem
 from q2c.flows.steps import approve, cash, codes, customer, dates, post
 from q2c.flows.told import Link, became
 from q2c.posting.cash import build_receipt, build_refund
@@ -105,22 +106,34 @@ PAYMENT_TO_ERP = Flow(
 
 
 def want_both(document: Application) -> list[tuple[str, Any]]:
-    """The payment's and the invoice's cross-references."""
-    return [("xref", ("payment", cash.payment_key(document))), ("xref", ("invoice", cash.invoice_key(document)))]
+    """The cross-references of what is applied and of the invoice."""
+    return [("xref", (document.kind, cash.applied_key(document))), ("xref", ("invoice", cash.invoice_key(document)))]
 
 
 def build_application(document: Application, book: Book, links: Any) -> CashApplication:
-    """Which receipt settles which open item. Waits for either."""
-    receipt = links.find("payment", cash.payment_key(document), book.connection)
-    if receipt is None:
-        raise cash.awaited_payment(document)
+    """Which receipt or credit memo settles which open item. Waits for either.
+
+    Raises Problem `balance_without_document` for credit of a customer's balance that no document put there.
+    """
+    if not document.payment_id:
+        raise Problem(
+            "balance_without_document",
+            Category.VALIDATION,
+            f"Invoice {document.invoice_id} used {document.currency} {document.amount:,} of a balance that no credit"
+            " note gave",
+            connection=document.source.connection,
+            document=document.source.object_id,
+        )
+    applied = links.find(document.kind, cash.applied_key(document), book.connection)
+    if applied is None:
+        raise cash.awaited_applied(document)
     invoice = links.find("invoice", cash.invoice_key(document), book.connection)
     if invoice is None:
         raise cash.awaited_invoice(document)
     return CashApplication(
         external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
-        payment=receipt.external_id,
-        kind="receipt",
+        payment=applied.external_id,
+        kind="receipt" if document.kind == "payment" else "credit_memo",
         apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
         currency_code=document.currency,
     )
@@ -132,17 +145,17 @@ def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
 
 
 def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
-    """Apply the receipt to the invoice."""
-    return erp.apply_payment(posting)
+    """Apply the receipt or credit memo to the invoice."""
+    return erp.apply_credit_memo(posting) if posting.kind == "credit_memo" else erp.apply_payment(posting)
 
 
 def tell_application(document: Application, applied: PostedDocument, posting: CashApplication, book: Book) -> list:
-    """Lineage from the receipt to the invoice that it settles, on both sides."""
+    """Lineage from the receipt or credit memo to the invoice that it settles, on both sides."""
     connection = document.source.connection
     return [
         Link(
             book.connection,
-            "receipt",
+            "receipt" if document.kind == "payment" else "ar_credit_memo",
             posting.payment,
             book.connection,
             "ar_invoice",
@@ -157,11 +170,11 @@ def tell_application(document: Application, applied: PostedDocument, posting: Ca
             "invoice",
             document.invoice_id,
             connection,
-            "payment",
+            document.payment_type,
             document.payment_id,
             document.amount,
             document.currency,
-            "paid by",
+            "paid by" if document.kind == "payment" else "settled by",
             "apply_payment",
         ),
     ]
@@ -178,14 +191,14 @@ APPLICATION_TO_ERP = Flow(
         *dates.whose(cash.find_invoice_book, cash.want_invoice_book),
         Read(
             "build_posting",
-            "Find the receipt and the open item, or wait for them",
+            "Find what is applied and the open item, or wait for them",
             build_application,
             gives="posting",
             wants=want_both,
         ),
         Write(
             "apply_payment",
-            "Apply the receipt to the invoice",
+            "Apply the receipt or credit memo to the invoice",
             find=find_application,
             create=apply_payment,
             prepared="posting",

@@ -9,6 +9,7 @@ import pytest
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.ledger import BANK, CLEARING, DISPUTES, FEES, RECEIVABLES, Ledger
 
+ACCOUNT = "SELECT id FROM account WHERE acctnumber = ?"
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -109,3 +110,49 @@ def test_cash_stands_in_the_book_of_its_customer_whatever_its_currency(house):
     flows = ("invoice_to_erp", "payment_to_erp", "application_to_erp", "dispute_to_erp")
     found = dict(BusinessTransaction.objects.filter(flow__in=flows).values_list("flow", "legal_entity_code"))
     assert found == dict.fromkeys(flows, "GB01")
+
+
+def test_credit_of_the_customers_balance_leaves_nothing_open(house):
+    customer = house.customer()
+    first = house.invoice(customer, amount=10_000)
+    house.pay(first)
+    house.carry(seconds=40)
+    house.make("stripe", "credit_note", [{"invoice": first, "amount": 4_000}])
+    house.pay(house.invoice(customer, amount=9_000))
+    house.carry(seconds=40)
+    assert why(house) == []
+    books = Ledger(house.sandboxes)
+    assert books.open_items() == {}
+    assert RECEIVABLES not in books.balances()
+    assert house.states("application_to_erp") == {"completed": 3}
+
+
+def test_a_balance_given_by_hand_is_held_until_somebody_settles_it(house):
+    customer = house.customer()
+    stripe = house.sandboxes.vendor("stripe")
+    given = house.sandboxes.session.post(
+        f"{stripe['url']}/v1/customers/{customer}/balance_transactions",
+        data={"amount": -1_500, "currency": "gbp"},
+        headers={"Authorization": f"Bearer {stripe['credentials']['api_key']}"},
+        timeout=30,
+    )
+    assert given.status_code == 200
+    house.invoice(customer, amount=9_000)
+    house.carry(seconds=40)
+    assert house.held() == ["balance_without_document"]
+
+
+def test_a_journal_of_another_amount_under_our_id_is_not_taken_for_ours(house):
+    payment = house.pay(house.invoice(house.customer()))
+    house.carry(seconds=40)
+    books = Ledger(house.sandboxes)
+    house.carry(without="refund_to_erp")
+    refund = house.refund(payment, 2_000)
+    ids = {number: row["id"] for number in (CLEARING, BANK) for row in books.client.query(ACCOUNT, number)}
+    made = house.made("netsuite", "customerPayment")[0]["id"]
+    book = books.client.read("customerPayment", made)["subsidiary"]["id"]
+    lines = [{"account": {"id": ids[CLEARING]}, "credit": 1.0}, {"account": {"id": ids[BANK]}, "debit": 1.0}]
+    stranger = {"externalId": f"ref-stripe-{refund}", "subsidiary": {"id": book}, "line": {"items": lines}}
+    books.client.create("journalEntry", stranger)
+    house.carry(seconds=40)
+    assert house.held() == ["document_exists_differs"]

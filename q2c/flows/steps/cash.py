@@ -43,6 +43,17 @@ def awaited_payment(document: Any) -> Awaits:
     return Awaits(key, f"payment {document.payment_id} in the ERP")
 
 
+def applied_key(document: Application) -> str:
+    """Our record key of the payment or credit that an application applies."""
+    return f"{document.source.connection}:{document.payment_type}:{document.payment_id}"
+
+
+def awaited_applied(document: Application) -> Awaits:
+    """The wait for the payment or credit to be in the ERP."""
+    key = f"{document.kind}:{document.source.connection}:{document.payment_id}"
+    return Awaits(key, f"{document.payment_type.replace('_', ' ')} {document.payment_id} in the ERP")
+
+
 def invoice_key(document: Application) -> str:
     """Our record key of the invoice that an application settles."""
     return f"{document.source.connection}:invoice:{document.invoice_id}"

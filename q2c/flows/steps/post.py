@@ -36,6 +36,7 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
         return _differs(was_found, document, number, summary, asked=asked, booked=document.total)
     for what, ours, theirs in (
         ("in", currency, document.currency_code),
+        ("in currency", prepared.currency, document.currency),
         ("of subsidiary", prepared.subsidiary, document.subsidiary),
         ("of", date_of(prepared), document.posting_date),
     ):
