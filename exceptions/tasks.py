@@ -32,12 +32,12 @@ def tell_new_passwords() -> int:
     Read from what the database set, so that a password changed past every screen is told too."""
     approves = [r.code for r in ROLES if any(".approve_" in permission for permission in r.may)]
     people = Person.objects.filter(approves_from__gt=timezone.now(), memberships__role__in=approves).distinct()
+    changed = ExpressionWrapper(F("approves_from") - PASSWORD_IS_NEW, output_field=DateTimeField())
+    known = ExceptionCase.objects.filter(kind=NEW_PASSWORD)
     told = 0
-    for name, until in people.values_list("username", "approves_from"):
-        since = f"{until - PASSWORD_IS_NEW:%Y-%m-%d %H:%M} UTC"
-        if not ExceptionCase.objects.filter(
-            kind=NEW_PASSWORD, subject__contains={"person": name, "since": since}
-        ).exists():
+    for name, at in people.annotate(changed=changed).values_list("username", "changed"):
+        since = f"{at:%Y-%m-%d %H:%M} UTC"
+        if not known.filter(subject__contains={"person": name, "since": since}).exists():
             said = f"{name}, who may approve, has a new password since {since}"
             cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, person=name, since=since))
             told += 1
