@@ -329,7 +329,7 @@ def test_tax_codes_come_with_their_type_rate_and_account(build, lists):
 
     found = run(story())
     accounts = {row.code: row.external_id for row in lists["accounts"]}
-    assert (found["GB VAT standard"]["rate"], found["GB VAT standard"]["account"]) == ("20.0", accounts["2400"])
+    assert (found["GB VAT standard"]["rate"], found["GB VAT standard"]["account"]) == ("20", accounts["2400"])
     assert found["Los Angeles County Tax"]["account"] == accounts["2410"]
     assert found["GB VAT standard"]["tax_type"] == found["GB VAT exempt"]["tax_type"]
     assert found["GB VAT standard"]["tax_type"] != found["JP Consumption Tax standard"]["tax_type"]
