@@ -268,8 +268,10 @@ def test_only_refunds_that_moved_money_count(status, count):
         ({"total_taxes": [], "lines": {"has_more": True, "data": []}}, True),
         ({"total_taxes": [], "parent": None}, True),
         ({"total_taxes": [], "parent": None, "metadata": {"legal_entity": "GB01"}}, False),
+        ({"total_taxes": [], "starting_balance": -50000}, True),  # whose credit it used stands in the balance's ledger
     ],
 )
 def test_an_invoice_is_asked_for_again_only_where_its_event_lacks_something(changes, is_incomplete):
-    body = json.dumps({"created": 1772323205, "data": {"object": made_invoice(**changes)}}).encode()
+    invoice = made_invoice(**{"starting_balance": 0, **changes})
+    body = json.dumps({"created": 1772323205, "data": {"object": invoice}}).encode()
     assert EVENTS["invoice.finalized"].refetch_when(body) is is_incomplete
