@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 # Native date pickers follow the browser's locale, and 10/01 means two things (DESIGN section 5).
 DATE_FORMATS = ["%Y-%m-%d", "%d %b %Y", "%d %B %Y"]
+FIRST_YEAR, LAST_YEAR = 1971, 2999  # what the time in an id, in any zone, can hold
 _PLACE = ("after", "before", "at")
 
 
@@ -22,7 +23,7 @@ class Chip(NamedTuple):
 
 
 class DateField(forms.DateField):
-    """Takes "1 Oct 2026" and "2026-10-01"."""
+    """Takes "1 Oct 2026" and "2026-10-01", of the years in which a document can be."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -31,6 +32,13 @@ class DateField(forms.DateField):
             error_messages={"invalid": "Write the date as 1 Oct 2026 or 2026-10-01."},
             **kwargs,
         )
+
+    def clean(self, value: Any) -> Any:
+        """The date. Raises ValidationError for one that no clock of ours can say."""
+        day = super().clean(value)
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            raise forms.ValidationError(f"Write a date of the years {FIRST_YEAR} to {LAST_YEAR}.")
+        return day
 
 
 class DateFilter(django_filters.DateFilter):

@@ -148,6 +148,7 @@ def _read_place(text: str, rows: QuerySet, order: tuple[str, ...]) -> list[Any] 
         if not isinstance(values, list) or len(values) != len(order):
             return None
         fields = [rows.model._meta.get_field(name.lstrip("-")) for name in order]
-        return [field.to_python(value) for field, value in zip(fields, values, strict=True)]
-    except (ValueError, binascii.Error, ValidationError, FieldDoesNotExist):
+        place = [field.to_python(value) for field, value in zip(fields, values, strict=True)]
+    except (ValueError, TypeError, OverflowError, binascii.Error, ValidationError, FieldDoesNotExist):
         return None
+    return None if None in place else place

@@ -23,6 +23,8 @@ STATES = [
     ("held", "Held"), ("completed", "Completed"), ("cancelled", "Cancelled"),
 ]  # fmt: skip
 
+AMOUNT = {"max_digits": 20, "decimal_places": 6}  # what the column holds
+
 
 def entity_choices(request: Any) -> list[tuple[str, str]]:
     """The entities that the person sees."""
@@ -71,8 +73,8 @@ class TransactionFilter(ListFilter):
     entity = AskedChoice(label="Entity", field_name="legal_entity_code", choices=entity_choices)
     source = AskedChoice(label="From system", field_name="source_connection", choices=connection_choices)
     currency = django_filters.CharFilter(label="Currency", field_name="currency", lookup_expr="iexact", max_length=3)
-    least = django_filters.NumberFilter(label="Amount from", field_name="amount", lookup_expr="gte")
-    most = django_filters.NumberFilter(label="Amount to", field_name="amount", lookup_expr="lte")
+    least = django_filters.NumberFilter(label="Amount from", field_name="amount", lookup_expr="gte", **AMOUNT)
+    most = django_filters.NumberFilter(label="Amount to", field_name="amount", lookup_expr="lte", **AMOUNT)
     received_from = DateFilter(label="Received from", method="filter_received_from")
     received_to = DateFilter(label="Received to", method="filter_received_to")
 

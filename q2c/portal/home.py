@@ -60,7 +60,7 @@ def running_work(user: Any) -> dict[str, Any]:
         row.title = told.flow_title(row.flow)  # type: ignore[attr-defined]
         for state, count in row.counts.items():
             sums[state] = sums.get(state, 0) + count
-    backlog, oldest = selectors.backlog()
+    backlog, oldest = selectors.backlog(user)
     return {
         "facts": facts,
         "sums": sums,

@@ -29,8 +29,8 @@ def lineage(request: HttpRequest) -> HttpResponse:
     links, is_partial = trace(request.user, starts) if starts else ([], False)
     names = dict(Connection.objects.values_list("code", "name"))
     graph = draw(request.user, links, starts, names)
-    if starts and links and all(box.is_foreign for box in graph.boxes):
-        raise Http404
+    if any(box.is_here and box.is_foreign for box in graph.boxes):  # answered as an id that nobody knows
+        links, is_partial, graph = [], False, draw(request.user, [], starts, names)
     context = {
         "graph": graph,
         "starts": starts,

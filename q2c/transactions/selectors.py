@@ -78,9 +78,10 @@ def flow_facts(user: Any, *, hours: int = 24) -> list[FlowFacts]:
     return sorted(facts.values(), key=lambda f: f.flow)
 
 
-def backlog() -> tuple[int, dt.datetime | None]:
-    """How many work items are due, and since when the oldest is."""
+def backlog(user: Any) -> tuple[int, dt.datetime | None]:
+    """How many work items of the person's entities are due, and since when the oldest is."""
     due = WorkItem.objects.filter(available_at__lte=timezone.now(), worker="")
+    due = access.visible_to(user, due, "transaction__legal_entity_code")
     found = due.aggregate(n=Count("pk"), oldest=Min("available_at"))
     return found["n"], found["oldest"]
 

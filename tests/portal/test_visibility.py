@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from q2c.transactions.models import WorkItem
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -94,6 +95,31 @@ def test_a_foreign_node_shows_neither_id_nor_amount(sign_in, two_entities):
     whole = sign_in("auditor").get("/lineage/?id=in_mine").content.decode()
     assert "999777" in whole
     assert "77.77" in whole
+
+
+def test_a_foreign_document_is_answered_as_one_that_nobody_knows(sign_in, two_entities):
+    mine, other = two_entities
+    factories.make_link(other, ("stripe", "invoice", "in_other"), ("netsuite", "invoice", "999777"))
+    factories.make_link(other, ("stripe", "charge", "ch_other"), ("stripe", "payout", "po_shared"))
+    factories.make_link(mine, ("stripe", "charge", "ch_mine"), ("stripe", "payout", "po_shared"))
+    client = sign_in("billing_ops", entities=("GB01",))
+    for system, kind, known, unknown in (("stripe", "invoice", "in_other", "in_never"),
+                                         ("netsuite", "invoice", "999777", "999778"),
+                                         ("stripe", "charge", "ch_other", "ch_never")):  # fmt: skip
+        found, missed = (client.get(f"/lineage/?system={system}&type={kind}&id={i}") for i in (known, unknown))
+        assert found.status_code == missed.status_code == 200
+        assert found.context["graph"].boxes == missed.context["graph"].boxes == []
+        assert len(found.content) == len(missed.content)
+    assert len(client.get("/lineage/?system=stripe&type=charge&id=ch_mine").context["graph"].boxes) == 2
+
+
+def test_home_counts_the_backlog_of_the_persons_entities_only(sign_in, two_entities):
+    for txn in two_entities:
+        WorkItem.objects.create(
+            transaction=txn, flow=txn.flow, lane=txn.lane, lane_sequence=1, available_at=txn.created_at
+        )
+    assert sign_in("billing_ops", entities=("GB01",)).get("/").context["backlog"] == 1
+    assert sign_in("billing_ops").get("/").context["backlog"] == 2
 
 
 def test_a_journey_of_foreign_documents_only_is_empty(sign_in, two_entities):
