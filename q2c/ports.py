@@ -19,16 +19,13 @@ from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from mappings.kinds import BY_CODE
-from mappings.models import CrossReference
 from mappings.resolve import Resolved, Snapshot, latest_change_set
 from q2c.core.approvals import OVERRIDE, approved_contents
-from q2c.core.models import AccountingPeriod, LegalEntity, Proposal, Subsidiary
+from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
+from q2c.links import Links, fetch_links
 from q2c.posting.facts import Book, Period, RuleDates
-from q2c.records.models import GoldenRecord
 from q2c.transactions.batch import Run
-from q2c.transactions.models import BusinessTransaction
-from q2c.transactions.selectors import steps_gave
 
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
@@ -229,63 +226,6 @@ class Rules:
         return used
 
 
-class Links:
-    """Cross-references, golden records and approvals that the batch asked for."""
-
-    def __init__(self) -> None:
-        self.references: dict[tuple[str, str], list[CrossReference]] = {}
-        self.records: dict[tuple[str, str], dict[str, Any]] = {}
-        self.facts: dict[tuple[str, str, str], bytes] = {}
-        self.given: dict[tuple[str, str, str, str], bytes] = {}
-
-    def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
-        """The newest canonical document (JSON) that a source object started a flow with, or None."""
-        return self.facts.get((flow, connection, source_id))
-
-    def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
-        """What a step of the newest completed transaction of a source object gave (JSON), or None."""
-        return self.given.get((flow, connection, source_id, fact))
-
-    def find(
-        self, record_type: str, record_key: str, connection: str, external_type: str = ""
-    ) -> CrossReference | None:
-        """Our record's reference in a system, or None."""
-        for found in self.references.get((record_type, record_key), ()):
-            if found.connection.code == connection and external_type in ("", found.external_type):
-                return found
-        return None
-
-    def entity(self, record_type: str, record_key: str) -> str:
-        """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
-        found = (row for row in self.references.get((record_type, record_key), ()) if row.legal_entity_code)
-        return next((row.legal_entity_code for row in sorted(found, key=lambda row: row.pk)), "")
-
-    def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
-        """The agreed content of a record, or None when nobody has told us of it."""
-        return self.records.get((record_type, record_key))
-
-    def approval(self, transaction_id: UUID, posting_hash: str) -> str:
-        """The id of the approval bound to this very posting, or empty. Rare: only above a policy's limit."""
-        found = Proposal.objects.filter(
-            kind="posting",
-            subject_id=str(transaction_id),
-            state=Proposal.State.APPROVED,
-            content__posting_hash=posting_hash,
-        ).values_list("id", flat=True)
-        return str(found[0]) if found else ""
-
-    def refusal(self, transaction_id: UUID, posting_hash: str, attempt: int) -> str:
-        """Why this very posting was rejected when this attempt asked for it, or empty: a repost asks again."""
-        found = Proposal.objects.filter(
-            kind="posting",
-            subject_id=str(transaction_id),
-            state=Proposal.State.REJECTED,
-            content__posting_hash=posting_hash,
-            content__attempt=attempt,
-        ).values_list("signatures__why", flat=True)
-        return next(iter(found), None) or ""
-
-
 def accepted_problems(transaction_ids: list[UUID]) -> dict[UUID, list[tuple[str, dict[str, str]]]]:
     """The problems that two people let these transactions pass: code and subject of each, by transaction."""
     found = approved_contents(OVERRIDE, "transaction", transaction_ids)
@@ -344,25 +284,11 @@ class BatchContext:
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
-        `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave)."""
+        `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
+        `lane` (flow, lane), `price` (SKU), `parents` (record key of an account)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
-        if keys := wants.get("xref"):
-            self._links.references.update({key: [] for key in keys})
-            rows = CrossReference.objects.filter(record_key__in=[key for _, key in keys]).select_related("connection")
-            for row in rows:
-                self._links.references.setdefault((row.record_type, row.record_key), []).append(row)
-        if keys := wants.get("fact"):
-            sources = [k[2] for k in keys]
-            found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
-            facts = found_facts.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
-            self._links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in facts})
-        if keys := wants.get("given"):
-            self._links.given.update(steps_gave(keys))
-        if keys := wants.get("golden"):
-            golden = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
-            for record_type, record_key, content in golden.values_list("record_type", "record_key", "content"):
-                self._links.records[record_type, record_key] = content
+        fetch_links(self._links, wants)
 
     def port(self, name: str, run: Run) -> Any:
         """The tool of that name for this transaction. Raises Problem when nobody plays the role, NeverSent when

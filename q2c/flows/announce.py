@@ -47,7 +47,7 @@ def _status(run: Run) -> tuple[OrderStatus | None, dict[str, Any]]:
     status = OrderStatus(
         source=invoice.source,
         order_id=invoice.order_id,
-        at=invoice.issued_at,
+        at=invoice.issued_at,  # among several invoices of an order, the newest one's state counts
         invoice_status="posted",
         number=invoice.number,
     )

@@ -128,7 +128,7 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
         before = seen.get(document.key) if document is not None else None
-        if document and before and before.status_at is not None and before.status_at > document.status_at:
+        if document is not None and before is not None and before.is_ahead_of(document):
             outcome = "stale"
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
         made = _make_facts(event, about, outcome, item, document)

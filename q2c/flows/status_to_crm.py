@@ -4,7 +4,7 @@ Starts on   SubscriptionChanged, InvoicePosted, InvoiceStatusChanged, PaymentFai
 Ends with   the order's status fields in the CRM, with a link to the portal
 Posts       nothing
 Owners      sales operations
-Never       touches a field of the CRM that isn't ours
+Never       touches a field of the CRM that isn't ours, or puts a state back
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from django.conf import settings
 from q2c.canonical.base import Document
 from q2c.canonical.contract import OrderStatus
 from q2c.canonical.posting import SavedRecord
+from q2c.canonical.progress import rank_of
+from q2c.canonical.schema import from_json
 from q2c.transactions.steps import Flow, Read, Write
 
 
@@ -27,18 +29,37 @@ class Telling(Document, frozen=True):
     fields: dict[str, str]
 
 
-def build_status(document: OrderStatus, txn: Any) -> Telling:
-    """The parts that this fact says, and the link to the portal. The CRM is asked by record id, so a repeat is
-    harmless."""
-    said = {
-        "status": document.subscription_status,
-        "invoice_status": document.invoice_status,
-        "payment_status": document.payment_status,
-        "link": f"{settings.BASE_URL}/transactions/{txn.id}/",
-    }
-    return Telling(
-        external_id=document.order_id, order_id=document.order_id, fields={k: v for k, v in said.items() if v}
-    )
+PARTS = {"status": "subscription_status", "invoice_status": "invoice_status", "payment_status": "payment_status"}
+
+
+def want_told(txn: Any) -> list[tuple[str, Any]]:
+    """What the CRM was told of this order."""
+    return [("lane", ("status_to_crm", txn.lane))]
+
+
+def build_status(document: OrderStatus, links: Any, txn: Any) -> Telling | None:
+    """The parts that this fact says and that aren't behind what the CRM was told, and the link to the portal; nothing
+    when all are behind. The CRM is asked by record id, so a repeat is harmless."""
+    told: list[OrderStatus] = [from_json(fact, OrderStatus) for fact in links.in_lane("status_to_crm", txn.lane)]
+    said = {}
+    for field, part in PARTS.items():
+        if getattr(document, part) and not any(is_behind(document, other, part) for other in told):
+            said[field] = getattr(document, part)
+    if not said:
+        return None
+    said["link"] = f"{settings.BASE_URL}/transactions/{txn.id}/"
+    return Telling(external_id=document.order_id, order_id=document.order_id, fields=said)
+
+
+def is_behind(document: OrderStatus, other: OrderStatus, part: str) -> bool:
+    """Whether another statement about this part counts more: of the same object the state that came further, or is
+    newer where both came as far; of another object (the next month's invoice) the newer one."""
+    if not getattr(other, part):
+        return False
+    if other.source != document.source:
+        return other.at > document.at
+    mine, others = rank_of(getattr(document, part)), rank_of(getattr(other, part))
+    return others > mine or (others == mine and other.at > document.at)
 
 
 async def find_status(posting: Telling) -> SavedRecord | None:
@@ -59,7 +80,7 @@ STATUS_TO_CRM = Flow(
     owner="sales_ops",
     lane_type="order",
     steps=(
-        Read("build_status", "Gather what the CRM is told", build_status, gives="posting"),
+        Read("build_status", "Gather what the CRM is told", build_status, gives="posting", wants=want_told),
         Write(
             "publish_status",
             "Write the status on the CRM's record",

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from q2c.canonical.progress import PROGRESS, rank_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7
+
+_STATES = [state for states in PROGRESS for state in states]  # of the same second, the one that came further counts
 
 # A document's facts come from the event that issued it, its status from whichever event is newest: they may arrive in
 # either order. A row without a hash is known by a status only.
@@ -31,7 +34,11 @@ ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     amount = CASE WHEN excluded.content_hash = '' THEN d.amount ELSE excluded.amount END,
     line_count = CASE WHEN excluded.content_hash = '' THEN d.line_count ELSE excluded.line_count END,
     document_date = coalesce(excluded.document_date, d.document_date),
-    status = CASE WHEN d.status_at > excluded.status_at THEN d.status ELSE excluded.status END,
+    status = CASE WHEN d.status_at > excluded.status_at
+        OR d.status_at = excluded.status_at AND d.document_type = 'invoice'
+        AND coalesce(array_position(%s::text[], d.status::text), 0)
+          > coalesce(array_position(%s::text[], excluded.status::text), 0)
+        THEN d.status ELSE excluded.status END,
     status_at = greatest(d.status_at, excluded.status_at),
     ignored_reason = CASE WHEN excluded.content_hash = '' THEN d.ignored_reason ELSE excluded.ignored_reason END,
     feed = coalesce(nullif(excluded.feed, ''), d.feed),
@@ -86,11 +93,18 @@ class Seen:
     status: str
     status_at: dt.datetime | None
     order_id: str
+
     ignored_reason: str = ""
+
+    def is_ahead_of(self, billed: Billed) -> bool:
+        """Whether it was newer already; of the same second, whether an invoice had come further."""
+        if self.status_at is None or self.status_at != billed.status_at:
+            return self.status_at is not None and self.status_at > billed.status_at
+        return billed.document_type == "invoice" and rank_of(self.status) > rank_of(billed.status)
 
     def after(self, billed: Billed, ignored_reason: str) -> Seen:
         """What is known after this event, as `store_documents` will have stored it."""
-        is_older = self.status_at is not None and self.status_at > billed.status_at
+        is_older = self.is_ahead_of(billed)
         return Seen(
             self.status if is_older else billed.status,
             self.status_at if is_older else billed.status_at,
@@ -119,7 +133,7 @@ def store_documents(billed: list[Billed]) -> None:
             else:
                 this_round[one.key] = one
         rows: list[tuple[Any, ...]] = [_row(this_round[key]) for key in sorted(this_round)]
-        fetch_rows(_UPSERT, [list(column) for column in zip(*rows, strict=True)])
+        fetch_rows(_UPSERT, [*(list(column) for column in zip(*rows, strict=True)), _STATES, _STATES])
         waiting = rest
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from django.utils import timezone
 from simple_history.utils import bulk_create_with_history, bulk_update_with_history
 
+from q2c.canonical.progress import rank_of
 from q2c.canonical.schema import content_hash, to_builtins
 from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.records.models import GoldenRecord
@@ -26,7 +27,7 @@ _KNOWN_AS = "SELECT record_type, record_key, aliases FROM records_goldenrecord W
 class Sighting:
     """One source's present view of a thing. `values` are the fields that can survive; `family` is the source's role."""
 
-    record_type: str  # customer, product, order, subscription
+    record_type: str  # customer, product, price, order, subscription
     document: Any  # canonical, with a `source`
     values: dict[str, Any]
     family: str
@@ -134,7 +135,7 @@ def _see(record: GoldenRecord, sighting: Sighting, winner: Callable[[str, str], 
     at = sighting.occurred_at.isoformat()
     digest = content_hash(sighting.values)
     if before is not None:
-        if dt.datetime.fromisoformat(before["at"]) > sighting.occurred_at:
+        if _is_behind(sighting, before):
             return "stale"
         if before["hash"] == digest:
             return "unchanged"
@@ -153,6 +154,14 @@ def _see(record: GoldenRecord, sighting: Sighting, winner: Callable[[str, str], 
     record.version += 1
     record.changed_at = now
     return "changed"
+
+
+def _is_behind(sighting: Sighting, before: dict[str, Any]) -> bool:
+    """Whether a source has said something newer; of the same instant, a state that came further."""
+    said_at = dt.datetime.fromisoformat(before["at"])
+    if said_at != sighting.occurred_at:
+        return said_at > sighting.occurred_at
+    return rank_of(str(before["values"].get("status") or "")) > rank_of(str(sighting.values.get("status") or ""))
 
 
 def _survive(record: GoldenRecord, record_type: str, winner: Callable[[str, str], str], now: dt.datetime) -> None:

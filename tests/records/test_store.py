@@ -4,10 +4,13 @@ import datetime as dt
 
 import pytest
 
-from q2c.canonical import events, party
+from q2c.canonical import contract, events, party
 from q2c.canonical.base import Source
 from q2c.flows.sightings import sighting_of
-from q2c.records.models import GoldenRecord
+from q2c.links import Links
+from q2c.records.documents import Billed, store_documents
+from q2c.records.models import BilledDocument, GoldenRecord
+from q2c.records.selectors import parents_above
 from q2c.records.store import keys_known_as, store_records
 
 pytestmark = pytest.mark.django_db
@@ -104,3 +107,42 @@ def test_a_batch_of_two_hundred_takes_few_statements(django_assert_max_num_queri
     with django_assert_max_num_queries(8):
         store(*seen)
     assert GoldenRecord.objects.count() == 200
+
+
+def subscription(status, at=AT):
+    source = Source(connection="stripe", object_type="subscription", object_id="sub_1")
+    made = contract.Subscription(source=source, order_id="006A", customer_id="cus_1", currency="GBP", status=status,
+                                 start_date=AT.date(), is_active=status == "active")  # fmt: skip
+    return sighting_of(events.SubscriptionChanged(occurred_at=at, subscription=made), "billing")
+
+
+def test_of_two_states_in_one_second_the_one_that_came_further_counts():
+    assert store(subscription("active"), subscription("incomplete")) == ["changed", "stale"]
+    assert GoldenRecord.objects.get().content["status"] == "active"
+    assert store(subscription("past_due", AT + HOUR), subscription("active", AT + 2 * HOUR)) == ["changed", "changed"]
+
+
+def billed(status, at=AT):
+    return Billed("stripe", "invoice", "in_1", status, at)
+
+
+def test_an_invoice_finalized_and_paid_within_one_second_is_paid_in_either_order():
+    store_documents([billed("paid"), billed("open")])
+    assert BilledDocument.objects.get().status == "paid"
+    store_documents([billed("open", AT + HOUR), billed("paid", AT + HOUR), billed("payment_failed", AT)])
+    assert BilledDocument.objects.get().status == "paid"
+
+
+def test_accounts_that_go_round_are_a_ring_and_a_parent_that_nobody_told_is_none():
+    for child, parent in (("001A", "001B"), ("001B", "001C"), ("001C", "001B"), ("001D", "001X"), ("001E", "001D")):
+        source = Source(connection="salesforce", object_type="Account", object_id=child)
+        told = events.CustomerChanged(
+            occurred_at=AT, customer=party.Customer(source=source, name=child, parent_id=parent)
+        )
+        store(sighting_of(told, "crm"))
+    links = Links()
+    links.parents = parents_above(f"salesforce:Account:{each}" for each in ("001A", "001E"))
+    assert links.is_ring("salesforce:Account:001A")
+    assert links.is_ring("salesforce:Account:001C")
+    assert not links.is_ring("salesforce:Account:001E")
+    assert links.parents["salesforce:Account:001E"] == "salesforce:Account:001D"

@@ -1,0 +1,123 @@
+"""What a batch knows of other records: cross-references, golden records, earlier facts, approvals; one query per
+kind."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from mappings.models import CrossReference
+from q2c.core.models import Proposal
+from q2c.records.models import GoldenRecord
+from q2c.records.selectors import parents_above
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.selectors import steps_gave
+
+
+class Links:
+    """Cross-references, golden records and approvals that the batch asked for."""
+
+    def __init__(self) -> None:
+        self.references: dict[tuple[str, str], list[CrossReference]] = {}
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.facts: dict[tuple[str, str, str], bytes] = {}
+        self.given: dict[tuple[str, str, str, str], bytes] = {}
+        self.lanes: dict[tuple[str, str], list[bytes]] = {}
+        self.price_books: dict[str, list[dict[str, Any]]] = {}
+        self.parents: dict[str, str] = {}
+
+    def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
+        """The newest canonical document (JSON) that a source object started a flow with, or None."""
+        return self.facts.get((flow, connection, source_id))
+
+    def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
+        """What a step of the newest completed transaction of a source object gave (JSON), or None."""
+        return self.given.get((flow, connection, source_id, fact))
+
+    def in_lane(self, flow: str, lane: str) -> list[bytes]:
+        """The canonical documents (JSON) of a flow's transactions in a lane, in its order, without cancelled ones."""
+        return self.lanes.get((flow, lane), [])
+
+    def find(
+        self, record_type: str, record_key: str, connection: str, external_type: str = ""
+    ) -> CrossReference | None:
+        """Our record's reference in a system, or None."""
+        for found in self.references.get((record_type, record_key), ()):
+            if found.connection.code == connection and external_type in ("", found.external_type):
+                return found
+        return None
+
+    def entity(self, record_type: str, record_key: str) -> str:
+        """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
+        found = (row for row in self.references.get((record_type, record_key), ()) if row.legal_entity_code)
+        return next((row.legal_entity_code for row in sorted(found, key=lambda row: row.pk)), "")
+
+    def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
+        """The agreed content of a record, or None when nobody has told us of it."""
+        return self.records.get((record_type, record_key))
+
+    def prices(self, sku: str) -> list[dict[str, Any]]:
+        """The entries of the price books for a SKU, as agreed; also those that aren't sold any more."""
+        return self.price_books.get(sku, [])
+
+    def is_ring(self, record_key: str) -> bool:
+        """Whether the accounts above one, as far as we know them, go round in a ring."""
+        met, above = set(), record_key
+        while above and above not in met:
+            met.add(above)
+            above = self.parents.get(above, "")
+        return bool(above)
+
+    def approval(self, transaction_id: UUID, posting_hash: str) -> str:
+        """The id of the approval bound to this very posting, or empty. Rare: only above a policy's limit."""
+        found = Proposal.objects.filter(
+            kind="posting",
+            subject_id=str(transaction_id),
+            state=Proposal.State.APPROVED,
+            content__posting_hash=posting_hash,
+        ).values_list("id", flat=True)
+        return str(found[0]) if found else ""
+
+    def refusal(self, transaction_id: UUID, posting_hash: str, attempt: int) -> str:
+        """Why this very posting was rejected when this attempt asked for it, or empty: a repost asks again."""
+        found = Proposal.objects.filter(
+            kind="posting",
+            subject_id=str(transaction_id),
+            state=Proposal.State.REJECTED,
+            content__posting_hash=posting_hash,
+            content__attempt=attempt,
+        ).values_list("signatures__why", flat=True)
+        return next(iter(found), None) or ""
+
+
+def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
+    """Fetch what a step wants to know of other records, for the whole batch."""
+    if keys := wants.get("xref"):
+        links.references.update({key: [] for key in keys})
+        rows = CrossReference.objects.filter(record_key__in=[key for _, key in keys]).select_related("connection")
+        for row in rows:
+            links.references.setdefault((row.record_type, row.record_key), []).append(row)
+    if keys := wants.get("fact"):
+        sources = [k[2] for k in keys]
+        found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
+        facts = found_facts.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
+        links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in facts})
+    if keys := wants.get("given"):
+        links.given.update(steps_gave(keys))
+    if keys := wants.get("price"):
+        entries = GoldenRecord.objects.filter(record_type="price", number__in=keys)
+        links.price_books.update({sku: [] for sku in keys})
+        for sku, content in entries.values_list("number", "content"):
+            links.price_books[sku].append(content)
+    if keys := wants.get("parents"):
+        links.parents.update(parents_above(keys))
+    if keys := wants.get("lane"):
+        in_lanes = BusinessTransaction.objects.filter(lane__in={k[1] for k in keys}, flow__in={k[0] for k in keys})
+        rows_told = in_lanes.exclude(state="cancelled").order_by("lane", "lane_sequence")
+        links.lanes.update({key: [] for key in keys})
+        for flow, lane, fact in rows_told.values_list("flow", "lane", "fact"):
+            links.lanes.setdefault((flow, lane), []).append(bytes(fact))
+    if keys := wants.get("golden"):
+        golden = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
+        for record_type, record_key, content in golden.values_list("record_type", "record_key", "content"):
+            links.records[record_type, record_key] = content
