@@ -78,7 +78,7 @@ ACCOUNT_CLASSES = (
 )
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
-    "zero_amount", "rate_source", "credit_rate",
+    "zero_amount", "rate_source", "credit_rate", "price_tolerance",
 )  # fmt: skip
 
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")

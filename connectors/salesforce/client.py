@@ -23,7 +23,8 @@ from q2c.core.problems import Category, Problem
 VERSION = "v68.0"
 ROWS_PER_POLL = 500
 OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earlier SystemModstamp
-HIERARCHY_DEPTH_MAX = 20
+CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
+THE_START = "2000-01-01T00:00:00.000Z"
 _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforce.com")
 _ACCOUNT = (
     "Id,Name,AccountNumber,ParentId,Phone,BillingStreet,BillingCity,BillingState,BillingPostalCode,BillingCountry,"
@@ -31,6 +32,8 @@ _ACCOUNT = (
 )
 _OPPORTUNITY = "Id,Name,AccountId,StageName,Amount,CloseDate,IsWon,IsClosed,SystemModstamp"
 _PRODUCT = "Id,Name,ProductCode,StockKeepingUnit,Family,IsActive,SystemModstamp"
+_PRICE = "Id,ProductCode,Product2.ProductCode,Product2.StockKeepingUnit,UnitPrice,IsActive,SystemModstamp"
+_PRICE_MODEL = ",ProductSellingModel.SellingModelType,ProductSellingModel.PricingTermUnit"
 _LINE = (
     "Id,Product2Id,ProductCode,Name,Quantity,UnitPrice,ListPrice,ServiceDate,Product2.Name,Product2.ProductCode,"
     "Product2.StockKeepingUnit"
@@ -51,7 +54,7 @@ _QUOTE_LINE = (
 class Client:
     """One Salesforce organisation."""
 
-    streams = ("Account", "Product2", "Opportunity")
+    streams = ("Account", "Product2", "PricebookEntry", "Opportunity")
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -64,6 +67,7 @@ class Client:
             "Account": ",".join([_ACCOUNT, *own]),
             "Opportunity": ",".join([_OPPORTUNITY, *own, *([f"Account.{entity}"] if entity else [])]),
             "Product2": _PRODUCT,
+            "PricebookEntry": ",".join([_PRICE, *extra]) + (_PRICE_MODEL if self._has("selling_models") else ""),
         }
 
     def _has(self, what: str) -> bool:
@@ -93,23 +97,6 @@ class Client:
         except Absent:
             return None
 
-    async def hierarchy(self, customer_id: str) -> list[party.Customer]:
-        """The account and those above it, up to the top. Raises Problem `account_hierarchy` for a ring or a missing
-        parent."""
-        found: list[party.Customer] = []
-        wanted = full_id(customer_id)
-        while wanted:
-            if len(found) >= HIERARCHY_DEPTH_MAX or wanted in {c.source.object_id for c in found}:
-                raise self._broken_hierarchy(customer_id, "goes round in a ring")
-            try:
-                found.append(await self.customer(wanted))
-            except Absent as absent:
-                if not found:
-                    raise
-                raise self._broken_hierarchy(customer_id, "names a parent that isn't there") from absent
-            wanted = found[-1].parent_id
-        return found
-
     async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord:
         """Write our status fields on the opportunity. Safe to repeat: it sets values."""
         try:
@@ -137,7 +124,7 @@ class Client:
         `position` is {"modstamp", "id", "is_within"}: within a round it goes on after the last record, also where more
         records than a page share one instant; a new round begins some minutes before the newest one.
         """
-        since = position.get("modstamp") or _stamp(dt.datetime.now(dt.UTC) - dt.timedelta(hours=1))
+        since = position.get("modstamp") or (THE_START if stream in CATALOGUE else _stamp(_an_hour_ago()))
         if position.get("is_within"):
             after = f"(SystemModstamp > {since} OR (SystemModstamp = {since} AND Id > '{full_id(position['id'])}'))"
         else:
@@ -276,14 +263,9 @@ class Client:
         url = f"{self.app_url}/{key}" if self.app_url else ""
         return posting.SavedRecord(document_type="status", id=key, status=status, url=url, was_found=was_found)
 
-    def _broken_hierarchy(self, customer_id: str, why: str) -> Problem:
-        return Problem(
-            "account_hierarchy",
-            Category.VALIDATION,
-            f"The hierarchy of account {customer_id} {why}",
-            connection=self.line.code,
-            account=customer_id,
-        )
+
+def _an_hour_ago() -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
 
 
 def _stamp(at: dt.datetime) -> str:

@@ -30,6 +30,12 @@ def product_changed(body: bytes, context: Context) -> list[Any]:
     return [events.ProductChanged(occurred_at=_occurred_at(body, context), product=product)]
 
 
+def price_changed(body: bytes, context: Context) -> list[Any]:
+    """An entry of a price book, as polled. One of a product without a code prices nothing that could be sold."""
+    price = inbound.price(read_json(body), connection=context.connection, settings=context.settings)
+    return [events.PriceChanged(occurred_at=_occurred_at(body, context), price=price)] if price.sku else []
+
+
 def _occurred_at(body: bytes, context: Context) -> Any:
     """When it changed: a polled record says so. A notification doesn't, and carries the state of its sending."""
     if body[:1] == b"{" and (stamp := read_json(body).get("SystemModstamp")):
@@ -44,8 +50,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "Product2": Means(product_changed),
     "Contact": Ignored("people of a customer aren't part of any posting"),
     "OpportunityLineItem": Ignored("lines are read with their opportunity"),
-    "Pricebook2": Ignored("prices are read with the lines"),
-    "PricebookEntry": Ignored("prices are read with the lines"),
+    "Pricebook2": Ignored("a price book is its entries"),
+    "PricebookEntry": Means(price_changed),
     "Quote": _ORDER,
     "QuoteLineItem": _ORDER,
     "SBQQ__Quote__c": _ORDER,

@@ -74,12 +74,9 @@ def order(
 
 def order_line(raw: Mapping[str, Any], *, usual: contract.Frequency) -> contract.OrderLine:
     """A line item: its unit price is per billing period, which its selling model names where the org has such."""
-    model = dig(raw, "PricebookEntry.ProductSellingModel") or {}
-    frequency = usual
-    if model.get("SellingModelType") == "OneTime":
-        frequency = "one_time"
-    elif model.get("PricingTermUnit"):
-        frequency = _frequency(model["PricingTermUnit"]) or usual
+    entry = raw.get("PricebookEntry") or {}
+    said = _frequency(dig(entry, "ProductSellingModel.PricingTermUnit"))
+    frequency: contract.Frequency = "one_time" if _is_once(entry) else said or usual
     return contract.OrderLine(
         line_id=full_id(raw["Id"]),
         sku=_sku(raw.get("ProductCode"), raw.get("Product2")),
@@ -144,6 +141,23 @@ def product(raw: Mapping[str, Any], *, connection: str) -> catalog.Product:
         family=str(raw.get("Family") or ""),
         is_active=raw.get("IsActive") is not False,
     )
+
+
+def price(raw: Mapping[str, Any], *, connection: str, settings: Mapping[str, Any]) -> catalog.Price:
+    """An entry of a price book, per billing period of its selling model (once, without one that says a period)."""
+    frequency = "one_time" if _is_once(raw) else _frequency(dig(raw, "ProductSellingModel.PricingTermUnit")) or ""
+    return catalog.Price(
+        source=Source(connection=connection, object_type="PricebookEntry", object_id=full_id(raw["Id"])),
+        sku=_sku(raw.get("ProductCode"), raw.get("Product2")),
+        currency=_currency(raw, settings),
+        unit_price=decimal(raw["UnitPrice"]),
+        billing_frequency=frequency,
+        is_active=raw.get("IsActive") is not False,
+    )
+
+
+def _is_once(entry: Mapping[str, Any]) -> bool:
+    return dig(entry, "ProductSellingModel.SellingModelType") == "OneTime"
 
 
 def _sku(code: Any, product: Any) -> str:

@@ -85,10 +85,13 @@ class Client:
     # Billing: subscriptions
 
     async def create_subscription(self, plan: SubscriptionPlan, *, key: str) -> posting.SavedRecord:
-        """Create the subscription, or a schedule where it starts in the future, with products and prices it needs."""
+        """Create the subscription, or a schedule where it starts in the future, with products and prices it needs.
+        Where nothing recurs, it's an invoice over the single sales, at once."""
         try:
             outbound.check_plan(plan)
             prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
+            if not outbound.recurs(plan):
+                return await self._bill_once(plan, prices, key=key)
             if outbound.starts_at(plan) > dt.datetime.now(dt.UTC):
                 path, body, kind = "/v1/subscription_schedules", outbound.schedule(plan, prices), "schedule"
             else:
@@ -103,25 +106,43 @@ class Client:
             ) from error
         return self._saved(kind, await self._post(path, body, verb="create_subscription", key=key))
 
+    async def _bill_once(self, plan: SubscriptionPlan, prices: Mapping[str, str], *, key: str) -> posting.SavedRecord:
+        """Draft, lines, finalize: each under its own key, so that another attempt goes on where this one ended. A draft
+        has no effect; only the finalized invoice counts as made."""
+        draft = await self._post("/v1/invoices", outbound.invoice(plan), verb="bill_once", key=f"{key}-invoice"[:255])
+        for line in plan.lines:
+            item = outbound.invoice_item(plan, line, prices, invoice_id=str(draft["id"]))
+            await self._post("/v1/invoiceitems", item, verb="bill_once", key=f"{key}-item-{line.line_id}"[:255])
+        path = f"/v1/invoices/{draft['id']}/finalize"
+        return self._saved("invoice", await self._post(path, [], verb="create_subscription", key=key))
+
     async def find_subscription(
         self, external_id: str, *, customer_id: str = "", order_id: str = ""
     ) -> posting.SavedRecord | None:
-        """The subscription or schedule with our external id (or the order's), of one customer where that is known."""
+        """The subscription, schedule or finalized invoice with our external id (or the order's), of one customer where
+        that is known."""
         wanted = {"external_id": external_id, "order_id": order_id}
         of_customer = [("customer", customer_id)] if customer_id else []
         lists: tuple[tuple[str, str, list[tuple[str, str]]], ...] = (
             ("/v1/subscriptions", "subscription", [("status", "all")]),
             ("/v1/subscription_schedules", "schedule", []),
+            ("/v1/invoices", "invoice", []),  # of single sales: a subscription's own invoices name no order themselves
         )
         for path, kind, query in lists:
             async for raw in self._list(path, "find_subscription", [*of_customer, *query]):
                 notes = raw.get("metadata") or {}
+                if raw.get("status") == "draft":
+                    continue
                 if any(value and notes.get(name) == value for name, value in wanted.items()):
                     return self._saved(kind, raw, was_found=True)
         return None
 
     async def cancel_subscription(self, subscription_id: str, *, on: dt.date, key: str) -> posting.SavedRecord:
-        """Cancel at the start of a day (UTC), or at once when that day has begun. A schedule is cancelled at once."""
+        """Cancel at the start of a day (UTC), or at once when that day has begun. A schedule is cancelled at once, an
+        invoice of single sales voided."""
+        if subscription_id.startswith("in_"):
+            path = f"/v1/invoices/{subscription_id}/void"
+            return self._saved("invoice", await self._post(path, [], verb="cancel_subscription", key=key))
         at = dt.datetime.combine(on, dt.time(), dt.UTC)
         if subscription_id.startswith("sub_sched_"):
             path = f"/v1/subscription_schedules/{subscription_id}/cancel"
@@ -265,7 +286,8 @@ class Client:
         return walk_pages(fetch, connection=self.line.code)
 
     def _saved(self, kind: str, raw: Mapping[str, Any], *, was_found: bool = False) -> posting.SavedRecord:
-        pages = {"customer": "customers", "subscription": "subscriptions", "schedule": "subscription_schedules"}
+        pages = {"customer": "customers", "subscription": "subscriptions", "schedule": "subscription_schedules",
+                 "invoice": "invoices"}  # fmt: skip
         return posting.SavedRecord(
             document_type="subscription" if kind == "schedule" else kind,
             id=str(raw["id"]),

@@ -154,6 +154,7 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
         status=str(raw["status"]),
         start_date=unix(raw.get("start_date") or raw["created"]).astimezone(zone).date(),
         is_active=raw["status"] in ACTIVE,
+        schedule_id=id_of(raw.get("schedule")),
     )
 
 

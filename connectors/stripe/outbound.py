@@ -139,6 +139,41 @@ def schedule(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
     )
 
 
+def recurs(plan: SubscriptionPlan) -> bool:
+    """Whether anything of it recurs: a subscription needs a recurring item, single sales alone are an invoice."""
+    return any(line.billing_frequency in INTERVALS for line in plan.lines)
+
+
+def invoice(plan: SubscriptionPlan) -> Form:
+    """The draft of an invoice over single sales."""
+    return form(
+        {
+            "customer": plan.customer_id,
+            "currency": plan.currency.lower(),
+            "collection_method": "send_invoice",
+            "days_until_due": plan.days_until_due,
+            "auto_advance": False,
+            "pending_invoice_items_behavior": "exclude",
+            "metadata": metadata(plan),
+        }
+    )
+
+
+def invoice_item(plan: SubscriptionPlan, line: OrderLine, prices: Mapping[str, str], *, invoice_id: str) -> Form:
+    """One single sale on that draft."""
+    item = _item(line, prices)
+    return form(
+        {
+            "customer": plan.customer_id,
+            "invoice": invoice_id,
+            "pricing": {"price": item["price"]},
+            "quantity": item["quantity"],
+            "description": line.description or line.sku,
+            "metadata": item["metadata"],
+        }
+    )
+
+
 def _item(line: OrderLine, prices: Mapping[str, str]) -> dict[str, Any]:
     if line.quantity != line.quantity.to_integral_value():
         raise ValueError(f"Stripe bills whole quantities, not {line.quantity} of {line.sku}")

@@ -22,6 +22,7 @@ from q2c.core.ids import uuid7
 from q2c.core.models import LegalEntity
 from q2c.flows.api_orders import API_CODE, API_ORDER_PREFIX
 from q2c.flows.intake import carry_these_events
+from q2c.flows.steps.orders import PERIOD_MONTHS
 from q2c.inbox.models import InboundEvent
 from q2c.inbox.once import Accepted
 from q2c.inbox.receive import Arrival, receive
@@ -79,6 +80,10 @@ def read_order(body: Any, caller: Caller) -> Order:
     if currency:
         _check_currency(currency, read)
     _check_skus([line["sku"] for line in lines], read)
+    period = PERIOD_MONTHS.get(frequency or "", 1)
+    if months and months % period:
+        read.fault("term_months", "invalid", f"The term isn't a whole number of {frequency} periods",
+                   f"Send a multiple of {period}.")  # fmt: skip
     if read.faults:
         raise ApiProblem(422, "validation", "The order can't be taken as it is",
                          f"{len(read.faults)} fields need repair.", errors=read.faults)  # fmt: skip

@@ -54,6 +54,7 @@ class Subscription(Document):
     status: str
     start_date: dt.date
     is_active: bool
+    schedule_id: str = ""  # billing's plan of a later start, under which it began
 
 
 class Amendment(Document):

@@ -20,7 +20,12 @@ class CustomerChanged(Event, tag=True):
 
 class ProductChanged(Event, tag=True):
     product: catalog.Product
-    prices: tuple[catalog.Price, ...] = ()
+
+
+class PriceChanged(Event, tag=True):
+    """An entry of the price book: what a SKU costs in a currency per billing period."""
+
+    price: catalog.Price
 
 
 class OrderClosedWon(Event, tag=True):
@@ -82,6 +87,7 @@ class PayoutPaid(Event, tag=True):
 AnyEvent = (
     CustomerChanged
     | ProductChanged
+    | PriceChanged
     | OrderClosedWon
     | SubscriptionChanged
     | InvoicePosted

@@ -11,10 +11,19 @@ from q2c.demo.company import ENTITY_CURRENCY, Buyer, Price, list_buyers, list_pr
 
 FIRST_DEALS = 24
 ROTATION = ("GB01", "US01", "JP01", "US01", "GB01", "DE01", "JP01", "CA01", "US01", "GB01", "AU01", "CH01")
-NO_ITEM, NO_PRICE, NO_LINES, NO_ADDRESS, ZERO_PRICE, OTHER_CURRENCY, NO_CODE = (
-    "no_item", "no_price", "no_lines", "no_address", "zero_price", "other_currency", "no_code",
+NO_ITEM, NO_PRICE, NO_LINES, NO_ADDRESS, ZERO_PRICE, OTHER_CURRENCY, NO_CODE, OFF_PRICE = (
+    "no_item", "no_price", "no_lines", "no_address", "zero_price", "other_currency", "no_code", "off_price",
 )  # fmt: skip
-DIRT = {3: NO_ITEM, 6: NO_LINES, 10: NO_ADDRESS, 13: ZERO_PRICE, 17: OTHER_CURRENCY, 19: NO_PRICE, 22: NO_CODE}
+DIRT = {
+    3: NO_ITEM,
+    5: OFF_PRICE,
+    6: NO_LINES,
+    10: NO_ADDRESS,
+    13: ZERO_PRICE,
+    17: OTHER_CURRENCY,
+    19: NO_PRICE,
+    22: NO_CODE,
+}
 CODELESS = "9999999"
 ONLY_AT_HOME = frozenset({"TEST-SUB"})  # finance has it in the American books alone
 SINGLE = "One-Time"
@@ -44,6 +53,8 @@ def build_deal(number: int, today: dt.date) -> dict[str, Any]:
     term = chance.choice((12, 12, 24, 36))
     start = today if chance.random() < 0.6 else (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
     lines = [build_product(chance, price, start) for price in prices]
+    if dirt == OFF_PRICE:  # nobody approved so much
+        lines[0]["UnitPrice"] = str((prices[0].unit_price * Decimal("0.4")).quantize(_places(currency)))
     deal: dict[str, Any] = {
         "Ext_Id__c": deal_key(number),
         "Name": f"{buyer.name} {prices[0].name if prices else 'renewal'}"[:120],
@@ -95,8 +106,7 @@ def list_rare_skus() -> list[str]:
 def build_product(chance: random.Random, price: Price, start: dt.date) -> dict[str, Any]:
     """A product line at list price, or up to 15 % below."""
     discount = Decimal(chance.choice((0, 0, 0, 5, 10, 15)))
-    places = Decimal(1) if price.currency == "JPY" else Decimal("0.01")
-    unit = (price.unit_price * (100 - discount) / 100).quantize(places)
+    unit = (price.unit_price * (100 - discount) / 100).quantize(_places(price.currency))
     return {
         "PricebookEntry": {"Ext_Id__c": price.key},
         "Quantity": chance.choice((1, 1, 2, 3, 5, 10, 25)),
@@ -104,6 +114,10 @@ def build_product(chance: random.Random, price: Price, start: dt.date) -> dict[s
         "ServiceDate": start.isoformat(),
         "Description": price.name,
     }
+
+
+def _places(currency: str) -> Decimal:
+    return Decimal(1) if currency == "JPY" else Decimal("0.01")
 
 
 def build_quote(

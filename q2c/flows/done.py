@@ -19,6 +19,7 @@ from q2c.core import approvals
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.flows.announce import announce_completed
+from q2c.flows.begun import schedule_links
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.facts import customer_use_fact
 from q2c.flows.told import Link, Reference
@@ -52,7 +53,7 @@ def tell_done(runs: list[Run]) -> None:
                         transaction_id=run.id,
                     )
                 )
-    lineage.store_links(links, now)
+    lineage.store_links(links + schedule_links(runs), now)
     for reference, problem in references.store_references(found, now):
         raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
     announce_completed(runs)

@@ -346,6 +346,7 @@ def with_event(facts: Iterable[Fact], event_id: Any) -> list[Fact]:
 _MAKERS: dict[type, Callable[[Any, About], list[Fact] | Ignored]] = {
     events.CustomerChanged: _customer,
     events.ProductChanged: _nothing,
+    events.PriceChanged: _nothing,
     events.OrderClosedWon: _order,
     events.SubscriptionChanged: _subscription,
     events.InvoicePosted: _invoice,

@@ -18,12 +18,13 @@ from q2c.canonical.party import Customer
 from q2c.canonical.posting import SavedRecord
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import orders
+from q2c.flows.steps import orders, prices
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Flow, Read, Wait, Write
 
 ACTIVE = ("active", "trialing", "past_due")
+SCHEDULED = "scheduled"  # it starts later
 
 
 def want_subscription_made(document: Order) -> list[tuple[str, Any]]:
@@ -107,7 +108,7 @@ def await_erp_customer(customer_id: str, book: Book, billing: Any, links: Any) -
 
 
 def plan_subscription(document: Order, customer_id: str, products: dict[str, str], book: Book) -> SubscriptionPlan:
-    """What billing is asked to make. A one-time order becomes a subscription of one period."""
+    """What billing is asked to make. An order of single sales alone becomes an invoice over them."""
     return SubscriptionPlan(
         external_id=external_id("sub", source=document.source.connection, object_id=document.source.object_id),
         order_id=document.source.object_id,
@@ -143,14 +144,10 @@ def want_subscription(subscription: SavedRecord, billing: Any) -> list[tuple[str
     return [("golden", ("subscription", f"{billing.connection_code}:subscription:{subscription.id}"))]
 
 
-def await_activation(
-    document: Order, subscription: SavedRecord, book: Book, billing: Any, links: Any, calendar: Any
-) -> str:
-    """Active in billing's own words; one that starts later is scheduled."""
-    if subscription.status in ACTIVE:
+def await_activation(subscription: SavedRecord, billing: Any, links: Any) -> str:
+    """Active in billing's own words; one that starts later is scheduled, single sales alone are an invoice."""
+    if subscription.document_type == "invoice" or subscription.status in (*ACTIVE, SCHEDULED):
         return subscription.status
-    if document.start_date > calendar.local_now(book.code).date():
-        return "scheduled"
     key = f"{billing.connection_code}:subscription:{subscription.id}"
     known = links.golden("subscription", key)
     if known is not None and known.get("is_active"):
@@ -231,10 +228,20 @@ ORDER_TO_SUBSCRIPTION = Flow(
             gives="account",
             wants=orders.want_account,
         ),
-        Read("check_account", "Check that the account can be billed", orders.check_account, gives="account_checked"),
+        Read(
+            "check_account",
+            "Check that the account can be billed",
+            orders.check_account,
+            gives="account_checked",
+            wants=orders.want_parents,
+        ),
         Read("map_products", "Map products to billing's products", map_products, gives="products", wants=want_products),
         Read(
-            "check_price", "Check currency and price against the price book", orders.check_price, gives="price_checked"
+            "check_price",
+            "Check currency and price against the price book",
+            prices.check_price,
+            gives="price_checked",
+            wants=prices.want_prices,
         ),
         Read(
             "build_customer",

@@ -24,8 +24,9 @@ def sighting_of(event: Any, family: str) -> Sighting | None:
             return _sighting("customer", c, event, family, name=c.name, number=c.number,
                              parent_key=parent, legal_entity_code=c.legal_entity, joins=joins)  # fmt: skip
         case events.ProductChanged(product=p):
-            prices = [_plain(price) for price in event.prices]
-            return _sighting("product", p, event, family, name=p.name, number=p.sku, prices=prices)
+            return _sighting("product", p, event, family, name=p.name, number=p.sku)
+        case events.PriceChanged(price=p):
+            return _sighting("price", p, event, family, number=p.sku)
         case events.OrderClosedWon(order=o):
             return _sighting("order", o, event, family, name=o.name, number=o.number,
                              legal_entity_code=o.legal_entity)  # fmt: skip
@@ -34,17 +35,11 @@ def sighting_of(event: Any, family: str) -> Sighting | None:
     return None
 
 
-def _sighting(
-    record_type: str, document: Any, event: Any, family: str, *, prices: list[Any] | None = None,
-    **names: str,
-) -> Sighting:  # fmt: skip
-    values = _plain(document)
-    if prices:
-        values["prices"] = prices
+def _sighting(record_type: str, document: Any, event: Any, family: str, **names: str) -> Sighting:
     return Sighting(
         record_type=record_type,
         document=document,
-        values=values,
+        values=_plain(document),
         family=family,
         occurred_at=event.occurred_at,
         **names,

@@ -18,7 +18,7 @@ class GoldenRecord(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    record_type = models.CharField(max_length=40)  # customer, product, order, subscription
+    record_type = models.CharField(max_length=40)  # customer, product, price, order, subscription
     record_key = models.CharField(max_length=200)  # connection:type:id of its first source
     number = models.CharField(max_length=120, blank=True)
     name = models.CharField(max_length=300, blank=True)

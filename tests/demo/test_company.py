@@ -1,9 +1,13 @@
 """The demo's company and its deals, built from the data as it is."""
 
 import datetime as dt
+from collections import defaultdict
 from decimal import Decimal
 
+from q2c.canonical.base import Source
+from q2c.canonical.contract import Order, OrderLine
 from q2c.demo import company, deals
+from q2c.flows.steps.prices import find_fault
 
 TODAY = dt.date(2026, 11, 20)
 
@@ -54,7 +58,7 @@ def test_a_deal_is_always_the_same():
 def test_the_first_deals_hold_each_kind_of_dirt_once_and_are_clean_otherwise():
     made = {number: deals.build_deal(number, TODAY) for number in range(1, deals.FIRST_DEALS + 1)}
     assert sorted(filter(None, map(deals.find_dirt, made))) == sorted(
-        ["no_item", "no_price", "no_lines", "no_address", "zero_price", "other_currency", "no_code"]
+        ["no_item", "no_price", "no_lines", "no_address", "zero_price", "other_currency", "no_code", "off_price"]
     )
     by_dirt = {deals.find_dirt(number): deal for number, deal in made.items()}
     assert "OpportunityLineItems" not in by_dirt["no_lines"]
@@ -99,3 +103,22 @@ def test_clean_deals_sell_known_items_at_a_price_in_the_entitys_currency():
             assert key.endswith(f";{currency}")
             assert Decimal(line["UnitPrice"]) > 0
             assert key.partition(";")[0] not in deals.list_rare_skus()
+
+
+def test_the_price_book_agrees_with_every_deal_but_those_that_nobody_approved():
+    rhythms = {"Monthly": "monthly", "Annual": "annual", "One-Time": "one_time"}
+    entries = defaultdict(list)
+    for price in company.list_prices():
+        entries[price.sku].append({"unit_price": str(price.unit_price), "currency": price.currency,
+                                   "billing_frequency": rhythms.get(price.kind.rpartition(" ")[2], "")})  # fmt: skip
+    for number in range(1, 200):
+        deal, faults = deals.build_deal(number, TODAY), []
+        for sold in deal.get("OpportunityLineItems", ()):
+            sku, kind, currency = sold["PricebookEntry"]["Ext_Id__c"].split(";")
+            line = OrderLine(line_id="1", sku=sku, quantity=Decimal(1), unit_price=Decimal(sold["UnitPrice"]),
+                             billing_frequency=rhythms[kind.rpartition(" ")[2]])  # fmt: skip
+            source = Source(connection="salesforce", object_type="Opportunity", object_id="006A")
+            order = Order(source=source, number="O", customer_id="001A", currency=deal["CurrencyIsoCode"],
+                          start_date=TODAY, term_months=12, lines=(line,))  # fmt: skip
+            faults.append(find_fault(order, line, entries[sku], tolerance=Decimal("0.2")))
+        assert bool(any(faults)) is (deals.find_dirt(number) == "off_price"), (number, faults)

@@ -14,6 +14,9 @@ from q2c.canonical.party import Customer
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.posting.facts import Book
 
+APPROVED = ("Approved", "Accepted")  # a quote that is being drafted, reviewed or shown to the customer isn't sold
+PERIOD_MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
+
 
 class BillingCustomer(Document, frozen=True):
     """A customer to be made in billing, under our external id."""
@@ -45,8 +48,11 @@ def check_order(document: Order) -> str:
         missing.append("an account")
     if document.term_months < 1:
         missing.append("a term")
-    if document.quote_status and document.quote_status not in ("Approved", "Accepted", "Presented", "Draft"):
+    if document.quote_status and document.quote_status not in APPROVED:
         missing.append(f"an approved quote (it is {document.quote_status})")
+    months = {PERIOD_MONTHS.get(line.billing_frequency, 1) for line in document.lines}
+    missing += [f"a term of whole periods of {n} months (it is {document.term_months})" for n in sorted(months)
+                if document.term_months % n][:1]  # fmt: skip
     missing += [f"a quantity of {line.sku}" for line in document.lines if line.quantity <= 0]
     missing += ["a SKU on every product" for line in document.lines if not line.sku][:1]
     if missing:
@@ -95,10 +101,15 @@ def match_account(document: Order, links: Any) -> Customer:
     return msgspec.convert(plain, Customer, strict=False)
 
 
-def check_account(account: Customer, document: Order) -> str:
-    """A billing address with a country: tax and the selling entity rest on it.
+def want_parents(document: Order) -> list[tuple[str, Any]]:
+    """The accounts above the buyer."""
+    return [("parents", account_key(document))]
 
-    Raises Problem `customer_without_address`.
+
+def check_account(account: Customer, document: Order, links: Any) -> str:
+    """A billing address with a country: tax and the selling entity rest on it; and parents that lead to a top.
+
+    Raises Problem `customer_without_address` or `account_hierarchy`.
     """
     if not account.bill_to.country:
         raise Problem(
@@ -108,36 +119,15 @@ def check_account(account: Customer, document: Order) -> str:
             connection=document.source.connection,
             account=document.customer_id,
         )
+    if links.is_ring(account_key(document)):
+        raise Problem(
+            "account_hierarchy",
+            Category.VALIDATION,
+            f"The accounts above {account.name} go round in a ring",
+            connection=document.source.connection,
+            account=document.customer_id,
+        )
     return "can be billed"
-
-
-def check_price(document: Order, txn: Any) -> str:
-    """No price below zero, and nothing given away that the price book prices, unless two people agreed to it.
-
-    Raises Problem `negative_price` or `price_differs`.
-    """
-    for line in document.lines:
-        if line.unit_price < 0:
-            raise Problem(
-                "negative_price",
-                Category.VALIDATION,
-                f"{document.number} sells {line.sku} at {document.currency} {line.unit_price}",
-                number=document.number,
-                sku=line.sku,
-            )
-        is_gift = line.list_price is not None and line.list_price > 0 and line.unit_price == 0
-        if is_gift:
-            differs = Problem(
-                "price_differs",
-                Category.VALIDATION,
-                f"{document.number} gives {line.sku} away; the price book says {document.currency} {line.list_price}",
-                number=document.number,
-                sku=line.sku,
-                connection=document.source.connection,
-            )
-            if not txn.accepts(differs):
-                raise differs
-    return "as the price book says"
 
 
 def with_seller(account: Customer, book: Book, document: Order) -> Customer:

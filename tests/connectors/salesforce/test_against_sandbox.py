@@ -6,7 +6,9 @@ from decimal import Decimal
 import pytest
 
 from connectors.errors import Absent
+from connectors.manifest import Context
 from connectors.recorder import Collector
+from connectors.salesforce.events import EVENTS
 from connectors.sandbox.testing import running_sandboxes
 from q2c.core.problems import Category, Problem
 from tests.connectors.lines import client_of, run
@@ -79,9 +81,18 @@ def test_an_account_becomes_a_customer_with_its_parent(client, sold):
     assert customer.source.object_id == sold["account"]
 
 
-def test_a_hierarchy_is_read_up_to_its_top(client, sold):
-    names = [c.name for c in run(client().hierarchy(sold["account"]))]
-    assert names == ["Northwind Ltd", "Northwind Group"]
+def test_the_price_book_is_read_whole_and_each_entry_is_a_price(client, sold):
+    async def story():
+        return await client().changes("PricebookEntry", {})
+
+    (found,) = [p for p in run(story()).found if b"PLAT-1" in p.body]
+    now = dt.datetime.now(dt.UTC)
+    context = Context("salesforce", {}, "PricebookEntry", found.source_id, now)
+    (event,) = EVENTS["PricebookEntry"].translate(found.body, context)
+    price = event.price
+    assert (price.sku, price.currency, price.unit_price, price.is_active) == ("PLAT-1", "GBP", Decimal("1000.5"), True)
+    assert (price.source.object_type, price.source.object_id) == ("PricebookEntry", found.source_id)
+    assert price.billing_frequency == ""  # its selling model says none
 
 
 def test_an_opportunity_is_no_order_before_it_is_won(client, sold, sandboxes):

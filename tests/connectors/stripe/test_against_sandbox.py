@@ -316,3 +316,32 @@ def test_a_lost_webhook_is_found_by_asking_for_what_was_not_delivered(build, san
     page = run(build().changes("events", position))
     assert made in {p.source_id for p in page.found if p.event_type == "invoice.finalized"}
     assert page.position["created"] == position["created"]
+
+
+def single(line_id, sku, price):
+    return contract.OrderLine(line_id=line_id, sku=sku, quantity=Decimal(2), unit_price=Decimal(price),
+                              billing_frequency="one_time")  # fmt: skip
+
+
+def test_single_sales_alone_are_one_invoice_also_when_the_answer_is_lost(build, sandboxes, customer):
+    sold = plan(customer, external_id="sub-once", order_id="006ONCE",
+                lines=(single("l1", "SETUP", "500"), single("l2", "TRAINING", "120.50")))  # fmt: skip
+    sandboxes.fault("stripe", "lose_answer", when={"method": "POST", "path": "*/finalize", "nth": 1})
+
+    async def story():
+        billing = build()
+        before = await billing.find_subscription("sub-once", customer_id=customer)
+        with pytest.raises(NotAnswered):
+            await billing.create_subscription(sold, key="key-once")
+        found = await billing.find_subscription("sub-once", customer_id=customer)
+        again = await billing.create_subscription(sold, key="key-once")
+        return before, found, again, await billing.invoice(found.id)
+
+    before, found, again, invoice = run(story())
+    assert before is None
+    assert (found.document_type, found.id, found.external_id) == ("invoice", again.id, "sub-once")
+    assert (invoice.total, invoice.order_id, invoice.legal_entity) == (Decimal("1241.00"), "006ONCE", "GB01")
+    assert [(line.sku, line.amount) for line in invoice.lines] == [
+        ("SETUP", Decimal("1000.00")), ("TRAINING", Decimal("241.00")),
+    ]  # fmt: skip
+    assert [e["id"] for e in sandboxes.log("stripe", document_type="invoice", effect="created")].count(found.id) == 1
