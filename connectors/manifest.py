@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from connectors.families import Family
@@ -121,6 +122,15 @@ class When:
     is_absent: bool = False  # a look-up then means "isn't there"
 
 
+class Undo(StrEnum):
+    """How a posted document of ours is taken back: by a document of its own, in every state of the first one (period
+    open or closed, applied or not, tax filed or not). Never by deleting: it had ledger effect."""
+
+    CREDIT = "a credit memo that is applied to it"
+    CHARGE = "an invoice to which it is moved"
+    OPPOSITE = "an opposite journal"
+
+
 @dataclass(frozen=True)
 class WebhookDoor:
     """How the vendor's messages are let in: proof, acknowledgement, where the event's name and id stand."""
@@ -154,4 +164,5 @@ class Manifest:
     record_pages: Mapping[str, str] = field(
         default_factory=dict
     )  # the same for document types with a page of their own
+    undo: Mapping[str, Undo] = field(default_factory=dict)  # by our document type; one that's absent can't be
     sandbox_notes: str = ""

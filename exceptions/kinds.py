@@ -162,6 +162,10 @@ _DOCUMENT = (
          _FIX_OR_WAIVE, "Payout {document} pays out the cash of {legal_entity}",
          "Name the owner of the gateway account under Connections and settle the other entities' part between them, "
          "or let the gateway pay out each entity's cash by itself; then repost."),
+    Kind("uncollectible_proposed", C, CONTROLLERSHIP, MEDIUM, hours(24), ("connection", "document"),
+         (REPLAY_EVENT, WAIVE), "Billing gave up {document}",
+         "Billing's word is only a proposal. Write the invoice off in the ERP by a document of its own, or have it "
+         "collected; then close this with what was decided."),
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),

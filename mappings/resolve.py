@@ -35,6 +35,8 @@ class Resolved:
     change_set: int  # the knowledge it comes from
     is_fallback: bool
     why: str
+    effective_from: dt.date
+    effective_to: dt.date | None  # None: until somebody says otherwise
 
 
 class Rule(NamedTuple):
@@ -195,8 +197,9 @@ class Snapshot:
         else:
             rule = winners[0]
             answer = Resolved(
-                rule.value, rule.label, rule.id, rule.version, self.change_set, rule.is_fallback, _why(rule)
-            )
+                rule.value, rule.label, rule.id, rule.version, self.change_set, rule.is_fallback, _why(rule),
+                rule.effective_from, rule.effective_to,
+            )  # fmt: skip
         index.memo[question] = answer
         return answer
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from mappings.models import CrossReference
 from q2c.core.models import Proposal
+from q2c.records.documents import find_statuses
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import parents_above
 from q2c.transactions.models import BusinessTransaction
@@ -22,6 +23,8 @@ class Links:
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         self.facts: dict[tuple[str, str, str], bytes] = {}
         self.given: dict[tuple[str, str, str, str], bytes] = {}
+        self.states: dict[tuple[str, str, str], str] = {}
+        self.statuses: dict[tuple[str, str], str] = {}
         self.lanes: dict[tuple[str, str], list[bytes]] = {}
         self.price_books: dict[str, list[dict[str, Any]]] = {}
         self.parents: dict[str, str] = {}
@@ -29,6 +32,14 @@ class Links:
     def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
         """The newest canonical document (JSON) that a source object started a flow with, or None."""
         return self.facts.get((flow, connection, source_id))
+
+    def state(self, flow: str, connection: str, source_id: str) -> str:
+        """The state of the newest transaction that a source object started a flow with, or empty."""
+        return self.states.get((flow, connection, source_id), "")
+
+    def status(self, connection: str, document_id: str) -> str:
+        """What billing's newest event says of an invoice or credit note: open, void, ...; empty while unknown."""
+        return self.statuses.get((connection, document_id), "")
 
     def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
         """What a step of the newest completed transaction of a source object gave (JSON), or None."""
@@ -100,8 +111,12 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
     if keys := wants.get("fact"):
         sources = [k[2] for k in keys]
         found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
-        facts = found_facts.order_by("lane_sequence").values_list("flow", "source_connection", "source_id", "fact")
-        links.facts.update({(flow, source, found): bytes(fact) for flow, source, found, fact in facts})
+        columns = ("flow", "source_connection", "source_id", "fact", "state")
+        for flow, source, found, fact, state in found_facts.order_by("lane_sequence").values_list(*columns):
+            links.facts[flow, source, found] = bytes(fact)
+            links.states[flow, source, found] = state
+    if keys := wants.get("status"):
+        links.statuses.update(find_statuses(keys))
     if keys := wants.get("given"):
         links.given.update(steps_gave(keys))
     if keys := wants.get("price"):

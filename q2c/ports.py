@@ -239,6 +239,7 @@ class Target:
         self.connection_code = connection.code
         self.name = connection.name
         self.repeats = registry.repeats_of(connection)
+        self.undo = registry.manifest(connection.vendor).undo
         self.at_once = connection.at_once or registry.manifest(connection.vendor).limits.at_once
         self._client = registry.client_for(connection, collector=collector)
 
@@ -285,7 +286,8 @@ class BatchContext:
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
         `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
-        `lane` (flow, lane), `price` (SKU), `parents` (record key of an account)."""
+        `lane` (flow, lane), `price` (SKU), `parents` (record key of an account), `status` (billing
+        connection, document id)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
         fetch_links(self._links, wants)

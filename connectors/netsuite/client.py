@@ -125,7 +125,8 @@ class Client:
         """
         holder = await self.read(_holder(application.kind), application.payment)
         held = {a.document: a.amount for a in holder.applied}
-        if all(held.get(a.document) == a.amount for a in application.apply_to):
+        is_applied = all(held.get(a.document) == a.amount for a in application.apply_to)
+        if is_applied and not held.keys() & set(application.released):
             return _as_application(holder, application)
         return None
 

@@ -11,7 +11,7 @@ from connectors.auth import FetchedToken, OAuth1, Token, assertion, fetch_token
 from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.http import Auth, Line, Telephone
-from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, When
+from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, Undo, When
 from connectors.netsuite.records import TYPES
 from q2c.core.problems import Category, Problem
 
@@ -137,6 +137,7 @@ MANIFEST = Manifest(
     errors=ERRORS,
     auth=auth,
     read_errors=read_errors,
+    undo={"ar_invoice": Undo.CREDIT, "ar_credit_memo": Undo.CHARGE, "journal": Undo.OPPOSITE},
     record_url="{app_url}/app/accounting/transactions/transaction.nl?id={id}",
     record_pages={kind: f"{{app_url}}{record.page}" for kind, record in TYPES.items()},
 )

@@ -99,7 +99,8 @@ def cash_receipt(receipt: posting.CashReceipt) -> dict[str, Any]:
 
 def cash_application(application: posting.CashApplication) -> dict[str, Any]:
     """The apply lines to merge into a payment or credit memo."""
-    return {"apply": applied(application.apply_to)}
+    released = [{"doc": _ref(document), "apply": False} for document in application.released]
+    return {"apply": {"items": [*released, *applied(application.apply_to)["items"]]}}
 
 
 def applied(apply_to: tuple[posting.AppliedTo, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from connectors.errors import Absent
 from connectors.families import Page, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import inbound, inbound_cash, outbound
+from connectors.stripe import inbound, inbound_cash, outbound, voids
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
@@ -59,6 +59,13 @@ class Client:
         credited = {line.get("invoice_line_item") for line in raw["lines"]["data"]} - {None}
         original = await self.invoice(inbound.id_of(raw["invoice"])) if credited and raw.get("invoice") else None
         return inbound.credit_memo(raw, self.line.code, original=original)
+
+    async def invoice_void(self, invoice_id: str) -> billing.DocumentVoid:
+        """A voided invoice with the credit notes that had lowered it and stand."""
+        raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice_void")
+        notes = [n async for n in self._list("/v1/credit_notes", "invoice_void", [("invoice", invoice_id)])]
+        standing = [await self.credit_note(str(note["id"])) for note in notes if note.get("status") != "void"]
+        return voids.invoice_void(raw, self.line.code, standing)
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
         """A subscription as it stands. Raises Problem `record_gone`."""

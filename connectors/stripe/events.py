@@ -15,7 +15,8 @@ from msgspec import structs
 
 from connectors.fields import read_json, unix
 from connectors.manifest import Context, Ignored, Means, NotYet
-from connectors.stripe import inbound, inbound_cash
+from connectors.stripe import inbound, inbound_cash, voids
+from connectors.stripe.money import from_minor
 from q2c.canonical import events
 
 
@@ -55,6 +56,20 @@ def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:
     return translate
 
 
+def invoice_voided(body: bytes, context: Context) -> list[Any]:
+    """invoice.voided, with the credit notes that were asked for."""
+    raw, at = _snapshot(body)
+    changed = _status_changed(raw, context, status="void", at=at)
+    void = context.fetched or voids.invoice_void(raw, context.connection, ())
+    return [changed, events.InvoiceVoided(occurred_at=at, void=void)]
+
+
+def credit_voided(body: bytes, context: Context) -> list[Any]:
+    """credit_note.voided: what it took off its invoice is owed again."""
+    raw, at = _snapshot(body)
+    return [events.CreditMemoVoided(occurred_at=at, void=voids.credit_void(raw, context.connection))]
+
+
 def payment_failed(body: bytes, context: Context) -> list[Any]:
     """invoice.payment_failed: nothing was received."""
     raw, at = _snapshot(body)
@@ -83,6 +98,8 @@ def _status_changed(
         order_id=notes.get("order_id", ""),
         subscription_id=str(behind.get("subscription") or raw.get("subscription") or ""),
         number=str(raw.get("number") or ""),
+        currency=str(raw["currency"]).upper(),
+        amount=from_minor(raw.get("amount_remaining") or 0, str(raw["currency"]).upper()),
     )
 
 
@@ -190,7 +207,7 @@ _PRICE = NotYet("prices are checked against the CRM's price book")
 EVENTS: dict[str, Means | Ignored | NotYet] = {
     "invoice.finalized": Means(invoice_posted, refetch="invoice", refetch_when=is_incomplete),
     "invoice.paid": Means(invoice_status("paid")),
-    "invoice.voided": Means(invoice_status("void")),
+    "invoice.voided": Means(invoice_voided, refetch="invoice_void"),
     "invoice.marked_uncollectible": Means(invoice_status("uncollectible")),
     "invoice.payment_failed": Means(payment_failed),
     "credit_note.created": Means(credit_memo_issued, refetch="credit_note"),
@@ -260,7 +277,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     ),
     **dict.fromkeys(("invoiceitem.created", "invoiceitem.updated", "invoiceitem.deleted"), _DRAFT),
     "credit_note.updated": Ignored("only its memo or metadata can change"),
-    "credit_note.voided": NotYet("a voided credit note is found by the comparison of billing and receivables"),
+    "credit_note.voided": Means(credit_voided),
     "billing.meter.created": NotYet("usage arrives on the invoice"),
     "billing.meter.updated": NotYet("usage arrives on the invoice"),
     "billing.meter.deactivated": NotYet("usage arrives on the invoice"),

@@ -112,6 +112,22 @@ class CreditMemo(Document):
     declared_total: Decimal | None = None  # in the feed's own sign: credits are negative there
 
 
+class DocumentVoid(Document):
+    """That billing voided an invoice or credit note of its own. `source` is the void itself, `amount` what it takes
+    back (positive), `credits` the credit notes that had lowered an invoice before."""
+
+    source: Source
+    document_id: str
+    number: str
+    customer_id: str
+    currency: Currency
+    amount: Decimal
+    voided_at: dt.datetime
+    invoice_id: str = ""  # of a voided credit note: the invoice that it had lowered
+    credits: tuple[CreditMemo, ...] = ()
+    legal_entity: str = ""
+
+
 class DebitMemo(Document):
     source: Source
     number: str

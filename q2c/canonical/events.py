@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 from q2c.canonical import billing, catalog, contract, party
 from q2c.canonical.base import Document
@@ -51,6 +52,16 @@ class InvoiceStatusChanged(Event, tag=True):
     order_id: str = ""
     subscription_id: str = ""
     number: str = ""
+    currency: str = ""
+    amount: Decimal = Decimal(0)  # what is still owed
+
+
+class InvoiceVoided(Event, tag=True):
+    void: billing.DocumentVoid
+
+
+class CreditMemoVoided(Event, tag=True):
+    void: billing.DocumentVoid
 
 
 class CreditMemoIssued(Event, tag=True):
@@ -92,6 +103,8 @@ AnyEvent = (
     | SubscriptionChanged
     | InvoicePosted
     | InvoiceStatusChanged
+    | InvoiceVoided
+    | CreditMemoVoided
     | CreditMemoIssued
     | PaymentReceived
     | PaymentApplied

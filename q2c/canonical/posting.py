@@ -174,6 +174,7 @@ class CashApplication(Document):
     kind: str  # customerPayment or creditMemo in our words: receipt, credit_memo
     apply_to: tuple[AppliedTo, ...]
     currency_code: Currency
+    released: tuple[str, ...] = ()  # documents that it settles no longer
 
 
 class Journal(Document):

@@ -89,6 +89,14 @@ class AlreadyThere(Problem):
         super().__init__("document_exists", Category.CONFLICT, summary, **subject)
 
 
+class NotNeeded(Exception):
+    """Not a failure either: there's nothing to carry (any more). The transaction is cancelled, with this sentence."""
+
+    def __init__(self, summary: str) -> None:
+        super().__init__(summary)
+        self.summary = summary
+
+
 class Awaits(Exception):
     """Not a failure: a step must wait for something.
 

@@ -54,6 +54,7 @@ PEOPLE = (
 SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c"}}
 FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
+MANUAL_RATE_DAYS = 90  # for how long the opening's manual rates were approved
 # Retail goods carry numeric stock codes; carriage has its own items. Whatever else the file sells is left to people.
 RETAIL_ITEMS = {
     **{f"{digit}*": "RETAIL-GOODS" for digit in "123456789"},
@@ -204,7 +205,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[s
         Line(
             kind=row["kind"], key=row["key"], value=row["value"], label=row.get("label", ""),
             connection=row.get("connection", ""), legal_entity=row.get("entity", ""),
-            effective_from=row.get("on", FROM_THE_START),
+            effective_from=row.get("on", FROM_THE_START), effective_to=row.get("until"),
         )
         for row in _rule_rows(erp, tax_rates)
     ]  # fmt: skip
@@ -294,19 +295,20 @@ def _policy_rows() -> list[dict[str, Any]]:
 
 
 def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
-    """The controller's manual rates: the ERP's last known rate goes on after the file ends, and KWD, which ECB
-    lacks."""
+    """The controller's manual rates up to a day: the ERP's last known rate goes on after the file ends, and KWD, which
+    ECB lacks."""
+    until = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=MANUAL_RATE_DAYS)
     rows = []
     for entry in ReferenceEntry.objects.filter(connection=erp, list_name="rates"):
         rate = Decimal(entry.attributes["rate"])
         on = dt.date.fromisoformat(entry.attributes["date"]) + dt.timedelta(days=1)
-        rows.append({"kind": "manual_rate", "key": entry.external_id, "value": f"{rate.normalize():f}", "on": on})
+        rows.append({"key": entry.external_id, "value": f"{rate.normalize():f}", "on": on})
     openings = {"GBP": "2.4300", "USD": "3.2550", "EUR": "2.8200", "JPY": "503", "CAD": "4.5100", "AUD": "4.9600",
                 "CHF": "2.6200"}  # fmt: skip
     for currency, opening in openings.items():
         if not any(r["key"] == f"KWD/{currency}" for r in rows):
-            rows.append({"kind": "manual_rate", "key": f"KWD/{currency}", "value": opening, "on": FROM_THE_START})
-    return rows
+            rows.append({"key": f"KWD/{currency}", "value": opening, "on": FROM_THE_START})
+    return [{"kind": "manual_rate", "until": until, **row} for row in rows]
 
 
 def _schedules(connections: dict[str, Connection]) -> None:

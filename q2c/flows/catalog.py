@@ -10,6 +10,7 @@ from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
 from q2c.flows.payment_to_erp import APPLICATION_TO_ERP, PAYMENT_TO_ERP, REFUND_TO_ERP
 from q2c.flows.payout_to_erp import DISPUTE_TO_ERP, PAYOUT_TO_ERP
 from q2c.flows.status_to_crm import STATUS_TO_CRM
+from q2c.flows.void_to_erp import CREDIT_VOID_TO_ERP, INVOICE_VOID_TO_ERP
 from q2c.transactions.steps import Flow
 
 FLOWS: tuple[Flow, ...] = (
@@ -18,6 +19,8 @@ FLOWS: tuple[Flow, ...] = (
     ORDER_TO_SUBSCRIPTION,
     INVOICE_TO_ERP,
     CREDIT_MEMO_TO_ERP,
+    INVOICE_VOID_TO_ERP,
+    CREDIT_VOID_TO_ERP,
     PAYMENT_TO_ERP,
     APPLICATION_TO_ERP,
     REFUND_TO_ERP,

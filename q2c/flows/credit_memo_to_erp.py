@@ -14,12 +14,33 @@ from typing import Any
 
 from q2c.canonical.billing import CreditMemo
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
-from q2c.core.problems import Awaits
+from q2c.core.problems import Awaits, NotNeeded
 from q2c.flows.steps import approve, customer, dates, feed, originals, post
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
 from q2c.transactions.steps import Flow, Read, Write
+
+
+def want_standing(credit_note: CreditMemo) -> list[tuple[str, Any]]:
+    """Whether billing has voided it, or the invoice that it credits."""
+    connection = credit_note.source.connection
+    wants: list[tuple[str, Any]] = [("status", (connection, credit_note.source.object_id))]
+    if credit_note.invoice_id:
+        wants += [("status", (connection, credit_note.invoice_id)),
+                  ("fact", ("invoice_to_erp", connection, credit_note.invoice_id))]  # fmt: skip
+    return wants
+
+
+def check_standing(credit_note: CreditMemo, links: Any) -> str:
+    """It still stands in billing, and so does what it credits: neither is posted when both were voided before."""
+    connection, invoice = credit_note.source.connection, credit_note.invoice_id
+    if (
+        links.status(connection, invoice) == "void"
+        and links.state("invoice_to_erp", connection, invoice) == "cancelled"
+    ):
+        raise NotNeeded(f"billing voided the invoice that {credit_note.number} credits before it was posted")
+    return feed.check_standing(credit_note, links)
 
 
 def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:
@@ -128,9 +149,9 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
     return told
 
 
-def completes(document: CreditMemo) -> list[str]:
-    """Applications of this credit that wait for it go on."""
-    return [f"credit_memo:{document.source.connection}:{document.source.object_id}"]
+def completes(credit_note: CreditMemo) -> list[str]:
+    """Applications of this credit, and its void, that wait for it go on."""
+    return [f"credit_memo:{credit_note.source.connection}:{credit_note.source.object_id}"]
 
 
 CREDIT_MEMO_TO_ERP = Flow(
@@ -141,6 +162,13 @@ CREDIT_MEMO_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="credit_memo",
     steps=(
+        Read(
+            "check_standing",
+            "Check that billing hasn't voided it",
+            check_standing,
+            gives="standing",
+            wants=want_standing,
+        ),
         *originals.LINES,
         *feed.CARRIED,
         *dates.WHOSE,

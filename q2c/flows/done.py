@@ -67,16 +67,22 @@ def _named(function: Any, run: Run) -> dict[str, Any]:
     return {name: run if name == "txn" else run.facts[name] for name in parameters(function)}
 
 
+def tell_cancelled(runs: list[Run]) -> None:
+    """Close the cases of runs that have nothing to carry any more."""
+    cases.close_for_transactions([run.id for run in runs], "not_needed")
+
+
 def answer_waits(runs: list[Run]) -> frozenset[str]:
-    """See to what waiting runs need: people's approval, and facts whose own flows bring what they wait for. Returns the
-    flows that have new work."""
-    ask_people(runs)
+    """See to what waiting runs need: facts whose own flows bring what they wait for, then people's approval (which is
+    audited, so it comes last). Returns the flows that have new work."""
     facts = [
         customer_use_fact(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
         for run in runs
         if run.awaits is not None and run.awaits.needs is not None
     ]
-    return dispatch_facts(facts).flows
+    flows = dispatch_facts(facts).flows
+    ask_people(runs)
+    return flows
 
 
 def ask_people(runs: list[Run]) -> None:

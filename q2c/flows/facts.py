@@ -238,6 +238,24 @@ def _invoice_status(event: events.InvoiceStatusChanged, about: About) -> list[Fa
     return _status(event, about, source, invoice_status=event.status, number=event.number, **payment)
 
 
+def _invoice_void(event: events.InvoiceVoided, about: About) -> list[Fact] | Ignored:
+    return _void(event.void, "invoice_void_to_erp", about)
+
+
+def _credit_void(event: events.CreditMemoVoided, about: About) -> list[Fact] | Ignored:
+    return _void(event.void, "credit_void_to_erp", about)
+
+
+def _void(void: billing.DocumentVoid, flow: str, about: About) -> list[Fact] | Ignored:
+    if void.amount == 0:
+        return Ignored("zero_amount", "A document of 0 has no effect on the books")
+    return [
+        _fact(flow, void, void.source, about, number=void.number, customer_id=void.customer_id,
+              currency=void.currency, amount=void.amount, document_date=_date(void.voided_at, about),
+              legal_entity=void.legal_entity)
+    ]  # fmt: skip
+
+
 def _payment_failed(event: events.PaymentFailed, about: About) -> list[Fact]:
     source = Source(connection=event.connection, object_type="invoice", object_id=event.invoice_id)
     return _status(event, about, source, payment_status="failed")
@@ -351,6 +369,8 @@ _MAKERS: dict[type, Callable[[Any, About], list[Fact] | Ignored]] = {
     events.SubscriptionChanged: _subscription,
     events.InvoicePosted: _invoice,
     events.InvoiceStatusChanged: _invoice_status,
+    events.InvoiceVoided: _invoice_void,
+    events.CreditMemoVoided: _credit_void,
     events.CreditMemoIssued: _credit_memo,
     events.PaymentReceived: _payment,
     events.PaymentApplied: _application,

@@ -17,13 +17,16 @@ from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from mappings.models import SurvivorshipRule
 from mappings.survivorship import owners
+from q2c.canonical import events
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
+from q2c.core.problems import Category, Problem
 from q2c.flows import sightings
 from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
+from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, Seen, known_documents, store_documents
@@ -130,6 +133,8 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
         before = seen.get(document.key) if document is not None else None
         if document is not None and before is not None and before.is_ahead_of(document):
             outcome = "stale"
+        if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
+            _propose_write_off(item, event)
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
@@ -150,6 +155,7 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
             owners[str(item.claimed.event_id)] = (item.source.code, verdict.customer_id)
     store_documents(billed)
     flows |= dispatch_facts(facts).flows
+    flows |= cancel_unposted((type(e), e.void) for _, e in pairs if hasattr(e, "void"))
 
 
 def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Billed | None) -> list[Fact] | Ignored:
@@ -173,6 +179,18 @@ def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About)
             document.feed_type,
         )
         verdict.rounding = document.rounding
+
+
+def _propose_write_off(item: Item, event: events.InvoiceStatusChanged) -> None:
+    """Billing gives up an invoice: only a proposal, since a write-off is an AR document that people decide on."""
+    number = event.number or event.invoice_id
+    problem = Problem(
+        "uncollectible_proposed", Category.CONFLICT,
+        f"Billing gave up {number}, of which {event.currency} {event.amount:,} is owed",
+        connection=item.source.code, document=number,
+    )  # fmt: skip
+    cases.open_case(problem, event_id=item.claimed.event_id, connection_code=item.source.code, number=number,
+                    amount=event.amount, currency=event.currency)  # fmt: skip
 
 
 def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:

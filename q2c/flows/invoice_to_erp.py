@@ -103,6 +103,7 @@ INVOICE_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="invoice",
     steps=(
+        *feed.STANDING,
         *feed.CARRIED,
         *dates.WHOSE,
         *customer.CUSTOMER,

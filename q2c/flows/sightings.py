@@ -76,6 +76,8 @@ def billed_of(event: Any, connection: str) -> Billed | None:
         case events.InvoiceStatusChanged():
             return Billed(connection, "invoice", event.invoice_id, event.status, at, number=event.number,
                           order_id=event.order_id, subscription_id=event.subscription_id)  # fmt: skip
+        case events.CreditMemoVoided(void=d):
+            return Billed(connection, "credit_memo", d.document_id, "void", at, number=d.number)
     return None
 
 
@@ -90,7 +92,7 @@ def _billed(document_type: str, document: Any, status: str, at: Any, **fields: A
 
 def _document(event: Any) -> Any:
     for name in ("customer", "order", "subscription", "invoice", "credit_memo", "payment", "application", "refund",
-                 "dispute", "payout"):  # fmt: skip
+                 "dispute", "payout", "void"):  # fmt: skip
         found = getattr(event, name, None)
         if found is not None:
             return found

@@ -65,6 +65,7 @@ TOOLS = Tools(
     write_exchanges=write_for_owners,
     on_problem=cases.open_for_steps,
     on_done=done.tell_done,
+    on_cancelled=done.tell_cancelled,
     on_wait=lambda runs: nudge(done.answer_waits(runs)),
     on_refused_credentials=done.pause_refused,
     accepted=ports.accepted_problems,

@@ -18,9 +18,10 @@ from q2c.posting.lines import build_journal, build_lines, round_difference
 def build_ar_invoice(
     invoice: Invoice, *, book: Book, customer: str, currency: str, items: Mapping[str, ItemUse],
     taxes: Mapping[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
-    posting_date: dt.date, period: Period, terms: str = "",
+    posting_date: dt.date, period: Period, terms: str = "", prefix: str = "inv",
 ) -> ArInvoice:  # fmt: skip
-    """The AR invoice of a billing invoice, balanced to the cent. Raises Problem when it doesn't add up."""
+    """The AR invoice of a billing invoice, balanced to the cent, under an external id with this prefix. Raises Problem
+    when it doesn't add up."""
     invoice = with_days(invoice, book.time_zone)
     lines = build_lines(invoice.lines, items, taxes)
     lines = round_difference(
@@ -28,7 +29,7 @@ def build_ar_invoice(
         accounts=accounts, number=invoice.number, legal_entity=book.code,
     )  # fmt: skip
     posting = ArInvoice(
-        external_id=external_id("inv", source=invoice.source.connection, object_id=invoice.source.object_id),
+        external_id=external_id(prefix, source=invoice.source.connection, object_id=invoice.source.object_id),
         number=invoice.number,
         customer=customer,
         subsidiary=book.erp_id,
@@ -56,9 +57,10 @@ def build_ar_invoice(
 def build_ar_credit_memo(
     memo: CreditMemo, *, book: Book, customer: str, currency: str, items: Mapping[str, ItemUse],
     taxes: Mapping[str, TaxUse], accounts: Accounts, policy: Policy, rate: RateUse, document_date: dt.date,
-    posting_date: dt.date, period: Period, apply_to: tuple[AppliedTo, ...] = (),
+    posting_date: dt.date, period: Period, apply_to: tuple[AppliedTo, ...] = (), prefix: str = "cm",
 ) -> ArCreditMemo:  # fmt: skip
-    """The AR credit memo of a billing credit note, balanced to the cent. Raises Problem when it doesn't add up."""
+    """The AR credit memo of a billing credit note, balanced to the cent, under an external id with this prefix. Raises
+    Problem when it doesn't add up."""
     total, tax_total = memo.total, memo.tax_total
     if total <= 0:
         raise Problem(
@@ -75,7 +77,7 @@ def build_ar_credit_memo(
         number=memo.number, legal_entity=book.code,
     )  # fmt: skip
     posting = ArCreditMemo(
-        external_id=external_id("cm", source=memo.source.connection, object_id=memo.source.object_id),
+        external_id=external_id(prefix, source=memo.source.connection, object_id=memo.source.object_id),
         number=memo.number,
         customer=customer,
         subsidiary=book.erp_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -53,6 +54,12 @@ FROM records_billeddocument d
 JOIN unnest(%s::text[], %s::text[], %s::text[]) AS w (connection_code, document_type, external_id)
   USING (connection_code, document_type, external_id)
 ORDER BY d.connection_code, d.document_type, d.external_id FOR UPDATE OF d
+"""
+_STATUSES = """
+SELECT d.connection_code, d.external_id, d.status
+FROM records_billeddocument d
+JOIN unnest(%s::text[], %s::text[]) AS w (connection_code, external_id) USING (connection_code, external_id)
+WHERE d.document_type IN ('invoice', 'credit_memo')
 """
 
 
@@ -119,6 +126,16 @@ def known_documents(keys: set[tuple[str, str, str]]) -> dict[tuple[str, str, str
         return {}
     rows = fetch_rows(_SEEN, [list(column) for column in zip(*sorted(keys), strict=True)])
     return {(r[0], r[1], r[2]): Seen(r[3], r[4], r[5], r[6]) for r in rows}
+
+
+def find_statuses(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The status of these invoices and credit notes, by connection and id."""
+    return {(connection, found): status for connection, found, status in fetch_rows(_STATUSES, _columns(keys))}
+
+
+def _columns(keys: Iterable[tuple[str, str]]) -> list[list[str]]:
+    pairs = list(keys)
+    return [[connection for connection, _ in pairs], [document for _, document in pairs]]
 
 
 def store_documents(billed: list[Billed]) -> None:

@@ -20,6 +20,7 @@ class Ending(StrEnum):
     COMPLETED = "completed"
     HELD = "held"
     WAITING = "waiting"
+    CANCELLED = "cancelled"  # nothing to carry any more
     UNKNOWN = "unknown"
     WRITTEN = "written"  # a write is remembered, further steps follow
     INTENT = "intent"  # a write is due
@@ -86,6 +87,7 @@ class Run:
     problem: Problem | None = None
     problem_step: str = ""
     awaits: Awaits | None = None
+    why_cancelled: str = ""
     available_in: float = 0.0
     counts: bool = True
     target_connection: str = ""

@@ -8,7 +8,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, cast
 
-from q2c.core.problems import Awaits, Category, Problem
+from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.steps import PORTS, Read, Step, Wait, Write, encode_output, parameters
 from q2c.transactions.tools import Context
@@ -72,6 +72,10 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
     except Awaits as wait:
         context.used(run)
         _wait(run, step, wait, started)
+        return
+    except NotNeeded as end:
+        context.used(run)
+        run.ending, run.why_cancelled = Ending.CANCELLED, end.summary
         return
     except Problem as problem:
         context.used(run)

@@ -107,6 +107,10 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
             if completed:
                 tools.on_done(completed)
                 _release_waiting(cursor, completed, tools)
+            cancelled = [r for r in kept if r.ending is Ending.CANCELLED]
+            if cancelled:
+                tools.on_cancelled(cancelled)
+                _release_waiting(cursor, cancelled, tools)
             waiting = [r for r in kept if r.ending is Ending.WAITING]
             if waiting:
                 tools.on_wait(waiting)  # last: what it proposes is audited, and that lock is held until the commit
@@ -194,7 +198,7 @@ def _hold_refused(run: Run, refusal: BaseException) -> None:
 
 
 def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
-    ended = [r for r in group if r.ending in (Ending.COMPLETED, Ending.HELD)]
+    ended = [r for r in group if r.ending in (Ending.COMPLETED, Ending.HELD, Ending.CANCELLED)]
     others = [r for r in group if r not in ended]
     ours: set[Any] = set()
     if ended:
@@ -320,6 +324,8 @@ def _transaction_values(run: Run) -> tuple:
     waits_for = ""
     if run.ending is Ending.WAITING:
         waits_for = (run.awaits.summary if run.awaits else run.problem.summary if run.problem else "")[:300]
+    if run.ending is Ending.CANCELLED:
+        waits_for = run.why_cancelled[:300]
     target = run.target
     return (
         run.id,
@@ -360,14 +366,21 @@ def _store_waits(cursor: Any, runs: list[Run]) -> None:
 
 
 def _release_waiting(cursor: Any, completed: list[Run], tools: Tools) -> None:
-    """A parent's completion releases the children that wait for its keys, and ends its own waits."""
+    """A parent's end releases the children that wait for its keys, and ends its own waits."""
     cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [[r.id for r in completed]])
-    keys = [key for r in completed if r.flow.completes for key in r.flow.completes(**_named(r.flow.completes, r))]
-    if not keys:
-        return
-    flows = release_waits(keys)
+    keys = [key for r in completed for key in _keys(r)]
+    flows = release_waits(keys) if keys else set()
     if flows:
         tools.nudge(flows)
+
+
+def _keys(run: Run) -> list[str]:
+    """The keys that a run's end releases; one that was cancelled may not have come to all facts that they're made
+    of."""
+    completes = run.flow.completes
+    if completes is None or not set(parameters(completes)) <= {*run.facts, "txn"}:
+        return []
+    return list(completes(**_named(completes, run)))
 
 
 def _named(function: Any, run: Run) -> dict[str, Any]:

@@ -88,6 +88,17 @@ def release_waits(keys: list[str]) -> set[str]:
         return {row[0] for row in cursor.fetchall()}
 
 
+def hasten(transaction_ids: list[UUID]) -> set[str]:
+    """These waiting transactions look again now; one whose outcome isn't known keeps its time. Returns their flows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE transactions_workitem SET available_at = now() WHERE transaction_id = ANY(%s) AND worker = ''"
+            " AND intent IS NULL RETURNING flow",
+            [transaction_ids],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
 def resume_waiting(*, connection_code: str) -> list[str]:
     """A connection works again: what waits for it is due at once. Returns the flows to nudge."""
     with connection.cursor() as cursor:

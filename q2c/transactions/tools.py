@@ -41,6 +41,7 @@ class Tools:
     on_problem: Callable[[list[HeldStep]], object]
     on_done: Callable[[list[Run]], None]
     on_wait: Callable[[list[Run]], None]
+    on_cancelled: Callable[[list[Run]], None]
     on_refused_credentials: Callable[[str, Problem], None]
     accepted: Callable[[list[UUID]], dict[UUID, list[tuple[str, dict[str, str]]]]]  # what people let pass, of reposts
     slots: Callable[[str, int], int]  # (connection, at once) -> this worker's share

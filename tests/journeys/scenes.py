@@ -64,6 +64,28 @@ class CreditNotes(Scene):
         )
 
 
+class InvoiceVoids(Scene):
+    def act(self, house, prepared, point):
+        invoice = house.invoice(prepared)
+        house.carry()
+        house.void(invoice)
+
+
+class CreditVoids(Scene):
+    """Posts an invoice in the credit note's place, and moves the credit memo to it."""
+
+    def act(self, house, prepared, point):
+        invoice = house.invoice(prepared)
+        credit = house.make(
+            "stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}]
+        )[0]
+        house.carry()
+        house.void_credit(credit)
+
+    def made(self, house):
+        return [e for e in super().made(house) if e["external_id"].startswith("void-")]
+
+
 class Payments(Scene):
     def act(self, house, prepared, point):
         house.pay(house.invoice(prepared))
@@ -132,6 +154,8 @@ SCENES: dict[str, Scene] = {
     "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),
     "invoice_to_erp": Invoices("netsuite", "invoice"),
     "credit_memo_to_erp": CreditNotes("netsuite", "creditMemo"),
+    "invoice_void_to_erp": InvoiceVoids("netsuite", "creditMemo"),
+    "credit_void_to_erp": CreditVoids("netsuite", "invoice"),
     "payment_to_erp": Payments("netsuite", "customerPayment"),
     "application_to_erp": Payments("netsuite", "customerPayment", effect="updated", method="PATCH"),
     "refund_to_erp": Refunds("netsuite", "journalEntry"),

@@ -74,10 +74,7 @@ def test_a_customer_that_changes_keeps_the_currencies_and_entities_that_were_add
     customer = house.customer()
     house.invoice(customer, amount=12_345, currency="usd")
     house.carry()
-    stripe = house.sandboxes.vendor("stripe")
-    auth = {"Authorization": f"Bearer {stripe['credentials']['api_key']}"}
-    house.sandboxes.session.post(f"{stripe['url']}/v1/customers/{customer}", data={"name": "Northwind plc"},
-                                 headers=auth, timeout=30)  # fmt: skip
+    house.ask_stripe(f"customers/{customer}", name="Northwind plc")
     house.carry()
     house.invoice(customer, amount=100, currency="usd")
     house.invoice(customer, amount=200)

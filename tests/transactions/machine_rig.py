@@ -143,6 +143,7 @@ class Rig:
             on_problem=self.held.extend,
             on_done=self.done.extend,
             on_wait=lambda runs: None,
+            on_cancelled=lambda runs: None,
             on_refused_credentials=lambda code, problem: None,
             accepted=lambda ids: dict.fromkeys(ids, self.accepted),
             slots=lambda code, at_once: at_once,

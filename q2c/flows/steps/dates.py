@@ -165,7 +165,9 @@ def choose_rate(
     document: Any, book: Book, posting_date: dt.date, policy: Policy, mappings: Any, calendar: Any
 ) -> RateUse:
     """How the document's currency becomes the book's. The ERP's table owns; a governed manual rate stands in where that
-    lacks one or its newest is older than the policy allows. Raises Problem `rate_missing`."""
+    lacks one or its newest is older than the policy allows. It ages too, unless people approved it up to a day.
+
+    Raises Problem `rate_missing`."""
     if document.currency == book.currency:
         return RateUse()
     pair = f"{document.currency}/{book.currency}"
@@ -175,7 +177,18 @@ def choose_rate(
         if (posting_date - rate_date).days <= policy.rate_days_max:
             return RateUse(pair=pair, source="erp", rate_date=min(rate_date, posting_date))
     manual = mappings.resolve("manual_rate", pair, legal_entity=book.code, on=posting_date)
-    return RateUse(pair=pair, source="manual", rate=Decimal(manual.value), rate_date=posting_date)
+    if manual.effective_to is None and (posting_date - manual.effective_from).days > policy.rate_days_max:
+        raise Problem(
+            "rate_missing",
+            Category.MAPPING,
+            f"The newest rate of {pair} is of {manual.effective_from}, older than {policy.rate_days_max} days",
+            kind="manual_rate",
+            key=pair,
+            legal_entity=book.code,
+            on=posting_date,
+        )
+    rate_date = manual.effective_from if manual.effective_to is None else posting_date
+    return RateUse(pair=pair, source="manual", rate=Decimal(manual.value), rate_date=rate_date)
 
 
 def choose_currency(document: Any, book: Book, document_date: dt.date, mappings: Any) -> str:

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from q2c.core.problems import Category, Problem
+from q2c.core.problems import Category, NotNeeded, Problem
 from q2c.transactions.steps import Read
+
+
+def want_standing(document: Any) -> list[tuple[str, Any]]:
+    """Whether billing has voided it meanwhile."""
+    return [("status", (document.source.connection, document.source.object_id))]
+
+
+def check_standing(document: Any, links: Any) -> str:
+    """The document still stands in billing: one that was voided before it was posted is never posted."""
+    status = links.status(document.source.connection, document.source.object_id)
+    if status == "void":
+        raise NotNeeded(f"billing voided {document.number} before it was posted")
+    return status or "stands"
 
 
 def check_document(document: Any) -> str:
@@ -35,4 +48,9 @@ def check_document(document: Any) -> str:
     return "can be carried"
 
 
+STANDING = (
+    Read(
+        "check_standing", "Check that billing hasn't voided it", check_standing, gives="standing", wants=want_standing
+    ),
+)
 CARRIED = (Read("check_document", "Check that the document can be carried", check_document, gives="checked"),)

@@ -1,0 +1,284 @@
+"""Void to ERP: what billing voids is taken back in the ERP by a document of its own, if the ERP ever had it.
+
+Starts on   InvoiceVoided, CreditMemoVoided (billing)
+Ends with   a credit memo applied to the voided invoice; or an invoice to which the voided credit memo is moved, so that
+            the invoice it had lowered is open again
+Posts       line-level, the original's lines the other way round, on the date of the void
+Owners      billing operations; the controller for period and posting policy
+Never       edits or deletes the original; posts anything where the original was never posted
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from connectors.manifest import Undo
+from q2c.canonical import schema
+from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice
+from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication, PostedDocument
+from q2c.core.ids import external_id
+from q2c.core.problems import Awaits, Category, NotNeeded, Problem
+from q2c.flows import credit_memo_to_erp, invoice_to_erp
+from q2c.flows.steps import approve, codes, customer, dates, originals, post
+from q2c.flows.told import Link, became
+from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
+from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
+from q2c.posting.voids import turn_credit, turn_invoice
+from q2c.transactions.steps import Flow, Read, Write
+
+
+def want_invoice(void: DocumentVoid) -> list[tuple[str, Any]]:
+    """The voided invoice as billing sent it, and what became of it."""
+    return [("fact", ("invoice_to_erp", void.source.connection, void.document_id))]
+
+
+def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
+    """The voided credit note and the invoice that it had lowered."""
+    connection = void.source.connection
+    return [
+        ("fact", ("credit_memo_to_erp", connection, void.document_id)),
+        ("fact", ("invoice_to_erp", connection, void.invoice_id)),
+        ("xref", ("credit_memo", f"{connection}:credit_note:{void.document_id}")),
+        ("xref", ("invoice", f"{connection}:invoice:{void.invoice_id}")),
+    ]
+
+
+def read_invoice(void: DocumentVoid, links: Any) -> CreditMemo:
+    """What is left of the voided invoice, the other way round. Waits until the invoice is posted; there's nothing to do
+    for one that never will be."""
+    fact = _carried(void, links, "invoice_to_erp", "invoice")
+    return turn_invoice(void, schema.from_json(fact, Invoice))
+
+
+def read_credit(void: DocumentVoid, links: Any) -> Invoice:
+    """The voided credit memo, the other way round. Waits as `read_invoice` does."""
+    fact = _carried(void, links, "credit_memo_to_erp", "credit_memo")
+    memo = originals.read_original_lines(schema.from_json(fact, CreditMemo), links)
+    return turn_credit(void, memo)
+
+
+def _carried(void: DocumentVoid, links: Any, flow: str, kind: str) -> bytes:
+    connection, state = void.source.connection, links.state(flow, void.source.connection, void.document_id)
+    if state == "cancelled":
+        raise NotNeeded(f"{void.number} was never posted, so there's nothing to take back")
+    if state != "completed":
+        raise Awaits(f"{kind}:{connection}:{void.document_id}", f"{void.number} in the ERP, to take it back")
+    fact: bytes = links.fact(flow, connection, void.document_id)
+    return fact
+
+
+def check_invoice_undo(erp: Any) -> str:
+    """That this ERP takes an invoice back by a credit memo. Raises Problem `unsupported_document`."""
+    return _check_undo(erp, "ar_invoice", Undo.CREDIT)
+
+
+def check_credit_undo(erp: Any) -> str:
+    """That this ERP takes a credit memo back by charging it again. Raises Problem `unsupported_document`."""
+    return _check_undo(erp, "ar_credit_memo", Undo.CHARGE)
+
+
+def _check_undo(erp: Any, document_type: str, wanted: Undo) -> str:
+    way = erp.undo.get(document_type)
+    if way is not wanted:
+        raise Problem(
+            "unsupported_document",
+            Category.VALIDATION,
+            f"We don't know how {erp.name} takes back a posted {document_type.replace('_', ' ')}",
+            connection=erp.connection_code,
+            document=document_type,
+            prefix=document_type,
+        )
+    return str(wanted.value)
+
+
+def build_credit(
+    document: CreditMemo,
+    book: Book,
+    erp_customer: str,
+    erp_invoice: str,
+    currency: str,
+    items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse],
+    accounts: Accounts,
+    policy: Policy,
+    rate: RateUse,
+    document_date: dt.date,
+    posting_date: dt.date,
+    period: Period,
+) -> ArCreditMemo:
+    """The AR credit memo over what was left, applied to the invoice; raises Problem when it doesn't add up."""
+    return build_ar_credit_memo(
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        items=items,
+        taxes=taxes,
+        accounts=accounts,
+        policy=policy,
+        rate=rate,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period,
+        apply_to=(AppliedTo(document=erp_invoice, amount=document.total),),
+        prefix="void",
+    )
+
+
+def build_charge(
+    document: Invoice,
+    book: Book,
+    erp_customer: str,
+    currency: str,
+    items: dict[str, ItemUse],
+    taxes: dict[str, TaxUse],
+    accounts: Accounts,
+    policy: Policy,
+    rate: RateUse,
+    document_date: dt.date,
+    posting_date: dt.date,
+    period: Period,
+) -> ArInvoice:
+    """The AR invoice that charges the credit again; raises Problem when it doesn't add up."""
+    return build_ar_invoice(
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        items=items,
+        taxes=taxes,
+        accounts=accounts,
+        policy=policy,
+        rate=rate,
+        document_date=document_date,
+        posting_date=posting_date,
+        period=period,
+        prefix="void",
+    )
+
+
+def build_move(
+    void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument, book: Book, links: Any
+) -> CashApplication:
+    """The voided credit memo settles the new invoice and no longer the one it had lowered: no open item is left."""
+    connection = void.source.connection
+    credit = links.find("credit_memo", f"{connection}:credit_note:{void.document_id}", book.connection)
+    lowered = links.find("invoice", f"{connection}:invoice:{void.invoice_id}", book.connection)
+    return CashApplication(
+        external_id=external_id("move", source=connection, object_id=void.document_id),
+        payment=credit.external_id,
+        kind="credit_memo",
+        apply_to=(AppliedTo(document=ar_invoice.id, amount=document.total),),
+        released=(lowered.external_id,) if lowered is not None else (),
+        currency_code=document.currency,
+    )
+
+
+def find_move(move: CashApplication, erp: Any) -> PostedDocument:
+    """Look whether the credit memo is applied so."""
+    return erp.find_application(move)
+
+
+def move_credit(move: CashApplication, erp: Any) -> PostedDocument:
+    """Apply the credit memo to the new invoice in place of the old one."""
+    return erp.apply_credit_memo(move)
+
+
+def tell_invoice_void(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book) -> list:
+    """Lineage from the voided invoice to its void, and to the ERP's credit memo."""
+    told = became(document.source, "invoice_void", ar_credit_memo, book.connection, amount=-document.total,
+                  currency=document.currency, step="post_credit_memo")  # fmt: skip
+    source = document.source
+    told.append(Link(source.connection, "invoice", document.invoice_id, source.connection, source.object_type,
+                     source.object_id, -document.total, document.currency, "voided by"))  # fmt: skip
+    return told
+
+
+def tell_credit_void(void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
+    """Lineage from the voided credit note to its void, and to the ERP's invoice."""
+    told = became(document.source, "credit_void", ar_invoice, book.connection, amount=document.total,
+                  currency=document.currency, step="post_invoice")  # fmt: skip
+    source = document.source
+    told.append(Link(source.connection, "credit_note", void.document_id, source.connection, source.object_type,
+                     source.object_id, document.total, document.currency, "voided by"))  # fmt: skip
+    return told
+
+
+INVOICE_VOID_TO_ERP = Flow(
+    code="invoice_void_to_erp",
+    title="Invoice void to ERP",
+    starts_with=("void",),
+    fact_type=DocumentVoid,
+    owner="billing_ops",
+    lane_type="invoice",
+    steps=(
+        Read("read_invoice", "Turn round what is left of the invoice, or wait for it", read_invoice, gives="document",
+             wants=want_invoice),
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        Read("find_invoice", "Find the invoice in the ERP", credit_memo_to_erp.find_invoice, gives="erp_invoice",
+             wants=credit_memo_to_erp.want_invoice),
+        Read("check_undo", "See how the ERP takes an invoice back", check_invoice_undo, gives="undo"),
+        *originals.ORIGINAL,
+        *originals.IN_RECEIVABLES,
+        *originals.CODES,
+        Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_credit, gives="posting"),
+        *dates.WINDOW,
+        *approve.APPROVAL,
+        Write(
+            "post_credit_memo",
+            "Post the AR credit memo, applied to the voided invoice",
+            find=credit_memo_to_erp.find_ar_credit_memo,
+            create=credit_memo_to_erp.post_ar_credit_memo,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="ar_credit_memo",
+        ),
+    ),
+    links=tell_invoice_void,
+)  # fmt: skip
+
+CREDIT_VOID_TO_ERP = Flow(
+    code="credit_void_to_erp",
+    title="Credit void to ERP",
+    starts_with=("void",),
+    fact_type=DocumentVoid,
+    owner="billing_ops",
+    lane_type="credit_memo",
+    steps=(
+        Read("read_credit", "Turn the credit memo round, or wait for it", read_credit, gives="document",
+             wants=want_credit),
+        *dates.WHOSE,
+        *customer.CUSTOMER,
+        Read("check_undo", "See how the ERP takes a credit memo back", check_credit_undo, gives="undo"),
+        *dates.IN_RECEIVABLES,
+        *codes.CODES,
+        Read("build_posting", "Build the AR invoice; it must balance to the cent", build_charge, gives="posting"),
+        *dates.WINDOW,
+        *approve.APPROVAL,
+        Write(
+            "post_invoice",
+            "Post the AR invoice that charges it again",
+            find=invoice_to_erp.find_ar_invoice,
+            create=invoice_to_erp.post_ar_invoice,
+            equal=post.compare_posted,
+            prepared="posting",
+            port="erp",
+            gives="ar_invoice",
+        ),
+        Read("build_move", "See what the credit memo settles from now on", build_move, gives="move",
+             wants=want_credit),
+        Write(
+            "move_credit",
+            "Move the credit memo to the new invoice",
+            find=find_move,
+            create=move_credit,
+            prepared="move",
+            port="erp",
+            gives="moved",
+        ),
+    ),
+    links=tell_credit_void,
+)  # fmt: skip

@@ -1,0 +1,138 @@
+"""What billing voids: taken back in the ERP when it was posted, never posted when it wasn't (scenario 42)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from exceptions.models import ExceptionCase
+from q2c.transactions.models import BusinessTransaction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def held_by_erp(house, record):
+    """NetSuite's documents of a type: external id, total and what of it is open or unapplied."""
+    items = house.sandboxes.control("GET", f"netsuite/documents/{record}?limit=50")["items"]
+    return sorted((d["externalId"], Decimal(str(d["total"])), Decimal(str(d["amountRemaining"]))) for d in items)
+
+
+def ends(house, flow):
+    return list(BusinessTransaction.objects.filter(flow=flow).order_by("id").values_list("state", "waits_for"))
+
+
+def test_a_posted_invoice_that_is_voided_is_credited_in_full(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    house.carry()
+    house.void(invoice)
+    house.carry()
+    assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(0))]
+    assert held_by_erp(house, "creditMemo") == [(f"void-stripe-{invoice}", Decimal(100), Decimal(0))]
+    assert house.states() == {"completed": 3}
+    assert len(house.made("netsuite", "creditMemo")) == 1
+
+
+def test_only_what_is_left_of_an_invoice_is_taken_back_line_by_line(house):
+    line = {"quantity": 1, "description": "x"}
+    lines = [{**line, "amount": 10_000, "metadata": {"sku": "QB-API"}},
+             {**line, "amount": 5_000, "metadata": {"sku": "85123A"}}]  # fmt: skip
+    invoice = house.invoice(house.customer(), lines=lines)
+    house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 3_000}])
+    house.carry()
+    house.void(invoice)
+    house.carry()
+    assert house.held() == []
+    assert [row[1:] for row in held_by_erp(house, "creditMemo")] == [
+        (Decimal(30), Decimal(0)),
+        (Decimal(120), Decimal(0)),
+    ]
+    assert [row[1:] for row in held_by_erp(house, "invoice")] == [(Decimal(150), Decimal(0))]
+
+
+def test_an_invoice_voided_while_it_is_held_is_cancelled_and_its_case_closes(house):
+    invoice = house.invoice(house.customer(), sku="NO-SUCH-SKU")
+    house.carry()
+    assert house.held() == ["missing_item_mapping"]
+    house.void(invoice)
+    house.carry()
+    assert ends(house, "invoice_to_erp") == [("cancelled", "billing voided it before it was posted")]
+    (void,) = ends(house, "invoice_void_to_erp")
+    assert void[0] == "cancelled"
+    assert void[1].endswith("was never posted, so there's nothing to take back")
+    assert ExceptionCase.objects.filter(closed_at__isnull=True).count() == 0
+    assert house.made("netsuite", "invoice") == house.made("netsuite", "creditMemo") == []
+
+
+def test_an_invoice_voided_before_it_was_looked_at_is_never_posted_nor_its_credit(house):
+    customer = house.customer()
+    house.carry()
+    invoice = house.invoice(customer)
+    house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 3_000}])
+    house.carry(without="invoice_to_erp",
+                until=lambda: house.states("credit_memo_to_erp") == {"waiting": 1})  # fmt: skip
+    house.void(invoice)
+    house.carry(without="invoice_to_erp",
+                until=lambda: house.states("invoice_void_to_erp") == {"waiting": 1})  # fmt: skip
+    house.carry()
+    assert [state for state, _ in ends(house, "invoice_to_erp")] == ["cancelled"]
+    assert [state for state, _ in ends(house, "credit_memo_to_erp")] == ["cancelled"]
+    assert [state for state, _ in ends(house, "invoice_void_to_erp")] == ["cancelled"]
+    assert house.made("netsuite", "invoice") == house.made("netsuite", "creditMemo") == []
+
+
+def test_an_invoice_voided_while_its_outcome_is_unknown_is_taken_back_once_it_is_found(house):
+    customer = house.customer()
+    house.carry()
+    house.fault("netsuite", "lose_answer", when={"method": "POST", "path": "*/invoice", "times": 1})
+    invoice = house.invoice(customer)
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"unknown": 1})
+    house.void(invoice)
+    house.carry(without="invoice_to_erp", until=lambda: house.states("invoice_void_to_erp") == {"waiting": 1})
+    house.hasten()
+    house.carry()
+    assert house.states() == {"completed": 3}
+    assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(0))]
+    assert held_by_erp(house, "creditMemo") == [(f"void-stripe-{invoice}", Decimal(100), Decimal(0))]
+
+
+def test_a_voided_credit_note_leaves_its_invoice_open_and_nothing_else(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    credit = house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 3_000}])[0]
+    house.carry()
+    assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(70))]
+    house.void_credit(credit)
+    house.carry()
+    assert house.held() == []
+    assert held_by_erp(house, "invoice") == [
+        (f"inv-stripe-{invoice}", Decimal(100), Decimal(100)),
+        (f"void-stripe-{credit}", Decimal(30), Decimal(0)),
+    ]
+    assert held_by_erp(house, "creditMemo") == [(f"cm-stripe-{credit}", Decimal(30), Decimal(0))]
+    assert len(house.made("netsuite", "creditMemo", "updated")) == 1
+
+
+def test_a_credit_note_voided_before_it_was_posted_is_never_posted(house):
+    customer = house.customer()
+    house.carry()
+    invoice = house.invoice(customer)
+    credit = house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 3_000}])[0]
+    house.carry(without="credit_memo_to_erp", until=lambda: house.states("invoice_to_erp") == {"completed": 1})
+    house.void_credit(credit)
+    house.carry(without="credit_memo_to_erp", until=lambda: house.states("credit_void_to_erp") == {"waiting": 1})
+    house.carry()
+    assert [state for state, _ in ends(house, "credit_memo_to_erp")] == ["cancelled"]
+    assert [state for state, _ in ends(house, "credit_void_to_erp")] == ["cancelled"]
+    assert house.made("netsuite", "creditMemo") == []
+    assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]
+
+
+def test_uncollectible_is_only_a_proposal(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    house.carry()
+    house.ask_stripe(f"invoices/{invoice}/mark_uncollectible")
+    house.carry()
+    (case,) = ExceptionCase.objects.all()
+    assert (case.kind, case.queue) == ("uncollectible_proposed", "controllership")
+    assert house.made("netsuite", "creditMemo") == []
+    assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]
