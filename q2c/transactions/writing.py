@@ -93,7 +93,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
             given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
             given = await step.find(**run.find_with)
-            if given is None and port.repeats.reads_own_writes:
+            if given is None and port.repeats.reads_own_writes and not intent.get("is_open"):
                 raise _not_ours(run, refusal, port) from refusal
             if given is None:
                 raise NotAnswered(
