@@ -10,14 +10,61 @@ Never       nets a fee against a charge
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
+from typing import Any
 
-from q2c.canonical.billing import Dispute, Payout
+from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
+from q2c.core.money import round_money
+from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import approve, cash, codes, dates
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
-from q2c.transactions.steps import Flow, Read
+from q2c.transactions.steps import Flow, Read, decode_output
+
+# Which flow carried what a movement is about, and what its write gave.
+CARRIED_BY = {"payment": ("payment_to_erp", "receipt"), "refund": ("refund_to_erp", "journal")}
+
+
+def want_booked(document: Payout) -> list[tuple[str, Any]]:
+    """What the ERP booked for each movement that the gateway converted."""
+    return [("given", _carried(document, movement)) for movement in _converted(document)]
+
+
+def find_booked(document: Payout, book: Book, links: Any) -> dict[str, Decimal]:
+    """What the ERP booked, in the book's currency and by movement, for what the gateway converted; waits for it.
+
+    Raises Problem `payout_unexplained` where the gateway converted into another currency than the book's.
+    """
+    booked: dict[str, Decimal] = {}
+    for movement in _converted(document):
+        if document.currency != book.currency:
+            raise Problem(
+                "payout_unexplained",
+                Category.VALIDATION,
+                f"Payout {document.source.object_id} holds {movement.original_currency} converted into"
+                f" {document.currency}, and {book.code} keeps its book in {book.currency}",
+                connection=document.source.connection,
+                document=document.source.object_id,
+            )
+        given = links.step_gave(*_carried(document, movement))
+        if given is None:
+            what = f"{movement.record_type}:{document.source.connection}:{movement.record_id}"
+            raise Awaits(what, f"{movement.record_type} {movement.record_id} in the ERP")
+        base = decode_output(given, PostedDocument).base_amount
+        amount = round_money(base, book.currency)
+        booked[movement.source.object_id] = amount if movement.amount > 0 else -amount
+    return booked
+
+
+def _converted(document: Payout) -> list[BalanceTransaction]:
+    return [m for m in document.movements if m.original_currency and m.record_type in CARRIED_BY]
+
+
+def _carried(document: Payout, movement: BalanceTransaction) -> tuple[str, str, str, str]:
+    flow, gave = CARRIED_BY[movement.record_type]
+    return flow, document.source.connection, movement.record_id, gave
 
 
 def build_payout_posting(
@@ -25,13 +72,21 @@ def build_payout_posting(
     book: Book,
     currency: str,
     accounts: Accounts,
+    booked: dict[str, Decimal],
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
 ) -> Journal:
-    """Clearing to bank, with each fee."""
+    """Clearing to bank, with each fee and what converting cost."""
     return build_payout(
-        document, book=book, currency=currency, accounts=accounts, rate=rate, posting_date=posting_date, period=period
+        document,
+        book=book,
+        currency=currency,
+        accounts=accounts,
+        rate=rate,
+        posting_date=posting_date,
+        period=period,
+        booked=booked,
     )
 
 
@@ -98,6 +153,13 @@ PAYOUT_TO_ERP = Flow(
     steps=(
         *dates.whose(cash.find_gateway_book, cash.want_gateway_book),
         *cash.FIRST,
+        Read(
+            "find_booked",
+            "Find what the ERP booked for cash that the gateway converted, or wait for it",
+            find_booked,
+            gives="booked",
+            wants=want_booked,
+        ),
         *dates.IN_LEDGER,
         *codes.accounts_step(codes.find_payout_accounts),
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),

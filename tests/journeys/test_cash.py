@@ -156,3 +156,31 @@ def test_a_journal_of_another_amount_under_our_id_is_not_taken_for_ours(house):
     books.client.create("journalEntry", stranger)
     house.carry(seconds=40)
     assert house.held() == ["document_exists_differs"]
+
+
+def test_what_the_gateway_takes_for_converting_is_a_fee_and_clearing_ends_at_nothing(house):
+    customer = house.customer()
+    house.carry(seconds=40)
+    payment = house.make(
+        "stripe",
+        "payment_intent",
+        [
+            {
+                "customer": customer,
+                "amount": 10_000,
+                "currency": "eur",
+                "settled": {"currency": "gbp", "exchange_rate": "0.80"},
+            }
+        ],
+    )[0]
+    house.refund(payment, 2_000)
+    house.carry(seconds=40)
+    books = Ledger(house.sandboxes)
+    booked = books.balances()[CLEARING]  # 80.00 euro at the ERP's own rate
+    house.payout()
+    house.carry(seconds=40)
+    assert why(house) == []
+    ended = books.balances()
+    assert CLEARING not in ended
+    assert ended[BANK] == D("80.00") - D("16.00") - D("2.56")
+    assert ended[FEES] == D("2.56") + booked - D("64.00")

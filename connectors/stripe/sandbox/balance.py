@@ -27,8 +27,13 @@ def book(
     description: str | None = None,
     category: str | None = None,
 ) -> dict:
-    """A balance transaction of `amount` minor units, less the fee; saved."""
+    """A balance transaction of `amount` minor units, less the fee; saved. What settles in another currency is
+    converted: the amount in that currency, rounded, is the amount times `exchange_rate`."""
     now = stripe.now
+    settled = source.get("_settled") or {}
+    currency = settled.get("currency") or source["currency"]
+    if settled:
+        amount, fee = (round_amount(each * Decimal(settled["exchange_rate"])) for each in (amount, fee))
     entry: dict[str, Any] = {
         "id": make_id("txn"),
         "object": "balance_transaction",
@@ -36,15 +41,15 @@ def book(
         "available_on": now if type == "payout" else now + AVAILABLE_AFTER,
         "balance_type": "payments",
         "created": now,
-        "currency": source["currency"],
+        "currency": currency,
         "description": description,
-        "exchange_rate": None,
+        "exchange_rate": float(settled["exchange_rate"]) if settled else None,
         "fee": fee,
         "fee_details": [
             {
                 "amount": fee,
                 "application": None,
-                "currency": source["currency"],
+                "currency": currency,
                 "description": "Stripe processing fees",
                 "type": "stripe_fee",
             }

@@ -72,7 +72,8 @@ def make_credit_note(stripe: StripeCore, given: dict) -> dict:
 
 
 def make_payment(stripe: StripeCore, given: dict) -> dict:
-    """A succeeded payment intent, for an invoice (what remains of it, or `amount`) or for none."""
+    """A succeeded payment intent, for an invoice (what remains of it, or `amount`) or for none. `settled` names the
+    balance's currency and the rate where the account doesn't settle in the payment's own."""
     spec = {
         "invoice": forms.text,
         "customer": forms.text,
@@ -81,6 +82,9 @@ def make_payment(stripe: StripeCore, given: dict) -> dict:
         "payment_method": forms.text,
         "description": forms.text,
         "metadata": forms.metadata,
+        "settled": forms.nested(
+            {"currency": forms.currency, "exchange_rate": forms.text}, required=("currency", "exchange_rate")
+        ),
     }
     given = forms.read_params(given, spec)
     invoice = _find_payable(stripe, given)
@@ -89,7 +93,11 @@ def make_payment(stripe: StripeCore, given: dict) -> dict:
     if amount is None or currency is None:
         raise missing_param("amount")
     customer = given.get("customer") or (invoice["customer"] if invoice else None)
-    more = {"description": given.get("description"), "metadata": given.get("metadata")}
+    more = {
+        "description": given.get("description"),
+        "metadata": given.get("metadata"),
+        "_settled": given.get("settled"),
+    }
     intent = build_intent(stripe, amount, currency, customer, **more)
     stripe.save(intent)
     stripe.emit("payment_intent.created", intent)

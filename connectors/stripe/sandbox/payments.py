@@ -99,6 +99,7 @@ def charge_intent(stripe: StripeCore, intent: dict, method: str) -> Answer | Non
         "receipt_url": None,
         "refunded": False,
         "status": "failed" if declined else "succeeded",
+        **({"_settled": intent["_settled"]} if intent.get("_settled") else {}),
     }
     intent["latest_charge"] = charge["id"]
     if declined:

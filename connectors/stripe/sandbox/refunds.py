@@ -61,6 +61,7 @@ def build_refund(stripe: StripeCore, charge: dict, given: dict[str, Any]) -> dic
         "reason": given.get("reason"),
         "receipt_number": None,
         "status": "succeeded",
+        **({"_settled": charge["_settled"]} if charge.get("_settled") else {}),
     }
     refund["balance_transaction"] = book(stripe, refund, -amount, "refund", description="REFUND FOR CHARGE")["id"]
     charge["amount_refunded"] += amount
@@ -124,6 +125,7 @@ def build_dispute(stripe: StripeCore, charge: dict, *, amount: int | None, reaso
         "payment_intent": charge["payment_intent"],
         "reason": reason or "general",
         "status": "needs_response",
+        **({"_settled": charge["_settled"]} if charge.get("_settled") else {}),
     }
     charge["disputed"] = True
     stripe.save(charge)

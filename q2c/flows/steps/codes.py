@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import structs
+
 from q2c.core.problems import Category, Problem
 from q2c.posting.facts import Accounts, Book, ItemUse, RuleDates, TaxUse
 from q2c.transactions.steps import Read
@@ -134,7 +136,13 @@ def find_payout_accounts(
     needs: tuple[str, ...] = ("bank", "fees", "clearing")
     if any(m.kind == "reserve" for m in document.movements):
         needs = (*needs, "reserves")
-    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, needs)
+    on = rule_dates(document_date, posting_date)
+    scope = {"legal_entity": book.code, "connection": book.connection, "on": on}
+    clearings = {
+        code: mappings.resolve("account", f"clearing:{document.gateway}", **scope, currency=code).value
+        for code in sorted({m.original_currency for m in document.movements} - {""})
+    }
+    return structs.replace(_find_accounts(document, book, on, mappings, needs), clearings=clearings)
 
 
 def _find_accounts(document: Any, book: Book, on: RuleDates, mappings: Any, needs: tuple[str, ...]) -> Accounts:
