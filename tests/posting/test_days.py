@@ -62,6 +62,7 @@ def plan(zone, start, months=24):
                             term_months=months, lines=(), product_ids={}, time_zone=zone)  # fmt: skip
 
 
+@pytest.mark.scenario(46)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("day", [1, 15, 28, 29, 30, 31])
 def test_every_month_of_a_subscription_has_its_own_days_wherever_the_seller_is(zone, day):
