@@ -20,6 +20,7 @@ from q2c.canonical.schema import content_hash
 from q2c.core import ids
 from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.flows.dispatch import Fact
+from q2c.flows.steps.orders import APPROVED
 from q2c.records.documents import Seen
 
 
@@ -65,7 +66,8 @@ def _customer(event: events.CustomerChanged, about: About) -> list[Fact]:
 
 def _order(event: events.OrderClosedWon, about: About) -> list[Fact]:
     order = event.order
-    read = replace_fields(order, name="", quote_status="", amount=None)  # what the flow doesn't read changes nothing
+    unapproved = "" if order.quote_status in APPROVED else order.quote_status
+    read = replace_fields(order, name="", quote_status=unapproved, amount=None)  # only what the flow reads changes it
     amount = (
         order.amount if order.amount is not None else sum((x.quantity * x.unit_price for x in order.lines), Decimal(0))
     )
