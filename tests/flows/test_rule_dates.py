@@ -122,7 +122,8 @@ def test_a_line_that_names_its_original_takes_that_lines_sku_and_tax_rate():
     ],
 )
 def test_a_credits_exchange_rate_is_the_originals_or_its_own_by_policy(policy, expected):
-    mappings = SimpleNamespace(resolve=lambda *_key, **_asked: SimpleNamespace(value="149"))
+    rate = SimpleNamespace(value="149", effective_from=POSTING, effective_to=None)
+    mappings = SimpleNamespace(resolve=lambda *_key, **_asked: rate)
     calendar = SimpleNamespace(reference=lambda _connection, _name: {})
     original = Original(document_date=ORIGINAL, exchange_rate=D("151.2"))
     document = credit(line("A"), currency="USD")
