@@ -65,6 +65,7 @@ class Kind:
 
 # Which class of account a role may have: a receivables account isn't revenue (classes as the connectors name them).
 ACCOUNT_CLASSES = (
+    ("receivables_control", ("asset",)),  # of a summary, whose lines name no customer: no account by customer
     ("receivables", ("receivable",)),
     ("clearing:", ("asset",)),
     ("bank", ("asset",)),
@@ -78,7 +79,7 @@ ACCOUNT_CLASSES = (
 )
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
-    "zero_amount", "rate_source", "credit_rate", "price_tolerance",
+    "summary_cut_off", "zero_amount", "rate_source", "credit_rate", "price_tolerance",
 )  # fmt: skip
 
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
@@ -105,8 +106,8 @@ KINDS = (
     Kind("account", "Role to GL account", ("role",), "accounts", "missing_account_mapping",
          "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
          date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
-         about="receivables, clearing:<gateway>, bank, fees, disputes, reserves, rounding, discounts, suspense, "
-         "refunds."),
+         about="receivables, receivables_control (of summaries), clearing:<gateway>, bank, fees, disputes, reserves, "
+         "rounding, discounts, suspense, refunds."),
     Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
          "{system} has no department for {key}{scope}", date_basis="original_line"),
     Kind("class", "Product line to class", ("product_line",), "classes", "missing_class_mapping",
@@ -132,8 +133,8 @@ KINDS = (
     Kind("posting_policy", "Posting policy", ("field",), FREE, "missing_posting_policy",
          "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
          date_basis="posting", effective_default="period_start",
-         about="Who owns revenue and the sub-ledger, detail, dates, window, limits, a credit's exchange rate "
-         "(original or document)."),
+         about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits, a "
+         "credit's exchange rate (original or document)."),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",

@@ -3,14 +3,17 @@ kind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from mappings.models import CrossReference
+from q2c.canonical.posting import JournalLine
 from q2c.core.models import Proposal
 from q2c.records.documents import find_statuses
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import parents_above
+from q2c.transactions.contributions import Contributed, find_contributions, lines_of
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import steps_gave
 
@@ -28,6 +31,15 @@ class Links:
         self.lanes: dict[tuple[str, str], list[bytes]] = {}
         self.price_books: dict[str, list[dict[str, Any]]] = {}
         self.parents: dict[str, str] = {}
+        self.contributions: dict[tuple[str, str], Contributed] = {}
+
+    def contribution(self, connection: str, external_id: str) -> Contributed | None:
+        """What the document with this external id contributed to a summary of this ERP, or None."""
+        return self.contributions.get((connection, external_id))
+
+    def summary_lines(self, summary_id: UUID) -> Iterator[JournalLine]:
+        """The lines of a frozen summary's contributions. Rare: once per summary and attempt."""
+        return lines_of(summary_id)
 
     def fact(self, flow: str, connection: str, source_id: str) -> bytes | None:
         """The newest canonical document (JSON) that a source object started a flow with, or None."""
@@ -115,6 +127,8 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         for flow, source, found, fact, state in found_facts.order_by("lane_sequence").values_list(*columns):
             links.facts[flow, source, found] = bytes(fact)
             links.states[flow, source, found] = state
+    if keys := wants.get("contribution"):
+        links.contributions.update(find_contributions(sorted(keys)))
     if keys := wants.get("status"):
         links.statuses.update(find_statuses(keys))
     if keys := wants.get("given"):

@@ -287,7 +287,7 @@ class BatchContext:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
         `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
         `lane` (flow, lane), `price` (SKU), `parents` (record key of an account), `status` (billing
-        connection, document id)."""
+        connection, document id), `contribution` (ERP connection, external id)."""
         if rules := wants.get("rule"):
             self._snapshot.fetch(rules)
         fetch_links(self._links, wants)

@@ -199,6 +199,9 @@ def _journal_line(line: posting.JournalLine) -> dict[str, Any]:
         **_given("memo", line.memo[:999]),
         **_given_ref("entity", line.customer),
         **_dimensions(line),
+        **_given_ref("revenueRecognitionRule", line.revenue_rule),
+        **_given_date("startDate", line.revenue_start),
+        **_given_date("endDate", line.revenue_end),
     }
 
 

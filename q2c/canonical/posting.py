@@ -10,12 +10,16 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from q2c.canonical.base import Currency, Document
+from q2c.canonical.base import Currency, Document, Source
 from q2c.canonical.party import Address
 
 
 class JournalLine(Document):
-    """Exactly one of debit and credit is above zero. `account` is the ERP's account id."""
+    """Exactly one of debit and credit is above zero. `account` is the ERP's account id.
+
+    `tax_code` (the ERP's) and the deferral's dates and rule are told only where nothing else in the ERP holds them: in
+    a summary.
+    """
 
     account: str
     debit: Decimal = Decimal(0)
@@ -25,6 +29,10 @@ class JournalLine(Document):
     class_: str = ""
     location: str = ""
     customer: str = ""
+    tax_code: str = ""
+    revenue_start: dt.date | None = None
+    revenue_end: dt.date | None = None
+    revenue_rule: str = ""
 
 
 class ErpCustomer(Document):
@@ -190,8 +198,31 @@ class Journal(Document):
 
     @property
     def total(self) -> Decimal:
-        """The sum of the debits, in the journal's currency."""
+        """The sum of its debits, which is the sum of its credits."""
         return sum((line.debit for line in self.lines), Decimal(0))
+
+
+class DaySummary(Document):
+    """What one journal sums up: the documents of an entity's posting date in one currency that nobody summed up before.
+
+    `delta` is 0 for the day's summary, then one more for each later one. `contents` is the hash of the frozen list of
+    documents; `total` is the sum of their debits.
+    """
+
+    source: Source
+    legal_entity: str
+    posting_date: dt.date
+    currency: Currency
+    delta: int
+    document_count: int
+    line_count: int
+    total: Decimal
+    contents: str
+
+    @property
+    def document_date(self) -> dt.date:
+        """A day's summary is dated with the day that it sums up."""
+        return self.posting_date
 
 
 class Deposit(Document):

@@ -102,7 +102,8 @@ class Awaits(Exception):
 
     `key` names a parent whose completion releases the wait; `not_before` is an instant before which there's no use in
     looking again; `asks` is what a person is asked to approve meanwhile (`kind`, `title`, `content`); `needs` is a fact
-    whose own flow brings what is awaited.
+    whose own flow brings what is awaited; `brings` is what the waiting transaction leaves with others, stored in the
+    commit that makes it wait.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Awaits(Exception):
         not_before: dt.datetime | None = None,
         asks: dict[str, Any] | None = None,
         needs: Any = None,
+        brings: Any = None,
     ) -> None:
         super().__init__(summary)
         self.key = key
@@ -122,3 +124,4 @@ class Awaits(Exception):
         self.not_before = not_before
         self.asks = asks
         self.needs = needs
+        self.brings = brings

@@ -273,6 +273,7 @@ def _account_roles(accounts: dict[str, ReferenceEntry]) -> dict[str, str]:
 
     wanted = {
         "receivables": "1100",
+        "receivables_control": "1105",
         "tax": "2400",
         "bank": "1010",
         "clearing:stripe": first("clearing") or "1170",

@@ -2,7 +2,7 @@
 
 Starts on   CreditMemoIssued (billing); InvoicePosted with a negative total
 Ends with   AR credit memo in the ERP's ledger, applied to its invoice where it names one
-Posts       line-level, with the original document's items, dimensions, tax codes and exchange rate
+Posts       line-level or in the day's summary; with the original's items, dimensions, tax codes and exchange rate
 Owners      billing operations; the controller for period and posting policy
 Never       changes the invoice that it credits
 """
@@ -15,7 +15,7 @@ from typing import Any
 from q2c.canonical.billing import CreditMemo
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
 from q2c.core.problems import Awaits, NotNeeded
-from q2c.flows.steps import approve, customer, dates, feed, originals, post
+from q2c.flows.steps import approve, customer, dates, feed, originals, post, summary
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
@@ -50,16 +50,20 @@ def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:
     return [("xref", ("invoice", f"{document.source.connection}:invoice:{document.invoice_id}"))]
 
 
-def find_invoice(document: CreditMemo, book: Book, links: Any) -> str:
-    """The ERP's id of the credited invoice, or wait for it; empty for a credit that names none."""
+def find_invoice(document: CreditMemo, book: Book, policy: Policy, links: Any) -> str:
+    """The ERP's id of the credited invoice, or wait for it; empty for a credit that names none, and where billing
+    keeps what is open: in a summary nothing is applied."""
     if not document.invoice_id:
         return ""
     found = links.find("invoice", f"{document.source.connection}:invoice:{document.invoice_id}", book.connection)
+    summary.check_keeper(document, policy, found)
+    if policy.is_summary:
+        return ""
     if found is None:
         raise Awaits(
             f"invoice:{document.source.connection}:{document.invoice_id}", f"invoice {document.invoice_id} in the ERP"
         )
-    return found.external_id
+    return str(found.external_id)
 
 
 def build_posting(
@@ -107,8 +111,14 @@ def post_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
     return erp.post_credit_memo(posting)
 
 
-def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_invoice: str) -> list:
-    """Lineage from the credit note to the ERP's, and from both to what they credit."""
+def tell(
+    document: CreditMemo,
+    ar_credit_memo: PostedDocument | None,
+    summary: PostedDocument | None,
+    book: Book,
+    erp_invoice: str,
+) -> list:
+    """Lineage from the credit note to the ERP's or to its summary, and from both to what they credit."""
     told = became(
         document.source,
         "credit_memo",
@@ -117,6 +127,7 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
         amount=-document.total,
         currency=document.currency,
         step="post_credit_memo",
+        summary=summary,
     )
     if document.invoice_id:
         told.append(
@@ -132,6 +143,8 @@ def tell(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book, erp_i
                 "credited by",
             )
         )
+    if ar_credit_memo is None:
+        return told
     told += [
         Link(
             book.connection,
@@ -184,8 +197,9 @@ CREDIT_MEMO_TO_ERP = Flow(
         *originals.IN_RECEIVABLES,
         *originals.CODES,
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_credit_memo",
             "Post the AR credit memo",
@@ -193,6 +207,7 @@ CREDIT_MEMO_TO_ERP = Flow(
             create=post_ar_credit_memo,
             equal=post.compare_posted,
             prepared="posting",
+            unless="summary",
             port="erp",
             gives="ar_credit_memo",
         ),

@@ -22,6 +22,7 @@ from q2c.flows.announce import announce_completed
 from q2c.flows.begun import schedule_links
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.facts import customer_use_fact
+from q2c.flows.summaries import keep_contributions
 from q2c.flows.told import Link, Reference
 from q2c.flows.uses import count_uses
 from q2c.transactions import lineage
@@ -73,8 +74,9 @@ def tell_cancelled(runs: list[Run]) -> None:
 
 
 def answer_waits(runs: list[Run]) -> frozenset[str]:
-    """See to what waiting runs need: facts whose own flows bring what they wait for, then people's approval (which is
-    audited, so it comes last). Returns the flows that have new work."""
+    """See to what waiting runs leave and need: contributions to summaries, facts whose own flows bring what they wait
+    for, then people's approval (which is audited, so it comes last). Returns the flows that have new work."""
+    keep_contributions(runs)
     facts = [
         customer_use_fact(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
         for run in runs

@@ -14,7 +14,7 @@ from typing import Any
 
 from q2c.canonical.billing import Invoice
 from q2c.canonical.posting import ArInvoice, PostedDocument
-from q2c.flows.steps import approve, codes, customer, dates, feed, post
+from q2c.flows.steps import approve, codes, customer, dates, feed, post, summary
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_invoice
@@ -62,8 +62,8 @@ def post_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
     return erp.post_invoice(posting)
 
 
-def tell(document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
-    """Lineage from the subscription to the invoice, and from the invoice to the ERP's document."""
+def tell(document: Invoice, ar_invoice: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
+    """Lineage from the subscription to the invoice, and from the invoice to the ERP's document or summary."""
     told = became(
         document.source,
         "invoice",
@@ -72,6 +72,7 @@ def tell(document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
         amount=document.total,
         currency=document.currency,
         step="post_invoice",
+        summary=summary,
     )
     if document.subscription_id:
         told.append(
@@ -110,8 +111,9 @@ INVOICE_TO_ERP = Flow(
         *dates.IN_RECEIVABLES,
         *codes.CODES,
         Read("build_posting", "Build the AR posting; it must balance to the cent", build_posting, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_invoice",
             "Post the AR invoice",
@@ -119,6 +121,7 @@ INVOICE_TO_ERP = Flow(
             create=post_ar_invoice,
             equal=post.compare_posted,
             prepared="posting",
+            unless="summary",
             port="erp",
             gives="ar_invoice",
         ),

@@ -1,10 +1,10 @@
 """Payment to ERP: cash becomes a receipt on account on its own date; applying it is a fact of its own.
 
-Starts on   PaymentReceived, PaymentApplied, RefundMade (billing or payments)
-Ends with   receipt on account; its application to the invoice; the refund's journal, and the opposite if it fails
+Starts on   PaymentReceived, RefundMade (billing or payments)
+Ends with   receipt on account; the refund's journal, and the opposite if it fails; or the day's summary, by policy
 Posts       gross to the gateway's clearing account; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for accounts
-Never       waits with cash for an invoice: only the application waits
+Never       waits with cash for an invoice: only its application waits (application_to_erp)
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from q2c.canonical.billing import Application, Payment, Refund
-from q2c.canonical.posting import AppliedTo, CashApplication, CashReceipt, Journal, PostedDocument
-from q2c.core.ids import external_id
-from q2c.core.problems import Category, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, post
-from q2c.flows.told import Link, became
+from q2c.canonical.billing import Payment, Refund
+from q2c.canonical.posting import CashReceipt, Journal, PostedDocument
+from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary
+from q2c.flows.told import became
 from q2c.posting.cash import build_receipt, build_refund
-from q2c.posting.facts import Accounts, Book, Period, RateUse
+from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
 from q2c.transactions.steps import Flow, Read, Write
 
 
@@ -56,8 +54,8 @@ def post_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:
     return erp.post_receipt(posting)
 
 
-def tell_receipt(document: Payment, receipt: PostedDocument, book: Book) -> list:
-    """Lineage from the payment to the receipt."""
+def tell_receipt(document: Payment, receipt: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
+    """Lineage from the payment to the receipt, or to the summary."""
     return became(
         document.source,
         "payment",
@@ -66,6 +64,7 @@ def tell_receipt(document: Payment, receipt: PostedDocument, book: Book) -> list
         amount=document.amount,
         currency=document.currency,
         step="post_receipt",
+        summary=summary,
     )
 
 
@@ -87,8 +86,9 @@ PAYMENT_TO_ERP = Flow(
         *dates.IN_RECEIVABLES,
         *codes.accounts_step(codes.find_receipt_accounts),
         Read("build_posting", "Build the receipt on account", build_receipt_posting, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_receipt",
             "Post the receipt on account",
@@ -96,6 +96,7 @@ PAYMENT_TO_ERP = Flow(
             create=post_receipt,
             equal=post.compare_posted,
             prepared="posting",
+            unless="summary",
             port="erp",
             gives="receipt",
         ),
@@ -105,113 +106,10 @@ PAYMENT_TO_ERP = Flow(
 )
 
 
-def want_both(document: Application) -> list[tuple[str, Any]]:
-    """The cross-references of what is applied and of the invoice."""
-    return [("xref", (document.kind, cash.applied_key(document))), ("xref", ("invoice", cash.invoice_key(document)))]
-
-
-def build_application(document: Application, book: Book, links: Any) -> CashApplication:
-    """Which receipt or credit memo settles which open item. Waits for either.
-
-    Raises Problem `balance_without_document` for credit of a customer's balance that no document put there.
-    """
-    if not document.payment_id:
-        raise Problem(
-            "balance_without_document",
-            Category.VALIDATION,
-            f"Invoice {document.invoice_id} used {document.currency} {document.amount:,} of a balance that no credit"
-            " note gave",
-            connection=document.source.connection,
-            document=document.source.object_id,
-        )
-    applied = links.find(document.kind, cash.applied_key(document), book.connection)
-    if applied is None:
-        raise cash.awaited_applied(document)
-    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
-    if invoice is None:
-        raise cash.awaited_invoice(document)
-    return CashApplication(
-        external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
-        payment=applied.external_id,
-        kind="receipt" if document.kind == "payment" else "credit_memo",
-        apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
-        currency_code=document.currency,
-    )
-
-
-def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
-    """The application, if the ERP says that the receipt is applied so."""
-    return erp.find_application(posting)
-
-
-def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
-    """Apply the receipt or credit memo to the invoice."""
-    return erp.apply_credit_memo(posting) if posting.kind == "credit_memo" else erp.apply_payment(posting)
-
-
-def tell_application(document: Application, applied: PostedDocument, posting: CashApplication, book: Book) -> list:
-    """Lineage from the receipt or credit memo to the invoice that it settles, on both sides."""
-    connection = document.source.connection
-    return [
-        Link(
-            book.connection,
-            "receipt" if document.kind == "payment" else "ar_credit_memo",
-            posting.payment,
-            book.connection,
-            "ar_invoice",
-            posting.apply_to[0].document,
-            document.amount,
-            document.currency,
-            "settles",
-            "apply_payment",
-        ),
-        Link(
-            connection,
-            "invoice",
-            document.invoice_id,
-            connection,
-            document.payment_type,
-            document.payment_id,
-            document.amount,
-            document.currency,
-            "paid by" if document.kind == "payment" else "settled by",
-            "apply_payment",
-        ),
-    ]
-
-
-APPLICATION_TO_ERP = Flow(
-    code="application_to_erp",
-    title="Cash application to ERP",
-    starts_with=("document",),
-    fact_type=Application,
-    owner="billing_ops",
-    lane_type="application",
-    steps=(
-        *dates.whose(cash.find_invoice_book, cash.want_invoice_book),
-        Read(
-            "build_posting",
-            "Find what is applied and the open item, or wait for them",
-            build_application,
-            gives="posting",
-            wants=want_both,
-        ),
-        Write(
-            "apply_payment",
-            "Apply the receipt or credit memo to the invoice",
-            find=find_application,
-            create=apply_payment,
-            prepared="posting",
-            port="erp",
-            gives="applied",
-        ),
-    ),
-    links=tell_application,
-)
-
-
-def find_payment(document: Refund, book: Book, links: Any) -> str:
-    """The ERP's id of the refunded receipt, or wait for it."""
+def find_payment(document: Refund, book: Book, policy: Policy, links: Any) -> str:
+    """The ERP's id of the refunded receipt, or wait for it; empty in a summary, where the receipt has no document."""
+    if policy.is_summary:
+        return ""
     found = links.find("payment", cash.payment_key(document), book.connection)
     if found is None:
         raise cash.awaited_payment(document)
@@ -241,10 +139,10 @@ def build_refund_posting(
     )
 
 
-def tell_refund(document: Refund, journal: PostedDocument, erp_payment: str, book: Book) -> list:
-    """Lineage from the payment to its refund, and from the refund to its journal."""
+def tell_refund(document: Refund, journal: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
+    """Lineage from the payment to its refund, and from the refund to its journal or summary."""
     amount = document.amount if document.failed_at else -document.amount
-    told = cash.tell_movement(document, journal, book, amount=amount, step="post_refund")
+    told = cash.tell_movement(document, journal, book, amount=amount, step="post_refund", summary=summary)
     relation = "refund failed" if document.failed_at else "refunded by"
     return [*told, cash.tell_of_payment(document, amount=amount, relation=relation, step="post_refund")]
 
@@ -274,9 +172,10 @@ REFUND_TO_ERP = Flow(
         *dates.IN_RECEIVABLES,
         *codes.accounts_step(codes.find_receipt_accounts),
         Read("build_posting", "Build the refund's journal; it must balance", build_refund_posting, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
-        cash.journal_write("post_refund", "Post the refund"),
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
+        cash.journal_write("post_refund", "Post the refund", unless="summary"),
     ),
     links=tell_refund,
     completes=completes_refund,

@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from connectors import http, registry
 from exceptions import cases
 from q2c import ports
-from q2c.flows import catalog, done, governor, intake, nudger, polling, reference, uses
+from q2c.flows import catalog, done, governor, intake, nudger, polling, reference, summaries, uses
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.transactions import machine, seals
@@ -155,6 +155,13 @@ def roll_up_rule_uses() -> None:
 def anchor_seals() -> None:
     """Write the workers' newest seals into the audit chain."""
     seals.anchor_heads()
+
+
+@shared_task(ignore_result=True)
+def start_summaries() -> None:
+    """Start the summaries of days that are over and past their entity's cut-off."""
+    if summaries.start_due_summaries():
+        nudge([summaries.FLOW])
 
 
 @shared_task(ignore_result=True)

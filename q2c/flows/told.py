@@ -43,12 +43,21 @@ def record_key(source: Source) -> str:
 
 
 def became(
-    source: Source, record_type: str, document: Any, connection: str, *, amount=None, currency="", step="", key=""
-) -> list:
+    source: Source, record_type: str, document: Any, connection: str, *, amount=None, currency="", step="", key="",
+    summary: Any = None,
+) -> list:  # fmt: skip
     """The usual pair: the link from a source object to the document in the target, and its cross-reference.
 
-    `key` is the record's own where the source object stands for more than one.
+    `key` is the record's own where the source object stands for more than one. One that went in a `summary` has only
+    the link: the journal is the day's, and its cross-reference was stored when it contributed.
     """
+    if summary is not None:
+        return [
+            Link(
+                source.connection, source.object_type, source.object_id, connection, summary.document_type, summary.id,
+                amount, currency, "summed up in", "await_summary",
+            )
+        ]  # fmt: skip
     return [
         Link(
             source.connection, source.object_type, source.object_id, connection, document.document_type, document.id,

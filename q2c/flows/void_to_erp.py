@@ -3,7 +3,7 @@
 Starts on   InvoiceVoided, CreditMemoVoided (billing)
 Ends with   a credit memo applied to the voided invoice; or an invoice to which the voided credit memo is moved, so that
             the invoice it had lowered is open again
-Posts       line-level, the original's lines the other way round, on the date of the void
+Posts       line-level or in the day's summary as the original, its lines the other way round, on the date of the void
 Owners      billing operations; the controller for period and posting policy
 Never       edits or deletes the original; posts anything where the original was never posted
 """
@@ -20,7 +20,7 @@ from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplic
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
-from q2c.flows.steps import approve, codes, customer, dates, originals, post
+from q2c.flows.steps import approve, codes, customer, dates, originals, post, summary
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -39,7 +39,7 @@ def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
     return [
         ("fact", ("credit_memo_to_erp", connection, void.document_id)),
         ("fact", ("invoice_to_erp", connection, void.invoice_id)),
-        ("xref", ("credit_memo", f"{connection}:credit_note:{void.document_id}")),
+        ("xref", ("credit_memo", _credit_key(void))),
         ("xref", ("invoice", f"{connection}:invoice:{void.invoice_id}")),
     ]
 
@@ -73,8 +73,9 @@ def check_invoice_undo(erp: Any) -> str:
     return _check_undo(erp, "ar_invoice", Undo.CREDIT)
 
 
-def check_credit_undo(erp: Any) -> str:
+def check_credit_undo(document: Invoice, void: DocumentVoid, book: Book, policy: Policy, links: Any, erp: Any) -> str:
     """That this ERP takes a credit memo back by charging it again. Raises Problem `unsupported_document`."""
+    summary.check_keeper(document, policy, links.find("credit_memo", _credit_key(void), book.connection))
     return _check_undo(erp, "ar_credit_memo", Undo.CHARGE)
 
 
@@ -158,12 +159,19 @@ def build_charge(
     )
 
 
+def _credit_key(void: DocumentVoid) -> str:
+    return f"{void.source.connection}:credit_note:{void.document_id}"
+
+
 def build_move(
-    void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument, book: Book, links: Any
-) -> CashApplication:
-    """The voided credit memo settles the new invoice and no longer the one it had lowered: no open item is left."""
+    void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument | None, book: Book, links: Any
+) -> CashApplication | None:
+    """The voided credit memo settles the new invoice and no longer the one it had lowered: no open item is left. In a
+    summary there are none to settle."""
+    if ar_invoice is None:
+        return None
     connection = void.source.connection
-    credit = links.find("credit_memo", f"{connection}:credit_note:{void.document_id}", book.connection)
+    credit = links.find("credit_memo", _credit_key(void), book.connection)
     lowered = links.find("invoice", f"{connection}:invoice:{void.invoice_id}", book.connection)
     return CashApplication(
         external_id=external_id("move", source=connection, object_id=void.document_id),
@@ -185,20 +193,24 @@ def move_credit(move: CashApplication, erp: Any) -> PostedDocument:
     return erp.apply_credit_memo(move)
 
 
-def tell_invoice_void(document: CreditMemo, ar_credit_memo: PostedDocument, book: Book) -> list:
-    """Lineage from the voided invoice to its void, and to the ERP's credit memo."""
+def tell_invoice_void(
+    document: CreditMemo, ar_credit_memo: PostedDocument | None, summary: PostedDocument | None, book: Book
+) -> list:
+    """Lineage from the voided invoice to its void, and to the ERP's credit memo or summary."""
     told = became(document.source, "invoice_void", ar_credit_memo, book.connection, amount=-document.total,
-                  currency=document.currency, step="post_credit_memo")  # fmt: skip
+                  currency=document.currency, step="post_credit_memo", summary=summary)  # fmt: skip
     source = document.source
     told.append(Link(source.connection, "invoice", document.invoice_id, source.connection, source.object_type,
                      source.object_id, -document.total, document.currency, "voided by"))  # fmt: skip
     return told
 
 
-def tell_credit_void(void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument, book: Book) -> list:
-    """Lineage from the voided credit note to its void, and to the ERP's invoice."""
+def tell_credit_void(
+    void: DocumentVoid, document: Invoice, ar_invoice: PostedDocument | None, summary: PostedDocument | None, book: Book
+) -> list:
+    """Lineage from the voided credit note to its void, and to the ERP's invoice or summary."""
     told = became(document.source, "credit_void", ar_invoice, book.connection, amount=document.total,
-                  currency=document.currency, step="post_invoice")  # fmt: skip
+                  currency=document.currency, step="post_invoice", summary=summary)  # fmt: skip
     source = document.source
     told.append(Link(source.connection, "credit_note", void.document_id, source.connection, source.object_type,
                      source.object_id, document.total, document.currency, "voided by"))  # fmt: skip
@@ -224,8 +236,9 @@ INVOICE_VOID_TO_ERP = Flow(
         *originals.IN_RECEIVABLES,
         *originals.CODES,
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_credit, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_credit_memo",
             "Post the AR credit memo, applied to the voided invoice",
@@ -233,6 +246,7 @@ INVOICE_VOID_TO_ERP = Flow(
             create=credit_memo_to_erp.post_ar_credit_memo,
             equal=post.compare_posted,
             prepared="posting",
+            unless="summary",
             port="erp",
             gives="ar_credit_memo",
         ),
@@ -256,8 +270,9 @@ CREDIT_VOID_TO_ERP = Flow(
         *dates.IN_RECEIVABLES,
         *codes.CODES,
         Read("build_posting", "Build the AR invoice; it must balance to the cent", build_charge, gives="posting"),
-        *dates.WINDOW,
+        *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_invoice",
             "Post the AR invoice that charges it again",
@@ -265,6 +280,7 @@ CREDIT_VOID_TO_ERP = Flow(
             create=invoice_to_erp.post_ar_invoice,
             equal=post.compare_posted,
             prepared="posting",
+            unless="summary",
             port="erp",
             gives="ar_invoice",
         ),

@@ -17,7 +17,7 @@ from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 
 Key = tuple[str, str, str]
-SETTLES = frozenset({"applied to", "settles"})  # ties two documents that are there; doesn't make one
+SETTLES = frozenset({"applied to", "settles", "supplements"})  # ties two documents that are there; doesn't make one
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 150, 60, 26, 92, 16, 12, 5
 
 

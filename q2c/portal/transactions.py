@@ -15,12 +15,15 @@ from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import LegalEntity
+from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.inbox.models import InboundEvent
 from q2c.portal import links_out, told
 from q2c.portal.filters import TransactionFilter
 from q2c.transactions import selectors
+from q2c.transactions.contributions import IN_SUMMARY
 from q2c.transactions.models import BusinessTransaction, LineageLink
 
+SHOWN = 20  # documents of a summary; the journey shows more
 RECORD_TYPES = (
     "customer",
     "product",
@@ -87,10 +90,20 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         if txn.event_id
         else None,
         "entity": LegalEntity.objects.filter(code=txn.legal_entity_code).first() if txn.legal_entity_code else None,
+        **_summary(txn),
         "has_lineage": LineageLink.objects.filter(transaction_id=txn.pk).exists(),
         "fact": bytes(txn.fact),
     }
     return page(request, "portal/transaction_detail.html", "portal/_steps.html", context)
+
+
+def _summary(txn: BusinessTransaction) -> dict[str, Any]:
+    """The summary that a document is in, and the documents that a summary holds (all are of its entity)."""
+    if txn.flow != SUMMARY_TO_ERP.code:
+        return {"summary": selectors.summary_of(txn)}
+    documents = selectors.summed_up_in(txn)
+    count = documents.count()
+    return {"summed_up": list(documents[:SHOWN]), "summed_up_count": count, "not_shown_count": max(0, count - SHOWN)}
 
 
 def documents_of(txn: BusinessTransaction, connections: dict[str, Connection]) -> list[dict[str, Any]]:
@@ -106,7 +119,7 @@ def documents_of(txn: BusinessTransaction, connections: dict[str, Connection]) -
             "at": row.at,
             "link": links_out.record_url(row.connection, row.external_type, row.external_id),
         }
-        for row in rows.order_by("connection__code", "external_type")
+        for row in rows.exclude(external_type=IN_SUMMARY).order_by("connection__code", "external_type")
     ]
 
 

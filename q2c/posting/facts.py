@@ -66,7 +66,8 @@ class TaxUse(Document, frozen=True):
 
 
 class Accounts(Document, frozen=True):
-    """The ERP's ids of the accounts that a posting needs, by role."""
+    """The ERP's ids of the accounts that a posting needs, by role. Under summary posting `receivables` is the control
+    account, which the ERP doesn't keep by customer."""
 
     receivables: str = ""
     tax: str = ""
@@ -92,6 +93,12 @@ class Policy(Document, frozen=True):
     approval_over: Decimal | None = None
     credit_rate: str = "original"  # of a credit: the credited invoice's booked rate, or document: that of its own date
     rate_days_max: int = 7
+    summary_cut_off: str = "02:00"  # local time from which the days before may be summed up
+
+    @property
+    def is_summary(self) -> bool:
+        """Whether documents go to the ledger in the day's summary instead of each by itself."""
+        return self.detail == "summary"
 
 
 class RateUse(Document, frozen=True):

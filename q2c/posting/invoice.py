@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Mapping
 
 from q2c.canonical.billing import CreditMemo, Invoice
-from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice
+from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, ArLine, JournalLine
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
 from q2c.posting.checks import check_posting
 from q2c.posting.days import with_days
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.lines import build_journal, build_lines, round_difference
+from q2c.posting.summary import build_at_grain
 
 
 def build_ar_invoice(
@@ -47,7 +48,7 @@ def build_ar_invoice(
         memo=f"{invoice.source.connection} {invoice.number}",
         receivables_account=accounts.receivables,
         exchange_rate=rate.sent,
-        journal=build_journal(lines, items, accounts, total=invoice.total, customer=customer),
+        journal=_journal(invoice, lines, items, accounts, policy, customer=customer, legal_entity=book.code),
         makes_revenue_elements=policy.revenue_owner == "erp",
     )
     check_posting(posting, book.code)
@@ -93,7 +94,20 @@ def build_ar_credit_memo(
         receivables_account=accounts.receivables,
         exchange_rate=rate.sent,
         apply_to=apply_to,
-        journal=build_journal(lines, items, accounts, total=total, customer=customer, is_credit=True),
+        journal=_journal(memo, lines, items, accounts, policy, customer=customer, legal_entity=book.code),
     )
     check_posting(posting, book.code)
     return posting
+
+
+def _journal(
+    document: Invoice | CreditMemo, lines: tuple[ArLine, ...], items: Mapping[str, ItemUse], accounts: Accounts,
+    policy: Policy, *, customer: str, legal_entity: str,
+) -> tuple[JournalLine, ...]:  # fmt: skip
+    """The double entry that the ledger should hold: by account, or at the finer grain of the day's summary."""
+    is_credit = isinstance(document, CreditMemo)
+    if policy.is_summary:
+        return build_at_grain(
+            lines, items, accounts, total=document.total, legal_entity=legal_entity, is_credit=is_credit
+        )
+    return build_journal(lines, items, accounts, total=document.total, customer=customer, is_credit=is_credit)

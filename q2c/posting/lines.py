@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import cast
+from typing import Any, cast
 
 from q2c.canonical.billing import InvoiceLine, TaxDetail
 from q2c.canonical.posting import ArLine, ArTax, JournalLine
@@ -125,7 +125,7 @@ def _taxes_by_account(lines: tuple[ArLine, ...], accounts: Accounts) -> dict[str
     return sums
 
 
-def _side(account: str, amount: Decimal, **more: str) -> JournalLine:
+def _side(account: str, amount: Decimal, **more: Any) -> JournalLine:
     return JournalLine(account=account, debit=max(amount, ZERO), credit=max(-amount, ZERO), **more)
 
 

@@ -19,6 +19,7 @@ from q2c.core.problems import Problem
 from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation.feeds import declared_totals
 from q2c.reconciliation.models import FeedDocument
+from q2c.transactions.contributions import PORTAL
 
 MEASURES = ("declared", "received", "billed", "posted", "held", "ignored", "in_flight")
 _TYPES = {
@@ -28,6 +29,7 @@ _TYPES = {
 _FLOWS = list(_TYPES)
 _KINDS = ["invoice", "credit_memo", "payment", "refund"]
 _NEGATIVE = ("credit_memo_to_erp", "refund_to_erp")
+NOTHING = (0, Decimal(0))
 _ERP_TYPES = {"invoice": ("ar_invoice", "inv"), "credit_memo": ("ar_credit_memo", "cm")}
 
 # The latest transaction of each document; earlier ones in its lane were replaced by it.
@@ -66,6 +68,19 @@ _OURS = """
 SELECT count(DISTINCT t.target_id), coalesce(sum(t.amount), 0) FROM transactions_businesstransaction t
 WHERE t.target_connection = %s AND t.source_connection = %s AND t.flow = %s AND t.currency = %s
   AND t.state = 'completed' AND t.target_type <> 'journal' AND t.document_date BETWEEN %s AND %s
+"""
+# Days of this source's documents that went in summaries; a summary may hold documents of other sources too.
+_SUMMED_UP = """
+SELECT DISTINCT s.connection_code, s.posting_date FROM transactions_businesstransaction t
+JOIN transactions_contribution c ON c.transaction_id = t.id
+JOIN transactions_summary s ON s.transaction_id = c.summary_id
+JOIN transactions_businesstransaction j ON j.id = s.transaction_id AND j.state = 'completed'
+WHERE {source} ORDER BY 1, 2
+"""
+_SUMMARIES = """
+SELECT j.currency, count(*), sum(j.amount) FROM transactions_summary s
+JOIN transactions_businesstransaction j ON j.id = s.transaction_id AND j.state = 'completed'
+WHERE s.connection_code = %s AND s.posting_date BETWEEN %s AND %s GROUP BY 1
 """
 
 
@@ -192,19 +207,19 @@ def erp_differences(source: str, *, is_feed: bool) -> list[str]:
         _POSTED.format(source=f"t.{column} = %(source)s"), {"source": source}
     ):
         spans[erp, connection].append((kind, currency, least, most))
-    differences = []
+    differences = _summary_differences(source, column)
     for (erp, connection), parts in sorted(spans.items()):
         since, until = min(p[2] for p in parts), max(p[3] for p in parts)
         for kind in sorted({p[0] for p in parts}):
             try:
-                theirs = _erp_totals(erp, connection, kind, since, until)
+                theirs = _erp_totals(erp, *_ERP_TYPES[kind], connection, since, until)
             except Problem as problem:
                 differences.append(f"{erp} didn't give its totals: {problem.summary}")
                 continue
             for currency in sorted({p[1] for p in parts if p[0] == kind} | set(theirs)):
                 flow = "invoice_to_erp" if kind == "invoice" else "credit_memo_to_erp"
                 ((count, amount),) = fetch_rows(_OURS, [erp, connection, flow, currency, since, until])
-                said = theirs.get(currency, (0, Decimal(0)))
+                said = theirs.get(currency, NOTHING)
                 if said != (count, amount):
                     differences.append(
                         f"{erp} holds {said[0]} {kind} documents of {connection} over {currency} {said[1]:f};"
@@ -213,8 +228,33 @@ def erp_differences(source: str, *, is_feed: bool) -> list[str]:
     return differences
 
 
-def _erp_totals(erp: str, connection: str, kind: str, since: dt.date, until: dt.date) -> dict[str, tuple[int, Decimal]]:
-    document_type, prefix = _ERP_TYPES[kind]
+def _summary_differences(source: str, column: str) -> list[str]:
+    """Where the ERP's journals of the days that this source's documents were summed up in aren't ours."""
+    days: dict[str, list[dt.date]] = defaultdict(list)
+    for erp, day in fetch_rows(_SUMMED_UP.format(source=f"t.{column} = %(source)s"), {"source": source}):
+        days[erp].append(day)
+    differences = []
+    for erp, found in sorted(days.items()):
+        since, until = found[0], found[-1]
+        ours = {currency: (n, amount) for currency, n, amount in fetch_rows(_SUMMARIES, [erp, since, until])}
+        try:
+            theirs = _erp_totals(erp, "journal", "sum", PORTAL, since, until)
+        except Problem as problem:
+            differences.append(f"{erp} didn't give its totals: {problem.summary}")
+            continue
+        for currency in sorted(ours.keys() | theirs.keys()):
+            held, posted = theirs.get(currency, NOTHING), ours.get(currency, NOTHING)
+            if held != posted:
+                differences.append(
+                    f"{erp} holds {held[0]} summaries over {currency} {held[1]:f};"
+                    f" we posted {posted[0]} over {currency} {posted[1]:f}"
+                )
+    return differences
+
+
+def _erp_totals(
+    erp: str, document_type: str, prefix: str, connection: str, since: dt.date, until: dt.date
+) -> dict[str, tuple[int, Decimal]]:
     rows: list[dict[str, Any]] = run_waiting(
         ports.target(erp).totals(since=since, until=until, external_id_prefix=f"{prefix}-{connection}-")
     )

@@ -73,11 +73,15 @@ class Run:
     line_count: int
     feed: str
     feed_type: str
+    target_connection: str
+    period_code: str
+    document_date: dt.date | None
     intent: dict[str, Any] | None
     generation: int
     wait_count: int
     probe_count: int
     step_count: int
+    parked_at: str  # the Wait at which its reads stand while it waits
     facts: dict[str, Any] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)  # finished steps of this run: name -> sequence
     earlier: dict[str, int] = field(default_factory=dict)  # of former runs: what a new row supersedes
@@ -90,10 +94,7 @@ class Run:
     why_cancelled: str = ""
     available_in: float = 0.0
     counts: bool = True
-    target_connection: str = ""
     target: Any = None  # the document of the last write
-    period_code: str = ""
-    document_date: dt.date | None = None
     drops_intent: bool = False
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while

@@ -27,7 +27,7 @@ WITH due AS MATERIALIZED (
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
 FROM due WHERE w.transaction_id = due.transaction_id
 RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,
-    {after_restore}
+    w.parked_at, {after_restore}
 """
 
 # Whether the database was restored from a backup lately: then the targets may hold what it has forgotten.
@@ -60,6 +60,7 @@ class Claim:
     wait_count: int
     probe_count: int
     step_count: int
+    parked_at: str
     is_after_restore: bool
 
 
@@ -84,7 +85,7 @@ def claim_these(ids: list[UUID], *, worker: str) -> list[Claim]:
             "UPDATE transactions_workitem w SET worker = %s, token = w.token + 1, batch_size = 0"
             " WHERE w.transaction_id = ANY(%s) AND w.worker = ''"
             " RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,"
-            f" {_AFTER_RESTORE}",
+            f" w.parked_at, {_AFTER_RESTORE}",
             [worker, ids],
         )
         return [_claim(r) for r in cursor.fetchall()]

@@ -31,7 +31,8 @@ ALL_AT_ONCE = 200
 
 _RUN_COLUMNS = (
     "id, business_key, lane, correlation_id, attempt, created_at, source_connection, source_type, source_id, number,"
-    " legal_entity_code, customer_id, customer_name, currency, amount, line_count, feed, feed_type, fact, state"
+    " legal_entity_code, customer_id, customer_name, currency, amount, line_count, feed, feed_type, target_connection,"
+    " period_code, document_date, fact, state"
 )
 
 
@@ -211,19 +212,20 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             row[0],
             flow,
             claim.token,
-            *row[1:18],
+            *row[1:21],
             claim.intent,
             claim.generation,
             claim.wait_count,
             claim.probe_count,
             claim.step_count,
+            claim.parked_at,
         )
         run = Run(*values)
         run.patience_until = patience.get(run.id)
         run.is_after_restore = claim.is_after_restore
         runs.append(run)
         try:
-            run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[18]), flow.fact_type)
+            run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)
             _resume(run, steps.get(run.id, []))
         except Exception as error:  # a fact that we can't read any more is held, not lost
             run.fail(flow.steps[run.position], unexpected(run, flow.steps[run.position], error))
@@ -231,8 +233,8 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
 
 
 def _resume(run: Run, steps: list[tuple]) -> None:
-    """Take over finished steps: everything up to the last finished write, and with an open intent the reads it rests
-    on.
+    """Take over finished steps: everything up to the last finished write, and the reads on which an open intent or a
+    parking wait rests.
 
     Other reads run again, so that a repost uses one consistent version of all mappings; their new rows name the old
     ones.
@@ -246,6 +248,8 @@ def _resume(run: Run, steps: list[tuple]) -> None:
     if run.intent:
         run.intent["is_open"] = True  # an earlier attempt left no answer: look before you make
         keep = run.flow.steps.index(run.flow.step(run.intent["step"]))
+    elif run.parked_at:
+        keep = run.flow.steps.index(run.flow.step(run.parked_at))
     else:
         keep = max(
             (i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0

@@ -3,6 +3,7 @@ workers."""
 
 from __future__ import annotations
 
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import BooleanField, Func, Q
@@ -117,6 +118,9 @@ class WorkItem(models.Model):
         default=0, db_default=0
     )  # step rows written so far; 0 means a fresh transaction
     intent_free_at = models.DateTimeField(null=True)  # from when another worker may look after an open intent
+    parked_at = models.CharField(
+        max_length=40, blank=True, default="", db_default=""
+    )  # the Wait at which its reads stand
 
     class Meta:
         indexes = [
@@ -216,6 +220,81 @@ class PreparedPosting(models.Model):
     class Meta:
         constraints = [models.CheckConstraint(condition=BALANCED, name="posting_balances")]
         triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class Summary(models.Model):
+    """A day's documents that go to the ledger as one journal: frozen before anything is sent, and never changed."""
+
+    transaction = models.OneToOneField(
+        BusinessTransaction, primary_key=True, on_delete=models.PROTECT, related_name="summary", db_constraint=False
+    )  # the one that posts it
+    connection_code = models.CharField(max_length=40)
+    legal_entity_code = models.CharField(max_length=20)
+    posting_date = models.DateField()
+    currency = models.CharField(max_length=3)
+    delta = models.IntegerField()  # 0 is the day's summary; late documents go into 1, 2, ...
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["legal_entity_code", "posting_date", "currency", "delta"], name="one_summary_per_day_and_delta"
+            )
+        ]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.legal_entity_code} {self.posting_date} {self.currency} {self.delta}"
+
+
+class Contribution(models.Model):
+    """What one document adds to its day's summary (lines as arrays, as in PreparedPosting). In one summary at most:
+    once that is set, the row stays as it is."""
+
+    transaction = models.OneToOneField(
+        BusinessTransaction, primary_key=True, on_delete=models.PROTECT, related_name="contribution",
+        db_constraint=False,
+    )  # fmt: skip
+    connection_code = models.CharField(max_length=40)  # the ERP
+    external_id = models.CharField(max_length=120)  # under which the document would stand there by itself
+    legal_entity_code = models.CharField(max_length=20)
+    posting_date = models.DateField()
+    currency = models.CharField(max_length=3)
+    accounts = ArrayField(models.CharField(max_length=80))
+    debits = ArrayField(models.DecimalField(max_digits=20, decimal_places=6))
+    credits = ArrayField(models.DecimalField(max_digits=20, decimal_places=6))
+    departments = ArrayField(models.CharField(max_length=80))
+    classes = ArrayField(models.CharField(max_length=80))
+    locations = ArrayField(models.CharField(max_length=80))
+    tax_codes = ArrayField(models.CharField(max_length=80))
+    revenue_starts = ArrayField(models.DateField(null=True))
+    revenue_ends = ArrayField(models.DateField(null=True))
+    revenue_rules = ArrayField(models.CharField(max_length=80))
+    at = models.DateTimeField()
+    summary = models.ForeignKey(Summary, null=True, on_delete=models.PROTECT, related_name="contributions")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=BALANCED, name="contribution_balances"),
+            models.UniqueConstraint(fields=["connection_code", "external_id"], name="one_contribution_per_document"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["legal_entity_code", "posting_date", "currency"],
+                name="contribution_open",
+                condition=Q(summary=None),
+            )
+        ]
+        triggers = [
+            pgtrigger.Protect(
+                name="frozen",
+                operation=pgtrigger.Update | pgtrigger.Delete,
+                condition=pgtrigger.Q(old__summary__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.external_id

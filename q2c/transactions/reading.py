@@ -58,9 +58,10 @@ def _fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
 def _take_step(step: Step, run: Run, context: Context) -> None:
     started = time.perf_counter()
     if isinstance(step, Write):
-        if run.facts[step.prepared] is None:  # nothing to write under this policy
+        skipped = _why_skipped(step, run)
+        if skipped:  # nothing to write under this policy
             run.facts[step.gives] = None
-            run.note_step(step, encode_output(None), started=started, used={"skipped": step.prepared})
+            run.note_step(step, encode_output(None), started=started, used={"skipped": skipped})
             run.position += 1
             return
         run.ending = Ending.INTENT
@@ -90,6 +91,12 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
     run.position += 1
 
 
+def _why_skipped(step: Write, run: Run) -> str:
+    if step.unless and run.facts[step.unless] is not None:
+        return step.unless
+    return step.prepared if run.facts[step.prepared] is None else ""
+
+
 def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
     """Waiting isn't a failure, until its patience is over: then somebody must see why the parent doesn't come."""
     if run.patience_until is not None and dt.datetime.now(dt.UTC) > run.patience_until:
@@ -103,6 +110,7 @@ def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
         run.fail(step, late, started=started)
         return
     run.ending, run.awaits, run.problem_step = Ending.WAITING, wait, step.name
+    run.parked_at = step.name if isinstance(step, Wait) and step.parks else ""
 
 
 def arguments(function: Any, run: Run, context: Context) -> dict[str, Any]:

@@ -215,9 +215,10 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
             " intent = x.intent::jsonb, step_count = x.steps,"
             " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
             " generation = x.generation, crash_group = 0, death_count = 0, wait_count = w.wait_count + x.waits,"
-            " probe_count = w.probe_count + x.probes"
+            " probe_count = w.probe_count + x.probes, parked_at = x.parked_at"
             " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[],"
-            " %s::int[], %s::int[]) AS x(id, token, worker, available_at, intent, steps, generation, waits, probes)"
+            " %s::int[], %s::int[], %s::text[])"
+            " AS x(id, token, worker, available_at, intent, steps, generation, waits, probes, parked_at)"
             " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
             [
                 [r.id for r in others],
@@ -226,20 +227,25 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
                 [now if r.ending is Ending.WRITTEN else _available_at(r, now) for r in others],
                 [None if r.intent is None or r.drops_intent else json.dumps(r.intent) for r in others],
                 [
-                    r.step_count if r.ending is Ending.WRITTEN or r.intent else r.step_count - len(r.rows)
+                    r.step_count if r.ending is Ending.WRITTEN or _keeps_reads(r) else r.step_count - len(r.rows)
                     for r in others
                 ],
                 [r.generation for r in others],
                 [int(r.ending is Ending.WAITING and r.problem is not None and r.counts) for r in others],
                 [int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
+                [r.parked_at for r in others],
                 worker.id,
             ],
         )
         ours |= {row[0] for row in cursor.fetchall()}
         for run in others:
-            if run.ending is Ending.WAITING and not run.intent:
+            if run.ending is Ending.WAITING and not _keeps_reads(run):
                 run.rows = []  # reads since the last write run again with fresh knowledge
     return ours
+
+
+def _keeps_reads(run: Run) -> bool:
+    return bool(run.intent or run.parked_at)
 
 
 def _available_at(run: Run, now: dt.datetime) -> dt.datetime:

@@ -96,6 +96,16 @@ def lane_of(txn: BusinessTransaction) -> QuerySet[BusinessTransaction]:
     return BusinessTransaction.objects.filter(lane=txn.lane).exclude(pk=txn.pk).defer("fact").order_by("lane_sequence")
 
 
+def summary_of(txn: BusinessTransaction) -> BusinessTransaction | None:
+    """The transaction of the summary that a document was frozen into, if it was."""
+    return BusinessTransaction.objects.filter(summary__contributions__transaction_id=txn.pk).defer("fact").first()
+
+
+def summed_up_in(txn: BusinessTransaction) -> QuerySet[BusinessTransaction]:
+    """The documents that were frozen into a summary, by its transaction."""
+    return BusinessTransaction.objects.filter(contribution__summary_id=txn.pk).defer("fact").order_by("id")
+
+
 def trace(user: Any, starts: list[tuple[str, str, str]], *, limit: int = 120) -> tuple[list[LineageLink], bool]:
     """The hops that lead to some documents and from them, at most `limit`; and whether there were more.
 

@@ -76,7 +76,7 @@ class Write(Step):
     `create(...)` returns an awaitable of the document; `find(...)` an awaitable of the document or None. `prepared`
     names
     the fact that will be sent (None: nothing to write): its content is hashed, and its `external_id` stored, before the
-    first send.
+    first send. `unless` names a fact that, when it is there, leaves nothing to write (it was written elsewhere).
     `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
     that is written to. With `upsert` a repeat is harmless by itself (master data).
     """
@@ -88,11 +88,12 @@ class Write(Step):
     equal: Callable[..., Any] | None = field(kw_only=True, default=None)
     undo: Callable[..., Any] | None = field(kw_only=True, default=None)
     upsert: bool = field(kw_only=True, default=False)
+    unless: str = field(kw_only=True, default="")
 
     def __init__(
         self, name: str, sentence: str, *, find: Callable[..., Any], create: Callable[..., Any], gives: str,
         prepared: str, port: str, equal: Callable[..., Any] | None = None, undo: Callable[..., Any] | None = None,
-        upsert: bool = False,
+        upsert: bool = False, unless: str = "",
     ) -> None:  # fmt: skip
         _set(
             self,
@@ -106,6 +107,7 @@ class Write(Step):
             equal=equal,
             undo=undo,
             upsert=upsert,
+            unless=unless,
             kind="write",
         )
 
@@ -117,16 +119,18 @@ class Write(Step):
 @dataclass(frozen=True)
 class Wait(Step):
     """Waits for a fact of somebody else: `until(...)` returns it, or raises Awaits with the key that releases the
-    wait."""
+    wait. With `parks`, what was read before it stands while it waits and isn't read again: the fact has gone on with
+    it."""
 
     until: Callable[..., Any] = field(kw_only=True)
     patience_seconds: float = field(kw_only=True, default=4 * 3600)
+    parks: bool = field(kw_only=True, default=False)
 
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
 
     def __init__(
         self, name: str, sentence: str, *, until: Callable[..., Any], gives: str, patience_seconds: float = 4 * 3600,
-        wants: Callable[..., Iterable[tuple[str, Any]]] | None = None,
+        parks: bool = False, wants: Callable[..., Iterable[tuple[str, Any]]] | None = None,
     ) -> None:  # fmt: skip
         _set(
             self,
@@ -135,6 +139,7 @@ class Wait(Step):
             gives=gives,
             until=until,
             patience_seconds=patience_seconds,
+            parks=parks,
             wants=wants,
             kind="wait",
         )
@@ -177,8 +182,10 @@ class Flow:
                     raise FlowRefused(
                         f"{self.code}.{step.name} needs {', '.join(sorted(missing))}, which no earlier step gives"
                     )
-            if isinstance(step, Write) and step.prepared not in given:
-                raise FlowRefused(f"{self.code}.{step.name} prepares {step.prepared}, which no earlier step gives")
+            if isinstance(step, Write):
+                for needed in filter(None, (step.prepared, step.unless)):
+                    if needed not in given:
+                        raise FlowRefused(f"{self.code}.{step.name} names {needed}, which no earlier step gives")
             if step.gives in given:
                 raise FlowRefused(f"{self.code}.{step.name} gives {step.gives}, which is given already")
             given.add(step.gives)

@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from django.utils import timezone
+
 from connectors import recorder, registry
 from connectors.breaker import forget_breakers
 from connectors.models import Connection
 from connectors.sandbox.testing import Sandboxes
+from mappings.models import MappingRule
 from q2c import ports
 from q2c.api import door
 from q2c.core.customer_keys import forget_keys
@@ -19,6 +22,7 @@ from q2c.flows import catalog, intake, polling
 from q2c.flows.tasks import carry
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
+from tests.mappings.rules import make_rule, next_number
 
 QUIET_ROUNDS = 3
 
@@ -198,7 +202,10 @@ class House:
     def is_expecting(self) -> bool:
         """Whether something is due within seconds, or a webhook is still on its way."""
         pending = InboundKey.objects.filter(verdict="received").exists()
-        waiting = WorkItem.objects.filter(probe_count__lt=4, transaction__state="waiting").exists()
+        soon = timezone.now() + dt.timedelta(minutes=1)
+        waiting = WorkItem.objects.filter(
+            probe_count__lt=4, transaction__state="waiting", available_at__lt=soon
+        ).exists()
         return pending or waiting or self.has_undelivered_events()
 
     def has_undelivered_events(self) -> bool:
@@ -225,6 +232,21 @@ class House:
             row.settings |= settings
             row.save()
         forget_everything()
+
+    def post_in_summary(self, entity: str) -> None:
+        """The entity's policy: billing keeps receivables, and the ledger gets the day."""
+        self._set_policy(entity, detail="summary", subledger_owner="billing")
+
+    def post_by_line(self, entity: str) -> None:
+        """The entity's policy: the ERP keeps receivables, and gets each document."""
+        self._set_policy(entity, detail="line", subledger_owner="erp")
+
+    def _set_policy(self, entity: str, **fields: str) -> None:
+        number = next_number()
+        for field, value in fields.items():
+            known = MappingRule.objects.filter(kind="posting_policy", key=field, legal_entity_code=entity)
+            known.filter(known_to=None).update(known_to=number)
+            make_rule("posting_policy", field, value, number=number, legal_entity=entity)
 
     def hasten(self) -> None:
         """Let the time pass that waits and settling need."""

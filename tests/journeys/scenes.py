@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from q2c.flows.summaries import start_summaries_now
+from q2c.transactions.contributions import open_days
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.house import House
 
@@ -107,6 +109,19 @@ class Payouts(Scene):
         house.payout()
 
 
+class Summaries(Scene):
+    """The UK entity posts in summary: a document waits, and its day is summed up at once."""
+
+    def prepare(self, house):
+        house.post_in_summary("GB01")
+        return house.customer()
+
+    def act(self, house, prepared, point):
+        house.invoice(prepared)
+        house.carry(until=lambda: bool(open_days()))
+        start_summaries_now(lambda day: True)
+
+
 class Orders(Scene):
     def prepare(self, house):
         account = house.account()
@@ -161,6 +176,7 @@ SCENES: dict[str, Scene] = {
     "refund_to_erp": Refunds("netsuite", "journalEntry"),
     "dispute_to_erp": Disputes("netsuite", "journalEntry"),
     "payout_to_erp": Payouts("netsuite", "journalEntry"),
+    "summary_to_erp": Summaries("netsuite", "journalEntry"),
     "order_to_subscription": Orders("stripe", "subscription", path="/v1/subscriptions", look="/v1/subscriptions"),
     "status_to_crm": Orders(
         "salesforce",

@@ -42,6 +42,7 @@ MORE_ACCOUNTS = (
     ("1050", "Undeposited Funds", "OthCurrAsset"),
     ("1060", "Gateway Reserves", "OthCurrAsset"),
     ("1070", "Payouts in Transit", "OthCurrAsset"),
+    ("1105", "Receivables Control", "OthCurrAsset"),
     ("4150", "Merchandise Revenue", "Income"),
     ("4160", "Postage and Carriage Recovered", "Income"),
     ("6100", "Merchant Fees", "Expense"),

@@ -177,7 +177,7 @@ def post_journal(posting: Journal, erp: Any) -> PostedDocument:
     return erp.post_journal(posting)
 
 
-def journal_write(name: str, sentence: str) -> Write:
+def journal_write(name: str, sentence: str, *, unless: str = "") -> Write:
     """The write of a journal, compared with what the ERP then holds."""
     return Write(
         name,
@@ -186,16 +186,24 @@ def journal_write(name: str, sentence: str) -> Write:
         create=post_journal,
         equal=post.compare_posted,
         prepared="posting",
+        unless=unless,
         port="erp",
         gives="journal",
     )
 
 
-def tell_movement(document: Any, journal: PostedDocument, book: Book, *, amount: Decimal, step: str) -> list:
-    """Lineage from a movement of cash to its journal. A second movement of one object (a dispute won, a refund or
-    payout that failed) is a record of its own."""
+def movement_key(document: Any) -> str:
+    """Our record key of a movement of cash. A second one of an object (a dispute won, a refund or payout that failed)
+    is a record of its own."""
+    key = record_key(document.source)
+    return f"{key}:{document.movement}" if document.movement else key
+
+
+def tell_movement(
+    document: Any, journal: PostedDocument | None, book: Book, *, amount: Decimal, step: str, summary: Any = None
+) -> list:
+    """Lineage from a movement of cash to its journal, or to its summary."""
     source = document.source
-    key = f"{record_key(source)}:{document.movement}" if document.movement else ""
     return became(
         source,
         source.object_type,
@@ -204,7 +212,8 @@ def tell_movement(document: Any, journal: PostedDocument, book: Book, *, amount:
         amount=amount,
         currency=document.currency,
         step=step,
-        key=key,
+        key=movement_key(document),
+        summary=summary,
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import structs
 
 from q2c.core.problems import Category, Problem
-from q2c.posting.facts import Accounts, Book, ItemUse, RuleDates, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Policy, RuleDates, TaxUse
 from q2c.transactions.steps import Read
 
-ACCOUNT_ROLES = ("receivables", "tax", "rounding", "bank", "fees", "disputes", "reserves")
+ACCOUNT_ROLES = ("receivables", "receivables_control", "tax", "rounding", "bank", "fees", "disputes", "reserves")
 
 
 def want_codes(document: Any) -> list[tuple[str, Any]]:
@@ -102,21 +102,30 @@ def want_accounts(document: Any) -> list[tuple[str, Any]]:
 
 
 def find_document_accounts(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, taxes: dict[str, TaxUse], mappings: Any
-) -> Accounts:
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, taxes: dict[str, TaxUse],
+    mappings: Any,
+) -> Accounts:  # fmt: skip
     """Receivables, and tax where a tax code names no account of its own. Raises Problem naming the role."""
     has_own = all(use.account for use in taxes.values())
-    needs = ("receivables",) if has_own else ("receivables", "tax")
-    return _find_accounts(document, book, rule_dates(document_date, posting_date), mappings, needs)
+    role = receivables_role(policy)
+    needs = (role,) if has_own else (role, "tax")
+    on = rule_dates(document_date, posting_date)
+    return _find_accounts(document, book, on, mappings, needs, receivables=role)
 
 
 def find_receipt_accounts(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, mappings: Any
 ) -> Accounts:
     """Receivables and the gateway's clearing account. Raises Problem naming the role."""
-    return _find_accounts(
-        document, book, rule_dates(document_date, posting_date), mappings, ("receivables", "clearing")
-    )
+    role = receivables_role(policy)
+    on = rule_dates(document_date, posting_date)
+    return _find_accounts(document, book, on, mappings, (role, "clearing"), receivables=role)
+
+
+def receivables_role(policy: Policy) -> str:
+    """The role of the account that stands for receivables. In a summary it's the control account, which the ERP
+    doesn't keep by customer: a summed line has no customer."""
+    return "receivables_control" if policy.is_summary else "receivables"
 
 
 def find_dispute_accounts(
@@ -145,7 +154,9 @@ def find_payout_accounts(
     return structs.replace(_find_accounts(document, book, on, mappings, needs), clearings=clearings)
 
 
-def _find_accounts(document: Any, book: Book, on: RuleDates, mappings: Any, needs: tuple[str, ...]) -> Accounts:
+def _find_accounts(
+    document: Any, book: Book, on: RuleDates, mappings: Any, needs: tuple[str, ...], *, receivables: str = "receivables"
+) -> Accounts:
     scope = {"legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on}
     gateway = getattr(document, "gateway", "")
 
@@ -155,7 +166,7 @@ def _find_accounts(document: Any, book: Book, on: RuleDates, mappings: Any, need
         return mappings.resolve("account", role, **scope).value
 
     return Accounts(
-        receivables=account("receivables"),
+        receivables=account(receivables),
         tax=account("tax"),
         rounding=account("rounding"),
         rounding_item=mappings.get("item", "#rounding", **scope),

@@ -8,6 +8,7 @@ from typing import Any
 
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.posting.facts import Book, Period, Policy, RateUse, RuleDates
+from q2c.posting.policy import check_policy
 from q2c.transactions.steps import Read
 
 POLICY_FIELDS = (
@@ -19,6 +20,7 @@ POLICY_FIELDS = (
     "rounding_limit",
     "approval_over",
     "credit_rate",
+    "summary_cut_off",
 )
 _INSTANTS = ("failed_at", "issued_at", "received_at", "refunded_at", "applied_at", "at")
 
@@ -79,7 +81,7 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
 
     over = field("approval_over", "")
     try:
-        return Policy(
+        policy = Policy(
             detail=field("detail", "line"),
             revenue_owner=field("revenue_owner", "erp"),
             subledger_owner=field("subledger_owner", "erp"),
@@ -88,6 +90,7 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
             rounding_limit=Decimal(field("rounding_limit", "0.05")),
             approval_over=Decimal(over) if over else None,
             credit_rate=field("credit_rate", "original"),
+            summary_cut_off=field("summary_cut_off", "02:00"),
         )
     except InvalidOperation as error:
         raise Problem(
@@ -98,11 +101,17 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
             key="rounding_limit",
             legal_entity=book.code,
         ) from error
+    return check_policy(policy, book.code)
 
 
 def choose_posting_date(document_date: dt.date, policy: Policy, book: Book, calendar: Any) -> dt.date:
     """The document date, or the day of posting, by the entity's policy."""
     return calendar.local_now(book.code).date() if policy.posting_date == "today" else document_date
+
+
+def take_its_day(document_date: dt.date) -> dt.date:
+    """A summary is posted on the day that it sums up, whatever the policy says of documents."""
+    return document_date
 
 
 def check_receivables_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
@@ -131,6 +140,11 @@ def _open_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any, led
             connection=book.connection,
         )
     return period
+
+
+def check_own_window(policy: Policy, book: Book, calendar: Any) -> str:
+    """As `check_window`, for a document that may go to the ledger in a summary: then the summary's window counts."""
+    return "the summary's" if policy.is_summary else check_window(policy, book, calendar)
 
 
 def check_window(policy: Policy, book: Book, calendar: Any) -> str:
@@ -238,9 +252,14 @@ def in_receivables(rate: Any = choose_rate) -> tuple[Read, ...]:
 
 
 IN_RECEIVABLES = in_receivables()
-IN_LEDGER = (
-    *_WHEN,
+_LEDGER = (
     Read("check_period", "Check that the ledger's period is open", check_ledger_period, gives="period"),
     *_rate(),
 )
+IN_LEDGER = (*_WHEN, *_LEDGER)
+ON_ITS_DAY_IN_LEDGER = (
+    Read("choose_posting_date", "Take the day that it sums up", take_its_day, gives="posting_date"),
+    *_LEDGER,
+)
 WINDOW = (Read("check_window", "Check the subsidiary's posting window", check_window, gives="window"),)
+OWN_WINDOW = (Read("check_window", "Check the subsidiary's posting window", check_own_window, gives="window"),)

@@ -1,0 +1,145 @@
+"""Cash application to ERP: which receipt or credit settles which invoice, a fact of its own.
+
+Starts on   PaymentApplied (billing or payments)
+Ends with   the ERP's receipt applied to its invoice; nothing to post where billing keeps what is open
+Posts       nothing by itself; realised gains and losses come from the ERP alone
+Owners      billing operations; the controller for posting policy
+Never       applies what stands in a summary: billing has applied it, and the ledger knows only the day
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from q2c.canonical.billing import Application
+from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
+from q2c.core.ids import external_id
+from q2c.core.problems import Category, Problem
+from q2c.flows.steps import cash, dates
+from q2c.flows.steps.summary import across_cut_over
+from q2c.flows.told import Link
+from q2c.posting.facts import Book, Policy
+from q2c.transactions.contributions import IN_SUMMARY
+from q2c.transactions.steps import Flow, Read, Write
+
+IN_ERP = "applied in the ERP"
+IN_BILLING = "recorded in billing, nothing to post"
+
+
+def want_both(document: Application) -> list[tuple[str, Any]]:
+    """The cross-references of what is applied and of the invoice."""
+    return [("xref", side) for side in _sides(document)]
+
+
+def _sides(document: Application) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (document.kind, cash.applied_key(document)), ("invoice", cash.invoice_key(document))
+
+
+def choose_keeper(document: Application, book: Book, policy: Policy, links: Any) -> str:
+    """Who keeps what is open: the ERP applies its own documents; those in summaries billing has applied itself.
+
+    Raises Problem `unsupported_document` when one side is an open item of the ERP and the other went in a summary.
+    """
+    kept = set()
+    for side in _sides(document):
+        found = links.find(*side, book.connection)
+        if found is not None:
+            kept.add(IN_BILLING if found.external_type == IN_SUMMARY else IN_ERP)
+        elif policy.is_summary:
+            kept.add(IN_BILLING)
+    if len(kept) > 1:
+        raise across_cut_over(document, f"{document.payment_id} pays {document.invoice_id}")
+    return kept.pop() if kept else IN_ERP
+
+
+def build_application(document: Application, book: Book, keeper: str, links: Any) -> CashApplication | None:
+    """Which receipt or credit memo settles which open item; None where billing keeps them. Waits for either.
+
+    Raises Problem `balance_without_document` for credit of a customer's balance that no document put there.
+    """
+    if keeper == IN_BILLING:
+        return None
+    if not document.payment_id:
+        raise Problem(
+            "balance_without_document",
+            Category.VALIDATION,
+            f"Invoice {document.invoice_id} used {document.currency} {document.amount:,} of a balance that no credit"
+            " note gave",
+            connection=document.source.connection,
+            document=document.source.object_id,
+        )
+    applied = links.find(document.kind, cash.applied_key(document), book.connection)
+    if applied is None:
+        raise cash.awaited_applied(document)
+    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
+    if invoice is None:
+        raise cash.awaited_invoice(document)
+    return CashApplication(
+        external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
+        payment=applied.external_id,
+        kind="receipt" if document.kind == "payment" else "credit_memo",
+        apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
+        currency_code=document.currency,
+    )
+
+
+def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
+    """The application, if the ERP says that the receipt is applied so."""
+    return erp.find_application(posting)
+
+
+def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
+    """Apply the receipt or credit memo to the invoice."""
+    return erp.apply_credit_memo(posting) if posting.kind == "credit_memo" else erp.apply_payment(posting)
+
+
+def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:
+    """Lineage from the receipt or credit memo to the invoice that it settles, on both sides; on billing's alone where
+    it keeps them."""
+    connection = document.source.connection
+    is_payment = document.kind == "payment"
+    told = [
+        Link(
+            connection, "invoice", document.invoice_id, connection, document.payment_type, document.payment_id,
+            document.amount, document.currency, "paid by" if is_payment else "settled by", "apply_payment",
+        )
+    ]  # fmt: skip
+    if posting is not None:
+        told.append(
+            Link(
+                book.connection, "receipt" if is_payment else "ar_credit_memo", posting.payment, book.connection,
+                "ar_invoice", posting.apply_to[0].document, document.amount, document.currency, "settles",
+                "apply_payment",
+            )
+        )  # fmt: skip
+    return told
+
+
+APPLICATION_TO_ERP = Flow(
+    code="application_to_erp",
+    title="Cash application to ERP",
+    starts_with=("document",),
+    fact_type=Application,
+    owner="billing_ops",
+    lane_type="application",
+    steps=(
+        *dates.whose(cash.find_invoice_book, cash.want_invoice_book),
+        Read("choose_keeper", "See who keeps what is open", choose_keeper, gives="keeper", wants=want_both),
+        Read(
+            "build_posting",
+            "Find what is applied and the open item, or wait for them",
+            build_application,
+            gives="posting",
+        ),
+        Write(
+            "apply_payment",
+            "Apply the receipt or credit memo to the invoice",
+            find=find_application,
+            create=apply_payment,
+            prepared="posting",
+            port="erp",
+            gives="applied",
+        ),
+    ),
+    links=tell_application,
+)
