@@ -233,3 +233,15 @@ def again(invoice: str) -> None:
     )  # fmt: skip
     with atomic():
         dispatch_facts([fact])
+
+
+def test_what_billing_voids_is_taken_back_in_the_summary_too(house):
+    house.post_in_summary("GB01")
+    invoice = house.invoice(house.customer(), amount=10_000)
+    post(house, 1)
+    house.void(invoice)
+    post(house, 1)
+    assert set(house.states()) == {"completed"}
+    assert [len(house.made("netsuite", t)) for t in OWN] == [0, 0, 0]
+    revenue = journals(house)["GBP-0"][-1][0]
+    assert journals(house)["GBP-1"] == [("1105", "credit", Decimal(100)), (revenue, "debit", Decimal(100))]
