@@ -69,6 +69,7 @@ class CreditNotes(Scene):
 class InvoiceVoids(Scene):
     def act(self, house, prepared, point):
         invoice = house.invoice(prepared)
+        house.poll()  # where its webhook is lost too
         house.carry()
         house.void(invoice)
 
@@ -81,6 +82,7 @@ class CreditVoids(Scene):
         credit = house.make(
             "stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}]
         )[0]
+        house.poll()
         house.carry()
         house.void_credit(credit)
 
