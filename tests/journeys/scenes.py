@@ -120,6 +120,7 @@ class Summaries(Scene):
 
     def act(self, house, prepared, point):
         house.invoice(prepared)
+        house.poll()  # where its webhook is lost too
         house.carry(until=lambda: bool(open_days()))
         start_summaries_now(lambda day: True)
 
