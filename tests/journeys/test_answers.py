@@ -47,11 +47,20 @@ def are_stopped(house, code, **wanted):
 @pytest.mark.scenario(1, 2, 3, 6, 50, 51)
 @pytest.mark.parametrize("code", FLOWS)
 def test_whatever_becomes_of_an_answer_the_document_is_made_once(house, code):
-    flow, scene = catalog.BY_CODE[code], SCENES[code]
+    scene = SCENES[code]
     prepared = scene.prepare(house)
     house.carry()
+    if scene.side_by_side:
+        all_at_once(house, code, prepared)
+    else:
+        one_after_another(house, code, prepared)
+    while_it_still_works(house, code, prepared)
+    while_nobody_can_look(house, code, prepared)
 
-    before, count = len(scene.made(house)), len(NOT_ANSWERED) + 1
+
+def all_at_once(house, code, prepared):
+    """Each way of not answering, and a refusal, met by facts of one batch."""
+    scene, before, count = SCENES[code], len(SCENES[code].made(house)), len(NOT_ANSWERED) + 1
     enter(house, code, prepared, "answers", count)
     house.set_connections(settles_after_seconds="60")
     for nth, fault in enumerate(NOT_ANSWERED, 1):
@@ -61,12 +70,23 @@ def test_whatever_becomes_of_an_answer_the_document_is_made_once(house, code):
     house.carry(until=lambda: are_stopped(house, code, unknown=count - 1, held=1))
     clear(house, code)
     (case,) = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
-    resolutions.repost(case, by=Person.objects.get(username=flow.owner), reason="asked the vendor")
+    resolutions.repost(case, by=Person.objects.get(username=catalog.BY_CODE[code].owner), reason="asked the vendor")
     house.carry_to_the_end(code)
     assert len(scene.made(house)) == before + count
 
-    while_it_still_works(house, code, prepared)
-    while_nobody_can_look(house, code, prepared)
+
+def one_after_another(house, code, prepared):
+    """The same where facts of one lane follow one another."""
+    house.set_connections(settles_after_seconds="60")
+    for fault in NOT_ANSWERED:
+        before = len(SCENES[code].made(house))
+        enter(house, code, prepared, "answers")
+        meet(house, code, nth=1, **fault)
+        house.carry(until=lambda: are_stopped(house, code, unknown=1))
+        clear(house, code)
+        house.carry_to_the_end(code)
+        house.carry()
+        assert len(SCENES[code].made(house)) == before + 1, fault
 
 
 def while_it_still_works(house, code, prepared):
