@@ -24,7 +24,7 @@ _OWNED: dict[str, dict[str, tuple[str, ...]]] = {
         )
     },
     "subscription": {
-        BILLING: ("order_id", "customer_id", "currency", "status", "start_date", "is_active"),
+        BILLING: ("order_id", "customer_id", "currency", "status", "start_date", "is_active", "schedule_id"),
     },
 }  # fmt: skip
 DEFAULTS = {
