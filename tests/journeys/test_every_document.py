@@ -24,6 +24,7 @@ def test_invoice_payment_credit_refund_dispute_and_payout(house):
     house.dispute(house.pay(disputed))
     house.carry(seconds=40)
     house.payout()
+    house.carry(seconds=40, until=lambda: bool(house.states("payout_to_erp")))
     house.carry(seconds=40)
     assert why(house) == []
     made = {

@@ -5,6 +5,7 @@ The tables below were worked out by hand from the tax rates; nothing of them is 
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_a_credit_takes_item_tax_code_and_rate_of_its_invoice_although_the_rules
     }
     make_rule("item", "QB-API", lists["items", "ROUNDING"], legal_entity="GB01")
     make_rule("tax_code", rates["gb-vat"], lists["tax_codes", "GB VAT exempt"], legal_entity="GB01")
-    make_rule("manual_rate", "EUR/GBP", "0.5", legal_entity="GB01")
+    make_rule("manual_rate", "EUR/GBP", "0.5", legal_entity="GB01", until=dt.date(2099, 12, 31))
     line = ControlDoor(house.sandboxes.port).call_stripe("GET", f"/v1/invoices/{invoice}")["lines"]["data"][0]["id"]
     part = {"type": "invoice_line_item", "invoice_line_item": line, "amount": 5_000}
     house.make("stripe", "credit_note", [{"invoice": invoice, "lines": [part]}])
