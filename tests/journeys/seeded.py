@@ -19,7 +19,7 @@ def take_rows() -> Rows:
     with atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
-            " AND NOT relispartition AND relname <> ALL(%s)",
+            " AND NOT relispartition AND relname <> ALL(%s) ORDER BY oid",  # what refers to a table was made after it
             [list(_OF_DJANGO)],
         )
         for (table,) in cursor.fetchall():
