@@ -203,7 +203,7 @@ class House:
         while time.monotonic() < started + seconds:
             if until is not None and until():
                 return
-            if until is not None and time.monotonic() > started + asks_at:
+            if time.monotonic() > started + asks_at:
                 asks_at += POLLS_AFTER
                 self.poll()  # as the schedules do: a webhook that failed once comes again only in hours
             work = intake.carry_due_events().count
@@ -213,7 +213,7 @@ class House:
                 return
             if not work:
                 time.sleep(0.1)
-        assert until is None, f"not reached in {seconds} s: {self.states()}"
+        raise AssertionError(f"not {'quiet' if until is None else 'reached'} in {seconds} s: {self.standing()}")
 
     def is_expecting(self) -> bool:
         """Whether something is due within seconds, or a webhook is still on its way."""

@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import hmac
 import secrets
+import time
 from typing import Any
 
 from connectors.sandbox.outside import Delivery
@@ -122,14 +123,18 @@ def roll_secret(stripe: StripeCore, endpoint: dict, secret: str) -> None:
 
 
 def prepare(stripe: StripeCore, delivery: Delivery) -> tuple[str, bytes, dict[str, str]] | None:
-    """URL, body and signature of one attempt; None when endpoint or event are gone."""
+    """URL, body and signature of one attempt; None when endpoint or event are gone.
+
+    Signed at the real time: whoever moves the sandboxes' clock doesn't move the portal's, which refuses what's minutes off.
+    """
     endpoint = next((each for each in stripe.endpoints() if each["id"] == delivery.endpoint), None)
     body = stripe.store.get_raw("event", delivery.subject)
     if endpoint is None or body is None or endpoint["status"] != "enabled":
         return None
     now = stripe.now
     valid = [secret for secret, until in endpoint["_secrets"] if until is None or until > now]
-    signature = ",".join([f"t={now}", *(f"v1={sign(secret, now, body)}" for secret in valid)])
+    sent = int(time.time())
+    signature = ",".join([f"t={sent}", *(f"v1={sign(secret, sent, body)}" for secret in valid)])
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Stripe-Signature": signature,
