@@ -125,7 +125,7 @@ def roll_secret(stripe: StripeCore, endpoint: dict, secret: str) -> None:
 def prepare(stripe: StripeCore, delivery: Delivery) -> tuple[str, bytes, dict[str, str]] | None:
     """URL, body and signature of one attempt; None when endpoint or event are gone.
 
-    Signed at the real time: whoever moves the sandboxes' clock doesn't move the portal's, which refuses what's minutes off.
+    Signed at the real time: moving the sandboxes' clock doesn't move the portal's, which refuses what is minutes off.
     """
     endpoint = next((each for each in stripe.endpoints() if each["id"] == delivery.endpoint), None)
     body = stripe.store.get_raw("event", delivery.subject)
