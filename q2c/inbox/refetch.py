@@ -29,7 +29,7 @@ def fetch_present(items: list[Item], tools: Tools) -> dict[int, Any]:
     if not asked:
         return {}
     sources = {item.source.id: item.source for item in items}
-    clients = {source_id: tools.client(sources[source_id]) for source_id, _, _ in asked}
+    clients = {source_id: tools.client(sources[source_id]) for source_id in {each[0] for each in asked}}
     first = {item.claimed.key_id: item.claimed.event_id for item in items}
     questions = [(clients[s], verb, object_id, first[keys[0]]) for (s, verb, object_id), keys in asked.items()]
     answers = run_waiting(_ask_all(questions))

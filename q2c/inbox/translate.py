@@ -20,6 +20,7 @@ from q2c.inbox.claims import Claimed
 from q2c.inbox.items import Item, Tools, Verdict
 from q2c.inbox.refetch import fetch_present
 
+FETCHED_AT_ONCE = 50  # a vendor's answer of a thousand lines takes megabytes, and a batch is hundreds of them
 WAIT_SECONDS = 30.0  # after a read that the vendor couldn't answer
 log = structlog.get_logger()
 
@@ -39,6 +40,14 @@ def _translate(claimed: list[Claimed], tools: Tools) -> int:
         return 0
     sources = tools.sources({c.connection_id for c in claimed})
     items = [Item(c, sources[c.connection_id]) for c in claimed]
+    for start in range(0, len(items), FETCHED_AT_ONCE):
+        _understand_all(items[start : start + FETCHED_AT_ONCE], tools)
+    _commit(items, tools)
+    return len(items)
+
+
+def _understand_all(items: list[Item], tools: Tools) -> None:
+    """Set the events or the verdict of each; what the vendor answered isn't kept any longer than this."""
     fetched = fetch_present(items, tools)
     for item in items:
         try:
@@ -49,8 +58,6 @@ def _translate(claimed: list[Claimed], tools: Tools) -> int:
             item.verdict = _malformed(error)
         except Exception as error:
             item.verdict = _internal(error)
-    _commit(items, tools)
-    return len(items)
 
 
 def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
