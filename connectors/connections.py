@@ -148,8 +148,17 @@ def change(connection: Connection, values: Mapping[str, Any], *, by: Person, rea
         audit.record(by, "change", "connection", locked.code, why=reason, data={name: after[name] for name in changed})
 
 
-def propose_change(connection: Connection, *, base_url: str, by: Person, reason: str) -> Proposal:
+def propose_change(
+    connection: Connection,
+    *,
+    base_url: str,
+    by: Person,
+    reason: str,
+    secrets: Mapping[str, str] | None = None,
+    expire_at: dt.datetime | None = None,
+) -> Proposal:
     """Another base address needs a second person, and clears the credentials: they were meant for the old one.
+    Those given with it are the new address's: they wait, sealed, and are used nowhere before.
 
     Raises ApprovalRefused without a reason, ValueError when the address stays the same or one is proposed already.
     """
@@ -157,24 +166,32 @@ def propose_change(connection: Connection, *, base_url: str, by: Person, reason:
         raise ValueError("The address stays the same.")
     if _open_proposals(connection).exists():
         raise ValueError("Another change of its address waits for a second person.")
-    return approvals.propose(
-        PROPOSAL_KIND,
-        ("connection", connection.code),
-        content={
-            "connection": connection.code,
-            "base_url": base_url,
-            "was": connection.base_url,
-            "clears_credentials": True,
-        },
-        by=by,
-        title=f"Send {connection.name} to {base_url}",
-        why=reason,
-        permission=APPROVE,
-    )
+    given = {name: value for name, value in (secrets or {}).items() if value}
+    sealed = registry.seal_secrets(given) if given else None
+    with atomic():
+        connection.next_secrets = sealed
+        connection.save(update_fields=["next_secrets"])
+        return approvals.propose(
+            PROPOSAL_KIND,
+            ("connection", connection.code),
+            content={
+                "connection": connection.code,
+                "base_url": base_url,
+                "was": connection.base_url,
+                "clears_credentials": True,
+                "new_credentials": sorted(given),
+                "new_credentials_expire_at": expire_at.isoformat() if given and expire_at else "",
+            },
+            by=by,
+            title=f"Send {connection.name} to {base_url}",
+            why=reason,
+            permission=APPROVE,
+        )
 
 
 def apply_change(proposal: Proposal, *, by: Person) -> Connection:
-    """What two people agreed on: the new address, no credentials, paused until somebody sets and tests new ones.
+    """What two people agreed on: the new address with the credentials that waited for it, the old ones gone; paused
+    until somebody has tested it.
 
     Raises ValueError when it wasn't approved, or when the address changed meanwhile.
     """
@@ -185,14 +202,26 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
         if locked.base_url != proposal.content["was"]:
             raise ValueError("The address was changed meanwhile.")
         locked.base_url = proposal.content["base_url"]
-        locked.secrets = locked.secrets_set_at = locked.secrets_expire_at = None
+        locked.secrets, locked.next_secrets = locked.next_secrets, None
+        locked.secrets_set_at = timezone.now() if locked.secrets else None
+        expires = proposal.content.get("new_credentials_expire_at")
+        locked.secrets_expire_at = dt.datetime.fromisoformat(expires) if expires else None
         locked.state, locked.paused_by = Connection.State.PAUSED, str(by)
         locked.paused_reason = "Its address was changed: set its credentials, test it, then resume it"
         _save(
             locked,
             by,
             proposal.why,
-            ["base_url", "secrets", "secrets_set_at", "secrets_expire_at", "state", "paused_by", "paused_reason"],
+            [
+                "base_url",
+                "secrets",
+                "next_secrets",
+                "secrets_set_at",
+                "secrets_expire_at",
+                "state",
+                "paused_by",
+                "paused_reason",
+            ],
         )
         audit.record(
             by,
@@ -203,6 +232,11 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             data={"base_url": locked.base_url, "proposal": proposal.pk},
         )
     return locked
+
+
+def drop_change(proposal: Proposal) -> None:
+    """A new address that isn't agreed on: the credentials that waited for it go."""
+    Connection.objects.filter(code=proposal.content["connection"]).update(next_secrets=None)
 
 
 def _open_proposals(connection: Connection) -> Any:

@@ -96,7 +96,11 @@ class Billing(Protocol):
 
 @dataclass(frozen=True)
 class SubscriptionPlan:
-    """A subscription to be made. `customer_id` is billing's own id; a line's price is per billing period."""
+    """A subscription to be made. `customer_id` is billing's own id; a line's price is per billing period.
+
+    Whether it starts later is asked of `planned_at`, never of the clock: what is sent under one idempotency key mustn't
+    change while attempts are repeated.
+    """
 
     external_id: str
     order_id: str
@@ -104,6 +108,7 @@ class SubscriptionPlan:
     currency: str
     start_date: dt.date
     term_months: int
+    planned_at: dt.datetime
     lines: tuple[contract.OrderLine, ...]
     product_ids: dict[str, str]  # SKU -> billing's product or price id, from the mappings
     days_until_due: int = 30

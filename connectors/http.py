@@ -193,11 +193,13 @@ class Telephone:
         is_write: bool | None = None,
         accept: tuple[int, ...] = (),
         is_authorized: bool = True,
+        is_listing: bool = False,
     ) -> Reply:
         """Make a call to a path below the base address, or to a full URL of an allowed host (tokens, next pages).
 
         Gives the Reply of a 2xx, or of a status in `accept`; raises Problem, NeverSent or NotAnswered for the rest.
-        A refused token is fetched anew once.
+        A refused token is fetched anew once. Of a listing (`is_listing`: its answer speaks of customers whom the call
+        isn't about) only size and hash of the answer are recorded.
         """
         is_write = method not in _READS if is_write is None else is_write
         url = path if path.startswith(("https://", "http://")) else self.base_url + path
@@ -213,7 +215,7 @@ class Telephone:
             request = dict(sent_headers)
             if is_authorized:
                 await self.auth.authorize(request, method=method, url=url, query=query, telephone=self)
-            reply = await self._send(method, url, query, body, request, sent_headers, verb, is_write)
+            reply = await self._send(method, url, query, body, request, sent_headers, verb, is_write, is_listing)
             if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget():
                 continue
             break
@@ -237,6 +239,7 @@ class Telephone:
         shown_headers: Mapping[str, str],
         verb: str,
         is_write: bool,
+        is_listing: bool,
     ) -> Reply:
         about = outgoing.get()
         target = URL(f"{url}?{urlencode(query, quote_via=quote, safe='')}" if query else url, encoded=True)
@@ -246,7 +249,10 @@ class Telephone:
         async with _gate(self.line):
             await throttle_of(self.line.code, self.limits.per_second).wait_turn()
             self.breaker.let_through()
-            return await self._dial(method, target, headers, body, shown_headers, verb, is_write=is_write)
+            noted = Recorded(
+                self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body
+            )
+            return await self._dial(method, target, headers, body, noted, is_write=is_write, is_listing=is_listing)
 
     async def _dial(
         self,
@@ -254,14 +260,12 @@ class Telephone:
         target: URL,
         headers: dict[str, str],
         body: bytes,
-        shown_headers: Mapping[str, str],
-        verb: str,
+        noted: Recorded,
         *,
         is_write: bool,
+        is_listing: bool,
     ) -> Reply:
-        about = outgoing.get()
-        noted = Recorded(self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body)
-        send = _Send(about.deadline if is_write else None)
+        send = _Send(noted.about.deadline if is_write else None)
         token = _sending.set(send)
         started = time.perf_counter()
         try:
@@ -275,6 +279,8 @@ class Telephone:
         finally:
             _sending.reset(token)
             noted.took_ms = round((time.perf_counter() - started) * 1000)
+            if is_listing and noted.status is not None and noted.status < 300:
+                noted.leave_out_answer()
             self.record(noted)
         if reply.status >= 500:
             self.breaker.note_failure(f"answered {reply.status}")

@@ -25,12 +25,13 @@ class Connection(models.Model):
     secrets = models.BinaryField(null=True)  # the manifest's secrets, JSON, sealed with the master key
     secrets_set_at = models.DateTimeField(null=True)
     secrets_expire_at = models.DateTimeField(null=True)
+    next_secrets = models.BinaryField(null=True)  # those of a new address, while it waits for a second person
     is_sandbox = models.BooleanField(default=False)
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     paused_reason = models.TextField(blank=True)
     paused_by = models.CharField(max_length=150, blank=True)
     at_once = models.PositiveSmallIntegerField(null=True)  # overrides the manifest's concurrency
-    history = HistoricalRecords(excluded_fields=["secrets"])
+    history = HistoricalRecords(excluded_fields=["secrets", "next_secrets"])
     _change_reason: str | None  # what django-simple-history stores with the next save
 
     class Meta:

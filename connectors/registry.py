@@ -139,19 +139,25 @@ def secrets_of(connection: Connection) -> dict[str, str]:
 
 def store_secrets(connection: Connection, secrets: Mapping[str, str]) -> None:
     """Seal and save these credentials; names that aren't given keep their value. An empty value removes one."""
-    kept = {**secrets_of(connection), **secrets}
-    kept = {k: v for k, v in kept.items() if v}
-    connection.secrets = vault.seal_with_master(json.dumps(kept).encode())
+    connection.secrets = seal_secrets({**secrets_of(connection), **secrets})
     connection.secrets_set_at = timezone.now()
     connection.save(update_fields=["secrets", "secrets_set_at"])
 
 
+def seal_secrets(secrets: Mapping[str, str]) -> bytes:
+    """Credentials as they are stored; empty ones are left out."""
+    return vault.seal_with_master(json.dumps({k: v for k, v in secrets.items() if v}).encode())
+
+
 def reseal_secrets() -> int:
-    """Seal all credentials under the newest master key (after a rotation). Gives how many."""
+    """Seal all credentials under the newest master key (after a rotation). Gives of how many connections."""
     count = 0
-    for connection in Connection.objects.exclude(secrets=None):
-        connection.secrets = vault.seal_with_master(vault.open_with_master(bytes(connection.secrets or b"")))
-        connection.save(update_fields=["secrets"])
+    for connection in Connection.objects.exclude(secrets=None, next_secrets=None):
+        for name in ("secrets", "next_secrets"):
+            sealed = getattr(connection, name)
+            if sealed is not None:
+                setattr(connection, name, vault.seal_with_master(vault.open_with_master(bytes(sealed))))
+        connection.save(update_fields=["secrets", "next_secrets"])
         count += 1
     return count
 

@@ -69,7 +69,8 @@ def resume(request: PersonRequest, code: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @requires("connectors.work_connection")
 def edit(request: PersonRequest, code: str) -> HttpResponse:
-    """Change settings and credentials at once; another address is proposed to a second person."""
+    """Change settings and credentials at once; another address is proposed to a second person, with the credentials
+    that were given for it."""
     connection = visible_connection(code)
     form = ConnectionForm(request.POST or None, connection=connection)
     if request.method == "POST" and form.is_valid():
@@ -83,21 +84,19 @@ def edit(request: PersonRequest, code: str) -> HttpResponse:
 
 def _save(request: PersonRequest, form: ConnectionForm) -> HttpResponse:
     connection, data = form.connection, form.cleaned_data
-    is_moved = data["base_url"] != connection.base_url
-    proposal = None
-    if is_moved:
-        proposal = connections.propose_change(
-            connection, base_url=data["base_url"], by=request.user, reason=data["why"]
-        )
-    connections.change(connection, form.plain, by=request.user, reason=data["why"])
     expires = data["expire_on"]
     expire_at = timezone.make_aware(dt.datetime.combine(expires, dt.time())) if expires else None
-    names = connections.set_secrets(connection, form.secrets, by=request.user, reason=data["why"], expire_at=expire_at)
+    by, why = request.user, data["why"]
+    if data["base_url"] != connection.base_url:
+        proposal = connections.propose_change(
+            connection, base_url=data["base_url"], by=by, reason=why, secrets=form.secrets, expire_at=expire_at
+        )
+        connections.change(connection, form.plain, by=by, reason=why)
+        waits = "The new address" + (" and its credentials wait" if form.secrets else " waits")
+        messages.success(request, f"{waits} for a second person; until then the old one holds.", extra_tags="decide")
+        return redirect("portal:decision_detail", proposal.pk)
+    connections.change(connection, form.plain, by=by, reason=why)
+    names = connections.set_secrets(connection, form.secrets, by=by, reason=why, expire_at=expire_at)
     said = f"{connection.name} is saved." + (f" New credentials: {', '.join(names)}." if names else "")
     messages.success(request, said, extra_tags="done")
-    if proposal is not None:
-        messages.success(
-            request, "The new address waits for a second person; until then the old one holds.", extra_tags="decide"
-        )
-        return redirect("portal:decision_detail", proposal.pk)
     return redirect("connectors:connection_detail", connection.code)

@@ -27,7 +27,9 @@ class ConnectionForm(forms.Form):
 
     name = forms.CharField(label="Name", max_length=100)
     base_url = forms.CharField(
-        label="Address", max_length=300, help_text="A new address needs a second person, and clears the credentials."
+        label="Address",
+        max_length=300,
+        help_text="A new address needs a second person, and clears the credentials; those given with it wait with it.",
     )
     at_once = forms.IntegerField(
         label="Requests at once",

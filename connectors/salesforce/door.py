@@ -58,17 +58,29 @@ def split(body: bytes, headers: Mapping[str, str]) -> list[Polled]:
     return [_polled(n, organization) for n in message.findall(f"{NOTIFICATIONS}Notification")]
 
 
-def _polled(notification: Element, organization: str) -> Polled:
+def read_record(body: bytes) -> tuple[str, dict[str, str]]:
+    """Type and fields of the record of a stored notification. Raises ValueError for what isn't one."""
+    notification = _notifications(body).find(f"{NOTIFICATIONS}Notification")
+    if notification is None:
+        raise ValueError("the message has no notification")
+    return _record(notification)
+
+
+def _record(notification: Element) -> tuple[str, dict[str, str]]:
     record = notification.find(f"{NOTIFICATIONS}sObject")
     if record is None:
         raise ValueError("a notification has no sObject")
     kind = record.get(_TYPE, "").rpartition(":")[2]
-    record_id = next((c.text or "" for c in record if c.tag.endswith("}Id")), "")
     if not kind:
         raise ValueError("a notification's sObject has no type")
+    return kind, {field.tag.rpartition("}")[2]: field.text or "" for field in record}
+
+
+def _polled(notification: Element, organization: str) -> Polled:
+    kind, fields = _record(notification)
     return Polled(
         event_type=kind,
-        source_id=full_id(record_id),
+        source_id=full_id(fields.get("Id", "")),
         dedupe_key=f"om:{_text(notification, 'Id')}",
         body=_stored(notification, organization),
     )

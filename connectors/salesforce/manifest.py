@@ -15,6 +15,7 @@ from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
 from connectors.salesforce import door
 from connectors.salesforce.events import EVENTS
+from connectors.salesforce.owner import customer_of
 from q2c.core.problems import Category, Problem
 
 TOKEN_PATH = "/services/oauth2/token"
@@ -149,6 +150,7 @@ MANIFEST = Manifest(
     webhook=WebhookDoor(verify=door.verify, acknowledge=(200, "text/xml; charset=utf-8", door.ACK), split=door.split),
     read_errors=read_errors,
     read_quota=read_quota,
+    customer_of=customer_of,
     auth=auth,
     record_url="{app_url}/{id}",
 )

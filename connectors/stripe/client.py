@@ -4,7 +4,7 @@ each write."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
 VERSION = "2026-10-28.endive"
 PAGE = 100
 RATES_KEPT = 2_000
+SEARCHABLE_AFTER_SECONDS = 3600  # a minute as Stripe says; "longer during outages"
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -75,12 +76,15 @@ class Client:
     # Billing: customers
 
     async def find_customer(self, external_id: str) -> posting.SavedRecord | None:
-        """The customer with our external id in its metadata; by listing, since search lags behind writes by a
-        minute."""
-        async for raw in self._list("/v1/customers", "find_customer"):
-            if (raw.get("metadata") or {}).get("external_id") == external_id:
-                return self._saved("customer", raw, was_found=True)
-        return None
+        """The customer with our external id in its metadata: by searching, and among those that are too new to be
+        found so (search lags behind writes by a minute, more in an incident) by listing."""
+        query = [("query", f"metadata['external_id']:'{external_id}'"), ("limit", str(PAGE))]
+        found = await self._get("/v1/customers/search", "find_customer", query, needs=("data",))
+        since = int(dt.datetime.now(dt.UTC).timestamp()) - SEARCHABLE_AFTER_SECONDS
+        if (searched := _named(found["data"], external_id)) is None:
+            recent = self._list("/v1/customers", "find_customer", [("created[gte]", str(since))], is_listing=True)
+            searched = _named([raw async for raw in recent], external_id)
+        return None if searched is None else self._saved("customer", searched, was_found=True)
 
     async def save_customer(self, customer: party.Customer, *, external_id: str, key: str) -> posting.SavedRecord:
         """Create a customer, or update it where `customer` is Stripe's own record. Safe to repeat with the same key."""
@@ -92,14 +96,14 @@ class Client:
     # Billing: subscriptions
 
     async def create_subscription(self, plan: SubscriptionPlan, *, key: str) -> posting.SavedRecord:
-        """Create the subscription, or a schedule where it starts in the future, with products and prices it needs.
-        Where nothing recurs, it's an invoice over the single sales, at once."""
+        """Create the subscription, or a schedule where it started later than it was planned, with products and prices
+        it needs. Where nothing recurs, it's an invoice over the single sales, at once."""
         try:
             outbound.check_plan(plan)
             prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
             if not outbound.recurs(plan):
                 return await self._bill_once(plan, prices, key=key)
-            if outbound.starts_at(plan) > dt.datetime.now(dt.UTC):
+            if outbound.starts_at(plan) > plan.planned_at:
                 path, body, kind = "/v1/subscription_schedules", outbound.schedule(plan, prices), "schedule"
             else:
                 path, body, kind = "/v1/subscriptions", outbound.subscription(plan, prices), "subscription"
@@ -247,9 +251,10 @@ class Client:
     # The wire
 
     async def _get(
-        self, path: str, verb: str, query: list[tuple[str, str]] | None = None, *, needs: tuple[str, ...] = ("id",)
-    ) -> dict[str, Any]:
-        reply = await self.telephone.call("GET", path, verb=verb, query=query or [])
+        self, path: str, verb: str, query: list[tuple[str, str]] | None = None, *, needs: tuple[str, ...] = ("id",),
+        is_listing: bool = False,
+    ) -> dict[str, Any]:  # fmt: skip
+        reply = await self.telephone.call("GET", path, verb=verb, query=query or [], is_listing=is_listing)
         found: dict[str, Any] = reply.json(*needs)
         return found
 
@@ -281,12 +286,14 @@ class Client:
             self._rates[rate_id] = await self._get(f"/v1/tax_rates/{rate_id}", "tax_rate")
         return self._rates[rate_id]
 
-    def _list(self, path: str, verb: str, query: list[tuple[str, str]] | None = None) -> AsyncIterator[dict[str, Any]]:
+    def _list(
+        self, path: str, verb: str, query: list[tuple[str, str]] | None = None, *, is_listing: bool = False
+    ) -> AsyncIterator[dict[str, Any]]:
         async def fetch(after: str | None) -> tuple[list[Any], str | None]:
             asked = [*(query or []), ("limit", str(PAGE))]
             if after:
                 asked.append(("starting_after", after))
-            answer = await self._get(path, verb, asked, needs=("data", "has_more"))
+            answer = await self._get(path, verb, asked, needs=("data", "has_more"), is_listing=is_listing)
             rows = answer["data"]
             return rows, rows[-1]["id"] if rows and answer["has_more"] else None
 
@@ -303,3 +310,8 @@ class Client:
             url=f"{self.app_url}/{pages[kind]}/{raw['id']}" if self.app_url else "",
             was_found=was_found,
         )
+
+
+def _named(rows: Iterable[Mapping[str, Any]], external_id: str) -> Mapping[str, Any] | None:
+    """The record with our external id: searching doesn't tell capitals apart, and our ids do."""
+    return next((raw for raw in rows if (raw.get("metadata") or {}).get("external_id") == external_id), None)

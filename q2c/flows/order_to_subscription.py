@@ -107,7 +107,9 @@ def await_erp_customer(customer_id: str, book: Book, billing: Any, links: Any) -
     return found.external_id
 
 
-def plan_subscription(document: Order, customer_id: str, products: dict[str, str], book: Book) -> SubscriptionPlan:
+def plan_subscription(
+    document: Order, customer_id: str, products: dict[str, str], book: Book, txn: Any
+) -> SubscriptionPlan:
     """What billing is asked to make. An order of single sales alone becomes an invoice over them."""
     return SubscriptionPlan(
         external_id=external_id("sub", source=document.source.connection, object_id=document.source.object_id),
@@ -116,6 +118,7 @@ def plan_subscription(document: Order, customer_id: str, products: dict[str, str
         currency=document.currency,
         start_date=document.start_date,
         term_months=document.term_months,
+        planned_at=txn.created_at,
         lines=document.lines,
         product_ids=products,
         days_until_due=orders.days_until_due(document),

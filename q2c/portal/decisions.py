@@ -136,8 +136,10 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
         raise refused
     with atomic():
         state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
-        if state == Proposal.State.APPROVED and proposal.kind == connections.PROPOSAL_KIND:
+        if proposal.kind == connections.PROPOSAL_KIND and state == Proposal.State.APPROVED:
             connections.apply_change(proposal, by=by)
+        elif proposal.kind == connections.PROPOSAL_KIND and state != Proposal.State.PROPOSED:
+            connections.drop_change(proposal)
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
             nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state

@@ -251,6 +251,30 @@ def test_another_address_waits_for_a_second_person_and_then_clears_the_credentia
     )
 
 
+@pytest.mark.parametrize(
+    ("verdict", "held"), [("approve", {"consumer_key": "new"}), ("reject", {"consumer_key": "old"})]
+)
+def test_credentials_given_with_another_address_wait_with_it(sign_in, db, verdict, held):
+    connection = factories.make_connection("netsuite")
+    registry.store_secrets(connection, {"consumer_key": "old"})
+    first, second = sign_in("platform"), sign_in("platform")
+    form = first.get("/connections/netsuite/edit/").context["form"]
+    fields = {f.html_name: f.initial or "x" for f in form.plain_fields}
+    fields |= {"name": "NetSuite", "base_url": "http://127.0.0.1:8999/moved", "why": "The vendor moved us",
+               "secret_consumer_key": "new", "expire_on": "2030-01-31"}  # fmt: skip
+    assert first.post("/connections/netsuite/edit/", fields).status_code == 302
+    waiting, proposal = Connection.objects.get(), Proposal.objects.get()
+    assert registry.secrets_of(waiting) == {"consumer_key": "old"}
+    assert (waiting.secrets_expire_at, proposal.content["new_credentials"]) == (None, ["consumer_key"])
+    assert b"new" not in bytes(waiting.next_secrets)
+    assert not any(hasattr(h, "next_secrets") for h in waiting.history.all())
+    body = {"verdict": verdict, "seen_hash": proposal.content_hash, "why": "As the vendor wrote"}
+    assert second.post(f"/decisions/{proposal.pk}/sign/", body).status_code == 302
+    connection.refresh_from_db()
+    assert (registry.secrets_of(connection), connection.next_secrets) == (held, None)
+    assert (connection.secrets_expire_at is not None) == (verdict == "approve")
+
+
 def test_a_schedule_is_changed_with_a_reason(sign_in, db):
     every = IntervalSchedule.objects.create(every=30, period="seconds")
     task = PeriodicTask.objects.create(name="Poll Stripe", task="q2c.none", interval=every)

@@ -59,7 +59,8 @@ def days_of_period(start, number):
 
 def plan(zone, start, months=24):
     return SubscriptionPlan(external_id="s", order_id="o", customer_id="c", currency="GBP", start_date=start,
-                            term_months=months, lines=(), product_ids={}, time_zone=zone)  # fmt: skip
+                            planned_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC), term_months=months, lines=(),
+                            product_ids={}, time_zone=zone)  # fmt: skip
 
 
 @pytest.mark.scenario(46)

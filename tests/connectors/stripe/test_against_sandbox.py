@@ -6,13 +6,16 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.calls import Outgoing, outgoing
 from connectors.errors import Absent
 from connectors.families import SubscriptionPlan
 from connectors.manifest import Context
+from connectors.recorder import Collector
 from connectors.sandbox.testing import running_sandboxes
 from connectors.stripe.events import EVENTS
 from q2c.canonical import contract, party
 from q2c.canonical.base import Source
+from q2c.core.ids import uuid7
 from q2c.core.problems import Category, NotAnswered, Problem
 from tests.connectors.lines import client_of, run
 
@@ -26,9 +29,9 @@ def sandboxes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def build(sandboxes):
-    def client(**changes):
+    def client(collector=None, **changes):
         given = sandboxes.vendor("stripe")
-        return client_of("stripe", given["url"], secrets={**given["credentials"], **changes})
+        return client_of("stripe", given["url"], secrets={**given["credentials"], **changes}, collector=collector)
 
     return client
 
@@ -58,7 +61,8 @@ def plan(customer_id, **changes):
                               description="Platform", billing_frequency="monthly")  # fmt: skip
     given = {"external_id": "sub-006A", "order_id": "006A", "customer_id": customer_id, "currency": "GBP",
              "start_date": dt.datetime.now(dt.UTC).date(), "term_months": 12, "lines": (line,), "product_ids": {},
-             "time_zone": "UTC", "metadata": {"legal_entity": "GB01"}}  # fmt: skip
+             "planned_at": dt.datetime.now(dt.UTC), "time_zone": "UTC",
+             "metadata": {"legal_entity": "GB01"}}  # fmt: skip
     return SubscriptionPlan(**{**given, **changes})
 
 
@@ -96,6 +100,37 @@ def test_a_customer_is_made_once_per_key_and_found_again(build, sandboxes):
     assert found.was_found
     entries = [e for e in sandboxes.log("stripe", document_type="customer") if e["id"] == first.id]
     assert [e["effect"] for e in entries] == ["created", "none"]
+
+
+def test_a_customer_of_long_ago_is_found_without_reading_the_others(build, sandboxes):
+    wanted = {"external_id": "acc-salesforce-001Aa"}
+    others = [{"name": f"Other {n}", "metadata": {"external_id": wanted["external_id"].upper()}} for n in range(3)]
+    *_, made = sandboxes.make("stripe", "customer", *others, {"name": "Fabrikam", "metadata": wanted})
+    sandboxes.control("POST", "clock", {"offset_seconds": 2 * 86400})
+    collector = Collector()
+
+    async def story():
+        return await build(collector=collector).find_customer(wanted["external_id"])
+
+    try:
+        assert run(story()).id == made
+        assert [noted.url.partition("?")[0].rpartition("/v1/")[2] for noted in collector.take()] == ["customers/search"]
+    finally:
+        sandboxes.control("POST", "clock", {"reset": True})
+
+
+def test_of_other_customers_that_a_look_up_meets_nothing_is_recorded(build, sandboxes, customer):
+    collector = Collector()
+
+    async def story():
+        outgoing.set(Outgoing(transaction_id=uuid7(), customer=("salesforce", "001A")))
+        return await build(collector=collector).find_customer("acc-nobody")
+
+    assert run(story()) is None
+    searched, listed = collector.take()
+    assert (searched.about.customer, listed.about.customer) == (("salesforce", "001A"), None)
+    assert listed.response_body.endswith(b": not kept]")
+    assert customer.encode() not in searched.response_body + listed.response_body
 
 
 def test_the_same_key_with_another_body_is_a_conflict_and_makes_nothing(build, sandboxes):
@@ -149,6 +184,20 @@ def test_a_second_order_uses_the_same_product_and_price(build, sandboxes, custom
     run(story())
     assert len(sandboxes.log("stripe", document_type="product", effect="created")) == 1
     assert len(sandboxes.log("stripe", document_type="price", effect="created")) == 1
+
+
+def test_a_start_that_passes_between_two_attempts_changes_nothing_that_is_sent(build, sandboxes, customer):
+    today = dt.datetime.now(dt.UTC).date()
+    planned = plan(customer, planned_at=dt.datetime.now(dt.UTC) - dt.timedelta(days=2), start_date=today,
+                   external_id="sub-006P", order_id="006P")  # fmt: skip
+
+    async def story():
+        billing = build()
+        return [await billing.create_subscription(planned, key="key-passed") for _ in range(2)]
+
+    first, again = run(story())
+    assert first.id == again.id
+    assert first.id.startswith("sub_sched_")  # as the attempt before its start has sent it
 
 
 def test_a_start_in_the_future_is_a_schedule(build, customer):

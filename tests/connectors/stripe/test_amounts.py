@@ -72,7 +72,8 @@ def test_a_part_of_a_krona_or_shilling_is_refused_not_rounded(currency):
 def test_an_order_is_planned_only_with_amounts_that_stripe_charges(currency, price, quantity, is_fine):
     plan = SubscriptionPlan(
         external_id="sub-1", order_id="006A", customer_id="cus_1", currency=currency, start_date=dt.date(2026, 11, 1),
-        term_months=12, lines=(order_line(price, quantity),), product_ids={}, time_zone="UTC", metadata={},
+        planned_at=dt.datetime(2026, 11, 1, tzinfo=dt.UTC), term_months=12, lines=(order_line(price, quantity),),
+        product_ids={}, time_zone="UTC", metadata={},
     )  # fmt: skip
     if is_fine:
         outbound.check_plan(plan)

@@ -19,6 +19,7 @@ ONCE = contract.OrderLine(line_id="l2", sku="SETUP", quantity=Decimal(1), unit_p
 def plan(**changes):
     given = {"external_id": "sub-1", "order_id": "006A", "customer_id": "cus_1", "currency": "GBP",
              "start_date": dt.date(2026, 11, 1), "term_months": 12, "lines": (LINE, ONCE), "product_ids": {},
+             "planned_at": dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
              "time_zone": "Europe/London", "metadata": {"legal_entity": "GB01"}}  # fmt: skip
     return SubscriptionPlan(**{**given, **changes})
 

@@ -55,7 +55,8 @@ def terms(tmp_path_factory):
                 await billing.create_subscription(
                     SubscriptionPlan(external_id=f"sub-{n}", order_id=f"o{n}", customer_id=customer, currency="GBP",
                                      start_date=start, term_months=term, lines=(line,), product_ids={},
-                                     time_zone=zone, metadata={"legal_entity": "GB01"}),
+                                     planned_at=dt.datetime.now(dt.UTC), time_zone=zone,
+                                     metadata={"legal_entity": "GB01"}),
                     key=f"key-{n}",
                 )  # fmt: skip
 
