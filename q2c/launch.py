@@ -23,7 +23,8 @@ from q2c.servers import Place
 from q2c.supervisor import Ended, Part, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKERS = (("doors", 1), ("flows", 2), ("reconciliation", 1))  # queue and processes: a worker per urgency
+# Queue and processes: a worker per urgency. Two at the doors, so that a storm of messages keeps no poll from its turn.
+WORKERS = (("doors", 2), ("flows", 2), ("reconciliation", 1))
 
 
 def home() -> Path:

@@ -130,8 +130,8 @@ class Stage:
 
     @contextmanager
     def workers(self, count: int) -> Iterator[None]:
-        """One worker at the doors and `count` worker processes of the flows, with beat, as the demo has them."""
-        self.start("doors", launch.worker_command("doors", 1))
+        """The workers at the doors and `count` worker processes of the flows, with beat, as the demo has them."""
+        self.start("doors", launch.worker_command("doors", dict(launch.WORKERS)["doors"]))
         self.start("flows", launch.worker_command("flows", count))
         self.start("beat", [sys.executable, "-m", "celery", "-q", "-A", "q2c.celery:app", "beat", "--pidfile="])
         try:

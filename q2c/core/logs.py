@@ -58,6 +58,7 @@ def logging_config(env: str, level: str) -> dict[str, Any]:
         "loggers": {
             "django": {"handlers": [], "level": level, "propagate": True},
             "celery.worker.strategy": {"level": "WARNING"},  # a line per nudge says nothing
+            "celery.worker.request": {"level": "WARNING"},  # nor one per nudge that expired
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},
             "django_celery_beat": {"level": "WARNING"},
