@@ -106,6 +106,16 @@ class Client:
         """Create a customer payment on account. Raises AlreadyThere as `post_invoice` does."""
         return await self._post("receipt", outbound.cash_receipt(receipt), receipt)
 
+    async def find_refund(self, refund: posting.CashRefund) -> posting.PostedDocument | None:
+        """The refund under our external id, or None."""
+        return await self.find(_refund_type(refund), refund.external_id)
+
+    async def refund(self, refund: posting.CashRefund) -> posting.PostedDocument:
+        """Create a customer refund that pays out credit memos; with none, which NetSuite doesn't take, a journal.
+        Raises AlreadyThere as `post_invoice` does."""
+        body = outbound.cash_refund(refund) if refund.apply_to else outbound.refund_journal(refund)
+        return await self._post(_refund_type(refund), body, refund)
+
     async def post_journal(self, journal: posting.Journal) -> posting.PostedDocument:
         """Create a journal entry. Raises AlreadyThere as `post_invoice` does."""
         return await self._post("journal", outbound.journal(journal), journal)
@@ -294,6 +304,10 @@ class Client:
 
 def _holder(kind: str) -> str:
     return "ar_credit_memo" if kind == "credit_memo" else "receipt"
+
+
+def _refund_type(refund: posting.CashRefund) -> str:
+    return "ar_refund" if refund.apply_to else "journal"
 
 
 def _as_application(holder: posting.PostedDocument, application: posting.CashApplication) -> posting.PostedDocument:

@@ -97,6 +97,23 @@ def cash_receipt(receipt: posting.CashReceipt) -> dict[str, Any]:
     }
 
 
+def cash_refund(refund: posting.CashRefund) -> dict[str, Any]:
+    """A customer refund out of the gateway's clearing account, which pays out credit memos."""
+    return {
+        "externalId": refund.external_id,
+        "customer": _ref(refund.customer),
+        "subsidiary": _ref(refund.subsidiary),
+        "currency": _ref(refund.currency),
+        **_given_number("exchangeRate", refund.exchange_rate),
+        "tranDate": refund.posting_date.isoformat(),
+        "postingPeriod": _ref(refund.period),
+        "account": _ref(refund.account),
+        **_given_ref("arAcct", refund.receivables_account),
+        **_given("memo", refund.memo[:999]),
+        "apply": applied(refund.apply_to),
+    }
+
+
 def cash_application(application: posting.CashApplication) -> dict[str, Any]:
     """The apply lines to merge into a payment or credit memo."""
     released = [{"doc": _ref(document), "apply": False} for document in application.released]
@@ -110,6 +127,15 @@ def applied(apply_to: tuple[posting.AppliedTo, ...]) -> dict[str, Any]:
 
 def journal(entry: posting.Journal) -> dict[str, Any]:
     """A journal entry, approved by what our own house has approved."""
+    return _entry(entry, entry.lines)
+
+
+def refund_journal(refund: posting.CashRefund) -> dict[str, Any]:
+    """A refund without a credit memo: NetSuite's customer refund has to pay out one."""
+    return _entry(refund, refund.journal)
+
+
+def _entry(entry: posting.Journal | posting.CashRefund, lines: tuple[posting.JournalLine, ...]) -> dict[str, Any]:
     return {
         "externalId": entry.external_id,
         "subsidiary": _ref(entry.subsidiary),
@@ -118,7 +144,7 @@ def journal(entry: posting.Journal) -> dict[str, Any]:
         "tranDate": entry.posting_date.isoformat(),
         "postingPeriod": _ref(entry.period),
         **_given("memo", entry.memo[:999]),
-        "line": {"items": [_journal_line(line) for line in entry.lines]},
+        "line": {"items": [_journal_line(line) for line in lines]},
     }
 
 

@@ -30,6 +30,10 @@ TYPES = {
         "customerPayment", total="payment", code="CustPymt", page="/app/accounting/transactions/custpymt.nl?id={id}",
         reads_lines=True,
     ),
+    "ar_refund": Record(
+        "customerRefund", total="total", code="CustRfnd", page="/app/accounting/transactions/custrfnd.nl?id={id}",
+        reads_lines=True,
+    ),
     "journal": Record(
         "journalEntry", code="Journal", page="/app/accounting/transactions/journal.nl?id={id}", reads_lines=True
     ),

@@ -215,14 +215,30 @@ class Client:
         is_intent = payment_id.startswith("pi_")
         path = f"/v1/{'payment_intents' if is_intent else 'charges'}/{payment_id}"
         raw = await self._get(path, "payment", [("expand[]", "customer")])
-        paid = []
-        if is_intent:
-            of_intent = [("payment[type]", "payment_intent"), ("payment[payment_intent]", payment_id)]
-            query = [*of_intent, ("expand[]", "data.invoice")]
-            paid = [p async for p in self._list("/v1/invoice_payments", "payment", query)]
+        paid = await self._paid_by(payment_id, "payment", [("expand[]", "data.invoice")]) if is_intent else []
         entity = next((found for p in paid if (found := inbound.invoice_notes(p["invoice"]).get("legal_entity"))), "")
         at = dt.datetime.fromtimestamp(int(raw["created"]), dt.UTC)
         return inbound_cash.payment(raw, self.line.code, received_at=at, legal_entity=entity)
+
+    async def refund(self, refund_id: str) -> billing.Refund:
+        """A refund with the credit notes that name it, of the invoices that its payment paid. Raises Problem
+        `record_gone`."""
+        raw = await self._get(f"/v1/refunds/{refund_id}", "refund")
+        intent = inbound.id_of(raw.get("payment_intent"))
+        paid = await self._paid_by(intent, "refund") if intent else []
+        notes = [
+            note
+            for invoice in dict.fromkeys(inbound.id_of(p["invoice"]) for p in paid)
+            async for note in self._list("/v1/credit_notes", "refund", [("invoice", invoice)])
+        ]
+        return inbound_cash.refund(raw, self.line.code, credit_notes=notes)
+
+    async def _paid_by(
+        self, intent_id: str, verb: str, more: list[tuple[str, str]] | None = None
+    ) -> list[dict[str, Any]]:
+        """What a payment intent paid of invoices."""
+        query = [("payment[type]", "payment_intent"), ("payment[payment_intent]", intent_id), *(more or [])]
+        return [p async for p in self._list("/v1/invoice_payments", verb, query)]
 
     async def payout(self, payout_id: str) -> billing.Payout:
         """A payout with every balance transaction that it pays out, each with the charge, refund or dispute behind."""

@@ -140,14 +140,21 @@ def payment_applied(body: bytes, context: Context) -> list[Any]:
 
 
 def refund_made(body: bytes, context: Context) -> list[Any]:
-    """refund.*: only money that went back, or came back since the refund failed. Pending and cancelled ones move
-    none."""
+    """refund.*: only money that went back, or came back since the refund failed, at the instant when it did. Pending
+    and cancelled ones move none."""
     raw, at = _snapshot(body)
     if raw.get("status") not in ("succeeded", "failed"):
         return []
-    failed_at = at if raw["status"] == "failed" else None
-    refund = inbound_cash.refund(raw, context.connection, failed_at=failed_at)
-    return [events.RefundMade(occurred_at=at, refund=refund)]
+    refund = context.fetched or inbound_cash.refund(raw, context.connection)
+    changes: dict[str, Any] = {"status": raw["status"]}
+    changes["failed_at" if raw["status"] == "failed" else "refunded_at"] = at
+    return [events.RefundMade(occurred_at=at, refund=structs.replace(refund, **changes))]
+
+
+def is_refunded(body: bytes) -> bool:
+    """Whether a refund went out: which credit notes it belongs to, only they say."""
+    raw, _ = _snapshot(body)
+    return raw.get("status") == "succeeded"
 
 
 def dispute_changed(status: str) -> Callable[[bytes, Context], list[Any]]:
@@ -214,8 +221,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "payment_intent.succeeded": Means(payment_received, refetch="payment", refetch_when=is_ownerless),
     "charge.succeeded": Means(charge_received),
     "invoice_payment.paid": Means(payment_applied),
-    "refund.created": Means(refund_made),
-    "refund.updated": Means(refund_made),
+    "refund.created": Means(refund_made, refetch="refund", refetch_when=is_refunded),
+    "refund.updated": Means(refund_made, refetch="refund", refetch_when=is_refunded),
     "refund.failed": Means(refund_made),
     "charge.dispute.funds_withdrawn": Means(dispute_changed("withdrawn")),
     "charge.dispute.funds_reinstated": Means(dispute_changed("won")),

@@ -124,9 +124,20 @@ def _entry(
     )
 
 
-def refund(raw: Mapping[str, Any], connection: str, *, failed_at: dt.datetime | None = None) -> billing.Refund:
-    """Cash given back; or, with `failed_at`, the money's coming back since the bank couldn't take it."""
+def refund(
+    raw: Mapping[str, Any], connection: str, *, failed_at: dt.datetime | None = None,
+    credit_notes: Sequence[Mapping[str, Any]] = (),
+) -> billing.Refund:  # fmt: skip
+    """Cash given back; or, with `failed_at`, the money's coming back since the bank couldn't take it. A refund doesn't
+    say which credit note it belongs to: the `credit_notes` that stand say it."""
     currency = currency_of(raw)
+    credited = [
+        billing.RefundedCredit(credit_note_id=note["id"], amount=from_minor(part["amount_refunded"], currency))
+        for note in credit_notes
+        if note.get("status") != "void"
+        for part in note.get("refunds") or ()
+        if id_of(part["refund"]) == raw["id"]
+    ]
     return billing.Refund(
         source=Source(connection=connection, object_type="refund", object_id=raw["id"]),
         payment_id=id_of(raw.get("payment_intent")) or id_of(raw.get("charge")),
@@ -139,6 +150,7 @@ def refund(raw: Mapping[str, Any], connection: str, *, failed_at: dt.datetime | 
         reason=str(raw.get("reason") or ""),
         legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
         failed_at=failed_at,
+        credits=tuple(sorted(credited, key=lambda credit: credit.credit_note_id)),
     )
 
 

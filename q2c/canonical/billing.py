@@ -167,8 +167,16 @@ class Application(Document):
     payment_type: str = "payment"  # the source's word for what is applied: payment, credit_note, invoice
 
 
+class RefundedCredit(Document):
+    """What a refund gives back of a credit note, in its currency."""
+
+    credit_note_id: str
+    amount: Decimal
+
+
 class Refund(Document):
-    """Cash given back. `payment_id` is the payment that it takes back (wholly or in part)."""
+    """Cash given back. `payment_id` is the payment that it takes back (wholly or in part), `credits` the credit notes
+    that say so."""
 
     source: Source
     payment_id: str
@@ -181,6 +189,7 @@ class Refund(Document):
     reason: str = ""
     legal_entity: str = ""
     failed_at: dt.datetime | None = None  # the money came back: a movement of its own
+    credits: tuple[RefundedCredit, ...] = ()
 
     @property
     def movement(self) -> str:

@@ -185,6 +185,26 @@ class CashApplication(Document):
     released: tuple[str, ...] = ()  # documents that it settles no longer
 
 
+class CashRefund(Document):
+    """Cash given back from the gateway's clearing account. It pays out the credit memos of `apply_to`, whose sum it is;
+    with none it is a debit of the customer's that stays open. Of a refund that failed, `journal` is the opposite."""
+
+    external_id: str
+    customer: str
+    subsidiary: str
+    currency: str
+    currency_code: Currency
+    amount: Decimal
+    posting_date: dt.date
+    period: str
+    account: str  # clearing account of the gateway
+    receivables_account: str = ""
+    memo: str = ""
+    exchange_rate: Decimal | None = None
+    apply_to: tuple[AppliedTo, ...] = ()
+    journal: tuple[JournalLine, ...] = ()
+
+
 class Journal(Document):
     external_id: str
     subsidiary: str
@@ -238,7 +258,7 @@ class PostedDocument(Document):
     `is_in_ledger` is False while the ERP's own approval is pending (posted means that the ledger has it).
     """
 
-    document_type: str  # ar_invoice, ar_credit_memo, receipt, journal, customer, application
+    document_type: str  # ar_invoice, ar_credit_memo, receipt, ar_refund, journal, customer, application
     id: str
     external_id: str
     number: str = ""

@@ -8,8 +8,9 @@ from q2c.flows.customer_to_erp import CUSTOMER_TO_ERP
 from q2c.flows.customer_use_to_erp import CUSTOMER_USE_TO_ERP
 from q2c.flows.invoice_to_erp import INVOICE_TO_ERP
 from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
-from q2c.flows.payment_to_erp import PAYMENT_TO_ERP, REFUND_TO_ERP
+from q2c.flows.payment_to_erp import PAYMENT_TO_ERP
 from q2c.flows.payout_to_erp import DISPUTE_TO_ERP, PAYOUT_TO_ERP
+from q2c.flows.refund_to_erp import REFUND_TO_ERP
 from q2c.flows.status_to_crm import STATUS_TO_CRM
 from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.flows.void_to_erp import CREDIT_VOID_TO_ERP, INVOICE_VOID_TO_ERP

@@ -23,6 +23,8 @@ from q2c.flows.dispatch import Fact
 from q2c.flows.steps.orders import APPROVED
 from q2c.records.documents import Seen
 
+NO_INSTANT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
 
 @dataclass(frozen=True)
 class Ignored:
@@ -175,8 +177,10 @@ def _refund(event: events.RefundMade, about: About) -> list[Fact] | Ignored:
 
 
 def _refund_fact(refund: billing.Refund, about: About) -> Fact:
+    # An event that says again that it went names another instant, and may know of more credit notes.
+    read = replace_fields(refund, failed_at=None, refunded_at=NO_INSTANT, credits=())
     return _fact(
-        "refund_to_erp", refund, refund.source, about, read=replace_fields(refund, failed_at=None),
+        "refund_to_erp", refund, refund.source, about, read=read,
         customer_id=refund.customer_id, currency=refund.currency, amount=refund.amount,
         document_date=_date(refund.failed_at or refund.refunded_at, about), legal_entity=refund.legal_entity,
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """Payment to ERP: cash becomes a receipt on account on its own date; applying it is a fact of its own.
 
-Starts on   PaymentReceived, RefundMade (billing or payments)
-Ends with   receipt on account; the refund's journal, and the opposite if it fails; or the day's summary, by policy
+Starts on   PaymentReceived (billing or payments)
+Ends with   receipt on account; or the day's summary, by policy
 Posts       gross to the gateway's clearing account; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for accounts
 Never       waits with cash for an invoice: only its application waits (application_to_erp)
@@ -12,12 +12,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from q2c.canonical.billing import Payment, Refund
-from q2c.canonical.posting import CashReceipt, Journal, PostedDocument
+from q2c.canonical.billing import Payment
+from q2c.canonical.posting import CashReceipt, PostedDocument
 from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary
 from q2c.flows.told import became
-from q2c.posting.cash import build_receipt, build_refund
-from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
+from q2c.posting.cash import build_receipt
+from q2c.posting.facts import Accounts, Book, Period, RateUse
 from q2c.transactions.steps import Flow, Read, Write
 
 
@@ -103,80 +103,4 @@ PAYMENT_TO_ERP = Flow(
     ),
     links=tell_receipt,
     completes=completes_receipt,
-)
-
-
-def find_payment(document: Refund, book: Book, policy: Policy, links: Any) -> str:
-    """The ERP's id of the refunded receipt, or wait for it; empty in a summary, where the receipt has no document."""
-    if policy.is_summary:
-        return ""
-    found = links.find("payment", cash.payment_key(document), book.connection)
-    if found is None:
-        raise cash.awaited_payment(document)
-    return found.external_id
-
-
-def build_refund_posting(
-    document: Refund,
-    book: Book,
-    erp_customer: str,
-    currency: str,
-    accounts: Accounts,
-    rate: RateUse,
-    posting_date: dt.date,
-    period: Period,
-) -> Journal:
-    """The refund's journal: receivables against clearing, or the opposite where it failed."""
-    return build_refund(
-        document,
-        book=book,
-        customer=erp_customer,
-        currency=currency,
-        accounts=accounts,
-        rate=rate,
-        posting_date=posting_date,
-        period=period,
-    )
-
-
-def tell_refund(document: Refund, journal: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
-    """Lineage from the payment to its refund, and from the refund to its journal or summary."""
-    amount = document.amount if document.failed_at else -document.amount
-    told = cash.tell_movement(document, journal, book, amount=amount, step="post_refund", summary=summary)
-    relation = "refund failed" if document.failed_at else "refunded by"
-    return [*told, cash.tell_of_payment(document, amount=amount, relation=relation, step="post_refund")]
-
-
-def completes_refund(document: Refund) -> list[str]:
-    """The refund's failure, which waits for it, goes on."""
-    return cash.completes_first(document)
-
-
-REFUND_TO_ERP = Flow(
-    code="refund_to_erp",
-    title="Refund to ERP",
-    starts_with=("document",),
-    fact_type=Refund,
-    owner="billing_ops",
-    lane_type="refund",
-    steps=(
-        *dates.whose(cash.find_payment_book, cash.want_payment_book),
-        *customer.CUSTOMER,
-        Read(
-            "find_payment",
-            "Find the refunded receipt, or wait for it",
-            find_payment,
-            gives="erp_payment",
-        ),
-        *cash.FIRST,
-        *dates.IN_RECEIVABLES,
-        *codes.accounts_step(codes.find_receipt_accounts),
-        Read("build_posting", "Build the refund's journal; it must balance", build_refund_posting, gives="posting"),
-        *dates.OWN_WINDOW,
-        *approve.APPROVAL,
-        *summary.BY_ITSELF_OR_IN_SUMMARY,
-        cash.journal_write("post_refund", "Post the refund", unless="summary"),
-    ),
-    links=tell_refund,
-    completes=completes_refund,
 )

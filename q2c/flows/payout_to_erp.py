@@ -24,7 +24,7 @@ from q2c.posting.facts import Accounts, Book, Period, RateUse
 from q2c.transactions.steps import Flow, Read, decode_output
 
 # Which flow carried what a movement is about, and what its write gave.
-CARRIED_BY = {"payment": ("payment_to_erp", "receipt"), "refund": ("refund_to_erp", "journal")}
+CARRIED_BY = {"payment": ("payment_to_erp", "receipt"), "refund": ("refund_to_erp", "ar_refund")}
 
 
 def want_booked(document: Payout) -> list[tuple[str, Any]]:

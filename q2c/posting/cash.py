@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from q2c.canonical.billing import BalanceTransaction, Dispute, Payment, Payout, Refund
-from q2c.canonical.posting import CashReceipt, Journal, JournalLine
+from q2c.canonical.posting import AppliedTo, CashReceipt, CashRefund, Journal, JournalLine
 from q2c.core.ids import external_id
 from q2c.core.money import ZERO
 from q2c.core.problems import Category, Problem
@@ -68,25 +68,33 @@ def build_refund(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
-) -> Journal:
+    apply_to: tuple[AppliedTo, ...] = (),
+) -> CashRefund:
     """Cash given back: what the customer is owed falls, and so does the gateway's clearing. Of a refund that failed
-    the opposite: the money came back, and is owed again."""
+    the opposite: the money came back, and is owed again. `apply_to` are the credit memos that it pays out."""
     sign = -1 if refund.failed_at else 1
     word = "Refund failed" if refund.failed_at else "Refund"
-    return _journal(
-        "ref",
-        refund,
-        book,
-        currency,
-        rate,
-        posting_date,
-        period,
-        [
+    posting = CashRefund(
+        external_id=_external_id("ref", refund),
+        customer=customer,
+        subsidiary=book.erp_id,
+        currency=currency,
+        currency_code=refund.currency,
+        amount=refund.amount,
+        posting_date=posting_date,
+        period=period.erp_id,
+        account=accounts.clearing,
+        receivables_account=accounts.receivables,
+        memo=f"{word} {refund.source.object_id} of {refund.payment_id}",
+        exchange_rate=rate.sent,
+        apply_to=apply_to,
+        journal=(
             _line(accounts.receivables, sign * refund.amount, word, customer=customer),
             _line(accounts.clearing, -sign * refund.amount, word),
-        ],
-        f"{word} {refund.source.object_id} of {refund.payment_id}",
+        ),
     )
+    check_posting(posting, book.code)
+    return posting
 
 
 def build_dispute(
@@ -217,10 +225,8 @@ def _journal(
     prefix: str, document: Any, book: Book, currency: str, rate: RateUse, posting_date: dt.date, period: Period,
     lines: list[JournalLine], memo: str,
 ) -> Journal:  # fmt: skip
-    source = document.source
-    object_id = f"{source.object_id}-{document.movement}" if document.movement else source.object_id
     journal = Journal(
-        external_id=external_id(prefix, source=source.connection, object_id=object_id),
+        external_id=_external_id(prefix, document),
         subsidiary=book.erp_id,
         currency=currency,
         currency_code=document.currency,
@@ -232,3 +238,10 @@ def _journal(
     )
     check_posting(journal, book.code)
     return journal
+
+
+def _external_id(prefix: str, document: Any) -> str:
+    """A second movement of an object (a refund or payout that failed, a dispute won) is a document of its own."""
+    source = document.source
+    object_id = f"{source.object_id}-{document.movement}" if document.movement else source.object_id
+    return external_id(prefix, source=source.connection, object_id=object_id)

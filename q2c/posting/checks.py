@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashReceipt, Journal
+from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashReceipt, CashRefund, Journal
 from q2c.core.money import ZERO
 from q2c.core.problems import Category, Problem
 from q2c.posting.lines import check_minor_units
 
-Posting = ArInvoice | ArCreditMemo | CashReceipt | Journal
+Posting = ArInvoice | ArCreditMemo | CashReceipt | CashRefund | Journal
 
 
 def check_balance(posting: Posting, legal_entity: str) -> None:

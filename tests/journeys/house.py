@@ -111,6 +111,10 @@ class House:
         """A refund of part of a payment, in minor units."""
         return self.make("stripe", "refund", [{"payment_intent": payment, "amount": amount}])[0]
 
+    def credit(self, invoice: str, **changes: Any) -> str:
+        """A credit note; amounts in minor units."""
+        return self.make("stripe", "credit_note", [{"invoice": invoice, **changes}])[0]
+
     def dispute(self, payment: str) -> str:
         """The cardholder's bank takes a payment back."""
         return self.make("stripe", "dispute", [{"payment_intent": payment}])[0]

@@ -101,6 +101,15 @@ class Refunds(Scene):
         house.refund(house.pay(house.invoice(prepared)))
 
 
+class CreditRefunds(Scene):
+    """Money given back by a credit note: the refund pays out the credit memo."""
+
+    def act(self, house, prepared, point):
+        invoice = house.invoice(prepared)
+        house.pay(invoice)
+        house.credit(invoice, amount=1_000, refund_amount=1_000)
+
+
 class Disputes(Scene):
     def act(self, house, prepared, point):
         house.dispute(house.pay(house.invoice(prepared)))
@@ -138,11 +147,11 @@ class Orders(Scene):
         house.win(house.account(Name=f"Account of {point}", AccountNumber=point[-9:]) if is_new else prepared)
 
 
-def enter(house: House, code: str, prepared: Any, name: str, count: int = 1) -> None:
+def enter(house: House, code: str, prepared: Any, name: str, count: int = 1, *, scene: Scene | None = None) -> None:
     """Make facts of the flow and carry everything else, so that they alone are due."""
     lanes = BusinessTransaction.objects.filter(flow=code, state="running").values("lane").distinct()
     for n in range(count):
-        SCENES[code].act(house, prepared, f"{name} {n}" if count > 1 else name)
+        (scene or SCENES[code]).act(house, prepared, f"{name} {n}" if count > 1 else name)
     house.carry(without=code, until=lambda: lanes.count() == count)
     house.carry(without=code)
 
@@ -168,6 +177,8 @@ def made_by_vendor(house: House) -> dict[str, list[tuple[str, str]]]:
     return {v: [(e["document_type"], e["id"]) for e in house.made(v)] for v in ("salesforce", "stripe", "netsuite")}
 
 
+# A flow that writes something else on another stage: deaths around that write.
+MORE_SCENES: dict[str, Scene] = {"refund_to_erp": CreditRefunds("netsuite", "customerRefund")}
 SCENES: dict[str, Scene] = {
     "customer_to_erp": Customers("netsuite", "customer", method="PUT"),
     "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),

@@ -7,7 +7,7 @@ import pytest
 
 from q2c.flows import catalog
 from tests.journeys.deaths import bury, carry_and_die, read_points, write_points
-from tests.journeys.scenes import SCENES, enter
+from tests.journeys.scenes import MORE_SCENES, SCENES, enter
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.crash]
 FLOWS = list(catalog.BY_CODE)
@@ -33,14 +33,18 @@ def test_one_document_survives_a_death_before_and_after_every_read(house, code):
 
 
 @pytest.mark.scenario(4, 5)
-@pytest.mark.parametrize("code", FLOWS)
-def test_a_death_around_each_write_makes_its_document_once(house, code):
-    flow, scene = catalog.BY_CODE[code], SCENES[code]
+@pytest.mark.parametrize(
+    ("code", "scenes"),
+    [*((code, SCENES) for code in FLOWS), *((code, MORE_SCENES) for code in MORE_SCENES)],
+    ids=[*FLOWS, *(f"{code}-more" for code in MORE_SCENES)],
+)
+def test_a_death_around_each_write_makes_its_document_once(house, code, scenes):
+    flow, scene = catalog.BY_CODE[code], scenes[code]
     prepared = scene.prepare(house)
     house.carry()
     for point in write_points(flow):
         before = len(scene.made(house))
-        enter(house, code, prepared, point)
+        enter(house, code, prepared, point, scene=scene)
         reached = carry_and_die(house.carry, point)
         bury()
         house.carry()

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from q2c.canonical.base import Source
 from q2c.canonical.billing import BalanceTransaction, Dispute, Payment, Payout, Refund
+from q2c.canonical.posting import AppliedTo
 from q2c.core.problems import Problem
 from q2c.posting.cash import build_dispute, build_payout, build_receipt, build_refund
 from q2c.posting.facts import Accounts, RateUse
@@ -25,6 +26,22 @@ def source(kind: str, object_id: str) -> Source:
 def clearing(posting) -> D:
     lines = posting.journal if hasattr(posting, "journal") else posting.lines
     return sum((j.debit - j.credit for j in lines if j.account == "117"), D(0))
+
+
+def test_a_refund_pays_out_credit_memos_and_its_failure_is_the_opposite():
+    went = Refund(
+        source=source("refund", "re_1"), payment_id="pi_1", customer_id="c", currency="GBP", amount=D("20.00"),
+        refunded_at=NOW, gateway="stripe",
+    )  # fmt: skip
+    applied = (AppliedTo(document="9002", amount=D("20.00")),)
+    posting = build_refund(went, customer="1501", apply_to=applied, **COMMON)
+    assert (posting.external_id, posting.amount, posting.apply_to) == ("ref-stripe-re_1", D("20.00"), applied)
+    assert [(j.account, j.customer, j.debit, j.credit) for j in posting.journal] == [
+        ("110", "1501", D("20.00"), D(0)), ("117", "", D(0), D("20.00")),
+    ]  # fmt: skip
+    failed = build_refund(structs.replace(went, failed_at=NOW), customer="1501", **COMMON)
+    assert (failed.external_id, failed.apply_to) == ("ref-stripe-re_1-failed", ())
+    assert clearing(failed) == D("20.00")
 
 
 def test_a_charge_a_refund_a_dispute_and_the_payout_leave_clearing_at_zero():

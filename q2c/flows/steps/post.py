@@ -33,7 +33,7 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     if asked is not None and document.total is not None and document.total != asked:
         booked = f"{document.total:,} as {document.number or document.id}"
         summary = f"{number} is {currency} {asked:,} and the ERP holds {booked}"
-        return _differs(was_found, document, number, summary, asked=asked, booked=document.total)
+        return differs(was_found, document, number, summary, asked=asked, booked=document.total)
     for what, ours, theirs in (
         ("in", currency, document.currency_code),
         ("in currency", prepared.currency, document.currency),
@@ -41,7 +41,7 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
         ("of", date_of(prepared), document.posting_date),
     ):
         if theirs and theirs != ours:
-            return _differs(
+            return differs(
                 was_found, document, number, f"{number} is {what} {ours} and the ERP holds it as {what} {theirs}"
             )
     if document.period and document.period != prepared.period:
@@ -57,6 +57,7 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     return None
 
 
-def _differs(was_found: bool, document: PostedDocument, number: str, summary: str, **more: Any) -> Problem:
+def differs(was_found: bool, document: PostedDocument, number: str, summary: str, **more: Any) -> Problem:
+    """The Problem of a document that isn't what we asked for: found under our external id, or changed as it came."""
     code = "document_exists_differs" if was_found else "posted_differently"
     return Problem(code, Category.CONFLICT, summary, number=number, document=document.id, **more)

@@ -271,6 +271,37 @@ def test_a_credit_memo_is_applied_to_its_invoice(build, ids, customer):
     assert memo.applied == (posting.AppliedTo(document=made.id, amount=Decimal("200")),)
 
 
+def test_a_refund_pays_out_a_credit_memo_and_one_without_is_a_journal(build, ids, lists, customer):
+    today = dt.datetime.now(dt.UTC).date()
+    receivable = next(r.external_id for r in lists["accounts"] if r.attributes["type"] == "AcctRec")
+
+    def refund(external_id, *apply_to):
+        return posting.CashRefund(
+            external_id=external_id, customer=customer.id, subsidiary=ids["subsidiary"], currency=ids["currency"],
+            currency_code="GBP", amount=Decimal("200.00"), posting_date=today, period=ids["period"],
+            account=ids["bank"], receivables_account=receivable, apply_to=apply_to,
+            journal=(
+                posting.JournalLine(account=receivable, debit=Decimal("200.00"), customer=customer.id),
+                posting.JournalLine(account=ids["bank"], credit=Decimal("200.00")),
+            ),
+        )  # fmt: skip
+
+    async def story():
+        erp = build()
+        source = invoice(ids, customer, "cm-paid-out", amount="200.00")
+        shared = {f: getattr(source, f) for f in posting.ArCreditMemo.__struct_fields__ if hasattr(source, f)}
+        memo = await erp.post_credit_memo(posting.ArCreditMemo(**shared))
+        applied = refund("ref-1", posting.AppliedTo(document=memo.id, amount=Decimal("200.00")))
+        made, plain = await erp.refund(applied), await erp.refund(refund("ref-2"))
+        return memo, made, await erp.find_refund(applied), plain, await erp.find_refund(refund("ref-2"))
+
+    memo, made, found, plain, plain_found = run(story())
+    assert (made.document_type, made.total, made.subsidiary) == ("ar_refund", Decimal(200), ids["subsidiary"])
+    assert made.applied == (posting.AppliedTo(document=memo.id, amount=Decimal(200)),)
+    assert (found, plain_found) == (made, plain)
+    assert (plain.document_type, plain.total) == ("journal", Decimal(200))
+
+
 def test_a_journal_is_posted_and_reversed_by_an_opposite_one(build, ids):
     today = dt.datetime.now(dt.UTC).date()
     entry = posting.Journal(

@@ -10,7 +10,7 @@ import pytest
 from connectors.manifest import Context, Means
 from connectors.stripe import inbound, inbound_cash
 from connectors.stripe.events import EVENTS
-from q2c.canonical import events
+from q2c.canonical import billing, events
 
 FIXTURES = Path(__file__).parent / "fixtures"
 UTC = dt.UTC
@@ -258,6 +258,23 @@ def test_only_refunds_that_moved_money_count(status, count):
     meaning = EVENTS["refund.updated"]
     assert isinstance(meaning, Means)
     assert len(meaning.translate(json.dumps(raw).encode(), context)) == count
+
+
+def test_a_refund_goes_out_when_it_succeeds_and_its_credit_notes_say_what_it_is_for():
+    raw = json.loads((FIXTURES / "charge.refund.updated.json").read_bytes())
+    snapshot = raw["data"]["object"]
+    snapshot |= {"status": "succeeded", "created": 1_772_000_000}
+    raw |= {"type": "refund.updated", "created": 1_772_400_000}  # a bank took four days and some hours
+    notes = [
+        {"id": "cn_1", "status": "issued", "refunds": [{"refund": snapshot["id"], "amount_refunded": 250}]},
+        {"id": "cn_2", "status": "issued", "refunds": [{"refund": "re_of_another", "amount_refunded": 99}]},
+        {"id": "cn_3", "status": "void", "refunds": [{"refund": snapshot["id"], "amount_refunded": 99}]},
+    ]
+    fetched = inbound_cash.refund(snapshot, "stripe", credit_notes=notes)
+    context = Context("stripe", {}, "refund.updated", "re_1", dt.datetime.now(UTC), fetched=fetched)
+    (event,) = EVENTS["refund.updated"].translate(json.dumps(raw).encode(), context)
+    assert event.refund.refunded_at == dt.datetime.fromtimestamp(1_772_400_000, UTC)
+    assert event.refund.credits == (billing.RefundedCredit(credit_note_id="cn_1", amount=Decimal("2.50")),)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""Refund to ERP: cash given back leaves the gateway's clearing, and pays out the credit memo that says why.
+
+Starts on   RefundMade (billing or payments)
+Ends with   a refund that pays out its credit memos; without any, a debit of the customer's; the opposite if it fails;
+            or the day's summary, by policy
+Posts       gross out of the gateway's clearing account; realised gains and losses come from the ERP alone
+Owners      billing operations; the controller for accounts
+Never       leaves a credit memo open that the money was given back for
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from q2c.canonical.billing import Refund
+from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
+from q2c.core.problems import Awaits, Problem
+from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary
+from q2c.flows.told import Link
+from q2c.posting.cash import build_refund
+from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
+from q2c.transactions.contributions import IN_SUMMARY
+from q2c.transactions.steps import Flow, Read, Write
+
+CREDIT_FLOW = "credit_memo_to_erp"
+
+
+def find_payment(document: Refund, book: Book, policy: Policy, links: Any) -> str:
+    """The ERP's id of the refunded receipt, or wait for it; empty in a summary, where the receipt has no document."""
+    if policy.is_summary:
+        return ""
+    found = links.find("payment", cash.payment_key(document), book.connection)
+    if found is None:
+        raise cash.awaited_payment(document)
+    return found.external_id
+
+
+def want_credits(document: Refund) -> list[tuple[str, Any]]:
+    """The cross-references of the credit notes that it gives back, and what became of them."""
+    connection = document.source.connection
+    return [
+        want
+        for credit in document.credits
+        for want in (
+            ("xref", ("credit_memo", _credit_key(document, credit.credit_note_id))),
+            ("fact", (CREDIT_FLOW, connection, credit.credit_note_id)),
+        )
+    ]
+
+
+def find_credits(document: Refund, book: Book, policy: Policy, links: Any) -> tuple[AppliedTo, ...]:
+    """The ERP's credit memos that it pays out, or wait for them.
+
+    None of a failure, in a summary, for a credit note that was never posted, and where credit notes explain only a part
+    of the refund. Raises Problem `unsupported_document` when the credit memo went in a summary and this doesn't.
+    """
+    if document.movement or policy.is_summary:
+        return ()
+    found = []
+    connection = document.source.connection
+    for credit in document.credits:
+        memo = links.find("credit_memo", _credit_key(document, credit.credit_note_id), book.connection)
+        if memo is None and links.state(CREDIT_FLOW, connection, credit.credit_note_id) == "cancelled":
+            return ()
+        if memo is None:
+            key = f"credit_memo:{connection}:{credit.credit_note_id}"
+            raise Awaits(key, f"credit note {credit.credit_note_id} in the ERP")
+        if memo.external_type == IN_SUMMARY:
+            what = f"{document.source.object_id} gives back {credit.credit_note_id}"
+            raise summary.across_cut_over(document, what)
+        found.append(AppliedTo(document=memo.external_id, amount=credit.amount))
+    explained = sum((applied.amount for applied in found), Decimal(0))
+    return tuple(found) if explained == document.amount else ()
+
+
+def _credit_key(document: Refund, credit_note_id: str) -> str:
+    return f"{document.source.connection}:credit_note:{credit_note_id}"
+
+
+def build_refund_posting(
+    document: Refund,
+    book: Book,
+    erp_customer: str,
+    credits: tuple[AppliedTo, ...],
+    currency: str,
+    accounts: Accounts,
+    rate: RateUse,
+    posting_date: dt.date,
+    period: Period,
+) -> CashRefund:
+    """The refund: receivables against clearing, or the opposite where it failed."""
+    return build_refund(
+        document,
+        book=book,
+        customer=erp_customer,
+        currency=currency,
+        accounts=accounts,
+        rate=rate,
+        posting_date=posting_date,
+        period=period,
+        apply_to=credits,
+    )
+
+
+def find_refund(posting: CashRefund, erp: Any) -> PostedDocument:
+    """Look in the ERP by our external id."""
+    return erp.find_refund(posting)
+
+
+def post_refund(posting: CashRefund, erp: Any) -> PostedDocument:
+    """Post it; the ERP refuses a second one."""
+    return erp.refund(posting)
+
+
+def compare_refund(document: PostedDocument, prepared: CashRefund, was_found: bool) -> Problem | None:
+    """None when the ERP holds what we asked for, paid out of the same credit memos."""
+    problem = post.compare_posted(document, prepared, was_found)
+    if problem is None and set(document.applied) != set(prepared.apply_to):
+        summary = f"{prepared.external_id} pays out other credit memos in the ERP than it was to"
+        return post.differs(was_found, document, prepared.external_id, summary)
+    return problem
+
+
+def tell_refund(document: Refund, ar_refund: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
+    """Lineage from the payment and the credit notes to the refund, from the refund to the ERP's or to its summary, and
+    from that to the credit memos."""
+    amount = document.amount if document.failed_at else -document.amount
+    told = cash.tell_movement(document, ar_refund, book, amount=amount, step="post_refund", summary=summary)
+    relation = "refund failed" if document.failed_at else "refunded by"
+    told.append(cash.tell_of_payment(document, amount=amount, relation=relation, step="post_refund"))
+    source = document.source
+    if not document.movement:
+        told += [
+            Link(
+                source.connection, "credit_note", credit.credit_note_id, source.connection, source.object_type,
+                source.object_id, -credit.amount, document.currency, "given back by", "post_refund",
+            )
+            for credit in document.credits
+        ]  # fmt: skip
+    if ar_refund is not None:
+        told += [
+            Link(
+                book.connection, "ar_credit_memo", applied.document, book.connection, ar_refund.document_type,
+                ar_refund.id, -applied.amount, document.currency, "given back by", "post_refund",
+            )
+            for applied in ar_refund.applied
+        ]  # fmt: skip
+    return told
+
+
+def completes_refund(document: Refund) -> list[str]:
+    """The refund's failure, which waits for it, goes on."""
+    return cash.completes_first(document)
+
+
+REFUND_TO_ERP = Flow(
+    code="refund_to_erp",
+    title="Refund to ERP",
+    starts_with=("document",),
+    fact_type=Refund,
+    owner="billing_ops",
+    lane_type="refund",
+    steps=(
+        *dates.whose(cash.find_payment_book, cash.want_payment_book),
+        *customer.CUSTOMER,
+        Read(
+            "find_payment",
+            "Find the refunded receipt, or wait for it",
+            find_payment,
+            gives="erp_payment",
+        ),
+        *cash.FIRST,
+        Read(
+            "find_credits",
+            "Find the credit memos that it pays out, or wait for them",
+            find_credits,
+            gives="credits",
+            wants=want_credits,
+        ),
+        *dates.IN_RECEIVABLES,
+        *codes.accounts_step(codes.find_receipt_accounts),
+        Read("build_posting", "Build the refund; it must balance", build_refund_posting, gives="posting"),
+        *dates.OWN_WINDOW,
+        *approve.APPROVAL,
+        *summary.BY_ITSELF_OR_IN_SUMMARY,
+        Write(
+            "post_refund",
+            "Post the refund, out of its credit memos",
+            find=find_refund,
+            create=post_refund,
+            equal=compare_refund,
+            prepared="posting",
+            unless="summary",
+            port="erp",
+            gives="ar_refund",
+        ),
+    ),
+    links=tell_refund,
+    completes=completes_refund,
+)
