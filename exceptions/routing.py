@@ -5,7 +5,7 @@ from __future__ import annotations
 from exceptions.kinds import SALES_OPS, Kind
 
 # Flows that carry what sales sold; everything else carries what billing billed.
-_SALES_FLOWS = frozenset({"order_to_subscription", "status_to_crm"})
+_SALES_FLOWS = frozenset({"order_to_subscription", "order_to_sale", "status_to_crm"})
 
 
 def queue_for(kind: Kind, *, flow: str) -> str:

@@ -70,6 +70,11 @@ class Links:
                 return found
         return None
 
+    def anywhere(self, record_type: str, record_key: str) -> CrossReference | None:
+        """Our record's first reference, in whichever system it stands."""
+        found = self.references.get((record_type, record_key), ())
+        return min(found, key=lambda row: row.pk, default=None)
+
     def entity(self, record_type: str, record_key: str) -> str:
         """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
         found = (row for row in self.references.get((record_type, record_key), ()) if row.legal_entity_code)

@@ -1,4 +1,4 @@
-"""Salesforce's verbs of the CRM family, over the REST API: SOQL, composite reads, an opportunity's status."""
+"""Salesforce's verbs of the CRM family, over the REST API: SOQL, composite reads, the status of what was sold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connectors.families import Page, Polled
 from connectors.fields import instant
 from connectors.http import Line, Reply, Telephone
 from connectors.paging import walk_pages
-from connectors.salesforce import inbound, outbound
+from connectors.salesforce import asked, inbound, inbound_orders, outbound
 from connectors.salesforce.ids import full_id
 from q2c.canonical import contract, party, posting
 from q2c.core.problems import Category, Problem
@@ -24,58 +24,30 @@ VERSION = "v68.0"
 ROWS_PER_POLL = 500
 OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earlier SystemModstamp
 CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
+ORDER_PREFIX = "801"
 THE_START = "2000-01-01T00:00:00.000Z"
 _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforce.com")
-_ACCOUNT = (
-    "Id,Name,AccountNumber,ParentId,Phone,BillingStreet,BillingCity,BillingState,BillingPostalCode,BillingCountry,"
-    "ShippingStreet,ShippingCity,ShippingState,ShippingPostalCode,ShippingCountry,IsDeleted,SystemModstamp"
-)
-_OPPORTUNITY = "Id,Name,AccountId,StageName,Amount,CloseDate,IsWon,IsClosed,SystemModstamp"
-_PRODUCT = "Id,Name,ProductCode,StockKeepingUnit,Family,IsActive,SystemModstamp"
-_PRICE = "Id,ProductCode,Product2.ProductCode,Product2.StockKeepingUnit,UnitPrice,IsActive,SystemModstamp"
-_PRICE_MODEL = ",ProductSellingModel.SellingModelType,ProductSellingModel.PricingTermUnit"
-_LINE = (
-    "Id,Product2Id,ProductCode,Name,Quantity,UnitPrice,ListPrice,ServiceDate,Product2.Name,Product2.ProductCode,"
-    "Product2.StockKeepingUnit"
-)
-_MODEL = ",PricebookEntry.ProductSellingModel.SellingModelType,PricebookEntry.ProductSellingModel.PricingTermUnit"
-_QUOTE = (
-    "Id,Name,SBQQ__Status__c,SBQQ__StartDate__c,SBQQ__SubscriptionTerm__c,SBQQ__PaymentTerms__c,"
-    "SBQQ__BillingFrequency__c"
-)
-_QUOTE_LINE = (
-    "Id,SBQQ__ProductCode__c,SBQQ__Quantity__c,SBQQ__ListPrice__c,SBQQ__NetPrice__c,SBQQ__NetTotal__c,SBQQ__StartDate__c,"
-    "SBQQ__EndDate__c,SBQQ__EffectiveStartDate__c,SBQQ__EffectiveEndDate__c,SBQQ__SubscriptionTerm__c,"
-    "SBQQ__SubscriptionType__c,SBQQ__BillingFrequency__c,SBQQ__ChargeType__c,SBQQ__Product__r.Name,"
-    "SBQQ__Product__r.ProductCode,SBQQ__Product__r.StockKeepingUnit"
-)
 
 
 class Client:
     """One Salesforce organisation."""
 
-    streams = ("Account", "Product2", "PricebookEntry", "Opportunity")
+    streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order")
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
         self.telephone = telephone
         self.app_url = line.settings.get("app_url", "").rstrip("/")
-        extra = ["CurrencyIsoCode"] if self._has("several_currencies") else []
-        entity = line.settings.get("legal_entity_field", "")
-        own = [*extra, *([entity] if entity else [])]
-        self._fields = {
-            "Account": ",".join([_ACCOUNT, *own]),
-            "Opportunity": ",".join([_OPPORTUNITY, *own, *([f"Account.{entity}"] if entity else [])]),
-            "Product2": _PRODUCT,
-            "PricebookEntry": ",".join([_PRICE, *extra]) + (_PRICE_MODEL if self._has("selling_models") else ""),
-        }
+        self._fields = asked.fields_of(line.settings)
 
     def _has(self, what: str) -> bool:
-        return self.line.settings.get(f"has_{what}", "yes").lower() in ("yes", "true", "1")
+        return asked.has(self.line.settings, what)
 
     async def order(self, order_id: str) -> contract.Order:
-        """An opportunity as an order, won or not, in one call. Raises Problem `record_gone`."""
-        return (await self._order(order_id))[1]
+        """An opportunity or an order of Salesforce as an order, sold or not, in one call. Raises Problem
+        `record_gone`."""
+        read = self._signed_order if _kind(order_id) == "Order" else self._order
+        return (await read(order_id))[1]
 
     async def closed_won_order(self, order_id: str) -> contract.Order | None:
         """The order of an opportunity that is won; None while it isn't, or when it was deleted."""
@@ -84,6 +56,14 @@ class Client:
         except Absent:
             return None
         return order if opportunity.get("IsWon") else None
+
+    async def activated_order(self, order_id: str) -> contract.Order | None:
+        """An order that is activated; None while it's a draft, or when it was deleted."""
+        try:
+            raw, order = await self._signed_order(order_id)
+        except Absent:
+            return None
+        return order if raw.get("StatusCode") == "Activated" else None
 
     async def customer(self, customer_id: str) -> party.Customer:
         """An account. Raises Problem `record_gone`."""
@@ -98,22 +78,22 @@ class Client:
             return None
 
     async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord:
-        """Write our status fields on the opportunity. Safe to repeat: it sets values."""
+        """Write our status fields on the opportunity or order. Safe to repeat: it sets values."""
         try:
             body = outbound.order_status(fields)
         except ValueError as error:
             raise Problem(
                 "unsupported_document", Category.VALIDATION, str(error), connection=self.line.code, document=order_id
             ) from error
-        path = await self._url(f"sobjects/Opportunity/{full_id(order_id)}")
+        path = await self._url(f"sobjects/{_kind(order_id)}/{full_id(order_id)}")
         reply = await self.telephone.call("PATCH", path, verb="publish_status", json=body)
         reply.expect(204, "a change answers 204")
         return self._saved(order_id, fields.get("status", ""))
 
     async def find_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord | None:
-        """The opportunity, if it shows these status fields already; None if it doesn't."""
+        """The opportunity or order, if it shows these status fields already; None if it doesn't."""
         wanted = outbound.order_status(fields)
-        raw = await self._record("Opportunity", order_id, verb="find_status", fields=",".join(["Id", *wanted]))
+        raw = await self._record(_kind(order_id), order_id, verb="find_status", fields=",".join(["Id", *wanted]))
         if all((raw.get(name) or "") == value for name, value in wanted.items()):
             return self._saved(order_id, fields.get("status", ""), was_found=True)
         return None
@@ -124,14 +104,16 @@ class Client:
         `position` is {"modstamp", "id", "is_within"}: within a round it goes on after the last record, also where more
         records than a page share one instant; a new round begins some minutes before the newest one.
         """
+        if stream == "Order" and not self._has("orders"):
+            return Page((), position)
         since = position.get("modstamp") or (THE_START if stream in CATALOGUE else _stamp(_an_hour_ago()))
         if position.get("is_within"):
             after = f"(SystemModstamp > {since} OR (SystemModstamp = {since} AND Id > '{full_id(position['id'])}'))"
         else:
             after = f"SystemModstamp >= {_stamp(instant(since) - OVERLAP)}"
-        won = " AND IsWon = true" if stream == "Opportunity" else ""
+        final = f" AND {asked.FINAL[stream]}" if stream in asked.FINAL else ""
         soql = (
-            f"SELECT {self._fields[stream]} FROM {stream} WHERE {after}{won} "
+            f"SELECT {self._fields[stream]} FROM {stream} WHERE {after}{final} "
             f"ORDER BY SystemModstamp, Id LIMIT {ROWS_PER_POLL}"
         )
         rows = [row async for row in self._query(soql, verb="changes")]
@@ -148,31 +130,17 @@ class Client:
 
     async def _order(self, order_id: str) -> tuple[dict[str, Any], contract.Order]:
         key = full_id(order_id)
-        model = _MODEL if self._has("selling_models") else ""
-        asked = {
-            "opportunity": f"SELECT {self._fields['Opportunity']} FROM Opportunity WHERE Id = '{key}'",
-            "lines": f"SELECT {_LINE}{model} FROM OpportunityLineItem WHERE OpportunityId = '{key}' ORDER BY Id",
-        }
-        if self._has("cpq"):
-            primary = f"SBQQ__Opportunity2__c = '{key}' AND SBQQ__Primary__c = true"
-            of_quote = " AND ".join(f"SBQQ__Quote__r.{part}" for part in primary.split(" AND "))
-            asked["quotes"] = f"SELECT {_QUOTE} FROM SBQQ__Quote__c WHERE {primary} ORDER BY Id"
-            asked["quote_lines"] = f"SELECT {_QUOTE_LINE} FROM SBQQ__QuoteLine__c WHERE {of_quote} ORDER BY Id"
-        found = await self._composite(asked, verb="order")
+        found = await self._composite(asked.opportunity_queries(self._fields, key, cpq=self._has("cpq")), verb="order")
         if not found["opportunity"]:
             raise Absent(f"Salesforce has no opportunity {key}", connection=self.line.code, document=key)
         quotes = found.get("quotes", [])
+        opportunity = found["opportunity"][0]
+        name = f"The opportunity {opportunity.get('Name') or key}"
         if len(quotes) > 1:
-            raise Problem(
-                "order_incomplete",
-                Category.VALIDATION,
-                f"The opportunity {found['opportunity'][0].get('Name') or key} has {len(quotes)} primary quotes",
-                connection=self.line.code,
-                document=key,
-            )
+            raise self._incomplete(f"{name} has {len(quotes)} primary quotes", key)
         try:
             order = inbound.order(
-                found["opportunity"][0],
+                opportunity,
                 connection=self.line.code,
                 lines=found["lines"],
                 quote=quotes[0] if quotes else None,
@@ -180,12 +148,36 @@ class Client:
                 settings=self.line.settings,
             )
         except (ValueError, KeyError) as error:
-            name = found["opportunity"][0].get("Name") or key
-            says = f"The opportunity {name} lacks something, or says it in a way that we don't read: {error}"
+            says = f"{name} lacks something, or says it in a way that we don't read: {error}"
+            raise self._incomplete(says, key) from error
+        return opportunity, order
+
+    async def _signed_order(self, order_id: str) -> tuple[dict[str, Any], contract.Order]:
+        key = full_id(order_id)
+        found = await self._composite(asked.order_queries(self._fields, key), verb="order")
+        if not found["order"]:
+            raise Absent(f"Salesforce has no order {key}", connection=self.line.code, document=key)
+        raw = found["order"][0]
+        name = f"Order {raw.get('OrderNumber') or key}"
+        if raw.get("IsReductionOrder") and raw.get("StatusCode") == "Activated":
             raise Problem(
-                "order_incomplete", Category.VALIDATION, says, connection=self.line.code, document=key
-            ) from error
-        return found["opportunity"][0], order
+                "order_changed_after_won",
+                Category.CONFLICT,
+                f"{name} takes back a part of order {raw.get('OriginalOrderId')}",
+                connection=self.line.code,
+                order=key,
+            )
+        try:
+            order = inbound_orders.signed_order(
+                raw, connection=self.line.code, items=found["items"], settings=self.line.settings
+            )
+        except (ValueError, KeyError) as error:
+            says = f"{name} lacks something, or says it in a way that we don't read: {error}"
+            raise self._incomplete(says, key) from error
+        return raw, order
+
+    def _incomplete(self, says: str, key: str) -> Problem:
+        return Problem("order_incomplete", Category.VALIDATION, says, connection=self.line.code, document=key)
 
     async def _record(self, kind: str, record_id: str, *, verb: str, fields: str = "") -> dict[str, Any]:
         path = await self._url(f"sobjects/{kind}/{full_id(record_id)}")
@@ -193,12 +185,12 @@ class Client:
         raw: dict[str, Any] = (await self.telephone.call("GET", path, verb=verb, query=query)).json("Id")
         return raw
 
-    async def _composite(self, asked: dict[str, str], *, verb: str) -> dict[str, list[dict[str, Any]]]:
+    async def _composite(self, queries: dict[str, str], *, verb: str) -> dict[str, list[dict[str, Any]]]:
         """Several queries in one call. An answer of 200 hides the failure of a part, so each part is looked at."""
         base = f"/services/data/{VERSION}"
         parts = [
             {"method": "GET", "url": f"{base}/query?{urlencode({'q': soql})}", "referenceId": name}
-            for name, soql in asked.items()
+            for name, soql in queries.items()
         ]
         body = {"allOrNone": False, "compositeRequest": parts}
         reply = await self.telephone.call("POST", await self._url("composite"), verb=verb, json=body, is_write=False)
@@ -222,8 +214,8 @@ class Client:
 
     def _pages(self, first: str, query: list[tuple[str, str]], *, verb: str) -> AsyncIterator[dict[str, Any]]:
         async def fetch(following: str | None) -> tuple[list[Any], str | None]:
-            url, asked = (await self._url(following), []) if following else (first, query)
-            answer = (await self.telephone.call("GET", url, verb=verb, query=asked)).json("records", "done")
+            url, given = (await self._url(following), []) if following else (first, query)
+            answer = (await self.telephone.call("GET", url, verb=verb, query=given)).json("records", "done")
             return answer["records"], None if answer["done"] else answer["nextRecordsUrl"]
 
         return walk_pages(fetch, connection=self.line.code)
@@ -262,6 +254,11 @@ class Client:
         key = full_id(order_id)
         url = f"{self.app_url}/{key}" if self.app_url else ""
         return posting.SavedRecord(document_type="status", id=key, status=status, url=url, was_found=was_found)
+
+
+def _kind(order_id: str) -> str:
+    """The object of an order's id, by its first three characters, which never change for a standard object."""
+    return "Order" if order_id.startswith(ORDER_PREFIX) else "Opportunity"
 
 
 def _an_hour_ago() -> dt.datetime:

@@ -11,7 +11,7 @@ from q2c.canonical import events
 
 
 def order_closed_won(body: bytes, context: Context) -> list[Any]:
-    """An opportunity: an order once it's won, nothing before."""
+    """An opportunity or order: an order once it's won or activated, nothing before."""
     if context.fetched is None:
         return []
     return [events.OrderClosedWon(occurred_at=_occurred_at(body, context), order=context.fetched)]
@@ -43,21 +43,23 @@ def _occurred_at(body: bytes, context: Context) -> Any:
     return context.received_at
 
 
-_ORDER = NotYet("the closed-won opportunity with its primary quote is the contract's source")
+_QUOTE = NotYet(
+    "an amendment comes with its own opportunity; a first sale's quote is read with its opportunity or order"
+)
 EVENTS: dict[str, Means | Ignored | NotYet] = {
     "Opportunity": Means(order_closed_won, refetch="closed_won_order"),
+    "Order": Means(order_closed_won, refetch="activated_order"),
     "Account": Means(customer_changed, refetch="account"),
     "Product2": Means(product_changed),
     "Contact": Ignored("people of a customer aren't part of any posting"),
     "OpportunityLineItem": Ignored("lines are read with their opportunity"),
+    "OrderItem": Ignored("products are read with their order, and can't change once it's activated"),
     "Pricebook2": Ignored("a price book is its entries"),
     "PricebookEntry": Means(price_changed),
-    "Quote": _ORDER,
-    "QuoteLineItem": _ORDER,
-    "SBQQ__Quote__c": _ORDER,
-    "SBQQ__QuoteLine__c": _ORDER,
-    "SBQQ__Subscription__c": _ORDER,
-    "Contract": _ORDER,
-    "Order": _ORDER,
-    "OrderItem": _ORDER,
+    "Quote": _QUOTE,
+    "QuoteLineItem": _QUOTE,
+    "SBQQ__Quote__c": _QUOTE,
+    "SBQQ__QuoteLine__c": _QUOTE,
+    "SBQQ__Subscription__c": _QUOTE,
+    "Contract": _QUOTE,
 }

@@ -44,7 +44,7 @@ def order(
     """
     said = quote or {}
     term = int(said.get("SBQQ__SubscriptionTerm__c") or settings.get("term_months") or 12)
-    usual = _frequency(said.get("SBQQ__BillingFrequency__c")) or _usual_frequency(settings)
+    usual = usual_frequency(settings, said.get("SBQQ__BillingFrequency__c"))
     sold: tuple[contract.OrderLine, ...]
     if quote_lines:
         sold = tuple(quote_line(line, term_months=term, usual=usual) for line in quote_lines)
@@ -59,13 +59,13 @@ def order(
         number=str(said.get("Name") or name[:NUMBER_MAX] or full_id(opportunity["Id"])),
         name=name,
         customer_id=full_id(opportunity["AccountId"]) if opportunity.get("AccountId") else "",
-        currency=_currency(opportunity, settings),
+        currency=currency_of(opportunity, settings),
         start_date=date(start) if start else min(starts, default=date(opportunity["CloseDate"])),
         term_months=term,
         lines=sold,
-        legal_entity=_legal_entity(opportunity, entity_field),
+        legal_entity=legal_entity_of(opportunity, entity_field),
         billing_frequency=usual,
-        amount=_optional(opportunity.get("Amount")),
+        amount=optional(opportunity.get("Amount")),
         quote_id=full_id(said["Id"]) if said else "",
         quote_status=str(said.get("SBQQ__Status__c") or ""),
         payment_terms=str(said.get("SBQQ__PaymentTerms__c") or ""),
@@ -83,7 +83,7 @@ def order_line(raw: Mapping[str, Any], *, usual: contract.Frequency) -> contract
         quantity=decimal(raw["Quantity"]),
         unit_price=decimal(raw["UnitPrice"]),
         description=str(dig(raw, "Product2.Name") or raw.get("Name") or ""),
-        list_price=_optional(raw.get("ListPrice")),
+        list_price=optional(raw.get("ListPrice")),
         billing_frequency=frequency,
         service_start=_optional_date(raw.get("ServiceDate")),
     )
@@ -96,24 +96,29 @@ def quote_line(raw: Mapping[str, Any], *, term_months: int, usual: contract.Freq
     frequency: contract.Frequency = "one_time" if is_once else _frequency(raw.get("SBQQ__BillingFrequency__c")) or usual
     quantity = decimal(raw["SBQQ__Quantity__c"])
     term = int(raw.get("SBQQ__SubscriptionTerm__c") or term_months)
-    share = Decimal(1) if frequency == "one_time" else Decimal(PERIOD_MONTHS[frequency]) / Decimal(term)
-    net = _optional(raw.get("SBQQ__NetPrice__c")) or Decimal(0)
-    total = _optional(raw.get("SBQQ__NetTotal__c"))
-    per_unit = total / quantity if total is not None and quantity else net
-    price = (per_unit * share).quantize(_PRICE_DIGITS)
+    net = optional(raw.get("SBQQ__NetPrice__c")) or Decimal(0)
+    total = optional(raw.get("SBQQ__NetTotal__c"))
     start = raw.get("SBQQ__EffectiveStartDate__c") or raw.get("SBQQ__StartDate__c")
     end = raw.get("SBQQ__EffectiveEndDate__c") or raw.get("SBQQ__EndDate__c")
     return contract.OrderLine(
         line_id=full_id(raw["Id"]),
         sku=_sku(raw.get("SBQQ__ProductCode__c"), raw.get("SBQQ__Product__r")),
         quantity=quantity,
-        unit_price=_shortest(price),
+        unit_price=price_of_period(
+            total / quantity if total is not None and quantity else net, frequency=frequency, term_months=term
+        ),
         description=str(dig(raw, "SBQQ__Product__r.Name") or ""),
-        list_price=_optional(raw.get("SBQQ__ListPrice__c")),
+        list_price=optional(raw.get("SBQQ__ListPrice__c")),
         billing_frequency=frequency,
         service_start=_optional_date(start),
         service_end=_optional_date(end),
     )
+
+
+def price_of_period(per_unit: Decimal, *, frequency: contract.Frequency, term_months: int) -> Decimal:
+    """The price of one billing period, of what a unit costs over its whole term."""
+    share = Decimal(1) if frequency == "one_time" else Decimal(PERIOD_MONTHS[frequency]) / Decimal(term_months)
+    return _shortest((per_unit * share).quantize(_PRICE_DIGITS))
 
 
 def customer(raw: Mapping[str, Any], *, connection: str, settings: Mapping[str, Any]) -> party.Customer:
@@ -123,11 +128,11 @@ def customer(raw: Mapping[str, Any], *, connection: str, settings: Mapping[str, 
         name=str(raw["Name"]).strip(),
         number=str(raw.get("AccountNumber") or ""),
         phone=str(raw.get("Phone") or ""),
-        currency=_currency(raw, settings),
+        currency=currency_of(raw, settings),
         bill_to=_address(raw, "Billing"),
         ship_to=_address(raw, "Shipping"),
         parent_id=full_id(raw["ParentId"]) if raw.get("ParentId") else "",
-        legal_entity=_legal_entity(raw, str(settings.get("legal_entity_field") or "")),
+        legal_entity=legal_entity_of(raw, str(settings.get("legal_entity_field") or "")),
         crm_id=full_id(raw["Id"]),
     )
 
@@ -149,7 +154,7 @@ def price(raw: Mapping[str, Any], *, connection: str, settings: Mapping[str, Any
     return catalog.Price(
         source=Source(connection=connection, object_type="PricebookEntry", object_id=full_id(raw["Id"])),
         sku=_sku(raw.get("ProductCode"), raw.get("Product2")),
-        currency=_currency(raw, settings),
+        currency=currency_of(raw, settings),
         unit_price=decimal(raw["UnitPrice"]),
         billing_frequency=frequency,
         is_active=raw.get("IsActive") is not False,
@@ -165,11 +170,13 @@ def _sku(code: Any, product: Any) -> str:
     return str(code or of_product.get("ProductCode") or of_product.get("StockKeepingUnit") or "").strip()
 
 
-def _legal_entity(raw: Mapping[str, Any], field: str) -> str:
+def legal_entity_of(raw: Mapping[str, Any], field: str) -> str:
+    """The seller, on the record itself or on its account; empty where nobody says."""
     return str(raw.get(field) or dig(raw, f"Account.{field}") or "") if field else ""
 
 
-def _currency(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def currency_of(raw: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The record's ISO currency, or the org's only one."""
     return str(raw.get("CurrencyIsoCode") or settings.get("currency") or "").upper()
 
 
@@ -177,8 +184,11 @@ def _frequency(value: Any) -> contract.Frequency | None:
     return _FREQUENCIES.get(str(value or "").strip().lower())
 
 
-def _usual_frequency(settings: Mapping[str, Any]) -> contract.Frequency:
-    return _frequency(settings.get("billing_frequency")) or "annual"
+def usual_frequency(
+    settings: Mapping[str, Any], said: Any = None, or_else: contract.Frequency = "annual"
+) -> contract.Frequency:
+    """How often it's billed where a line doesn't say: as the quote says, else as the connection does."""
+    return _frequency(said) or _frequency(settings.get("billing_frequency")) or or_else
 
 
 def _address(raw: Mapping[str, Any], kind: str) -> party.Address:
@@ -194,7 +204,8 @@ def _address(raw: Mapping[str, Any], kind: str) -> party.Address:
     )
 
 
-def _optional(value: Any) -> Decimal | None:
+def optional(value: Any) -> Decimal | None:
+    """An amount, if there is one."""
     return None if value is None else _shortest(decimal(value))
 
 

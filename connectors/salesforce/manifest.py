@@ -129,6 +129,8 @@ MANIFEST = Manifest(
         Setting("has_several_currencies", "yes or no", default="yes", is_required=False),
         Setting("has_cpq", "yes or no", default="yes", is_required=False),
         Setting("has_selling_models", "yes or no", default="yes", is_required=False),
+        Setting("has_orders", "yes or no", default="yes", is_required=False),
+        Setting("has_quotes", "yes or no", default="yes", is_required=False),
         Setting(
             "legal_entity_field",
             "Field of account and opportunity with the seller",

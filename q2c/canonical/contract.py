@@ -27,7 +27,7 @@ class OrderLine(Document):
 
 
 class Order(Document):
-    """A closed-won opportunity (or an order of the API), complete with its lines."""
+    """A closed-won opportunity (or an activated order, or one of the API), complete with its lines."""
 
     source: Source
     number: str
@@ -44,6 +44,7 @@ class Order(Document):
     quote_status: str = ""
     payment_terms: str = ""
     po_number: str = ""
+    opportunity_id: str = ""  # of an order that a sale was written down in: the opportunity that is sold, and carried
 
 
 class Subscription(Document):

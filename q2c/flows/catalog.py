@@ -7,6 +7,7 @@ from q2c.flows.credit_memo_to_erp import CREDIT_MEMO_TO_ERP
 from q2c.flows.customer_to_erp import CUSTOMER_TO_ERP
 from q2c.flows.customer_use_to_erp import CUSTOMER_USE_TO_ERP
 from q2c.flows.invoice_to_erp import INVOICE_TO_ERP
+from q2c.flows.order_to_sale import ORDER_TO_SALE
 from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
 from q2c.flows.payment_to_erp import PAYMENT_TO_ERP
 from q2c.flows.payout_to_erp import DISPUTE_TO_ERP, PAYOUT_TO_ERP
@@ -20,6 +21,7 @@ FLOWS: tuple[Flow, ...] = (
     CUSTOMER_TO_ERP,
     CUSTOMER_USE_TO_ERP,
     ORDER_TO_SUBSCRIPTION,
+    ORDER_TO_SALE,
     INVOICE_TO_ERP,
     CREDIT_MEMO_TO_ERP,
     INVOICE_VOID_TO_ERP,

@@ -178,6 +178,22 @@ class House:
         }
         return self.make("salesforce", "Opportunity", [given])[0]
 
+    def sign(
+        self, account: str, *, sku: str = "QB-API", price: str = "1495.50", currency: str = "GBP", **changes: Any
+    ) -> str:
+        """An activated order of the CRM with one product from the price book; its 18-character id."""
+        given = {
+            "AccountId": account,
+            "Status": "Draft",
+            "EffectiveDate": dt.datetime.now(dt.UTC).date().isoformat(),
+            "CurrencyIsoCode": currency,
+            "OrderItems": [{"PricebookEntryId": self.price(sku, price, currency), "Quantity": 2, "UnitPrice": price}],
+            **changes,
+        }
+        order = self.make("salesforce", "Order", [given])[0]
+        self.make("salesforce", "Order", [{"Id": order, "Status": "Activated"}])
+        return order
+
     def price(self, sku: str, price: str, currency: str = "GBP") -> str:
         """A price book entry of a SKU in a currency, made once."""
         if (sku, currency) not in self.prices:

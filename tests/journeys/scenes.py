@@ -147,6 +147,26 @@ class Orders(Scene):
         house.win(house.account(Name=f"Account of {point}", AccountNumber=point[-9:]) if is_new else prepared)
 
 
+class SignedOrders(Scene):
+    """An order in which a sale of the CRM was written down."""
+
+    def prepare(self, house):
+        account = house.account()
+        sold = house.win(account)
+        house.carry(until=lambda: house.states("order_to_subscription") == {"completed": 1})
+        return account, sold
+
+    def act(self, house, prepared, point):
+        account, sold = prepared
+        house.sign(account, OpportunityId=sold)
+
+    def made(self, house):
+        ours = [
+            e for e in house.made(self.vendor, self.document_type, self.effect) if e["path"].startswith("/services")
+        ]
+        return list({e["id"]: e for e in ours}.values())
+
+
 def enter(house: House, code: str, prepared: Any, name: str, count: int = 1, *, scene: Scene | None = None) -> None:
     """Make facts of the flow and carry everything else, so that they alone are due."""
     lanes = BusinessTransaction.objects.filter(flow=code, state="running").values("lane").distinct()
@@ -193,6 +213,15 @@ SCENES: dict[str, Scene] = {
     "payout_to_erp": Payouts("netsuite", "journalEntry"),
     "summary_to_erp": Summaries("netsuite", "journalEntry", side_by_side=False),
     "order_to_subscription": Orders("stripe", "subscription", path="/v1/subscriptions", look="/v1/subscriptions"),
+    "order_to_sale": SignedOrders(
+        "salesforce",
+        "Order",
+        effect="updated",
+        method="PATCH",
+        path="*/sobjects/Order/*",
+        look="",
+        refusal=[{"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Locked by sales", "fields": []}],
+    ),
     "status_to_crm": Orders(
         "salesforce",
         "Opportunity",

@@ -91,6 +91,25 @@ def test_a_won_opportunity_is_told_once_with_its_latest_data_and_a_session_id(bo
     assert notified(receiver.take()[1]) == [second]
 
 
+def test_an_order_is_told_when_it_is_activated(box, receiver):
+    box.control("POST", "salesforce/webhooks", {"url": receiver.url, "objects": ["Order"]})
+    product = {"Name": "Platform", "ProductCode": "P-1", "IsActive": True}
+    (standard,) = [b for b in box.control("GET", "salesforce/documents/Pricebook2")["items"] if b["IsStandard"]]
+    entry = {"Pricebook2Id": standard["Id"], "Product2": product, "UnitPrice": 5, "IsActive": True}
+    (price,) = box.make("salesforce", "PricebookEntry", entry)
+    draft = {"Account": {"Name": "Northwind"}, "Status": "Draft", "EffectiveDate": "2026-03-01",
+             "OrderItems": [{"PricebookEntryId": price, "Quantity": 1, "UnitPrice": 5}]}  # fmt: skip
+    id, second = box.make("salesforce", "Order", draft, draft)
+    box.make("salesforce", "Order", {"Id": id, "Status": "Activated"})
+    box.make("salesforce", "Order", {"Id": id, "Q2C_Status__c": "active"})
+    message = receiver.take()[1]
+    assert notified(message) == [id]
+    shown = message.find(f"{OUT}Notification/{OUT}sObject")
+    assert (shown.findtext(f"{SF}StatusCode"), bool(shown.findtext(f"{SF}AccountId"))) == ("Activated", True)
+    box.make("salesforce", "Order", {"Id": second, "Status": "Activated"})
+    assert notified(receiver.take()[1]) == [second]
+
+
 def test_a_message_holds_at_most_a_hundred_notifications(box, receiver):
     box.control("POST", "salesforce/webhooks", {"url": receiver.url, "objects": ["Account"]})
     ids = box.make("salesforce", "Account", *({"Name": f"Account {n}"} for n in range(150)))

@@ -106,6 +106,8 @@ def test_an_order_begins_as_a_draft_and_its_products_are_fixed_once_activated(bo
     user.call("PATCH", f"sobjects/Order/{id}", {"Status": "Activated"})
     found = user.call("GET", f"sobjects/Order/{id}")
     assert (found["TotalAmount"], found["StatusCode"], bool(found["ActivatedDate"])) == (200.0, "Activated", True)
+    soql = f"SELECT Id, (SELECT Quantity FROM OrderItems) FROM Order WHERE AccountId = '{account}' ORDER BY Id LIMIT 1"
+    assert [row["OrderItems"]["records"][0]["Quantity"] for row in user.query(soql)] == [2.0]
     assert code_of(user.call("POST", "sobjects/OrderItem", item)) == "FIELD_INTEGRITY_EXCEPTION"
 
 

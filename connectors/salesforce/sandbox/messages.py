@@ -1,7 +1,7 @@
 """Outbound messages: SOAP notifications, up to a hundred in one message, sent until the receiver says Ack true.
 
-A workflow rule fires when an opportunity becomes won and when an account is made or changed. A message carries the
-records as they are when it's sent, not when the rule fired.
+A workflow rule fires when an opportunity becomes won, an order activated, and when an account is made or changed. A
+message carries the records as they are when it's sent, not when the rule fired.
 """
 
 from xml.sax.saxutils import escape, quoteattr
@@ -34,6 +34,7 @@ DEFAULT_FIELDS = {
         "IsWon",
         "SystemModstamp",
     ],
+    "Order": ["OrderNumber", "AccountId", "OpportunityId", "StatusCode", "EffectiveDate", "SystemModstamp"],
     "Account": ["Name", "ParentId", "BillingCountry", "CurrencyIsoCode", "SystemModstamp"],
 }
 
@@ -179,6 +180,8 @@ class Messages:
 def _fires(kind: str, before: dict | None, after: dict) -> bool:
     if kind == "Opportunity":
         return after["IsWon"] and not (before or {}).get("IsWon")
+    if kind == "Order":
+        return after["StatusCode"] == "Activated" and (before or {}).get("StatusCode") != "Activated"
     return True
 
 

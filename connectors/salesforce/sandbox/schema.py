@@ -85,6 +85,12 @@ def sobject(name: str, prefix: str, *own: Field, writable: bool = True, currency
 
 
 OWNER = ref("OwnerId", "User")
+STATUS = (
+    text("Q2C_Status__c", 80),
+    text("Q2C_Invoice_Status__c", 80),
+    text("Q2C_Payment_Status__c", 80),
+    url("Q2C_Link__c"),
+)
 NUMBER = fixed(text("Name", 80))
 BILLING_FREQUENCY = pick("SBQQ__BillingFrequency__c", *FREQUENCIES)
 BILLING_TYPE = pick("SBQQ__BillingType__c", "Advance", "Arrears")
@@ -112,8 +118,7 @@ OBJECTS = (
         pick("Type", "New Business", "Existing Business", "Renewal"), fixed(pick("ForecastCategoryName")),
         ref("Pricebook2Id", "Pricebook2"), ref("ContractId", "Contract"), fixed(text("SyncedQuoteId", 18)),
         text("CampaignId", 18), fixed(flag("HasOpportunityLineItem")), area("Description"),
-        pick("Legal_Entity__c", *LEGAL_ENTITIES, restricted=True), text("Q2C_Status__c", 80),
-        text("Q2C_Invoice_Status__c", 80), text("Q2C_Payment_Status__c", 80), url("Q2C_Link__c"),
+        pick("Legal_Entity__c", *LEGAL_ENTITIES, restricted=True), *STATUS,
     ),
     sobject(
         "OpportunityLineItem", "00k",
@@ -164,7 +169,7 @@ OBJECTS = (
         text("PoNumber", 80), day("PoDate"), ref("Pricebook2Id", "Pricebook2"), fixed(money("TotalAmount")),
         fixed(moment("ActivatedDate")), ref("BillToContactId", "Contact"), *address("Billing"), *address("Shipping"),
         flag("IsReductionOrder", updateable=False), ref("OriginalOrderId", "Order"),
-        ref("SBQQ__Quote__c", "SBQQ__Quote__c", "SBQQ__Orders__r"), flag("SBQQ__Contracted__c"),
+        ref("SBQQ__Quote__c", "SBQQ__Quote__c", "SBQQ__Orders__r"), flag("SBQQ__Contracted__c"), *STATUS,
     ),
     sobject(
         "OrderItem", "802", fixed(text("OrderItemNumber", 30)),

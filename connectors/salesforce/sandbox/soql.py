@@ -123,6 +123,10 @@ class Reader:
             raise malformed(f"unexpected token: '{self.token}'")
         return self.take()
 
+    def is_order_object(self) -> bool:
+        """Whether the object Order stands here, and not the beginning of ORDER BY."""
+        return self.token.upper() == "ORDER" and self.tokens[self.index + 1][1].upper() != "BY"
+
     def query(self) -> Query:
         """SELECT … to the end of its clauses."""
         found = Query()
@@ -132,7 +136,7 @@ class Reader:
         else:
             found.selected = self.selection()
         self.expect("FROM")
-        found.source = self.path()
+        found.source = self.take() if self.is_order_object() else self.path()
         if self.skip("WHERE"):
             found.where = self.condition()
         if self.skip("ORDER", "BY"):

@@ -9,6 +9,7 @@ from connectors.errors import Absent
 from connectors.manifest import Context
 from connectors.recorder import Collector
 from connectors.salesforce.events import EVENTS
+from connectors.salesforce.owner import customer_of
 from connectors.sandbox.testing import running_sandboxes
 from q2c.core.problems import Category, Problem
 from tests.connectors.lines import client_of, run
@@ -26,6 +27,7 @@ def client(sandboxes):
         given = sandboxes.vendor("salesforce")
         credentials = {**given["credentials"], **changes}
         settings = {"organization_id": credentials["organization_id"], "legal_entity_field": "Legal_Entity__c"}
+        settings |= credentials.get("settings", {})
         secrets = {"client_id": credentials["client_id"], "client_secret": credentials["client_secret"]}
         if credentials.get("is_jwt"):
             settings |= {"username": credentials["username"], "audience": given["url"]}
@@ -112,6 +114,51 @@ def test_an_opportunity_is_no_order_before_it_is_won(client, sold, sandboxes):
     (line,) = order.lines
     assert (line.sku, line.quantity, line.unit_price) == ("PLAT-1", Decimal(10), Decimal("1000.5"))
     assert order.amount == Decimal("10005")
+
+
+def test_an_order_is_none_before_it_is_activated_and_names_its_sale(client, sold, sandboxes):
+    entry = sandboxes.control("GET", "salesforce/documents/PricebookEntry")["items"][0]["Id"]
+    draft = {
+        "AccountId": sold["account"], "Status": "Draft", "EffectiveDate": "2026-03-01", "EndDate": "2027-02-28",
+        "CurrencyIsoCode": "GBP", "OpportunityId": sold["opportunity"],
+        "SBQQ__Quote__r": {"SBQQ__Account__c": sold["account"], "SBQQ__PaymentTerms__c": "Net 45"},
+        "OrderItems": [{"PricebookEntryId": entry, "Quantity": 2, "UnitPrice": 90,
+                        "SBQQ__BillingFrequency__c": "Monthly"}],
+    }  # fmt: skip
+    (made,) = sandboxes.make("salesforce", "Order", draft)
+    assert run(client().activated_order(made)) is None
+    sandboxes.make("salesforce", "Order", {"Id": made, "Status": "Activated"})
+    order = run(client().activated_order(made[:15]))
+    assert (order.source.object_type, order.source.object_id) == ("Order", made)
+    assert (order.opportunity_id, order.legal_entity, order.payment_terms) == (sold["opportunity"], "GB01", "Net 45")
+    (line,) = order.lines
+    assert (line.sku, line.quantity, line.unit_price, line.billing_frequency) == (
+        "PLAT-1",
+        2,
+        Decimal("7.5"),
+        "monthly",
+    )
+    (found,) = [p for p in run(client().changes("Order", {})).found if p.source_id == made]
+    assert customer_of(found.body) == sold["account"]
+    saved = run(client().publish_status(order_id=made, fields={"status": "active"}))
+    assert run(client().find_status(order_id=made, fields={"status": "active"})).id == saved.id == made
+
+
+def test_an_order_that_takes_back_a_part_of_another_is_for_a_person(client, sold, sandboxes):
+    entry = sandboxes.control("GET", "salesforce/documents/PricebookEntry")["items"][0]["Id"]
+    given = {"AccountId": sold["account"], "Status": "Draft", "EffectiveDate": "2026-03-01", "CurrencyIsoCode": "GBP",
+             "OrderItems": [{"PricebookEntryId": entry, "Quantity": 1, "UnitPrice": 90}]}  # fmt: skip
+    (first,) = sandboxes.make("salesforce", "Order", given)
+    (made,) = sandboxes.make("salesforce", "Order", {**given, "IsReductionOrder": True, "OriginalOrderId": first})
+    assert run(client().activated_order(made)) is None
+    sandboxes.make("salesforce", "Order", {"Id": made, "Status": "Activated"})
+    with pytest.raises(Problem) as refusal:
+        run(client().activated_order(made))
+    assert (refusal.value.code, refusal.value.subject["order"]) == ("order_changed_after_won", made)
+
+
+def test_an_org_without_orders_is_not_asked_for_them(client):
+    assert run(client(settings={"has_orders": "no"}).changes("Order", {})).found == ()
 
 
 def test_a_deleted_opportunity_is_absent(client):

@@ -1,0 +1,81 @@
+"""Salesforce's own orders (the object Order) in our words. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from connectors.fields import date, decimal, dig
+from connectors.salesforce import inbound
+from connectors.salesforce.ids import full_id
+from q2c.canonical import contract
+from q2c.canonical.base import Source
+
+_ONCE = "One-Time"
+
+
+def signed_order(
+    raw: Mapping[str, Any], *, connection: str, items: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]
+) -> contract.Order:
+    """An order with its products. `opportunity_id` names the sale that it's the order of, itself or through its CPQ
+    quote.
+
+    Raises ValueError (or KeyError) for one without what every order has, with a term that isn't of whole months, or
+    made from a quote without saying of which opportunity: it might be sold already.
+    """
+    opportunity = raw.get("OpportunityId") or dig(raw, "SBQQ__Quote__r.SBQQ__Opportunity2__c")
+    if raw.get("QuoteId") and not opportunity:
+        raise ValueError(f"it was made from quote {raw['QuoteId']}, and names no opportunity")
+    start = date(raw["EffectiveDate"])
+    said = dig(raw, "SBQQ__Quote__r.SBQQ__SubscriptionTerm__c") or settings.get("term_months") or 12
+    term = months_of(start, date(raw["EndDate"])) if raw.get("EndDate") else int(said)
+    usual = inbound.usual_frequency(settings, dig(raw, "SBQQ__Quote__r.SBQQ__BillingFrequency__c"))
+    quote = raw.get("SBQQ__Quote__c") or raw.get("QuoteId")
+    return contract.Order(
+        source=Source(connection=connection, object_type="Order", object_id=full_id(raw["Id"])),
+        number=str(raw.get("OrderNumber") or full_id(raw["Id"])),
+        customer_id=full_id(raw["AccountId"]) if raw.get("AccountId") else "",
+        currency=inbound.currency_of(raw, settings),
+        start_date=start,
+        term_months=term,
+        lines=tuple(order_item(item, term_months=term, usual=usual) for item in items),
+        legal_entity=inbound.legal_entity_of(raw, str(settings.get("legal_entity_field") or "")),
+        billing_frequency=usual,
+        amount=inbound.optional(raw.get("TotalAmount")),
+        quote_id=full_id(str(quote)) if quote else "",
+        payment_terms=str(dig(raw, "SBQQ__Quote__r.SBQQ__PaymentTerms__c") or ""),
+        po_number=str(raw.get("PoNumber") or ""),
+        opportunity_id=full_id(str(opportunity)) if opportunity else "",
+    )
+
+
+def order_item(raw: Mapping[str, Any], *, term_months: int, usual: contract.Frequency) -> contract.OrderLine:
+    """A product of an order. Its unit price is per billing period, as on an opportunity; one that CPQ made says what
+    its whole term costs, as the quote line behind it."""
+    line = inbound.order_line(raw, usual=usual)
+    line = msgspec.structs.replace(line, service_end=date(raw["EndDate"]) if raw.get("EndDate") else None)
+    charged, billed = raw.get("SBQQ__ChargeType__c"), raw.get("SBQQ__BillingFrequency__c")
+    if not (charged or billed):
+        return line
+    is_once = charged == _ONCE or billed == _ONCE
+    frequency: contract.Frequency = "one_time" if is_once else inbound.usual_frequency({}, billed, usual)
+    term = term_months
+    if line.service_start and line.service_end:
+        term = months_of(line.service_start, line.service_end)
+    has_total = raw.get("TotalPrice") is not None and line.quantity
+    per_unit = decimal(raw["TotalPrice"]) / line.quantity if has_total else line.unit_price
+    price = inbound.price_of_period(per_unit, frequency=frequency, term_months=term)
+    return msgspec.structs.replace(line, unit_price=price, billing_frequency=frequency)
+
+
+def months_of(first: dt.date, last: dt.date) -> int:
+    """The months from the first to the last day. Raises ValueError when they aren't whole."""
+    after = last + dt.timedelta(days=1)
+    months = (after.year - first.year) * 12 + after.month - first.month
+    reached = after.day == first.day or (after.day < first.day and (after + dt.timedelta(days=1)).day == 1)
+    if months < 1 or not reached:
+        raise ValueError(f"from {first} to {last} aren't whole months")
+    return months
