@@ -114,6 +114,10 @@ _DOCUMENT = (
     Kind("rounding_over_limit", V, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"),
          (CORRECT_AT_SOURCE, REPOST), "Rounding of {document} is over the limit",
          "Find the line whose unrounded amount is off, or raise the limit by policy."),
+    Kind("revenue_treatment", V, CONTROLLERSHIP, HIGH, hours(8), ("sku", "legal_entity"), _FIX,
+         "SKU {sku} defers revenue, and has no service dates",
+         "Give the line its service period in billing. If the item shouldn't defer, correct it in the ERP; if such "
+         "lines are earned on their own date, say so in the posting policy (missing_service_dates); then repost."),
     Kind("negative_price", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "sku"), _FIX_OR_WAIVE,
          "SKU {sku} has a negative price",
          "Ask whether this is a credit or an adjustment. If it's bad debt it isn't revenue: waive it here with that "

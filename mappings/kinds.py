@@ -79,7 +79,7 @@ ACCOUNT_CLASSES = (
 )
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
-    "summary_cut_off", "zero_amount", "rate_source", "credit_rate", "price_tolerance",
+    "summary_cut_off", "zero_amount", "missing_service_dates", "credit_rate", "price_tolerance",
 )  # fmt: skip
 
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
@@ -133,8 +133,9 @@ KINDS = (
     Kind("posting_policy", "Posting policy", ("field",), FREE, "missing_posting_policy",
          "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
          date_basis="posting", effective_default="period_start",
-         about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits, a "
-         "credit's exchange rate (original or document)."),
+         about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits (of "
+         "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
+         "0 (post or skip), missing service dates of what defers (document or hold)."),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",

@@ -70,7 +70,8 @@ def ar_invoice(invoice: posting.ArInvoice) -> dict[str, Any]:
 
 def ar_credit_memo(memo: posting.ArCreditMemo) -> dict[str, Any]:
     """A credit memo, applied only to what the posting names."""
-    body = {**_sale(memo), "toBeEmailed": False, "autoApply": False, **_lines(memo.lines, makes_revenue_elements=True)}
+    lines = _lines(memo.lines, makes_revenue_elements=memo.makes_revenue_elements)
+    body = {**_sale(memo), "toBeEmailed": False, "autoApply": False, **lines}
     if memo.apply_to:
         body["apply"] = applied(memo.apply_to)
     return body

@@ -152,6 +152,7 @@ class ArCreditMemo(Document):
     exchange_rate: Decimal | None = None
     apply_to: tuple[AppliedTo, ...] = ()
     journal: tuple[JournalLine, ...] = ()
+    makes_revenue_elements: bool = True
 
 
 class CashReceipt(Document):

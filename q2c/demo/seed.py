@@ -288,7 +288,8 @@ def _policy_rows() -> list[dict[str, Any]]:
     rows = []
     for code, *_rest in ENTITIES:
         fields = {"detail": "line", "revenue_owner": "erp", "subledger_owner": "erp", "posting_date": "document",
-                  "window": "always", "rounding_limit": "0.05"}  # fmt: skip
+                  "window": "always", "rounding_limit": "5", "zero_amount": "post",
+                  "missing_service_dates": "document"}  # fmt: skip
         if code == "US01":
             fields["approval_over"] = "250000"
         rows += [{"kind": "posting_policy", "key": k, "value": v, "entity": code} for k, v in fields.items()]

@@ -183,8 +183,8 @@ CREDIT_MEMO_TO_ERP = Flow(
             wants=want_standing,
         ),
         *originals.LINES,
-        *feed.CARRIED,
         *dates.WHOSE,
+        *feed.CARRIED,
         *customer.CUSTOMER,
         Read(
             "find_invoice",

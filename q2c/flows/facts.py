@@ -86,12 +86,20 @@ def _order(event: events.OrderClosedWon, about: About) -> list[Fact]:
 
 def _invoice(event: events.InvoicePosted, about: About) -> list[Fact] | Ignored:
     invoice = event.invoice
-    if invoice.total == 0:
+    if _is_nothing(invoice):
         return Ignored("zero_amount", "A document of 0 has no effect on the books")
     facts = [_negative_invoice(invoice, about) if invoice.total < 0 else _billed(invoice, "invoice_to_erp", about)]
     if about.is_changed:  # a newer status of it may have come before
         facts += _status(event, about, invoice.source, invoice_status="open", number=invoice.number)
     return facts
+
+
+def _is_nothing(document: billing.Invoice | billing.CreditMemo) -> bool:
+    """A feed's document of 0, by its contract, or a credit note of nothing. The lines of another one may move revenue
+    or sell what has a price: its flow decides, by policy."""
+    if document.total or (isinstance(document, billing.Invoice) and document.lines and not document.feed):
+        return False
+    return bool(document.feed) or not any(line.amount for line in document.lines)
 
 
 def _negative_invoice(invoice: billing.Invoice, about: About) -> Fact:
@@ -131,7 +139,7 @@ def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
 
 
 def _credit_memo(event: events.CreditMemoIssued, about: About) -> list[Fact] | Ignored:
-    if event.credit_memo.total == 0:
+    if _is_nothing(event.credit_memo):
         return Ignored("zero_amount", "A document of 0 has no effect on the books")
     return [_billed(event.credit_memo, "credit_memo_to_erp", about)]
 

@@ -105,8 +105,8 @@ INVOICE_TO_ERP = Flow(
     lane_type="invoice",
     steps=(
         *feed.STANDING,
-        *feed.CARRIED,
         *dates.WHOSE,
+        *feed.CARRIED,
         *customer.CUSTOMER,
         *dates.IN_RECEIVABLES,
         *codes.CODES,

@@ -18,7 +18,8 @@ def check_balance(posting: Posting, legal_entity: str) -> None:
     debit = sum((line.debit for line in journal), ZERO)
     credit = sum((line.credit for line in journal), ZERO)
     number = getattr(posting, "number", posting.external_id)
-    if debit != credit or not journal:
+    nets_to_nothing = isinstance(posting, ArInvoice | ArCreditMemo) and posting.total == 0
+    if debit != credit or not (journal or nets_to_nothing):
         raise _out_of_balance(number, legal_entity, f"debits are {debit} and credits {credit}")
     if isinstance(posting, ArInvoice | ArCreditMemo):
         lines = sum((line.amount for line in posting.lines), ZERO)

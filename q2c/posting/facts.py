@@ -89,10 +89,12 @@ class Policy(Document, frozen=True):
     subledger_owner: str = "erp"  # erp, billing
     posting_date: str = "document"
     window: str = "always"  # or 06:00-20:00, local time
-    rounding_limit: Decimal = Decimal("0.05")
+    rounding_limit: int = 5  # in the smallest units of the document's currency
     approval_over: Decimal | None = None
     credit_rate: str = "original"  # of a credit: the credited invoice's booked rate, or document: that of its own date
     rate_days_max: int = 7
+    zero_amount: str = "post"  # or skip: a document of 0 that moves no revenue and sells nothing that has a price
+    missing_service_dates: str = "document"  # of an item that defers: its document's date is both, or hold
     summary_cut_off: str = "02:00"  # local time from which the days before may be summed up
 
     @property

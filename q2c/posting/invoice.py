@@ -24,7 +24,7 @@ def build_ar_invoice(
     """The AR invoice of a billing invoice, balanced to the cent, under an external id with this prefix. Raises Problem
     when it doesn't add up."""
     invoice = with_days(invoice, book.time_zone)
-    lines = build_lines(invoice.lines, items, taxes)
+    lines = build_lines(invoice.lines, items, taxes, book=book, policy=policy, document_date=document_date)
     lines = round_difference(
         lines, total=invoice.total, tax_total=invoice.tax_total, currency=invoice.currency, limit=policy.rounding_limit,
         accounts=accounts, number=invoice.number, legal_entity=book.code,
@@ -63,7 +63,7 @@ def build_ar_credit_memo(
     """The AR credit memo of a billing credit note, balanced to the cent, under an external id with this prefix. Raises
     Problem when it doesn't add up."""
     total, tax_total = memo.total, memo.tax_total
-    if total <= 0:
+    if total < 0 or not (total or any(line.amount for line in memo.lines)):
         raise Problem(
             "out_of_balance",
             Category.VALIDATION,
@@ -72,7 +72,7 @@ def build_ar_credit_memo(
             legal_entity=book.code,
         )
     memo = with_days(memo, book.time_zone)
-    lines = build_lines(memo.lines, items, taxes)
+    lines = build_lines(memo.lines, items, taxes, book=book, policy=policy, document_date=document_date)
     lines = round_difference(
         lines, total=total, tax_total=tax_total, currency=memo.currency, limit=policy.rounding_limit, accounts=accounts,
         number=memo.number, legal_entity=book.code,
@@ -94,6 +94,7 @@ def build_ar_credit_memo(
         receivables_account=accounts.receivables,
         exchange_rate=rate.sent,
         apply_to=apply_to,
+        makes_revenue_elements=policy.revenue_owner == "erp",
         journal=_journal(memo, lines, items, accounts, policy, customer=customer, legal_entity=book.code),
     )
     check_posting(posting, book.code)

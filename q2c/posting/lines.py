@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -10,17 +11,19 @@ from q2c.canonical.billing import InvoiceLine, TaxDetail
 from q2c.canonical.posting import ArLine, ArTax, JournalLine
 from q2c.core.money import ZERO, decimals, round_money
 from q2c.core.problems import Category, Problem
-from q2c.posting.facts import Accounts, ItemUse, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Policy, TaxUse
 
 
 def build_lines(
-    lines: Iterable[InvoiceLine], items: Mapping[str, ItemUse], taxes: Mapping[str, TaxUse]
-) -> tuple[ArLine, ...]:
+    lines: Iterable[InvoiceLine], items: Mapping[str, ItemUse], taxes: Mapping[str, TaxUse], *, book: Book,
+    policy: Policy, document_date: dt.date,
+) -> tuple[ArLine, ...]:  # fmt: skip
     """ERP lines of billing lines. Where quantity times price isn't the amount to the cent, the amount counts: one
-    piece at it."""
+    piece at it. Raises Problem `revenue_treatment` as `_revenue_dates` does."""
     built = []
     for line in lines:
         use = items[line.sku]
+        revenue_start, revenue_end = _revenue_dates(line, use, book, policy, document_date)
         is_exact = line.quantity * line.unit_price == line.amount
         built.append(
             ArLine(
@@ -29,8 +32,8 @@ def build_lines(
                 quantity=line.quantity if is_exact else Decimal(1),
                 rate=line.unit_price if is_exact else line.amount,
                 amount=line.amount,
-                revenue_start=line.service_start if use.deferral_account else None,
-                revenue_end=line.service_end if use.deferral_account else None,
+                revenue_start=revenue_start,
+                revenue_end=revenue_end,
                 revenue_rule=use.revenue_rule,
                 taxes=tuple(_tax(detail, taxes[detail.tax_code]) for detail in line.taxes),
                 department=use.department,
@@ -39,6 +42,28 @@ def build_lines(
             )
         )
     return tuple(built)
+
+
+def _revenue_dates(
+    line: InvoiceLine, use: ItemUse, book: Book, policy: Policy, document_date: dt.date
+) -> tuple[dt.date | None, dt.date | None]:
+    """First and last day over which the ERP recognises the line; none where its item doesn't defer.
+
+    Raises Problem `revenue_treatment` where the item defers, billing gives no service dates, and policy says to hold.
+    """
+    if not use.deferral_account:
+        return None, None
+    if line.service_start is not None and line.service_end is not None:
+        return line.service_start, line.service_end
+    if policy.missing_service_dates == "document":
+        return document_date, document_date
+    raise Problem(
+        "revenue_treatment",
+        Category.VALIDATION,
+        f"{line.sku} defers revenue in {book.code}, and its line has no service dates",
+        sku=line.sku,
+        legal_entity=book.code,
+    )
 
 
 def _tax(detail: TaxDetail, use: TaxUse) -> ArTax:
@@ -56,21 +81,23 @@ def _tax(detail: TaxDetail, use: TaxUse) -> ArTax:
 
 
 def round_difference(
-    lines: tuple[ArLine, ...], *, total: Decimal, tax_total: Decimal, currency: str, limit: Decimal, accounts: Accounts,
+    lines: tuple[ArLine, ...], *, total: Decimal, tax_total: Decimal, currency: str, limit: int, accounts: Accounts,
     number: str, legal_entity: str,
 ) -> tuple[ArLine, ...]:  # fmt: skip
-    """The lines with one visible rounding line if they miss the total by no more than the entity's limit; never on tax.
+    """The lines with one visible rounding line if they miss the total by no more than the entity's limit, in smallest
+    units of the currency; never on tax.
 
     Raises Problem `rounding_over_limit` beyond the limit, and `missing_item_mapping` when no rounding item is mapped.
     """
     missing = total - tax_total - sum((line.amount for line in lines), ZERO)
     if missing == 0:
         return lines
-    if abs(missing) > limit:
+    most = Decimal(limit).scaleb(-decimals(currency))
+    if abs(missing) > most:
         raise Problem(
             "rounding_over_limit",
             Category.VALIDATION,
-            f"The lines of {number} miss its total by {currency} {missing}; the limit of {legal_entity} is {limit}",
+            f"The lines of {number} miss its total by {currency} {missing}; the limit of {legal_entity} is {most}",
             number=number,
             legal_entity=legal_entity,
             difference=missing,
@@ -101,9 +128,7 @@ def build_journal(
     sums: dict[tuple[str, str, str, str], Decimal] = {}
     for line in lines:
         use = by_item.get(line.item)
-        account = (
-            accounts.rounding if use is None else use.deferral_account if line.revenue_start else use.income_account
-        )
+        account = accounts.rounding if use is None else use.deferral_account or use.income_account
         key = (account or f"item:{line.item}", line.department, line.class_, line.location)
         sums[key] = sums.get(key, ZERO) + line.amount
     flip = -1 if is_credit else 1

@@ -11,6 +11,8 @@ import datetime as dt
 from q2c.core.problems import Category, Problem
 from q2c.posting.facts import Policy
 
+CHOICES = {"zero_amount": ("post", "skip"), "missing_service_dates": ("document", "hold")}
+ALLOCATES = frozenset({"erp", "engine"})  # owners of revenue that spread a contract's price over all that it sells
 OWNER_OF = {"line": "erp", "summary": "billing"}  # detail -> whose sub-ledger it means
 
 
@@ -25,6 +27,13 @@ def check_policy(policy: Policy, legal_entity: str) -> Policy:
             " or receivables won't clear"
         )
         raise _unfit(legal_entity, "subledger_owner", why)
+    for field, choices in CHOICES.items():
+        chosen = getattr(policy, field)
+        if chosen not in choices:
+            raise _unfit(legal_entity, field, f"{field} is “{chosen}”, and may be {' or '.join(choices)}")
+    if policy.zero_amount == "skip" and policy.revenue_owner in ALLOCATES:
+        why = f"the owner of revenue ({policy.revenue_owner}) allocates to documents of 0 too, so they can't be skipped"
+        raise _unfit(legal_entity, "zero_amount", why)
     try:
         dt.time.fromisoformat(policy.summary_cut_off)
     except ValueError as error:

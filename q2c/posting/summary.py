@@ -107,7 +107,7 @@ def build_at_grain(
     for line in lines:
         sku, use = by_item.get(line.item, ("#rounding", ItemUse(item=line.item, income_account=accounts.rounding)))
         is_deferred = line.revenue_start is not None
-        account = use.deferral_account if is_deferred else use.income_account
+        account = use.deferral_account or use.income_account
         if not account:
             raise Problem(
                 "missing_item_mapping",

@@ -86,6 +86,12 @@ def test_a_document_of_zero_is_ignored_and_its_amounts_are_kept(acme):
     assert not BusinessTransaction.objects.exists()
 
 
+def test_a_document_of_zero_from_billing_itself_is_left_to_the_entitys_policy(acme):
+    deliver(acme, arrival(posted(1, "0.00"), "evt_1"))
+    assert verdict() == ("translated", "")
+    assert BusinessTransaction.objects.get().flow == "invoice_to_erp"
+
+
 def test_what_the_manifest_ignores_is_ignored_with_its_reason(acme):
     deliver(acme, Arrival("draft", "x", "evt_1", b"{}"), Arrival("later", "x", "evt_2", b"{}"))
     assert verdict() == ("ignored", "not_needed")

@@ -8,6 +8,7 @@ from decimal import Decimal as D
 import msgspec
 import pytest
 
+from connectors.netsuite import outbound
 from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine, TaxDetail
 from q2c.core.problems import Problem
@@ -148,6 +149,43 @@ def test_a_difference_over_the_limit_is_held():
     with pytest.raises(Problem, match=r"miss its total by GBP 0\.07") as held:
         build(document(Invoice, line("33.33"), line("66.60"), total="100.00"))
     assert held.value.code == "rounding_over_limit"
+
+
+@pytest.mark.parametrize(("currency", "missing"), [("JPY", "5"), ("GBP", "0.05"), ("KWD", "0.005")])
+def test_the_limit_of_rounding_counts_smallest_units_of_the_currency(currency, missing):
+    amount = D("1000") + D(missing)
+    posting = build(document(Invoice, line("1000"), total=str(amount), currency=currency))
+    assert posting.lines[-1].amount == D(missing)
+    with pytest.raises(Problem) as held:
+        build(document(Invoice, line("1000"), total=str(amount), currency=currency), rounding_limit=4)
+    assert held.value.code == "rounding_over_limit"
+
+
+def test_what_defers_without_service_dates_is_earned_on_its_documents_date_or_held():
+    undated = document(Invoice, line("100.00"), line("1200.00", sku="SUB"), total="1300.00")
+    posting = build(undated)
+    assert [(x.revenue_start, x.revenue_end) for x in posting.lines] == [(None, None), (DAY, DAY)]
+    assert sides(posting) == {"110": D("1300.00"), "410": D("-100.00"), "220": D("-1200.00")}
+    with pytest.raises(Problem, match="SUB defers revenue in GB01, and its line has no service dates") as held:
+        build(undated, missing_service_dates="hold")
+    assert held.value.code == "revenue_treatment"
+
+
+@pytest.mark.parametrize(("owner", "makes"), [("erp", True), ("engine", False), ("billing", False)])
+def test_only_the_owner_of_revenue_makes_revenue_elements(owner, makes):
+    documents = (
+        build(document(Invoice, line("100.00"), total="100.00"), revenue_owner=owner),
+        build(document(CreditMemo, line("100.00"), total="100.00"), build_ar_credit_memo, revenue_owner=owner),
+    )
+    bodies = (outbound.ar_invoice(documents[0]), outbound.ar_credit_memo(documents[1]))
+    assert [body["item"]["items"][0].get("doNotCreateRevenueElement", False) for body in bodies] == [not makes] * 2
+
+
+def test_a_document_of_0_moves_revenue_from_one_account_to_another():
+    moved = document(Invoice, line("100.00"), line("-100.00", sku="SUB"), total="0.00")
+    assert sides(build(moved)) == {"410": D("-100.00"), "220": D("100.00")}
+    gift = build(document(Invoice, line("0.00", quantity="1", price="100.00"), total="0.00"))
+    assert (gift.total, gift.journal, gift.lines[0].amount) == (D(0), (), D(0))
 
 
 def test_a_price_with_more_decimals_posts_its_amount():

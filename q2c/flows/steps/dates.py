@@ -20,6 +20,8 @@ POLICY_FIELDS = (
     "rounding_limit",
     "approval_over",
     "credit_rate",
+    "zero_amount",
+    "missing_service_dates",
     "summary_cut_off",
 )
 _INSTANTS = ("failed_at", "issued_at", "received_at", "refunded_at", "applied_at", "at")
@@ -87,16 +89,18 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
             subledger_owner=field("subledger_owner", "erp"),
             posting_date=chosen,
             window=field("window", "always"),
-            rounding_limit=Decimal(field("rounding_limit", "0.05")),
+            rounding_limit=int(field("rounding_limit", "5")),
             approval_over=Decimal(over) if over else None,
             credit_rate=field("credit_rate", "original"),
+            zero_amount=field("zero_amount", "post"),
+            missing_service_dates=field("missing_service_dates", "document"),
             summary_cut_off=field("summary_cut_off", "02:00"),
         )
-    except InvalidOperation as error:
+    except (InvalidOperation, ValueError) as error:
         raise Problem(
             "missing_posting_policy",
             Category.MAPPING,
-            f"A limit in the posting policy of {book.code} isn't a number",
+            f"A limit in the posting policy of {book.code} isn't a number; rounding_limit counts smallest units",
             kind="posting_policy",
             key="rounding_limit",
             legal_entity=book.code,

@@ -1,10 +1,11 @@
-"""The first step of a billing document: may it be carried at all?"""
+"""The first steps of a billing document: may it be carried at all?"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from q2c.core.problems import Category, NotNeeded, Problem
+from q2c.posting.facts import Book, Policy
 from q2c.transactions.steps import Read
 
 
@@ -21,11 +22,11 @@ def check_standing(document: Any, links: Any) -> str:
     return status or "stands"
 
 
-def check_document(document: Any) -> str:
-    """What the feed's own prefix says, and prices that it can't mean. Billing's own negative lines are prorations and
-    vouchers: they lower the document.
+def check_document(document: Any, policy: Policy, book: Book) -> str:
+    """What the feed's own prefix says, prices that it can't mean, and documents of 0. Billing's own negative lines are
+    prorations and vouchers: they lower the document.
 
-    Raises Problem `unknown_feed_prefix` or `negative_price`.
+    Raises Problem `unknown_feed_prefix` or `negative_price`; NotNeeded for a document of 0 that isn't carried.
     """
     number = document.feed_number or document.number
     if document.feed_type == "unknown":
@@ -45,7 +46,19 @@ def check_document(document: Any) -> str:
                 number=number,
                 sku=line.sku,
             )
+    check_zero(document, policy, book)
     return "can be carried"
+
+
+def check_zero(document: Any, policy: Policy, book: Book) -> None:
+    """A document of 0 goes through where its lines move revenue or sell something that has a price; one that does
+    neither as policy says. Raises NotNeeded for one that doesn't."""
+    if any(line.amount or any(tax.amount for tax in line.taxes) for line in document.lines):
+        return
+    if policy.is_summary:
+        raise NotNeeded(f"{document.number} is a document of 0, which adds nothing to a summary")
+    if policy.zero_amount == "skip" and not any(line.unit_price for line in document.lines):
+        raise NotNeeded(f"{document.number} is a document of 0, which the posting policy of {book.code} skips")
 
 
 STANDING = (
