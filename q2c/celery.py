@@ -82,6 +82,15 @@ def end_with_parent(**_kwargs):
 
 
 @signals.task_prerun.connect
+def have_a_living_connection(**_kwargs):
+    """Celery keeps a worker's connection over many tasks (CELERY_DB_REUSE_MAX), also one that the server has closed."""
+    from django.db import close_old_connections, connection
+
+    if not connection.in_atomic_block:
+        close_old_connections()
+
+
+@signals.task_prerun.connect
 def begin_log_context(task_id=None, task=None, **_kwargs):
     """Context that an earlier task bound must not stand in this one's lines."""
     structlog.contextvars.clear_contextvars()

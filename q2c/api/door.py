@@ -20,6 +20,7 @@ from connectors import registry
 from connectors.manifest import WebhookDoor
 from connectors.models import Connection
 from connectors.signatures import Refused
+from q2c.core.hotpath import on_living_connection
 from q2c.core.vault import Unsealable
 from q2c.flows.nudger import nudge_inbox
 from q2c.inbox.models import InboundEvent
@@ -86,7 +87,7 @@ def answer_webhook(
     """
     code, _, secret = address.strip("/").partition("/")
     try:
-        known = _connection(code)
+        known = on_living_connection(lambda: _connection(code))  # no request of Django's looks after this thread's
         if known is None:
             raise _Turned(404, "connection", "there is no such connection")
         if method != "POST":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import psycopg
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
+
+T = TypeVar("T")
+AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 
 def fetch_rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
@@ -14,24 +17,36 @@ def fetch_rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[tu
 
     Takes part in the transaction that is open, otherwise commits by itself. Raises psycopg.Error.
     """
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     with psycopg.Cursor(connection.connection) as cursor:
         cursor.execute(sql, params, prepare=True)
         return cursor.fetchall() if cursor.description else []
 
 
-def fetch_rows_again(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-    """Like `fetch_rows`, tried a second time on a fresh connection when the server had closed ours.
+def on_living_connection(work: Callable[[], T]) -> T:
+    """Do it, and a second time on a fresh connection where the server had closed ours (it restarted, say).
 
-    Only for statements that may safely run twice. Raises psycopg.OperationalError when the database stays away.
+    Only for what may safely be done twice. Raises what the second time raises.
     """
     try:
-        return fetch_rows(sql, params)
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        if connection.in_atomic_block:
+        return work()
+    except AWAY:
+        if not drop_lost_connection():
             raise
-        connection.close()
-        return fetch_rows(sql, params)
+        return work()
+
+
+def drop_lost_connection() -> bool:
+    """Let go of Django's connection if the server has closed it; the next statement makes another.
+
+    Says whether it was lost. Within a transaction it stays: the transaction is over, and its end lets go of it.
+    """
+    wire = connection.connection
+    if wire is None or not wire.closed or connection.in_atomic_block:
+        return False
+    connection.close()
+    return True
 
 
 def lock_names(names: Iterable[str]) -> None:

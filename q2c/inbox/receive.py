@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from q2c.core import vault
-from q2c.core.hotpath import fetch_rows, fetch_rows_again
+from q2c.core.hotpath import fetch_rows, on_living_connection
 from q2c.core.ids import digest, uuid7
 
 # A duplicate touches the key's counter and returns the first event's id, so its own event row finds no partner and
@@ -96,10 +96,10 @@ def receive(
     rows = [_sealed_row(key, unique[key], head) for key in sorted(unique)]
     shared = {"connection": connection_id, "via": via}
     if len(rows) == 1:
-        answer = fetch_rows_again(_STORE_ONE, dict(zip(_COLUMNS, rows[0], strict=True)) | shared)
+        sql, values = _STORE_ONE, dict(zip(_COLUMNS, rows[0], strict=True))
     else:
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(_COLUMNS)}
-        answer = fetch_rows_again(_STORE, columns | shared)
+        sql, values = _STORE, {name: [row[i] for row in rows] for i, name in enumerate(_COLUMNS)}
+    answer = on_living_connection(lambda: fetch_rows(sql, values | shared))
     return Received(
         new=tuple(event_id for event_id, is_new in answer if is_new),
         known=tuple(event_id for event_id, is_new in answer if not is_new),

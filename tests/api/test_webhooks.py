@@ -7,6 +7,7 @@ import json
 
 import psycopg
 import pytest
+from django.db import connection
 from django.test import Client
 
 from connectors.families import Family, Polled
@@ -17,6 +18,7 @@ from connectors.signatures import Refused, check_hmac
 from q2c.api import door, webhooks
 from q2c.inbox.bodies import read_headers
 from q2c.inbox.models import InboundEvent, InboundKey, Refusal
+from q2c.transactions.workers import connection_parameters
 
 LIMIT = 1_048_576
 
@@ -47,10 +49,10 @@ def acme(db, monkeypatch):
     nudges = []
     monkeypatch.setattr(door, "nudge_inbox", lambda: nudges.append(1))
     door.forget_connections()
-    connection = Connection.objects.create(code="acme", name="Acme", vendor="acme", base_url="http://127.0.0.1:1")
-    store_secrets(connection, {"secret": "s1"})
-    connection.nudges = nudges
-    yield connection
+    row = Connection.objects.create(code="acme", name="Acme", vendor="acme", base_url="http://127.0.0.1:1")
+    store_secrets(row, {"secret": "s1"})
+    row.nudges = nudges
+    yield row
     door.forget_connections()
 
 
@@ -212,3 +214,15 @@ def test_accepting_takes_one_statement(acme, monkeypatch):
     application = webhooks.past_middleware(lambda environ, start: [])
     assert call(application, body=body, HTTP_X_SIGN=sign(body))[0] == "202 Accepted"
     assert len(statements) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_after_a_restart_of_the_database_is_stored_by_the_same_thread(acme, monkeypatch):
+    forget = [door.forget_connections, lambda: None]
+    for id, prepare in zip(("a", "b"), forget, strict=True):  # before it is known who sends, and afterwards
+        prepare()
+        ours = connection.connection.info.backend_pid
+        with psycopg.connect(**connection_parameters(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [ours])
+        assert post(message(id)).status_code == 202
+    assert InboundEvent.objects.count() == 2

@@ -1,4 +1,7 @@
-"""`make demo` as a stranger meets it: killed without warning, ready again with its data, ended without leftovers."""
+"""`make demo` as a stranger meets it: killed without warning, ready again with its data, ended without leftovers.
+
+Its company lives on meanwhile: what was sold, billed and posted before each death is neither lost nor doubled after it.
+"""
 
 import json
 import os
@@ -7,9 +10,14 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import psycopg
 import pytest
+import requests
+
+from tests.journeys.stage import await_that
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP = (
@@ -83,6 +91,38 @@ def manage(demo, code: str) -> str:
     return done.stdout.strip()
 
 
+def made(demo) -> Counter:
+    """How often the vendors' own logs say that each document was made, by type and external id."""
+    found: Counter = Counter()
+    for vendor in ("netsuite", "stripe"):
+        url = f"http://127.0.0.1:{demo.environment['Q2C_SANDBOX_PORT']}/_control/{vendor}/log"
+        entries = requests.get(url, params={"after": 0, "limit": 10_000}, timeout=60).json()["entries"]
+        found.update((e["document_type"], e["external_id"]) for e in entries if e["effect"] == "created")
+    return Counter({each: times for each, times in found.items() if each[1]})
+
+
+def ask(demo, question: str) -> list[tuple]:
+    """Rows of the running demo's database."""
+    address = json.loads((demo.home / "running.json").read_text())["DATABASE_URL"]
+    with psycopg.connect(address) as wire:
+        return wire.execute(question).fetchall()
+
+
+def is_ready(demo) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{demo.environment['Q2C_PORT']}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def kill_database(leader: int) -> None:
+    """SIGKILL to PostgreSQL itself; its backends end when they notice."""
+    (postmaster,) = [pid for pid in session(leader) if b"/postgres\0-D" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(postmaster, signal.SIGKILL)
+    await_that(lambda: postmaster not in session(leader), seconds=10, what="PostgreSQL is gone")
+
+
+@pytest.mark.scenario(56)
 @pytest.mark.crash
 def test_a_demo_that_was_killed_goes_on_with_its_data_and_ends_without_leftovers(demo):
     first = demo()
@@ -92,10 +132,20 @@ def test_a_demo_that_was_killed_goes_on_with_its_data_and_ends_without_leftovers
     manage(demo, KEEP)
     assert manage(demo, ROLE) == "q2c_app"
 
+    await_that(lambda: len(made(demo)) >= 10, seconds=60, what="the company's first documents")
+    kill_database(first.pid)
+    await_that(lambda: is_ready(demo), seconds=60, what="the portal has its database again")
+    before = len(made(demo))
+    await_that(lambda: len(made(demo)) > before, seconds=60, what="work goes on")
+
     kill_session(first.pid)
     first.wait()
     second = demo()
     assert manage(demo, KEPT) == "Kept"
+    ((newest,),) = ask(demo, "SELECT max(id) FROM transactions_businesstransaction")
+    unfinished = f"SELECT FROM transactions_businesstransaction WHERE state = 'running' AND id <= '{newest}'"
+    await_that(lambda: ask(demo, unfinished) == [], seconds=90, what="all that had begun is carried on")
+    assert [document for document, times in made(demo).items() if times > 1] == []
 
     refused = subprocess.run([sys.executable, "-m", "q2c.launch"], cwd=ROOT, env=demo.environment, capture_output=True)
     assert refused.returncode == 1

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from q2c.reconciliation.control_totals import Totals, as_json, compute_totals, known_sources
+from q2c.core.hotpath import AWAY, drop_lost_connection
+from q2c.reconciliation.control_totals import as_json, compute_totals, known_sources
 
 LOOKS_EVERY = 0.5
 
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         sources = [options["source"]] if options["source"] else known_sources()
         if options["source"] and not options["wait"] and options["source"] not in known_sources():
             raise CommandError(f"Nothing was declared or received of {options['source']}.")
-        while time.monotonic() < until and not _is_at_rest(compute_totals(sources, asks_erp=False)):
+        while time.monotonic() < until and not _is_at_rest(sources):
             time.sleep(LOOKS_EVERY)
         totals = compute_totals(sources)
         self.stdout.write(json.dumps(as_json(totals), indent=2))
@@ -40,8 +41,13 @@ class Command(BaseCommand):
             sys.exit(1)
 
 
-def _is_at_rest(totals: Totals) -> bool:
-    """Everything that was declared has been received, and nothing is in flight."""
+def _is_at_rest(sources: list[str]) -> bool:
+    """Everything that was declared has been received, and nothing is in flight. Not while the database is away."""
+    try:
+        totals = compute_totals(sources, asks_erp=False)
+    except AWAY:
+        drop_lost_connection()
+        return False
     return bool(totals.rows) and all(
         row.measures["in_flight"].count == 0 and row.measures["received"].count == row.measures["declared"].count
         for row in totals.rows
