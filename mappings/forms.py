@@ -122,7 +122,7 @@ class RuleForm(forms.Form):
             connection__code=connection, list_name=self.kind.target, is_active=True
         ).aggregate(n=Count("pk"), read=Max("read_at"))
         if not facts["n"]:
-            return "We haven’t read its list yet, so nothing can be checked: write the id."
+            return "We don’t hold its list of these, so nothing is checked here: write the id that it has there."
         noun = self.kind.target.replace("_", " ")
         return f"Id, code or name. {facts['n']:,} {noun}, read {age(facts['read'])} ago."
 

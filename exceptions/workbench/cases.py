@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from connectors import links_out
 from connectors.models import Connection
 from exceptions import kinds, tallies
 from exceptions.models import ExceptionCase
@@ -101,14 +102,19 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     )
     ids = [row.transaction_id for row in documents if row.transaction_id]
     txns = {t.pk: t for t in BusinessTransaction.objects.filter(pk__in=ids).defer("fact")}
+    connections = {c.code: c for c in Connection.objects.all()}
     for row in documents:
         row.txn = txns.get(row.transaction_id)
+        if row.txn is not None and row.txn.target_id:
+            target = connections.get(row.txn.target_connection)
+            row.target_system = target.name if target else row.txn.target_connection
+            row.target_link = links_out.record_url(target, row.txn.target_type, row.txn.target_id)
     kind = kinds.kind_of(case.kind)
     context = {
         "case": case,
         "kind_title": kind.title,
         "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
-        "system": Connection.objects.filter(code=case.connection_code).values_list("name", flat=True).first(),
+        "system": connections[case.connection_code].name if case.connection_code in connections else "",
         "runbook": _runbook(case, kind),
         "total": tallies.totals_of(request.user, [case])[case.pk],
         "by_flow": _by_flow(request.user, case),

@@ -13,6 +13,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
+from exceptions import tallies
+from mappings.kinds import BY_CODE
 from mappings.models import ChangeLine, ChangeSet, MappingRule, RuleUse
 from q2c.core import access, approvals
 from q2c.core.access import requires
@@ -94,16 +96,25 @@ def rule_list(request: HttpRequest) -> HttpResponse:
     for rule in listed:
         rule.life = life_of(rule)
     kinds = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind").annotate(n=Count("pk"))
+    missing = missing_rules(request.user)
     context = {
         "filter": found,
         "page": listed,
         "kinds": list(kinds),
+        "missing": missing,
+        "missing_count": sum(missing.values()),
         "kind": request.GET.get("kind", ""),
         "names": dict(Connection.objects.values_list("code", "name")),
         "open_count": change_sets_visible_to(request.user).filter(state="proposed").count(),
         "may_propose": access.may(request.user, "mappings.propose_rule"),
     }
     return page(request, "mappings/rule_list.html", "mappings/_rule_table.html", context)
+
+
+def missing_rules(user: Any) -> dict[str, int]:
+    """How many rules of each kind are missing: the open cases that ask for one, of those that the person sees."""
+    asked = tallies.cases_visible_to(user).filter(closed_at__isnull=True, subject__kind__in=list(BY_CODE))
+    return dict(asked.order_by().values_list("subject__kind").annotate(n=Count("pk")))
 
 
 @require_GET
@@ -125,6 +136,7 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
     )  # fmt: skip
     context = {
         "rule": rule,
+        "names": dict(Connection.objects.values_list("code", "name")),
         "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
     }

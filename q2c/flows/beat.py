@@ -17,6 +17,8 @@ TICK_SECONDS_MAX = 2.0
 class OneBeatScheduler(DatabaseScheduler):
     """The editable schedules of django-celery-beat, fired by the holder of the lease only."""
 
+    sync_every = 20  # seconds until the last runs are written, for the screen of schedules
+
     def __init__(self, *args, **kwargs):
         self.is_holder = False
         super().__init__(*args, **kwargs)

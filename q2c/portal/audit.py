@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -17,6 +19,17 @@ from q2c.core.models import AuditEntry, Person
 from q2c.portal.search import as_uuid
 from q2c.transactions.models import BusinessTransaction
 
+# verb: what was done, for whoever reads it
+SAID = {
+    "propose": "Proposed", "approve": "Approved", "reject": "Rejected", "void": "Approval void",
+    "activate": "Put in force",
+    "pause": "Paused", "resume": "Resumed", "change": "Changed", "test": "Tested", "set_secrets": "Credentials set",
+    "repost": "Reposted", "waive": "Waived", "override": "Let pass", "make_way": "Made way for a later version",
+    "look_again": "Looked again", "replay": "Replayed", "started summary": "Started the summary",
+    "anchor_seals": "Anchored the workers’ seals", "approval_refused_after_reset": "Refused after a new password",
+    "change_address": "Proposed another address", "restored": "Told of a restored database", "drop": "Dropped",
+    "correct_at_source": "Waits for the source’s correction",
+}  # fmt: skip
 # subject: (what it's called, the screen that shows it)
 NUMBERED = {
     "case": ("EX-{id}", "exceptions:case_detail"),
@@ -28,13 +41,16 @@ NUMBERED = {
 @require_GET
 @requires("core.view_audit")
 def audit_list(request: HttpRequest) -> HttpResponse:
-    """Entries, newest first. Entries carry no entity: people of some entities see only their own deeds."""
-    rows = AuditEntry.objects.all()
-    if access.entities_of(request.user) is not None:
-        rows = rows.filter(actor=request.user.username)
-    listed = paginate(request, rows, order=("-sequence",))
+    """Entries, newest first."""
+    listed = paginate(request, deeds_visible_to(request.user), order=("-sequence",))
     tell_entries(listed.rows)
     return page(request, "portal/audit_list.html", "portal/_audit_table.html", {"page": listed})
+
+
+def deeds_visible_to(user: Any) -> QuerySet[AuditEntry]:
+    """Entries carry no entity: people of some entities see only their own deeds."""
+    rows = AuditEntry.objects.all()
+    return rows if access.entities_of(user) is None else rows.filter(actor=user.username)
 
 
 def tell_entries(entries: Iterable[AuditEntry]) -> None:
@@ -46,6 +62,7 @@ def tell_entries(entries: Iterable[AuditEntry]) -> None:
     documents = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "number")) if ids else {}
     for entry in entries:
         entry.who = people.get(entry.actor, "The portal" if entry.actor == audit.PORTAL else entry.actor)  # type: ignore[attr-defined]
+        entry.said = SAID.get(entry.verb, entry.verb.replace("_", " ").capitalize())  # type: ignore[attr-defined]
         entry.what, entry.url = _subject(entry, systems, documents)  # type: ignore[attr-defined]
 
 
@@ -57,6 +74,10 @@ def _subject(entry: AuditEntry, systems: dict[str, str], documents: dict[uuid.UU
     if kind in NUMBERED and bare.isdecimal():
         title, view = NUMBERED[kind]
         return title.format(id=bare), reverse(view, args=[int(bare)])
+    if kind == "event" and (found := as_uuid(key)):
+        return "A message", reverse("portal:event_detail", args=[found])
+    if kind == "seals":
+        return f"Up to seal {key}", ""
     if kind == "connection" and key in systems:
         return systems[key], reverse("connectors:connection_detail", args=[key])
     return f"{kind.replace('_', ' ').capitalize()} {key}", ""

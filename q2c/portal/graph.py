@@ -10,9 +10,9 @@ from typing import Any
 
 from django.db.models import Q
 
+from connectors import links_out
 from connectors.models import Connection
 from q2c.core import access
-from q2c.portal import links_out
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 

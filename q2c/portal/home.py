@@ -15,17 +15,25 @@ from exceptions import tallies
 from q2c.core import access, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page
+from q2c.core.models import AuditEntry
 from q2c.portal import told
+from q2c.portal.audit import deeds_visible_to, tell_entries
 from q2c.transactions import selectors
 
 SHOWN = 8
+DEEDS = 8
+SIGNS = (  # whoever may none of these decides nothing
+    "mappings.approve_rule", "transactions.approve_posting", "connectors.approve_connection", "exceptions.waive_case",
+)  # fmt: skip
 
 
 @require_GET
 @requires("portal.view_home")
 def home(request: HttpRequest) -> HttpResponse:
     """What waits for this person."""
-    context = {**waiting_work(request.user), **running_work(request.user), **systems()}
+    context = {**waiting_work(request.user), **running_work(request.user), **systems(request.user)}
+    if not context["works"] and access.may(request.user, "core.view_audit"):
+        context["deeds"] = latest_deeds(request.user)
     return page(request, "portal/home.html", "portal/_facts.html", context)
 
 
@@ -41,6 +49,7 @@ def waiting_work(user: Any) -> dict[str, Any]:
     decisions = [d for d in proposals[:50] if access.may(user, d.signer_permission)]
     return {
         "works": works,
+        "signs": any(access.may(user, permission) for permission in SIGNS),
         "cases": shown,
         "case_count": mine.count(),
         "late_count": mine.filter(due_at__lt=timezone.now()).count(),
@@ -71,8 +80,20 @@ def running_work(user: Any) -> dict[str, Any]:
     }
 
 
-def systems() -> dict[str, Any]:
-    """Connections that need somebody, and how many are well."""
+def latest_deeds(user: Any) -> list[AuditEntry]:
+    """What people did last: where somebody who works no cases begins."""
+    found = list(deeds_visible_to(user).order_by("-sequence")[:DEEDS])
+    tell_entries(found)
+    return found
+
+
+def systems(user: Any) -> dict[str, Any]:
+    """Connections that need somebody, how many are well, and for whoever runs them each with its health."""
     told_health = [(c, health_of(c)) for c in Connection.objects.select_related("health")]
     ill = [(c, h) for c, h in told_health if h.state in ("paused", "down", "slow")]
-    return {"ill": ill, "well_count": len(told_health) - len(ill), "connection_count": len(told_health)}
+    return {
+        "ill": ill,
+        "well_count": len(told_health) - len(ill),
+        "connection_count": len(told_health),
+        "run_systems": told_health if access.may(user, "connectors.work_connection") else [],
+    }

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.models import Exchange
 from mappings.models import MappingRule
-from q2c.core.templatetags.words import spoken_noun
+from q2c.core.templatetags.words import MACHINE_ID, human, inside, short_id, spoken_noun
 from q2c.flows import catalog
+from q2c.portal.outcomes import Scene, tell_outcome
 from q2c.transactions.models import BusinessTransaction, StepRun
+from q2c.transactions.selectors import transactions_visible_to
 from q2c.transactions.steps import Flow
-
-FIELDS_SHOWN = 4
-_DATE = re.compile(r"\d{4}-[01]\d-[0-3]\d")
 
 
 def flows() -> dict[str, Flow]:
@@ -42,6 +40,9 @@ class ToldStep:
     runs: list[StepRun] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     rules: list[MappingRule] = field(default_factory=list)
+    customer: str = ""
+    currency: str = ""
+    system: str = ""  # whom it talked to
 
     @property
     def last(self) -> StepRun | None:
@@ -77,39 +78,46 @@ class ToldStep:
         return sorted((n, v) for n, v in used.items() if n != "rules") if isinstance(used, dict) else []
 
     @property
-    def gave_line(self) -> str:
-        """What the latest run gave, in one line: a value, or the first few of its plain fields."""
-        if self.last is None or not self.last.output:
+    def outcome(self) -> str:
+        """What the latest run gave, in one line."""
+        value = self._given
+        if value is None or self.last is None:
             return ""
-        try:
-            value = json.loads(bytes(self.last.output))
-        except ValueError:
-            return ""
-        if isinstance(value, dict) and value.get("document_type"):
-            number = value.get("number") or value.get("id") or ""
-            return f"{spoken_noun(value['document_type'])} {number}, id {value.get('id', '')}"
-        if isinstance(value, dict):
-            plain = [
-                f"{n.replace('_', ' ')} {self._in_words(v)}"
-                for n, v in value.items()
-                if isinstance(v, str | int | bool) and v != ""
-            ]
-            if plain:
-                return ", ".join(plain[:FIELDS_SHOWN])
-        if isinstance(value, dict | list):
-            return f"{len(value):,} {'entry' if len(value) == 1 else 'entries'}" if value else "nothing needed"
-        return "" if value is None else self._in_words(value)
+        labels = {rule.value: f"{rule.value_label} ({rule.value})" for rule in self.rules if rule.value_label}
+        return tell_outcome(self.last.gave, value, Scene(self.customer, self.currency, labels))
 
-    def _in_words(self, value: Any) -> str:
-        """A date as people write it; an id that a mapping gave with its name; yes and no; anything else as it is."""
-        if isinstance(value, bool):
-            return "yes" if value else "no"
-        text = str(value)
-        if _DATE.fullmatch(text):
-            day = dt.date.fromisoformat(text)
-            return f"{day.day} {day:%b %Y}"
-        label = next((rule.value_label for rule in self.rules if rule.value == text), "")
-        return f"{text} {label}".strip()
+    @property
+    def made(self) -> dict[str, Any]:
+        """The document that the latest run made or found in another system, if it is such a step."""
+        value = self._given
+        return value if isinstance(value, dict) and value.get("document_type") else {}
+
+    @property
+    def _given(self) -> Any:
+        try:
+            return json.loads(bytes(self.last.output)) if self.last and self.last.output else None
+        except ValueError:
+            return None
+
+
+def tell_subject(txn: BusinessTransaction) -> str:
+    """Whose sentence it is: "Invoice INV-88105", "Payment of Kestrel Freight"; an id where nothing else is known."""
+    noun, number = spoken_noun(txn.fact_type), human(txn.number or txn.source_id)
+    if number:
+        return f"{noun} {number}"
+    return f"{noun} of {txn.customer_name}" if txn.customer_name else f"{noun} {short_id(txn.source_id)}"
+
+
+def tell_became(txn: BusinessTransaction) -> str:
+    """What the target calls it: a number; "receipt 9160" where the number is an id; "same" under our own number; ""
+    where nothing was made."""
+    if not txn.target_id:
+        return ""
+    number = human(txn.target_number)
+    if number:
+        return "same" if number == txn.number else number
+    noun = inside(spoken_noun(txn.target_type))
+    return f"{noun} {txn.target_id}" if human(txn.target_id) else f"{'an' if noun[:1] in 'aeio' else 'a'} {noun}"
 
 
 def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Exchange]) -> list[ToldStep]:
@@ -134,8 +142,38 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
         if is_here:
             stands = True
             state = txn.state if txn.state in ("held", "unknown", "waiting") else ("running" if not rows else state)
-        told.append(ToldStep(name, sentence, kind, state, rows, talked.get(name, [])))
+        step = ToldStep(name, sentence, kind, state, rows, talked.get(name, []))
+        step.customer, step.currency = txn.customer_name, txn.currency
+        told.append(step)
     rules = MappingRule.objects.in_bulk({i for step in told for i in step.rule_ids})
     for step in told:
         step.rules = [rules[i] for i in step.rule_ids if i in rules]
     return told
+
+
+def tell_waits(user: Any, txns: Iterable[BusinessTransaction]) -> None:
+    """Each that waits with what it waits for in words (`awaited`), and the transaction that it waits for, if the person
+    sees it (`awaited_txn`): "invoice INV-88105 in the ERP" instead of the vendor's id.
+
+    One query; none where nobody waits.
+    """
+    waiting = [txn for txn in txns if txn.waits_for]
+    ids = {word for txn in waiting for word in txn.waits_for.split() if MACHINE_ID.fullmatch(word)}
+    rows = transactions_visible_to(user).filter(source_id__in=ids).exclude(flow="status_to_crm") if ids else ()
+    found = {row.source_id: row for row in sorted(rows, key=lambda row: row.lane_sequence)}
+    for txn in waiting:
+        named = [(word, found.get(word)) for word in txn.waits_for.split() if word in ids]
+        text = txn.waits_for
+        for word, row in named:
+            text = text.replace(word, _called(word, row, txn))
+        on = next((row for _, row in named if row is not None and row.pk != txn.pk), None)
+        txn.awaited, txn.awaited_txn = text, on  # type: ignore[attr-defined]
+
+
+def _called(identifier: str, row: BusinessTransaction | None, txn: BusinessTransaction) -> str:
+    """What people call a document or customer that a wait names by its id."""
+    if identifier == txn.customer_id and txn.customer_name:
+        return txn.customer_name
+    if row is None:
+        return short_id(identifier)
+    return human(row.number) or (f"of {row.customer_name}" if row.customer_name else short_id(identifier))

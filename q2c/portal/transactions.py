@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from connectors import recorder
+from connectors import links_out, recorder
 from connectors.models import Connection, Exchange
 from exceptions.models import Occurrence
 from mappings.models import CrossReference
@@ -17,7 +17,7 @@ from q2c.core.htmx import page, paginate
 from q2c.core.models import LegalEntity
 from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.inbox.models import InboundEvent
-from q2c.portal import links_out, told
+from q2c.portal import told
 from q2c.portal.filters import TransactionFilter
 from q2c.transactions import selectors
 from q2c.transactions.contributions import IN_SUMMARY
@@ -49,6 +49,7 @@ def transaction_list(request: HttpRequest) -> HttpResponse:
     listed = paginate(request, found.qs)
     for txn in listed:
         txn.flow_title = titles.get(txn.flow) or told.flow_title(txn.flow)
+    told.tell_waits(request.user, listed)
     context = {
         "filter": found,
         "page": listed,
@@ -64,6 +65,7 @@ def transaction_list(request: HttpRequest) -> HttpResponse:
 def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpResponse:
     """One transaction: where it stands, step by step, what was said to whom, what it became."""
     txn = _visible(request, transaction_id)
+    told.tell_waits(request.user, [txn])
     exchanges: list[Exchange] = []
     if access.may(request.user, "transactions.view_exchange"):
         exchanges = list(
@@ -74,9 +76,16 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         )
     steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
     connections = {c.code: c for c in Connection.objects.all()}
+    others = list(selectors.lane_of(txn)[:10])
+    for other in others:
+        other.flow_title = told.flow_title(other.flow)  # type: ignore[attr-defined]
+    for step in steps:
+        step.system = step.exchanges[-1].connection.name if step.exchanges else ""
     context = {
         "txn": txn,
         "title": told.flow_title(txn.flow),
+        "subject": told.tell_subject(txn),
+        "became": told.tell_became(txn),
         "steps": steps,
         "done_count": sum(step.state == "done" for step in steps),
         "occurrence": Occurrence.objects.filter(transaction_id=txn.pk).select_related("case").order_by("-id").first(),
@@ -85,7 +94,7 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "target": connections.get(txn.target_connection),
         "source_link": links_out.record_url(connections.get(txn.source_connection), txn.source_type, txn.source_id),
         "target_link": links_out.record_url(connections.get(txn.target_connection), txn.target_type, txn.target_id),
-        "other_versions": list(selectors.lane_of(txn)[:10]),
+        "other_versions": others,
         "event": InboundEvent.objects.filter(pk=txn.event_id).defer("body", "headers").first()
         if txn.event_id
         else None,

@@ -73,9 +73,12 @@ def test_a_price_within_the_tolerance_passes(price):
     assert check(order(line(price=price)), entry("100")) == "as the price book says"
 
 
-@pytest.mark.parametrize("price", ["79.99", "120.01", "1000", "10"])
-def test_a_price_off_the_price_book_is_held(price):
-    assert fault(order(line(price=price)), entry("100")) == f"O-1 sells A at GBP {price}; the price book says 100"
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [("79.99", "79.99"), ("120.01", "120.01"), ("1000", "1,000.00"), ("10.5", "10.50"), ("0.0042", "0.0042")],
+)
+def test_a_price_off_the_price_book_is_held(price, said):
+    assert fault(order(line(price=price)), entry("100")) == f"O-1 sells A at GBP {said}; the price book says 100.00"
 
 
 def test_the_price_book_counts_before_what_the_deal_says_of_it():
@@ -104,7 +107,7 @@ def test_an_entry_that_is_not_sold_any_more_prices_nothing():
 
 
 def test_a_sku_without_any_price_is_held_unless_an_api_priced_it():
-    assert fault(order(line(price="5", listed=None))) == "O-1 sells A at GBP 5, and no price book knows it"
+    assert fault(order(line(price="5", listed=None))) == "O-1 sells A at GBP 5.00, and no price book knows it"
     assert check(order(line(price="5", listed=None), object_id="api-1"))
 
 

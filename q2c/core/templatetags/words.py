@@ -8,6 +8,7 @@ import re
 import zoneinfo
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import template
 from django.utils import timezone
@@ -20,7 +21,14 @@ from q2c.core.states import look
 
 register = template.Library()
 MINUS = "\u2212"
-_ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR"}
+_PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+# Prefixed ids (cus_1A2b..., sub_sched_...), ids of 15 or 18 characters with both cases and digits, UUIDs.
+MACHINE_ID = re.compile(
+    r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{8,}|(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)[A-Za-z0-9]{15,18}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+_ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR", "ops": "operations"}
+_NOUNS = {"Application": "Cash application", "application": "Cash application", "Use": "Customer use"}
 
 
 def plain_money(amount: Decimal, currency: str) -> str:
@@ -237,6 +245,33 @@ def spoken(code: str) -> str:
 
 
 @register.filter
+def period(code: str) -> str:
+    """A period's code as people say it: "2026-11" becomes "Nov 2026"; a code of another make stays as it is."""
+    found = _PERIOD.fullmatch(str(code or ""))
+    return f"{dt.date(int(found[1]), int(found[2]), 1):%b %Y}" if found else str(code or "")
+
+
+@register.filter
+def human(number: str) -> str:
+    """A number that people use ("INV-88105"); nothing for an id that only machines read ("ch_1Dzh1fvRPOqMYL7B")."""
+    text = str(number or "")
+    return "" if MACHINE_ID.fullmatch(text) else text
+
+
+@register.filter
+def short_id(identifier: str) -> str:
+    """An id where there's no room for it: "ch_1Dz…46ym". Copying and hovering give the whole."""
+    text = str(identifier or "")
+    return text if len(text) <= 19 else f"{text[:6]}…{text[-4:]}"
+
+
+@register.filter
+def document_name(txn: Any) -> str:
+    """What people call a transaction's document: its number, else what it is ("Payment")."""
+    return human(txn.number or txn.source_id) or spoken_noun(txn.fact_type)
+
+
+@register.filter
 def item(mapping: Any, key: Any) -> Any:
     """The value of a key that a template can only name at run time."""
     return mapping.get(key) if mapping else None
@@ -258,6 +293,8 @@ def left(moment: dt.datetime) -> str:
 @register.filter
 def spoken_noun(name: str) -> str:
     """What a class or a vendor's object is called: "CreditMemo" a credit memo, "SBQQ__Quote__c" a quote."""
+    if str(name) in _NOUNS:
+        return _NOUNS[str(name)]
     plain = re.sub(r"^\w+?__(?=\w+__c$)", "", str(name)).removesuffix("__c")
     return spoken(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower())
 
@@ -333,6 +370,12 @@ def risk(days: int) -> SafeString:
         if days < 0
         else _state("act", "risk", f"in {days} days" if days != 1 else "in 1 day")
     )
+
+
+@register.filter
+def url_path(url: str) -> str:
+    """The path of an address, without host and query: "/services/rest/record/v1/invoice"."""
+    return urlsplit(str(url)).path or str(url)
 
 
 @register.filter

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from q2c.canonical.contract import Order, OrderLine
+from q2c.core.money import decimals
 from q2c.core.problems import Category, Problem
 from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.posting.facts import Book
@@ -60,7 +61,7 @@ def find_fault(document: Order, line: OrderLine, entries: list[dict[str, Any]], 
     """
     sold = [entry for entry in entries if entry.get("is_active", True)]
     priced = list(_list_prices(document, line, sold))
-    money = f"{document.currency} {line.unit_price:f}"
+    money = f"{document.currency} {_price(line.unit_price, document.currency)}"
     if sold and not priced:
         known = ", ".join(sorted({str(entry["currency"]) for entry in sold}))
         return f"sells {line.sku} in {document.currency}, which the price book doesn't offer (it says {known})"
@@ -70,10 +71,17 @@ def find_fault(document: Order, line: OrderLine, entries: list[dict[str, Any]], 
         return "" if _is_of_api(document) else f"sells {line.sku} at {money}, and no price book knows it"
     if any(abs(line.unit_price - price) <= price * tolerance for price in priced):
         return ""
-    told = " or ".join(f"{price:f}" for price in priced)
+    told = " or ".join(_price(price, document.currency) for price in priced)
     if line.unit_price == 0:
         return f"gives {line.sku} away; the price book says {document.currency} {told}"
     return f"sells {line.sku} at {money}; the price book says {told}"
+
+
+def _price(price: Decimal, currency: str) -> str:
+    """With the currency's decimals, or more where a price has more: "1,350.60", "0.0042"."""
+    exponent = price.normalize().as_tuple().exponent
+    places = max(decimals(currency), -exponent if isinstance(exponent, int) else 0)
+    return f"{price:,.{places}f}"
 
 
 def _list_prices(document: Order, line: OrderLine, entries: list[dict[str, Any]]) -> Iterator[Decimal]:

@@ -1,0 +1,109 @@
+"""What steps gave, waits and documents are told in words that a controller reads; ids stay where only machines look."""
+
+import pytest
+
+from q2c.core.templatetags.words import document_name, human, period, short_id, spoken_noun, url_path
+from q2c.portal import told
+from q2c.portal.outcomes import Scene, tell_outcome
+from q2c.transactions import selectors
+from tests import factories
+
+SCENE = Scene(customer="Kestrel Freight", currency="EUR", labels={"67": "Router 5G (67)", "7": "Trade receivables (7)"})
+BOOK = {"code": "DE01", "name": "Quantumbit GmbH", "country": "DE", "currency": "EUR", "erp_id": "3"}
+RATE = {"pair": "CHF/EUR", "source": "manual", "rate": "1.08", "rate_date": "2026-11-21"}
+JOURNAL = {"currency_code": "EUR", "lines": [{"debit": "90", "credit": "0"}, {"debit": "0", "credit": "90"}]}
+INVOICE = {"total": "1500.5", "currency_code": "EUR", "lines": [{}], "journal": [{"account": "7"}]}
+APPLIED = {"currency_code": "JPY", "apply_to": [{"amount": "7000"}, {"amount": "500"}]}
+POSTED = {"document_type": "ar_invoice", "id": "9161", "number": "INV-1", "external_id": "inv-stripe-in_1"}
+RECEIPT = {"document_type": "receipt", "id": "9186", "number": "ch_1HT5SQNUk6aLF19iW6CQ2GOp"}
+
+
+@pytest.mark.parametrize(
+    ("gave", "value", "said"),
+    [
+        ("book", BOOK, "DE01, Quantumbit GmbH; its books are in EUR"),
+        ("policy", {"detail": "line", "posting_date": "document"}, "Posted line by line, dated as the document"),
+        ("policy", {"detail": "line", "approval_over": "250000"}, "Posted line by line, approval over 250,000.00"),
+        ("erp_customer", "1629", "Kestrel Freight, customer 1629"),
+        ("customer_use", "netsuite:customer:1629:DE01:CHF", "Yes: DE01 bills it in CHF"),
+        ("period", {"name": "Nov 2026", "is_receivables_open": True}, "Nov 2026 is open"),
+        ("rate", {}, "None needed: the document is in the currency of the books"),
+        ("rate", RATE, "1.08 for CHF/EUR, by hand, of 21 Nov 2026"),
+        ("items", {"A": {"item": "67"}, "B": {"item": "1", "label": "Bolt"}}, "A is Router 5G (67), B is Bolt"),
+        ("taxes", {}, "No line is taxed"),
+        ("taxes", {"txr_1": {"code": "13"}}, "Tax code 13"),
+        ("accounts", {"receivables": "7", "tax": "27"}, "receivables Trade receivables (7), tax 27"),
+        ("accounts", dict.fromkeys("abcde", "1"), "a 1, b 1, c 1 and 2 more"),
+        ("posting", INVOICE, "1 line, EUR 1,500.50, debits equal credits"),
+        ("posting", JOURNAL, "2 lines, EUR 90.00, debits equal credits"),
+        ("posting", APPLIED, "JPY 7,500 on 2 documents"),
+        ("posting", {"fields": {"invoice_status": "paid", "link": "http://x/"}}, "invoice status paid"),
+        ("products", {"A": "create", "B": "67"}, "B is Router 5G (67), A is made in billing"),
+        ("plan", {"lines": [{}], "start_date": "2026-12-01", "term_months": 1}, "1 line from 1 Dec 2026 for 1 month"),
+        ("window", "always", "Open at any time"),
+        ("ar_invoice", POSTED, "AR invoice INV-1, id 9161"),
+        ("receipt", RECEIPT, "Receipt 9186"),
+        ("posting_date", "2026-11-21", "21 Nov 2026"),
+        ("checked", "can be carried", "Can be carried"),
+        ("summary", None, ""),
+        ("booked", {}, "nothing needed"),
+        ("unheard_of", [1, 2], "2 entries"),
+        ("unheard_of", {"external_id": "x", "pair": "A"}, "pair A"),
+    ],
+)  # fmt: skip
+def test_what_a_step_gave_is_one_line(gave, value, said):
+    assert tell_outcome(gave, value, SCENE) == said
+
+
+@pytest.mark.parametrize("machine", ["ch_1HT5SQNUk6aLF19iW6CQ2GOp", "sub_sched_1xEe1M9Q4I708gtiJCSEbxpe",
+                                     "0065gQ0000000TqABI", "01a1fddf-a5d8-7c32-a6c8-7c1f8a4a7e65"])  # fmt: skip
+def test_an_id_that_only_machines_read_is_no_name(machine):
+    assert human(machine) == ""
+
+
+@pytest.mark.parametrize("number", ["INV-88105", "1A2B3CCB-0002-CN-01", "PROD-1000281857", "Q-00025", "29502", "O 12"])
+def test_a_number_that_people_use_is_one(number):
+    assert human(number) == number
+
+
+def test_words_of_periods_ids_nouns_and_addresses():
+    assert (period("2026-11"), period("FY26-P1"), period(None)) == ("Nov 2026", "FY26-P1", "")
+    assert (short_id("ch_1HT5SQNUk6aLF19iW6CQ2GOp"), short_id("9161")) == ("ch_1HT…2GOp", "9161")
+    assert (spoken_noun("Application"), spoken_noun("CreditMemo")) == ("Cash application", "Credit memo")
+    assert url_path("https://x.example/services/rest/record/v1/invoice?replace=a") == "/services/rest/record/v1/invoice"
+
+
+def test_subjects_and_targets_name_people_before_ids(db):
+    invoice = factories.make_transaction(number="INV-1", customer_name="Kestrel Freight", target_id="9161",
+                                         target_type="ar_invoice", target_number="INV-1")  # fmt: skip
+    paid = factories.make_transaction(
+        number="ch_1HT5SQNUk6aLF19iW6CQ2GOp", fact_type="Payment", customer_name="Kestrel Freight", target_id="9186",
+        target_type="receipt", target_number="ch_1HT5SQNUk6aLF19iW6CQ2GOp",
+    )  # fmt: skip
+    assert (told.tell_subject(invoice), told.tell_became(invoice)) == ("Invoice INV-1", "same")
+    assert (told.tell_subject(paid), told.tell_became(paid)) == ("Payment of Kestrel Freight", "receipt 9186")
+    assert (document_name(invoice), document_name(paid)) == ("INV-1", "Payment")
+
+
+def test_a_wait_names_the_document_and_leads_to_it(db):
+    invoice = factories.make_transaction(source_id="in_1IZWeepz5HJhenYAAly06Yxs", number="INV-1", state="held")
+    waiting = factories.make_transaction(
+        source_id="inpay_12fE8eQSiHWKxaDsQzbJsSlF", state="waiting",
+        waits_for="invoice in_1IZWeepz5HJhenYAAly06Yxs in the ERP",
+    )  # fmt: skip
+    told.tell_waits(factories.make_person("controller"), [waiting])
+    assert (waiting.awaited, waiting.awaited_txn) == ("invoice INV-1 in the ERP", invoice)
+
+
+def test_a_wait_for_what_somebody_may_not_see_keeps_its_number_to_itself(db):
+    factories.make_transaction(source_id="in_1IZWeepz5HJhenYAAly06Yxs", number="INV-1", legal_entity_code="JP01")
+    waiting = factories.make_transaction(state="waiting", waits_for="invoice in_1IZWeepz5HJhenYAAly06Yxs in the ERP")
+    told.tell_waits(factories.make_person("controller", entities=("GB01",)), [waiting])
+    assert (waiting.awaited, waiting.awaited_txn) == ("invoice in_1IZ…6Yxs in the ERP", None)
+
+
+def test_steps_are_told_with_the_customer_of_their_document(db):
+    txn = factories.make_transaction(customer_name="Kestrel Freight")
+    factories.make_step(txn, "find_customer", gave="erp_customer", output="1629")
+    steps = {step.name: step for step in told.tell_steps(txn, selectors.steps_of(txn.pk), [])}
+    assert steps["find_customer"].outcome == "Kestrel Freight, customer 1629"
