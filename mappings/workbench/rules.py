@@ -100,7 +100,7 @@ def rule_list(request: HttpRequest) -> HttpResponse:
     context = {
         "filter": found,
         "page": listed,
-        "kinds": list(kinds),
+        "kinds": [*kinds, *((code, 0) for code in sorted(missing) if code not in dict(kinds))],
         "missing": missing,
         "missing_count": sum(missing.values()),
         "kind": request.GET.get("kind", ""),

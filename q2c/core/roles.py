@@ -19,6 +19,28 @@ VIEW = frozenset(
     }
 )
 
+PERMISSION_WORDS = {
+    "portal.view_home": "See the home page",
+    "transactions.view_transaction": "See transactions and their lineage",
+    "transactions.view_exchange": "See requests and answers",
+    "transactions.repost": "Repost what is held",
+    "transactions.approve_posting": "Approve a posting",
+    "inbox.view_event": "See messages",
+    "inbox.replay_event": "Replay a message",
+    "exceptions.view_case": "See cases",
+    "exceptions.work_case": "Work on a case",
+    "exceptions.waive_case": "Waive a case",
+    "mappings.view_rule": "See rules",
+    "mappings.propose_rule": "Propose a rule",
+    "mappings.approve_rule": "Approve a rule",
+    "connectors.view_connection": "See connections",
+    "connectors.work_connection": "Run connections",
+    "connectors.approve_connection": "Approve another address",
+    "core.view_audit": "See the audit trail",
+    "core.view_decision": "See decisions",
+    "schedules.change_schedule": "Change schedules",
+}
+
 
 @dataclass(frozen=True)
 class Role:

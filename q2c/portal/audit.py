@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET
@@ -41,10 +41,19 @@ NUMBERED = {
 @require_GET
 @requires("core.view_audit")
 def audit_list(request: HttpRequest) -> HttpResponse:
-    """Entries, newest first."""
-    listed = paginate(request, deeds_visible_to(request.user), order=("-sequence",))
+    """What people did, newest first; what the portal did by itself is a view of its own."""
+    rows = deeds_visible_to(request.user)
+    by = request.GET.get("by", "")
+    counts = rows.aggregate(
+        people=Count("pk", filter=~Q(actor=audit.PORTAL)), portal=Count("pk", filter=Q(actor=audit.PORTAL))
+    )
+    if by != "all":
+        rows = rows.filter(actor=audit.PORTAL) if by == "portal" else rows.exclude(actor=audit.PORTAL)
+    listed = paginate(request, rows, order=("-sequence",))
     tell_entries(listed.rows)
-    return page(request, "portal/audit_list.html", "portal/_audit_table.html", {"page": listed})
+    return page(
+        request, "portal/audit_list.html", "portal/_audit_table.html", {"page": listed, "by": by, "counts": counts}
+    )
 
 
 def deeds_visible_to(user: Any) -> QuerySet[AuditEntry]:

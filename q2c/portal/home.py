@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from connectors.connections import health_of
 from connectors.models import Connection
 from exceptions import tallies
-from q2c.core import access, shell
+from q2c.core import access, audit, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page
 from q2c.core.models import AuditEntry
@@ -82,7 +82,7 @@ def running_work(user: Any) -> dict[str, Any]:
 
 def latest_deeds(user: Any) -> list[AuditEntry]:
     """What people did last: where somebody who works no cases begins."""
-    found = list(deeds_visible_to(user).order_by("-sequence")[:DEEDS])
+    found = list(deeds_visible_to(user).exclude(actor=audit.PORTAL).order_by("-sequence")[:DEEDS])
     tell_entries(found)
     return found
 

@@ -30,7 +30,9 @@ class Scene:
 
 def tell_outcome(gave: str, value: Any, scene: Scene) -> str:
     """One line: "US01, Quantumbit Inc., books in USD". Empty where there's nothing to say."""
-    if value is None or value == "":
+    if value is None:
+        return "By itself" if gave == "summary" else ""
+    if value == "":
         return ""
     if isinstance(value, dict) and value.get("document_type"):
         return _document(value)
@@ -101,7 +103,7 @@ def _policy(value: Any, scene: Scene) -> str:
     said = [_POLICY_WORDS.get(str(value.get(name)), "") for name in ("detail", "posting_date")]
     limit = value.get("approval_over")
     if limit:
-        said.append(f"approval over {plain_money(Decimal(str(limit)), scene.currency)}")
+        said.append(f"approval over {plain_money(Decimal(str(limit)), '')} in the currency of the books")
     return ", ".join(text for text in said if text).capitalize()
 
 
@@ -142,7 +144,7 @@ def _taxes(value: Any, scene: Scene) -> str:
 
 
 def _accounts(value: Any, scene: Scene) -> str:
-    return _few([f"{name.replace('_', ' ')} {scene.called(account)}" for name, account in value.items()])
+    return _few([f"{name.replace('_', ' ').capitalize()}: {scene.called(account)}" for name, account in value.items()])
 
 
 def _posting(value: Any, scene: Scene) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.models import Exchange
 from mappings.models import MappingRule
-from q2c.core.templatetags.words import MACHINE_ID, human, inside, short_id, spoken_noun
+from q2c.core.templatetags.words import MACHINE_ID, human, inside, plain_money, short_id, spoken_noun
 from q2c.flows import catalog
 from q2c.portal.outcomes import Scene, tell_outcome
 from q2c.transactions.models import BusinessTransaction, StepRun
@@ -80,11 +80,10 @@ class ToldStep:
     @property
     def outcome(self) -> str:
         """What the latest run gave, in one line."""
-        value = self._given
-        if value is None or self.last is None:
+        if self.last is None or not self.last.output:
             return ""
         labels = {rule.value: f"{rule.value_label} ({rule.value})" for rule in self.rules if rule.value_label}
-        return tell_outcome(self.last.gave, value, Scene(self.customer, self.currency, labels))
+        return tell_outcome(self.last.gave, self._given, Scene(self.customer, self.currency, labels))
 
     @property
     def made(self) -> dict[str, Any]:
@@ -101,11 +100,15 @@ class ToldStep:
 
 
 def tell_subject(txn: BusinessTransaction) -> str:
-    """Whose sentence it is: "Invoice INV-88105", "Payment of Kestrel Freight"; an id where nothing else is known."""
+    """Whose sentence it is: "Invoice INV-88105", "Payment of Kestrel Freight", "Payout of GBP 91.80", else its id."""
     noun, number = spoken_noun(txn.fact_type), human(txn.number or txn.source_id)
     if number:
         return f"{noun} {number}"
-    return f"{noun} of {txn.customer_name}" if txn.customer_name else f"{noun} {short_id(txn.source_id)}"
+    if txn.customer_name:
+        return f"{noun} of {txn.customer_name}"
+    if txn.amount is not None:
+        return f"{noun} of {txn.currency}\u00a0{plain_money(txn.amount, txn.currency)}"
+    return f"{noun} {short_id(txn.source_id)}"
 
 
 def tell_became(txn: BusinessTransaction) -> str:

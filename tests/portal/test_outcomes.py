@@ -2,6 +2,7 @@
 
 import pytest
 
+from q2c.core.roles import PERMISSION_WORDS, ROLES
 from q2c.core.templatetags.words import document_name, human, period, short_id, spoken_noun, url_path
 from q2c.portal import told
 from q2c.portal.outcomes import Scene, tell_outcome
@@ -10,6 +11,7 @@ from tests import factories
 
 SCENE = Scene(customer="Kestrel Freight", currency="EUR", labels={"67": "Router 5G (67)", "7": "Trade receivables (7)"})
 BOOK = {"code": "DE01", "name": "Quantumbit GmbH", "country": "DE", "currency": "EUR", "erp_id": "3"}
+LIMITED = {"detail": "line", "approval_over": "250000"}
 RATE = {"pair": "CHF/EUR", "source": "manual", "rate": "1.08", "rate_date": "2026-11-21"}
 JOURNAL = {"currency_code": "EUR", "lines": [{"debit": "90", "credit": "0"}, {"debit": "0", "credit": "90"}]}
 INVOICE = {"total": "1500.5", "currency_code": "EUR", "lines": [{}], "journal": [{"account": "7"}]}
@@ -23,7 +25,7 @@ RECEIPT = {"document_type": "receipt", "id": "9186", "number": "ch_1HT5SQNUk6aLF
     [
         ("book", BOOK, "DE01, Quantumbit GmbH; its books are in EUR"),
         ("policy", {"detail": "line", "posting_date": "document"}, "Posted line by line, dated as the document"),
-        ("policy", {"detail": "line", "approval_over": "250000"}, "Posted line by line, approval over 250,000.00"),
+        ("policy", LIMITED, "Posted line by line, approval over 250,000.00 in the currency of the books"),
         ("erp_customer", "1629", "Kestrel Freight, customer 1629"),
         ("customer_use", "netsuite:customer:1629:DE01:CHF", "Yes: DE01 bills it in CHF"),
         ("period", {"name": "Nov 2026", "is_receivables_open": True}, "Nov 2026 is open"),
@@ -32,8 +34,8 @@ RECEIPT = {"document_type": "receipt", "id": "9186", "number": "ch_1HT5SQNUk6aLF
         ("items", {"A": {"item": "67"}, "B": {"item": "1", "label": "Bolt"}}, "A is Router 5G (67), B is Bolt"),
         ("taxes", {}, "No line is taxed"),
         ("taxes", {"txr_1": {"code": "13"}}, "Tax code 13"),
-        ("accounts", {"receivables": "7", "tax": "27"}, "receivables Trade receivables (7), tax 27"),
-        ("accounts", dict.fromkeys("abcde", "1"), "a 1, b 1, c 1 and 2 more"),
+        ("accounts", {"receivables": "7", "tax": "27"}, "Receivables: Trade receivables (7), Tax: 27"),
+        ("accounts", dict.fromkeys("abcde", "1"), "A: 1, B: 1, C: 1 and 2 more"),
         ("posting", INVOICE, "1 line, EUR 1,500.50, debits equal credits"),
         ("posting", JOURNAL, "2 lines, EUR 90.00, debits equal credits"),
         ("posting", APPLIED, "JPY 7,500 on 2 documents"),
@@ -45,7 +47,7 @@ RECEIPT = {"document_type": "receipt", "id": "9186", "number": "ch_1HT5SQNUk6aLF
         ("receipt", RECEIPT, "Receipt 9186"),
         ("posting_date", "2026-11-21", "21 Nov 2026"),
         ("checked", "can be carried", "Can be carried"),
-        ("summary", None, ""),
+        ("summary", None, "By itself"),
         ("booked", {}, "nothing needed"),
         ("unheard_of", [1, 2], "2 entries"),
         ("unheard_of", {"external_id": "x", "pair": "A"}, "pair A"),
@@ -107,3 +109,7 @@ def test_steps_are_told_with_the_customer_of_their_document(db):
     factories.make_step(txn, "find_customer", gave="erp_customer", output="1629")
     steps = {step.name: step for step in told.tell_steps(txn, selectors.steps_of(txn.pk), [])}
     assert steps["find_customer"].outcome == "Kestrel Freight, customer 1629"
+
+
+def test_every_permission_of_every_role_has_words():
+    assert {p for role in ROLES for p in role.may} == set(PERMISSION_WORDS)

@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from q2c.core.ids import uuid7
 from q2c.core.money import decimals
+from q2c.core.roles import PERMISSION_WORDS
 from q2c.core.states import look
 
 register = template.Library()
@@ -327,8 +328,8 @@ def is_plain(value: Any) -> bool:
 
 @register.filter
 def permission_words(permission: str) -> str:
-    """A permission in words: "exceptions.waive_case" becomes "Waive case"."""
-    return spoken(permission.partition(".")[2])
+    """A permission in words: "exceptions.waive_case" becomes "Waive a case"."""
+    return PERMISSION_WORDS.get(permission) or spoken(permission.partition(".")[2])
 
 
 @register.simple_tag

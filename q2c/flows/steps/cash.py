@@ -113,7 +113,7 @@ def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, cal
         raise Problem(
             "payout_of_several_entities",
             Category.VALIDATION,
-            f"Payout {document.source.object_id} pays out the cash of {', '.join(sorted(entities))}",
+            f"The payout of {document.currency} {document.amount:,} pays out the cash of {', '.join(sorted(entities))}",
             connection=document.source.connection,
             document=document.source.object_id,
             legal_entity=", ".join(sorted(entities)),
