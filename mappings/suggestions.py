@@ -149,7 +149,8 @@ def _unknown(kind: Kind, text: str, known: list[Target], connection: str) -> str
     near = process.extractOne(text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH)
     name = Connection.objects.filter(code=connection).values_list("name", flat=True).first() or "The portal"
     hint = f"Did you mean {spelled[near[0]].text}?" if near else "Choose one of the list."
-    return f"{name} has no {kind.target.replace('_', ' ').removesuffix('s')} {text}. {hint}"
+    shown = f"“{text}”" if " " in text else text
+    return f"{name} has no {kind.target.replace('_', ' ').removesuffix('s')} {shown}. {hint}"
 
 
 def why_not(kind: Kind, key: str, value: str, *, connection: str) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Q
 from connectors import links_out
 from connectors.models import Connection
 from q2c.core import access
+from q2c.core.templatetags.words import spoken_noun
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 
@@ -102,6 +103,7 @@ def draw(user: Any, links: list[LineageLink], starts: list[Key], names: dict[str
             if box.amount is None:
                 box.amount, box.currency = hop.amount, hop.currency
     _name(list(boxes.values()), hops, user)
+    _give_quotes_their_numbers(hops)
     return _place(list(boxes.values()), hops, names)
 
 
@@ -136,6 +138,14 @@ def _name(boxes: list[Box], hops: list[Hop], user: Any) -> None:
             box.number = txn.number
         elif (txn.target_connection, txn.target_id) == key:
             box.number = txn.target_number
+
+
+def _give_quotes_their_numbers(hops: list[Hop]) -> None:
+    """An order goes by its quote's number; on the graph the quote carries it, and the opportunity its own id."""
+    for hop in hops:
+        quote, order = hop.source, hop.target
+        if not hop.is_foreign and order.number and not quote.number and spoken_noun(quote.kind) == "Quote":
+            quote.number, order.number = order.number, ""
 
 
 def _place(boxes: list[Box], hops: list[Hop], names: dict[str, str]) -> Graph:

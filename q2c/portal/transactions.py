@@ -87,6 +87,7 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "subject": told.tell_subject(txn),
         "became": told.tell_became(txn),
         "steps": steps,
+        "held_at": next((step.sentence for step in steps if step.state == "held"), "this step"),
         "done_count": sum(step.state == "done" for step in steps),
         "occurrence": Occurrence.objects.filter(transaction_id=txn.pk).select_related("case").order_by("-id").first(),
         "documents": documents_of(txn, connections),

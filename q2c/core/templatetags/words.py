@@ -301,6 +301,13 @@ def spoken_noun(name: str) -> str:
 
 
 @register.filter
+def sentence(text: str) -> str:
+    """A text that stands as a sentence: a capital first, one full stop last. Nothing for nothing."""
+    plain = str(text or "").strip()
+    return f"{plain[:1].upper()}{plain[1:].rstrip('.')}." if plain else ""
+
+
+@register.filter
 def inside(text: str) -> str:
     """A noun inside a sentence: "Credit memo" becomes "credit memo", "AR invoice" stays."""
     first = text.split(" ", 1)[0]
