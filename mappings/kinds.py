@@ -80,6 +80,7 @@ ACCOUNT_CLASSES = (
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
     "summary_cut_off", "zero_amount", "missing_service_dates", "credit_rate", "price_tolerance",
+    "billed_account",
 )  # fmt: skip
 
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
@@ -135,7 +136,8 @@ KINDS = (
          date_basis="posting", effective_default="period_start",
          about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits (of "
          "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
-         "0 (post or skip), missing service dates of what defers (document or hold)."),
+         "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
+         "billed (own, parent or top)."),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",

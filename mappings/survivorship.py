@@ -21,6 +21,7 @@ _OWNED: dict[str, dict[str, tuple[str, ...]]] = {
         CRM: (
             "number", "name", "customer_id", "currency", "start_date", "term_months", "lines", "legal_entity",
             "billing_frequency", "amount", "quote_id", "quote_status", "payment_terms", "po_number",
+            "opportunity_id",
         )
     },
     "subscription": {

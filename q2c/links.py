@@ -90,11 +90,15 @@ class Links:
 
     def is_ring(self, record_key: str) -> bool:
         """Whether the accounts above one, as far as we know them, go round in a ring."""
-        met, above = set(), record_key
-        while above and above not in met:
-            met.add(above)
-            above = self.parents.get(above, "")
-        return bool(above)
+        way = [record_key, *self.above(record_key)]
+        return self.parents.get(way[-1], "") in way
+
+    def above(self, record_key: str) -> list[str]:
+        """The accounts above one, nearest first, as far as we know them; of a ring each once."""
+        met = [record_key]
+        while (above := self.parents.get(met[-1], "")) and above not in met:
+            met.append(above)
+        return met[1:]
 
     def approval(self, transaction_id: UUID, posting_hash: str) -> str:
         """The id of the approval bound to this very posting, or empty. Rare: only above a policy's limit."""

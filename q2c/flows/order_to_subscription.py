@@ -18,7 +18,7 @@ from q2c.canonical.party import Customer
 from q2c.canonical.posting import SavedRecord
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import orders, prices
+from q2c.flows.steps import orders, payers, prices
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Flow, Read, Wait, Write
@@ -58,21 +58,21 @@ def map_products(document: Order, book: Book, mappings: Any) -> dict[str, str]:
     return {line.sku: mappings.resolve("billing_product", line.sku, **scope).value for line in document.lines}
 
 
-def want_references(document: Order) -> list[tuple[str, Any]]:
+def want_references(payer: str) -> list[tuple[str, Any]]:
     """The account's customer in billing."""
-    return [("xref", ("customer", orders.account_key(document)))]
+    return [("xref", ("customer", payer))]
 
 
 def build_customer(
-    document: Order, account: Customer, book: Book, links: Any, billing: Any
+    document: Order, account: Customer, payer: str, book: Book, links: Any, billing: Any
 ) -> orders.BillingCustomer | None:
     """The customer to make in billing; nothing when it's there already."""
-    if links.find("customer", orders.account_key(document), billing.connection_code) is not None:
+    if links.find("customer", payer, billing.connection_code) is not None:
         return None
-    source = orders.account_source(document)
+    source = payers.source_of(payer)
     return orders.BillingCustomer(
         external_id=external_id("acc", source=source.connection, object_id=source.object_id),
-        customer=orders.with_seller(account, book, document),
+        customer=payers.with_seller(account, book, document, payer),
     )
 
 
@@ -86,11 +86,11 @@ def save_customer(billing_customer: orders.BillingCustomer, billing: Any, write:
     return billing.save_customer(billing_customer.customer, external_id=billing_customer.external_id, key=write.key)
 
 
-def choose_customer(document: Order, saved_customer: SavedRecord | None, links: Any, billing: Any) -> str:
+def choose_customer(payer: str, saved_customer: SavedRecord | None, links: Any, billing: Any) -> str:
     """Billing's id of the customer."""
     if saved_customer is not None:
         return saved_customer.id
-    return links.find("customer", orders.account_key(document), billing.connection_code).external_id
+    return links.find("customer", payer, billing.connection_code).external_id
 
 
 def want_erp_customer(customer_id: str, billing: Any) -> list[tuple[str, Any]]:
@@ -111,6 +111,9 @@ def plan_subscription(
     document: Order, customer_id: str, products: dict[str, str], book: Book, txn: Any
 ) -> SubscriptionPlan:
     """What billing is asked to make. An order of single sales alone becomes an invoice over them."""
+    notes = {"order_id": document.source.object_id, "order_number": document.number, "legal_entity": book.code}
+    if document.po_number:  # invoices carry it to the ERP
+        notes["po_number"] = document.po_number
     return SubscriptionPlan(
         external_id=external_id("sub", source=document.source.connection, object_id=document.source.object_id),
         order_id=document.source.object_id,
@@ -123,7 +126,7 @@ def plan_subscription(
         product_ids=products,
         days_until_due=orders.days_until_due(document),
         time_zone=book.time_zone,
-        metadata={"order_id": document.source.object_id, "order_number": document.number, "legal_entity": book.code},
+        metadata=notes,
     )
 
 
@@ -166,9 +169,7 @@ def await_activation(subscription: SavedRecord, billing: Any, links: Any) -> str
     raise Awaits(key, f"activation of subscription {subscription.id}", patience_seconds=2 * 86400)
 
 
-def tell(
-    document: Order, subscription: SavedRecord, saved_customer: SavedRecord | None, customer_id: str, txn: Any
-) -> list:
+def tell(document: Order, subscription: SavedRecord, saved_customer: SavedRecord | None, payer: str, txn: Any) -> list:
     """Lineage from the opportunity to the subscription, and from the account to billing's customer."""
     connection = txn.target_connection
     total = sum((line.quantity * line.unit_price for line in document.lines), start=document.lines[0].unit_price * 0)
@@ -182,8 +183,7 @@ def tell(
         step="create_subscription",
     )
     if saved_customer is not None:
-        account = orders.account_source(document)
-        told += became(account, "customer", saved_customer, connection, step="save_customer")
+        told += became(payers.source_of(payer), "customer", saved_customer, connection, step="save_customer")
     if document.quote_id:
         told.append(
             Link(
@@ -225,19 +225,20 @@ ORDER_TO_SUBSCRIPTION = Flow(
         ),
         Read("find_book", "Find the legal entity and its book", orders.find_book, gives="book", wants=orders.want_book),
         Read(
-            "match_account",
-            "Match the account to a golden customer",
-            orders.match_account,
-            gives="account",
-            wants=orders.want_account,
+            "choose_payer",
+            "Choose the account that is billed, the buyer's or one above it",
+            payers.choose_payer,
+            gives="payer",
+            wants=payers.want_parents,
         ),
         Read(
-            "check_account",
-            "Check that the account can be billed",
-            orders.check_account,
-            gives="account_checked",
-            wants=orders.want_parents,
+            "match_account",
+            "Match the account to a golden customer",
+            payers.match_account,
+            gives="account",
+            wants=payers.want_account,
         ),
+        Read("check_account", "Check that the account can be billed", payers.check_account, gives="account_checked"),
         Read("map_products", "Map products to billing's products", map_products, gives="products", wants=want_products),
         Read(
             "check_price",

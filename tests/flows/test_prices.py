@@ -24,8 +24,8 @@ def line(sku="A", price="0", listed="10", frequency="annual", **more):
 
 def order(*lines: OrderLine, object_id="006A", **more) -> Order:
     source = Source(connection="salesforce", object_type="Opportunity", object_id=object_id)
-    given = {"currency": "GBP", "term_months": 12, **more}
-    return Order(source=source, number="O-1", customer_id="001A", start_date=dt.date(2026, 11, 1), lines=lines, **given)
+    given = {"currency": "GBP", "term_months": 12, "customer_id": "001A", **more}
+    return Order(source=source, number="O-1", start_date=dt.date(2026, 11, 1), lines=lines, **given)
 
 
 def entry(price, currency="GBP", frequency="annual", is_active=True):

@@ -40,13 +40,16 @@ def test_an_order_that_is_activated_before_its_opportunity_is_won_waits_for_it(h
 
 
 def test_an_order_without_an_opportunity_is_sold_and_its_status_told_on_itself(house):
-    order = house.sign(house.account(Legal_Entity__c="GB01"))
+    order = house.sign(house.account(Legal_Entity__c="GB01"), PoNumber="PO-77")
     house.carry(seconds=60)
     assert (house.states("order_to_subscription"), made_subscriptions(house)) == ({"completed": 1}, 1)
     poll_connection("salesforce", "Order")  # our own words on it are no other order
     house.carry(seconds=60)
     assert made_subscriptions(house) == 1
     sold = BusinessTransaction.objects.get(flow="order_to_subscription")
+    assert [i["otherRefNum"] for i in house.sandboxes.control("GET", "netsuite/documents/invoice")["items"]] == [
+        "PO-77"
+    ]
     assert (sold.source_type, sold.source_id, sold.legal_entity_code, sold.amount) == ("Order", order, "GB01", 2991)
     (shown,) = Caller(house.sandboxes).query(f"SELECT Q2C_Status__c FROM Order WHERE Id = '{order}'")
     assert shown["Q2C_Status__c"] == "active"
