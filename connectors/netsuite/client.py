@@ -21,6 +21,7 @@ from connectors.netsuite.records import (
     LISTS,
     OURS,
     PERIODS_BY_SUBSIDIARY,
+    PLAIN_LISTS,
     READ_BACK,
     TOTAL_LINES,
     TOTALS,
@@ -172,11 +173,23 @@ class Client:
             else []
         )
         own_states = await self._period_states() if list_name == "periods" else {}
-        async for raw in self._query(LISTS[list_name], params, verb=f"reference_{list_name}"):
+        async for raw in self._listed(list_name, params):
             row = inbound.reference_row(list_name, raw)
             if row.external_id in own_states:
                 row.attributes["by_subsidiary"] = own_states[row.external_id]
             yield row
+
+    async def _listed(self, list_name: str, params: list[str]) -> AsyncIterator[dict[str, Any]]:
+        """The rows of a list; without the columns of features that the account hasn't switched on."""
+        verb = f"reference_{list_name}"
+        try:
+            async for raw in self._query(LISTS[list_name], params, verb=verb):
+                yield raw
+        except Problem as problem:
+            if problem.category is not Category.VALIDATION or list_name not in PLAIN_LISTS:
+                raise
+            async for raw in self._query(PLAIN_LISTS[list_name], params, verb=verb):
+                yield raw
 
     async def rates_since(self, since: dt.date) -> AsyncIterator[ReferenceRow]:
         """The rate table from a date on, oldest first."""

@@ -140,7 +140,8 @@ def _item(raw: dict[str, Any]) -> ReferenceRow:
     return _row(
         raw, name="displayname", code="itemid", type=raw.get("itemtype"),
         deferral_account=raw.get("deferredrevenueaccount"), income_account=raw.get("incomeaccount"),
-        revenue_rule=raw.get("revenuerecognitionrule"),
+        revenue_rule=raw.get("revenuerecognitionrule"), department=raw.get("department"), class_=raw.get("class"),
+        location=raw.get("location"),
     )  # fmt: skip
 
 
@@ -185,7 +186,7 @@ def _row(raw: dict[str, Any], *, name: str, code: str = "", **attributes: Any) -
         name=str(raw.get(name) or raw.get(code) or raw["id"]),
         code=str(raw.get(code) or ""),
         is_active=not _is_true(raw.get("isinactive")),
-        attributes={k: v for k, v in attributes.items() if v is not None},
+        attributes={k.rstrip("_"): v for k, v in attributes.items() if v is not None},
     )
 
 

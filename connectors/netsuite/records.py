@@ -55,8 +55,8 @@ LISTS = {
         "WHERE isposting='T' AND isquarter='F' AND isyear='F' ORDER BY id"
     ),
     "items": (
-        "SELECT id, itemid, displayname, itemtype, incomeaccount, deferredrevenueaccount, isinactive "
-        "FROM item ORDER BY id"
+        "SELECT id, itemid, displayname, itemtype, incomeaccount, deferredrevenueaccount, revenuerecognitionrule, "
+        "department, class, location, isinactive FROM item ORDER BY id"
     ),
     "accounts": "SELECT id, acctnumber, fullname, accttype, isinactive FROM account ORDER BY id",
     "departments": "SELECT id, name, isinactive FROM department ORDER BY id",
@@ -70,6 +70,14 @@ LISTS = {
         "TO_CHAR(r.effectivedate,'YYYY-MM-DD') AS effectivedate FROM currencyrate r "
         "JOIN currency b ON b.id = r.basecurrency JOIN currency t ON t.id = r.transactioncurrency "
         "WHERE r.effectivedate >= TO_DATE(?,'YYYY-MM-DD') ORDER BY r.effectivedate, r.id"
+    ),
+}
+
+# The same of an account that hasn't switched on what a list asks for: its columns aren't there then.
+PLAIN_LISTS = {
+    "items": (
+        "SELECT id, itemid, displayname, itemtype, incomeaccount, deferredrevenueaccount, isinactive "
+        "FROM item ORDER BY id"
     ),
 }
 

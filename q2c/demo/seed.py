@@ -204,7 +204,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[s
     lines = [
         Line(
             kind=row["kind"], key=row["key"], value=row["value"], label=row.get("label", ""),
-            connection=row.get("connection", ""), legal_entity=row.get("entity", ""),
+            connection=row.get("connection", ""), legal_entity=row.get("entity", ""), currency=row.get("currency", ""),
             effective_from=row.get("on", FROM_THE_START), effective_to=row.get("until"),
         )
         for row in _rule_rows(erp, tax_rates)
@@ -248,6 +248,11 @@ def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any
         )
     for role, name in _account_roles(accounts).items():
         rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
+    clearing = {a.name: a for a in accounts.values()}
+    for entry in lists["currencies"]:  # one per gateway account and currency, explained to zero each by itself
+        account = clearing[f"Stripe Clearing {entry.code}"]
+        row = {"key": "clearing:stripe", "value": account.external_id, "label": account.name, "currency": entry.code}
+        rows.append({"kind": "account", **row})
     bank = accounts["1010"]
     rows.append({"kind": "gateway_bank", "key": "stripe", "value": bank.external_id, "label": bank.name})
     for entry in lists["currencies"]:
@@ -265,7 +270,8 @@ def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any
 
 
 def _account_roles(accounts: dict[str, ReferenceEntry]) -> dict[str, str]:
-    """Roles by the account numbers of the Revenue Cloud chart; gateway accounts are found by their names."""
+    """Roles by the account numbers of the Revenue Cloud chart; the gateway's other accounts are found by their
+    names."""
     named = {a.name.lower(): code for code, a in accounts.items()}
 
     def first(*words: str) -> str:
@@ -276,9 +282,9 @@ def _account_roles(accounts: dict[str, ReferenceEntry]) -> dict[str, str]:
         "receivables_control": "1105",
         "tax": "2400",
         "bank": "1010",
-        "clearing:stripe": first("clearing") or "1170",
         "fees": first("fee") or "5700",
         "disputes": first("dispute") or "8100",
+        "reserves": first("reserve") or "1060",
         "rounding": first("rounding") or "8200",
     }
     return {role: code for role, code in wanted.items() if code in accounts}

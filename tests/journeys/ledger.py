@@ -18,6 +18,7 @@ _OPEN = (
     "WHERE t.type IN ('CustInvc', 'CustCred', 'CustPymt') AND t.foreignamountunpaid <> 0 ORDER BY t.id"
 )
 RECEIVABLES, CLEARING, BANK, FEES, DISPUTES = "1100", "1020", "1010", "6100", "6110"
+CLEARING_EUR, CLEARING_CHF = "1022", "1026"
 
 
 class Ledger:

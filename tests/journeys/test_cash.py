@@ -7,7 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from q2c.transactions.models import BusinessTransaction
-from tests.journeys.ledger import BANK, CLEARING, DISPUTES, FEES, RECEIVABLES, Ledger
+from tests.journeys.ledger import BANK, CLEARING, CLEARING_CHF, CLEARING_EUR, DISPUTES, FEES, RECEIVABLES, Ledger
 
 ACCOUNT = "SELECT id FROM account WHERE acctnumber = ?"
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,6 +112,23 @@ def test_cash_stands_in_the_book_of_its_customer_whatever_its_currency(house):
     assert found == dict.fromkeys(flows, "GB01")
 
 
+def test_cash_in_another_entitys_currency_stays_with_its_seller_through_the_payout(house):
+    customer = house.customer(name="Berner AG", address={"country": "DE"}, metadata={"legal_entity": "DE01"})
+    payment = house.pay(house.invoice(customer, currency="chf", metadata={"legal_entity": "DE01"}))
+    house.carry(seconds=40, without="payment_to_erp")
+    house.refund(payment, 2_000)
+    house.payout("chf")
+    payouts = BusinessTransaction.objects.filter(flow="payout_to_erp", state="waiting")
+    house.carry(without="payment_to_erp", until=payouts.exists)  # CHF alone would say CH01
+    house.carry(seconds=40)
+    assert why(house) == []
+    flows = ("payment_to_erp", "application_to_erp", "refund_to_erp", "payout_to_erp")
+    found = dict(BusinessTransaction.objects.filter(flow__in=flows).values_list("flow", "legal_entity_code"))
+    assert found == dict.fromkeys(flows, "DE01")
+    in_francs = Ledger(house.sandboxes, "DE").foreign
+    assert (sum(in_francs(CLEARING_CHF).values()), in_francs(CLEARING)) == (D(0), {})
+
+
 def test_credit_of_the_customers_balance_leaves_nothing_open(house):
     customer = house.customer()
     first = house.invoice(customer, amount=10_000)
@@ -176,11 +193,12 @@ def test_what_the_gateway_takes_for_converting_is_a_fee_and_clearing_ends_at_not
     house.refund(payment, 2_000)
     house.carry(seconds=40)
     books = Ledger(house.sandboxes)
-    booked = books.balances()[CLEARING]  # 80.00 euro at the ERP's own rate
+    booked = books.balances()[CLEARING_EUR]  # 80.00 euro at the ERP's own rate
+    assert CLEARING not in books.balances()
     house.payout()
     house.carry(seconds=40)
     assert why(house) == []
     ended = books.balances()
-    assert CLEARING not in ended
+    assert not {CLEARING, CLEARING_EUR} & set(ended)
     assert ended[BANK] == D("80.00") - D("16.00") - D("2.56")
     assert ended[FEES] == D("2.56") + booked - D("64.00")

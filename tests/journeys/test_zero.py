@@ -1,4 +1,4 @@
-"""Documents of 0 that say something reach the ledger, and what defers there has dates in both books."""
+"""Documents of 0 that say something reach the ledger; what defers there has dates, and its item's dimensions."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ def test_an_upgrade_of_nothing_in_sum_moves_its_revenue_and_owes_nothing(house):
     today = held["tranDate"]
     deferring = held["item"]["items"][0]
     assert (deferring["revRecStartDate"], deferring["revRecEndDate"]) == (today, today)
+    assert "revRecStartDate" not in held["item"]["items"][1]
+    lines = held["item"]["items"]
+    named = [(x["item"]["refName"], x["department"]["refName"], x["class"]["refName"]) for x in lines]
+    assert named == [("QB-API", "Software", "Software"), ("QB-CPU-HEATSINK", "Hardware", "Hardware")]
     assert books.balances() == {"2200": D("-100.00"), "4100": D("100.00")}
     assert BusinessTransaction.objects.get(flow="invoice_to_erp").amount == 0
     posting = PreparedPosting.objects.get()

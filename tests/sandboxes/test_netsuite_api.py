@@ -249,7 +249,7 @@ def test_twelve_priced_products_have_no_item(client):
 def test_the_chart_of_accounts_is_the_companys_and_every_account_has_its_type(client):
     rows = client.query("SELECT accttype, COUNT(*) AS n FROM account GROUP BY accttype ORDER BY accttype")
     counts = {row["accttype"]: int(row["n"]) for row in rows}
-    assert sum(counts.values()) == 62
+    assert sum(counts.values()) == 69
     assert (counts["AcctRec"], counts["DeferRevenue"], counts["Bank"]) == (5, 2, 2)
 
 

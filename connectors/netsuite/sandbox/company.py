@@ -38,7 +38,14 @@ LOCAL_TAXES = (
 )
 TAX_KINDS = (("S", "standard"), ("Z", "zero-rated"), ("E", "exempt"), ("R", "reverse charge"))
 MORE_ACCOUNTS = (
-    ("1020", "Gateway Clearing", "OthCurrAsset"),
+    ("1020", "Stripe Clearing GBP", "OthCurrAsset"),
+    ("1021", "Stripe Clearing USD", "OthCurrAsset"),
+    ("1022", "Stripe Clearing EUR", "OthCurrAsset"),
+    ("1023", "Stripe Clearing JPY", "OthCurrAsset"),
+    ("1024", "Stripe Clearing CAD", "OthCurrAsset"),
+    ("1025", "Stripe Clearing AUD", "OthCurrAsset"),
+    ("1026", "Stripe Clearing CHF", "OthCurrAsset"),
+    ("1027", "Stripe Clearing KWD", "OthCurrAsset"),
     ("1050", "Undeposited Funds", "OthCurrAsset"),
     ("1060", "Gateway Reserves", "OthCurrAsset"),
     ("1070", "Payouts in Transit", "OthCurrAsset"),

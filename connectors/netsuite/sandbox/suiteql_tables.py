@@ -87,7 +87,8 @@ LIST_VIEWS = (
         "externalid=externalId itemid=itemId displayname=displayName fullname=itemId itemtype=itemType"
         " incomeaccount=incomeAccount.id deferredrevenueaccount=deferredRevenueAccount.id"
         " revenuerecognitionrule=revenueRecognitionRule.id class=class.id department=department.id"
-        f" includechildren=?includeChildren subsidiary=subsidiary.items[0].id isinactive=?isInactive {STAMPS}",
+        " location=location.id includechildren=?includeChildren subsidiary=subsidiary.items[0].id"
+        f" isinactive=?isInactive {STAMPS}",
     ).replace(
         "json_extract(b, '$.itemType')", "CASE type WHEN 'serviceSaleItem' THEN 'Service' ELSE 'NonInvtPart' END"
     ),

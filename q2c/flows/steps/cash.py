@@ -98,17 +98,22 @@ def find_customer_book(document: Payment, txn: Any, links: Any, mappings: Any, c
 
 
 def want_gateway_book(document: Payout) -> list[tuple[str, Any]]:
-    """Policy, the cross-references of what the payout pays out, and the rule by currency."""
-    return [*dates.want_book(document), *(("xref", key) for key in _moved_keys(document))]
+    """Policy, the cross-references and states of what the payout pays out, and the rule by currency."""
+    connection, moved = document.source.connection, _moved(document)
+    return [
+        *dates.want_book(document),
+        *(("xref", (kind, f"{connection}:{kind}:{object_id}")) for kind, object_id in moved),
+        *(("fact", (f"{kind}_to_erp", connection, object_id)) for kind, object_id in moved),
+    ]
 
 
 def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
-    """The book of the gateway account's owner, else the one book that holds all that the payout pays out.
+    """The book of the gateway account's owner, else the one book that holds all that the payout pays out; waits for
+    what isn't in its book yet. Its currency decides only where we carry nothing of it.
 
     Raises Problem `payout_of_several_entities` where it pays out the cash of more than one.
     """
-    entities = {document.legal_entity} if document.legal_entity else {links.entity(*k) for k in _moved_keys(document)}
-    entities -= {""}
+    entities = {document.legal_entity} if document.legal_entity else _find_owners(document, links)
     if len(entities) > 1:
         raise Problem(
             "payout_of_several_entities",
@@ -123,14 +128,23 @@ def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, cal
     return dates.find_book(document, txn, mappings, calendar)
 
 
-def _moved_keys(document: Payout) -> list[tuple[str, str]]:
-    """Record type and key of each document that the payout's movements belong to."""
+def _find_owners(document: Payout, links: Any) -> set[str]:
+    """The entities in whose books its movements stand, or wait for them. One that we don't carry (from before we
+    began, or cancelled) says nothing."""
     connection = document.source.connection
-    return [
-        (m.record_type, f"{connection}:{m.record_type}:{m.record_id}")
-        for m in document.movements
-        if m.record_type in ("payment", "refund")
-    ]
+    entities = set()
+    for kind, object_id in _moved(document):
+        entity = links.entity(kind, f"{connection}:{kind}:{object_id}")
+        if not entity and links.state(f"{kind}_to_erp", connection, object_id) not in ("", "completed", "cancelled"):
+            raise Awaits(f"{kind}:{connection}:{object_id}", f"{kind} {object_id} in the ERP")
+        entities.add(entity)
+    return entities - {""}
+
+
+def _moved(document: Payout) -> list[tuple[str, str]]:
+    """Record type and id of each document that the payout's movements belong to."""
+    moved = ((m.record_type, m.record_id) for m in document.movements if m.record_type in ("payment", "refund"))
+    return list(dict.fromkeys(moved))
 
 
 def want_first(document: Refund | Payout) -> list[tuple[str, Any]]:

@@ -15,9 +15,9 @@ from q2c.transactions.steps import Read
 ACCOUNT_ROLES = ("receivables", "receivables_control", "tax", "rounding", "bank", "fees", "disputes", "reserves")
 
 
-def want_codes(document: Any) -> list[tuple[str, Any]]:
-    """Items and tax codes of all lines."""
-    wants = {("rule", ("item", line.sku)) for line in document.lines}
+def want_codes(document: Any, book: Book) -> list[tuple[str, Any]]:
+    """Items and tax codes of all lines, and the entity's location."""
+    wants = {("rule", ("item", line.sku)) for line in document.lines} | {("rule", ("location", book.code))}
     wants |= {("rule", ("tax_code", tax.tax_code)) for line in document.lines for tax in line.taxes}
     return list(wants)
 
@@ -34,9 +34,11 @@ def map_items(
 def item_uses(
     skus: Iterable[str], currency: str, book: Book, on: RuleDates, mappings: Any, calendar: Any
 ) -> dict[str, ItemUse]:
-    """The ERP's items of these SKUs with what its list says of them. Raises Problem naming SKU and entity."""
+    """The ERP's items of these SKUs with what its list says of them: accounts, revenue rule and dimensions. A rule for
+    the entity's location goes before the item's own. Raises Problem naming SKU and entity."""
     items = calendar.reference(book.connection, "items")
     scope = {"legal_entity": book.code, "connection": book.connection, "currency": currency, "on": on}
+    location = mappings.get("location", book.code, **scope)
     found: dict[str, ItemUse] = {}
     for sku in skus:
         rule = mappings.resolve("item", sku, **scope)
@@ -49,7 +51,7 @@ def item_uses(
             revenue_rule=known.get("revenue_rule", ""),
             department=known.get("department", ""),
             class_=known.get("class", ""),
-            location=known.get("location", ""),
+            location=location or known.get("location", ""),
         )
     return found
 

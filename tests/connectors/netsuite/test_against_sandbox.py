@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from connectors.errors import Absent
+from connectors.netsuite import records
 from connectors.sandbox.testing import running_sandboxes
 from q2c.canonical import posting
 from q2c.canonical.party import Address
@@ -107,6 +108,21 @@ def test_lists_carry_what_the_portal_needs(lists):
     receivable = [r for r in lists["accounts"] if r.attributes["account_class"] == "receivable"]
     assert receivable
     assert all(r.code for r in lists["items"])
+
+
+def test_an_item_names_its_accounts_revenue_rule_and_dimensions(build, lists, monkeypatch):
+    known = {name: {row.external_id: row.name for row in lists[name]} for name in ("departments", "classes")}
+    item = next(r for r in lists["items"] if r.code == "QB-API").attributes
+    assert (known["departments"][item["department"]], known["classes"][item["class"]]) == ("Software", "Software")
+    assert {"income_account", "deferral_account", "revenue_rule"} <= item.keys()
+    # an account without a feature has no column for it, and refuses the whole query
+    monkeypatch.setitem(records.LISTS, "items", records.LISTS["items"].replace("location", "columnofafeature"))
+
+    async def story():
+        return {row.code: row.attributes async for row in build().reference("items")}
+
+    plain = run(story())["QB-API"]
+    assert plain == {name: value for name, value in item.items() if name not in ("department", "class", "revenue_rule")}
 
 
 def test_rates_are_read_from_a_date_on_oldest_first(build):
