@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -24,7 +24,8 @@ VERSION = "v68.0"
 ROWS_PER_POLL = 500
 OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earlier SystemModstamp
 CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
-ORDER_PREFIX = "801"
+ORDER_PREFIX, OPPORTUNITY_PREFIX = "801", "006"
+ORDER_PREFIXES = (ORDER_PREFIX, OPPORTUNITY_PREFIX)
 THE_START = "2000-01-01T00:00:00.000Z"
 _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforce.com")
 
@@ -78,17 +79,39 @@ class Client:
             return None
 
     async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord:
-        """Write our status fields on the opportunity or order. Safe to repeat: it sets values."""
+        """Write our status fields on the opportunity or order. Safe to repeat: it sets values. One that billing knows
+        by another number is found by its external id (upsert with `updateOnly`: none is ever made)."""
         try:
             body = outbound.order_status(fields)
         except ValueError as error:
             raise Problem(
                 "unsupported_document", Category.VALIDATION, str(error), connection=self.line.code, document=order_id
             ) from error
-        path = await self._url(f"sobjects/{_kind(order_id)}/{full_id(order_id)}")
-        reply = await self.telephone.call("PATCH", path, verb="publish_status", json=body)
-        reply.expect(204, "a change answers 204")
-        return self._saved(order_id, fields.get("status", ""))
+        path, query, known = self._record_of(order_id)
+        reply = await self.telephone.call("PATCH", await self._url(path), verb="publish_status", query=query, json=body)
+        if query and reply.status == 200:  # by external id it answers with the record's own id, in older versions not
+            known = str(reply.json("id")["id"])
+        elif reply.status != 204:
+            raise reply.strange("a change answers 204")
+        return self._saved(known, fields.get("status", ""))
+
+    def _record_of(self, order_id: str) -> tuple[str, list[tuple[str, str]], str]:
+        """Where an order's record is changed, with which query, and its id as far as it's known: by id, or by the
+        external id under which the org keeps orders of others. Raises Problem `record_gone` where it keeps none."""
+        try:
+            key = full_id(order_id) if order_id.startswith(ORDER_PREFIXES) else ""
+        except ValueError:
+            key = ""
+        if key:
+            return f"sobjects/{_kind(key)}/{key}", [], key
+        field = self.line.settings.get("order_key_field", "")
+        if not field:
+            raise Absent(
+                f"{order_id} isn't an order of Salesforce, and no field of its opportunities keeps numbers of others",
+                connection=self.line.code,
+                document=order_id,
+            )
+        return f"sobjects/Opportunity/{field}/{quote(order_id, safe='')}", [("updateOnly", "true")], ""
 
     async def find_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord | None:
         """The opportunity or order, if it shows these status fields already; None if it doesn't."""
@@ -251,8 +274,8 @@ class Client:
         )
 
     def _saved(self, order_id: str, status: str, *, was_found: bool = False) -> posting.SavedRecord:
-        key = full_id(order_id)
-        url = f"{self.app_url}/{key}" if self.app_url else ""
+        key = full_id(order_id) if order_id else ""
+        url = f"{self.app_url}/{key}" if self.app_url and key else ""
         return posting.SavedRecord(document_type="status", id=key, status=status, url=url, was_found=was_found)
 
 

@@ -137,6 +137,11 @@ MANIFEST = Manifest(
             default="Legal_Entity__c",
             is_required=False,
         ),
+        Setting(
+            "order_key_field",
+            "External id field of opportunities that keeps order numbers of other systems",
+            is_required=False,
+        ),
         Setting("term_months", "Term of an order that names none", default="12", is_required=False),
         Setting("billing_frequency", "Of a line that names none", default="annual", is_required=False),
         Secret("client_id"),

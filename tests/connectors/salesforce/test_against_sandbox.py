@@ -181,6 +181,35 @@ def test_status_is_written_and_found_again(client, sold):
     assert (saved.id, saved.status, after.was_found) == (sold["opportunity"], "Subscription active", True)
 
 
+def by_number(client, number, field="Legacy_Id__c"):
+    crm = client(settings={"order_key_field": field})
+    return run(crm.publish_status(order_id=number, fields={"status": "active"}))
+
+
+@pytest.mark.parametrize("number", ["ORD-1042", "ORD/2026 1042?", "006-42", "006ABCDEFGHIJKLXYZ"])
+def test_an_order_of_another_system_s_number_is_told_by_external_id(client, sandboxes, number):
+    won = {"Name": "By number", "StageName": "Closed Won", "CloseDate": "2026-11-01", "Legacy_Id__c": number}
+    (made,) = sandboxes.make("salesforce", "Opportunity", won)
+    assert by_number(client, number).id == made
+    assert run(client().find_status(order_id=made, fields={"status": "active"})).id == made
+
+
+def test_an_order_that_no_opportunity_knows_makes_none(client, sandboxes):
+    before = len(sandboxes.log("salesforce", document_type="Opportunity", effect="created"))
+    for crm in (client(), client(settings={"order_key_field": "Legacy_Id__c"})):
+        with pytest.raises(Absent):
+            run(crm.publish_status(order_id="ORD-NOBODY", fields={"status": "active"}))
+    assert len(sandboxes.log("salesforce", document_type="Opportunity", effect="created")) == before
+
+
+def test_two_opportunities_of_one_number_are_for_a_person(client, sandboxes):
+    twin = {"Name": "Twin", "StageName": "Closed Won", "CloseDate": "2026-11-01", "Legacy_Id__c": "ORD-TWIN"}
+    sandboxes.make("salesforce", "Opportunity", twin, twin)
+    with pytest.raises(Problem) as refusal:
+        by_number(client, "ORD-TWIN")
+    assert (refusal.value.code, refusal.value.category) == ("duplicate_suspected", Category.CONFLICT)
+
+
 def test_jwt_bearer_signs_in_too(client, sold):
     assert run(client(is_jwt=True).customer(sold["account"])).name == "Northwind Ltd"
 
