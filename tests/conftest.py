@@ -4,6 +4,9 @@ import os
 import shutil
 
 import pytest
+from django.test import TransactionTestCase
+
+from tests.emptying import empty_tables
 
 CHROMIUM = os.environ.get("Q2C_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -15,6 +18,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason="needs a Chromium (Q2C_CHROMIUM, or `chromium` on the path)"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_emptying():
+    """Tests that commit are followed by emptying what they filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -107,6 +107,8 @@ class Control:
                 return Answer(200, {"enforced": vendor.enforced})
             case ("POST", "limits"):
                 return self.enforce_limits(vendor, _as_dict(given))
+            case ("GET", "deliveries"):
+                return Answer(200, vendor.outside.describe(float(query.get("within") or 0)))
             case ("POST", "webhooks"):
                 with vendor.store.transaction():
                     return Answer(201, vendor.add_webhook(_as_dict(given)))

@@ -104,6 +104,12 @@ class Outside:
         """How many endpoints haven't acknowledged this event yet (lost and given-up ones included)."""
         return self.store.db.execute("SELECT count(*) FROM deliveries WHERE subject=?", (subject,)).fetchone()[0]
 
+    def describe(self, within: float) -> dict[str, int]:
+        """How many attempts are on their way, and how many deliveries come due within so many seconds."""
+        state = "SELECT count(*) FROM deliveries WHERE state IN ('due', 'held') AND due<=?"
+        due = self.store.db.execute(state, (self.clock.time() + within,)).fetchone()[0]
+        return {"under_way": len(self.under_way), "due": due}
+
     async def run(self) -> None:
         """Work the queue off until cancelled."""
         connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=30)

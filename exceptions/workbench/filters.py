@@ -43,7 +43,8 @@ class CaseFilter(ListFilter):
         choices=[(c.value, c.value.replace("_", " ").capitalize()) for c in Category],
         empty_label="Any",
     )
-    severity = django_filters.NumberFilter(label="Severity")
+    # One digit: a number with a huge exponent would be written out before the database is asked.
+    severity = django_filters.NumberFilter(label="Severity", min_value=0, max_digits=1, decimal_places=0)
     entity = django_filters.ChoiceFilter(label="Entity", field_name="legal_entity_code", choices=[], empty_label="Any")
     period = django_filters.CharFilter(label="Period", field_name="period_code")
     connection = django_filters.ChoiceFilter(

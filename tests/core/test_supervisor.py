@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # A supervisor over one part. The part tells its process id and waits; a child of its would outlive it if it could.
 SCRIPT = """
 import os, sys
+from q2c import supervisor
 from q2c.supervisor import Ended, Part, Supervisor
+supervisor.PATIENCE_SECONDS = 1.0
 part = Part("part", [sys.executable, "-u", "-c", sys.argv[1]], dict(os.environ))
 supervisor = Supervisor([], server_log=1)
 try:
