@@ -74,6 +74,29 @@ def build_deal(number: int, today: dt.date) -> dict[str, Any]:
     return deal
 
 
+def order_key(number: int) -> str:
+    """The external id of the order of the n-th tick."""
+    return f"ORDER-{number:08d}"
+
+
+def build_order(number: int, today: dt.date, *, is_alone: bool) -> dict[str, Any] | None:
+    """The draft order in which the n-th deal is written down, or one of the same products that stands alone; None for
+    a deal with dirt."""
+    if find_dirt(number):
+        return None
+    deal = build_deal(number, today)
+    return {
+        "Ext_Id__c": order_key(number),
+        "Account": deal["Account"],
+        **({} if is_alone else {"Opportunity": {"Ext_Id__c": deal_key(number)}}),
+        "Status": "Draft",
+        "EffectiveDate": deal["OpportunityLineItems"][0]["ServiceDate"],
+        "CurrencyIsoCode": deal["CurrencyIsoCode"],
+        "PoNumber": f"PO-{number:05d}",
+        "OrderItems": deal["OpportunityLineItems"],
+    }
+
+
 def choose_prices(chance: random.Random, currency: str, dirt: str) -> list[Price]:
     """A subscription in a currency, often with more of the same rhythm or with single sales; one more for the dirt."""
     if dirt == NO_LINES:

@@ -1,4 +1,5 @@
-"""The demo's daily life, one tick at a time: a deal is won, now and then an account moves, invoices are paid.
+"""The demo's daily life, one tick at a time: a deal is won, now and then it's signed or an account moves, invoices are
+paid.
 
 Which tick comes next stands in the sandbox (the highest external id of a deal), so a restart goes on where it stopped.
 The money's keys are the tick's number: repeated, nothing happens twice.
@@ -21,6 +22,7 @@ CARD = "pm_card_visa"
 ACCOUNT_EVERY = 5
 PAYOUT_EVERY = 15
 CREDIT_EVERY, REFUND_EVERY = 6, 10
+SIGN_EVERY = 4  # every other one of these orders stands alone
 MOST_FINALIZED = 10
 
 
@@ -54,6 +56,8 @@ def tick(door: Any, number: int, today: dt.date) -> list[str]:
         key, changes = deals.build_account_change(number)
         door.call_salesforce("PATCH", f"sobjects/Account/Ext_Id__c/{key}", changes)
         done.append(f"account {key} changed")
+    if number % SIGN_EVERY == 0:
+        done += sign_order(door, number, today)
     for action in (
         finalize_invoices,
         bill_service,
@@ -70,6 +74,22 @@ def tick(door: Any, number: int, today: dt.date) -> list[str]:
         if said:
             done.append(said)
     return done
+
+
+def sign_order(door: Any, number: int, today: dt.date) -> list[str]:
+    """The tick's deal is written down in an order, or somebody orders without a deal; the order is activated."""
+    is_alone = number % (2 * SIGN_EVERY) == 0
+    order = deals.build_order(number, today, is_alone=is_alone)
+    if order is None:
+        return []
+    try:
+        door.make(SALESFORCE, "Order", [order])
+    except SandboxRefused as refused:
+        if "DUPLICATE_VALUE" not in refused.body:
+            raise
+    key = deals.order_key(number)
+    door.call_salesforce("PATCH", f"sobjects/Order/Ext_Id__c/{key}", {"Status": "Activated"})
+    return [f"order {key} activated" + (" without a deal" if is_alone else "")]
 
 
 def list_own_invoices(door: Any, status: str) -> list[dict]:

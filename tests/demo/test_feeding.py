@@ -50,6 +50,19 @@ def test_deals_go_on_after_a_crash_without_a_double(box, door):
     assert [each["Ext_Id__c"] for each in won] == [deals.deal_key(number) for number in range(1, 27)]
 
 
+def test_a_tick_s_order_is_activated_once_with_its_deal_or_alone(door):
+    feeding.make_deals(door, 28, 28, TODAY)
+    told = [feeding.sign_order(door, number, TODAY) for number in (27, 28, 28, 32)]
+    assert told == [[], *[["order ORDER-00000028 activated"]] * 2, ["order ORDER-00000032 activated without a deal"]]
+    soql = "SELECT Ext_Id__c, Opportunity.Ext_Id__c, StatusCode, TotalAmount FROM Order ORDER BY Ext_Id__c"
+    signed, alone = door.query_salesforce(soql)
+    assert (signed["Ext_Id__c"], signed["Opportunity"]["Ext_Id__c"]) == ("ORDER-00000028", deals.deal_key(28))
+    assert (alone["Ext_Id__c"], alone["Opportunity"]) == ("ORDER-00000032", None)
+    assert {signed["StatusCode"], alone["StatusCode"]} == {"Activated"}
+    (deal,) = door.query_salesforce(f"SELECT Amount FROM Opportunity WHERE Ext_Id__c = '{deals.deal_key(28)}'")
+    assert signed["TotalAmount"] == deal["Amount"]
+
+
 def test_an_account_change_reaches_the_account(door):
     key, changes = deals.build_account_change(5)
     door.call_salesforce("PATCH", f"sobjects/Account/Ext_Id__c/{key}", changes)
