@@ -16,6 +16,13 @@ _ids: dict[tuple[str, str], UUID] = {}
 _keys: dict[UUID, bytes] = {}
 
 
+def owner_of(connection_code: str, customer_id: str) -> tuple[str, str]:
+    """Whose key it is: a customer is named by its id in the message's own system, or by the record key of another."""
+    if customer_id.count(":") == 2:
+        connection_code, _, customer_id = customer_id.split(":")
+    return connection_code, customer_id
+
+
 def ensure_keys(customers: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
     """The key ids of customers (connection code, customer id there), made where there's none; two statements at most.
 

@@ -18,6 +18,7 @@ from exceptions import cases
 from mappings.models import SurvivorshipRule
 from mappings.survivorship import owners
 from q2c.canonical import events
+from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
 from q2c.core.problems import Category, Problem
@@ -152,7 +153,7 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
         verdict.customer_id = verdict.customer_id or sightings.customer_of(event)
         verdict.legal_entity_code = verdict.legal_entity_code or about.legal_entity
         if verdict.customer_id:
-            owners[str(item.claimed.event_id)] = (item.source.code, verdict.customer_id)
+            owners[str(item.claimed.event_id)] = owner_of(item.source.code, verdict.customer_id)
     store_documents(billed)
     flows |= dispatch_facts(facts).flows
     flows |= cancel_unposted((type(e), e.void) for _, e in pairs if hasattr(e, "void"))

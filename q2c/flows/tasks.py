@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from connectors import http, registry
 from exceptions import cases
 from q2c import ports
+from q2c.core.customer_keys import owner_of
 from q2c.flows import catalog, done, governor, intake, nudger, polling, reference, summaries, uses
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
@@ -47,13 +48,14 @@ def _send_nudge(code: str) -> None:
 
 
 def _dial(run: Run, step: str, deadline) -> None:
+    customer = run.facts.get("payer") or run.customer_id  # who is billed may be another account than who bought
     http.outgoing.set(
         http.Outgoing(
             transaction_id=run.id,
             step=step,
             correlation_id=run.correlation_id,
             deadline=deadline,
-            customer=(run.source_connection, run.customer_id) if run.customer_id else None,
+            customer=owner_of(run.source_connection, customer) if customer else None,
         )
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from q2c.core import vault
-from q2c.core.customer_keys import ensure_keys, key_bytes
+from q2c.core.customer_keys import ensure_keys, key_bytes, owner_of
 from q2c.core.hotpath import fetch_rows
 from q2c.inbox.items import Item
 from q2c.inbox.receive import clean
@@ -24,13 +24,15 @@ WHERE k.id = n.id AND k.token = n.token AND k.verdict = 'received'
 def write_verdicts(items: list[Item]) -> None:
     """Store the verdicts of these items. A body whose customer is known is sealed under that customer's key."""
     owners = ensure_keys(
-        (i.source.code, i.decided.customer_id) for i in items if i.decided.customer_id and not i.claimed.customer_key_id
+        owner_of(i.source.code, i.decided.customer_id)
+        for i in items
+        if i.decided.customer_id and not i.claimed.customer_key_id
     )
     keys = key_bytes(set(owners.values()))
     rows = []
     for item in items:
         verdict, claimed = item.decided, item.claimed
-        owner = None if claimed.customer_key_id else owners.get((item.source.code, verdict.customer_id))
+        owner = None if claimed.customer_key_id else owners.get(owner_of(item.source.code, verdict.customer_id))
         owner_key = keys.get(owner) or vault.new_key() if owner else None  # of an erased one nothing stays readable
         moved = vault.seal(item.event_key, owner_key) if owner_key is not None and item.event_key else None
         rows.append(
