@@ -22,6 +22,7 @@ from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.roles import ROLES
+from q2c.core.templatetags.words import spoken
 from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.transactions.models import BusinessTransaction
 
@@ -113,6 +114,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     context = {
         "case": case,
         "kind_title": kind.title,
+        "key_title": _key_title(case),
         "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
         "system": connections[case.connection_code].name if case.connection_code in connections else "",
         "runbook": _runbook(case, kind),
@@ -161,6 +163,12 @@ def rule_form(request: HttpRequest, case: ExceptionCase, data: Any = None) -> Ru
         pk__in=case.occurrences.filter(closed_at__isnull=True).values("transaction_id")[:500]
     ).aggregate(first=Min("document_date"))["first"]
     return RuleForm(data, kind=asked["kind"], user=request.user, asked=asked, first_date=first)
+
+
+def _key_title(case: ExceptionCase) -> str:
+    """What the key of a missing rule is: "SKU"."""
+    asked = mapping_kinds.BY_CODE.get(str(case.subject.get("kind", "")))
+    return spoken(" and ".join(asked.key_fields)) if asked else "Key"
 
 
 def _may(user: Any, permission: str, case: ExceptionCase) -> bool:
