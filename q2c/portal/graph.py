@@ -19,7 +19,7 @@ from q2c.transactions.selectors import transactions_visible_to
 
 Key = tuple[str, str, str]
 SETTLES = frozenset({"applied to", "settles", "supplements"})  # ties two documents that are there; doesn't make one
-BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 136, 60, 20, 88, 16, 12, 5  # seven columns fit in 1,440 px
+BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 136, 60, 20, 88, 16, 12, 5  # seven columns in 1,440 px
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Box:
     def shown_id(self) -> str:
         """The number or id, shortened to what fits."""
         text = self.number or self.id
-        return text if len(text) <= 17 else f"{text[:9]}…{text[-5:]}"
+        return text if len(text) <= 17 else f"{text[:8]}…{text[-5:]}"
 
 
 @dataclass
