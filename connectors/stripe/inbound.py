@@ -107,6 +107,10 @@ def credit_memo(
         reason=str(raw.get("reason") or raw.get("memo") or ""),
         legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),
         is_customer_known=is_known,
+        refunds=tuple(
+            billing.CreditRefund(refund_id=id_of(part["refund"]), amount=from_minor(part["amount_refunded"], currency))
+            for part in raw.get("refunds") or ()
+        ),
         **_feed(notes),
     )
 

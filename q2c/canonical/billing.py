@@ -86,9 +86,16 @@ class Invoice(Document):
     balance_entries: tuple[CustomerBalanceEntry, ...] = ()  # facts of their own: the invoice's event brings them apart
 
 
+class CreditRefund(Document):
+    """What a credit note says that a refund gave back of it, in its currency."""
+
+    refund_id: str
+    amount: Decimal
+
+
 class CreditMemo(Document):
     """Reduces what is owed. Amounts are positive. `invoice_id` is the source's id of the document it credits, if
-    any."""
+    any; `refunds` are those that gave it back in cash."""
 
     source: Source
     number: str
@@ -110,6 +117,7 @@ class CreditMemo(Document):
     feed_type: str = ""
     is_customer_known: bool = True
     declared_total: Decimal | None = None  # in the feed's own sign: credits are negative there
+    refunds: tuple[CreditRefund, ...] = ()
 
 
 class DocumentVoid(Document):
@@ -153,7 +161,8 @@ class Payment(Document):
 
 
 class Application(Document):
-    """Applies a payment or credit memo to an invoice: a fact of its own."""
+    """Applies a payment or credit memo to an invoice: a fact of its own. With `refund_id` it's a refund that gave the
+    credit back, instead."""
 
     source: Source
     payment_id: str
@@ -165,6 +174,7 @@ class Application(Document):
     legal_entity: str = ""
     customer_id: str = ""
     payment_type: str = "payment"  # the source's word for what is applied: payment, credit_note, invoice
+    refund_id: str = ""
 
 
 class RefundedCredit(Document):

@@ -1,7 +1,8 @@
 """Cash application to ERP: which receipt or credit settles which invoice, a fact of its own.
 
 Starts on   PaymentApplied (billing or payments)
-Ends with   the ERP's receipt applied to its invoice; nothing to post where billing keeps what is open
+Ends with   the ERP's receipt or credit memo applied to its invoice; nothing to post where billing keeps what is open,
+            or where a refund has paid the credit memo out
 Posts       nothing by itself; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for posting policy
 Never       applies what stands in a summary: billing has applied it, and the ledger knows only the day
@@ -14,7 +15,7 @@ from typing import Any
 from q2c.canonical.billing import Application
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
-from q2c.core.problems import Category, Problem
+from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import cash, dates
 from q2c.flows.steps.summary import across_cut_over
 from q2c.flows.told import Link
@@ -24,6 +25,8 @@ from q2c.transactions.steps import Flow, Read, Write
 
 IN_ERP = "applied in the ERP"
 IN_BILLING = "recorded in billing, nothing to post"
+IN_REFUND = "paid out by the refund itself, nothing to apply"
+REFUND_PATIENCE_SECONDS = 30 * 86400.0  # a bank may take weeks
 
 
 def want_both(document: Application) -> list[tuple[str, Any]]:
@@ -32,7 +35,12 @@ def want_both(document: Application) -> list[tuple[str, Any]]:
 
 
 def _sides(document: Application) -> tuple[tuple[str, str], tuple[str, str]]:
-    return (document.kind, cash.applied_key(document)), ("invoice", cash.invoice_key(document))
+    settled = ("refund", _refund_key(document)) if document.refund_id else ("invoice", cash.invoice_key(document))
+    return (document.kind, cash.applied_key(document)), settled
+
+
+def _refund_key(document: Application) -> str:
+    return f"{document.source.connection}:refund:{document.refund_id}"
 
 
 def choose_keeper(document: Application, book: Book, policy: Policy, links: Any) -> str:
@@ -40,6 +48,8 @@ def choose_keeper(document: Application, book: Book, policy: Policy, links: Any)
 
     Raises Problem `unsupported_document` when one side is an open item of the ERP and the other went in a summary.
     """
+    if document.refund_id:
+        return _check_refund(document, book, links)
     kept = set()
     for side in _sides(document):
         found = links.find(*side, book.connection)
@@ -52,12 +62,34 @@ def choose_keeper(document: Application, book: Book, policy: Policy, links: Any)
     return kept.pop() if kept else IN_ERP
 
 
+def _check_refund(document: Application, book: Book, links: Any) -> str:
+    """How the refund gave the credit back; waits for it.
+
+    Raises Problem `refund_before_credit` where it was posted without the credit memo, which was named later.
+    """
+    refund = links.find("refund", _refund_key(document), book.connection)
+    if refund is None:
+        key = f"refund:{document.source.connection}:{document.refund_id}"
+        raise Awaits(key, f"refund {document.refund_id} in the ERP", patience_seconds=REFUND_PATIENCE_SECONDS)
+    if refund.external_type == IN_SUMMARY:
+        return IN_BILLING
+    if refund.external_type == "ar_refund":
+        return IN_REFUND
+    raise Problem(
+        "refund_before_credit",
+        Category.VALIDATION,
+        f"Refund {document.refund_id} was posted before credit note {document.payment_id} said that it gives it back",
+        connection=document.source.connection,
+        document=document.refund_id,
+    )
+
+
 def build_application(document: Application, book: Book, keeper: str, links: Any) -> CashApplication | None:
-    """Which receipt or credit memo settles which open item; None where billing keeps them. Waits for either.
+    """Which receipt or credit memo settles which open item; None where there's nothing to apply. Waits for either.
 
     Raises Problem `balance_without_document` for credit of a customer's balance that no document put there.
     """
-    if keeper == IN_BILLING:
+    if keeper in (IN_BILLING, IN_REFUND):
         return None
     if not document.payment_id:
         raise Problem(
@@ -96,6 +128,8 @@ def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
 def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:
     """Lineage from the receipt or credit memo to the invoice that it settles, on both sides; on billing's alone where
     it keeps them."""
+    if document.refund_id:
+        return []  # the refund tells it
     connection = document.source.connection
     is_payment = document.kind == "payment"
     told = [

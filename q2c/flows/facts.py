@@ -141,7 +141,20 @@ def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
 def _credit_memo(event: events.CreditMemoIssued, about: About) -> list[Fact] | Ignored:
     if _is_nothing(event.credit_memo):
         return Ignored("zero_amount", "A document of 0 has no effect on the books")
-    return [_billed(event.credit_memo, "credit_memo_to_erp", about)]
+    memo = event.credit_memo
+    return [_billed(memo, "credit_memo_to_erp", about), *(_given_back(memo, part, about) for part in memo.refunds)]
+
+
+def _given_back(memo: billing.CreditMemo, part: billing.CreditRefund, about: About) -> Fact:
+    """That a refund gave a credit note back: nothing of both may stay open."""
+    given = billing.Application(
+        source=replace_fields(memo.source, object_type="credit_note_refund",
+                              object_id=f"{memo.source.object_id}-{part.refund_id}"),
+        payment_id=memo.source.object_id, payment_type="credit_note", kind="credit_memo", invoice_id=memo.invoice_id,
+        refund_id=part.refund_id, currency=memo.currency, amount=part.amount, applied_at=memo.issued_at,
+        customer_id=memo.customer_id, legal_entity=memo.legal_entity,
+    )  # fmt: skip
+    return _application(events.PaymentApplied(occurred_at=about.occurred_at, application=given), about)[0]
 
 
 def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: About) -> Fact:

@@ -24,6 +24,7 @@ def test_a_refund_pays_out_the_credit_memo_that_it_was_made_for(house):
     note = house.credit(invoice, amount=6_000, refund_amount=4_000, credit_amount=2_000)
     house.carry(seconds=40)
     assert standing(house) == []
+    assert house.states("application_to_erp") == {"completed": 2}  # the invoice's, and the credit that was given back
     (refund,) = house.made("netsuite", "customerRefund")
     assert house.made("netsuite", "journalEntry") == []
     books = Ledger(house.sandboxes)
@@ -37,6 +38,21 @@ def test_a_refund_pays_out_the_credit_memo_that_it_was_made_for(house):
     house.carry(seconds=40)
     ended = books.balances()
     assert (ended[BANK], CLEARING in ended) == (D("56.80"), False)
+
+
+def test_a_refund_that_a_later_credit_note_names_is_a_case_and_posts_nothing_twice(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    refund = house.refund(house.pay(invoice), 4_000)
+    house.carry(seconds=40)
+    named = [{"refund": refund, "amount_refunded": 4_000}]
+    note = house.credit(invoice, amount=4_000, refunds=named)
+    house.carry(seconds=40)
+    assert house.held() == ["refund_before_credit"]
+    assert house.states("credit_memo_to_erp") == {"completed": 1}
+    assert [e["external_id"] for e in house.made("netsuite", "journalEntry")] == [f"ref-stripe-{refund}"]
+    assert house.made("netsuite", "customerRefund") == []
+    books = Ledger(house.sandboxes)
+    assert books.open_items() == {f"cm-stripe-{note}": D("40.00")}
 
 
 def test_a_refund_waits_for_its_credit_memo_and_a_failure_owes_it_again(house):

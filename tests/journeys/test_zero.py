@@ -10,13 +10,14 @@ from q2c.transactions.models import BusinessTransaction, PreparedPosting
 from tests.journeys.ledger import Ledger
 
 IN_LEDGER = "SELECT l.account, l.amount FROM transactionaccountingline l WHERE l.transaction = ?"
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.scenario(44)]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def line(sku: str, amount: int) -> dict:
     return {"amount": amount, "quantity": 1, "description": sku, "metadata": {"sku": sku}}
 
 
+@pytest.mark.scenario(44)
 def test_an_upgrade_of_nothing_in_sum_moves_its_revenue_and_owes_nothing(house):
     customer = house.customer()
     upgraded = [line("QB-API", 10_000), line("QB-CPU-HEATSINK", -10_000)]
