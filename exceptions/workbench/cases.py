@@ -111,6 +111,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
             row.target_system = target.name if target else row.txn.target_connection
             row.target_link = links_out.record_url(target, row.txn.target_type, row.txn.target_id)
     kind = kinds.kind_of(case.kind)
+    change_sets = list(case.change_sets.select_related("proposed_by").order_by("-id")[:10])
     context = {
         "case": case,
         "kind_title": kind.title,
@@ -123,7 +124,8 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "page": documents,
         "held_at": _sentence(documents.rows[0].flow, documents.rows[0].step) if documents.rows else "",
         "notes": list(case.notes.select_related("by").order_by("-id")[:50]),
-        "change_sets": list(case.change_sets.select_related("proposed_by").order_by("-id")[:10]),
+        "change_sets": change_sets,
+        "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
         "remedies": remedies(request, case, kind, forms),
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),

@@ -16,6 +16,7 @@ def panels(response):
 def test_who_runs_the_systems_sees_them_first(sign_in):
     factories.make_connection("netsuite")
     page = sign_in("platform").get("/")
+    assert "<h1>Nothing waits for you, and no system needs you</h1>" in page.content.decode()
     assert panels(page) == [
         "Systems",
         "What waits for you",
@@ -65,3 +66,14 @@ def test_a_case_leads_to_the_document_that_the_erp_made(controller):
     assert link is not None
     assert link[1].startswith("https://erp.example/")
     assert link[1].endswith("id=9161")
+
+
+def test_a_case_whose_fix_waits_leads_to_the_approval_and_puts_a_second_proposal_behind_it(sign_in):
+    case = factories.make_case(state="awaiting_approval")
+    proposer, other = sign_in("billing_ops"), sign_in("controller")
+    change_set = factories.make_change_set(by=proposer.person, case=case, state="proposed")
+    mine = proposer.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    theirs = other.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    assert "You proposed it, so somebody else approves." in mine
+    assert "You proposed it" not in theirs
+    assert theirs.index(f'href="/mappings/change-sets/{change_set.pk}/"') < theirs.index("Propose another mapping")
