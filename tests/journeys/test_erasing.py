@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
 from django.db import connection
 
-from connectors.models import Exchange
+from connectors import registry
+from connectors.models import Connection, Exchange
 from connectors.recorder import is_intact, read_exchange
 from q2c.core import audit, customer_keys, vault
 from q2c.core.models import CustomerKey
@@ -18,6 +20,13 @@ from q2c.transactions.seals import verify_seals
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME, MAIL, STREET = "Zebulon Quark", "zebulon@quark.test", "99 Erasure Lane"
 WORDS = (NAME, MAIL, STREET, "Zebulon")
+MESSAGE = f"""<?xml version="1.0" encoding="UTF-8"?>
+<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<e:Body><notifications xmlns="http://soap.sforce.com/2005/09/outbound">
+<OrganizationId>{{organization}}</OrganizationId><Notification><Id>04l5g0000000001AAA</Id>
+<sObject xsi:type="sf:Opportunity" xmlns:sf="urn:sobject.enterprise.soap.sforce.com"><sf:Id>{{id}}</sf:Id>
+<sf:Name>{NAME} platform</sf:Name><sf:AccountId>{{account}}</sf:AccountId></sObject></Notification>
+</notifications></e:Body></e:Envelope>"""
 RAW = ("inbox_inboundevent", "inbox_inboundkey", "connectors_exchange", "exceptions_occurrence", "exceptions_casenote")
 
 
@@ -62,6 +71,46 @@ def test_whoever_is_erased_cannot_be_read_again_while_the_ledger_and_its_proofs_
     house.invoice(person)
     house.carry()
     assert readable() == dict.fromkeys(before, 0)  # what comes later isn't readable either
+
+
+def speaking(connection_code: str, *words: str) -> int:
+    """How many messages of a connection that can still be read have one of these words."""
+    found = 0
+    for key in InboundKey.objects.filter(connection__code=connection_code).select_related("event"):
+        try:
+            text = read_body(key.event, key).decode()
+        except vault.Unsealable:
+            continue
+        found += any(word in text for word in words)
+    return found
+
+
+def test_what_the_crm_told_of_an_account_goes_with_its_key_and_nothing_else_does(house):
+    accounts = [house.account(Name=name) for name in (NAME, "Ada Byron")]
+    opportunity = house.win(accounts[0], Name=f"{NAME} platform", StageName="Prospecting")
+    house.sandboxes.session.post(  # told although it isn't won: ignored, and still somebody's
+        f"{settings.BASE_URL}/webhooks/salesforce/{secret_of('salesforce')}/",
+        data=MESSAGE.format(organization=organization(house), id=opportunity, account=accounts[0]).encode(),
+        headers={"Content-Type": "text/xml"}, timeout=30,
+    ).raise_for_status()  # fmt: skip
+    house.carry()
+    house.poll()
+    house.carry()
+    assert InboundKey.objects.get(dedupe_key="om:04l5g0000000001AAA").verdict == "ignored"
+    assert speaking("salesforce", NAME) >= 3
+    customer_keys.destroy_key(CustomerKey.objects.get(connection_code="salesforce", customer_id=accounts[0]).pk)
+    assert speaking("salesforce", NAME) == 0
+    assert speaking("salesforce", "Ada Byron") >= 1
+
+
+def secret_of(code: str) -> str:
+    """The secret of the CRM's door."""
+    return registry.secrets_of(Connection.objects.get(code=code))["webhook_path_secret"]
+
+
+def organization(house) -> str:
+    """The CRM's own id."""
+    return house.sandboxes.vendor("salesforce")["credentials"]["organization_id"]
 
 
 def test_an_account_of_the_crm_is_erased_with_what_was_read_of_it(house):
