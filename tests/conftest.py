@@ -11,8 +11,15 @@ from tests.emptying import empty_tables
 CHROMIUM = os.environ.get("Q2C_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+LONGEST = "tests/journeys/test_demo.py"
+
+
 def pytest_collection_modifyitems(items):
-    """Without a Chromium the browser tests are named as not run; where Q2C_REQUIRE_BROWSER=1 they run and fail."""
+    """The longest test begins first, so that nothing waits for it alone at the end.
+
+    Without a Chromium the browser tests are named as not run; where Q2C_REQUIRE_BROWSER=1 they run and fail.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
     if CHROMIUM or os.environ.get("Q2C_REQUIRE_BROWSER") == "1":
         return
     for item in items:
