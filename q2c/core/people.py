@@ -15,6 +15,12 @@ ZONE = "time_zone"  # the preference's name
 class ClosedDoorAdapter(DefaultAccountAdapter):
     """Sign-up is closed."""
 
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "username_password_mismatch": "The user name or the password is wrong. Upper and lower case count.",
+        "too_many_login_attempts": "Too many tries. Sign-in opens again in a few minutes.",
+    }
+
     def is_open_for_signup(self, request):
         return False
 

@@ -81,3 +81,10 @@ def test_the_audit_trail_names_people_and_leads_to_what_they_did(sign_in):
     page = sign_in("auditor").get("/audit/").content.decode()
     assert "Cora Lindqvist" in page
     assert f'href="/exceptions/cases/{case.pk}/">{case.number}</a>' in page
+
+
+def test_a_wrong_password_is_told_in_plain_words_and_keeps_the_name(client, db):
+    factories.make_person("controller", username="cora")
+    page = client.post("/accounts/login/", {"login": "cora", "password": "wrong"}).content.decode()
+    assert "The user name or the password is wrong. Upper and lower case count." in page
+    assert 'value="cora"' in page
