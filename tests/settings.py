@@ -32,3 +32,4 @@ from q2c.settings import *  # noqa: E402, F403 - the servers' addresses come fir
 # No test pulls the plug: a killed process loses nothing that it committed, and a commit needn't wait for the disk.
 DATABASES["default"].setdefault("OPTIONS", {})["options"] = "-c synchronous_commit=off"  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the six people of a journey sign in at once
+Path(STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # noqa: F405 - nothing is collected, and WhiteNoise warns of its absence
