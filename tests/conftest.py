@@ -7,6 +7,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from tests.emptying import empty_tables
+from tests.template import use_template
 
 CHROMIUM = os.environ.get("Q2C_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -25,6 +26,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.skip(reason="needs a Chromium (Q2C_CHROMIUM, or `chromium` on the path)"))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, django_db_blocker, request):
+    """Of several workers only one migrates."""
+    if hasattr(request.config, "workerinput"):
+        with django_db_blocker.unblock():
+            use_template(request.config.workerinput["testrunuid"])
 
 
 @pytest.fixture(scope="session", autouse=True)
