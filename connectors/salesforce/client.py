@@ -113,14 +113,6 @@ class Client:
             )
         return f"sobjects/Opportunity/{field}/{quote(order_id, safe='')}", [("updateOnly", "true")], ""
 
-    async def find_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord | None:
-        """The opportunity or order, if it shows these status fields already; None if it doesn't."""
-        wanted = outbound.order_status(fields)
-        raw = await self._record(_kind(order_id), order_id, verb="find_status", fields=",".join(["Id", *wanted]))
-        if all((raw.get(name) or "") == value for name, value in wanted.items()):
-            return self._saved(order_id, fields.get("status", ""), was_found=True)
-        return None
-
     async def changes(self, stream: str, position: dict[str, Any]) -> Page:
         """Records of an object by SystemModstamp, oldest first, with an overlap at the beginning of each round.
 
@@ -202,9 +194,9 @@ class Client:
     def _incomplete(self, says: str, key: str) -> Problem:
         return Problem("order_incomplete", Category.VALIDATION, says, connection=self.line.code, document=key)
 
-    async def _record(self, kind: str, record_id: str, *, verb: str, fields: str = "") -> dict[str, Any]:
+    async def _record(self, kind: str, record_id: str, *, verb: str) -> dict[str, Any]:
         path = await self._url(f"sobjects/{kind}/{full_id(record_id)}")
-        query = [("fields", fields or self._fields[kind])]
+        query = [("fields", self._fields[kind])]
         raw: dict[str, Any] = (await self.telephone.call("GET", path, verb=verb, query=query)).json("Id")
         return raw
 
@@ -273,10 +265,10 @@ class Client:
             occurred_at=instant(row["SystemModstamp"]),
         )
 
-    def _saved(self, order_id: str, status: str, *, was_found: bool = False) -> posting.SavedRecord:
+    def _saved(self, order_id: str, status: str) -> posting.SavedRecord:
         key = full_id(order_id) if order_id else ""
         url = f"{self.app_url}/{key}" if self.app_url and key else ""
-        return posting.SavedRecord(document_type="status", id=key, status=status, url=url, was_found=was_found)
+        return posting.SavedRecord(document_type="status", id=key, status=status, url=url)
 
 
 def _kind(order_id: str) -> str:
