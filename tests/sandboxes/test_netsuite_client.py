@@ -85,7 +85,7 @@ def test_it_pages_through_a_collection(api):
         if not page["hasMore"]:
             break
         offset += 25
-    assert (len(seen), len(set(seen)), page["totalResults"], page["count"]) == (62, 62, 62, 12)
+    assert (len(seen), len(set(seen)), page["totalResults"], page["count"]) == (69, 69, 69, 19)
 
 
 def test_it_pages_through_suiteql(api):
