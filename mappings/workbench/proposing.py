@@ -16,7 +16,8 @@ from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
 from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
-from mappings.workbench.rules import rules_visible_to, show_change_set, visible_change_set
+from mappings.selectors import rules_visible_to
+from mappings.workbench.rules import show_change_set, visible_change_set
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress

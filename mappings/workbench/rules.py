@@ -6,8 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import django_filters
-from django.db.models import BigIntegerField, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -15,7 +14,8 @@ from django.views.decorators.http import require_GET
 from connectors.models import Connection
 from exceptions import tallies
 from mappings.kinds import BY_CODE
-from mappings.models import ChangeLine, ChangeSet, MappingRule, RuleUse
+from mappings.models import ChangeSet, MappingRule
+from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to, with_use_count
 from q2c.core import access, approvals
 from q2c.core.access import requires
 from q2c.core.filters import ListFilter
@@ -59,31 +59,6 @@ class RuleFilter(ListFilter):
         if value == "ended":
             return rows.filter(effective_to__lte=today)
         return rows.filter(known_to__isnull=False)
-
-
-def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
-    """Rules of the person's entities, and those that hold for all entities."""
-    codes = access.entities_of(user)
-    rows = MappingRule.objects.select_related("proposed_by", "approved_by")
-    return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
-
-
-def with_use_count(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
-    """The rules with how many documents used each (`use_count`): the workers' tallies together."""
-    tallies = RuleUse.objects.filter(rule=OuterRef("pk")).order_by().values("rule").annotate(total=Sum("count"))
-    return rules.annotate(
-        use_count=Coalesce(Subquery(tallies.values("total")), Value(0), output_field=BigIntegerField())
-    )
-
-
-def life_of(rule: MappingRule) -> str:
-    """A state of `core.states`: active, future, ended or retired."""
-    today = timezone.localdate()
-    if rule.known_to is not None:
-        return "retired"
-    if rule.effective_from > today:
-        return "future"
-    return "ended" if rule.effective_to is not None and rule.effective_to <= today else "active"
 
 
 @require_GET
@@ -141,16 +116,6 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
     }
     return page(request, "mappings/rule_detail.html", "mappings/rule_detail.html", context)
-
-
-def change_sets_visible_to(user: Any) -> QuerySet[ChangeSet]:
-    """Change sets none of whose lines names an entity that the person doesn't see."""
-    rows = ChangeSet.objects.select_related("proposed_by", "proposal", "case")
-    codes = access.entities_of(user)
-    if codes is None:
-        return rows
-    foreign = ChangeLine.objects.filter(change_set=OuterRef("pk")).exclude(legal_entity_code__in=["", *sorted(codes)])
-    return rows.exclude(Exists(foreign))
 
 
 @require_GET

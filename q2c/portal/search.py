@@ -16,7 +16,8 @@ from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from exceptions import tallies
-from mappings.models import ChangeSet, CrossReference
+from mappings.models import CrossReference
+from mappings.selectors import change_sets_visible_to
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.templatetags.words import spoken_noun
@@ -92,7 +93,7 @@ def _change_sets(user: Any, text: str) -> list[Hit]:
     match = _CHANGE_SET.match(text)
     if not match or not access.may(user, "mappings.view_rule"):
         return []
-    rows = ChangeSet.objects.filter(pk=int(match[1]))
+    rows = change_sets_visible_to(user).filter(pk=int(match[1]))
     return [
         Hit(
             "Change set",

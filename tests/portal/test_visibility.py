@@ -81,6 +81,15 @@ def test_search_finds_nothing_foreign(sign_in, two_entities):
     assert client.get("/search/", {"q": "INV-MINE"})["Location"] == f"/transactions/{two_entities[0].pk}/"
 
 
+def test_search_finds_no_change_set_of_a_foreign_entity(sign_in):
+    client = sign_in("mapping_admin", entities=("GB01",))
+    foreign, own = factories.make_change_set("Theirs"), factories.make_change_set("Ours")
+    foreign.lines.update(legal_entity_code="JP01")
+    own.lines.update(legal_entity_code="GB01")
+    assert client.get("/search/", {"q": f"CS-{foreign.pk}"}).context["hits"] == []
+    assert client.get("/search/", {"q": f"CS-{own.pk}"})["Location"] == f"/mappings/change-sets/{own.pk}/"
+
+
 def test_a_foreign_node_shows_neither_id_nor_amount(sign_in, two_entities):
     mine, other = two_entities
     order = ("salesforce", "Order", "8018d00000QbXyzAAG")
