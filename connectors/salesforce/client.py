@@ -147,7 +147,7 @@ class Client:
         key = full_id(order_id)
         found = await self._composite(asked.opportunity_queries(self._fields, key, cpq=self._has("cpq")), verb="order")
         if not found["opportunity"]:
-            raise Absent(f"Salesforce has no opportunity {key}", connection=self.line.code, document=key)
+            raise Absent("Salesforce has the opportunity no more", connection=self.line.code, document=key)
         quotes = found.get("quotes", [])
         opportunity = found["opportunity"][0]
         name = f"The opportunity {opportunity.get('Name') or key}"
@@ -171,14 +171,14 @@ class Client:
         key = full_id(order_id)
         found = await self._composite(asked.order_queries(self._fields, key), verb="order")
         if not found["order"]:
-            raise Absent(f"Salesforce has no order {key}", connection=self.line.code, document=key)
+            raise Absent("Salesforce has the order no more", connection=self.line.code, document=key)
         raw = found["order"][0]
-        name = f"Order {raw.get('OrderNumber') or key}"
+        name = f"Order {raw['OrderNumber']}" if raw.get("OrderNumber") else "An order"
         if raw.get("IsReductionOrder") and raw.get("StatusCode") == "Activated":
             raise Problem(
                 "order_changed_after_won",
                 Category.CONFLICT,
-                f"{name} takes back a part of order {raw.get('OriginalOrderId')}",
+                f"{name} takes back a part of an earlier one",
                 connection=self.line.code,
                 order=key,
             )

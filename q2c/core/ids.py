@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 import uuid
 
+# Prefixed ids (cus_1A2b..., sub_sched_...), ids of 15 or 18 characters with both cases and digits, UUIDs.
+MACHINE_ID = re.compile(
+    r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{8,}|(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)[A-Za-z0-9]{15,18}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
 _lock = threading.Lock()
 _last = 0
 
@@ -30,6 +36,11 @@ def uuid7(at_ms: float | None = None) -> uuid.UUID:
 def uuid7_bound(at_ms: int) -> uuid.UUID:
     """The least UUIDv7 of an instant: the edge of a partition."""
     return uuid.UUID(int=at_ms << 80)
+
+
+def without_ids(sentence: str) -> str:
+    """A sentence as people say it: words that only machines read are left out of it."""
+    return " ".join(word for word in sentence.split(" ") if not MACHINE_ID.fullmatch(word))
 
 
 def digest(*parts: str) -> str:

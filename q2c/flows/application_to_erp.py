@@ -58,7 +58,8 @@ def choose_keeper(document: Application, book: Book, policy: Policy, links: Any)
         elif policy.is_summary:
             kept.add(IN_BILLING)
     if len(kept) > 1:
-        raise across_cut_over(document, f"{document.payment_id} pays {document.invoice_id}")
+        applied = document.payment_type.replace("_", " ")
+        raise across_cut_over(document, f"A {applied} settles {_invoice_number(document, book, links)}")
     return kept.pop() if kept else IN_ERP
 
 
@@ -78,10 +79,16 @@ def _check_refund(document: Application, book: Book, links: Any) -> str:
     raise Problem(
         "refund_before_credit",
         Category.VALIDATION,
-        f"Refund {document.refund_id} was posted before credit note {document.payment_id} said that it gives it back",
+        f"A refund of {document.currency} {document.amount:,} was posted before its credit note said that it gives it"
+        " back",
         connection=document.source.connection,
         document=document.refund_id,
     )
+
+
+def _invoice_number(document: Application, book: Book, links: Any) -> str:
+    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
+    return invoice.number if invoice is not None and invoice.number else "an invoice"
 
 
 def build_application(document: Application, book: Book, keeper: str, links: Any) -> CashApplication | None:
@@ -95,8 +102,8 @@ def build_application(document: Application, book: Book, keeper: str, links: Any
         raise Problem(
             "balance_without_document",
             Category.VALIDATION,
-            f"Invoice {document.invoice_id} used {document.currency} {document.amount:,} of a balance that no credit"
-            " note gave",
+            f"{document.currency} {document.amount:,} of {_invoice_number(document, book, links)} used a balance"
+            " that no credit note gave",
             connection=document.source.connection,
             document=document.source.object_id,
         )

@@ -63,7 +63,7 @@ def build_customer(document: Customer, book: Book, mappings: Any, links: Any) ->
         raise Problem(
             "customer_without_name",
             Category.VALIDATION,
-            f"Customer {document.source.object_id} has no name",
+            "A customer has no name in billing",
             connection=document.source.connection,
             customer=document.source.object_id,
         )

@@ -187,7 +187,7 @@ def _propose_write_off(item: Item, event: events.InvoiceStatusChanged) -> None:
     number = event.number or event.invoice_id
     problem = Problem(
         "uncollectible_proposed", Category.CONFLICT,
-        f"Billing gave up {number}, of which {event.currency} {event.amount:,} is owed",
+        f"Billing gave up {event.number or 'an invoice'}, of which {event.currency} {event.amount:,} is owed",
         connection=item.source.code, document=number,
     )  # fmt: skip
     cases.open_case(problem, event_id=item.claimed.event_id, connection_code=item.source.code, number=number,

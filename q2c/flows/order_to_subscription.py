@@ -39,7 +39,7 @@ def refuse_change(document: Order, links: Any, billing: Any) -> str:
         raise Problem(
             "order_changed_after_won",
             Category.CONFLICT,
-            f"{document.name or document.number} was changed after it became subscription {made.external_id}",
+            f"{document.name or document.number} was changed after it became a subscription",
             connection=document.source.connection,
             order=document.source.object_id,
             subscription=made.external_id,
@@ -162,7 +162,7 @@ def await_activation(subscription: SavedRecord, billing: Any, links: Any) -> str
         raise Problem(
             "subscription_not_active",
             Category.CONFLICT,
-            f"Billing has ended subscription {subscription.id} before it was active",
+            "Billing has ended the subscription before it was active",
             subscription=subscription.id,
             status=known["status"],
         )

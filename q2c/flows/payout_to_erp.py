@@ -19,7 +19,7 @@ from q2c.core.money import round_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import approve, cash, codes, dates
 from q2c.flows.told import Link
-from q2c.posting.cash import build_dispute, build_payout
+from q2c.posting.cash import build_dispute, build_payout, name_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
 from q2c.transactions.steps import Flow, Read, decode_output
 
@@ -43,8 +43,8 @@ def find_booked(document: Payout, book: Book, links: Any) -> dict[str, Decimal]:
             raise Problem(
                 "payout_unexplained",
                 Category.VALIDATION,
-                f"Payout {document.source.object_id} holds {movement.original_currency} converted into"
-                f" {document.currency}, and {book.code} keeps its book in {book.currency}",
+                f"{name_payout(document)} holds {movement.original_currency} converted into {document.currency}, and"
+                f" {book.code} keeps its book in {book.currency}",
                 connection=document.source.connection,
                 document=document.source.object_id,
             )

@@ -68,7 +68,7 @@ def find_credits(document: Refund, book: Book, policy: Policy, links: Any) -> tu
             key = f"credit_memo:{connection}:{credit.credit_note_id}"
             raise Awaits(key, f"credit note {credit.credit_note_id} in the ERP")
         if memo.external_type == IN_SUMMARY:
-            what = f"{document.source.object_id} gives back {credit.credit_note_id}"
+            what = f"A refund of {document.currency} {document.amount:,} gives back {memo.number or 'a credit note'}"
             raise summary.across_cut_over(document, what)
         found.append(AppliedTo(document=memo.external_id, amount=credit.amount))
     explained = sum((applied.amount for applied in found), Decimal(0))
@@ -118,7 +118,7 @@ def compare_refund(document: PostedDocument, prepared: CashRefund, was_found: bo
     """None when the ERP holds what we asked for, paid out of the same credit memos."""
     problem = post.compare_posted(document, prepared, was_found)
     if problem is None and set(document.applied) != set(prepared.apply_to):
-        summary = f"{prepared.external_id} pays out other credit memos in the ERP than it was to"
+        summary = "The refund pays out other credit memos in the ERP than it was to"
         return post.differs(was_found, document, prepared.external_id, summary)
     return problem
 

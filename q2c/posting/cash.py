@@ -172,18 +172,23 @@ def check_movements(payout: Payout) -> None:
     odd = sorted({m.kind for m in payout.movements} - CARRIED - {"dispute", "fee", "reserve"})
     net = sum((m.amount - m.fee for m in payout.movements), ZERO)
     if odd:
-        why = f"has movements that nobody carries: {', '.join(odd)}"
+        why = f"has movements that nobody carries: {', '.join(kind.replace('_', ' ') for kind in odd)}"
     elif payout.movements and net != payout.amount:
-        why = f"is {payout.currency} {payout.amount:,} and its movements are {net:,}"
+        why = f"has movements of {net:,} in all"
     else:
         return
     raise Problem(
         "payout_unexplained",
         Category.VALIDATION,
-        f"Payout {payout.source.object_id} {why}",
+        f"{name_payout(payout)} {why}",
         connection=payout.source.connection,
         document=payout.source.object_id,
     )
+
+
+def name_payout(payout: Payout) -> str:
+    """A payout as people know it: it has no number, but an amount and the day on which the bank has it."""
+    return f"The payout of {payout.currency} {payout.amount:,} of {payout.arrival_date:%-d %B %Y}"
 
 
 def _movement_lines(movement: BalanceTransaction, accounts: Accounts, booked: Decimal | None) -> list[JournalLine]:

@@ -30,7 +30,9 @@ def check_policy(policy: Policy, legal_entity: str) -> Policy:
     for field, choices in CHOICES.items():
         chosen = getattr(policy, field)
         if chosen not in choices:
-            raise _unfit(legal_entity, field, f"{field} is “{chosen}”, and may be {' or '.join(choices)}")
+            raise _unfit(
+                legal_entity, field, f"{field.replace('_', ' ')} is “{chosen}”, and may be {' or '.join(choices)}"
+            )
     if policy.zero_amount == "skip" and policy.revenue_owner in ALLOCATES:
         why = f"the owner of revenue ({policy.revenue_owner}) allocates to documents of 0 too, so they can't be skipped"
         raise _unfit(legal_entity, "zero_amount", why)

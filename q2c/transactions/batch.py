@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any, cast
 from uuid import UUID
 
+from q2c.core.ids import MACHINE_ID
+from q2c.core.money import round_money
 from q2c.core.problems import Awaits, Problem
 from q2c.transactions.steps import Flow, Step, Write
 
@@ -104,6 +106,20 @@ class Run:
     )
     create_with: dict[str, Any] = field(default_factory=dict)
     find_with: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """What people call the document, inside a sentence: its number, else whose it is, else what it amounts to."""
+        if self.number and not MACHINE_ID.fullmatch(self.number):
+            return self.number
+        noun = f"the {self.flow.lane_type or 'document'}".replace("_", " ")
+        if self.customer_name:
+            return f"{noun} of {self.customer_name}"
+        return (
+            f"{noun} of {self.currency} {round_money(self.amount, self.currency):,}"
+            if self.amount is not None
+            else noun
+        )
 
     @property
     def due_intent(self) -> dict[str, Any]:

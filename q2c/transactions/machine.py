@@ -277,7 +277,7 @@ def quarantine_suspects(flow: Flow, freed: list[tuple[UUID, int]], tools: Tools,
             Problem(
                 "quarantined",
                 Category.INTERNAL,
-                f"{run.number or run.source_id} ended its worker {DEATHS_MAX} times and is set aside",
+                f"A worker ended {DEATHS_MAX} times over {run.called}, which is set aside",
                 flow=flow.code,
                 transaction=run.id,
             ),

@@ -8,6 +8,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, cast
 
+from q2c.core.ids import without_ids
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.steps import PORTS, Read, Step, Wait, Write, encode_output, parameters
@@ -103,7 +104,7 @@ def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
         late = Problem(
             "dependency_overdue",
             Category.CONFLICT,
-            f"{run.number or run.source_id} has waited too long for {wait.summary}",
+            f"{run.called[:1].upper()}{run.called[1:]} has waited too long for {without_ids(wait.summary)}",
             awaits=wait.key,
             flow=run.flow.code,
         )

@@ -124,7 +124,7 @@ def _not_ours(run: Run, refusal: Problem, port: Any) -> Problem:
     return Problem(
         "document_exists",
         Category.CONFLICT,
-        f"{port.name} refuses {run.number or run.source_id}: {refusal.summary}. What is there isn't ours",
+        f"{port.name} refuses {run.called}: {refusal.summary}. What is there isn't ours",
         connection=port.connection_code,
         document=run.number or run.source_id,
         external_id=run.due_intent["external_id"],
@@ -140,7 +140,7 @@ def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
             Problem(
                 "outcome_unknown",
                 Category.UNKNOWN_OUTCOME,
-                f"{port.name} never answers for {run.number or run.source_id}: {silence.summary}",
+                f"{port.name} never answers for {run.called}: {silence.summary}",
                 connection=port.connection_code,
                 document=run.number or run.source_id,
                 external_id=run.due_intent["external_id"],
@@ -177,7 +177,7 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
         Problem(
             "outcome_unknown",
             Category.UNKNOWN_OUTCOME,
-            f"{port.name} doesn't show {intent['external_id']}, and its look-up is no proof that it never will",
+            f"{port.name} doesn't show {run.called}, and its look-up is no proof that it never will",
             connection=port.connection_code,
             external_id=intent["external_id"],
         ),

@@ -64,6 +64,24 @@ def test_money_is_never_a_float():
     assert found == []
 
 
+def test_the_sentence_of_a_problem_names_things_as_people_know_them():
+    """Ids belong to the subject; a code word (`rounding_limit`) is said in plain words."""
+    said = re.compile(r"\b[a-z]+_[a-z_]+\b")
+    found = []
+    for name, path in OURS.items():
+        if ".sandbox" in name:
+            continue
+        for node in ast.walk(tree(path)):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem"):
+                continue
+            for part in (inner for argument in node.args[2:3] for inner in ast.walk(argument)):
+                is_id = isinstance(part, ast.Attribute) and part.attr.endswith("_id")
+                if is_id or (isinstance(part, ast.Constant) and said.search(str(part.value))):
+                    found.append((name, node.lineno, ast.unparse(part)))
+    # What is looked for by its id: of two references that can't both hold, and of a document that nobody knows.
+    assert {name for name, _, _ in found} == {"mappings.references", "q2c.reconciliation.restored"}, found
+
+
 def test_nothing_is_done_behind_the_readers_back():
     """No signal for business effects, no logic in save()."""
     found = []

@@ -57,3 +57,8 @@ def test_an_external_id_is_readable_safe_and_never_shared_by_two_sources():
     long_ids = {ids.external_id("inv", source="stripe", object_id="x" * 60 + str(n)) for n in range(3)}
     assert len(long_ids) == 3
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,80}", one) for one in {slash, colon, *long_ids})
+
+
+def test_a_sentence_keeps_what_people_read_and_loses_what_machines_read():
+    said = "payment pi_3NirD82eZvKYlo2C of INV-88105 in the ERP"
+    assert ids.without_ids(said) == "payment of INV-88105 in the ERP"

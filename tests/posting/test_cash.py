@@ -175,13 +175,14 @@ def test_fees_and_reserves_that_stand_alone_leave_clearing_too():
 
 
 @pytest.mark.parametrize(("moved", "says"), [
-    (movement("payment", "99.00"), "is GBP 100.00 and its movements are 99.00"),
-    (movement("topup", "100.00"), "has movements that nobody carries: topup"),
+    (movement("payment", "99.00"), "has movements of 99.00 in all"),
+    (movement("payout_minimum_hold", "100.00"), "has movements that nobody carries: payout minimum hold"),
 ])  # fmt: skip
 def test_a_payout_that_its_movements_dont_explain_is_held(moved, says):
-    with pytest.raises(Problem, match=says) as held:
+    with pytest.raises(Problem) as held:
         build_payout(payout("100.00", moved), **COMMON)
-    assert held.value.code == "payout_unexplained"
+    assert held.value.summary == f"The payout of GBP 100.00 of {DAY:%-d %B %Y} {says}"
+    assert (held.value.code, held.value.subject["document"]) == ("payout_unexplained", "po_1")
 
 
 def test_what_converting_cost_is_a_fee_and_the_clearing_of_both_currencies_is_left():

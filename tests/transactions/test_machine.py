@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from q2c.core.problems import Category, NotAnswered, Problem
-from q2c.transactions import machine, remember, restart
+from q2c.transactions import claims, machine, remember, restart
 from q2c.transactions.models import BusinessTransaction, Restore, Seal, StepRun, WorkItem
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Repeats, Rig, Target, add_transactions, flow
 
@@ -289,3 +290,18 @@ def test_where_nothing_proves_absence_a_person_decides_and_nothing_is_sent_again
     machine.advance(flow(), rig.tools)
     assert states() == {"completed": 1}
     assert len(target.created) == 1
+
+
+@pytest.mark.parametrize(("number", "customer", "called"), [
+    ("INV-88105", "Kestrel Freight", "INV-88105"),
+    ("ch_1HT5SQNUk6aLF19iW6CQ2GOp", "Kestrel Freight", "the payment of Kestrel Freight"),
+    ("", "", "the payment of GBP 1,240.00"),
+])  # fmt: skip
+def test_a_case_calls_a_document_by_what_people_know_of_it(number, customer, called):
+    add_transactions(1)
+    BusinessTransaction.objects.update(
+        number=number, customer_name=customer, currency="GBP", amount=Decimal("1240.00")
+    )  # fmt: skip
+    paid = replace(flow(), lane_type="payment")
+    (run,) = machine.load_runs(paid, claims.claim_batch(flow=paid.code, worker="w", limit=1))
+    assert run.called == called

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from q2c.core.ids import uuid7
+from q2c.core.ids import MACHINE_ID, uuid7
 from q2c.core.money import decimals
 from q2c.core.roles import PERMISSION_WORDS
 from q2c.core.states import look
@@ -23,11 +23,6 @@ from q2c.core.states import look
 register = template.Library()
 MINUS = "\u2212"
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
-# Prefixed ids (cus_1A2b..., sub_sched_...), ids of 15 or 18 characters with both cases and digits, UUIDs.
-MACHINE_ID = re.compile(
-    r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{8,}|(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)[A-Za-z0-9]{15,18}"
-    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-)
 _ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR", "ops": "operations"}
 _NOUNS = {"Application": "Cash application", "application": "Cash application", "Use": "Customer use"}
 

@@ -15,6 +15,7 @@ from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import dates, post
 from q2c.flows.steps.customer import customer_key
 from q2c.flows.told import Link, became, record_key
+from q2c.posting.cash import name_payout
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read, Write
 
@@ -118,7 +119,7 @@ def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, cal
         raise Problem(
             "payout_of_several_entities",
             Category.VALIDATION,
-            f"The payout of {document.currency} {document.amount:,} pays out the cash of {', '.join(sorted(entities))}",
+            f"{name_payout(document)} pays out the cash of {', '.join(sorted(entities))}",
             connection=document.source.connection,
             document=document.source.object_id,
             legal_entity=", ".join(sorted(entities)),

@@ -39,11 +39,13 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
             "customer", document.customer_name, legal_entity=book.code, connection=book.connection, on=document_date
         ).value
     if not document.customer_id:
+        noun, number = document.source.object_type.replace("_", " "), getattr(document, "number", "")
         raise Problem(
             "customer_unidentified",
             Category.MAPPING,
-            f"The source doesn't say whose {document.source.object_type.replace('_', ' ')}"
-            f" {getattr(document, 'number', '') or document.source.object_id} is",
+            f"The source doesn't say whose {noun} {number} is"
+            if number
+            else f"The source doesn't say whose {noun} it is",
             kind="customer",
             key=document.source.object_id,
             connection=book.connection,

@@ -100,7 +100,8 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
         raise Problem(
             "missing_posting_policy",
             Category.MAPPING,
-            f"A limit in the posting policy of {book.code} isn't a number; rounding_limit counts smallest units",
+            f"A limit in the posting policy of {book.code} isn't a number: that of rounding counts the"
+            " currency's smallest units, that of approval is an amount",
             kind="posting_policy",
             key="rounding_limit",
             legal_entity=book.code,

@@ -61,7 +61,8 @@ def choose_payer(document: Order, book: Book, mappings: Any, links: Any) -> str:
         raise Problem(
             "missing_posting_policy",
             Category.MAPPING,
-            f"The posting policy of {book.code} doesn't fit: {_FIELD} is “{said}”, and may be {OWN}, {PARENT} or {TOP}",
+            f"The posting policy of {book.code} doesn't fit: billed account is “{said}”, and may be {OWN}, {PARENT} or"
+            f" {TOP}",
             kind="posting_policy",
             key=_FIELD,
             legal_entity=book.code,

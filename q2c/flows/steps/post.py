@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from q2c.canonical.posting import PostedDocument
+from q2c.core.ids import MACHINE_ID
 from q2c.core.problems import Category, Problem
 
 
@@ -22,6 +23,21 @@ def date_of(prepared: Any) -> dt.date:
     return date
 
 
+_NOUNS = {"CashReceipt": "the receipt", "CashRefund": "the refund", "Journal": "the journal"}
+
+
+def called(prepared: Any) -> str:
+    """What people call a document that was asked for: its number; what it is, where only machines read that."""
+    number = getattr(prepared, "number", "")
+    return (
+        number if number and not MACHINE_ID.fullmatch(number) else _NOUNS.get(type(prepared).__name__, "the document")
+    )
+
+
+def _first(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
 def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> Problem | None:
     """None when the ERP's document says what we asked for; otherwise the Problem that holds the transaction.
 
@@ -29,10 +45,11 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     something else; `posted_differently` when the ERP changed what we sent.
     """
     number = getattr(prepared, "number", "") or prepared.external_id
+    name = called(prepared)
     asked, currency = total_of(prepared), prepared.currency_code
     if asked is not None and document.total is not None and document.total != asked:
         booked = f"{document.total:,} as {document.number or document.id}"
-        summary = f"{number} is {currency} {asked:,} and the ERP holds {booked}"
+        summary = f"{_first(name)} is {currency} {asked:,} and the ERP holds {booked}"
         return differs(was_found, document, number, summary, asked=asked, booked=document.total)
     for what, ours, theirs in (
         ("in", currency, document.currency_code),
@@ -42,13 +59,13 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     ):
         if theirs and theirs != ours:
             return differs(
-                was_found, document, number, f"{number} is {what} {ours} and the ERP holds it as {what} {theirs}"
+                was_found, document, number, f"{_first(name)} is {what} {ours} and the ERP holds it as {what} {theirs}"
             )
     if document.period and document.period != prepared.period:
         return Problem(
             "posted_in_other_period",
             Category.PERIOD_CLOSED,
-            f"The ERP put {number} into another period than the one asked for",
+            f"The ERP put {name} into another period than the one asked for",
             number=number,
             document=document.id,
             asked=prepared.period,

@@ -71,7 +71,7 @@ def check_keeper(document: Any, policy: Policy, found: Any) -> None:
     other way round.
     """
     if found is not None and (found.external_type == IN_SUMMARY) is not policy.is_summary:
-        raise across_cut_over(document, f"{document.number} takes back {found.record_key}")
+        raise across_cut_over(document, f"{document.number} takes back {found.number or 'another document'}")
 
 
 def across_cut_over(document: Any, what: str) -> Problem:
