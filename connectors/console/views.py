@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET
 
 from connectors import registry
 from connectors.connections import days_to_expiry, health_of
+from connectors.console import figures
 from connectors.models import Connection
 from q2c.core import access
 from q2c.core.access import requires
@@ -20,8 +21,10 @@ from q2c.core.htmx import page
 @require_GET
 @requires("connectors.view_connection")
 def connection_list(request: HttpRequest) -> HttpResponse:
-    """All connections with their health."""
+    """All connections with their health, how their newest calls went, and what waits for each."""
     rows: list[dict[str, Any]] = []
+    calls, is_cut = figures.newest_calls()
+    waiting = figures.waiting_for_systems(request.user)
     for connection in Connection.objects.select_related("health").prefetch_related("roles__legal_entity"):
         rows.append(
             {
@@ -29,13 +32,22 @@ def connection_list(request: HttpRequest) -> HttpResponse:
                 "health": health_of(connection),
                 "seen": getattr(connection, "health", None),
                 "families": sorted({role.family for role in connection.roles.all()}),
+                "entities": sorted({role.legal_entity.code for role in connection.roles.all() if role.legal_entity}),
                 "expires_in": days_to_expiry(connection),
+                "calls": calls.get(connection.pk),
+                "waiting": waiting.get(connection.code, figures.NOBODY),
             }
         )
     ill = [row for row in rows if row["health"].state in ("paused", "down")]
     context = {
         "rows": rows,
         "ill": ill,
+        "worst": ill[0] if ill else None,
+        "worst_case": figures.case_of(request.user, ill[0]["connection"]) if ill else None,
+        "may_work": access.may(request.user, "connectors.work_connection"),
+        "waiting_count": sum(row["waiting"].total for row in ill),
+        "seen_hours": None if is_cut else figures.HOURS,
+        "seen_max": figures.CALLS_MAX,
         "well_count": sum(row["health"].state in ("healthy", "slow") for row in rows),
         "untried_count": sum(row["health"].state == "untried" for row in rows),
     }
@@ -63,8 +75,12 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
         connection.reference.order_by("list_name").values("list_name").annotate(n=Count("pk"), read_at=Max("read_at"))
     )
     manifest = registry.manifest(connection.vendor)
+    calls, is_cut = figures.newest_calls()
     context = {
         "connection": connection,
+        "calls": calls.get(connection.pk),
+        "seen_hours": None if is_cut else figures.HOURS,
+        "waiting": figures.waiting_for_systems(request.user).get(connection.code, figures.NOBODY),
         "health": health_of(connection),
         "seen": getattr(connection, "health", None),
         "roles": list(connection.roles.select_related("legal_entity").order_by("family")),
