@@ -44,6 +44,7 @@ def claim_external_ids(cursor: Any, runs: Iterable[Run], worker: str) -> set[UUI
     """
     first: dict[tuple[str, str], Run] = {}
     claiming = [r for r in runs if r.due_intent.get("claims")]
+    claiming.sort(key=lambda r: not r.due_intent.get("is_open"))  # whoever sent it already goes before who would send
     for run in claiming:
         first.setdefault(_name(run), run)
     if not first:
