@@ -70,6 +70,12 @@ def upper(value: Any) -> str:
     return str(value).strip().upper()
 
 
+def without_zeros(value: Any) -> str:
+    """An id of a vendor whose ids are whole numbers: "0042" is "42". Others (of several parts) stay as they are."""
+    plain = text(value)
+    return str(int(plain)) if plain.isascii() and plain.isdigit() else plain
+
+
 def decimal(value: Any) -> Decimal:
     """An exact Decimal of a JSON number or string. Raises ValueError for anything else."""
     try:

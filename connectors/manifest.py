@@ -165,4 +165,7 @@ class Manifest:
         default_factory=dict
     )  # the same for document types with a page of their own
     undo: Mapping[str, Undo] = field(default_factory=dict)  # by our document type; one that's absent can't be
+    # How the vendor tells ids to be the same (case, leading zeros, short and long form): an id's one spelling, as its
+    # API gives it. Raises ValueError for what can't be an id of it.
+    spell_id: Callable[[str], str] = str.strip
     sandbox_notes: str = ""

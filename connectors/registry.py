@@ -53,6 +53,23 @@ def manifest(code: str) -> Manifest:
     return found
 
 
+def spell_id(connection: Connection, text: str) -> str:
+    """An id as its system spells it, so that two spellings of one id are equal. Raises ValueError for what can't be
+    one."""
+    return manifest(connection.vendor).spell_id(text)
+
+
+def spellings(text: str) -> list[str]:
+    """The text, and what it is where a vendor we connect to spells such an id otherwise."""
+    forms = [text]
+    for code in vendors():
+        try:
+            forms.append(manifest(code).spell_id(text))
+        except ValueError:
+            continue
+    return list(dict.fromkeys(form for form in forms if form))
+
+
 def client_for(connection: Connection, *, collector: Callable[[http.Recorded], None]) -> Any:
     """A client with the verbs that the vendor can do; every exchange goes to `collector`.
 

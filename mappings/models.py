@@ -11,7 +11,10 @@ from simple_history.models import HistoricalRecords
 
 
 class CrossReference(models.Model):
-    """The same thing's id in another system: one record of ours, one id per connection (F37)."""
+    """The same thing's id in another system: one record of ours, one id per connection (F37).
+
+    `is_shared`: the id is another record's too, and two people said that this is right.
+    """
 
     record_type = models.CharField(
         max_length=40
@@ -24,12 +27,19 @@ class CrossReference(models.Model):
     scope = models.CharField(max_length=40, blank=True)  # legal entity where a system has one record per entity
     legal_entity_code = models.CharField(max_length=20, blank=True)
     transaction_id = models.UUIDField(null=True)
+    is_shared = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["connection", "external_type", "external_id"], name="one_record_per_external_id"
+                fields=["connection", "external_type", "external_id"],
+                condition=Q(is_shared=False),
+                name="one_record_per_external_id",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_shared=False) | Q(record_type__in=["customer", "product"]),
+                name="shared_only_where_declared",
             ),
             models.UniqueConstraint(
                 fields=["record_type", "record_key", "connection", "external_type", "scope"],

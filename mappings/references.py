@@ -1,4 +1,7 @@
-"""Cross-references: which id the same thing has in another system. An identity, not a rule. Kept one to one."""
+"""Cross-references: which id the same thing has in another system. An identity, not a rule.
+
+Kept one to one by the database; several records share an id only where their type declares it and two people agreed.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,28 @@ class Reference:
     transaction_id: uuid.UUID | None = None
 
 
+@dataclass(frozen=True)
+class RecordType:
+    """A kind of record whose ids people see and change. Several of ours may be one record of another system only where
+    `may_share` declares it: two billing customers may rightly be one customer of the ERP, two invoices never."""
+
+    title: str
+    may_share: bool = False
+
+
+RECORD_TYPES = {
+    "customer": RecordType("Customer", may_share=True),
+    "product": RecordType("Product", may_share=True),
+    "order": RecordType("Order"),
+    "subscription": RecordType("Subscription"),
+    "invoice": RecordType("Invoice"),
+    "credit_memo": RecordType("Credit memo"),
+    "payment": RecordType("Payment"),
+    "application": RecordType("Application"),
+    "refund": RecordType("Refund"),
+    "dispute": RecordType("Dispute"),
+    "payout": RecordType("Payout"),
+}
 _STORE = """
     INSERT INTO mappings_crossreference (record_type, record_key, connection_id, external_type, external_id, number,
                                          scope, legal_entity_code, transaction_id, at)
@@ -91,7 +116,8 @@ def find_records(external_ids: Iterable[str], *, connection: str, external_type:
     found = CrossReference.objects.filter(
         connection__code=connection, external_type=external_type, external_id__in=set(external_ids)
     )
-    return {row.external_id: row for row in map(_reference, found.select_related("connection"))}
+    rows = found.select_related("connection").order_by("-is_shared", "-id")  # the first one's own counts
+    return {row.external_id: row for row in map(_reference, rows)}
 
 
 def find_anywhere(text: str) -> list[Reference]:

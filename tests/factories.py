@@ -17,6 +17,7 @@ from mappings.models import ChangeSet, CrossReference, MappingRule
 from q2c.core import ids
 from q2c.core.models import AccountingPeriod, LegalEntity, Membership, Person, Proposal, Subsidiary
 from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
 
 PASSWORD = "correct horse battery"
@@ -330,6 +331,21 @@ def make_link(
         target_id=target[2],
         **{**values, **fields},
     )
+
+
+def make_record(record_type: str, record_key: str, **fields: Any) -> GoldenRecord:
+    """A golden record of one source, known by its alias."""
+    connection, kind, external_id = record_key.split(":")
+    at = timezone.now()
+    said = {"hash": "", "at": at.isoformat(), "family": "billing", "connection": connection, "values": {}}
+    values = {
+        "name": external_id,
+        "content": {},
+        "sources": {record_key: said},
+        "aliases": [f"{connection}:{external_id}"],
+        "changed_at": at,
+    }
+    return GoldenRecord.objects.create(record_type=record_type, record_key=record_key, **{**values, **fields})
 
 
 def make_reference(

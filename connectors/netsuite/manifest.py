@@ -10,6 +10,7 @@ import msgspec
 from connectors.auth import FetchedToken, OAuth1, Token, assertion, fetch_token
 from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
+from connectors.fields import without_zeros
 from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, Undo, When
 from connectors.netsuite.records import TYPES
@@ -140,4 +141,5 @@ MANIFEST = Manifest(
     undo={"ar_invoice": Undo.CREDIT, "ar_credit_memo": Undo.CHARGE, "journal": Undo.OPPOSITE},
     record_url="{app_url}/app/accounting/transactions/transaction.nl?id={id}",
     record_pages={kind: f"{{app_url}}{record.page}" for kind, record in TYPES.items()},
+    spell_id=without_zeros,
 )

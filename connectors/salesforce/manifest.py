@@ -15,6 +15,7 @@ from connectors.http import Auth, Line, Telephone
 from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
 from connectors.salesforce import door
 from connectors.salesforce.events import EVENTS
+from connectors.salesforce.ids import full_id
 from connectors.salesforce.owner import customer_of
 from q2c.core.problems import Category, Problem
 
@@ -160,4 +161,5 @@ MANIFEST = Manifest(
     customer_of=customer_of,
     auth=auth,
     record_url="{app_url}/{id}",
+    spell_id=full_id,
 )

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import proposing, rules
+from mappings.workbench import identities, proposing, rules
 
 app_name = "mappings"
 urlpatterns = [
@@ -11,6 +11,10 @@ urlpatterns = [
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
     path("rules/<int:rule_id>/retire/", proposing.retire, name="retire"),
+    path("identities/", identities.identity_list, name="identity_list"),
+    path("identities/find/", identities.identity_find, name="identity_find"),
+    path("identities/<slug:record_type>/<path:record_key>/change/", identities.identity_change, name="identity_change"),
+    path("identities/<slug:record_type>/<path:record_key>/", identities.identity_detail, name="identity_detail"),
     path("change-sets/", rules.change_set_list, name="change_set_list"),
     path("change-sets/<int:change_set_id>/", rules.change_set_detail, name="change_set_detail"),
     path("change-sets/<int:change_set_id>/sign/", proposing.sign, name="change_set_sign"),

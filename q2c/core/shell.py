@@ -79,6 +79,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     )),
     ("Rules", (
         Entry("Mappings", "mappings:rule_list", "nmap", "mappings.view_rule"),
+        Entry("Cross-references", "mappings:identity_list", "copy", "mappings.view_rule"),
         Entry("Change sets", "mappings:change_set_list", "sealed", "mappings.view_rule"),
     )),
     ("Running", (

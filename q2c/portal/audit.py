@@ -28,6 +28,7 @@ SAID = {
     "look_again": "Looked again", "replay": "Replayed", "started summary": "Started the summary",
     "anchor_seals": "Anchored the workers’ seals", "approval_refused_after_reset": "Refused after a new password",
     "change_address": "Proposed another address", "restored": "Told of a restored database", "drop": "Dropped",
+    "link": "Linked", "unlink": "Unlinked", "repoint": "Re-pointed",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

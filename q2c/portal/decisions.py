@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from connectors import connections
 from exceptions import cases, resolutions
 from exceptions.kinds import OVERRIDE
+from mappings import identities
 from mappings.models import ChangeSet
 from q2c.core import access, approvals, shell
 from q2c.core.access import requires
@@ -140,6 +141,8 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
             connections.apply_change(proposal, by=by)
         elif proposal.kind == connections.PROPOSAL_KIND and state != Proposal.State.PROPOSED:
             connections.drop_change(proposal)
+        if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
+            nudge(release_waits(identities.apply_change(proposal, by=by)))
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
             nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state

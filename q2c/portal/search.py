@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
+from connectors.registry import spellings
 from exceptions import tallies
 from mappings.models import CrossReference
 from mappings.selectors import change_sets_visible_to
@@ -24,14 +25,13 @@ from q2c.core.templatetags.words import spoken_noun
 from q2c.inbox.selectors import messages_visible_to
 from q2c.portal import told
 from q2c.portal.graph import ends_of
-from q2c.records.models import BilledDocument
+from q2c.records.models import BilledDocument, GoldenRecord
+from q2c.records.store import alias_of
 from q2c.transactions.models import LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 
 _CASE = re.compile(r"^ex-?(\d{1,12})$", re.IGNORECASE)
 _CHANGE_SET = re.compile(r"^cs-?(\d{1,12})$", re.IGNORECASE)
-_SALESFORCE_15 = re.compile(r"^[A-Za-z0-9]{15}$")
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 MOST = 20
 
 
@@ -46,17 +46,6 @@ class Hit:
     state: tuple[str, str] | None = None  # (kind of state, state)
     amount: Any = None
     currency: str = ""
-
-
-def spellings(text: str) -> list[str]:
-    """The text, and for a 15-character Salesforce id its 18-character form (it ends in a checksum of the capitals)."""
-    forms = [text]
-    if _SALESFORCE_15.match(text):
-        blocks = [text[i : i + 5] for i in (0, 5, 10)]
-        forms.append(text + "".join(_LETTERS[sum(1 << i for i, c in enumerate(b) if c.isupper())] for b in blocks))
-    elif len(text) == 18 and spellings(text[:15])[-1].upper() == text.upper():
-        forms += [text[:15], spellings(text[:15])[-1]]
-    return list(dict.fromkeys(forms))
 
 
 @require_GET
@@ -74,7 +63,8 @@ def find(user: Any, text: str) -> list[Hit]:
     """Everything of the person's that carries exactly this id or number."""
     forms = spellings(text)
     hits = [*_cases(user, text), *_change_sets(user, text), *_transactions(user, forms, text), *_messages(user, text)]
-    hits += _documents(user, forms)
+    names = dict(Connection.objects.values_list("code", "name"))
+    hits += [*_records(user, forms, names), *_documents(user, forms, names)]
     return list({hit.url: hit for hit in hits}.values())[:MOST]
 
 
@@ -139,11 +129,25 @@ def _messages(user: Any, text: str) -> list[Hit]:
     ]
 
 
-def _documents(user: Any, forms: list[str]) -> list[Hit]:
+def _records(user: Any, forms: list[str], names: dict[str, str]) -> list[Hit]:
+    """Customers, products and contracts that a system knows by this id: they open with all their ids."""
+    if not access.may(user, "mappings.view_rule"):
+        return []
+    aliases = [alias_of(code, form) for code in names for form in forms]
+    rows = access.visible_to(user, GoldenRecord.objects.filter(aliases__overlap=aliases))[:MOST]
+    return [
+        Hit(
+            f"{spoken_noun(r.record_type)}: its ids everywhere", r.name or r.number or r.record_key, "",
+            reverse("mappings:identity_detail", args=[r.record_type, r.record_key]),
+        )
+        for r in rows
+    ]  # fmt: skip
+
+
+def _documents(user: Any, forms: list[str], names: dict[str, str]) -> list[Hit]:
     """Records in other systems: they open in the lineage, which starts from any id."""
     if not access.may(user, "transactions.view_transaction"):
         return []
-    names = dict(Connection.objects.values_list("code", "name"))
     found: dict[tuple[str, str, str], Hit] = {}
 
     def add(key: tuple[str, str, str], number: str, amount: Any = None, currency: str = "") -> None:

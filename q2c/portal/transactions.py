@@ -11,6 +11,7 @@ from connectors import links_out, recorder
 from connectors.models import Connection, Exchange
 from exceptions.models import Occurrence
 from mappings.models import CrossReference
+from mappings.references import RECORD_TYPES
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
@@ -24,18 +25,6 @@ from q2c.transactions.contributions import IN_SUMMARY
 from q2c.transactions.models import BusinessTransaction, LineageLink
 
 SHOWN = 20  # documents of a summary; the journey shows more
-RECORD_TYPES = (
-    "customer",
-    "product",
-    "order",
-    "subscription",
-    "invoice",
-    "credit_memo",
-    "payment",
-    "refund",
-    "payout",
-    "application",
-)
 
 
 @require_GET

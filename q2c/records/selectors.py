@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from q2c.core.hotpath import fetch_rows
+from q2c.records.models import GoldenRecord
+from q2c.records.store import alias_of
 
 # UNION drops what was met before, so a ring ends.
 _ABOVE = """
@@ -16,6 +18,14 @@ WITH RECURSIVE up AS (
 )
 SELECT record_key, parent_key FROM up
 """
+
+
+def find_record(connection: str, object_id: str, *, record_type: str = "") -> tuple[str, str] | None:
+    """The type and golden key of the record that a system's object is a source of, or None."""
+    rows = GoldenRecord.objects.filter(aliases__contains=[alias_of(connection, object_id)])
+    if record_type:
+        rows = rows.filter(record_type=record_type)
+    return rows.order_by("id").values_list("record_type", "record_key").first()
 
 
 def parents_above(record_keys: Iterable[str]) -> dict[str, str]:

@@ -54,6 +54,10 @@ SCREENS = {
     "mappings:rule_detail": ("get", ["rule"], ALL, 200),
     "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:retire": ("get", ["rule"], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:identity_list": ("get", [], ALL, 200),
+    "mappings:identity_find": ("get", [], ALL, 404),  # it names no id here
+    "mappings:identity_detail": ("get", ["record_type", "record_key"], ALL, 200),
+    "mappings:identity_change": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:change_set_list": ("get", [], ALL, 200),
     "mappings:change_set_detail": ("get", ["change_set"], ALL, 200),
     "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),
@@ -96,6 +100,8 @@ def things(db):
         "rule": factories.make_rule().pk,
         "change_set": factories.make_change_set(state="proposed").pk,
         "connection": "netsuite",
+        "record_type": "customer",
+        "record_key": factories.make_record("customer", "stripe:customer:cus_1").record_key,
     }
 
 
@@ -169,6 +175,7 @@ def test_foreign_and_made_up_ids_are_not_found(things):
     client.force_login(factories.make_person("controller"))
     strange = {name: uuid.uuid4() if isinstance(value, uuid.UUID) else 999999 for name, value in things.items()}
     strange["connection"] = "no-such"
+    strange["record_type"] = "customer"
     for name, (method, wants, roles, _) in SCREENS.items():
         if wants and CONTROLLER in roles:
             assert getattr(client, method)(reverse(name, args=[strange[w] for w in wants])).status_code == 404, name

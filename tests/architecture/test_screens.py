@@ -33,6 +33,7 @@ def fill(first, rows):
         rule = factories.make_rule(key=f"SKU-{n}")
         change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
         proposal = factories.make_proposal(f"Change {n}")
+        record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     return {
         "held": held.pk,
         "posted": posted.pk,
@@ -41,6 +42,7 @@ def fill(first, rows):
         "rule": rule.pk,
         "change_set": change_set.pk,
         "proposal": proposal.pk,
+        "record": record.record_key,
     }
 
 
@@ -64,6 +66,9 @@ SCREENS = {
     "mapping": "/mappings/rules/{rule}/",
     "proposal of a mapping": "/mappings/rules/propose/",
     "what it may become": "/mappings/targets/?kind=item&connection=netsuite&value=cake",
+    "records": "/mappings/identities/",
+    "ids of a record": "/mappings/identities/customer/{record}/",
+    "proposal of an id": "/mappings/identities/customer/{record}/change/",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",
     "connections": "/connections/",

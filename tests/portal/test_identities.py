@@ -1,0 +1,67 @@
+"""The screen of any record's ids: from every side to the same record, own entities only, changes proposed."""
+
+import pytest
+
+from mappings.models import CrossReference
+from q2c.core.models import Proposal
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+KEY, OTHER = "salesforce:Account:001Ak00000abcDEIAY", "stripe:customer:cus_1"
+PAGE = f"/mappings/identities/customer/{KEY}/"
+
+
+@pytest.fixture
+def record(db):
+    """An account that is a customer of billing and of the ERP."""
+    for code in ("salesforce", "stripe", "netsuite"):
+        factories.make_connection(code)
+    row = factories.make_record("customer", KEY, name="Blue Bikes", legal_entity_code="GB01")
+    row.sources = {**row.sources, OTHER: row.sources[KEY] | {"connection": "stripe"}}
+    row.aliases = [*row.aliases, "stripe:cus_1"]
+    row.save()
+    common = {"record_type": "customer", "legal_entity_code": "GB01", "at": row.changed_at}
+    stripe, netsuite = factories.make_connection("stripe"), factories.make_connection("netsuite")
+    CrossReference.objects.create(
+        record_key=KEY, connection=stripe, external_type="customer", external_id="cus_1", **common
+    )
+    CrossReference.objects.create(
+        record_key=OTHER, connection=netsuite, external_type="customer", external_id="42", **common
+    )
+    return row
+
+
+@pytest.mark.parametrize("asked", [("salesforce", "Account", "001Ak00000abcDEIAY"), ("stripe", "customer", "cus_1"),
+                                   ("netsuite", "customer", "42")])  # fmt: skip
+def test_any_of_its_ids_opens_the_record_with_all_of_them(controller, record, asked):
+    found = controller.get("/mappings/identities/find/", dict(zip(("system", "type", "id"), asked, strict=True)))
+    page = controller.get(found["Location"])
+    known = [(row.system, row.external_id) for row in page.context["known"]]
+    assert known == [("Salesforce", "001Ak00000abcDEIAY"), ("Stripe", "cus_1"), ("NetSuite", "42")]
+    assert page.context["record_key"] == KEY
+
+
+def test_the_search_box_finds_it_by_the_short_id(controller, record):
+    assert controller.get("/search/?q=001Ak00000abcDE")["Location"] == PAGE
+
+
+def test_people_of_another_entity_dont_see_it(sign_in, record):
+    factories.make_entity("US01")
+    stranger = sign_in("controller", entities=["US01"])
+    assert stranger.get(PAGE).status_code == 404
+    assert stranger.get(PAGE + "change/").status_code == 404
+    assert list(stranger.get("/mappings/identities/").context["page"].rows) == []
+
+
+def test_a_new_id_is_proposed_from_the_screen_and_shows_there(controller, record):
+    row = CrossReference.objects.get(external_id="42")
+    address = f"{PAGE}change/?act=repoint&reference={row.pk}"
+    assert controller.get(address).status_code == 200
+    assert controller.post(address, {"external_id": "42", "why": "It was wrong"}).status_code == 422
+    assert controller.post(address, {"external_id": "43", "why": "It was wrong"})["Location"] == PAGE
+    proposal = Proposal.objects.get()
+    assert (proposal.content["was"], proposal.content["external_id"]) == ("42", "43")
+    assert proposal in controller.get(PAGE).context["proposals"]
+    again = controller.post(address, {"external_id": "44", "why": "It was wrong"})
+    assert "waits for a second person" in again.content.decode()
+    assert CrossReference.objects.get(pk=row.pk).external_id == "42"
