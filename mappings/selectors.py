@@ -1,10 +1,11 @@
-"""Which rules and change sets a person sees, how a rule stands today, and how often it was used."""
+"""Which rules and change sets a person sees, how a rule stands today and what it became, and how often it was used."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import BigIntegerField, Exists, OuterRef, QuerySet, Subquery, Sum, Value
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -45,3 +46,28 @@ def change_sets_visible_to(user: Any) -> QuerySet[ChangeSet]:
         return rows
     foreign = ChangeLine.objects.filter(change_set=OuterRef("pk")).exclude(legal_entity_code__in=["", *sorted(codes)])
     return rows.exclude(Exists(foreign))
+
+
+def rules_by_id(ids: Iterable[int]) -> dict[int, MappingRule]:
+    """Rules with the people who agreed on them, by id; also such as are known no more."""
+    return MappingRule.objects.select_related("proposed_by", "approved_by").in_bulk(list(ids))
+
+
+def rules_of_today(rules: Iterable[MappingRule]) -> dict[int, MappingRule]:
+    """What each of these rules has become: the one of the same kind, key, scope and conditions that is in force today,
+    by the id of the one that was asked about. Absent where there's none any more. One query."""
+    asked = list(rules)
+    today = timezone.localdate()
+    rows = MappingRule.objects.filter(
+        Q(effective_to__isnull=True) | Q(effective_to__gt=today), kind__in={r.kind for r in asked},
+        key__in={r.key for r in asked}, known_to__isnull=True, effective_from__lte=today,
+    )  # fmt: skip
+    known = {_identity(rule): rule for rule in (rows if asked else ())}
+    return {rule.pk: known[_identity(rule)] for rule in asked if _identity(rule) in known}
+
+
+def _identity(rule: MappingRule) -> tuple[str, ...]:
+    return (
+        rule.kind, rule.key, rule.connection_code, rule.legal_entity_code, rule.currency, rule.region,
+        rule.product_line, rule.conditions_key,
+    )  # fmt: skip

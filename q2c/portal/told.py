@@ -10,6 +10,7 @@ from typing import Any
 
 from connectors.models import Exchange
 from mappings.models import MappingRule
+from mappings.selectors import rules_by_id
 from q2c.core.templatetags.words import MACHINE_ID, human, inside, plain_money, short_id, spoken_noun
 from q2c.flows import catalog
 from q2c.portal.outcomes import Scene, tell_outcome
@@ -83,16 +84,17 @@ class ToldStep:
         if self.last is None or not self.last.output:
             return ""
         labels = {rule.value: f"{rule.value_label} ({rule.value})" for rule in self.rules if rule.value_label}
-        return tell_outcome(self.last.gave, self._given, Scene(self.customer, self.currency, labels))
+        return tell_outcome(self.last.gave, self.given, Scene(self.customer, self.currency, labels))
 
     @property
     def made(self) -> dict[str, Any]:
         """The document that the latest run made or found in another system, if it is such a step."""
-        value = self._given
+        value = self.given
         return value if isinstance(value, dict) and value.get("document_type") else {}
 
     @property
-    def _given(self) -> Any:
+    def given(self) -> Any:
+        """What the latest run gave, or None."""
         try:
             return json.loads(bytes(self.last.output)) if self.last and self.last.output else None
         except ValueError:
@@ -148,7 +150,7 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
         step = ToldStep(name, sentence, kind, state, rows, talked.get(name, []))
         step.customer, step.currency = txn.customer_name, txn.currency
         told.append(step)
-    rules = MappingRule.objects.in_bulk({i for step in told for i in step.rule_ids})
+    rules = rules_by_id({i for step in told for i in step.rule_ids})
     for step in told:
         step.rules = [rules[i] for i in step.rule_ids if i in rules]
     return told

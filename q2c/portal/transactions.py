@@ -18,7 +18,7 @@ from q2c.core.htmx import page, paginate
 from q2c.core.models import LegalEntity
 from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.inbox.models import InboundEvent
-from q2c.portal import told
+from q2c.portal import reasons, told
 from q2c.portal.filters import TransactionFilter
 from q2c.transactions import selectors
 from q2c.transactions.contributions import IN_SUMMARY
@@ -78,6 +78,8 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "steps": steps,
         "held_at": next((step.sentence for step in steps if step.state == "held"), "this step"),
         "done_count": sum(step.state == "done" for step in steps),
+        "used": reasons.used_rules(steps),
+        "has_posting": reasons.has_posting(steps),
         "occurrence": Occurrence.objects.filter(transaction_id=txn.pk).select_related("case").order_by("-id").first(),
         "documents": documents_of(txn, connections),
         "source": connections.get(txn.source_connection),
@@ -94,6 +96,24 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "fact": bytes(txn.fact),
     }
     return page(request, "portal/transaction_detail.html", "portal/_steps.html", context)
+
+
+@require_GET
+@requires("transactions.view_transaction")
+def posting(request: HttpRequest, transaction_id: Any) -> HttpResponse:
+    """The journal of one transaction, line by line, and why each amount is on its account."""
+    txn = _visible(request, transaction_id)
+    explained = reasons.explain_posting(txn)
+    if explained is None:
+        raise Http404
+    context = {
+        "txn": txn,
+        "title": told.flow_title(txn.flow),
+        "subject": told.tell_subject(txn),
+        "posting": explained,
+        "names": dict(Connection.objects.values_list("code", "name")),
+    }
+    return page(request, "portal/posting.html", "portal/posting.html", context)
 
 
 def _summary(txn: BusinessTransaction) -> dict[str, Any]:

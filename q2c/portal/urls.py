@@ -11,6 +11,7 @@ urlpatterns = [
     path("transactions/", transactions.transaction_list, name="transaction_list"),
     path("transactions/<uuid:transaction_id>/", transactions.transaction_detail, name="transaction_detail"),
     path("transactions/<uuid:transaction_id>/exchanges/<uuid:exchange_id>/", transactions.exchange, name="exchange"),
+    path("transactions/<uuid:transaction_id>/posting/", transactions.posting, name="posting"),
     path("lineage/", lineage.lineage, name="lineage"),
     path("inbox/", inbox.event_list, name="event_list"),
     path("inbox/<uuid:event_id>/", inbox.event_detail, name="event_detail"),

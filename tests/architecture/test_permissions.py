@@ -27,6 +27,7 @@ SCREENS = {
     "portal:search": ("get", [], ALL, 200),
     "portal:transaction_list": ("get", [], ALL, 200),
     "portal:transaction_detail": ("get", ["transaction"], ALL, 200),
+    "portal:posting": ("get", ["transaction"], ALL, 404),  # that one has built no journal
     "portal:exchange": ("get", ["transaction", "exchange"], ALL, 200),
     "portal:lineage": ("get", [], ALL, 200),
     "portal:event_list": ("get", [], ALL, 200),

@@ -25,12 +25,14 @@ def fill(first, rows):
     for n in range(first, first + rows):
         held = factories.make_transaction("held", number=f"INV-H{n}")
         posted = factories.make_transaction(number=f"INV-P{n}", source_id=f"in_p{n}")
-        factories.make_step(posted, "find_customer")
+        rule = factories.make_rule(key=f"SKU-{n}")
+        factories.make_step(posted, "map_items", used={"rules": [[rule.pk, 1]]}, change_set=rule.known_from)
+        journal = [{"account": "4000", "debit": "120.00"}, {"account": rule.value, "credit": "120.00"}]
+        factories.make_step(posted, "posting", output={"journal": journal})
         factories.make_exchange(posted)
         factories.make_link(posted, ("salesforce", "Order", f"801{n}"), ("stripe", "invoice", f"in_p{n}"))
         case = factories.make_case(f"No item for SKU {n}", transactions=[held])
         message = factories.make_message()
-        rule = factories.make_rule(key=f"SKU-{n}")
         change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
         proposal = factories.make_proposal(f"Change {n}")
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
@@ -51,6 +53,7 @@ SCREENS = {
     "transactions": "/transactions/",
     "transactions, filtered": "/transactions/?state=held&entity=GB01",
     "transaction, posted": "/transactions/{posted}/",
+    "why it posted": "/transactions/{posted}/posting/",
     "transaction, held": "/transactions/{held}/",
     "lineage": "/lineage/?transaction={posted}",
     "search": "/search/?q=nothing-like-it",

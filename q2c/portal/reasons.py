@@ -1,0 +1,266 @@
+"""Why a document posted where it did: each line of its journal with the rules, as known then, that put it there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from connectors.models import ReferenceEntry
+from mappings import scope
+from mappings.kinds import BY_CODE
+from mappings.models import MappingRule
+from mappings.resolve import Considered, Snapshot
+from mappings.selectors import rules_of_today
+from q2c.portal.told import ToldStep, tell_steps
+from q2c.posting.facts import RuleDates
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.selectors import steps_of
+
+LISTS = {"account": "accounts", "department": "departments", "class_": "classes", "location": "locations"}
+KIND_OF = {"department": "department", "class_": "class", "location": "location"}
+INVOICE_FLOW = "invoice_to_erp"
+
+
+@dataclass
+class UsedRule:
+    """A rule that a step used, beside what the same rule says today (None: nothing any more)."""
+
+    rule: MappingRule
+    step: str
+    change_set: int | None
+    today: MappingRule | None = None
+    asked: str = ""  # the key that was asked for; the rule's own may be a pattern
+    looked_at: list[Considered] = field(default_factory=list)
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the same question would get the same value today."""
+        return self.today is not None and self.today.value == self.rule.value
+
+
+@dataclass
+class Reason:
+    """One cause of a line's account or dimension, in words, with the rule behind it; no rule where the ERP's own list
+    or the credited invoice decided."""
+
+    text: str
+    used: UsedRule | None = None
+
+
+@dataclass
+class PostedLine:
+    """One line of the journal. Exactly one of debit and credit is above zero, in the document's currency."""
+
+    account: str
+    account_name: str
+    debit: Decimal
+    credit: Decimal
+    dimensions: list[tuple[str, str]] = field(default_factory=list)  # (what, its name)
+    reasons: list[Reason] = field(default_factory=list)
+
+
+@dataclass
+class Explained:
+    """A posting with its reasons. `others` are the rules that decided about the document as a whole."""
+
+    lines: list[PostedLine]
+    currency: str
+    posting_date: dt.date | None
+    others: list[UsedRule]
+    original: BusinessTransaction | None = None
+    is_summary: bool = False
+
+
+class _Gave:
+    """What the finished steps of a transaction gave, by name."""
+
+    def __init__(self, steps: Iterable[ToldStep]) -> None:
+        self.values = {s.last.gave: s.given for s in steps if s.last is not None and s.last.state == "done"}
+
+    def date(self, name: str) -> dt.date | None:
+        """A date that a step gave, or None."""
+        text = self.values.get(name)
+        return dt.date.fromisoformat(text) if isinstance(text, str) else None
+
+    def dictionary(self, name: str) -> dict[str, Any]:
+        """An object that a step gave; empty where none did."""
+        value = self.values.get(name)
+        return value if isinstance(value, dict) else {}
+
+    @property
+    def journal(self) -> list[dict[str, Any]]:
+        """The double entry that a step built: a document's expected one, or the lines of a journal itself."""
+        posting = self.dictionary("posting")
+        rows: list[dict[str, Any]] = posting.get("journal") or posting.get("lines") or []
+        return rows if rows and "account" in rows[0] else []
+
+
+def used_rules(steps: Iterable[ToldStep]) -> list[UsedRule]:
+    """The rules that the finished steps used, in their order, each once, with what they say today; one query."""
+    found = {
+        rule.pk: UsedRule(rule, step.sentence, step.last.change_set, asked=rule.key)
+        for step in reversed(list(steps))
+        if step.last is not None and step.last.state == "done"
+        for rule in reversed(step.rules)
+    }
+    today = rules_of_today(used.rule for used in found.values())
+    for pk, used in found.items():
+        used.today = today.get(pk)
+    return list(reversed(found.values()))
+
+
+def has_posting(steps: Iterable[ToldStep]) -> bool:
+    """Whether one of the steps built a journal."""
+    return bool(_Gave(steps).journal)
+
+
+def explain_posting(txn: BusinessTransaction) -> Explained | None:
+    """The journal of a transaction, line by line, with its reasons; None where it built none."""
+    steps = tell_steps(txn, steps_of(txn.pk), [])
+    gave = _Gave(steps)
+    journal = gave.journal
+    if not journal:
+        return None
+    used = used_rules(steps)
+    names = _names(gave.dictionary("book").get("connection", txn.target_connection), journal)
+    lines = [_line(row, names) for row in journal]
+    original = _original(txn, gave)
+    for line, row in zip(lines, journal, strict=True):
+        line.reasons = _reasons(line, row, gave, used, original)
+    told = {id(reason.used) for line in lines for reason in line.reasons if reason.used}
+    _look_again(used, txn, gave)
+    return Explained(
+        lines, txn.currency, gave.date("posting_date"), [u for u in used if id(u) not in told], original,
+        is_summary=not used,
+    )  # fmt: skip
+
+
+def _line(row: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> PostedLine:
+    dimensions = [
+        (name.strip("_"), names.get((LISTS[name], row[name]), row[name])) for name in KIND_OF if row.get(name)
+    ]
+    account = row["account"]
+    return PostedLine(
+        account, names.get(("accounts", account), ""), Decimal(row.get("debit", 0)), Decimal(row.get("credit", 0)),
+        dimensions,
+    )  # fmt: skip
+
+
+def _names(connection: str, journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What the ERP calls the accounts and dimensions of these lines."""
+    wanted = {(LISTS[name], row[name]) for row in journal for name in LISTS if row.get(name)}
+    rows = ReferenceEntry.objects.filter(
+        connection__code=connection, list_name__in={name for name, _ in wanted},
+        external_id__in={value for _, value in wanted},
+    )  # fmt: skip
+    return {
+        (row.list_name, row.external_id): f"{row.code} {row.name}" if row.code and row.code != row.name else row.name
+        for row in rows
+    }
+
+
+def _original(txn: BusinessTransaction, gave: _Gave) -> BusinessTransaction | None:
+    """The transaction of the invoice that a credit takes back, where its lines decided."""
+    if not gave.dictionary("original").get("items"):
+        return None
+    invoice = json.loads(bytes(txn.fact)).get("invoice_id", "")
+    rows = BusinessTransaction.objects.filter(
+        flow=INVOICE_FLOW, source_connection=txn.source_connection, source_id=invoice, state="completed"
+    )
+    return rows.defer("fact").order_by("-lane_sequence").first() if invoice else None
+
+
+def _reasons(
+    line: PostedLine, row: Mapping[str, Any], gave: _Gave, used: list[UsedRule], original: BusinessTransaction | None
+) -> list[Reason]:
+    reasons = _of_items(line, row, gave, used, original) + _of_taxes(line, gave, used, original)
+    reasons += [
+        Reason(f"The {_role(u.rule.key)} account", u)
+        for u in used
+        if u.rule.kind in ("account", "gateway_bank", "intercompany") and u.rule.value == line.account
+    ]
+    for name, kind in KIND_OF.items():
+        reasons += [
+            Reason(f"{name.strip('_').capitalize()} {u.rule.value_label or u.rule.value}", u)
+            for u in used
+            if row.get(name) and u.rule.kind == kind and u.rule.value == row[name]
+        ]
+    return reasons
+
+
+def _of_items(
+    line: PostedLine, row: Mapping[str, Any], gave: _Gave, used: list[UsedRule], original: BusinessTransaction | None
+) -> list[Reason]:
+    """The SKUs whose item earns on this account, or defers to it."""
+    found = []
+    for sku, use in gave.dictionary("items").items():
+        account = use.get("deferral_account") or use.get("income_account") or f"item:{use['item']}"
+        same = all(use.get(name, "") == row.get(name, "") for name in KIND_OF)
+        if account != line.account or not same:
+            continue
+        verb = "defers to" if use.get("deferral_account") else "earns on"
+        item = use.get("label") or use["item"]
+        by = _decided(used, "item", sku, use["item"])
+        if by is None and original is not None:
+            found.append(Reason(f"SKU {sku} is item {item}, as on the credited invoice; the item {verb} this account"))
+        else:
+            found.append(Reason(f"SKU {sku} is item {item}; in the ERP this item {verb} this account", by))
+    return found
+
+
+def _of_taxes(
+    line: PostedLine, gave: _Gave, used: list[UsedRule], original: BusinessTransaction | None
+) -> list[Reason]:
+    """The tax codes that post to this account."""
+    found = []
+    for code, use in gave.dictionary("taxes").items():
+        if use.get("account") == line.account:
+            by = _decided(used, "tax_code", code, use["code"])
+            tail = ", as on the credited invoice" if by is None and original is not None else ""
+            found.append(Reason(f"Tax {code} is tax code {use['code']}{tail}; the code names this account", by))
+    return found
+
+
+def _decided(used: list[UsedRule], kind: str, key: str, value: str) -> UsedRule | None:
+    """The rule that answered this key; it remembers that it was asked for it."""
+    for u in used:
+        if u.rule.kind == kind and u.rule.value == value and (u.rule.key == key or scope.matches(u.rule.key, key)):
+            u.asked = key
+            return u
+    return None
+
+
+def _role(key: str) -> str:
+    role, _, gateway = key.partition(":")
+    return f"{role.replace('_', ' ')} ({gateway})" if gateway else role.replace("_", " ")
+
+
+def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> None:
+    """Ask each question again as its step knew it: which rules were looked at, and why they lost."""
+    document, posting = gave.date("document_date") or txn.document_date, gave.date("posting_date")
+    if document is None:
+        return
+    original = gave.dictionary("original").get("document_date")
+    dates = RuleDates(
+        document=document,
+        posting=posting or document,
+        original_line=dt.date.fromisoformat(original) if original else document,
+    )
+    book = gave.dictionary("book")
+    snapshots: dict[int, Snapshot] = {}
+    for u in used:
+        if u.change_set is None or scope.is_pattern(u.asked):
+            continue
+        snapshot = snapshots.get(u.change_set)
+        if snapshot is None:
+            wants = [(o.rule.kind, o.asked, {}) for o in used if o.change_set == u.change_set]
+            snapshot = snapshots[u.change_set] = Snapshot.load(wants, change_set=u.change_set)
+        kind = BY_CODE[u.rule.kind]
+        u.looked_at = snapshot.explain(
+            kind.code, u.asked, on=getattr(dates, kind.date_basis), legal_entity=book.get("code", ""),
+            connection=book.get("connection", u.rule.connection_code), currency=txn.currency,
+        )  # fmt: skip
