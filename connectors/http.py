@@ -31,6 +31,7 @@ from connectors.breaker import Breaker, breaker_of
 from connectors.calls import Auth, Line, Outgoing, Recorded, Reply, outgoing
 from connectors.guard import refuse_address, refuse_scheme
 from connectors.manifest import Limits
+from connectors.slots import drop_slots, one_slot
 from connectors.throttle import throttle_of
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
@@ -124,20 +125,6 @@ def _session(line: Line, limits: Limits) -> aiohttp.ClientSession:
     return session
 
 
-_gates: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], asyncio.Semaphore]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def _gate(line: Line) -> asyncio.Semaphore:
-    """What keeps one process below the connection's concurrency, whoever calls."""
-    of_loop = _gates.setdefault(asyncio.get_running_loop(), {})
-    gate = of_loop.get((line.code, line.at_once))
-    if gate is None:
-        gate = of_loop[(line.code, line.at_once)] = asyncio.Semaphore(line.at_once)
-    return gate
-
-
 @atexit.register
 def _drop_sessions() -> None:
     """At the end of a process its loop no longer runs, so what is still open is let go of, without a word."""
@@ -148,7 +135,8 @@ def _drop_sessions() -> None:
 
 
 async def close_sessions() -> None:
-    """Hang up all of this loop's kept-alive connections."""
+    """Hang up all of this loop's kept-alive connections, and give its slots back."""
+    drop_slots()
     for session in _sessions.pop(asyncio.get_running_loop(), {}).values():
         await session.close()
 
@@ -173,6 +161,7 @@ class Telephone:
         self.record = record
         self.read_quota = read_quota
         self.base_url = line.base_url.rstrip("/")
+        self.account = f"{line.code}@{URL(self.base_url).authority}"
         self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
 
     @property
@@ -246,7 +235,7 @@ class Telephone:
         self._check_target(target)
         if about.correlation_id:
             headers["X-Correlation-Id"] = about.correlation_id
-        async with _gate(self.line):
+        async with one_slot(self.account, self.line.at_once):
             await throttle_of(self.line.code, self.limits.per_second).wait_turn()
             self.breaker.let_through()
             noted = Recorded(

@@ -7,14 +7,15 @@ web process's own, so a broker that is away delays nobody.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 
+import redis
 from celery import current_app
+from django.conf import settings
 from kombu.exceptions import KombuError
 from redis import RedisError
-
-from q2c.flows.governor import broker
 
 COALESCED_SECONDS = 0.05
 WAITING_MS = 3000  # a nudge that the broker lost is forgotten after this
@@ -24,6 +25,12 @@ TASK = "q2c.inbox.carry_events"  # its name decides its queue; the task stands i
 _wanted = threading.Event()
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
+
+
+@functools.cache
+def broker() -> redis.Redis:
+    """The broker's client; short time-outs, since nothing may wait for it."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
 
 
 def mark_waiting(name: str) -> bool:

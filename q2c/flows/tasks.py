@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.transaction import on_commit
 from kombu.exceptions import OperationalError
 
-from connectors import http, registry
+from connectors import http, registry, slots
 from exceptions import cases
 from q2c import ports
 from q2c.core.customer_keys import owner_of
@@ -60,6 +60,8 @@ def _dial(run: Run, step: str, deadline) -> None:
     )
 
 
+slots.when_alone(governor.share_alone)
+
 TOOLS = Tools(
     context=ports.BatchContext,
     dial=_dial,
@@ -71,7 +73,6 @@ TOOLS = Tools(
     on_wait=lambda runs: nudge(done.answer_waits(runs)),
     on_refused_credentials=done.pause_refused,
     accepted=ports.accepted_problems,
-    slots=governor.slots,
     nudge=nudge,
 )
 

@@ -44,5 +44,4 @@ class Tools:
     on_cancelled: Callable[[list[Run]], None]
     on_refused_credentials: Callable[[str, Problem], None]
     accepted: Callable[[list[UUID]], dict[UUID, list[tuple[str, dict[str, str]]]]]  # what people let pass, of reposts
-    slots: Callable[[str, int], int]  # (connection, at once) -> this worker's share
     nudge: Callable[[Iterable[str]], None]  # flows that have work

@@ -29,6 +29,7 @@ class WorkerProcess:
         self.loop = asyncio.new_event_loop()
         self.carried_count = 0
         self.head_seal = ""
+        self.peers: tuple[str, ...] = (self.id,)  # the workers that lived at the last beat, this one among them
         self._stopping = threading.Event()
         threading.Thread(target=self._run_loop, name="q2c-wire", daemon=True).start()
         self._enrol()
@@ -70,6 +71,11 @@ class WorkerProcess:
                     " head_seal = excluded.head_seal, carried_count = excluded.carried_count",
                     [self.id, socket.gethostname()[:100], self.pid, self.head_seal, self.carried_count],
                 )
+                living = wire.execute(
+                    "SELECT id FROM transactions_worker WHERE beat_at > now() - %s * interval '1 second' ORDER BY id",
+                    [LAPSES_SECONDS],
+                )
+                self.peers = tuple(row[0] for row in living)
             except psycopg.Error:
                 if wire is not None:
                     wire.close()
@@ -97,6 +103,11 @@ def this_worker() -> WorkerProcess:
         if _worker is None or _worker.pid != os.getpid():
             _worker = WorkerProcess()
         return _worker
+
+
+def living_worker() -> WorkerProcess | None:
+    """This process's worker, if it is one."""
+    return _worker if _worker is not None and _worker.pid == os.getpid() else None
 
 
 def stop_worker() -> None:

@@ -1,4 +1,4 @@
-"""Sending the writes of a batch side by side, within each connection's slots, and reading what their answers mean.
+"""Sending the writes of a batch side by side, as many as each connection takes at once, and reading the answers.
 
 Runs on the worker's event loop; touches no database. Law 4: an answer that isn't understood, or never came, is neither
 success nor failure, and law 3 made the intent durable before this begins.
@@ -30,8 +30,7 @@ def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iter
     """Send each run's due write; yields answered runs in small groups (50, or after 100 ms) to be remembered."""
     answers: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
     at_once = {run.target_connection: run.port.at_once for run in runs}
-    shares = {code: tools.slots(code, slots) for code, slots in at_once.items()}
-    worker.submit(_send_all(runs, shares, tools, answers))
+    worker.submit(_send_all(runs, at_once, tools, answers))
     group: list[Run] = []
     open_count, since = len(runs), time.monotonic()
     while open_count:
@@ -53,7 +52,7 @@ def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iter
 
 
 async def _send_all(
-    runs: list[Run], shares: dict[str, int], tools: Tools, answers: queue.SimpleQueue[Run | None]
+    runs: list[Run], at_once: dict[str, int], tools: Tools, answers: queue.SimpleQueue[Run | None]
 ) -> None:
     gates: dict[str, asyncio.Semaphore] = {}
 
@@ -62,7 +61,7 @@ async def _send_all(
         try:
             gate = gates.get(run.target_connection)
             if gate is None:
-                gate = gates[run.target_connection] = asyncio.Semaphore(shares[run.target_connection])
+                gate = gates[run.target_connection] = asyncio.Semaphore(at_once[run.target_connection])
             async with gate:
                 await _write(run, step, tools)
         except BaseException as error:  # whatever happens, the main thread must hear of this run

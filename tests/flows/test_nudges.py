@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from celery import current_app
 
-from q2c.flows import governor, intake, nudger, tasks
+from q2c.flows import intake, nudger, tasks
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,7 @@ def test_nudges_of_a_flow_become_one_until_its_task_begins(sent, no_work):
 
 def test_the_mark_goes_before_the_first_claim(sent, monkeypatch):
     marks = []
-    monkeypatch.setattr(tasks, "carry", lambda code: marks.append(governor.broker().get(f"q2c:nudge:{code}")))
+    monkeypatch.setattr(tasks, "carry", lambda code: marks.append(nudger.broker().get(f"q2c:nudge:{code}")))
     assert nudger.mark_waiting("invoice_to_erp")
     tasks.run_flow("invoice_to_erp")
     assert marks == [None]
@@ -73,7 +73,7 @@ def test_each_task_goes_to_the_queue_of_its_urgency(task, queue):
 
 def test_a_broker_that_is_away_keeps_no_task_from_its_work(sent, no_work, monkeypatch, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    monkeypatch.setattr(nudger, "broker", governor.broker.__wrapped__)  # the portal's own client, made anew
+    monkeypatch.setattr(nudger, "broker", nudger.broker.__wrapped__)  # the portal's own client, made anew
     tasks.run_flow("invoice_to_erp")
     tasks.nudge(["invoice_to_erp"])
     assert sent == []

@@ -146,7 +146,6 @@ class Rig:
             on_cancelled=lambda runs: None,
             on_refused_credentials=lambda code, problem: None,
             accepted=lambda ids: dict.fromkeys(ids, self.accepted),
-            slots=lambda code, at_once: at_once,
             nudge=self.nudged.extend,
         )
 

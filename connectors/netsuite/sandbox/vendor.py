@@ -66,7 +66,7 @@ class NetSuite(Api):
             store.keep_setting("credentials", make_credentials(ACCOUNT))
         self.doorkeeper = Doorkeeper(self.credentials(), base_url)
         self.tokens_from: float = store.setting("tokens_from", 0.0)
-        self.running = 0
+        self.running = self.most_running = 0
         self.queries = Queries(self.books)
 
     # what the kit asks for
@@ -84,6 +84,7 @@ class NetSuite(Api):
         if self.enforced and self.running >= self.books.preferences["concurrency"]:
             return build_error(429, "CONCURRENCY_LIMIT_EXCEEDED", TOO_MANY)
         self.running += 1
+        self.most_running = max(self.most_running, self.running)
         return None
 
     def leave(self, request: Request, route: str) -> None:
@@ -158,7 +159,10 @@ class NetSuite(Api):
         return overlay(self.books, RECORDS[type], obj) if type in TRANSACTIONS else obj
 
     def control(self, method: str, parts: list[str], given: Any) -> Answer | None:
-        """`GET` and `POST /_control/netsuite/account`: preferences, approval, periods."""
+        """`GET` and `POST /_control/netsuite/account`: preferences, approval, periods; `GET …/concurrency`: the most
+        requests that ever ran at once."""
+        if (method, parts) == ("GET", ["concurrency"]):
+            return Answer(200, {"most": self.most_running})
         if parts != ["account"]:
             return None
         if method == "GET":

@@ -1,6 +1,9 @@
 """The NetSuite client against NetSuite's sandbox, over HTTP."""
 
+import asyncio
 import datetime as dt
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -380,3 +383,28 @@ def test_tax_codes_come_with_their_type_rate_and_account(build, lists):
     assert found["Los Angeles County Tax"]["account"] == accounts["2410"]
     assert found["GB VAT standard"]["tax_type"] == found["GB VAT exempt"]["tax_type"]
     assert found["GB VAT standard"]["tax_type"] != found["JP Consumption Tax standard"]["tax_type"]
+
+
+def test_more_workers_than_slots_never_exceed_what_the_account_takes_at_once(sandboxes, build):
+    """Eight processes of two threads each, as many event loops; the sandbox counts what runs in it."""
+    fault = sandboxes.fault("netsuite", "delay", seconds=0.02)
+
+    def work(_):
+        run(asyncio.wait_for(several(), 60))
+
+    async def several():
+        erp = build()
+        await asyncio.gather(*(erp.check_connection() for _ in range(4)))
+
+    def child():
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(work, range(2)))
+
+    made = [multiprocessing.get_context("fork").Process(target=child) for _ in range(8)]
+    for process in made:
+        process.start()
+    for process in made:
+        process.join(90)
+    sandboxes.control("DELETE", f"netsuite/faults/{fault}")
+    assert [process.exitcode for process in made] == [0] * 8
+    assert sandboxes.control("GET", "netsuite/concurrency") == {"most": 5}

@@ -1,0 +1,279 @@
+"""Calls at once over all processes and threads: slots of an account, leased out of Redis and kept while there is work.
+
+A slot is leased for `LEASE_SECONDS` and renewed by its holder; who has more calls than slots takes several in one round
+trip, keeps them from call to call, and hands them on when others want some. So the hot path asks nobody.
+
+When Redis is away what is leased holds to the end of its lease; then each worker process keeps to its share of the
+slots among the workers that live (`when_alone`), which may be none: its calls wait. Any other process has one.
+A killed process's slots are free when its lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import socket
+import time
+import uuid
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis
+from django.conf import settings
+
+from q2c.core.problems import NeverSent
+
+LEASE_SECONDS = 3.0
+WAIT_SECONDS = 20.0  # for a slot; then the call wasn't sent, and that isn't an attempt
+ASK_SECONDS = 0.03  # while calls wait for a slot that others hold
+RENEW_SECONDS = 0.25  # while all have one: the lease goes on, and we hear who else wants some
+AGAIN_SECONDS = 1.0  # while Redis is away
+
+# Gives back, renews (also after a wipe, as far as there's room), and grants. KEYS: slots, who wants some.
+_TRIP = """
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+local me, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local given, kept, granted, lost = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+for i = 6, 5 + given do redis.call('ZREM', KEYS[1], ARGV[i]) end
+for i = 6 + given, 5 + given + kept do
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) or redis.call('ZCARD', KEYS[1]) < limit then
+    redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+for i = 6 + given + kept, #ARGV do
+  if redis.call('ZCARD', KEYS[1]) < limit then
+    redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
+    granted[#granted + 1] = ARGV[i]
+  end
+end
+if #granted < #ARGV - 5 - given - kept then
+  redis.call('ZADD', KEYS[2], now + 1000, me)
+else
+  redis.call('ZREM', KEYS[2], me)
+end
+redis.call('PEXPIRE', KEYS[1], 2 * lease)
+redis.call('PEXPIRE', KEYS[2], 2 * lease)
+return {granted, lost, redis.call('ZCARD', KEYS[2])}
+"""
+
+Share = Callable[[int], int]
+
+
+def _one(at_once: int) -> int:
+    return 1
+
+
+_share_alone: Share = _one
+
+
+def when_alone(share: Share) -> None:
+    """Who says how many of so many slots are this process's while Redis is away."""
+    global _share_alone
+    _share_alone = share
+
+
+class Slots:
+    """The slots of one account in one event loop."""
+
+    def __init__(self, account: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.account = account
+        self.clock = clock
+        self.me = f"{socket.gethostname()[:30]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.at_once = 1
+        self.held: dict[str, float] = {}  # since when
+        self.free: list[str] = []
+        self.given: list[str] = []  # to be told to Redis with the next trip
+        self.waiting: deque[asyncio.Future[str]] = deque()
+        self.others = 0
+        self.is_away = False
+        self._leased_until = 0.0
+        self._away_since = 0.0
+        self._number = 0
+        self._keeper: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+
+    async def take(self, at_once: int) -> str:
+        """A slot, as soon as there is one. Raises NeverSent, which isn't an attempt, after a long wait."""
+        self.at_once = at_once
+        if self.free and not self.waiting:
+            return self.free.pop()
+        place: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        self._wanted.set()
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._keep())
+        try:
+            return await asyncio.wait_for(asyncio.shield(place), WAIT_SECONDS)
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self.give(place.result())
+            place.cancel()
+            if isinstance(error, TimeoutError):
+                raise NeverSent(
+                    "All calls that may go out at once are others’", wait_seconds=1.0, counts=False
+                ) from error
+            raise
+
+    def give(self, slot: str) -> None:
+        """A call is over: its slot is the next one's, or goes back where others want some."""
+        if slot not in self.held:
+            return  # lost while the call lasted
+        is_old = self.others and self.clock() - self.held[slot] > RENEW_SECONDS
+        if is_old or len(self.held) > self._fair():
+            self._let_go(slot)
+            self._wanted.set()
+            return
+        self._hand_over(slot)
+
+    def drop(self) -> None:
+        """Give everything back at once: the loop or the process ends."""
+        for slot in list(self.held):
+            self._let_go(slot)
+        self.free.clear()
+        if self.given and not self.is_away:
+            self._ask_redis(0)
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    def _hand_over(self, slot: str) -> None:
+        while self.waiting:
+            place = self.waiting.popleft()
+            if not place.done():
+                place.set_result(slot)
+                return
+        self.free.append(slot)
+
+    def _let_go(self, slot: str) -> None:
+        self.held.pop(slot, None)
+        self.given.append(slot)
+
+    def _fair(self) -> int:
+        """How many of the slots are ours while others want some too: each has one, while there are enough."""
+        return max(1, self.at_once // (self.others + 1)) if self.others else self.at_once
+
+    async def _keep(self) -> None:
+        """Lease, renew and give back, as long as a call waits or a slot is held."""
+        idle: set[str] = set()
+        while self.held or self.waiting or self.given:
+            self._wanted.clear()
+            for slot in [s for s in self.free if s in idle or self.others]:
+                self.free.remove(slot)
+                self._let_go(slot)
+            idle = set(self.free)
+            hands_on = self.given and self.others  # who wants them is asked before us
+            self._trip(0 if hands_on else min(len(self.waiting), max(0, self._fair() - len(self.held))))
+            await self._pause()
+
+    async def _pause(self) -> None:
+        if self.is_away:
+            await asyncio.sleep(AGAIN_SECONDS if self.clock() - self._away_since > LEASE_SECONDS else ASK_SECONDS * 5)
+        elif self.waiting and len(self.held) < self.at_once:
+            await asyncio.sleep(ASK_SECONDS)
+        else:
+            try:
+                await asyncio.wait_for(self._wanted.wait(), RENEW_SECONDS)
+            except TimeoutError:
+                return
+            if len(self.held) >= self.at_once:
+                await asyncio.sleep(ASK_SECONDS)
+
+    def _trip(self, wanted: int) -> None:
+        before = self.clock()
+        try:
+            granted, lost, self.others = self._ask_redis(wanted)
+        except (redis.RedisError, OSError):
+            self._go_alone(before)
+            return
+        self.is_away, self._leased_until = False, before + LEASE_SECONDS
+        for slot in lost:
+            self.held.pop(slot, None)
+            if slot in self.free:
+                self.free.remove(slot)
+        for slot in granted:
+            self.held[slot] = before
+            self._hand_over(slot)
+
+    def _ask_redis(self, wanted: int) -> tuple[list[str], list[str], int]:
+        names = [self._name() for _ in range(wanted)]
+        key = f"q2c:slots:{self.account}"
+        arguments: list[Any] = [self.me, self.at_once, int(LEASE_SECONDS * 1000), len(self.given), len(self.held)]
+        answer: Any = _broker().eval(
+            _TRIP, 2, key, f"{key}:wanted", *arguments, *self.given, *sorted(self.held), *names
+        )
+        self.given.clear()
+        granted, lost, wanting = answer
+        is_short = len(granted) < wanted
+        return [s.decode() for s in granted], [s.decode() for s in lost], wanting - is_short
+
+    def _go_alone(self, now: float) -> None:
+        """Redis is away: no more than our share, once all leases that it gave have ended."""
+        if not self.is_away:
+            self.is_away, self._away_since, self.others = True, now, 0
+        if now < max(self._leased_until, self._away_since + LEASE_SECONDS):
+            return
+        self.given.clear()
+        share = min(self.at_once, _share_alone(self.at_once))
+        while self.free and len(self.held) > share:
+            self.held.pop(self.free.pop())
+        while self.waiting and len(self.held) < share:
+            slot = self._name()
+            self.held[slot] = now
+            self._hand_over(slot)
+
+    def _name(self) -> str:
+        self._number += 1
+        return f"{self.me}:{self._number}"
+
+
+_brokers: dict[str, redis.Redis] = {}
+
+
+def _broker() -> redis.Redis:
+    url = settings.REDIS_URL
+    if url not in _brokers:
+        _brokers[url] = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
+    return _brokers[url]
+
+
+_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] = weakref.WeakKeyDictionary()
+
+
+@asynccontextmanager
+async def one_slot(account: str, at_once: int) -> AsyncIterator[None]:
+    """Hold one of the account's slots. Raises NeverSent, which isn't an attempt, when none comes free for long."""
+    of_loop = _slots.setdefault(asyncio.get_running_loop(), {})
+    slots = of_loop.get(account)
+    if slots is None:
+        slots = of_loop[account] = Slots(account)
+    slot = await slots.take(at_once)
+    try:
+        yield
+    finally:
+        slots.give(slot)
+
+
+def drop_slots() -> None:
+    """Give back what the running loop holds."""
+    _drop(_slots.pop(asyncio.get_running_loop(), {}))
+
+
+def _drop(of_loop: dict[str, Slots]) -> None:
+    for slots in of_loop.values():
+        try:
+            slots.drop()
+        except (redis.RedisError, OSError, RuntimeError):
+            continue  # their lease ends by itself
+
+
+@atexit.register
+def _drop_all() -> None:
+    for of_loop in list(_slots.values()):
+        _drop(of_loop)
