@@ -23,6 +23,7 @@ from q2c.transactions.selectors import steps_of
 LISTS = {"account": "accounts", "department": "departments", "class_": "classes", "location": "locations"}
 KIND_OF = {"department": "department", "class_": "class", "location": "location"}
 INVOICE_FLOW = "invoice_to_erp"
+SKUS_SHOWN = 5
 
 
 @dataclass
@@ -195,21 +196,27 @@ def _reasons(
 def _of_items(
     line: PostedLine, row: Mapping[str, Any], gave: _Gave, used: list[UsedRule], original: BusinessTransaction | None
 ) -> list[Reason]:
-    """The SKUs whose item earns on this account, or defers to it."""
-    found = []
+    """The SKUs whose item earns on this account, or defers to it; those of one item and rule together."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    rules: dict[int, UsedRule | None] = {}
     for sku, use in gave.dictionary("items").items():
         account = use.get("deferral_account") or use.get("income_account") or f"item:{use['item']}"
-        same = all(use.get(name, "") == row.get(name, "") for name in KIND_OF)
-        if account != line.account or not same:
+        if account != line.account or any(use.get(name, "") != row.get(name, "") for name in KIND_OF):
             continue
-        verb = "defers to" if use.get("deferral_account") else "earns on"
-        item = use.get("label") or use["item"]
         by = _decided(used, "item", sku, use["item"])
-        if by is None and original is not None:
-            found.append(Reason(f"SKU {sku} is item {item}, as on the credited invoice; the item {verb} this account"))
-        else:
-            found.append(Reason(f"SKU {sku} is item {item}; in the ERP this item {verb} this account", by))
-    return found
+        verb = "defers to" if use.get("deferral_account") else "earns on"
+        then = ", as on the credited invoice" if by is None and original is not None else "; in the ERP"
+        said = f"item {use.get('label') or use['item']}{then}{'; the' if then[0] == ',' else ' this'} item {verb} it"
+        rules[id(by)] = by
+        groups.setdefault((said, id(by)), []).append(sku)
+    return [Reason(f"{_skus(skus)} {said}", rules[rule]) for (said, rule), skus in groups.items()]
+
+
+def _skus(skus: list[str]) -> str:
+    if len(skus) == 1:
+        return f"SKU {skus[0]} is"
+    more = len(skus) - SKUS_SHOWN
+    return f"SKUs {', '.join(skus[:SKUS_SHOWN])}{f' and {more} more' if more > 0 else ''} are"
 
 
 def _of_taxes(
@@ -221,7 +228,7 @@ def _of_taxes(
         if use.get("account") == line.account:
             by = _decided(used, "tax_code", code, use["code"])
             tail = ", as on the credited invoice" if by is None and original is not None else ""
-            found.append(Reason(f"Tax {code} is tax code {use['code']}{tail}; the code names this account", by))
+            found.append(Reason(f"Tax {code} is tax code {use['code']}{tail}; the code names it", by))
     return found
 
 

@@ -64,6 +64,7 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
             .order_by("at")
         )
     steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
+    used = reasons.used_rules(steps)
     connections = {c.code: c for c in Connection.objects.all()}
     others = list(selectors.lane_of(txn)[:10])
     for other in others:
@@ -78,7 +79,8 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "steps": steps,
         "held_at": next((step.sentence for step in steps if step.state == "held"), "this step"),
         "done_count": sum(step.state == "done" for step in steps),
-        "used": reasons.used_rules(steps),
+        "used": used,
+        "changed_rules": [rule for rule in used if not rule.is_same],
         "has_posting": reasons.has_posting(steps),
         "occurrence": Occurrence.objects.filter(transaction_id=txn.pk).select_related("case").order_by("-id").first(),
         "documents": documents_of(txn, connections),
