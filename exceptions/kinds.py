@@ -220,6 +220,11 @@ _OUTCOME = (
     Kind("duplicate_suspected", C, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"),
          (CORRECT_AT_SOURCE, REPOST, WAIVE), "{customer} looks like one that we know",
          "Merge in the system of record, or say that they are two."),
+    Kind("update_refused", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "record", "field"),
+         (WAIVE,), "{connection} says another {field} of a record, which isn't its to say",
+         "The surviving value stays. Compare both on the record's page under Cross-references: have it corrected in "
+         "the system that owns the field, or propose there to let this value stand; then close this with what was "
+         "decided."),
     Kind("idempotency_key_reused", C, PLATFORM, HIGH, hours(4), ("connection", "document"), (REPOST,),
          "{connection} saw our key of {document} with another content",
          "Nothing was sent twice. Find out what changed between the attempts."),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mappings.survivorship import KEYS, OWNER_PATTERN, OWNER_WORDS
+
 # The dimensions that may narrow a rule, in the order in which screens show them.
 DIMENSIONS = ("connection", "legal_entity", "currency", "region", "product_line")
 # The document fields that a rule's conditions may look at: a small fixed set, never an expression.
@@ -138,6 +140,16 @@ KINDS = (
          "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
          "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
          "billed (own, parent or top)."),
+    Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
+         "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
+         values=OWNER_PATTERN, values_say=OWNER_WORDS,
+         about="Whose value survives where several systems say something: crm, billing or erp. Others are kept beside "
+         "it. With “ alone” nobody stands in until the owner has spoken."),
+    Kind("refused_update", "What a refused update does", ("record_type", "field"), FREE, "missing_refused_update",
+         "Nobody says what a refused update of {key} does{scope}", keys=KEYS, allows_patterns=False,
+         owner=CONTROLLERSHIP, values="keep|case", values_say="keep or case",
+         about="Another system's value of a field that it doesn't own is kept beside the surviving one (keep), or a "
+         "case is opened too (case)."),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",

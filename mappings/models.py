@@ -1,4 +1,4 @@
-"""Cross-references (identities), mapping rules (governed, bitemporal), change sets, survivorship."""
+"""Cross-references (identities), mapping rules (governed, bitemporal), change sets."""
 
 from __future__ import annotations
 
@@ -231,23 +231,3 @@ class RuleUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule_id}: {self.count}"
-
-
-class SurvivorshipRule(models.Model):
-    """Which system's value is authoritative for one field of one kind of record (M22)."""
-
-    record_type = models.CharField(max_length=40)
-    field = models.CharField(max_length=60)
-    winner = models.CharField(max_length=40)  # crm, billing, erp: the family that owns the field
-    effective_from = models.DateField()
-    history = HistoricalRecords()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["record_type", "field", "effective_from"], name="one_owner_per_field_and_date"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.record_type}.{self.field}: {self.winner}"

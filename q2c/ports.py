@@ -265,7 +265,7 @@ _known: list[Snapshot] = []  # what one change set knew never changes, so its ru
 KEYS_KEPT = 30_000
 
 
-def _snapshot() -> Snapshot:
+def known_rules() -> Snapshot:
     """The rules as known now; those fetched for earlier batches at the same change set are still there."""
     number = latest_change_set()
     if not _known or _known[0].change_set != number or _known[0].key_count > KEYS_KEPT:
@@ -277,7 +277,7 @@ class BatchContext:
     """A batch's view of the world (the machine's `Context`)."""
 
     def __init__(self, runs: list[Run]) -> None:
-        self._snapshot = _snapshot()
+        self._snapshot = known_rules()
         self.change_set = self._snapshot.change_set
         self._links = Links()
         self._rules: dict[UUID, Rules] = {}

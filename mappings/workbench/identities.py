@@ -20,11 +20,13 @@ from connectors.models import Connection
 from mappings import identities
 from mappings.models import CrossReference
 from mappings.references import RECORD_TYPES
+from mappings.workbench.fields import fields_of
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import ListFilter, dress
 from q2c.core.htmx import page, paginate
+from q2c.records import overrides
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import find_record
 
@@ -102,10 +104,13 @@ def identity_find(request: HttpRequest) -> HttpResponse:
 @requires("mappings.view_rule")
 def identity_detail(request: HttpRequest, record_type: str, record_key: str) -> HttpResponse:
     """One record: its ids everywhere, and how they came to be."""
-    record, keys, references = _record(request.user, record_type, record_key)
+    record, keys, references = visible_record(request.user, record_type, record_key)
     known = _known(request.user, record, record_key, references)
-    proposals = identities.proposals_about(record_type, keys).select_related("proposed_by")
-    visible = proposals.prefetch_related("signatures__signed_by").order_by("-proposed_at")[:PROPOSALS_SHOWN]
+    proposals = identities.proposals_about(record_type, keys)
+    if record is not None:
+        proposals = proposals | overrides.proposals_about(record)
+    proposals = proposals.select_related("proposed_by").prefetch_related("signatures__signed_by")
+    visible = proposals.order_by("-proposed_at")[:PROPOSALS_SHOWN]
     context = {
         "record": record,
         "record_type": record_type,
@@ -114,6 +119,7 @@ def identity_detail(request: HttpRequest, record_type: str, record_key: str) -> 
         "known": known,
         "system_count": len({row.system for row in known}),
         "proposals": list(visible),
+        "fields": fields_of(record) if record else [],
         "may_propose": record_type in RECORD_TYPES and access.may(request.user, "mappings.propose_rule"),
     }
     return page(request, "mappings/identity_detail.html", "mappings/identity_detail.html", context)
@@ -151,7 +157,7 @@ class ChangeForm(forms.Form):
 @requires("mappings.propose_rule")
 def identity_change(request: PersonRequest, record_type: str, record_key: str) -> HttpResponse:
     """Propose to link a record, or with `?act=repoint|unlink&reference=` to change what is stored."""
-    record, keys, references = _record(request.user, record_type, record_key)
+    record, keys, references = visible_record(request.user, record_type, record_key)
     act = request.GET.get("act", identities.LINK)
     row = next((r for r in references if str(r.pk) == request.GET.get("reference", "")), None)
     if record_type not in RECORD_TYPES or act not in identities.WORDS or (row is None) != (act == identities.LINK):
@@ -186,7 +192,7 @@ def _wanted(
     )  # fmt: skip
 
 
-def _record(
+def visible_record(
     user: Any, record_type: str, record_key: str
 ) -> tuple[GoldenRecord | None, list[str], list[CrossReference]]:
     """The golden record if the person sees it, its keys, and the references that they see. 404 without either."""

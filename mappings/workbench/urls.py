@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import identities, proposing, rules
+from mappings.workbench import identities, owners, proposing, rules
 
 app_name = "mappings"
 urlpatterns = [
@@ -14,6 +14,8 @@ urlpatterns = [
     path("identities/", identities.identity_list, name="identity_list"),
     path("identities/find/", identities.identity_find, name="identity_find"),
     path("identities/<slug:record_type>/<path:record_key>/change/", identities.identity_change, name="identity_change"),
+    path("identities/<slug:record_type>/<path:record_key>/override/", owners.field_override, name="field_override"),
+    path("owners/", owners.owner_list, name="owner_list"),
     path("identities/<slug:record_type>/<path:record_key>/", identities.identity_detail, name="identity_detail"),
     path("change-sets/", rules.change_set_list, name="change_set_list"),
     path("change-sets/<int:change_set_id>/", rules.change_set_detail, name="change_set_detail"),

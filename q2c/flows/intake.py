@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
-
-from django.utils import timezone
 
 from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
-from mappings.models import SurvivorshipRule
-from mappings.survivorship import owners
 from q2c.canonical import events
 from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
@@ -27,11 +23,12 @@ from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
+from q2c.flows.field_owners import field_owners
 from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, Seen, known_documents, store_documents
-from q2c.records.store import alias_of, store_records
+from q2c.records.store import Stored, alias_of, store_records
 
 REMEMBERED_SECONDS = 20.0
 Owners = dict[str, tuple[str, str]]  # whose a message is, by its id: connection and customer there
@@ -203,15 +200,26 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
             places.append(place)
             seen.append(sighting)
     outcomes = ["document"] * len(pairs)
-    stored_all = store_records(seen, winner=_winner()) if seen else []
+    stored_all = store_records(seen, owner_of=field_owners()) if seen else []
     for place, stored in zip(places, stored_all, strict=True):
         outcomes[place] = stored.outcome
+        for refused in stored.refused:
+            _tell_refused(stored, refused, pairs[place][0])
     return outcomes
 
 
-def _winner() -> Callable[[str, str], str]:
-    rules = SurvivorshipRule.objects.values_list("record_type", "field", "winner", "effective_from")
-    return owners(rules, on=timezone.localdate())
+def _tell_refused(stored: Stored, refused: dict[str, Any], item: Item) -> None:
+    """A system said something of a field that isn't its own, and policy wants somebody to look."""
+    field = refused["field"].replace("_", " ")
+    problem = Problem(
+        "update_refused", Category.CONFLICT,
+        f"{item.source.code} says another {field} of {stored.name or stored.record_key}, which isn't its to say",
+        connection=refused["by"], record=stored.record_key, field=refused["field"],
+    )  # fmt: skip
+    cases.open_case(
+        problem, event_id=item.claimed.event_id, connection_code=item.source.code,
+        legal_entity_code=stored.legal_entity_code,
+    )  # fmt: skip
 
 
 class _Around:

@@ -28,6 +28,7 @@ SCHEDULES = (
     Schedule("Anchor the workers' seals", "q2c.flows.tasks.anchor_seals", 60, queue="reconciliation"),
     Schedule("Roll up the uses of rules", "q2c.flows.tasks.roll_up_rule_uses", 3600, queue="reconciliation"),
     Schedule("Let go of expired answers", "q2c.flows.tasks.forget_answers", 3600, queue="reconciliation"),
+    Schedule("Let fields follow their owners", "q2c.flows.tasks.follow_field_owners", 60, queue="reconciliation"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip

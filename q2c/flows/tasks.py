@@ -16,7 +16,7 @@ from connectors import http, registry, slots
 from exceptions import cases
 from q2c import ports
 from q2c.core.customer_keys import owner_of
-from q2c.flows import catalog, done, governor, intake, nudger, polling, reference, summaries, uses
+from q2c.flows import catalog, done, field_owners, governor, intake, nudger, polling, reference, summaries, uses
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.transactions import machine, seals
@@ -152,6 +152,12 @@ def forget_answers() -> None:
 def roll_up_rule_uses() -> None:
     """Add up how often rules were used, of workers that live no more."""
     uses.roll_up_uses()
+
+
+@shared_task(ignore_result=True)
+def follow_field_owners() -> None:
+    """Records whose fields' owners changed are computed anew."""
+    field_owners.follow_owners()
 
 
 @shared_task(ignore_result=True)

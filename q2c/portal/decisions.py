@@ -20,8 +20,10 @@ from q2c.core import access, approvals, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Person, Proposal
+from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
+from q2c.records import overrides
 from q2c.transactions.restart import release_waits
 
 
@@ -143,6 +145,8 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
             connections.drop_change(proposal)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
             nudge(release_waits(identities.apply_change(proposal, by=by)))
+        if proposal.kind == overrides.KIND and state == Proposal.State.APPROVED:
+            overrides.apply_override(proposal, by=by, owner_of=field_owners())
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
             nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state

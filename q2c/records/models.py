@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from simple_history.models import HistoricalRecords
 
 from q2c.core.ids import uuid7
@@ -27,12 +28,14 @@ class GoldenRecord(models.Model):
     content = models.JSONField()
     owners = models.JSONField(default=dict)
     refused = models.JSONField(default=list)
+    overrides = models.JSONField(default=dict)  # per field: a value that two people let stand, and over which one
     version = models.IntegerField(default=1)
     changed_at = models.DateTimeField()
+    survived_at = models.DateTimeField(db_default=Now())  # when its fields were last computed from what sources say
     source_version = models.CharField(max_length=80, blank=True)
     sources = models.JSONField(default=dict)  # per source key: its last content hash, its vendor's clock, its values
     aliases = ArrayField(models.CharField(max_length=170), default=list)  # connection:id of every source object
-    history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases"])
+    history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases", "survived_at"])
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["record_type", "record_key"], name="one_golden_record")]
@@ -40,6 +43,7 @@ class GoldenRecord(models.Model):
             models.Index(fields=["record_type", "name"], name="record_name"),
             models.Index(fields=["record_type", "number"], name="record_number"),
             GinIndex(fields=["aliases"], name="record_aliases"),
+            models.Index(fields=["survived_at"], name="record_survived"),
         ]
 
     def __str__(self) -> str:

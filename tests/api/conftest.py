@@ -9,6 +9,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
 from connectors.models import Connection
+from mappings.survivorship import NOBODY
 from q2c.canonical import catalog, events, party
 from q2c.canonical.base import Source
 from q2c.core.customer_keys import forget_keys
@@ -67,7 +68,7 @@ def house(db, monkeypatch):
         events.CustomerChanged(occurred_at=at, customer=account),
         events.ProductChanged(occurred_at=at, product=product),
     ]
-    store_records([sightings.sighting_of(event, "crm") for event in told], winner=lambda record, field: "")
+    store_records([sightings.sighting_of(event, "crm") for event in told], owner_of=lambda *_: NOBODY)
     return crm
 
 

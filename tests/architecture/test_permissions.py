@@ -59,6 +59,8 @@ SCREENS = {
     "mappings:identity_find": ("get", [], ALL, 404),  # it names no id here
     "mappings:identity_detail": ("get", ["record_type", "record_key"], ALL, 200),
     "mappings:identity_change": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:field_override": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "mappings:owner_list": ("get", [], ALL, 200),
     "mappings:change_set_list": ("get", [], ALL, 200),
     "mappings:change_set_detail": ("get", ["change_set"], ALL, 200),
     "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from q2c.flows.field_owners import field_owners
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +20,7 @@ HTML_MAX = 160_000  # plain bytes of a list of 50 rows; about 20 KB on the wire
 def fill(first, rows):
     """So many of each thing; the last one of each is what the detail screens show."""
     factories.make_period("GB01")
+    field_owners()  # known to this process from here on, as in any that has carried something
     for code in ("salesforce", "stripe", "netsuite"):
         factories.make_connection(code)
     proposer = factories.make_person("billing_ops", username="proposes")
@@ -72,6 +74,7 @@ SCREENS = {
     "records": "/mappings/identities/",
     "ids of a record": "/mappings/identities/customer/{record}/",
     "proposal of an id": "/mappings/identities/customer/{record}/change/",
+    "owners of fields": "/mappings/owners/",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",
     "connections": "/connections/",

@@ -1,18 +1,17 @@
-"""Who owns which field: defaults, dated rules, and that every field of a golden record has an owner."""
+"""Who owns which field: defaults, rules in words, and that every field of a golden record has an owner."""
 
 from __future__ import annotations
 
-import datetime as dt
+import re
 
 import pytest
 
 from connectors.families import Family
-from mappings.survivorship import DEFAULTS, owners
+from mappings.survivorship import DEFAULTS, NOBODY, OWNER_PATTERN, Owner, owner_of, words_of
 from q2c.canonical.catalog import Product
 from q2c.canonical.contract import Order, Subscription
 from q2c.canonical.party import Customer
 
-ON = dt.date(2026, 6, 1)
 RECORDS = {"customer": Customer, "product": Product, "order": Order, "subscription": Subscription}
 
 
@@ -24,28 +23,37 @@ def test_every_field_of_a_golden_record_has_an_owner(record_type):
 
 
 def test_owners_are_families_of_systems():
-    assert set(DEFAULTS.values()) == {Family.CRM.value, Family.BILLING.value, Family.ERP.value}
+    assert {owner.family for owner in DEFAULTS.values()} == {Family.CRM.value, Family.BILLING.value, Family.ERP.value}
 
 
 @pytest.mark.parametrize(
-    ("record_type", "field", "family"),
+    ("record_type", "field", "words"),
     [
         ("customer", "email", "crm"),
-        ("customer", "tax_registrations", "erp"),
+        ("customer", "tax_registrations", "erp alone"),
         ("subscription", "status", "billing"),
         ("customer", "shoe_size", ""),
     ],
 )
-def test_without_rules_the_defaults_hold(record_type, field, family):
-    assert owners([], on=ON)(record_type, field) == family
+def test_without_rules_the_defaults_hold(record_type, field, words):
+    assert words_of(owner_of(record_type, field)) == words
 
 
-def test_the_newest_rule_in_force_beats_older_ones_and_the_default_whatever_their_order():
-    rules = [
-        ("customer", "email", "erp", dt.date(2026, 5, 1)),
-        ("customer", "email", "billing", dt.date(2026, 1, 1)),
-        ("customer", "email", "crm", dt.date(2026, 7, 1)),
-    ]
-    assert owners(rules, on=ON)("customer", "email") == "erp"
-    assert owners(rules, on=dt.date(2026, 7, 1))("customer", "email") == "crm"
-    assert owners(rules, on=dt.date(2025, 1, 1))("customer", "email") == "crm"
+@pytest.mark.parametrize("said", ["crm", "billing", "erp alone", "erp:netsuite", "billing:stripe-eu alone"])
+def test_an_owner_is_read_and_told_in_the_same_words(said):
+    assert re.fullmatch(OWNER_PATTERN, said)
+    assert words_of(owner_of("customer", "email", said=said)) == said
+
+
+def test_a_rule_says_whose_it_is_and_another_what_a_refusal_does():
+    assert owner_of("customer", "email", said="erp", refusal="case") == Owner("erp", opens_case=True)
+    assert owner_of("customer", "tax_registrations", refusal="keep") == Owner("erp", is_alone=True)
+    assert owner_of("customer", "tax_registrations", said="billing").opens_case
+
+
+def test_one_of_several_connections_of_a_family_may_own_a_field():
+    owner = owner_of("customer", "email", said="erp:netsuite")
+    assert (owner.owns("erp", "netsuite"), owner.owns("erp", "sap"), owner.owns("crm", "netsuite")) == (
+        True, False, False,
+    )  # fmt: skip
+    assert not NOBODY.owns("", "netsuite")

@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from mappings.survivorship import NOBODY, Owner
 from q2c.canonical import contract, events, party
 from q2c.canonical.base import Source
 from q2c.flows.sightings import sighting_of
@@ -11,16 +12,21 @@ from q2c.links import Links
 from q2c.records.documents import Billed, store_documents
 from q2c.records.models import BilledDocument, GoldenRecord
 from q2c.records.selectors import parents_above
-from q2c.records.store import keys_known_as, store_records
+from q2c.records.store import keys_known_as, store_records, survive_again
 
 pytestmark = pytest.mark.django_db
 AT = dt.datetime(2026, 11, 1, 12, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
-OWNERS = {("customer", "email"): "billing", ("customer", "name"): "crm"}
+TAX = ("customer", "tax_registrations")
+OWNERS = {
+    ("customer", "email"): Owner("billing"),
+    ("customer", "name"): Owner("crm"),
+    TAX: Owner("erp", is_alone=True, opens_case=True),
+}
 
 
-def winner(record_type, field):
-    return OWNERS.get((record_type, field), "")
+def owner_of(record_type, field, legal_entity):
+    return OWNERS.get((record_type, field), NOBODY)
 
 
 def account(at=AT, **changes):
@@ -38,7 +44,7 @@ def payer(at=AT, **changes):
 
 
 def store(*sightings):
-    return [stored.outcome for stored in store_records(list(sightings), winner=winner)]
+    return [stored.outcome for stored in store_records(list(sightings), owner_of=owner_of)]
 
 
 def test_two_systems_make_one_record_and_each_field_has_its_owner():
@@ -56,6 +62,46 @@ def test_a_field_that_nobody_owns_is_the_first_sources_or_whoever_has_one():
     store(account(phone="1"), payer(phone="2", payment_terms="Net 30"))
     content = GoldenRecord.objects.get().content
     assert (content["phone"], content["payment_terms"]) == ("1", "Net 30")
+
+
+VAT = party.TaxRegistration(country="GB", number="GB123456789")
+
+
+def ledger(at=AT, **changes):
+    """What an ERP says of the same customer."""
+    source = Source(connection="netsuite", object_type="customer", object_id="42")
+    fields = {"name": "Blue Bikes Limited", "crm_id": "salesforce:Account:001A"} | changes
+    return sighting_of(events.CustomerChanged(occurred_at=at, customer=party.Customer(source=source, **fields)), "erp")
+
+
+def test_a_billing_contact_is_taken_and_a_tax_registration_from_anywhere_but_the_erp_isnt():
+    store(account())
+    (told,) = store_records([payer(tax_registrations=(VAT,))], owner_of=owner_of)
+    record = GoldenRecord.objects.get()
+    said = {"country": "GB", "number": "GB123456789"}
+    assert (record.content["email"], record.content.get("tax_registrations")) == ("pay@x.test", None)
+    assert [(r["field"], r["value"], r["by"], r["at"], r["kept"]) for r in told.refused] == [
+        ("tax_registrations", [said], "stripe", AT.isoformat(), "")
+    ]
+    store(ledger(tax_registrations=(VAT,)))
+    record.refresh_from_db()
+    assert (record.content["tax_registrations"], record.owners["tax_registrations"]) == ([said], "netsuite")
+
+
+def test_a_refused_update_is_told_once():
+    store(account())
+    (first,) = store_records([payer(tax_registrations=(VAT,))], owner_of=owner_of)
+    (again,) = store_records([payer(at=AT + HOUR, tax_registrations=(VAT,), phone="7")], owner_of=owner_of)
+    assert (len(first.refused), again.outcome, again.refused) == (1, "changed", ())
+
+
+def test_records_follow_owners_that_changed():
+    store(account(), payer())
+    record = GoldenRecord.objects.get()
+    assert survive_again([record], owner_of=owner_of) == 0
+    assert survive_again([record], owner_of=lambda *_: Owner("crm")) == 1
+    record.refresh_from_db()
+    assert (record.content["email"], record.version) == ("crm@x.test", 3)
 
 
 def test_a_record_is_found_by_the_id_of_any_of_its_sources():
