@@ -74,6 +74,14 @@ def refuse_unsafe_start(**_kwargs):
     refuse()
 
 
+@signals.worker_shutting_down.connect
+def begin_nothing_more(**_kwargs):
+    """A worker waits for its tasks: they hear of the end, and come to theirs."""
+    from q2c.core.ending import ask_to_end
+
+    ask_to_end()
+
+
 @signals.worker_process_init.connect
 def end_with_parent(**_kwargs):
     """A pool's child ends when its worker is killed: an orphan would go on carrying what another worker claims."""

@@ -19,6 +19,7 @@ from connectors.models import Connection, SyncCursor
 from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from q2c.core import leases
+from q2c.core.ending import is_ending
 from q2c.core.problems import HEALS_BY_ITSELF, Category, Problem
 from q2c.flows.done import pause_refused
 from q2c.inbox.models import InboundEvent
@@ -83,8 +84,8 @@ def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me
             if had_failed:
                 _heal(row, cursor.stream)
             break
-        if not leases.take_lease(lease, holder=me, seconds=LEASE_SECONDS):
-            break  # this process was paused for long, and another one reads on
+        if is_ending() or not leases.take_lease(lease, holder=me, seconds=LEASE_SECONDS):
+            break  # the next poll goes on from here; or another one does since this process was paused for long
     return PollResult(found, new)
 
 

@@ -16,6 +16,7 @@ from connectors import http, registry, slots
 from exceptions import cases
 from q2c import ports
 from q2c.core.customer_keys import owner_of
+from q2c.core.ending import is_ending
 from q2c.flows import catalog, done, field_owners, governor, intake, nudger, polling, reference, summaries, uses
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
@@ -87,7 +88,7 @@ def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
         total += claimed
         if claimed == machine.ALL_AT_ONCE:
             nudge([code])  # there's work for another worker too
-        if not claimed or time.monotonic() > until:
+        if not claimed or time.monotonic() > until or is_ending():
             break
     if total:
         registry.save_health_sometimes()
@@ -117,7 +118,7 @@ def carry_events() -> None:
     """Take up received events until there's none due or the time is up; a webhook nudges this, beat makes sure."""
     nudger.mark_begun(nudger.INBOX)
     until = time.monotonic() + PULLS_SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and not is_ending():
         carried = intake.carry_due_events()
         nudge(carried.flows)
         if not carried.count:

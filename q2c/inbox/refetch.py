@@ -9,6 +9,8 @@ from uuid import UUID
 
 from connectors.calls import Outgoing, outgoing
 from connectors.manifest import Means
+from connectors.slots import drop_slots
+from q2c.core.ending import await_unless_ending
 from q2c.core.problems import Category, Problem
 from q2c.inbox.items import Item, Tools
 
@@ -62,8 +64,17 @@ _loops = threading.local()
 
 
 def run_waiting(waiting: Any) -> Any:
-    """Run a coroutine on this thread's own loop, which stays, so that kept-alive connections stay too."""
+    """Run a coroutine on this thread's own loop, which stays, so that kept-alive connections stay too. Raises Problem
+    `system_unavailable` when the process is ended meanwhile."""
     loop = getattr(_loops, "loop", None)
     if loop is None or loop.is_closed():
         loop = _loops.loop = asyncio.new_event_loop()
-    return loop.run_until_complete(waiting)
+    return loop.run_until_complete(_and_give_back(waiting))
+
+
+async def _and_give_back(waiting: Any) -> Any:
+    """No slot stays with a loop that stands still until the next question."""
+    try:
+        return await await_unless_ending(waiting)
+    finally:
+        drop_slots()

@@ -14,6 +14,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
+from q2c.core.ending import await_unless_ending
 from q2c.core.ids import uuid7
 
 LAPSES_SECONDS = 5.0
@@ -120,5 +121,6 @@ def stop_worker() -> None:
 
 
 def run_now(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Wait for one coroutine on this process's loop: for screens, commands and polls, never for the hot path."""
-    return this_worker().submit(work()).result()
+    """Wait for one coroutine on this process's loop: for screens, commands and polls, never for the hot path. Raises
+    Problem `system_unavailable` when the process is ended meanwhile."""
+    return this_worker().submit(await_unless_ending(work())).result()

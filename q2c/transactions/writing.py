@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
 from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.reading import settle_problem, unexpected
@@ -57,18 +58,41 @@ async def _send_all(
     gates: dict[str, asyncio.Semaphore] = {}
 
     async def one(run: Run) -> None:
-        step = run.due_write
+        step, is_begun = run.due_write, False
         try:
             gate = gates.get(run.target_connection)
             if gate is None:
                 gate = gates[run.target_connection] = asyncio.Semaphore(at_once[run.target_connection])
             async with gate:
+                if is_ending():
+                    raise _EndedFirst
+                is_begun = True
                 await _write(run, step, tools)
+        except (asyncio.CancelledError, _EndedFirst):
+            _abandon(run, step, is_begun=is_begun)
         except BaseException as error:  # whatever happens, the main thread must hear of this run
             run.fail(step, unexpected(run, step, error))
         answers.put(run)
 
-    await asyncio.gather(*(one(run) for run in runs))
+    tasks = [asyncio.ensure_future(one(run)) for run in runs]
+    while (await asyncio.wait(tasks, timeout=LOOKS_SECONDS))[1]:
+        if is_impatient():
+            for task in tasks:
+                task.cancel()
+
+
+class _EndedFirst(Exception):
+    """The process is ending, and this write hasn't begun."""
+
+
+def _abandon(run: Run, step: Write, *, is_begun: bool) -> None:
+    """The process ends: a write that hasn't begun waits for another worker; of one that has, nobody knows (law 4)."""
+    if is_begun:
+        _unanswered(run, step, NotAnswered("The worker was ended before the answer came"), run.port)
+        return
+    if not run.due_intent.get("is_open"):
+        run.drops_intent = True
+    settle_problem(run, step, NeverSent("The worker was ended", counts=False))
 
 
 async def _write(run: Run, step: Write, tools: Tools) -> None:

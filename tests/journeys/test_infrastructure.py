@@ -1,5 +1,5 @@
-"""The ground shakes in mid-flight: the broker is wiped, killed, and the database ends every connection. Real workers
-and two beats carry every invoice once."""
+"""The ground shakes in mid-flight: the broker is wiped and killed, a worker ended, the database ends each connection.
+Real workers and two beats carry every invoice once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import pytest
 
 from q2c.inbox.models import InboundKey
+from q2c.supervisor import PATIENCE_SECONDS
 from q2c.transactions import workers
 from tests.journeys.stage import Stage, await_that, without_database
 
@@ -48,6 +49,9 @@ def test_every_invoice_is_posted_once_though_broker_and_database_go_in_mid_fligh
         with without_database():
             time.sleep(OUTAGE_SECONDS)
         await_that(lambda enough=enough: made() >= enough, seconds=60, what="work after the database came back")
+    ended = stage.processes[0]
+    ended.terminate()
+    assert ended.wait(timeout=PATIENCE_SECONDS) == 0  # the supervisor kills no worker that ends while it carries
     await_that(lambda: house.states("invoice_to_erp") == {"completed": INVOICES}, seconds=120, what="all posted")
     assert made() == len({e["external_id"] for e in house.made("netsuite", "invoice")}) == INVOICES
     assert not InboundKey.objects.filter(verdict="received").exists()

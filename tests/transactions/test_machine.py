@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from celery import signals
 from django.db import connection
 from django.utils import timezone
 
+from q2c.core import ending as ending_program
 from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.transactions import claims, machine, remember, restart
 from q2c.transactions.models import BusinessTransaction, Restore, Seal, StepRun, WorkItem
@@ -305,3 +308,59 @@ def test_a_case_calls_a_document_by_what_people_know_of_it(number, customer, cal
     paid = replace(flow(), lane_type="payment")
     (run,) = machine.load_runs(paid, claims.claim_batch(flow=paid.code, worker="w", limit=1))
     assert run.called == called
+
+
+@pytest.fixture
+def ending(monkeypatch):
+    """A program that may be asked to end, without patience for what is under way."""
+    monkeypatch.setattr(ending_program, "PATIENCE_SECONDS", 0.0)
+    yield ending_program
+    ending_program.forget_ending()
+
+
+def test_a_worker_that_ends_sends_nothing_more_and_another_one_goes_on(ending):
+    target = Target()
+    target.at_once, post = 1, target.post
+
+    async def post_and_end(prepared):
+        document = await post(prepared)
+        if len(target.created) == 3:
+            ending.ask_to_end()
+        return document
+
+    target.post = post_and_end
+    rig = Rig(target)
+    add_transactions(20)
+    machine.advance(flow(), rig.tools)
+    assert (len(target.created), states()) == (3, {"completed": 3, "waiting": 17})
+    assert set(WorkItem.objects.values_list("wait_count", "worker", "intent")) == {(0, "", None)}
+    ending.forget_ending()
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert (len(set(target.created)), len(target.created), states()) == (20, 20, {"completed": 20})
+
+
+def test_what_a_worker_abandons_at_its_end_is_unknown_until_it_was_looked_for(ending):
+    target = Target()
+    post = target.post
+
+    async def post_and_hang(prepared):
+        await post(prepared)
+        ending.ask_to_end()
+        await asyncio.Event().wait()
+
+    target.post = post_and_hang
+    rig = Rig(target)
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"unknown": 1}
+    ending.forget_ending()
+    target.post = post
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert (len(target.created), target.looks, states()) == (1, 1, {"completed": 1})
+
+
+def test_a_workers_kind_end_is_told_to_its_processes(ending):
+    signals.worker_shutting_down.send(sender="worker", sig="SIGTERM", how="warm", exitcode=0)
+    assert ending.is_ending()
