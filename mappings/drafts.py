@@ -8,11 +8,10 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -26,6 +25,9 @@ from q2c.core.models import LegalEntity, Person
 
 CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLine.Act.RETIRE
 END_OF_TIME = dt.date.max
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f]")
+PATTERNS_MAX = 2000  # of one set: each is compared with each
+_KEYS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,21 +86,25 @@ def lines_for(lines: Sequence[Line]) -> list[Line]:
     that day, else creations.
     """
     pairs = {(line.kind, line.key) for line in lines}
-    known: dict[tuple[Any, ...], list[MappingRule]] = defaultdict(list)
-    for rule in MappingRule.objects.filter(
-        kind__in={kind for kind, _ in pairs}, key__in={key for _, key in pairs}, known_to__isnull=True
-    ):
-        known[_identity(retirement_of(rule, rule.effective_from))].append(rule)
+    known = rules_by_identity(pairs)
     found = []
     for line in lines:
-        in_force = [
-            rule.pk
-            for rule in known.get(_identity(line), ())
-            if rule.effective_from <= line.effective_from < (rule.effective_to or END_OF_TIME)
-        ]
-        rule_id = in_force[0] if in_force else None
-        found.append(replace(line, act=CHANGE if rule_id else CREATE, rule_id=rule_id))
+        rule = in_force(known.get(identity(line), ()), line.effective_from)
+        found.append(replace(line, act=CHANGE if rule else CREATE, rule_id=rule.pk if rule else None))
     return found
+
+
+def rules_by_identity(pairs: Iterable[tuple[str, str]]) -> dict[tuple[Any, ...], list[MappingRule]]:
+    """The known rules of these kinds and keys, by all that makes them the same rule (`identity`)."""
+    known: dict[tuple[Any, ...], list[MappingRule]] = defaultdict(list)
+    for rule in _rules_with_keys(pairs):
+        known[identity_of(rule)].append(rule)
+    return known
+
+
+def in_force(rules: Iterable[MappingRule], on: dt.date) -> MappingRule | None:
+    """The one of these that holds on a day, if any."""
+    return next((r for r in rules if r.effective_from <= on < (r.effective_to or END_OF_TIME)), None)
 
 
 def line_for(line: Line) -> Line:
@@ -116,9 +122,20 @@ def retirement_of(rule: MappingRule, on: dt.date) -> Line:
     )  # fmt: skip
 
 
-def save_draft(title: str, why: str, *, lines: Sequence[Line], by: Person, case_id: int | None = None) -> ChangeSet:
-    """A draft with these rows. Raises DraftRefused with every fault, or without rows or a reason."""
-    faults = [*check_lines(lines, by=by)]
+def save_draft(
+    title: str,
+    why: str,
+    *,
+    lines: Sequence[Line],
+    by: Person,
+    case_id: int | None = None,
+    is_checked: bool = False,
+) -> ChangeSet:
+    """A draft with these rows. Raises DraftRefused with every fault, or without rows or a reason.
+
+    `is_checked`: the caller has just had them all checked; a proposal checks them again.
+    """
+    faults = [] if is_checked else check_lines(lines, by=by)
     if not lines:
         faults.append(Fault(0, "", "a change set needs at least one row"))
     if not why.strip():
@@ -160,20 +177,36 @@ def lines_of(change_set: ChangeSet) -> list[Line]:
     ]  # fmt: skip
 
 
-def check_lines(lines: Sequence[Line], *, by: Person) -> list[Fault]:
-    """Every fault of every row, conflicts between rules included. A few statements, whatever the number of rows."""
+def check_lines(
+    lines: Sequence[Line],
+    *,
+    by: Person,
+    tell: Callable[[], None] = lambda: None,
+    row_of: Callable[[int], int] = lambda number: number + 1,
+) -> list[Fault]:
+    """Every fault of every row, conflicts between rules included. A few statements, whatever the number of rows.
+
+    `tell` is called between the parts, and may raise to end it; `row_of` gives the number by which a row is named.
+    """
     faults = [fault for number, line in enumerate(lines) for fault in _check_form(number, line)]
-    good = [(number, line) for number, line in enumerate(lines) if number not in {f.line for f in faults}]
-    faults += _check_permission(good, by)
-    faults += _check_targets(good)
-    faults += _check_rules(good)
-    faults += find_conflicts(good)
+    tell()
+    wrong = {fault.line for fault in faults}
+    good = [(number, line) for number, line in enumerate(lines) if number not in wrong]
+    for check in (lambda: _check_permission(good, by), lambda: _check_targets(good), lambda: _check_rules(good)):
+        faults += check()
+        tell()
+    faults += find_conflicts(good, row_of=row_of)
     return sorted(faults, key=lambda fault: (fault.line, fault.field))
 
 
-def find_conflicts(rows: Iterable[tuple[int, Line]]) -> list[Fault]:
+def find_conflicts(
+    rows: Iterable[tuple[int, Line]], *, row_of: Callable[[int], int] = lambda number: number + 1
+) -> list[Fault]:
     """Rows that could win as well as a rule in force or as each other: equally specific, and both could match."""
     rows = [(number, line) for number, line in rows if line.act != RETIRE]
+    patterns = [number for number, line in rows if scope.is_pattern(line.key)]
+    if len(patterns) > PATTERNS_MAX:
+        return [Fault(patterns[PATTERNS_MAX], "key", f"one set takes up to {PATTERNS_MAX:,} patterns; split it")]
     replaced = {line.rule_id for _, line in rows if line.rule_id}
     buckets: dict[tuple[str, int, str], list[tuple[str, Line]]] = defaultdict(list)
     for rule in _possible_rivals([line for _, line in rows]):
@@ -187,7 +220,7 @@ def find_conflicts(rows: Iterable[tuple[int, Line]]) -> list[Fault]:
             if could_both_win(line, rival):
                 faults.append(Fault(number, "key", f"this and {name} ({rival.key} = {rival.value}) could both win"))
                 break
-        rivals.append((f"row {number + 1}", line))
+        rivals.append((f"row {row_of(number)}", line))
     return faults
 
 
@@ -210,6 +243,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         return
     if not line.key.strip() or line.key != line.key.strip():
         yield Fault(number, "key", "a key has neither spaces around it nor is it empty")
+    elif _UNSEEN.search(line.key + line.value):
+        yield Fault(number, "key", "keys and values hold no line breaks, tabs or other signs that can't be seen")
     elif kind.keys and line.key not in kind.keys:
         yield Fault(number, "key", f"{line.key} isn't one of {', '.join(kind.keys)}")
     elif line.key != "*" and len(line.key.split("|")) != len(kind.key_fields):
@@ -310,9 +345,19 @@ def _check_rules(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
         seen.add(line.rule_id)
 
 
-def _identity(line: Line) -> tuple[Any, ...]:
-    conditions = tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in line.conditions.items()))
-    return (line.kind, line.key, line.dimensions, conditions)
+def identity(line: Line) -> tuple[Any, ...]:
+    """What makes two rows the same rule at other dates: kind, key, scope and conditions."""
+    return (line.kind, line.key, line.dimensions, _conditions(line.conditions))
+
+
+def identity_of(rule: MappingRule) -> tuple[Any, ...]:
+    """As `identity`, of a rule."""
+    dimensions = (rule.connection_code, rule.legal_entity_code, rule.currency, rule.region, rule.product_line)
+    return (rule.kind, rule.key, dimensions, _conditions(rule.conditions))
+
+
+def _conditions(conditions: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in conditions.items()))
 
 
 def _bucket(line: Line) -> tuple[str, int, str]:
@@ -321,8 +366,21 @@ def _bucket(line: Line) -> tuple[str, int, str]:
 
 
 def _possible_rivals(lines: list[Line]) -> Iterable[MappingRule]:
-    kinds = {line.kind for line in lines}
-    exact = {line.key for line in lines if not scope.is_pattern(line.key)}
+    exact = {(line.kind, line.key) for line in lines if not scope.is_pattern(line.key)}
     patterns = {line.kind for line in lines if scope.is_pattern(line.key)}
-    same = Q(kind__in=kinds, key__in=exact) | Q(kind__in=patterns, is_pattern=True)
-    return MappingRule.objects.filter(same, known_to__isnull=True)
+    yield from _rules_with_keys(exact)
+    if patterns:
+        yield from MappingRule.objects.filter(kind__in=patterns, is_pattern=True, known_to__isnull=True)
+
+
+def _rules_with_keys(pairs: Iterable[tuple[str, str]]) -> Iterable[MappingRule]:
+    """The known rules of these kinds and keys, in a statement per kind and 20,000 keys (as one array: a list of so many
+    parameters takes longer to write than to answer)."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for kind, key in sorted(set(pairs)):
+        keys[kind].append(key)
+    for kind, wanted in keys.items():
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            yield from MappingRule.objects.filter(kind=kind, known_to__isnull=True).extra(
+                where=["mappings_mappingrule.key = ANY(%s)"], params=[wanted[start : start + _KEYS_AT_ONCE]]
+            )

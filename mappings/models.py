@@ -231,3 +231,39 @@ class RuleUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule_id}: {self.count}"
+
+
+class Sheet(models.Model):
+    """What somebody sent to be proposed (a file, pasted cells), kept until its draft is made. Others don't see it."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        CHECKING = "checking"
+        CHECKED = "checked"
+        REFUSED = "refused"  # it can't be read; `says` tells why
+        CANCELLED = "cancelled"
+        DRAFTED = "drafted"
+
+    id = models.BigAutoField(primary_key=True)
+    made_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
+    made_at = models.DateTimeField()
+    name = models.CharField(max_length=200)
+    is_pasted = models.BooleanField(default=False)
+    kind = models.CharField(max_length=40, blank=True)  # of rows that name none
+    default_from = models.DateField()
+    content = models.BinaryField()  # empty once it isn't needed
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    stage = models.CharField(max_length=10, blank=True)  # read, checked, compared: what the worker is at
+    done_rows = models.IntegerField(default=0)
+    total_rows = models.IntegerField(default=0)
+    told_at = models.DateTimeField(null=True)  # when its worker last said something
+    says = models.TextField(blank=True)
+    report = models.JSONField(default=dict)
+    wish = models.JSONField(default=dict)  # title, why: a draft is wanted of it
+    change_set = models.ForeignKey(ChangeSet, null=True, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        indexes = [models.Index(fields=["made_by", "-id"], name="sheet_maker")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -137,17 +137,24 @@ def read_value(kind: Kind, key: str, text: str, *, connection: str) -> str:
         known = entries(kind, connection=connection)
         if not known:  # we never read its list, so nothing speaks against it
             return text.split(" · ")[0].strip()
-        raise ValueError(_unknown(kind, text, known, connection))
+        raise ValueError(unknown(kind, text, known, _name_of(connection)))
     if refused := why_not(kind, key, found[0].id, connection=connection):
         raise ValueError(refused)
     return found[0].id
 
 
-def _unknown(kind: Kind, text: str, known: list[Target], connection: str) -> str:
+def _name_of(connection: str) -> str:
+    return Connection.objects.filter(code=connection).values_list("name", flat=True).first() or "The portal"
+
+
+def unknown(kind: Kind, text: str, known: list[Target], name: str, *, near_ones: bool = True) -> str:
     """Who has no such thing, and what was probably meant."""
     spelled = {spelling: target for target in known for spelling in (target.id, target.code, target.name) if spelling}
-    near = process.extractOne(text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH)
-    name = Connection.objects.filter(code=connection).values_list("name", flat=True).first() or "The portal"
+    near = None
+    if near_ones:
+        near = process.extractOne(
+            text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH
+        )
     hint = f"Did you mean {spelled[near[0]].text}?" if near else "Choose one of the list."
     shown = f"“{text}”" if " " in text else text
     return f"{name} has no {kind.target.replace('_', ' ').removesuffix('s')} {shown}. {hint}"

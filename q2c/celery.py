@@ -12,7 +12,7 @@ from celery import Celery, bootsteps, signals
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "q2c.settings")
 app = Celery("q2c")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["q2c.core", "q2c.flows", "q2c.inbox", "q2c.reconciliation", "exceptions"])
+app.autodiscover_tasks(["q2c.core", "q2c.flows", "q2c.inbox", "q2c.reconciliation", "exceptions", "mappings"])
 
 ALIVE_SECONDS = 10.0
 RENEW_SECONDS = 2.0

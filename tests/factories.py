@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth, Exchange
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
-from mappings.models import ChangeSet, CrossReference, MappingRule
+from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
 from q2c.core import ids
 from q2c.core.models import AccountingPeriod, LegalEntity, Membership, Person, Proposal, Subsidiary
 from q2c.inbox.models import InboundEvent, InboundKey
@@ -306,6 +306,15 @@ def make_change_set(title: str = "Map SKU 22423", *, by: Person | None = None, *
         effective_from=dt.date(2010, 12, 1),
     )
     return change_set
+
+
+def make_sheet(by: Person, content: str = "Key\tBecomes\n22423\t10482\n", **fields: Any) -> Sheet:
+    """Pasted cells of items, not checked yet."""
+    values = {
+        "made_by": by, "made_at": timezone.now(), "name": "Cells pasted", "is_pasted": True, "kind": "item",
+        "default_from": timezone.localdate(), "content": content.encode(),
+    }  # fmt: skip
+    return Sheet.objects.create(**{**values, **fields})
 
 
 def make_link(

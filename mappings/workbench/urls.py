@@ -2,13 +2,19 @@
 
 from django.urls import path
 
-from mappings.workbench import identities, owners, proposing, rules
+from mappings.workbench import identities, owners, proposing, rules, sheets
 
 app_name = "mappings"
 urlpatterns = [
     path("rules/", rules.rule_list, name="rule_list"),
     path("targets/", proposing.targets, name="targets"),
     path("rules/propose/", proposing.propose, name="propose"),
+    path("rules/export/", sheets.rule_export, name="rule_export"),
+    path("sheets/", sheets.sheet_new, name="sheet_new"),
+    path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),
+    path("sheets/<int:sheet_id>/cancel/", sheets.sheet_cancel, name="sheet_cancel"),
+    path("sheets/<int:sheet_id>/draft/", sheets.sheet_draft, name="sheet_draft"),
+    path("change-sets/<int:change_set_id>/propose/", sheets.change_set_propose, name="change_set_propose"),
     path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
     path("rules/<int:rule_id>/retire/", proposing.retire, name="retire"),
     path("identities/", identities.identity_list, name="identity_list"),

@@ -6,6 +6,7 @@ entered together name the request, so that a form that went back, was changed an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +62,12 @@ class FormsOnce:
 
 
 def entered(request: HttpRequest) -> str:
-    """The hash of what was entered: all fields but the token and the key."""
+    """The hash of what was entered: all fields but the token and the key, and every file."""
     fields = sorted((k, *request.POST.getlist(k)) for k in request.POST if k not in (FIELD, "csrfmiddlewaretoken"))
+    for name in sorted(request.FILES):
+        for file in request.FILES.getlist(name):
+            fields.append((name, str(file.name), hashlib.file_digest(file, "sha256").hexdigest()))
+            file.seek(0)
     return digest("form", *(part for field in fields for part in (str(len(field)), *field)))
 
 

@@ -61,6 +61,12 @@ SCREENS = {
     "mappings:identity_change": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:field_override": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 404),
     "mappings:owner_list": ("get", [], ALL, 200),
+    "mappings:rule_export": ("get", [], ALL, 200),
+    "mappings:sheet_new": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:sheet_detail": ("get", ["sheet"], {BILLING, MAPPING, CONTROLLER}, 404),  # it's somebody else's
+    "mappings:sheet_cancel": ("post", ["sheet"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "mappings:sheet_draft": ("post", ["sheet"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "mappings:change_set_propose": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 404),
     "mappings:change_set_list": ("get", [], ALL, 200),
     "mappings:change_set_detail": ("get", ["change_set"], ALL, 200),
     "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),
@@ -105,6 +111,7 @@ def things(db):
         "connection": "netsuite",
         "record_type": "customer",
         "record_key": factories.make_record("customer", "stripe:customer:cus_1").record_key,
+        "sheet": factories.make_sheet(factories.make_person("mapping_admin")).pk,
     }
 
 

@@ -75,6 +75,7 @@ SCREENS = {
     "ids of a record": "/mappings/identities/customer/{record}/",
     "proposal of an id": "/mappings/identities/customer/{record}/change/",
     "owners of fields": "/mappings/owners/",
+    "rules from a sheet": "/mappings/sheets/",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",
     "connections": "/connections/",

@@ -3,6 +3,7 @@
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from mappings.sheets import carry_sheet
 from tests import factories
 from tests.portal.browser.conftest import WIDTHS
 
@@ -38,6 +39,8 @@ def addresses(story):
         f"/exceptions/cases/{story['case'].pk}/",
         "/mappings/rules/",
         f"/mappings/rules/{story['rule'].pk}/",
+        "/mappings/sheets/",
+        f"/mappings/sheets/{story['sheet'].pk}/",
         "/mappings/change-sets/",
         f"/mappings/change-sets/{story['change_set'].pk}/",
         "/connections/",
@@ -55,6 +58,8 @@ def test_every_screen_is_accessible(open_page, story, part):
         found += faults(open_page(None, "/accounts/login/"), "/accounts/login/")
     person = factories.make_person("controller", display_name="Cora Lindqvist")
     factories.make_person("platform", username=person.username)
+    story["sheet"] = factories.make_sheet(person, "Key\tBecomes\tFrom\nA\t10482\t\nB\t\t1/2/2026\n")
+    carry_sheet(story["sheet"].pk)
     page = open_page(person, "/")
     home = page.url
     for address in addresses(story)[part::PARTS]:
