@@ -30,7 +30,7 @@ from q2c.core import audit
 from q2c.core.models import LegalEntity, Person
 
 WORKBOOK_ROWS_MAX = 20_000
-NEW_ROWS = 500  # empty rows below, open and with the same drop-downs
+NEW_ROWS = 200  # empty rows below, open and with the same drop-downs
 SEAL_SHEET, LISTS_SHEET = "Signature", "Lists"
 _OPEN = frozenset({"act", "value", "effective_to", "change_from"})
 _PIECE = 2000

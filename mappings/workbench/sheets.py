@@ -47,8 +47,8 @@ class SheetForm(forms.Form):
         help_text="Copied from a spreadsheet, with their headings: at least Key and Becomes.",
     )  # fmt: skip
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, label_suffix="", **kwargs)
+    def __init__(self, data: Any = None, files: Any = None, *, initial: dict[str, Any]) -> None:
+        super().__init__(data, files, initial=initial, label_suffix="")
         choices = [(ANY_KIND, "As its column Kind says"), *((kind.code, kind.title) for kind in KINDS)]
         self.fields["kind"].choices = choices  # type: ignore[attr-defined]
         self.fields["file"].widget.attrs["accept"] = ".csv,.tsv,.txt,.xlsx"
@@ -157,7 +157,7 @@ def propose_draft(request: PersonRequest, change_set: ChangeSet) -> HttpResponse
 
 @require_GET
 @requires("mappings.view_rule")
-def rule_export(request: PersonRequest) -> HttpResponse:
+def rule_export(request: PersonRequest) -> Any:
     """The filtered rules as CSV or as a workbook."""
     found = RuleFilter(request.GET, rules_visible_to(request.user), request=request)
     form = "xlsx" if request.GET.get("format") == "xlsx" else "csv"

@@ -50,7 +50,7 @@ def back(content: bytes, by, **facts):
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(
     rows=st.lists(
         st.tuples(WORDS, WORDS, WORDS, DAYS, st.booleans()), min_size=1, max_size=6, unique_by=lambda row: row[0]
