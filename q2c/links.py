@@ -156,6 +156,21 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         for flow, lane, fact in rows_told.values_list("flow", "lane", "fact"):
             links.lanes.setdefault((flow, lane), []).append(bytes(fact))
     if keys := wants.get("golden"):
-        golden = GoldenRecord.objects.filter(record_key__in=[key for _, key in keys])
-        for record_type, record_key, content in golden.values_list("record_type", "record_key", "content"):
-            links.records[record_type, record_key] = content
+        _fetch_golden(links, [key for _, key in keys])
+
+
+def _fetch_golden(links: Links, keys: list[str]) -> None:
+    """The agreed contents; of a record that was merged, what it is now."""
+    found = GoldenRecord.objects.filter(record_key__in=keys)
+    merged: dict[tuple[str, str], list[str]] = {}
+    for record_type, record_key, content, into in found.values_list(
+        "record_type", "record_key", "content", "merged_into"
+    ):
+        links.records[record_type, record_key] = content
+        if into:
+            merged.setdefault((record_type, into), []).append(record_key)
+    if merged:
+        survivors = GoldenRecord.objects.filter(record_key__in=[into for _, into in merged])
+        for record_type, record_key, content in survivors.values_list("record_type", "record_key", "content"):
+            for key in merged.get((record_type, record_key), ()):
+                links.records[record_type, key] = content

@@ -36,7 +36,13 @@ _ORDER_QUOTE = (
 )
 _ITEM = f"Id,Product2Id,Quantity,UnitPrice,ListPrice,TotalPrice,ServiceDate,EndDate,{_OF_PRODUCT}"
 _ITEM_CPQ = "SBQQ__BillingFrequency__c,SBQQ__ChargeType__c"
-FINAL = {"Opportunity": "IsWon = true", "Order": "StatusCode = 'Activated'"}  # before that it isn't sold
+FINAL = {
+    "Opportunity": "IsWon = true",  # before that it isn't sold
+    "Order": "StatusCode = 'Activated'",
+    "MergedAccount": "IsDeleted = true AND MasterRecordId != null",
+}
+OBJECTS = {"MergedAccount": "Account"}  # a stream's object, where it isn't its name
+RESOURCES = {"MergedAccount": "queryAll"}  # the deleted ones too
 
 
 def has(settings: Mapping[str, Any], what: str) -> bool:
@@ -63,6 +69,7 @@ def fields_of(settings: Mapping[str, Any]) -> dict[str, str]:
             "QuoteId" if has(settings, "quotes") else "",
         ),
         "OrderItem": (_ITEM, _LINE_MODEL if models else "", _ITEM_CPQ if cpq else ""),
+        "MergedAccount": ("Id,MasterRecordId,SystemModstamp",),
         "Product2": (_PRODUCT,),
         "PricebookEntry": (_PRICE, currency, _PRICE_MODEL if models else ""),
         "SBQQ__Quote__c": (_QUOTE,),

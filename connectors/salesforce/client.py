@@ -26,6 +26,8 @@ OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earl
 CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
 ORDER_PREFIX, OPPORTUNITY_PREFIX = "801", "006"
 ORDER_PREFIXES = (ORDER_PREFIX, OPPORTUNITY_PREFIX)
+MERGED = "MergedAccount"  # accounts that were merged into another: deleted, so only queryAll shows them
+MERGES_FOLLOWED = 10
 THE_START = "2000-01-01T00:00:00.000Z"
 _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforce.com")
 
@@ -33,7 +35,7 @@ _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforc
 class Client:
     """One Salesforce organisation."""
 
-    streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order")
+    streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order", MERGED)
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -77,6 +79,17 @@ class Client:
             return await self.customer(customer_id)
         except Absent:
             return None
+
+    async def surviving_account(self, customer_id: str) -> party.Customer | None:
+        """The account into which this one was merged, over several merges; None when it wasn't, or that one is gone."""
+        key = master = full_id(customer_id)
+        for _ in range(MERGES_FOLLOWED):
+            soql = f"SELECT MasterRecordId FROM Account WHERE Id = '{master}'"
+            rows = [row async for row in self._query(soql, verb="surviving_account", resource="queryAll")]
+            if not rows or not rows[0].get("MasterRecordId"):
+                break
+            master = full_id(rows[0]["MasterRecordId"])
+        return await self.account(master) if master != key else None
 
     async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord:
         """Write our status fields on the opportunity or order. Safe to repeat: it sets values. One that billing knows
@@ -128,10 +141,10 @@ class Client:
             after = f"SystemModstamp >= {_stamp(instant(since) - OVERLAP)}"
         final = f" AND {asked.FINAL[stream]}" if stream in asked.FINAL else ""
         soql = (
-            f"SELECT {self._fields[stream]} FROM {stream} WHERE {after}{final} "
+            f"SELECT {self._fields[stream]} FROM {asked.OBJECTS.get(stream, stream)} WHERE {after}{final} "
             f"ORDER BY SystemModstamp, Id LIMIT {ROWS_PER_POLL}"
         )
-        rows = [row async for row in self._query(soql, verb="changes")]
+        rows = [row async for row in self._query(soql, verb="changes", resource=asked.RESOURCES.get(stream, "query"))]
         found = tuple(self._polled(stream, row) for row in rows)
         has_more = len(rows) == ROWS_PER_POLL
         newest = max([instant(since), *(p.occurred_at for p in found if p.occurred_at)])
@@ -223,8 +236,8 @@ class Client:
         body = msgspec.json.encode(part["body"])
         return self.telephone.explain(Reply(part["httpStatusCode"], {}, body, reply.connection, False))
 
-    async def _query(self, soql: str, *, verb: str) -> AsyncIterator[dict[str, Any]]:
-        async for row in self._pages(await self._url("query"), [("q", soql)], verb=verb):
+    async def _query(self, soql: str, *, verb: str, resource: str = "query") -> AsyncIterator[dict[str, Any]]:
+        async for row in self._pages(await self._url(resource), [("q", soql)], verb=verb):
             yield row
 
     def _pages(self, first: str, query: list[tuple[str, str]], *, verb: str) -> AsyncIterator[dict[str, Any]]:

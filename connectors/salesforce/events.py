@@ -7,7 +7,9 @@ from typing import Any
 from connectors.fields import instant, read_json
 from connectors.manifest import Context, Ignored, Means, NotYet
 from connectors.salesforce import inbound
+from connectors.salesforce.ids import full_id
 from q2c.canonical import events
+from q2c.canonical.base import Source
 
 
 def order_closed_won(body: bytes, context: Context) -> list[Any]:
@@ -22,6 +24,14 @@ def customer_changed(body: bytes, context: Context) -> list[Any]:
     if context.fetched is None:
         return []
     return [events.CustomerChanged(occurred_at=_occurred_at(body, context), customer=context.fetched)]
+
+
+def customers_merged(body: bytes, context: Context) -> list[Any]:
+    """An account that was merged into another, which is read anew. None: that one was deleted meanwhile too."""
+    if context.fetched is None:
+        return []
+    gone = Source(connection=context.connection, object_type="Account", object_id=full_id(str(read_json(body)["Id"])))
+    return [events.CustomerMerged(occurred_at=_occurred_at(body, context), customer=context.fetched, merged=gone)]
 
 
 def product_changed(body: bytes, context: Context) -> list[Any]:
@@ -50,6 +60,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "Opportunity": Means(order_closed_won, refetch="closed_won_order"),
     "Order": Means(order_closed_won, refetch="activated_order"),
     "Account": Means(customer_changed, refetch="account"),
+    "MergedAccount": Means(customers_merged, refetch="surviving_account"),
     "Product2": Means(product_changed),
     "Contact": Ignored("people of a customer aren't part of any posting"),
     "OpportunityLineItem": Ignored("lines are read with their opportunity"),

@@ -66,7 +66,7 @@ class Known(NamedTuple):
 
 def records_visible_to(user: Any) -> QuerySet[GoldenRecord]:
     """Golden records of the person's entities; those without one are for people of all."""
-    return access.visible_to(user, GoldenRecord.objects.all())
+    return access.visible_to(user, GoldenRecord.objects.filter(merged_into=""))
 
 
 @require_GET

@@ -223,7 +223,7 @@ def _check_account(account: str, read: _Reader) -> str:
             "account", "unknown", "We don't know this account", "Send the id of an account that the CRM has told us of."
         )
         return ""
-    return found.record_key
+    return found.merged_into or found.record_key
 
 
 def _check_entity(entity: str, caller: Caller, read: _Reader) -> None:

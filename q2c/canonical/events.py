@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 
 from q2c.canonical import billing, catalog, contract, party
-from q2c.canonical.base import Document
+from q2c.canonical.base import Document, Source
 
 
 class Event(Document):
@@ -17,6 +17,12 @@ class Event(Document):
 
 class CustomerChanged(Event, tag=True):
     customer: party.Customer
+
+
+class CustomerMerged(CustomerChanged, tag=True):
+    """The system merged another record into this customer: `merged` is gone, and what it was is this one now."""
+
+    merged: Source
 
 
 class ProductChanged(Event, tag=True):
@@ -97,6 +103,7 @@ class PayoutPaid(Event, tag=True):
 
 AnyEvent = (
     CustomerChanged
+    | CustomerMerged
     | ProductChanged
     | PriceChanged
     | OrderClosedWon

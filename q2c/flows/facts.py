@@ -392,6 +392,7 @@ def with_event(facts: Iterable[Fact], event_id: Any) -> list[Fact]:
 
 _MAKERS: dict[type, Callable[[Any, About], list[Fact] | Ignored]] = {
     events.CustomerChanged: _customer,
+    events.CustomerMerged: _customer,
     events.ProductChanged: _nothing,
     events.PriceChanged: _nothing,
     events.OrderClosedWon: _order,

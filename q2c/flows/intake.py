@@ -28,6 +28,7 @@ from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, Seen, known_documents, store_documents
+from q2c.records.merging import follow_merge
 from q2c.records.store import Stored, alias_of, store_records
 
 REMEMBERED_SECONDS = 20.0
@@ -205,6 +206,10 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
         outcomes[place] = stored.outcome
         for refused in stored.refused:
             _tell_refused(stored, refused, pairs[place][0])
+    for _, event in pairs:
+        if isinstance(event, events.CustomerMerged):
+            follow_merge("customer", survivor=event.customer.source, merged=event.merged, at=event.occurred_at,
+                         owner_of=field_owners())  # fmt: skip
     return outcomes
 
 

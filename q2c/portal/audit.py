@@ -29,7 +29,7 @@ SAID = {
     "anchor_seals": "Anchored the workers’ seals", "approval_refused_after_reset": "Refused after a new password",
     "change_address": "Proposed another address", "restored": "Told of a restored database", "drop": "Dropped",
     "link": "Linked", "unlink": "Unlinked", "repoint": "Re-pointed",
-    "override_field": "Let another value stand",
+    "follow_merge": "Followed a merge", "override_field": "Let another value stand",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

@@ -35,6 +35,7 @@ class GoldenRecord(models.Model):
     source_version = models.CharField(max_length=80, blank=True)
     sources = models.JSONField(default=dict)  # per source key: its last content hash, its vendor's clock, its values
     aliases = ArrayField(models.CharField(max_length=170), default=list)  # connection:id of every source object
+    merged_into = models.CharField(max_length=200, blank=True, db_default="", default="")  # the record that it is now
     history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases", "survived_at"])
 
     class Meta:

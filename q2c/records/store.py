@@ -77,6 +77,12 @@ def alias_of(connection: str, object_id: str) -> str:
     return f"{connection}:{object_id}"[:170]
 
 
+def alias_of_key(key: str) -> str:
+    """The alias of a source object by its key."""
+    connection, _, rest = key.partition(":")
+    return alias_of(connection, rest.partition(":")[2])
+
+
 def keys_known_as(record_type: str, aliases: Iterable[str]) -> dict[str, str]:
     """The golden keys of records by alias; one query."""
     wanted = sorted(set(aliases))
@@ -144,12 +150,17 @@ def survive_again(records: Iterable[GoldenRecord], *, owner_of: OwnerOf, now: dt
 
 
 def _record_keys(sightings: list[Sighting]) -> list[str]:
-    """The golden key of each: the record that holds its alias, the one that it joins, else its own."""
+    """The golden key of each: the record that holds its alias, the one that it joins (or into which that was merged),
+    else its own."""
     known: dict[tuple[str, str], str] = {}
     for record_type in {s.record_type for s in sightings}:
         aliases = [s.alias for s in sightings if s.record_type == record_type]
+        aliases += [alias_of_key(s.joins) for s in sightings if s.record_type == record_type and s.joins]
         known |= {(record_type, alias): key for alias, key in keys_known_as(record_type, aliases).items()}
-    return [known.get((s.record_type, s.alias)) or s.joins or s.source_key for s in sightings]
+    joined = [known.get((s.record_type, alias_of_key(s.joins))) or s.joins if s.joins else "" for s in sightings]
+    return [
+        known.get((s.record_type, s.alias)) or there or s.source_key for s, there in zip(sightings, joined, strict=True)
+    ]
 
 
 def _see(
@@ -162,7 +173,7 @@ def _see(
     at = sighting.occurred_at.isoformat()
     digest = content_hash(sighting.values)
     if before is not None:
-        if _is_behind(sighting, before):
+        if before.get("is_gone") or _is_behind(sighting, before):
             return "stale", ()
         if before["hash"] == digest:
             return "unchanged", ()
@@ -205,6 +216,7 @@ def _survive(record: GoldenRecord, owner_of: OwnerOf, now: dt.datetime) -> tuple
         holders = [said for said in newest_first if said["values"].get(field) not in _EMPTY]
         owner = owner_of(record.record_type, field, record.legal_entity_code)
         owned = [said for said in holders if owner.owns(said["family"], said["connection"])]
+        owned.sort(key=lambda said: said is not leader)  # of two of the owner's, the one that the record began with
         kept = _kept(holders, owned, leader, is_alone=owner.is_alone)
         override = record.overrides.get(field)
         if override is not None and override["over"] == (owned[0]["values"][field] if owned else None):

@@ -4,6 +4,7 @@ from typing import Any
 
 from connectors.salesforce.sandbox.errors import no_such_record
 from connectors.salesforce.sandbox.ids import read_id
+from connectors.salesforce.sandbox.merging import merge_records
 from connectors.salesforce.sandbox.records import Records
 from connectors.salesforce.sandbox.schema import SObject
 
@@ -12,7 +13,7 @@ def make_record(records: Records, target: SObject, given: dict, *, path: str) ->
     """Make one record with what is nested in it; its id.
 
     A nested dict is a parent: found by its external id or one indexed field, or made. A nested list are children. With
-    `Id` the record is changed instead, with `IsDeleted` true deleted.
+    `Id` the record is changed instead, with `IsDeleted` true deleted, with `MergeIds` those records are merged into it.
     """
     own: dict[str, Any] = {}
     children: list[tuple[SObject, str, list[dict]]] = []
@@ -37,12 +38,15 @@ def make_record(records: Records, target: SObject, given: dict, *, path: str) ->
 def _write(records: Records, target: SObject, own: dict[str, Any], *, path: str) -> str:
     given = own.pop("Id", None)
     is_deleted = own.pop("IsDeleted", False)
+    merged = own.pop("MergeIds", None)
     if given is None:
         return records.create(target, own, path=path, rules=False)
     record = records.peek(target.name, read_id(given))
     if record is None:
         raise no_such_record()
-    if is_deleted:
+    if merged is not None:
+        merge_records(records, target, record["Id"], merged, own, path=path)
+    elif is_deleted:
         records.delete(target, record, path=path)
     else:
         records.update(target, records.read(target, given), own, path=path)

@@ -46,7 +46,14 @@ def test_the_three_vendors_of_this_house_do_all_that_their_families_promise():
     }
     assert missing == set()
     assert registry.streams_of("stripe") == ("events",)
-    assert registry.streams_of("salesforce") == ("Account", "Product2", "PricebookEntry", "Opportunity", "Order")
+    assert registry.streams_of("salesforce") == (
+        "Account",
+        "Product2",
+        "PricebookEntry",
+        "Opportunity",
+        "Order",
+        "MergedAccount",
+    )
     assert registry.streams_of("netsuite") == ()
     assert registry.manifest("netsuite").families == (Family.ERP,)
 

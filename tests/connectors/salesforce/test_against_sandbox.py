@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from requests import HTTPError
 
 from connectors.errors import Absent
 from connectors.manifest import Context
@@ -265,3 +266,37 @@ def test_each_call_is_recorded_and_the_day_quota_is_seen(client, sold, sandboxes
     assert run(story()) is not None
     verbs = [noted.verb for noted in collector.take()]
     assert verbs == ["token", "customer"]
+
+
+def test_accounts_that_were_merged_are_told_with_the_one_that_stayed(client, sandboxes):
+    kept, gone, last = (sandboxes.make("salesforce", "Account", {"Name": n})[0] for n in ("Kept", "Gone", "Last"))
+    (deal,) = sandboxes.make(
+        "salesforce", "Opportunity",
+        {"Name": "Deal", "AccountId": gone, "StageName": "Prospecting", "CloseDate": "2026-01-31"},
+    )  # fmt: skip
+    (child,) = sandboxes.make("salesforce", "Account", {"Name": "Child", "ParentId": gone})
+    sandboxes.make("salesforce", "Account", {"Id": kept, "MergeIds": [gone], "Phone": "7"})
+    sandboxes.make("salesforce", "Account", {"Id": last, "MergeIds": [kept]})
+    page = run(client().changes("MergedAccount", {}))
+    told = {p.source_id: customer_of(p.body) for p in page.found}
+    assert told == {gone: gone, kept: kept}
+    found = run(client().surviving_account(gone))
+    assert (found.name, found.source.object_id) == ("Last", last)
+    assert run(client().surviving_account(last)) is None
+    rows = sandboxes.control("GET", "salesforce/documents/Opportunity")["items"]
+    assert next(r["AccountId"] for r in rows if r["Id"] == deal) == last
+    assert run(client().account(child)).parent_id == last
+    assert run(client().account(gone)) is None
+    (body,) = [p.body for p in page.found if p.source_id == gone]
+    context = Context("salesforce", {}, "MergedAccount", gone, dt.datetime.now(dt.UTC), found)
+    (event,) = EVENTS["MergedAccount"].translate(body, context)
+    assert (event.customer, event.merged.object_type, event.merged.object_id) == (found, "Account", gone)
+
+
+def test_a_merge_that_would_close_a_ring_is_refused(sandboxes):
+    (top,) = sandboxes.make("salesforce", "Account", {"Name": "Top"})
+    (below,) = sandboxes.make("salesforce", "Account", {"Name": "Below", "ParentId": top})
+    with pytest.raises(HTTPError, match="400"):
+        sandboxes.make("salesforce", "Account", {"Id": below, "MergeIds": [top]})
+    rows = {r["Id"]: r for r in sandboxes.control("GET", "salesforce/documents/Account")["items"]}
+    assert (rows[top]["IsDeleted"], rows[below]["ParentId"]) == (False, top)
