@@ -158,10 +158,6 @@ _DOCUMENT = (
          "{document} used credit that no document gave",
          "Somebody changed the customer's balance by hand. Settle the invoice in the ERP by a document of its own, "
          "then waive with its number; have credit given by credit notes."),
-    Kind("refund_before_credit", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), (WAIVE, REPOST),
-         "Refund {document} was posted before its credit note was known",
-         "The refund stands in the ERP as a debit of the customer, the credit memo as a credit. Apply one to the other "
-         "there, then waive. Money given back together with a credit note, in one act, needs none of this."),
     Kind("payout_unexplained", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
          "The movements of payout {document} don't explain it",
          "Compare the payout with the gateway's own balance report. A kind of movement that nobody carries needs a "

@@ -64,26 +64,15 @@ def choose_keeper(document: Application, book: Book, policy: Policy, links: Any)
 
 
 def _check_refund(document: Application, book: Book, links: Any) -> str:
-    """How the refund gave the credit back; waits for it.
-
-    Raises Problem `refund_before_credit` where it was posted without the credit memo, which was named later.
-    """
+    """How the refund gave the credit back; waits for it. One that was posted before its credit note was known owes the
+    customer's debit, which the credit memo then settles in the ERP."""
     refund = links.find("refund", _refund_key(document), book.connection)
     if refund is None:
         key = f"refund:{document.source.connection}:{document.refund_id}"
         raise Awaits(key, f"refund {document.refund_id} in the ERP", patience_seconds=REFUND_PATIENCE_SECONDS)
     if refund.external_type == IN_SUMMARY:
         return IN_BILLING
-    if refund.external_type == "ar_refund":
-        return IN_REFUND
-    raise Problem(
-        "refund_before_credit",
-        Category.VALIDATION,
-        f"A refund of {document.currency} {document.amount:,} was posted before its credit note said that it gives it"
-        " back",
-        connection=document.source.connection,
-        document=document.refund_id,
-    )
+    return IN_REFUND if refund.external_type == "ar_refund" else IN_ERP
 
 
 def _invoice_number(document: Application, book: Book, links: Any) -> str:
@@ -110,14 +99,14 @@ def build_application(document: Application, book: Book, keeper: str, links: Any
     applied = links.find(document.kind, cash.applied_key(document), book.connection)
     if applied is None:
         raise cash.awaited_applied(document)
-    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
-    if invoice is None:
+    settled = links.find(*_sides(document)[1], book.connection)
+    if settled is None:
         raise cash.awaited_invoice(document)
     return CashApplication(
         external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
         payment=applied.external_id,
         kind="receipt" if document.kind == "payment" else "credit_memo",
-        apply_to=(AppliedTo(document=invoice.external_id, amount=document.amount),),
+        apply_to=(AppliedTo(document=settled.external_id, amount=document.amount),),
         currency_code=document.currency,
     )
 
@@ -135,9 +124,16 @@ def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
 def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:
     """Lineage from the receipt or credit memo to the invoice that it settles, on both sides; on billing's alone where
     it keeps them."""
-    if document.refund_id:
-        return []  # the refund tells it
     connection = document.source.connection
+    if document.refund_id and posting is None:
+        return []  # the refund tells it
+    if document.refund_id:
+        hops = (
+            (connection, "credit_note", document.payment_id, connection, "refund", document.refund_id),
+            (book.connection, "ar_credit_memo", posting.payment, book.connection, "journal",
+             posting.apply_to[0].document),
+        )  # fmt: skip
+        return [Link(*hop, -document.amount, document.currency, "given back by", "apply_payment") for hop in hops]
     is_payment = document.kind == "payment"
     told = [
         Link(

@@ -13,8 +13,8 @@ from connectors.netsuite.sandbox.ledger import ZERO, add_paid, read_row, row_of
 from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 WHAT = {
-    "creditMemo": ("invoice",),
-    "customerPayment": ("invoice",),
+    "creditMemo": ("invoice", "journalEntry"),
+    "customerPayment": ("invoice", "journalEntry"),
     "customerRefund": ("creditMemo", "customerPayment"),
 }
 
@@ -48,7 +48,7 @@ def plan_applications(
         if line.get("apply") is False or line.get("amount") == 0:
             continue
         id = line["doc"]["id"]
-        row = read_row(books, id)
+        row = _read_open_item(books, id, customer)
         if row is None or row["record"] not in WHAT[kind or "creditMemo"]:
             raise invalid_value(id, "doc", path=f"{path}.doc")
         _check_partner(row, obj, customer, path)
@@ -82,6 +82,19 @@ def plan_applications(
     planned += [Application(id, ZERO, -amount, ZERO) for id, amount in before.items()]
     obj["apply"] = {"items": kept}
     return planned
+
+
+def _read_open_item(books: Books, id: str, customer: dict) -> dict | None:
+    """The row of a transaction; of a journal entry with what it debits this customer's receivables."""
+    row = read_row(books, id)
+    if row is None or row["record"] != "journalEntry":
+        return row
+    owed = ZERO
+    for line in books.at("journalEntry", id)["line"]["items"]:
+        account = books.at("account", line["account"]["id"])
+        if account["acctType"]["id"] == "AcctRec" and line.get("entity", {}).get("id") == customer["id"]:
+            owed += to_decimal(line.get("debit") or 0) - to_decimal(line.get("credit") or 0)
+    return {**row, "entity": customer["id"], "foreigntotal": float(owed)}
 
 
 def _read_before(books: Books, id: str) -> dict[str, Decimal]:
