@@ -107,6 +107,24 @@ def close_matching(problem: Problem, *, how: str, why: str, by: Person | None = 
         return case.pk
 
 
+def close_loose(case: ExceptionCase, how: str) -> int:
+    """Close what the case holds beside documents and messages (a gap in a feed). As `close_for_transactions`."""
+    loose = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=True, event_id__isnull=True)
+    closed = loose.update(closed_at=timezone.now(), closed_how=how)
+    if closed:
+        if not case.occurrences.filter(closed_at__isnull=True).exists():
+            CaseTally.objects.filter(case=case).update(document_count=0, amount=0)
+        on_commit(lambda: resolve_emptied([case.pk]), robust=True)
+    return closed
+
+
+def is_waived_since(problem: Problem, moment: dt.datetime, **facts: Any) -> bool:
+    """Whether a person has waived the case that this problem would belong to, after the moment."""
+    print_ = fingerprint_of(StepProblem(problem=problem, at=timezone.now(), **facts))
+    waived = ExceptionCase.objects.filter(fingerprint=print_, state=ExceptionCase.State.WAIVED)
+    return waived.filter(closed_at__gt=moment).exists()
+
+
 def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
     """Give the case to somebody, or back to its queue."""
     with atomic():

@@ -244,7 +244,8 @@ _SYSTEM = (
          "Open what it waits for; if that is held, solve it there: this one follows by itself."),
     Kind("feed_gap", D, BILLING_OPS, HIGH, hours(8), ("connection", "stream"), (REPLAY_EVENT, WAIVE),
          "Numbers are missing in the feed of {connection}",
-         "Ask the source for the missing documents, or read the stream again."),
+         "Ask the source for the missing documents, or read the stream again. Waive it to go on behind the gap: "
+         "what is missing then stays missing, unless a webhook brings it."),
     Kind("unexpected_error", I, PLATFORM, URGENT, hours(2), ("flow", "step", "error"), (REPOST,), "A bug of ours",
          "Read the trace, mend the cause, release, then repost. Nothing was lost."),
     Kind("quarantined", I, PLATFORM, URGENT, hours(2), ("flow", "step"), (REPOST,),

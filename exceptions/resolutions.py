@@ -139,6 +139,7 @@ def waive(
         if transaction_ids is None and not refused and not undecided:
             events = case.occurrences.filter(closed_at__isnull=True).values_list("event_id", flat=True)
             cases.close_for_events([i for i in events if i is not None], "waived")
+            cases.close_loose(case, "waived")
         _tell(case, "waive", by=by, reason=reason, ids=done)
     left = [Restarted(i, False, "it isn't held any more") for i in ids if i not in done]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]

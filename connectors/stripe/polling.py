@@ -50,7 +50,8 @@ async def read_events(list_events: List, given: dict[str, Any], *, connection: s
     now = int(dt.datetime.now(dt.UTC).timestamp())
     at = msgspec.convert(given, Position) if given else Position(created=now - FIRST_SECONDS)
     if at.created < now - KEPT_SECONDS:
-        raise _gap(connection, "keeps events for 30 days, and the last one that we read is older")
+        oldest = Position(created=now - KEPT_SECONDS + FIRST_SECONDS)
+        raise _gap(connection, "keeps events for 30 days, and the last one that we read is older", oldest)
     if not at.is_within and at.full_at and now - at.full_at < FULL_EVERY_SECONDS:
         query = [("created[gte]", str(at.created - OVERLAP_SECONDS)), ("delivery_success", "false")]
         found = await _at_most(list_events(query))
@@ -80,7 +81,8 @@ async def _full_page(list_events: List, at: Position, now: int, *, connection: s
         )
         return Page(_oldest_first(found), following, True)
     if at.has_seen and not at.is_within and not found:
-        raise _gap(connection, "lists no event where it listed some before")
+        unseen = Position(**_moved(at, has_seen=False))
+        raise _gap(connection, "lists no event where it listed some before", unseen)
     newest = max([at.created, *(int(e["created"]) for e in found)])
     following = _moved(
         at, created=min(newest, now), is_within=False, window=0, full_at=now, has_seen=at.has_seen or bool(found)
@@ -106,5 +108,9 @@ def _moved(at: Position, **changes: Any) -> dict[str, Any]:
     return {**vars(at), **changes}
 
 
-def _gap(connection: str, why: str) -> Problem:
-    return Problem("feed_gap", Category.DRIFT, f"{connection} {why}", connection=connection, stream="events")
+def _gap(connection: str, why: str, go_on_from: Position) -> Problem:
+    """Of a gap that a person accepts, `go_on_from` is where the stream goes on."""
+    place = {"go_on_from": vars(go_on_from)}
+    return Problem(
+        "feed_gap", Category.DRIFT, f"{connection} {why}", connection=connection, stream="events", evidence=place
+    )

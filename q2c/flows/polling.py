@@ -57,7 +57,7 @@ def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult
     try:
         return _read_pages(row, cursor, client or registry.client_for(row, collector=collector), name, me)
     except Problem as problem:
-        return _fail(row, cursor, problem)
+        return _go_past(row, cursor, problem) or _fail(row, cursor, problem)
     finally:
         write_exchanges(for_their_owners(collector.take(), {}))
         registry.save_health_sometimes()
@@ -77,7 +77,8 @@ def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me
         if is_stuck:
             raise _gap(row, cursor.stream, "says that there is more, but gives the same page again")
         if not page.has_more and not found and before and page.position == start:
-            raise _gap(row, cursor.stream, f"gave nothing, where the last poll of the same window found {before}")
+            what = f"gave nothing, where the last poll of the same window found {before}"
+            raise _gap(row, cursor.stream, what, go_on_from=page.position)
         position = dict(page.position)
         _move(cursor, position, 0 if page.has_more else found)
         if not page.has_more:
@@ -97,8 +98,22 @@ def _heal(row: Connection, stream: str) -> None:
     )  # fmt: skip
 
 
-def _gap(row: Connection, stream: str, what: str) -> Problem:
-    return Problem("feed_gap", Category.DRIFT, f"{row.name} {what} ({stream})", connection=row.code, stream=stream)
+def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:
+    says = f"{row.name} {what} ({stream})"
+    return Problem("feed_gap", Category.DRIFT, says, connection=row.code, stream=stream, evidence=evidence)
+
+
+def _go_past(row: Connection, cursor: SyncCursor, problem: Problem) -> PollResult | None:
+    """A gap whose case a person has waived since is passed over: what is missing stays missing, and the next poll goes
+    on behind it. Not one behind which there's no place to go on from."""
+    place = problem.evidence.get("go_on_from")
+    if problem.code != "feed_gap" or place is None or cursor.failed_at is None:
+        return None
+    if not cases.is_waived_since(problem, cursor.failed_at, connection_code=row.code):
+        return None
+    log.info("gap_passed_over", connection=row.code, stream=cursor.stream, position=place)
+    _move(cursor, place, 0)
+    return PollResult()
 
 
 def _move(cursor: SyncCursor, position: dict[str, Any], found: int) -> None:

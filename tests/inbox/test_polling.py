@@ -4,6 +4,7 @@ import pytest
 
 from connectors.families import Page, Polled
 from connectors.models import Connection, SyncCursor
+from exceptions import resolutions
 from exceptions.models import ExceptionCase
 from q2c.canonical.schema import to_json
 from q2c.core import leases
@@ -14,6 +15,7 @@ from q2c.flows.polling import poll_connection
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.receive import receive
 from q2c.transactions.models import BusinessTransaction
+from tests import factories
 from tests.inbox.conftest import arrival, posted
 
 
@@ -40,6 +42,10 @@ def page(*numbers, upto, more=False):
 def cursor():
     row = SyncCursor.objects.get()
     return {name: value for name, value in row.position.items() if name != polling.FOUND_BEFORE}, row.failure
+
+
+def states():
+    return sorted(ExceptionCase.objects.values_list("state", flat=True))
 
 
 @pytest.mark.scenario(17)
@@ -109,6 +115,32 @@ def test_a_gap_closes_its_case_when_the_stream_is_read_whole_and_opens_it_again_
     assert (case.state, case.resolution, case.occurrences.filter(closed_at=None).count()) == ("resolved", "healed", 0)
     poll_connection("acme", "events", client=Feed(page(upto=20)))
     assert (ExceptionCase.objects.get().state, ExceptionCase.objects.get().regressed_count) == ("open", 1)
+
+
+def test_a_waived_gap_is_passed_over_and_the_next_one_is_a_case_again(acme, django_capture_on_commit_callbacks):
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    poll_connection("acme", "events", client=Feed(page(upto=10)))
+    with django_capture_on_commit_callbacks(execute=True):
+        case = ExceptionCase.objects.get()
+        resolutions.waive(case, by=factories.make_person("controller"), reason="the source was emptied on purpose")
+    assert ExceptionCase.objects.get().state == "waived"
+    assert poll_connection("acme", "events", client=Feed(page(upto=10))).failure == ""
+    assert cursor() == ({"created": 10}, "")
+    assert poll_connection("acme", "events", client=Feed(page(upto=10))).failure == ""  # nothing is believed now
+    assert ExceptionCase.objects.get().state == "waived"
+    poll_connection("acme", "events", client=Feed(page(2, upto=20)))
+    assert "gave nothing" in poll_connection("acme", "events", client=Feed(page(upto=20))).failure
+    assert states() == ["open", "waived"]  # what came after the waiver nobody has accepted
+
+
+def test_a_gap_with_no_place_behind_it_comes_back_though_it_was_waived(acme, django_capture_on_commit_callbacks):
+    stuck = [page(1, upto=10, more=True), page(1, upto=10, more=True)]
+    poll_connection("acme", "events", client=Feed(*stuck))
+    with django_capture_on_commit_callbacks(execute=True):
+        case = ExceptionCase.objects.get()
+        resolutions.waive(case, by=factories.make_person("controller"), reason="the vendor looks into it")
+    assert "same page" in poll_connection("acme", "events", client=Feed(stuck[0])).failure
+    assert states() == ["open", "waived"]
 
 
 def test_an_empty_listing_of_a_stream_that_never_had_anything_is_fine(acme):
