@@ -125,9 +125,9 @@ def tell_application(document: Application, posting: CashApplication | None, boo
     """Lineage from the receipt or credit memo to the invoice that it settles, on both sides; on billing's alone where
     it keeps them."""
     connection = document.source.connection
-    if document.refund_id and posting is None:
-        return []  # the refund tells it
     if document.refund_id:
+        if posting is None:
+            return []  # the refund tells it
         hops = (
             (connection, "credit_note", document.payment_id, connection, "refund", document.refund_id),
             (book.connection, "ar_credit_memo", posting.payment, book.connection, "journal",

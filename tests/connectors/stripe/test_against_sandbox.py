@@ -335,6 +335,8 @@ def test_a_position_older_than_stripe_keeps_is_a_gap_for_a_person(build):
     with pytest.raises(Problem) as gap:
         run(build().changes("events", {"created": old}))
     assert (gap.value.code, gap.value.category) == ("feed_gap", Category.DRIFT)
+    behind = run(build().changes("events", gap.value.evidence["go_on_from"]))  # where a waiver goes on
+    assert behind.position["created"] > old
 
 
 def test_a_payout_comes_with_its_movements(build, sandboxes, customer):
