@@ -48,15 +48,18 @@ class ResolutionRefused(Exception):
 
 
 def repost(
-    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
-) -> list[Restarted]:
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None,
+    as_then: bool = False,
+) -> list[Restarted]:  # fmt: skip
     """Continue the case's held documents at their held step; each result says whether, or why not.
 
+    They go by the newest mappings, or with `as_then` by those that each was first read with.
     A second click finds them running and says so. Raises ResolutionRefused where the kind doesn't allow it, as while an
     outcome is unknown.
     """
     _check(case, reason, REPOST, REMAP_AND_REPOST)
-    return _repost(_documents(case, transaction_ids), by=by, reason=reason, permission=MAY_REPOST)
+    chosen = _documents(case, transaction_ids)
+    return _repost(chosen, by=by, reason=reason, permission=MAY_REPOST, as_then=as_then)
 
 
 def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarted]:
@@ -269,12 +272,18 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
 
 
 def _repost(
-    ids: list[UUID], *, by: Person, reason: str, permission: str | None, verb: str = "repost"
+    ids: list[UUID],
+    *,
+    by: Person,
+    reason: str,
+    permission: str | None,
+    verb: str = "repost",
+    as_then: bool = False,
 ) -> list[Restarted]:
     """Restart, mark, tell. Without a permission the right was given by the signatures."""
     with atomic():
         chosen, refused = (ids, []) if permission is None else _permitted(ids, by=by, permission=permission)
-        results = restart.restart(chosen)
+        results = restart.restart(chosen, as_then=as_then)
         done = {result.transaction_id for result in results if result.is_restarted}
         cases.close_for_transactions(done, cases.REPOSTED)
         touched = Occurrence.objects.filter(transaction_id__in=done, closed_at__isnull=True)
@@ -288,7 +297,8 @@ def _repost(
             for case_id, own in by_case.items()
         )
         for case_id, own in by_case.items():
-            audit.record(by, verb, "case", case_id, why=reason, data={"transactions": own})
+            mappings = "those of then" if as_then else "the newest"
+            audit.record(by, verb, "case", case_id, why=reason, data={"transactions": own, "mappings": mappings})
         nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
     return [*results, *refused]
 

@@ -278,7 +278,7 @@ class BatchContext:
 
     def __init__(self, runs: list[Run]) -> None:
         self._snapshot = known_rules()
-        self.change_set = self._snapshot.change_set
+        self._of_then = {run.known_at: Snapshot.load([], run.known_at) for run in runs if run.known_at is not None}
         self._links = Links()
         self._rules: dict[UUID, Rules] = {}
         self._calendar = Calendar()
@@ -289,7 +289,8 @@ class BatchContext:
         `lane` (flow, lane), `price` (SKU), `parents` (record key of an account), `status` (billing
         connection, document id), `contribution` (ERP connection, external id)."""
         if rules := wants.get("rule"):
-            self._snapshot.fetch(rules)
+            for snapshot in (self._snapshot, *self._of_then.values()):
+                snapshot.fetch(rules)
         fetch_links(self._links, wants)
 
     def port(self, name: str, run: Run) -> Any:
@@ -298,7 +299,7 @@ class BatchContext:
         if name == "mappings":
             rules = self._rules.get(run.id)
             if rules is None:
-                rules = self._rules[run.id] = Rules(self._snapshot)
+                rules = self._rules[run.id] = Rules(self._snapshot_of(run))
             return rules
         if name == "links":
             return self._links
@@ -315,6 +316,13 @@ class BatchContext:
                 connection=code,
             )
         return target(code)
+
+    def change_set(self, run: Run) -> int:
+        """What the rules of this run know: the newest, or what a repost by the mappings of then asked for."""
+        return self._snapshot_of(run).change_set
+
+    def _snapshot_of(self, run: Run) -> Snapshot:
+        return self._snapshot if run.known_at is None else self._of_then[run.known_at]
 
     def used(self, run: Run) -> dict[str, Any] | None:
         """The rules that this run's last step used."""

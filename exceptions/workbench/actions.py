@@ -16,7 +16,7 @@ from exceptions import cases as services
 from exceptions import resolutions
 from exceptions.models import ExceptionCase
 from exceptions.workbench.cases import rule_form, show_case, visible_case
-from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
+from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
 from mappings.drafts import DraftRefused
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
@@ -79,10 +79,11 @@ def note(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("transactions.repost")
 def repost(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Put the case's documents that this person may repost back to work."""
-    form = ReasonForm(request.POST, prefix="repost")
+    form = RepostForm(request.POST, prefix="repost")
     if form.is_valid():
+        data = form.cleaned_data
         with refusals(form):
-            result = resolutions.repost(case, by=request.user, reason=form.cleaned_data["why"])
+            result = resolutions.repost(case, by=request.user, reason=data["why"], as_then=data["as_then"])
             return _done(request, case, said_of(result, "on the way again"))
     return show_case(request, case, status=422, repost_form=form)
 

@@ -15,7 +15,7 @@ from connectors.models import Connection
 from exceptions import kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
-from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
+from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
 from q2c.core import access
@@ -152,7 +152,8 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             found.append(Remedy(code, title, forms.get(form_name) or rule_form(request, case), ""))
         else:
             url = reverse(f"exceptions:case_{form_name.removesuffix('_form')}", args=[case.pk])
-            found.append(Remedy(code, title, forms.get(form_name) or ReasonForm(prefix=code), "", url))
+            blank = RepostForm if code == kinds.REPOST else ReasonForm
+            found.append(Remedy(code, title, forms.get(form_name) or blank(prefix=code), "", url))
     return found
 
 

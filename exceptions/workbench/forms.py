@@ -23,6 +23,15 @@ class ReasonForm(forms.Form):
         dress(self)
 
 
+class RepostForm(ReasonForm):
+    """Why, and by which mappings: the newest, unless somebody says otherwise."""
+
+    as_then = forms.BooleanField(
+        label="By the mappings of then", required=False,
+        help_text="As they were when each document was first read, although they changed since.",
+    )  # fmt: skip
+
+
 class NoteForm(forms.Form):
     """What somebody wants to say."""
 

@@ -98,6 +98,7 @@ class Run:
     counts: bool = True
     target: Any = None  # the document of the last write
     drops_intent: bool = False
+    known_at: int | None = None  # a repost by the mappings of then: the change set that knew them
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass

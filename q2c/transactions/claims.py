@@ -27,7 +27,7 @@ WITH due AS MATERIALIZED (
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
 FROM due WHERE w.transaction_id = due.transaction_id
 RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,
-    w.parked_at, {after_restore}
+    w.parked_at, {after_restore}, w.known_at
 """
 
 # Whether the database was restored from a backup lately: then the targets may hold what it has forgotten.
@@ -62,6 +62,7 @@ class Claim:
     step_count: int
     parked_at: str
     is_after_restore: bool
+    known_at: int | None = None  # the change set by whose mappings it is reposted
 
 
 def claim_batch(*, flow: str, worker: str, limit: int) -> list[Claim]:

@@ -223,6 +223,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run = Run(*values)
         run.patience_until = patience.get(run.id)
         run.is_after_restore = claim.is_after_restore
+        run.known_at = claim.known_at
         runs.append(run)
         try:
             run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)

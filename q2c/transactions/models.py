@@ -121,6 +121,7 @@ class WorkItem(models.Model):
     parked_at = models.CharField(
         max_length=40, blank=True, default="", db_default=""
     )  # the Wait at which its reads stand
+    known_at = models.BigIntegerField(null=True)  # a repost by the mappings as this change set knew them; null: newest
 
     class Meta:
         indexes = [

@@ -27,12 +27,12 @@ _WHY_NOT = {
 }
 
 
-def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted]:
+def restart(transaction_ids: list[UUID], *, priority: int = 3, as_then: bool = False) -> list[Restarted]:
     """Put held transactions back to work at their held step; a double click finds nothing held and says why.
 
+    Its mappings are the newest, or with `as_then` those by which it was first read, until it's held again.
     An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction
-    that
-    records who reposted and closes the occurrences.
+    that records who reposted and closes the occurrences.
     """
     with atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -44,12 +44,14 @@ def restart(transaction_ids: list[UUID], *, priority: int = 3) -> list[Restarted
         if held:
             cursor.execute(
                 "INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, priority, available_at,"
-                " intent, step_count, generation, intent_free_at)"
+                " intent, step_count, generation, intent_free_at, known_at)"
                 " SELECT t.id, t.flow, t.lane, t.lane_sequence, %s, now(), t.open_intent,"
                 " (SELECT coalesce(max(s.sequence) + 1, 0) FROM transactions_steprun s WHERE s.transaction_id = t.id),"
-                " coalesce((t.open_intent->>'generation')::int, 0), (t.open_intent->>'free_at')::timestamptz"
+                " coalesce((t.open_intent->>'generation')::int, 0), (t.open_intent->>'free_at')::timestamptz,"
+                " CASE WHEN %s THEN (SELECT min(s.change_set) FROM transactions_steprun s"
+                " WHERE s.transaction_id = t.id) END"
                 " FROM transactions_businesstransaction t WHERE t.id = ANY(%s)",
-                [priority, held],
+                [priority, as_then, held],
             )
             cursor.execute(
                 "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(),"

@@ -16,9 +16,8 @@ from q2c.transactions.batch import HeldStep, Run
 class Context(Protocol):
     """A batch's view of the world: one snapshot of rules and lists, fetched with one query per kind."""
 
-    @property
-    def change_set(self) -> int | None:
-        """The number of the rules' snapshot."""
+    def change_set(self, run: Run) -> int | None:
+        """The number of the rules' snapshot that this run sees."""
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch these look-up keys, by fetcher's name, for the whole batch."""

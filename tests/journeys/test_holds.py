@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exceptions import kinds, resolutions
 from exceptions.models import ExceptionCase
-from mappings.drafts import Line
+from mappings.approvals import propose_change_set
+from mappings.drafts import Line, retirement_of, save_draft
 from mappings.models import MappingRule
 from q2c.core.models import Person, Subsidiary
 from q2c.transactions.models import BusinessTransaction, StepRun, WorkItem
@@ -87,3 +89,25 @@ def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_da
     assert after.state == "completed"
     assert (after.document_date, after.period_code) == (before.document_date, before.period_code)
     assert len(house.made("netsuite", "invoice")) == 1
+
+
+@pytest.mark.parametrize("as_then", [True, False])
+def test_a_repost_goes_by_the_newest_mappings_or_on_demand_by_those_of_then(house, as_then):
+    customer = house.customer()
+    house.carry()
+    house.fault("netsuite", "close_period", when={"method": "POST", "path": "*/invoice", "times": 1}, body=this_month())
+    house.invoice(customer)
+    house.carry(until=lambda: house.held() == ["period_closed"])
+    then = MappingRule.objects.get(kind="item", key="QB-API", known_to=None)
+    other = MappingRule.objects.filter(kind="item", known_to=None).exclude(value=then.value).first()
+    line = replace(retirement_of(then, then.effective_from), act="change", value=other.value)
+    change_set = save_draft("Another item", "It changed", lines=[line], by=person("mapping_admin"))
+    propose_change_set(change_set, by=person("mapping_admin"))
+    resolutions.decide_change_set(change_set, by=person("controller"), approve=True)
+    house.sandboxes.control("POST", "netsuite/account", {"open_period": this_month()})
+    case = ExceptionCase.objects.get(closed_at__isnull=True)
+    resolutions.repost(case, by=person("controller"), reason="as it was sold", as_then=as_then)
+    house.carry()
+    step = StepRun.objects.filter(step="map_items", state="done").latest("sequence")
+    assert (then.value in bytes(step.output).decode(), step.change_set) == ((True, 1) if as_then else (False, 2))
+    assert house.states("invoice_to_erp") == {"completed": 1}
