@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import CharField, Field, Func, Q, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, Upper
 from simple_history.models import HistoricalRecords
 
 
@@ -204,6 +205,13 @@ class MappingRule(models.Model):
             models.Index(fields=["kind", "key"], name="rule_key"),
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
+            models.Index(fields=["kind", "key", "id"], name="rule_known", condition=Q(known_to__isnull=True)),
+            models.Index(
+                "kind",
+                OpClass(Upper("key"), "text_pattern_ops"),
+                name="rule_key_begins",
+                condition=Q(known_to__isnull=True),
+            ),
         ]
         triggers = [
             pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),

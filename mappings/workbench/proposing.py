@@ -54,7 +54,8 @@ def targets(request: HttpRequest) -> HttpResponse:
     kind = BY_CODE.get(request.GET.get("kind", ""))
     if kind is None:
         raise Http404
-    typed = request.GET.get("value", "")[:250].replace("\x00", "")
+    asked = (text for name, text in request.GET.items() if name == "value" or name.startswith("value-"))  # of a grid
+    typed = str(next(asked, ""))[:250].replace("\x00", "")
     connection = request.GET.get("connection", "")[:40].replace("\x00", "")
     found = suggestions.suggest(kind, typed, connection=connection, limit=TARGETS_SHOWN)
     return render(request, "mappings/_targets.html", {"targets": found})

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import identities, owners, proposing, rules, sheets
+from mappings.workbench import grid, identities, owners, proposing, rules, sheets
 
 app_name = "mappings"
 urlpatterns = [
@@ -10,6 +10,7 @@ urlpatterns = [
     path("targets/", proposing.targets, name="targets"),
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/export/", sheets.rule_export, name="rule_export"),
+    path("grid/", grid.grid, name="grid"),
     path("sheets/", sheets.sheet_new, name="sheet_new"),
     path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),
     path("sheets/<int:sheet_id>/cancel/", sheets.sheet_cancel, name="sheet_cancel"),

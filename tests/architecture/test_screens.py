@@ -75,6 +75,7 @@ SCREENS = {
     "ids of a record": "/mappings/identities/customer/{record}/",
     "proposal of an id": "/mappings/identities/customer/{record}/change/",
     "owners of fields": "/mappings/owners/",
+    "grid of rules": "/mappings/grid/?kind=item",
     "rules from a sheet": "/mappings/sheets/",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",

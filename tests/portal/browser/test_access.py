@@ -39,6 +39,7 @@ def addresses(story):
         f"/exceptions/cases/{story['case'].pk}/",
         "/mappings/rules/",
         f"/mappings/rules/{story['rule'].pk}/",
+        "/mappings/grid/?kind=item",
         "/mappings/sheets/",
         f"/mappings/sheets/{story['sheet'].pk}/",
         "/mappings/change-sets/",
