@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pgtrigger
 from django.contrib.postgres.constraints import ExclusionConstraint
-from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import CharField, Field, Func, Q, Value
-from django.db.models.functions import Concat, Upper
+from django.db.models.functions import Concat
 from simple_history.models import HistoricalRecords
 
 
@@ -179,7 +178,7 @@ class MappingRule(models.Model):
     proposed_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
     approved_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
 
-    class Meta:
+    class Meta:  # and the index rule_key_begins (migration 0006), which serves "key begins with" in any case
         constraints = [
             models.CheckConstraint(
                 condition=~Q(approved_by=models.F("proposed_by")), name="rule_approver_is_not_proposer"
@@ -206,12 +205,6 @@ class MappingRule(models.Model):
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
             models.Index(fields=["kind", "key", "id"], name="rule_known", condition=Q(known_to__isnull=True)),
-            models.Index(
-                "kind",
-                OpClass(Upper("key"), "text_pattern_ops"),
-                name="rule_key_begins",
-                condition=Q(known_to__isnull=True),
-            ),
         ]
         triggers = [
             pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),

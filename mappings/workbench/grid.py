@@ -30,7 +30,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.htmx import Page, paginate
 from q2c.core.ids import digest
 
-SIZE = 40
+SIZE = 30
 NEW_ROWS = 10
 ROWS_MAX = 200  # rows of one form: a page, and what is pasted below it
 OPEN = ("value", "effective_to", "change_from")
