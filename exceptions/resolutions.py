@@ -6,16 +6,18 @@ may already be posted is never cancelled. Locks are taken in one order: transact
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from celery import current_app
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.transaction import atomic
+from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from exceptions import cases
+from exceptions import cases, evidence
+from exceptions.concerned import facts_of
 from exceptions.kinds import (
     CORRECT_AT_SOURCE,
     LOOK_AGAIN,
@@ -28,9 +30,9 @@ from exceptions.kinds import (
 )
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
 from mappings import approvals as mapping_approvals
-from mappings import scope
-from mappings.drafts import Line, save_draft
-from mappings.models import ChangeSet
+from mappings import building
+from mappings.drafts import DraftRefused, Line, save_draft
+from mappings.models import ChangeSet, Evidence
 from q2c.core import approvals, audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
@@ -81,10 +83,77 @@ def remap_and_repost(case: ExceptionCase, *, by: Person, reason: str, line: Line
     with atomic():
         change_set = save_draft(title, reason, lines=[line], by=by, case_id=case.pk)
         cases.await_approval(case, by=by, text=title, data={"change_set": change_set.pk})
-        mapping_approvals.propose_change_set(
-            change_set, by=by, affected=affected_by([line]), evidence_at=timezone.now()
-        )
+        propose_change_set(change_set, by=by)
     return change_set
+
+
+def propose_change_set(change_set: ChangeSet, *, by: Person) -> Proposal | None:
+    """Propose a draft with its evidence, and the held documents that it releases, frozen as they are.
+
+    None while the evidence of a large one is computed: it's proposed by itself then. Raises DraftRefused, and
+    ApprovalRefused for somebody else's draft or for what it would alter in a closed period.
+    """
+    found = Evidence.objects.filter(change_set=change_set).first()
+    if not evidence.is_fresh(found, change_set):
+        found = evidence.ask(change_set, proposes=True, run_later=_gather_later)
+    if found is None or found.state != Evidence.State.READY:
+        return None
+    if said := evidence.closed_words(found.content):
+        raise approvals.ApprovalRefused("closed_period", said)
+    rows = found.documents.filter(part=evidence.HELD)
+    outcomes = {
+        row[0]: {"outcome": row[1], "says": row[2]} for row in rows.values_list("transaction_id", "outcome", "says")
+    }
+    held = BusinessTransaction.objects.filter(pk__in=list(outcomes), state="held")
+    frozen = [facts | outcomes[i] for i, facts in facts_of(held.values_list("pk", flat=True))]
+    return mapping_approvals.propose_change_set(
+        change_set, by=by, affected=frozen, evidence=found.content, evidence_at=found.as_of
+    )
+
+
+def ask_evidence(change_set: ChangeSet) -> Evidence:
+    """Find out what a draft would do: now, or in a task where that is much."""
+    return evidence.ask(change_set, run_later=_gather_later)
+
+
+def propose_anew(change_set: ChangeSet, *, by: Person) -> tuple[ChangeSet, Proposal | None]:
+    """Propose what was ended once more, on the rules of now and with evidence of now. Raises as `propose_change_set`,
+    and DraftRefused for rows that don't fit any more."""
+    with atomic():
+        draft = building.begin_anew(change_set, by=by)
+        if draft.case is not None and draft.case.is_open:
+            cases.await_approval(draft.case, by=by, text=draft.title, data={"change_set": draft.pk})
+        return draft, propose_change_set(draft, by=by)
+
+
+def withdraw_change_set(change_set: ChangeSet, *, by: Person) -> None:
+    """Its author takes a draft or proposal back; its case waits no more. Raises ApprovalRefused."""
+    with atomic():
+        mapping_approvals.withdraw_change_set(change_set, by=by)
+        if change_set.case is not None:
+            cases.end_waiting(change_set.case, by=by, text=f"{by} withdrew “{change_set.title}”", verb="withdrawn")
+
+
+def gather_evidence(change_set_id: int) -> None:
+    """Compute the evidence that was asked for, and propose the draft if its author wanted that."""
+    change_set = ChangeSet.objects.select_related("proposed_by").get(pk=change_set_id)
+    try:
+        found = evidence.gather(change_set)
+    except Exception:
+        Evidence.objects.filter(change_set=change_set).update(state=Evidence.State.FAILED)
+        raise
+    if found.proposes and change_set.state == ChangeSet.State.DRAFT:
+        try:
+            propose_change_set(change_set, by=change_set.proposed_by)
+        except (approvals.ApprovalRefused, DraftRefused):
+            Evidence.objects.filter(pk=found.pk).update(proposes=False)  # its page says why, when it's proposed again
+
+
+def _gather_later(change_set_id: int) -> None:
+    def send() -> None:
+        current_app.send_task("exceptions.tasks.gather_evidence", (change_set_id,), retry=False)
+
+    on_commit(send, robust=True)  # without a broker the page says since when it's been asked for, and asks again
 
 
 def decide_change_set(
@@ -95,6 +164,8 @@ def decide_change_set(
     Raises ApprovalRefused. The signature and the reposts are two transactions: should the second one fail, the rules
     hold, and the case can be reposted by hand.
     """
+    if approve and (said := evidence.closed_since(_content(change_set).get("evidence", {}))):
+        raise approvals.ApprovalRefused("closed_period", said)
     decision = mapping_approvals.sign_change_set(
         change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash
     )
@@ -109,21 +180,13 @@ def decide_change_set(
 def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
     """Repost what the change set was signed to release. A document that moved since drops out alone, and is named."""
     signed = {UUID(f["transaction"]): f for f in _content(change_set).get("affected", ()) if f.get("transaction")}
-    present = dict(_facts_of(signed))
+    present = dict(facts_of(signed))
     moved = [i for i, facts in signed.items() if present.get(i, {}).get("attempt") != facts["attempt"]]
     reason = f"change set {change_set.number}: {change_set.why}"
     results = _repost([i for i in signed if i not in set(moved)], by=by, reason=reason, permission=None)
-    return results + [Restarted(i, False, "it moved after it was signed for") for i in moved]
-
-
-def affected_by(lines: Iterable[Line]) -> list[dict[str, Any]]:
-    """The held documents that these rules would release, as facts to be frozen: of open cases that lack such a key."""
-    lines = list(lines)
-    open_cases = ExceptionCase.objects.filter(
-        category="mapping", closed_at__isnull=True, subject__kind__in={line.kind for line in lines}
-    )
-    hit = [case.pk for case in open_cases if any(_releases(line, case.subject) for line in lines)]
-    return [facts for _, facts in _facts_of(_ids(Occurrence.objects.filter(case__in=hit, closed_at__isnull=True)))]
+    results += [Restarted(i, False, "it moved after it was signed for") for i in moved]
+    evidence.note_results(change_set, results)
+    return results
 
 
 def waive(
@@ -191,7 +254,7 @@ def propose_overrides(
         chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=WORK)
         standing = Proposal.objects.filter(kind=OVERRIDE, subject_type="transaction", state=Proposal.State.PROPOSED)
         asked = set(standing.filter(subject_id__in=map(str, chosen)).values_list("subject_id", flat=True))
-        documents = [(i, facts) for i, facts in _facts_of(chosen) if str(i) not in asked]
+        documents = [(i, facts) for i, facts in facts_of(chosen) if str(i) not in asked]
         if not documents:
             why_not = refused[0].why_not if refused else "it's proposed already, or not held in this case"
             raise ResolutionRefused(f"Nothing to propose: {why_not}.")
@@ -224,7 +287,7 @@ def decide_override(
     """
     transaction_id = UUID(proposal.subject_id)
     case = ExceptionCase.objects.get(pk=proposal.content["case"])
-    present = dict(_facts_of([transaction_id])).get(transaction_id)
+    present = dict(facts_of([transaction_id])).get(transaction_id)
     if approve and present != proposal.content["document"]:
         state = approvals.void(proposal, reason="The document moved since it was proposed.")
     else:
@@ -328,35 +391,12 @@ _SUPERSEDED = """
            AND later.source_id = t.source_id AND later.state <> 'cancelled')
      ORDER BY t.id
 """
-_FACTS = """
-    SELECT id, number, legal_entity_code, coalesce(trim_scale(amount)::text, ''), currency, period_code, attempt,
-           problem_code, encode(sha256(fact), 'hex')
-      FROM transactions_businesstransaction WHERE id = ANY(%s) ORDER BY id
-"""
 
 
 def _superseded(ids: list[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(_SUPERSEDED, [ids])
         return [row[0] for row in cursor.fetchall()]
-
-
-def _facts_of(ids: Iterable[UUID]) -> list[tuple[UUID, dict[str, Any]]]:
-    """What is signed of each document, as it is now."""
-    names = ("transaction", "number", "legal_entity", "amount", "currency", "period", "attempt", "problem", "hash")
-    with connection.cursor() as cursor:
-        cursor.execute(_FACTS, [list(ids)])
-        return [(row[0], dict(zip(names, (str(row[0]), *row[1:]), strict=True))) for row in cursor.fetchall()]
-
-
-def _releases(line: Line, subject: Mapping[str, str]) -> bool:
-    """Whether the rule answers what the case lacks."""
-    if subject.get("kind") != line.kind or not scope.matches(line.key, subject.get("key", "")):
-        return False
-    wanted = dict(
-        zip(("connection", "legal_entity", "currency", "region", "product_line"), line.dimensions, strict=True)
-    )
-    return all(not value or subject.get(name, value) == value for name, value in wanted.items())
 
 
 def _content(change_set: ChangeSet) -> dict[str, Any]:

@@ -26,6 +26,12 @@ def sweep_cases() -> None:
     tell_new_passwords()
 
 
+@shared_task(ignore_result=True)
+def gather_evidence(change_set_id: int) -> None:
+    """Find out what a large change set would do; its page shows how far it is."""
+    resolutions.gather_evidence(change_set_id)
+
+
 def tell_new_passwords() -> int:
     """Open a case for each person who may approve and whose password was changed within a day. Returns how many.
 

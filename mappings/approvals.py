@@ -17,10 +17,10 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from mappings import scope
-from mappings.drafts import CREATE, RETIRE, DraftRefused, Line, check_lines, lines_of
+from mappings.drafts import DraftRefused, Line, check_lines, lines_of
 from mappings.kinds import BY_CODE, approval_of
-from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.models import ChangeSet, MappingRule
+from mappings.planning import differences, rules_of
 from mappings.resolve import latest_change_set
 from q2c.core import approvals, audit
 from q2c.core.history import save_with_reason
@@ -50,10 +50,11 @@ def propose_change_set(
     *,
     by: Person,
     affected: Iterable[Mapping[str, Any]] = (),
+    evidence: Mapping[str, Any] | None = None,
     evidence_at: dt.datetime | None = None,
 ) -> Proposal:
     """Ask for signatures on a draft. `affected` is the frozen list of held documents that it releases, as plain facts
-    (`transaction` among them).
+    (`transaction` among them); `evidence` is what it would do, as found out at `evidence_at`.
 
     Raises DraftRefused for faults that arose meanwhile, ApprovalRefused for somebody else's draft.
     """
@@ -73,9 +74,10 @@ def propose_change_set(
             content={
                 "change_set": locked.pk,
                 "knowledge": latest_change_set(),
-                "rows": _differences(locked),
+                "rows": differences(locked),
                 "policy": {"permission": policy.permission, "signatures": policy.signatures},
                 "affected": [dict(facts) for facts in affected],
+                **({} if evidence is None else {"evidence": evidence}),
             },
             permission=policy.permission, signatures=policy.signatures, legal_entities=_entities(lines),
             evidence_at=evidence_at,
@@ -141,7 +143,7 @@ def released_by(change_set: ChangeSet) -> list[UUID]:
 def stale_reason(change_set: ChangeSet) -> str:
     """Why what was proposed no longer fits what is known; empty while it does."""
     content = _proposal(change_set).content
-    if content["rows"] != _plain(_differences(change_set)):
+    if content["rows"] != _plain(differences(change_set)):
         return "The rows aren't those that were proposed."
     lines = lines_of(change_set)
     ended = MappingRule.objects.filter(pk__in=[line.rule_id for line in lines if line.rule_id], known_to__isnull=False)
@@ -164,7 +166,8 @@ def _activate(change_set: ChangeSet, *, approver: Person) -> int:
     rows = list(change_set.lines.order_by("pk"))
     old = MappingRule.objects.in_bulk([row.rule_id for row in rows if row.rule_id])
     MappingRule.objects.filter(pk__in=old).update(known_to=number)
-    new = [rule for row in rows for rule in _rules_of(row, old.get(row.rule_id or 0), number, change_set, approver)]
+    people: dict[str, Any] = {"proposer": change_set.proposed_by_id, "approver": approver.pk}
+    new = [rule for row in rows for rule in rules_of(row, old.get(row.rule_id or 0), number, **people)]
     MappingRule.objects.bulk_create(new, batch_size=2000)
     change_set.number = number
     change_set.approved_at = timezone.now()
@@ -172,73 +175,6 @@ def _activate(change_set: ChangeSet, *, approver: Person) -> int:
     facts = {"number": number, "rules": len(new), "hash": _proposal(change_set).content_hash}
     audit.record(approver, "activate", "change_set", change_set.pk, why=change_set.why, data=facts)
     return number
-
-
-def _rules_of(
-    row: ChangeLine, old: MappingRule | None, number: int, change_set: ChangeSet, approver: Person
-) -> Iterable[MappingRule]:
-    start, end = row.effective_from, row.effective_to
-    if old is not None:
-        if row.act == RETIRE:
-            end = None
-        elif end is None:
-            end = old.effective_to
-        if old.effective_from < start:
-            yield _remainder(old, number, old.effective_from, start)
-        if end is not None and (old.effective_to is None or end < old.effective_to):
-            yield _remainder(old, number, end, old.effective_to)
-    if row.act != RETIRE:
-        dimensions = (row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line)
-        yield MappingRule(
-            kind=row.kind, key=row.key, connection_code=row.connection_code, legal_entity_code=row.legal_entity_code,
-            currency=row.currency, region=row.region, product_line=row.product_line, conditions=row.conditions,
-            conditions_key=scope.conditions_key(row.conditions), value=row.value, value_label=row.value_label,
-            is_pattern=scope.is_pattern(row.key), is_fallback=row.is_fallback,
-            specificity=scope.specificity(
-                row.key, dimensions=sum(map(bool, dimensions)), conditions=len(row.conditions),
-                is_fallback=row.is_fallback,
-            ),
-            effective_from=start, effective_to=end, known_from=number, version=1 if row.act == CREATE else _next(old),
-            change_line=row, proposed_by_id=change_set.proposed_by_id, approved_by=approver,
-        )  # fmt: skip
-
-
-def _remainder(old: MappingRule, number: int, start: dt.date, end: dt.date | None) -> MappingRule:
-    """What stays in force of a changed rule: the same words, the same people, other dates."""
-    names = [f.attname for f in MappingRule._meta.concrete_fields if f.attname not in ("id", "known_from", "known_to")]
-    facts = {name: getattr(old, name) for name in names} | {"effective_from": start, "effective_to": end}
-    return MappingRule(known_from=number, **facts)
-
-
-def _next(old: MappingRule | None) -> int:
-    return old.version + 1 if old else 1
-
-
-def _differences(change_set: ChangeSet) -> list[dict[str, Any]]:
-    rows = change_set.lines.select_related("rule").order_by("pk")
-    return [
-        {
-            "act": row.act,
-            "kind": row.kind,
-            "key": row.key,
-            "scope": [row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line],
-            "conditions": row.conditions,
-            "is_fallback": row.is_fallback,
-            "new": None if row.act == RETIRE else {"value": row.value, "label": row.value_label},
-            "from": row.effective_from,
-            "to": row.effective_to,
-            "old": None
-            if row.rule is None
-            else {
-                "rule": row.rule.pk,
-                "version": row.rule.version,
-                "value": row.rule.value,
-                "from": row.rule.effective_from,
-                "to": row.rule.effective_to,
-            },
-        }
-        for row in rows
-    ]
 
 
 def _plain(value: Any) -> Any:

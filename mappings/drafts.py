@@ -142,25 +142,27 @@ def save_draft(
         faults.append(Fault(0, "why", "say why"))
     if faults:
         raise DraftRefused(faults)
-    rules = MappingRule.objects.in_bulk([line.rule_id for line in lines if line.rule_id])
     with atomic():
         change_set = ChangeSet(title=title[:200], why=why, proposed_by=by, created_at=timezone.now(), case_id=case_id)
         save_with_reason(change_set, why=why, by=by)
-        ChangeLine.objects.bulk_create(
-            [
-                ChangeLine(
-                    change_set=change_set, act=line.act, rule_id=line.rule_id, kind=line.kind, key=line.key,
-                    connection_code=line.connection, legal_entity_code=line.legal_entity, currency=line.currency,
-                    region=line.region, product_line=line.product_line, conditions=dict(line.conditions),
-                    value=line.value, value_label=line.label, is_fallback=line.is_fallback,
-                    old_value=rules[line.rule_id].value if line.rule_id else "",
-                    effective_from=line.effective_from, effective_to=line.effective_to,
-                )
-                for line in lines
-            ],
-            batch_size=2000,
-        )  # fmt: skip
+        ChangeLine.objects.bulk_create(rows_for(change_set, lines), batch_size=2000)
     return change_set
+
+
+def rows_for(change_set: ChangeSet, lines: Sequence[Line]) -> list[ChangeLine]:
+    """The rows of these lines, not stored yet, each with the value that it would end."""
+    rules = MappingRule.objects.in_bulk([line.rule_id for line in lines if line.rule_id])
+    return [
+        ChangeLine(
+            change_set=change_set, act=line.act, rule_id=line.rule_id, kind=line.kind, key=line.key,
+            connection_code=line.connection, legal_entity_code=line.legal_entity, currency=line.currency,
+            region=line.region, product_line=line.product_line, conditions=dict(line.conditions),
+            value=line.value, value_label=line.label, is_fallback=line.is_fallback,
+            old_value=rules[line.rule_id].value if line.rule_id else "",
+            effective_from=line.effective_from, effective_to=line.effective_to,
+        )
+        for line in lines
+    ]  # fmt: skip
 
 
 def lines_of(change_set: ChangeSet) -> list[Line]:

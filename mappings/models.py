@@ -120,6 +120,57 @@ class ChangeLine(models.Model):
         return f"{self.act} {self.kind} {self.key}"
 
 
+class Evidence(models.Model):
+    """What a change set would do, found out on real data as of a stated time; computed anew when it is asked for.
+
+    What is signed is a copy in the proposal. `content` is told in `exceptions.evidence`.
+    """
+
+    class State(models.TextChoices):
+        COMPUTING = "computing"
+        READY = "ready"
+        FAILED = "failed"
+
+    change_set = models.OneToOneField(ChangeSet, primary_key=True, on_delete=models.CASCADE, related_name="evidence")
+    state = models.CharField(max_length=10, choices=State, default=State.COMPUTING)
+    asked_at = models.DateTimeField()
+    as_of = models.DateTimeField(null=True)
+    done = models.IntegerField(default=0)  # documents, of `total`
+    total = models.IntegerField(default=0)
+    proposes = models.BooleanField(default=False)  # its author asked to propose it as soon as this is ready
+    rows_hash = models.CharField(max_length=64, blank=True)  # of the differences that it was computed for
+    knowledge = models.BigIntegerField(default=0)  # the newest change set's number then
+    content = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"{self.change_set_id}: {self.state}"
+
+
+class EvidenceDocument(models.Model):
+    """One document of the evidence: held and tried again, or posted and derived again."""
+
+    id = models.BigAutoField(primary_key=True)
+    evidence = models.ForeignKey(Evidence, on_delete=models.CASCADE, related_name="documents")
+    part = models.CharField(max_length=8)  # held, posted
+    transaction_id = models.UUIDField()
+    number = models.CharField(max_length=80, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    period_code = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    outcome = models.CharField(max_length=8)
+    says = models.CharField(max_length=300, blank=True)
+    moves = models.JSONField(default=list)  # of a posted one: [account, department, class, location, net debit]
+    became = models.CharField(max_length=8, blank=True)  # once it is in force, a held one is released or dropped
+    became_says = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["evidence", "part", "id"], name="evidence_document")]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.outcome}"
+
+
 class _TextPoint(Func):
     function = "textrange"
     output_field = Field()

@@ -60,6 +60,13 @@ class Rule(NamedTuple):
     is_fallback: bool
 
 
+class Overlay(NamedTuple):
+    """What a draft would change in what is known: the rules that would end, and those that would come (ids below 0)."""
+
+    ended: frozenset[int]
+    rules: tuple[Rule, ...]
+
+
 class Considered(NamedTuple):
     """One rule that was looked at, and what became of it: won, or the reason that it didn't."""
 
@@ -97,10 +104,11 @@ class Snapshot:
         self.used: dict[int, Resolved] = {}
 
     @classmethod
-    def load(cls, wants: Iterable[Want], change_set: int | None = None) -> Snapshot:
-        """The rules for these (kind, key, scope), as known at a change set (None: the newest), in two statements."""
+    def load(cls, wants: Iterable[Want], change_set: int | None = None, *, overlay: Overlay | None = None) -> Snapshot:
+        """The rules for these (kind, key, scope), as known at a change set (None: the newest), in two statements; with
+        an overlay, as they would be known if that draft were approved now."""
         number = latest_change_set() if change_set is None else change_set
-        index = _Index(number)
+        index = _Index(number, overlay)
         index.fetch({(kind, key) for kind, key, _ in wants})
         return cls(number, index)
 
@@ -221,8 +229,13 @@ class Snapshot:
 class _Index:
     """Rules by kind and key, and what was answered; shared by the views of one snapshot."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, overlay: Overlay | None = None) -> None:
         self.number = number
+        self._ended = overlay.ended if overlay else frozenset()
+        self._planned: dict[tuple[str, str], list[Rule]] = {}  # patterns under (kind, "*")
+        for rule in overlay.rules if overlay else ():
+            key = "*" if scope.is_pattern(rule.key) else rule.key
+            self._planned.setdefault((rule.kind, key), []).append(rule)
         self.memo: dict[tuple, Any] = {}
         self.conditional_kinds: set[str] = set()
         self.late_fetch_count = 0
@@ -250,12 +263,19 @@ class _Index:
             cursor.execute(_LOAD, facts)
             for row in cursor.fetchall():
                 rule = Rule._make((*row[:9], json.loads(row[9]), *row[10:]))
-                if rule.conditions:
-                    self.conditional_kinds.add(rule.kind)
-                if scope.is_pattern(rule.key):
-                    self._patterns[rule.kind].append(rule)
-                else:
-                    self._exact.setdefault((rule.kind, rule.key), []).append(rule)
+                if rule.id not in self._ended:
+                    self._add(rule)
+        planned = self._planned
+        for rule in (rule for pair in [*fresh, *((kind, "*") for kind in new_kinds)] for rule in planned.get(pair, ())):
+            self._add(rule)
+
+    def _add(self, rule: Rule) -> None:
+        if rule.conditions:
+            self.conditional_kinds.add(rule.kind)
+        if scope.is_pattern(rule.key):
+            self._patterns[rule.kind].append(rule)
+        else:
+            self._exact.setdefault((rule.kind, rule.key), []).append(rule)
 
     def candidates(self, kind: str, key: str) -> list[Rule]:
         """The rules whose key is this one or a pattern over it, most specific first."""

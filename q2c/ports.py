@@ -276,8 +276,8 @@ def known_rules() -> Snapshot:
 class BatchContext:
     """A batch's view of the world (the machine's `Context`)."""
 
-    def __init__(self, runs: list[Run]) -> None:
-        self._snapshot = known_rules()
+    def __init__(self, runs: list[Run], snapshot: Snapshot | None = None) -> None:
+        self._snapshot = snapshot or known_rules()
         self._of_then = {run.known_at: Snapshot.load([], run.known_at) for run in runs if run.known_at is not None}
         self._links = Links()
         self._rules: dict[UUID, Rules] = {}

@@ -224,6 +224,7 @@ CELERY_TASK_ROUTES = {
     "q2c.reconciliation.*": {"queue": "reconciliation"},
     "q2c.core.*": {"queue": "reconciliation"},
     "mappings.*": {"queue": "reconciliation"},
+    "exceptions.tasks.gather_evidence": {"queue": "reconciliation"},
     "q2c.flows.tasks.poll": {"queue": "doors"},
     "q2c.flows.tasks.refresh_lists": {"queue": "doors"},
     "q2c.flows.tasks.forget_answers": {"queue": "reconciliation"},

@@ -1,23 +1,22 @@
-"""Proposing rules and deciding on change sets: nothing posts differently until a second person approves."""
+"""Proposing rules: nothing posts differently until a second person approves."""
 
 from __future__ import annotations
 
-from django import forms
 from django.contrib import messages
 from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from exceptions import resolutions
-from mappings import approvals, suggestions
+from mappings import building, suggestions
 from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
 from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
 from mappings.selectors import rules_visible_to
-from mappings.workbench.rules import show_change_set, visible_change_set
+from mappings.workbench.change_sets import say_proposed
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
@@ -38,12 +37,13 @@ def propose(request: PersonRequest) -> HttpResponse:
         verb = "Change" if rule else "Map"
         title = f"{verb} {form.kind.title}: {form.cleaned_data['key']} to {form.cleaned_data['value']}"
         try:
-            return _proposed(request, title, form.as_line(), form.cleaned_data["why"])
+            return _kept(request, title, form.as_line(), form.cleaned_data["why"])
         except DraftRefused as refused:
             form.take_faults(refused)
         except ApprovalRefused as refused:
             form.add_error(None, refused.why)
-    context = {"form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS}
+    draft = building.drafts_of(request.user).first()
+    context = {"form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS, "draft": draft}
     return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -72,57 +72,13 @@ def retire(request: PersonRequest, rule_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         line = retirement_of(rule, form.cleaned_data["effective_from"])
         try:
-            return _proposed(request, f"Retire {BY_CODE[rule.kind].title}: {rule.key}", line, form.cleaned_data["why"])
+            return _kept(request, f"Retire {BY_CODE[rule.kind].title}: {rule.key}", line, form.cleaned_data["why"])
         except DraftRefused as refused:
             form.add_error(None, " ".join(f"{fault.text[:1].upper()}{fault.text[1:]}." for fault in refused.faults))
         except ApprovalRefused as refused:
             form.add_error(None, refused.why)
-    context = {"form": form, "rule": rule}
+    context = {"form": form, "rule": rule, "draft": building.drafts_of(request.user).first()}
     return render(request, "mappings/retire.html", context, status=422 if request.method == "POST" else 200)
-
-
-class SignForm(forms.Form):
-    """The verdict, why, and the hash of what was looked at."""
-
-    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
-    why = forms.CharField(label="Reason", required=False, max_length=1000)
-    seen_hash = forms.CharField(max_length=64)
-
-
-@require_POST
-@requires("mappings.approve_rule")
-def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
-    """Approve or reject a change set."""
-    change_set = visible_change_set(request, change_set_id)
-    form = SignForm(request.POST)
-    if form.is_valid():
-        data = form.cleaned_data
-        try:
-            decision, reposted = resolutions.decide_change_set(
-                change_set,
-                by=request.user,
-                approve=data["verdict"] == "approve",
-                why=data["why"],
-                seen_hash=data["seen_hash"],
-            )
-        except ApprovalRefused as refused:
-            form.add_error(None, f"Not possible: {refused.why}")
-        else:
-            said = SAID.get(decision.state, "Your signature is there; it needs another person.")
-            count = sum(row.is_restarted for row in reposted)
-            if count:
-                said += f" {count:,} {'document goes' if count == 1 else 'documents go'} on."
-            tone = "act" if decision.state == "void" else "done"
-            messages.success(request, f"{said} {decision.why}".strip(), extra_tags=tone)
-            return redirect("mappings:change_set_detail", change_set.pk)
-    return show_change_set(request, change_set, status=422, sign_form=form)
-
-
-SAID = {
-    "approved": "Approved. The rules hold from their dates on.",
-    "rejected": "Rejected. Nothing posts differently.",
-    "void": "It’s void, and has to be proposed again.",
-}
 
 
 def _rule(request: HttpRequest) -> MappingRule | None:
@@ -139,9 +95,13 @@ def _rule(request: HttpRequest) -> MappingRule | None:
     return found
 
 
-@atomic
-def _proposed(request: PersonRequest, title: str, line: Line, why: str) -> HttpResponse:
-    change_set = save_draft(title, why, lines=[line], by=request.user)
-    approvals.propose_change_set(change_set, by=request.user)
-    messages.success(request, "Proposed. Nothing posts differently until someone else approves.", extra_tags="decide")
+def _kept(request: PersonRequest, title: str, line: Line, why: str) -> HttpResponse:
+    """Propose the one line at once, or collect it in the person's draft, as they chose."""
+    if request.POST.get("then") == "collect":
+        draft = building.add_to_draft(title, why, lines=[line], by=request.user)
+        messages.success(request, f"Added to your draft CS-{draft.pk}. Propose it when it’s complete.")
+        return redirect("mappings:change_set_detail", draft.pk)
+    with atomic():
+        change_set = save_draft(title, why, lines=[line], by=request.user)
+        say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
     return redirect("mappings:change_set_detail", change_set.pk)

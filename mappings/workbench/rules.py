@@ -1,8 +1,7 @@
-"""Rules: the list by kind, one rule with its earlier versions; change sets: list and one."""
+"""Rules: the list by kind, and one rule with its earlier versions."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import django_filters
@@ -14,16 +13,13 @@ from django.views.decorators.http import require_GET
 from connectors.models import Connection
 from exceptions import tallies
 from mappings.kinds import BY_CODE
-from mappings.models import ChangeSet, MappingRule
+from mappings.models import MappingRule
 from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to, with_use_count
-from q2c.core import access, approvals
+from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.filters import ListFilter
 from q2c.core.htmx import page, paginate
-from q2c.core.models import Proposal
-from q2c.transactions.selectors import transactions_visible_to
 
-RELEASES_SHOWN = 20
 LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
 
 
@@ -116,75 +112,3 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
     }
     return page(request, "mappings/rule_detail.html", "mappings/rule_detail.html", context)
-
-
-@require_GET
-@requires("mappings.view_rule")
-def change_set_list(request: HttpRequest) -> HttpResponse:
-    """Change sets, newest first."""
-    rows = change_sets_visible_to(request.user)
-    open_count = rows.filter(state="proposed").count()
-    state = request.GET.get("state", "")
-    if state in ChangeSet.State.values:
-        rows = rows.filter(state=state)
-    context = {"page": paginate(request, rows), "state": state, "open_count": open_count}
-    return page(request, "mappings/change_set_list.html", "mappings/_change_set_table.html", context)
-
-
-@require_GET
-@requires("mappings.view_rule")
-def change_set_detail(request: HttpRequest, change_set_id: int) -> HttpResponse:
-    """One change set: what changes, who agreed."""
-    return show_change_set(request, visible_change_set(request, change_set_id))
-
-
-def visible_change_set(request: HttpRequest, change_set_id: int) -> ChangeSet:
-    """The change set, or 404 for a foreign one too."""
-    found = change_sets_visible_to(request.user).filter(pk=change_set_id).first()
-    if found is None:
-        raise Http404
-    return found
-
-
-def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int = 200, **forms: Any) -> HttpResponse:
-    """The page of a change set, also after a form that couldn't be used."""
-    proposal = change_set.proposal
-    context = {
-        "change_set": change_set,
-        "proposal": proposal,
-        "lines": list(change_set.lines.select_related("rule").order_by("kind", "key")),
-        "releases": _releases(request.user, proposal),
-        "names": dict(Connection.objects.values_list("code", "name")),
-        "cant": _why_not(request.user, proposal),
-        "signers": access.who_may(proposal.signer_permission) if proposal else [],
-        "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
-        **forms,
-    }
-    return page(request, "mappings/change_set_detail.html", "mappings/_sign.html", context, status=status)
-
-
-def _why_not(user: Any, proposal: Proposal | None) -> str:
-    """Why this person can't sign, or "" if they can."""
-    if proposal is None:
-        return "It isn’t proposed yet."
-    refused = approvals.why_not(proposal, user)
-    return refused.why if refused else ""
-
-
-def _releases(user: Any, proposal: Proposal | None) -> dict[str, Any]:
-    """The held documents that are signed for release: how many, how much in each currency, and where they
-    stand now. Own entities only."""
-    facts = proposal.content.get("affected", []) if proposal else []
-    mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""))]
-    amounts: dict[str, Decimal] = {}
-    for fact in mine:
-        if fact.get("amount"):
-            amounts[fact["currency"]] = amounts.get(fact["currency"], Decimal(0)) + Decimal(fact["amount"])
-    shown = mine[:RELEASES_SHOWN]
-    rows = transactions_visible_to(user).filter(pk__in=[f["transaction"] for f in shown]) if shown else None
-    return {
-        "count": len(mine),
-        "amounts": sorted(amounts.items()),
-        "documents": shown,
-        "states": {str(pk): state for pk, state in rows.values_list("pk", "state")} if rows is not None else {},
-    }

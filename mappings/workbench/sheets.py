@@ -15,11 +15,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from exceptions import resolutions
-from mappings import approvals, exports, sheets, tasks
-from mappings.drafts import DraftRefused, lines_of
+from mappings import exports, sheets, tasks
+from mappings.drafts import DraftRefused
 from mappings.kinds import BY_CODE, KINDS
 from mappings.models import ChangeSet, Sheet
 from mappings.tables import BYTES_MAX, ROWS_MAX, file_bytes
+from mappings.workbench.change_sets import say_proposed
 from mappings.workbench.rules import RuleFilter, rules_visible_to
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
@@ -128,30 +129,16 @@ def sheet_draft(request: PersonRequest, sheet_id: int) -> HttpResponse:
     return redirect("mappings:change_set_detail", change_set.pk)
 
 
-@require_POST
-@requires("mappings.propose_rule")
-def change_set_propose(request: PersonRequest, change_set_id: int) -> HttpResponse:
-    """Ask for signatures on one's own draft."""
-    change_set = ChangeSet.objects.filter(pk=change_set_id, proposed_by=request.user).first()
-    if change_set is None:
-        raise Http404
-    return propose_draft(request, change_set)
-
-
 def propose_draft(request: PersonRequest, change_set: ChangeSet) -> HttpResponse:
-    """Propose a draft with the held documents that it releases, and go to its page; there too where it's refused."""
+    """Propose a draft with what it would do, and go to its page; there too where it's refused."""
     try:
         with atomic():
-            affected = resolutions.affected_by(lines_of(change_set))
-            approvals.propose_change_set(change_set, by=request.user, affected=affected, evidence_at=timezone.now())
+            say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
     except DraftRefused as refused:
         said = " ".join(f"Row {f.line + 1}: {f.text.rstrip('.')}." for f in refused.faults[:5])
         messages.warning(request, f"It can’t be proposed as it is. {said}", extra_tags="act")
     except ApprovalRefused as refused:
         messages.warning(request, f"Not possible: {refused.why}", extra_tags="act")
-    else:
-        said = "Proposed. Nothing posts differently until someone else approves."
-        messages.success(request, said, extra_tags="decide")
     return redirect("mappings:change_set_detail", change_set.pk)
 
 

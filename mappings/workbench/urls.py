@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import grid, identities, owners, proposing, rules, sheets
+from mappings.workbench import change_sets, grid, identities, owners, proposing, rules, sheets
 
 app_name = "mappings"
 urlpatterns = [
@@ -15,7 +15,6 @@ urlpatterns = [
     path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),
     path("sheets/<int:sheet_id>/cancel/", sheets.sheet_cancel, name="sheet_cancel"),
     path("sheets/<int:sheet_id>/draft/", sheets.sheet_draft, name="sheet_draft"),
-    path("change-sets/<int:change_set_id>/propose/", sheets.change_set_propose, name="change_set_propose"),
     path("rules/<int:rule_id>/", rules.rule_detail, name="rule_detail"),
     path("rules/<int:rule_id>/retire/", proposing.retire, name="retire"),
     path("identities/", identities.identity_list, name="identity_list"),
@@ -24,7 +23,13 @@ urlpatterns = [
     path("identities/<slug:record_type>/<path:record_key>/override/", owners.field_override, name="field_override"),
     path("owners/", owners.owner_list, name="owner_list"),
     path("identities/<slug:record_type>/<path:record_key>/", identities.identity_detail, name="identity_detail"),
-    path("change-sets/", rules.change_set_list, name="change_set_list"),
-    path("change-sets/<int:change_set_id>/", rules.change_set_detail, name="change_set_detail"),
-    path("change-sets/<int:change_set_id>/sign/", proposing.sign, name="change_set_sign"),
+    path("change-sets/", change_sets.change_set_list, name="change_set_list"),
+    path("change-sets/<int:change_set_id>/", change_sets.change_set_detail, name="change_set_detail"),
+    path("change-sets/<int:change_set_id>/documents/", change_sets.documents, name="change_set_documents"),
+    path("change-sets/<int:change_set_id>/sign/", change_sets.sign, name="change_set_sign"),
+    path("change-sets/<int:change_set_id>/propose/", change_sets.propose, name="change_set_propose"),
+    path("change-sets/<int:change_set_id>/evidence/", change_sets.compute, name="change_set_evidence"),
+    path("change-sets/<int:change_set_id>/withdraw/", change_sets.withdraw, name="change_set_withdraw"),
+    path("change-sets/<int:change_set_id>/anew/", change_sets.anew, name="change_set_anew"),
+    path("change-sets/<int:change_set_id>/lines/<int:line_id>/remove/", change_sets.remove, name="change_set_remove"),
 ]

@@ -49,6 +49,13 @@ LOOKS: dict[str, dict[str, Look]] = {
         "withdrawn": Look("Withdrawn", "off", "cancelled"),
         "void": Look("Approval void", "act", "void"),
     },
+    "trial": {
+        "posts": Look("Will post", "done", "resolved"),
+        "waits": Look("Will wait", "calm", "waiting"),
+        "held": Look("Stays held", "act", "risk"),
+        "ends": Look("Ends without posting", "off", "cancelled"),
+        "differs": Look("Comes out differently", "act", "risk"),
+    },
     "rule": {
         "active": Look("Active", "calm", ""),
         "future": Look("Starts later", "calm", "clock"),

@@ -34,7 +34,7 @@ def read_forward(runs: list[Run], context: Context) -> None:
         if not here:
             continue
         if isinstance(step, Read | Wait):
-            _fetch_wants(step, here, context)
+            fetch_wants(step, here, context)
         for run in here:
             _take_step(step, run, context)
     for run in runs:
@@ -42,7 +42,8 @@ def read_forward(runs: list[Run], context: Context) -> None:
             run.ending = Ending.COMPLETED
 
 
-def _fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
+def fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
+    """Fetch what a step wants to look up, for all these runs, with one query per kind."""
     if step.wants is None:
         return
     wants: dict[str, set[Any]] = {}

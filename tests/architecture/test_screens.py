@@ -79,6 +79,7 @@ SCREENS = {
     "rules from a sheet": "/mappings/sheets/",
     "change sets": "/mappings/change-sets/",
     "change set": "/mappings/change-sets/{change_set}/",
+    "documents of a change set": "/mappings/change-sets/{change_set}/documents/",
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
     "you": "/you/",

@@ -54,9 +54,10 @@ def test_a_draft_is_proposed_by_its_author_only(client, maker):
     assert change_set.state == "draft"
     assert "Propose 2 rules" in client.get(f"/mappings/change-sets/{change_set.pk}/").content.decode()
     client.force_login(factories.make_person("controller"))
-    assert client.post(f"/mappings/change-sets/{change_set.pk}/propose/").status_code == 404
+    named = {"title": "New", "why": "They are new"}
+    assert client.post(f"/mappings/change-sets/{change_set.pk}/propose/", named).status_code == 422
     client.force_login(maker)
-    client.post(f"/mappings/change-sets/{change_set.pk}/propose/")
+    client.post(f"/mappings/change-sets/{change_set.pk}/propose/", named)
     change_set.refresh_from_db()
     assert change_set.state == "proposed"
 

@@ -1,0 +1,295 @@
+"""Change sets: the list, and the page on which one is built, looked at with its evidence, proposed and decided."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_GET, require_POST
+
+from connectors.models import Connection
+from exceptions import evidence, resolutions
+from mappings import building
+from mappings.drafts import DraftRefused
+from mappings.models import ChangeSet, Evidence, EvidenceDocument
+from mappings.selectors import change_sets_visible_to
+from mappings.workbench.figures import content_of, figures_of
+from q2c.core import access, approvals
+from q2c.core.access import PersonRequest, requires
+from q2c.core.approvals import ApprovalRefused
+from q2c.core.filters import dress
+from q2c.core.htmx import page, paginate, wants_fragment
+from q2c.core.models import Proposal
+from q2c.transactions.selectors import transactions_visible_to
+
+RELEASES_SHOWN = 20
+_FRAGMENTS = {"lines": "mappings/_change_lines.html", "evidence": "mappings/_evidence.html"}
+
+
+@require_GET
+@requires("mappings.view_rule")
+def change_set_list(request: HttpRequest) -> HttpResponse:
+    """Change sets, newest first."""
+    rows = change_sets_visible_to(request.user)
+    open_count = rows.filter(state="proposed").count()
+    state = request.GET.get("state", "")
+    if state in ChangeSet.State.values:
+        rows = rows.filter(state=state)
+    context = {"page": paginate(request, rows), "state": state, "open_count": open_count}
+    return page(request, "mappings/change_set_list.html", "mappings/_change_set_table.html", context)
+
+
+@require_GET
+@requires("mappings.view_rule")
+def change_set_detail(request: HttpRequest, change_set_id: int) -> HttpResponse:
+    """One change set: what changes, what that would do, who agreed."""
+    return show_change_set(request, visible_change_set(request, change_set_id))
+
+
+def visible_change_set(request: HttpRequest, change_set_id: int) -> ChangeSet:
+    """The change set, or 404 for a foreign one too."""
+    found = change_sets_visible_to(request.user).select_related("evidence").filter(pk=change_set_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+class SignForm(forms.Form):
+    """The verdict, why, and the hash of what was looked at."""
+
+    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
+    why = forms.CharField(label="Reason", required=False, max_length=1000)
+    seen_hash = forms.CharField(max_length=64)
+
+
+class NameForm(forms.Form):
+    """A draft's title and its one reason."""
+
+    title = forms.CharField(label="Title", max_length=200)
+    why = forms.CharField(label="Reason", min_length=5, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def take_refusal(self, refused: DraftRefused | ApprovalRefused) -> None:
+        """What the services refuse, in words, the first few of many."""
+        if isinstance(refused, ApprovalRefused):
+            self.add_error(None, refused.why)
+            return
+        for fault in refused.faults[:10]:
+            self.add_error(None, f"Row {fault.line + 1}: {fault.text}.")
+        if len(refused.faults) > 10:
+            self.add_error(None, f"And {len(refused.faults) - 10:,} more.")
+
+
+@require_POST
+@requires("mappings.approve_rule")
+def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
+    """Approve or reject a change set."""
+    change_set = visible_change_set(request, change_set_id)
+    form = SignForm(request.POST)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            decision, reposted = resolutions.decide_change_set(
+                change_set,
+                by=request.user,
+                approve=data["verdict"] == "approve",
+                why=data["why"],
+                seen_hash=data["seen_hash"],
+            )
+        except ApprovalRefused as refused:
+            form.add_error(None, f"Not possible: {refused.why}")
+        else:
+            said = SAID.get(decision.state, "Your signature is there; it needs another person.")
+            count = sum(row.is_restarted for row in reposted)
+            if count:
+                said += f" {count:,} {'document goes' if count == 1 else 'documents go'} on."
+            tone = "act" if decision.state == "void" else "done"
+            messages.success(request, f"{said} {decision.why}".strip(), extra_tags=tone)
+            return redirect("mappings:change_set_detail", change_set.pk)
+    return show_change_set(request, change_set, status=422, sign_form=form)
+
+
+SAID = {
+    "approved": "Approved. The rules hold from their dates on.",
+    "rejected": "Rejected. Nothing posts differently.",
+    "void": "It’s void, and has to be proposed again.",
+}
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def propose(request: PersonRequest, change_set_id: int) -> HttpResponse:
+    """Propose a draft with what it would do."""
+    change_set = visible_change_set(request, change_set_id)
+    form = NameForm(request.POST)
+    if form.is_valid():
+        try:
+            building.name_draft(change_set, form.cleaned_data["title"], form.cleaned_data["why"], by=request.user)
+            say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
+            return redirect("mappings:change_set_detail", change_set.pk)
+        except (DraftRefused, ApprovalRefused) as refused:
+            form.take_refusal(refused)
+    return show_change_set(request, visible_change_set(request, change_set_id), status=422, name_form=form)
+
+
+def say_proposed(request: HttpRequest, proposal: Proposal | None) -> None:
+    """That it's proposed, or will be once its evidence is there."""
+    if proposal is None:
+        said = "What it would do is being found out. It’s proposed by itself as soon as that is known."
+    else:
+        said = "Proposed. Nothing posts differently until someone else approves."
+    messages.success(request, said, extra_tags="decide")
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def compute(request: PersonRequest, change_set_id: int) -> HttpResponse:
+    """Find out now what a draft would do."""
+    change_set = visible_change_set(request, change_set_id)
+    if change_set.state != ChangeSet.State.DRAFT:
+        return show_change_set(request, change_set, status=422)
+    resolutions.ask_evidence(change_set)
+    return redirect("mappings:change_set_detail", change_set.pk)
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def remove(request: PersonRequest, change_set_id: int, line_id: int) -> HttpResponse:
+    """Take a row out of a draft."""
+    change_set = visible_change_set(request, change_set_id)
+    return _done(request, change_set, lambda: building.remove_line(change_set, line_id, by=request.user))
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def withdraw(request: PersonRequest, change_set_id: int) -> HttpResponse:
+    """Its author takes it back."""
+    change_set = visible_change_set(request, change_set_id)
+    return _done(request, change_set, lambda: resolutions.withdraw_change_set(change_set, by=request.user))
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def anew(request: PersonRequest, change_set_id: int) -> HttpResponse:
+    """Propose what was ended once more, on the rules of now and with evidence of now."""
+    change_set = visible_change_set(request, change_set_id)
+
+    def again() -> ChangeSet:
+        draft, proposal = resolutions.propose_anew(change_set, by=request.user)
+        say_proposed(request, proposal)
+        return draft
+
+    return _done(request, change_set, again)
+
+
+def _done(request: PersonRequest, change_set: ChangeSet, act: Any) -> HttpResponse:
+    """Do it and show the change set that came of it, or this one with the reason why not."""
+    form = NameForm({"title": change_set.title, "why": change_set.why})
+    form.is_valid()
+    try:
+        made = act()
+    except (DraftRefused, ApprovalRefused) as refused:
+        form.take_refusal(refused)
+        return show_change_set(request, change_set, status=422, name_form=form)
+    return redirect("mappings:change_set_detail", made.pk if isinstance(made, ChangeSet) else change_set.pk)
+
+
+@require_GET
+@requires("mappings.view_rule")
+def documents(request: HttpRequest, change_set_id: int) -> HttpResponse:
+    """The documents behind the figures: held ones with what became of them, or posted ones that would differ."""
+    change_set = visible_change_set(request, change_set_id)
+    part = evidence.POSTED if request.GET.get("part") == evidence.POSTED else evidence.HELD
+    rows = access.visible_to(request.user, EvidenceDocument.objects.filter(evidence=change_set.pk, part=part))
+    asked = {name: request.GET.get(name, "").replace("\x00", "") for name in ("entity", "period", "account")}
+    if asked["entity"]:
+        rows = rows.filter(legal_entity_code=asked["entity"])
+    if asked["period"]:
+        rows = rows.filter(period_code=asked["period"])
+    if asked["account"]:
+        rows = rows.filter(moves__contains=[[asked["account"]]])
+    listed = paginate(request, rows, order=("id",))
+    _tell_states(request.user, listed.rows)
+    context = {"change_set": change_set, "part": part, "page": listed, "asked": asked}
+    return page(request, "mappings/change_set_documents.html", "mappings/_change_documents.html", context)
+
+
+def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int = 200, **given: Any) -> HttpResponse:
+    """The page of a change set, also after a form that couldn't be used."""
+    proposal, user = change_set.proposal, request.user
+    names = dict(Connection.objects.values_list("code", "name"))
+    found: Evidence | None = getattr(change_set, "evidence", None)
+    content = content_of(change_set)
+    is_own_draft = change_set.state == "draft" and change_set.proposed_by_id == user.pk
+    lines = paginate(request, change_set.lines.select_related("rule"), order=("kind", "key", "id"))
+    may_propose = access.may(user, "mappings.propose_rule")
+    context = {
+        "change_set": change_set,
+        "proposal": proposal,
+        "lines": lines,
+        "acts": dict(change_set.lines.order_by().values_list("act").annotate(n=Count("pk"))),
+        "releases": _releases(user, change_set),
+        "names": names,
+        "cant": _why_not(user, proposal),
+        "signers": access.who_may(proposal.signer_permission) if proposal else [],
+        "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
+        "evidence": found,
+        "figures": figures_of(user, content, names) if content else None,
+        "is_fresh": change_set.state != "draft" or evidence.is_fresh(found, change_set),
+        "is_own_draft": is_own_draft,
+        "may_withdraw": change_set.proposed_by_id == user.pk and change_set.state in ("draft", "proposed"),
+        "may_begin_anew": may_propose and change_set.state in building.ENDED,
+        "name_form": dress(NameForm(initial={"title": change_set.title, "why": change_set.why}, label_suffix="")),
+        **given,
+    }
+    target = getattr(getattr(request, "htmx", None), "target", "") if wants_fragment(request) else ""
+    fragment = _FRAGMENTS.get(target or "", "mappings/_sign.html")
+    return page(request, "mappings/change_set_detail.html", fragment, context, status=status)
+
+
+def _why_not(user: Any, proposal: Proposal | None) -> str:
+    """Why this person can't sign, or "" if they can."""
+    if proposal is None:
+        return "It isn’t proposed yet."
+    refused = approvals.why_not(proposal, user)
+    return refused.why if refused else ""
+
+
+def _releases(user: Any, change_set: ChangeSet) -> dict[str, Any]:
+    """The held documents that are signed for release: how many, how much in each currency, and what became of the
+    first. Own entities only."""
+    facts = change_set.proposal.content.get("affected", []) if change_set.proposal else []
+    mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""))]
+    amounts: dict[str, Decimal] = {}
+    for fact in mine:
+        if fact.get("amount"):
+            amounts[fact["currency"]] = amounts.get(fact["currency"], Decimal(0)) + Decimal(fact["amount"])
+    shown = mine[:RELEASES_SHOWN]
+    ids = [f["transaction"] for f in shown]
+    rows = EvidenceDocument.objects.filter(evidence=change_set.pk, part=evidence.HELD, transaction_id__in=ids)
+    known = {str(row.transaction_id): row for row in rows} if ids else {}
+    documents = [known.get(f["transaction"]) or _document(f) for f in shown]
+    _tell_states(user, documents)
+    return {"count": len(mine), "amounts": sorted(amounts.items()), "documents": documents}
+
+
+def _document(fact: dict[str, Any]) -> EvidenceDocument:
+    """A signed document of a proposal that has no evidence beside it."""
+    return EvidenceDocument(
+        transaction_id=fact["transaction"], number=fact.get("number", ""), currency=fact.get("currency", ""),
+        legal_entity_code=fact.get("legal_entity", ""), period_code=fact.get("period", ""),
+        amount=Decimal(fact["amount"]) if fact.get("amount") else None,
+    )  # fmt: skip
+
+
+def _tell_states(user: Any, rows: list[EvidenceDocument]) -> None:
+    """Where these documents stand now, and what holds one again."""
+    ids = [row.transaction_id for row in rows]
+    found = transactions_visible_to(user).filter(pk__in=ids).values_list("pk", "state", "problem") if ids else ()
+    states = {str(pk): (state, (problem or {}).get("summary", "")) for pk, state, problem in found}
+    for row in rows:
+        row.state, row.problem = states.get(str(row.transaction_id), ("", ""))  # type: ignore[attr-defined]

@@ -1,0 +1,99 @@
+"""What a change set would do, as its page shows it: the figures that a person may see, in rows and columns."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from connectors.models import ReferenceEntry
+from exceptions import tallies
+from exceptions.evidence import closed_words
+from mappings.models import ChangeSet
+from q2c.core import access
+from q2c.flows.catalog import BY_CODE as FLOWS
+from q2c.flows.trial import POSTS
+
+ROWS_MAX = 60  # of a table on the page; its documents have a page of their own
+
+
+def figures_of(user: Any, content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The tables of the evidence: own entities only. `names` are the connections' by code."""
+    released = [_released(row) for row in content["released"] if access.sees_entity(user, row[2])]
+    cells = [row for row in content["cells"] if access.sees_entity(user, row[0])]
+    altered = [row for row in content["altered"] if access.sees_entity(user, row[0])]
+    in_flight = [row for row in content["in_flight"] if access.sees_entity(user, row[0])]
+    used = [row for row in content["used"] if access.sees_entity(user, row[0])]
+    cases = tallies.cases_visible_to(user).filter(pk__in=content["cases"]).order_by("pk")[:ROWS_MAX]
+    return {
+        "released": released[:ROWS_MAX],
+        "released_more": max(0, len(released) - ROWS_MAX),
+        "posts": sum(row["count"] for row in released if row["outcome"] == POSTS),
+        "stays": sum(row["count"] for row in released if row["outcome"] == "held"),
+        "in_flight": sum(row[2] for row in in_flight),
+        "cases": list(cases),
+        "case_count": len(content["cases"]),
+        "derived": content["derived"],
+        "since": dt.date.fromisoformat(content["since"]),
+        "altered": sum(row[2] for row in altered),
+        "tables": _tables(cells, content["periods"]),
+        "closed": closed_words(content),
+        "flows": sorted({FLOWS[row[1]].title for row in used if row[1] in FLOWS}),
+        "systems": sorted({names.get(code, code) for row in used for code in row[2:4] if code}),
+        "posted": sum(row[4] for row in used),
+        "use_count": content["use_count"],
+    }
+
+
+def _released(row: list[Any]) -> dict[str, Any]:
+    outcome, says, entity, period, currency, count, amount = row
+    return {"outcome": outcome, "says": says, "entity": entity, "period": period, "currency": currency,
+            "count": count, "amount": Decimal(amount)}  # fmt: skip
+
+
+def _tables(cells: list[list[Any]], periods: list[list[Any]]) -> list[dict[str, Any]]:
+    """One table per entity and currency: a row per account and dimensions, a column per period, net debits."""
+    columns: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    for entity, code, is_open in periods:
+        columns[entity].append((code, is_open))
+    tables: dict[tuple[str, str], dict[tuple[str, ...], dict[str, Decimal]]] = defaultdict(dict)
+    for entity, currency, account, department, class_, location, period, amount in cells:
+        place = (account, department, class_, location)
+        tables[entity, currency].setdefault(place, {})[period] = Decimal(amount)
+    accounts = _account_names({place[0] for rows in tables.values() for place in rows})
+    found = []
+    for (entity, currency), rows in sorted(tables.items()):
+        known = columns[entity] + sorted(
+            {(code, True) for row in rows.values() for code in row} - {(c, True) for c, _ in columns[entity]}
+            - {(c, True) for c, is_open in columns[entity] if not is_open}
+        )  # fmt: skip
+        shown = [
+            {
+                "account": place[0],
+                "name": accounts.get(place[0], ""),
+                "dimensions": [text for text in place[1:] if text],
+                "amounts": [(code, row.get(code, Decimal(0))) for code, _ in known],
+            }
+            for place, row in sorted(rows.items())
+        ]
+        sums = [sum((row.get(code, Decimal(0)) for row in rows.values()), Decimal(0)) for code, _ in known]
+        found.append({"entity": entity, "currency": currency, "periods": known, "rows": shown[:ROWS_MAX], "sums": sums,
+                      "more": max(0, len(shown) - ROWS_MAX)})  # fmt: skip
+    return found
+
+
+def _account_names(ids: set[str]) -> dict[str, str]:
+    """The accounts' names in the ERP's list."""
+    rows = ReferenceEntry.objects.filter(list_name="accounts", external_id__in=ids) if ids else None
+    return {} if rows is None else {i: f"{code} {name}".strip() for i, code, name in
+                                    rows.values_list("external_id", "code", "name")}  # fmt: skip
+
+
+def content_of(change_set: ChangeSet) -> Mapping[str, Any] | None:
+    """The evidence that was signed, or of a draft what was found out last; None while there's none."""
+    if change_set.proposal is not None:
+        return change_set.proposal.content.get("evidence")
+    found = getattr(change_set, "evidence", None)
+    return found.content if found is not None and found.content else None

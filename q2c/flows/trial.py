@@ -1,0 +1,108 @@
+"""Held documents tried under other rules: their reading steps run again in memory, and nothing is sent or stored.
+
+The steps are the flows' own, read by the machine's own reader; only the rules differ. What can't be told without asking
+a system is said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from mappings.resolve import Snapshot
+from q2c import ports
+from q2c.core.problems import Category, Problem
+from q2c.flows import catalog
+from q2c.flows.steps.summary import BY_ITSELF_OR_IN_SUMMARY
+from q2c.transactions import machine
+from q2c.transactions.batch import Ending, Run
+from q2c.transactions.claims import Claim
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.reading import read_forward
+
+AT_ONCE = 500
+POSTS, WAITS, HELD, ENDS = "posts", "waits", "held", "ends"  # what would become of a document
+_ASKS = "asks_system"
+_IN_SUMMARY = BY_ITSELF_OR_IN_SUMMARY[0].name
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What would become of one document: it posts, waits for something, is held by its next problem, or ends."""
+
+    transaction_id: UUID
+    outcome: str
+    code: str = ""  # of the problem that would hold it
+    says: str = ""
+    legal_entity: str = ""
+    period: str = ""
+    step: str = ""
+
+
+class TrialContext(ports.BatchContext):
+    """A batch's view of the world under a draft's rules. It reaches no system."""
+
+    def port(self, name: str, run: Run) -> Any:
+        """Rules, lists and records as ever. Raises Problem `asks_system` where a step would ask a system itself."""
+        if name in ports.FAMILY_OF:
+            return _Named(ports.role(ports.FAMILY_OF[name], run.legal_entity_code))
+        return super().port(name, run)
+
+
+class _Named:
+    """A system by its code only: what a reading step may know of it without asking."""
+
+    def __init__(self, code: str) -> None:
+        self.connection_code = code
+        self.name = ports.connections()[code].name
+
+    def __getattr__(self, verb: str) -> Any:
+        raise Problem(_ASKS, Category.INTERNAL, f"{self.name} is asked before more can be said")
+
+
+def try_held(
+    transaction_ids: Sequence[UUID], snapshot: Snapshot, *, told: Callable[[int], object] = lambda _count: None
+) -> list[Tried]:
+    """Read these held documents again, under these rules, up to the write that would be due. Stores nothing.
+
+    A batch of one flow costs the same few queries whatever its size. `told` hears how many are done.
+    """
+    found: list[Tried] = []
+    rows = BusinessTransaction.objects.filter(pk__in=transaction_ids, state="held").order_by("flow", "pk")
+    by_flow: dict[str, list[Claim]] = {}
+    for transaction_id, flow, intent in rows.values_list("pk", "flow", "open_intent").iterator(chunk_size=2000):
+        claim = Claim(transaction_id, 0, intent, (intent or {}).get("generation", 0), 0, 0, 1, "", False)
+        by_flow.setdefault(flow, []).append(claim)
+    for code, claims in by_flow.items():
+        for start in range(0, len(claims), AT_ONCE):
+            found += _try(code, claims[start : start + AT_ONCE], snapshot)
+            told(len(found))
+    return found
+
+
+def _try(flow_code: str, claims: list[Claim], snapshot: Snapshot) -> Iterable[Tried]:
+    runs = machine.load_runs(catalog.BY_CODE[flow_code], claims)
+    accepted = ports.accepted_problems([run.id for run in runs])
+    for run in runs:
+        run.attempt += 1  # as a repost's
+        run.accepted = accepted.get(run.id, [])
+    looks = [run for run in runs if run.intent is not None and run.ending is None]
+    read_forward([run for run in runs if run.intent is None and run.ending is None], TrialContext(runs, snapshot))
+    for run in looks:
+        run.ending = Ending.INTENT
+    return [_tried(run) for run in runs]
+
+
+def _tried(run: Run) -> Tried:
+    place = {"legal_entity": run.legal_entity_code, "period": run.period_code, "step": run.problem_step}
+    if run.ending is Ending.HELD and run.problem is not None:
+        outcome = WAITS if run.problem.code == _ASKS else HELD
+        return Tried(run.id, outcome, code=run.problem.code, says=run.problem.summary, **place)
+    if run.ending is Ending.CANCELLED:
+        return Tried(run.id, ENDS, says=run.why_cancelled, **place)
+    if run.ending is Ending.WAITING and run.problem_step != _IN_SUMMARY:
+        says = run.awaits.summary if run.awaits else run.problem.summary if run.problem else ""
+        return Tried(run.id, WAITS, says=says, **place)
+    return Tried(run.id, POSTS, says="with the day's summary" if run.ending is Ending.WAITING else "", **place)
