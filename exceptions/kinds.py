@@ -101,6 +101,10 @@ _MAPPING = (
     *(_missing(kind) for kind in mapping_kinds.KINDS),
     Kind("mapping_ambiguous", M, BILLING_OPS, HIGH, hours(8), ("kind", "key", "rules"), (REMAP_AND_REPOST,),
          "Two rules both answer {key}", "Open both rules, retire one or make one more specific, and have it approved."),
+    Kind("mapping_target_gone", M, BILLING_OPS, HIGH, hours(8), _PLACE, (REMAP_AND_REPOST,),
+         "What {key} becomes isn't active in {connection} any more",
+         "No document has failed on it yet. Choose another target in the form of this case and have a second person "
+         "approve it, or have the entry made active again in the ERP and refresh its lists: the case then closes."),
     Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
          "The target doesn't take what we named: an id that a mapping gave, or a currency or subsidiary that its own "

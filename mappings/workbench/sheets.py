@@ -13,7 +13,9 @@ from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from kombu.exceptions import OperationalError
 
+from connectors.models import Connection
 from exceptions import resolutions
 from mappings import exports, sheets, tasks
 from mappings.drafts import DraftRefused
@@ -26,6 +28,8 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import DateField, dress
 from q2c.core.htmx import page
+from q2c.flows.reference import reference_targets
+from q2c.flows.tasks import refresh_lists
 
 PASTE_MAX = 900_000  # signs of a paste; a form takes 1 MB
 RECENT = 10
@@ -157,6 +161,25 @@ def rule_export(request: PersonRequest) -> Any:
         return redirect(f"{request.path.removesuffix('export/')}?{request.GET.urlencode()}")
     name = f"mappings-{request.GET.get('kind') or 'all'}-{timezone.localdate():%Y-%m-%d}.{form}"
     return FileResponse(file, as_attachment=True, filename=name)
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def lists_refresh(request: PersonRequest) -> HttpResponse:
+    """Have the ERPs' own lists read now; rules whose target has gone from them get their case."""
+    codes = reference_targets()
+    try:
+        for code in codes:
+            refresh_lists.apply_async((code,), retry=False, expires=600)
+    except (OperationalError, OSError):
+        messages.warning(request, "Not possible just now: no worker can be told. Try again later.", extra_tags="act")
+    else:
+        names = ", ".join(Connection.objects.filter(code__in=codes).order_by("name").values_list("name", flat=True))
+        said = (
+            f"The lists of {names} are being read. Rules whose target is gone get a case." if names else "No ERP yet."
+        )
+        messages.success(request, said, extra_tags="done")
+    return redirect("mappings:rule_list")
 
 
 def _carry(sheet: Sheet) -> None:

@@ -11,6 +11,7 @@ urlpatterns = [
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/export/", sheets.rule_export, name="rule_export"),
     path("grid/", grid.grid, name="grid"),
+    path("lists/refresh/", sheets.lists_refresh, name="lists_refresh"),
     path("sheets/", sheets.sheet_new, name="sheet_new"),
     path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),
     path("sheets/<int:sheet_id>/cancel/", sheets.sheet_cancel, name="sheet_cancel"),

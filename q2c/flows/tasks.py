@@ -17,7 +17,19 @@ from exceptions import cases
 from q2c import ports
 from q2c.core.customer_keys import owner_of
 from q2c.core.ending import is_ending
-from q2c.flows import catalog, done, field_owners, governor, intake, nudger, polling, reference, summaries, uses
+from q2c.flows import (
+    catalog,
+    done,
+    field_owners,
+    governor,
+    intake,
+    lost_targets,
+    nudger,
+    polling,
+    reference,
+    summaries,
+    uses,
+)
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.transactions import machine, seals
@@ -136,9 +148,10 @@ def _nudge_inbox_again() -> None:
 
 @shared_task(ignore_result=True)
 def refresh_lists(code: str) -> None:
-    """Read a target's own lists again: items, accounts, periods."""
+    """Read a target's own lists again: items, accounts, periods; and tell of rules whose target has gone from them."""
     try:
         reference.refresh_reference(code)
+        lost_targets.tell_lost_targets(code)
     finally:
         tell_health()
 
