@@ -17,7 +17,7 @@ from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
 from q2c.core import ids
 from q2c.core.models import AccountingPeriod, LegalEntity, Membership, Person, Proposal, Subsidiary
 from q2c.inbox.models import InboundEvent, InboundKey
-from q2c.records.models import GoldenRecord
+from q2c.records.models import DuplicatePair, GoldenRecord
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
 
 PASSWORD = "correct horse battery"
@@ -355,6 +355,21 @@ def make_record(record_type: str, record_key: str, **fields: Any) -> GoldenRecor
         "changed_at": at,
     }
     return GoldenRecord.objects.create(record_type=record_type, record_key=record_key, **{**values, **fields})
+
+
+def make_pair(number: int, **fields: Any) -> DuplicatePair:
+    """Two records that are perhaps one."""
+    values = {
+        "record_type": "customer",
+        "one_key": f"salesforce:Account:{number}",
+        "other_key": f"stripe:customer:{number}",
+        "one_name": "Blue Bikes",
+        "other_name": "Blue Bikes Ltd",
+        "score": 60,
+        "reasons": ["the same name"],
+        "found_at": timezone.now(),
+    }
+    return DuplicatePair.objects.create(**{**values, **fields})
 
 
 def make_reference(

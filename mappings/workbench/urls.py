@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import change_sets, grid, identities, owners, proposing, rules, sheets
+from mappings.workbench import change_sets, duplicates, grid, identities, owners, proposing, rules, sheets
 
 app_name = "mappings"
 urlpatterns = [
@@ -22,6 +22,9 @@ urlpatterns = [
     path("identities/find/", identities.identity_find, name="identity_find"),
     path("identities/<slug:record_type>/<path:record_key>/change/", identities.identity_change, name="identity_change"),
     path("identities/<slug:record_type>/<path:record_key>/override/", owners.field_override, name="field_override"),
+    path("duplicates/", duplicates.duplicate_list, name="duplicate_list"),
+    path("duplicates/<int:pair_id>/", duplicates.duplicate_detail, name="duplicate_detail"),
+    path("duplicates/<int:pair_id>/decide/", duplicates.duplicate_decide, name="duplicate_decide"),
     path("owners/", owners.owner_list, name="owner_list"),
     path("identities/<slug:record_type>/<path:record_key>/", identities.identity_detail, name="identity_detail"),
     path("change-sets/", change_sets.change_set_list, name="change_set_list"),

@@ -30,6 +30,7 @@ SCHEDULES = (
     Schedule("Roll up the uses of rules", "q2c.flows.tasks.roll_up_rule_uses", 3600, queue="reconciliation"),
     Schedule("Let go of expired answers", "q2c.flows.tasks.forget_answers", 3600, queue="reconciliation"),
     Schedule("Let fields follow their owners", "q2c.flows.tasks.follow_field_owners", 60, queue="reconciliation"),
+    Schedule("Look for duplicates", "q2c.flows.tasks.find_duplicates", 3600, queue="reconciliation"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip

@@ -32,6 +32,7 @@ from q2c.flows import (
 )
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
+from q2c.records import duplicates
 from q2c.transactions import machine, seals
 from q2c.transactions.batch import Run
 from q2c.transactions.models import FlowSwitch
@@ -172,6 +173,12 @@ def roll_up_rule_uses() -> None:
 def follow_field_owners() -> None:
     """Records whose fields' owners changed are computed anew."""
     field_owners.follow_owners()
+
+
+@shared_task(ignore_result=True)
+def find_duplicates() -> None:
+    """Compare records that may be one thing."""
+    duplicates.find_duplicates()
 
 
 @shared_task(ignore_result=True)

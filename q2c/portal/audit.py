@@ -29,6 +29,7 @@ SAID = {
     "anchor_seals": "Anchored the workers’ seals", "approval_refused_after_reset": "Refused after a new password",
     "change_address": "Proposed another address", "restored": "Told of a restored database", "drop": "Dropped",
     "link": "Linked", "unlink": "Unlinked", "repoint": "Re-pointed",
+    "merge_records": "Merged", "undo_merge": "Took back a merge", "say_distinct": "Said that they are two",
     "follow_merge": "Followed a merge", "override_field": "Let another value stand",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip

@@ -23,7 +23,7 @@ from q2c.core.models import Person, Proposal
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
-from q2c.records import overrides
+from q2c.records import duplicates, overrides
 from q2c.transactions.restart import release_waits
 
 
@@ -147,6 +147,10 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
             nudge(release_waits(identities.apply_change(proposal, by=by)))
         if proposal.kind == overrides.KIND and state == Proposal.State.APPROVED:
             overrides.apply_override(proposal, by=by, owner_of=field_owners())
+        if proposal.kind == duplicates.MERGE and state == Proposal.State.APPROVED:
+            nudge(release_waits(duplicates.apply_merge(proposal, by=by, owner_of=field_owners())))
+        if proposal.kind == duplicates.UNDO and state == Proposal.State.APPROVED:
+            nudge(release_waits(duplicates.apply_undo(proposal, by=by, owner_of=field_owners())))
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
             nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state

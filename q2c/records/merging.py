@@ -19,8 +19,6 @@ from q2c.core.hotpath import lock_names
 from q2c.records.models import GoldenRecord
 from q2c.records.store import STORED, OwnerOf, alias_of, keys_known_as, source_key, survive_again
 
-PARTS = ("aliases", "sources", "overrides", "parent_key", "merged_into")
-
 
 def follow_merge(record_type: str, *, survivor: Any, merged: Any, at: dt.datetime, owner_of: OwnerOf) -> bool:
     """A system merged its record `merged` into `survivor` (both Sources): the golden records follow, cross-references
@@ -32,7 +30,7 @@ def follow_merge(record_type: str, *, survivor: Any, merged: Any, at: dt.datetim
     if kept_key is None:
         return False
     held_by = known.get(gone_alias)
-    record = _locked(record_type, [kept_key, *([held_by] if held_by else [])])
+    record = lock_records(record_type, [kept_key, *([held_by] if held_by else [])])
     kept = record[kept_key]
     if kept.sources.get(gone_key, {}).get("is_gone"):
         return False
@@ -116,7 +114,7 @@ def _linked(row: CrossReference, key: str) -> Change:
     )  # fmt: skip
 
 
-def _locked(record_type: str, keys: list[str]) -> dict[str, GoldenRecord]:
+def lock_records(record_type: str, keys: list[str]) -> dict[str, GoldenRecord]:
     """These records, locked for the caller's transaction."""
     lock_names(f"record:{record_type}:{key}" for key in keys)
     rows = GoldenRecord.objects.select_for_update().filter(record_type=record_type, record_key__in=keys)

@@ -35,8 +35,9 @@ class GoldenRecord(models.Model):
     source_version = models.CharField(max_length=80, blank=True)
     sources = models.JSONField(default=dict)  # per source key: its last content hash, its vendor's clock, its values
     aliases = ArrayField(models.CharField(max_length=170), default=list)  # connection:id of every source object
+    blocks = ArrayField(models.CharField(max_length=320), null=True)  # what it's compared by; null: not yet said
     merged_into = models.CharField(max_length=200, blank=True, db_default="", default="")  # the record that it is now
-    history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases", "survived_at"])
+    history = HistoricalRecords(excluded_fields=["refused", "sources", "aliases", "survived_at", "blocks"])
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["record_type", "record_key"], name="one_golden_record")]
@@ -45,10 +46,47 @@ class GoldenRecord(models.Model):
             models.Index(fields=["record_type", "number"], name="record_number"),
             GinIndex(fields=["aliases"], name="record_aliases"),
             models.Index(fields=["survived_at"], name="record_survived"),
+            GinIndex(fields=["blocks"], name="record_blocks"),
         ]
 
     def __str__(self) -> str:
         return f"{self.record_type} {self.name or self.number}"
+
+
+class DuplicatePair(models.Model):
+    """Two records that are perhaps one thing: suspected with a score and its reasons, said to be two by somebody, or
+    merged by two people. `merge` keeps what the merge moved, so that it can be taken back.
+    """
+
+    class State(models.TextChoices):
+        SUSPECTED = "suspected"
+        DISTINCT = "distinct"
+        MERGED = "merged"
+
+    record_type = models.CharField(max_length=40)
+    one_key = models.CharField(max_length=200)  # the two golden keys in their order
+    other_key = models.CharField(max_length=200)
+    one_name = models.CharField(max_length=300, blank=True)
+    other_name = models.CharField(max_length=300, blank=True)
+    score = models.SmallIntegerField()
+    reasons = models.JSONField(default=list)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.SUSPECTED)
+    why = models.TextField(blank=True)
+    decided_by = models.ForeignKey("core.Person", null=True, on_delete=models.PROTECT, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    found_at = models.DateTimeField()
+    merge = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["record_type", "one_key", "other_key"], name="one_duplicate_pair"),
+            models.CheckConstraint(condition=Q(one_key__lt=models.F("other_key")), name="pair_in_order"),
+        ]
+        indexes = [models.Index(fields=["state", "-score", "-id"], name="duplicate_state")]
+
+    def __str__(self) -> str:
+        return f"{self.one_name} and {self.other_name}"
 
 
 class BilledDocument(models.Model):

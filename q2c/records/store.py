@@ -15,6 +15,7 @@ from typing import Any
 from django.utils import timezone
 from simple_history.utils import bulk_create_with_history, bulk_update_with_history
 
+from mappings.matching import blocks_of
 from mappings.survivorship import Owner
 from q2c.canonical.progress import rank_of
 from q2c.canonical.schema import content_hash, to_builtins
@@ -23,7 +24,7 @@ from q2c.records.models import GoldenRecord
 
 REFUSED_KEPT = 50
 STORED = ["number", "name", "parent_key", "legal_entity_code", "content", "owners", "refused", "overrides", "version",
-          "changed_at", "survived_at", "source_version", "sources", "aliases"]  # fmt: skip
+          "changed_at", "survived_at", "source_version", "sources", "aliases", "blocks"]  # fmt: skip
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 OwnerOf = Callable[[str, str, str], Owner]  # of record type, field and legal entity
 _KNOWN_AS = "SELECT record_type, record_key, aliases FROM records_goldenrecord WHERE aliases && %s::varchar[]"
@@ -234,6 +235,7 @@ def _survive(record: GoldenRecord, owner_of: OwnerOf, now: dt.datetime) -> tuple
                     told.append(entry)
     record.content, record.owners, record.refused = content, owners, refused[-REFUSED_KEPT:]
     record.overrides = overrides
+    record.blocks = blocks_of(record.record_type, content)
     return tuple(told)
 
 

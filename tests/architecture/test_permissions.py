@@ -60,6 +60,9 @@ SCREENS = {
     "mappings:identity_detail": ("get", ["record_type", "record_key"], ALL, 200),
     "mappings:identity_change": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:field_override": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "mappings:duplicate_list": ("get", [], ALL, 200),
+    "mappings:duplicate_detail": ("get", ["pair"], ALL, 200),
+    "mappings:duplicate_decide": ("post", ["pair"], {BILLING, MAPPING, CONTROLLER}, 422),
     "mappings:owner_list": ("get", [], ALL, 200),
     "mappings:rule_export": ("get", [], ALL, 200),
     "mappings:grid": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
@@ -117,6 +120,7 @@ def things(db):
         "change_set": factories.make_change_set(state="proposed").pk,
         "line": 1,  # of a set that is proposed: none is taken out
         "connection": "netsuite",
+        "pair": factories.make_pair(1).pk,
         "record_type": "customer",
         "record_key": factories.make_record("customer", "stripe:customer:cus_1").record_key,
         "sheet": factories.make_sheet(factories.make_person("mapping_admin")).pk,

@@ -37,6 +37,7 @@ def fill(first, rows):
         message = factories.make_message()
         change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
         proposal = factories.make_proposal(f"Change {n}")
+        pair = factories.make_pair(n)
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     return {
         "held": held.pk,
@@ -47,6 +48,7 @@ def fill(first, rows):
         "change_set": change_set.pk,
         "proposal": proposal.pk,
         "record": record.record_key,
+        "pair": pair.pk,
     }
 
 
@@ -74,6 +76,8 @@ SCREENS = {
     "records": "/mappings/identities/",
     "ids of a record": "/mappings/identities/customer/{record}/",
     "proposal of an id": "/mappings/identities/customer/{record}/change/",
+    "duplicates": "/mappings/duplicates/",
+    "a duplicate": "/mappings/duplicates/{pair}/",
     "owners of fields": "/mappings/owners/",
     "grid of rules": "/mappings/grid/?kind=item",
     "rules from a sheet": "/mappings/sheets/",
