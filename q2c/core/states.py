@@ -49,19 +49,17 @@ LOOKS: dict[str, dict[str, Look]] = {
         "withdrawn": Look("Withdrawn", "off", "cancelled"),
         "void": Look("Approval void", "act", "void"),
     },
-<<<<<<< HEAD
     "trial": {
         "posts": Look("Will post", "done", "resolved"),
         "waits": Look("Will wait", "calm", "waiting"),
         "held": Look("Stays held", "act", "risk"),
         "ends": Look("Ends without posting", "off", "cancelled"),
         "differs": Look("Comes out differently", "act", "risk"),
-=======
+    },
     "duplicate": {
         "suspected": Look("Suspected", "act", "risk"),
         "distinct": Look("Two records", "off", "waived"),
         "merged": Look("Merged", "done", "completed"),
->>>>>>> 0615cdc (Records that are perhaps one are found and explained; two people merge them, and can take it back)
     },
     "rule": {
         "active": Look("Active", "calm", ""),
