@@ -30,6 +30,7 @@ class Links:
         self.statuses: dict[tuple[str, str], str] = {}
         self.lanes: dict[tuple[str, str], list[bytes]] = {}
         self.price_books: dict[str, list[dict[str, Any]]] = {}
+        self.product_lines: dict[str, str] = {}
         self.parents: dict[str, str] = {}
         self.contributions: dict[tuple[str, str], Contributed] = {}
 
@@ -83,6 +84,10 @@ class Links:
     def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
         """The agreed content of a record, or None when nobody has told us of it."""
         return self.records.get((record_type, record_key))
+
+    def product_line(self, sku: str) -> str:
+        """The product line that the CRM's catalogue names for a SKU, or empty."""
+        return self.product_lines.get(sku, "")
 
     def prices(self, sku: str) -> list[dict[str, Any]]:
         """The entries of the price books for a SKU, as agreed; also those that aren't sold any more."""
@@ -147,6 +152,9 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.price_books.update({sku: [] for sku in keys})
         for sku, content in entries.values_list("number", "content"):
             links.price_books[sku].append(content)
+    if keys := wants.get("product_line"):
+        sold = GoldenRecord.objects.filter(record_type="product", number__in=keys).exclude(content__family="")
+        links.product_lines.update(sold.order_by("-pk").values_list("number", "content__family"))
     if keys := wants.get("parents"):
         links.parents.update(parents_above(keys))
     if keys := wants.get("lane"):

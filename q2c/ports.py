@@ -263,6 +263,7 @@ def target(code: str) -> Target:
 
 _known: list[Snapshot] = []  # what one change set knew never changes, so its rules are kept until the next one
 KEYS_KEPT = 30_000
+BY_PRODUCT_LINE = ("department", "class")  # kinds of rules whose key is a product line
 
 
 def known_rules() -> Snapshot:
@@ -286,12 +287,15 @@ class BatchContext:
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
         `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
-        `lane` (flow, lane), `price` (SKU), `parents` (record key of an account), `status` (billing
+        `lane` (flow, lane), `price` and `product_line` (SKU), `parents` (record key of an account), `status` (billing
         connection, document id), `contribution` (ERP connection, external id)."""
         if rules := wants.get("rule"):
             for snapshot in (self._snapshot, *self._of_then.values()):
                 snapshot.fetch(rules)
         fetch_links(self._links, wants)
+        if skus := wants.get("product_line"):
+            lines = {self._links.product_line(sku) for sku in skus} - {""}
+            self._snapshot.fetch({(kind, line) for line in lines for kind in BY_PRODUCT_LINE})
 
     def port(self, name: str, run: Run) -> Any:
         """The tool of that name for this transaction. Raises Problem when nobody plays the role, NeverSent when

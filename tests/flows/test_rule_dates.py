@@ -71,6 +71,7 @@ def links(**given) -> SimpleNamespace:
     return SimpleNamespace(
         step_gave=lambda _flow, _connection, _source, name: body.get(name),
         fact=lambda _flow, _connection, _source: body.get("fact"),
+        product_line=lambda _sku: "",
     )
 
 
@@ -83,7 +84,7 @@ def test_without_the_posted_invoice_its_date_in_the_books_time_zone_decides():
     original = originals.read_original(document, TOKYO, links(), CALENDAR)
     assert original == Original(document_date=dt.date(2026, 4, 1))
     asked = (document, TOKYO, DOCUMENT, POSTING, original, Mappings(), CALENDAR)
-    assert originals.map_credited_items(*asked)["A"].item == "item of 2026-04-01"
+    assert originals.map_credited_items(*asked, links())["A"].item == "item of 2026-04-01"
     assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="tax_code of 2026-04-01", tax_type="9")}
 
 
@@ -95,7 +96,7 @@ def test_what_the_invoice_was_posted_with_counts_before_any_rule():
     document = credit(line("A", "VAT"), line("NEW"))
     original = originals.read_original(document, TOKYO, links(**posted), CALENDAR)
     asked = (document, TOKYO, DOCUMENT, POSTING, original, Mappings(), CALENDAR)
-    assert {sku: use.item for sku, use in originals.map_credited_items(*asked).items()} == {
+    assert {sku: use.item for sku, use in originals.map_credited_items(*asked, links()).items()} == {
         "A": "i-old", "NEW": "item of 2026-04-01",
     }  # fmt: skip
     assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="t-old")}

@@ -16,32 +16,35 @@ ACCOUNT_ROLES = ("receivables", "receivables_control", "tax", "rounding", "bank"
 
 
 def want_codes(document: Any, book: Book) -> list[tuple[str, Any]]:
-    """Items and tax codes of all lines, and the entity's location."""
+    """Items, product lines (with their rules) and tax codes of all lines, and the entity's location."""
     wants = {("rule", ("item", line.sku)) for line in document.lines} | {("rule", ("location", book.code))}
     wants |= {("rule", ("tax_code", tax.tax_code)) for line in document.lines for tax in line.taxes}
+    wants |= {("product_line", line.sku) for line in document.lines}
     return list(wants)
 
 
 def map_items(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, calendar: Any
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, calendar: Any, links: Any
 ) -> dict[str, ItemUse]:
     """Every SKU must have an approved item mapping in force. Raises Problem naming SKU and entity."""
     on = rule_dates(document_date, posting_date)
     skus = list(dict.fromkeys(line.sku for line in document.lines))
-    return item_uses(skus, document.currency, book, on, mappings, calendar)
+    return item_uses(skus, document.currency, book, on, mappings, calendar, links)
 
 
 def item_uses(
-    skus: Iterable[str], currency: str, book: Book, on: RuleDates, mappings: Any, calendar: Any
+    skus: Iterable[str], currency: str, book: Book, on: RuleDates, mappings: Any, calendar: Any, links: Any
 ) -> dict[str, ItemUse]:
-    """The ERP's items of these SKUs with what its list says of them: accounts, revenue rule and dimensions. A rule for
-    the entity's location goes before the item's own. Raises Problem naming SKU and entity."""
+    """The ERP's items of these SKUs with what its list says of them: accounts, revenue rule and dimensions. Rules for
+    the product line's department and class and for the entity's location go before the item's own. Raises Problem
+    naming SKU and entity."""
     items = calendar.reference(book.connection, "items")
     scope = {"legal_entity": book.code, "connection": book.connection, "currency": currency, "on": on}
     location = mappings.get("location", book.code, **scope)
     found: dict[str, ItemUse] = {}
     for sku in skus:
-        rule = mappings.resolve("item", sku, **scope)
+        line = links.product_line(sku)
+        rule = mappings.resolve("item", sku, product_line=line, **scope)
         known = items.get(rule.value, {}).get("attributes", {})
         found[sku] = ItemUse(
             item=rule.value,
@@ -49,8 +52,8 @@ def item_uses(
             income_account=known.get("income_account", ""),
             deferral_account=known.get("deferral_account", ""),
             revenue_rule=known.get("revenue_rule", ""),
-            department=known.get("department", ""),
-            class_=known.get("class", ""),
+            department=(line and mappings.get("department", line, **scope)) or known.get("department", ""),
+            class_=(line and mappings.get("class", line, **scope)) or known.get("class", ""),
             location=location or known.get("location", ""),
         )
     return found

@@ -91,14 +91,14 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
 
 def map_credited_items(
     document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
-    calendar: Any,
+    calendar: Any, links: Any,
 ) -> dict[str, ItemUse]:  # fmt: skip
     """The original lines' items, accounts and dimensions; for a SKU that the original didn't sell, the rule in force on
     its date. Raises Problem naming SKU and entity."""
     on = rule_dates(document_date, posting_date, original)
     skus = {line.sku for line in document.lines}
     known = {sku: use for sku, use in original.items.items() if sku in skus}
-    return known | codes.item_uses(sorted(skus - known.keys()), document.currency, book, on, mappings, calendar)
+    return known | codes.item_uses(sorted(skus - known.keys()), document.currency, book, on, mappings, calendar, links)
 
 
 def map_credited_taxes(
