@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from mappings.workbench import change_sets, duplicates, grid, identities, owners, proposing, rules, sheets
+from mappings.workbench import change_sets, copying, duplicates, grid, identities, owners, proposing, rules, sheets
 
 app_name = "mappings"
 urlpatterns = [
@@ -11,6 +11,8 @@ urlpatterns = [
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/export/", sheets.rule_export, name="rule_export"),
     path("grid/", grid.grid, name="grid"),
+    path("rules/copy/", copying.copy_entity, name="copy_entity"),
+    path("rules/renumber/", copying.renumber, name="renumber"),
     path("lists/refresh/", sheets.lists_refresh, name="lists_refresh"),
     path("sheets/", sheets.sheet_new, name="sheet_new"),
     path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),

@@ -79,6 +79,8 @@ SCREENS = {
     "duplicates": "/mappings/duplicates/",
     "a duplicate": "/mappings/duplicates/{pair}/",
     "owners of fields": "/mappings/owners/",
+    "copy of an entity": "/mappings/rules/copy/",
+    "renumbering": "/mappings/rules/renumber/",
     "grid of rules": "/mappings/grid/?kind=item",
     "rules from a sheet": "/mappings/sheets/",
     "change sets": "/mappings/change-sets/",

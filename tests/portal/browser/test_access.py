@@ -40,6 +40,8 @@ def addresses(story):
         "/mappings/rules/",
         f"/mappings/rules/{story['rule'].pk}/",
         "/mappings/grid/?kind=item",
+        "/mappings/rules/copy/",
+        "/mappings/rules/renumber/",
         "/mappings/sheets/",
         f"/mappings/sheets/{story['sheet'].pk}/",
         "/mappings/change-sets/",

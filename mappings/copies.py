@@ -1,0 +1,57 @@
+"""Many rules at once from what holds already: an entity's rules for another one, targets renumbered from a day on.
+
+Both give wishes only; they are checked and proposed like any others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from mappings import drafts
+from mappings.drafts import CHANGE, CREATE, Line
+from mappings.kinds import FREE, KINDS
+from mappings.models import MappingRule
+
+# Lists whose entries are renumbered by their owners; each is the target of one or more kinds.
+RENUMBERED = tuple(dict.fromkeys(kind.target for kind in KINDS if kind.target not in (FREE, "legal_entities")))
+
+
+def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> list[Line]:
+    """The rules that hold for one entity on a day, as new ones of another; those that it has already are left out.
+
+    Where the entity is the key itself (its subsidiary, its location) the key becomes the other's: nothing is copied
+    there, because each entity has its own.
+    """
+    wanted = [kind.code for kind in KINDS if kind.code in set(kinds) and "legal_entity" in kind.scope]
+    rules = _in_force(on).filter(kind__in=wanted, legal_entity_code=source).order_by("kind", "key", "id")
+    own: dict[str, Any] = {"act": CREATE, "rule_id": None, "legal_entity": to}
+    lines = [replace(drafts.retirement_of(rule, on), effective_to=rule.effective_to, **own) for rule in rules]
+    known = drafts.rules_by_identity({(line.kind, line.key) for line in lines})
+    return [line for line in lines if not known.get(drafts.identity(line))]
+
+
+def renumber(targets: Mapping[str, str], *, list_name: str, connection: str, on: dt.date) -> list[Line]:
+    """Every rule that becomes an old target of a list from a day on becomes its new one, over all kinds with that list.
+
+    A rule that begins later changes from its own first day. `targets`: old id to new id.
+    """
+    kinds = [kind.code for kind in KINDS if kind.target == list_name]
+    rules = MappingRule.objects.filter(
+        Q(effective_to__isnull=True) | Q(effective_to__gt=on), kind__in=kinds, value__in=list(targets),
+        connection_code__in=("", connection), known_to__isnull=True,
+    ).order_by("kind", "key", "id")  # fmt: skip
+    lines = []
+    for rule in rules:
+        line = drafts.retirement_of(rule, max(on, rule.effective_from))
+        lines.append(replace(line, act=CHANGE, value=targets[rule.value], label="", effective_to=rule.effective_to))
+    return lines
+
+
+def _in_force(on: dt.date) -> QuerySet[MappingRule]:
+    running = Q(effective_to__isnull=True) | Q(effective_to__gt=on)
+    return MappingRule.objects.filter(running, effective_from__lte=on, known_to__isnull=True)
