@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from celery import signals
 from django.db import connection
 from django.utils import timezone
 
+from q2c.celery import leave_quickly
 from q2c.core import ending as ending_program
 from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.transactions import claims, machine, remember, restart
@@ -364,3 +366,12 @@ def test_what_a_worker_abandons_at_its_end_is_unknown_until_it_was_looked_for(en
 def test_a_workers_kind_end_is_told_to_its_processes(ending):
     signals.worker_shutting_down.send(sender="worker", sig="SIGTERM", how="warm", exitcode=0)
     assert ending.is_ending()
+
+
+def test_a_program_that_ends_collects_no_garbage():
+    try:
+        leave_quickly()
+        assert (gc.isenabled(), gc.get_freeze_count() > 10_000) == (False, True)
+    finally:
+        gc.unfreeze()
+        gc.enable()
