@@ -46,7 +46,10 @@ class Change:
     scope: str = ""
     legal_entity: str = ""
     was: str = ""
+    was_number: str = ""
+    was_linked: bool = False
     is_shared: bool = False
+    is_linked: bool = True  # people say so; False only where a change is taken back
 
     @property
     def act(self) -> str:
@@ -61,7 +64,8 @@ def change_of(row: CrossReference, *, external_id: str = "", number: str = "", i
     return Change(
         record_type=row.record_type, record_key=row.record_key, connection=row.connection.code,
         external_type=row.external_type, external_id=external_id, number=number, scope=row.scope,
-        legal_entity=row.legal_entity_code, was=row.external_id, is_shared=is_shared,
+        legal_entity=row.legal_entity_code, was=row.external_id, was_number=row.number, was_linked=row.is_linked,
+        is_shared=is_shared,
     )  # fmt: skip
 
 
@@ -81,7 +85,7 @@ def apply_change(proposal: Proposal, *, by: Person) -> list[str]:
     """Put what two people agreed on into force, in the transaction of the last signature. Returns the keys of what
     waits for it. Raises IdentityRefused when what is stored moved meanwhile."""
     facts = proposal.content
-    change = Change(**{name: facts[name] for name in Change.__dataclass_fields__})
+    change = Change(**{name: facts[name] for name in Change.__dataclass_fields__ if name in facts})
     store_change(change)
     audit.record(by, change.act, change.record_type, change.record_key[:80], why=proposal.why,
                  data={"proposal": proposal.pk, "connection": change.connection, "id": change.external_id,
@@ -97,12 +101,16 @@ def store_change(change: Change) -> None:
             record_type=change.record_type, record_key=change.record_key,
             connection=Connection.objects.get(code=change.connection), external_type=change.external_type,
             external_id=change.external_id, number=change.number, scope=change.scope,
-            legal_entity_code=change.legal_entity, is_shared=change.is_shared, at=timezone.now(),
+            legal_entity_code=change.legal_entity, is_shared=change.is_shared, is_linked=True,
+            at=timezone.now(),
         )  # fmt: skip
     elif change.act == UNLINK:
         rows.delete()
     else:
-        rows.update(external_id=change.external_id, number=change.number, is_shared=change.is_shared, at=timezone.now())
+        rows.update(
+            external_id=change.external_id, number=change.number, is_shared=change.is_shared,
+            is_linked=change.is_linked, at=timezone.now(),
+        )  # fmt: skip
 
 
 def open_proposals(record_type: str, record_keys: Iterable[str]) -> Any:

@@ -28,6 +28,7 @@ class CrossReference(models.Model):
     legal_entity_code = models.CharField(max_length=20, blank=True)
     transaction_id = models.UUIDField(null=True)
     is_shared = models.BooleanField(default=False, db_default=False)
+    is_linked = models.BooleanField(default=False, db_default=False)  # by people: we didn't make that record from ours
     at = models.DateTimeField()
 
     class Meta:

@@ -4,7 +4,7 @@ Starts on   CustomerChanged (billing)
 Ends with   the ERP's customer, cross-reference stored; documents that waited for it go on
 Posts       nothing: master data
 Owners      billing operations
-Never       makes a customer for somebody whom the source itself can't name
+Never       makes a customer for somebody whom the source itself can't name, or changes one that people linked
 """
 
 from __future__ import annotations
@@ -55,9 +55,11 @@ def want_codes(document: Customer, book: Book) -> list[tuple[str, Any]]:
 
 
 def build_customer(document: Customer, book: Book, mappings: Any, links: Any) -> ErpCustomer | None:
-    """What the ERP will hold; nothing for a customer whom the source can't name. Its first subsidiary and currency
-    stay: documents in others see to those (customer_use_to_erp). Raises Problem for one without a name."""
-    if not document.is_identified:
+    """What the ERP will hold; nothing for a customer whom the source can't name, or who by people's word is a record
+    of the ERP that we didn't make from it. Its first subsidiary and currency stay: documents in others see to those
+    (customer_use_to_erp). Raises Problem for one without a name."""
+    known = links.find("customer", record_key(document.source), book.connection)
+    if not document.is_identified or (known is not None and known.is_linked):
         return None
     if not document.name.strip():
         raise Problem(
@@ -68,7 +70,7 @@ def build_customer(document: Customer, book: Book, mappings: Any, links: Any) ->
             customer=document.source.object_id,
         )
     today = dt.datetime.now(dt.UTC).date()
-    is_new = links.find("customer", record_key(document.source), book.connection) is None
+    is_new = known is None
     currency = document.currency or book.currency
     scope = {"connection": book.connection, "on": today}
     terms = document.payment_terms

@@ -233,7 +233,10 @@ def _place(key: str) -> str:
 
 def _inverse(change: Change) -> Change:
     """The change that takes one back; what was one record's own is its own again."""
-    back = replace(change, external_id=change.was, was=change.external_id, is_shared=False, number="")
+    back = replace(
+        change, external_id=change.was, was=change.external_id, number=change.was_number, is_shared=False,
+        is_linked=change.was_linked,
+    )  # fmt: skip
     if not back.external_id:
         return back
     others = CrossReference.objects.filter(

@@ -72,6 +72,7 @@ def test_a_merge_moves_every_id_in_one_step_once_another_person_agrees(pair, peo
     assert ids() == [(ONE, "1", False), (TWO, "2", False)]
     assert agree(proposal, people) == "approved"
     assert ids() == [(ONE, "1", False), (TWO, "1", True)]
+    assert CrossReference.objects.get(record_key=TWO).is_linked
     assert keys_known_as("customer", ["stripe:cus_2"]) == {"stripe:cus_2": ONE}
     assert see(TWO, "billing", AT + HOUR, name="Blue Bikes", phone="7").record_key == ONE
     assert find_duplicates() == 0
@@ -84,6 +85,7 @@ def test_a_merge_is_taken_back_the_way_it_was_made(pair, people):
     assert agree(propose_undo(pair, by=people[0], why="They are two after all"), people) == "approved"
     assert ids() == [(ONE, "1", False), (TWO, "2", False)]
     one, two = (GoldenRecord.objects.get(record_key=key) for key in (ONE, TWO))
+    assert not CrossReference.objects.filter(is_linked=True).exists()
     assert (one.merged_into, one.aliases, two.aliases) == ("", ["stripe:cus_1"], ["stripe:cus_2"])
     assert (one.content["phone"], two.content["name"]) == ("7", "BLUE BIKES")
     pair.refresh_from_db()
