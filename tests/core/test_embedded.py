@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import redis
 
-from q2c import embedded, servers
+from q2c import embedded, launch, servers
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOW = "import os, json; print(json.dumps({k: v for k, v in os.environ.items() if k.endswith('_URL')}))"
@@ -99,3 +99,23 @@ def test_given_addresses_are_honoured(tmp_path, monkeypatch):
     started = embedded.missing_servers(tmp_path / "home").start()
     assert started.environment == {}
     assert not (tmp_path / "home").exists()
+
+
+def test_two_demos_at_once_share_no_lock_server_password_or_door(tmp_path, without_urls, monkeypatch):
+    seen, locks = [], []
+    for name, door in (("one", 8101), ("two", 8201)):
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.setenv("Q2C_PORT", str(door))
+        monkeypatch.setenv("Q2C_SANDBOX_PORT", str(door + 1))
+        locks.append(launch.take_lock(folder / "demo.lock"))
+        place = servers.Place(folder)
+        urls = place.postgres_urls() | {"REDIS_URL": place.valkey_url()}
+        _, portal = launch.environments(folder, urls)
+        own = ("DATABASE_URL", "REDIS_URL", "Q2C_HOME", "Q2C_PORT", "Q2C_SANDBOX_PORT", "PROMETHEUS_MULTIPROC_DIR")
+        seen.append({portal[key] for key in own} | {str(place.data), str(place.sockets), *place.passwords().values()})
+        for elsewhere in {place.folder, place.sockets} - {folder}:
+            subprocess.run(["rm", "-rf", str(elsewhere)], check=True)
+    assert None not in locks
+    assert [len(each) for each in seen] == [11, 11]
+    assert seen[0] & seen[1] == set()
