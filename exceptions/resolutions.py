@@ -28,6 +28,7 @@ from exceptions.kinds import (
     WAIVE,
     kind_of,
 )
+from exceptions.limits import over_limit
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
 from mappings import approvals as mapping_approvals
 from mappings import building
@@ -36,6 +37,7 @@ from mappings.models import ChangeSet, Evidence
 from q2c.core import approvals, audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
+from q2c.flows import trial
 from q2c.flows.tasks import nudge
 from q2c.transactions import restart
 from q2c.transactions.models import BusinessTransaction
@@ -106,8 +108,9 @@ def propose_change_set(change_set: ChangeSet, *, by: Person) -> Proposal | None:
     }
     held = BusinessTransaction.objects.filter(pk__in=list(outcomes), state="held")
     frozen = [facts | outcomes[i] for i, facts in facts_of(held.values_list("pk", flat=True))]
+    posting = [facts for facts in frozen if facts["outcome"] != trial.HELD]
     return mapping_approvals.propose_change_set(
-        change_set, by=by, affected=frozen, evidence=found.content, evidence_at=found.as_of
+        change_set, by=by, affected=frozen, evidence=found.content, evidence_at=found.as_of, over=over_limit(posting)
     )
 
 

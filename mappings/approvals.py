@@ -8,7 +8,7 @@ known, and writes what is known from now on: no rule is ever edited.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -52,9 +52,11 @@ def propose_change_set(
     affected: Iterable[Mapping[str, Any]] = (),
     evidence: Mapping[str, Any] | None = None,
     evidence_at: dt.datetime | None = None,
+    over: Sequence[str] = (),
 ) -> Proposal:
     """Ask for signatures on a draft. `affected` is the frozen list of held documents that it releases, as plain facts
-    (`transaction` among them); `evidence` is what it would do, as found out at `evidence_at`.
+    (`transaction` among them); `evidence` is what it would do, as found out at `evidence_at`; `over` says which limits
+    it is over, so that two people sign.
 
     Raises DraftRefused for faults that arose meanwhile, ApprovalRefused for somebody else's draft.
     """
@@ -69,17 +71,18 @@ def propose_change_set(
         if faults:
             raise DraftRefused(faults)
         policy = approval_of({line.kind for line in lines})
+        signatures = max(policy.signatures, 2 if over else 1)
         proposal = approvals.propose(
             "change_set", ("change_set", locked.pk), by=by, title=locked.title, why=locked.why,
             content={
                 "change_set": locked.pk,
                 "knowledge": latest_change_set(),
                 "rows": differences(locked),
-                "policy": {"permission": policy.permission, "signatures": policy.signatures},
+                "policy": {"permission": policy.permission, "signatures": signatures, "over": list(over)},
                 "affected": [dict(facts) for facts in affected],
                 **({} if evidence is None else {"evidence": evidence}),
             },
-            permission=policy.permission, signatures=policy.signatures, legal_entities=_entities(lines),
+            permission=policy.permission, signatures=signatures, legal_entities=_entities(lines),
             evidence_at=evidence_at,
         )  # fmt: skip
         locked.proposal = proposal

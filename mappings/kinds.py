@@ -82,7 +82,7 @@ ACCOUNT_CLASSES = (
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
     "summary_cut_off", "zero_amount", "missing_service_dates", "credit_rate", "price_tolerance",
-    "billed_account",
+    "billed_account", "release_over",
 )  # fmt: skip
 
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
@@ -139,7 +139,8 @@ KINDS = (
          about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits (of "
          "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
          "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
-         "billed (own, parent or top)."),
+         "billed (own, parent or top), how much a change set may release on one signature (release_over, in the "
+         "book's currency; beyond, two people sign)."),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,

@@ -13,6 +13,8 @@ from exceptions import tallies
 from exceptions.evidence import closed_words
 from mappings.models import ChangeSet
 from q2c.core import access
+from q2c.core.money import ZERO
+from q2c.core.templatetags.words import plain_money
 from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.flows.trial import POSTS
 
@@ -65,23 +67,28 @@ def _tables(cells: list[list[Any]], periods: list[list[Any]]) -> list[dict[str, 
     accounts = _account_names({place[0] for rows in tables.values() for place in rows})
     found = []
     for (entity, currency), rows in sorted(tables.items()):
-        known = columns[entity] + sorted(
-            {(code, True) for row in rows.values() for code in row} - {(c, True) for c, _ in columns[entity]}
-            - {(c, True) for c, is_open in columns[entity] if not is_open}
-        )  # fmt: skip
+        moved = {code for row in rows.values() for code in row}
+        listed = {code for code, _ in columns[entity]}
+        known = [*columns[entity], *((code, True) for code in sorted(moved - listed))]
         shown = [
             {
                 "account": place[0],
                 "name": accounts.get(place[0], ""),
                 "dimensions": [text for text in place[1:] if text],
-                "amounts": [(code, row.get(code, Decimal(0))) for code, _ in known],
+                "amounts": [(code, _text(row.get(code), currency), code in row, code in moved) for code, _ in known],
             }
             for place, row in sorted(rows.items())
         ]
-        sums = [sum((row.get(code, Decimal(0)) for row in rows.values()), Decimal(0)) for code, _ in known]
-        found.append({"entity": entity, "currency": currency, "periods": known, "rows": shown[:ROWS_MAX], "sums": sums,
+        totals = ((code, sum((row.get(code, ZERO) for row in rows.values()), ZERO)) for code, _ in known)
+        sums = [(_text(total, currency), code in moved) for code, total in totals]
+        heads = [(code, is_open, code in moved) for code, is_open in known]
+        found.append({"entity": entity, "currency": currency, "periods": heads, "rows": shown[:ROWS_MAX], "sums": sums,
                       "more": max(0, len(shown) - ROWS_MAX)})  # fmt: skip
     return found
+
+
+def _text(amount: Decimal | None, currency: str) -> str:
+    return plain_money(amount or ZERO, currency)
 
 
 def _account_names(ids: set[str]) -> dict[str, str]:

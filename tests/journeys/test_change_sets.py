@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal as D
 
 import pytest
@@ -18,6 +19,7 @@ from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AccountingPeriod, Person
 from q2c.flows import backtest
 from q2c.transactions.models import BusinessTransaction, StepRun, WorkItem
+from tests.mappings.rules import make_rule, next_number
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LONG_AGO = dt.date(2010, 1, 1)
@@ -108,6 +110,46 @@ def reproduced() -> int:
         assert found.changed == []
         count += found.document_count
     return count
+
+
+def test_what_releases_more_than_the_entitys_limit_needs_two_signatures(billed):
+    maker = person("mapping_admin")
+    make_rule("posting_policy", "release_over", "5", legal_entity="GB01", number=next_number())
+    ports.forget_kept()
+    draft = save_draft("New SKU", "The shop sells it", lines=[maps("NEW-1", item("QB-API"))], by=maker)
+    proposal = resolutions.propose_change_set(draft, by=maker)
+    said = "it releases GBP 7.00 in GB01, over the limit of GBP 5"  # the other one would stay held
+    assert (proposal.signatures_needed, proposal.content["policy"]["over"]) == (2, [said])
+    decision, results = resolutions.decide_change_set(draft, by=person("controller"), approve=True)
+    assert (decision.state, results, billed.states("invoice_to_erp")) == ("proposed", [], {"completed": 2, "held": 2})
+
+
+def test_a_rule_of_tomorrow_and_a_retirement_take_hold_by_themselves(house):
+    maker, other = person("mapping_admin"), other_item()
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    gone = retirement_of(MappingRule.objects.filter(kind="item", key="QB-TRN-FUND", known_to=None)[0], tomorrow)
+    change = save_draft(
+        "Tomorrow", "From then on", lines=[maps("QB-API", other, effective_from=tomorrow), gone], by=maker
+    )
+    resolutions.propose_change_set(change, by=maker)
+    resolutions.decide_change_set(change, by=person("controller"), approve=True)
+    customer = house.customer()
+    house.invoice(customer)
+    house.invoice(customer, sku="QB-TRN-FUND")
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 2})
+    house.pass_days(1)
+    house.invoice(customer)
+    house.invoice(customer, sku="QB-TRN-FUND")
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 3, "held": 1})
+    used = [
+        json.loads(bytes(output))["QB-API"]["item"]
+        for output in StepRun.objects.filter(step="map_items", state="done")
+        .order_by("at")
+        .values_list("output", flat=True)
+        if b'"QB-API"' in bytes(output)
+    ]
+    assert used == [item("QB-API").external_id, other.external_id]
+    assert reproduced() == 3
 
 
 def test_what_would_alter_a_closed_period_is_refused_with_the_first_date_allowed(billed):
