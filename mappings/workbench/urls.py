@@ -2,7 +2,18 @@
 
 from django.urls import path
 
-from mappings.workbench import change_sets, copying, duplicates, grid, identities, owners, proposing, rules, sheets
+from mappings.workbench import (
+    change_sets,
+    copying,
+    duplicates,
+    grid,
+    identities,
+    matrix,
+    owners,
+    proposing,
+    rules,
+    sheets,
+)
 
 app_name = "mappings"
 urlpatterns = [
@@ -11,6 +22,7 @@ urlpatterns = [
     path("rules/propose/", proposing.propose, name="propose"),
     path("rules/export/", sheets.rule_export, name="rule_export"),
     path("grid/", grid.grid, name="grid"),
+    path("matrix/", matrix.matrix, name="matrix"),
     path("rules/copy/", copying.copy_entity, name="copy_entity"),
     path("rules/renumber/", copying.renumber, name="renumber"),
     path("lists/refresh/", sheets.lists_refresh, name="lists_refresh"),

@@ -68,6 +68,7 @@ SCREENS = {
     "mappings:grid": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:copy_entity": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:renumber": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:matrix": ("get", [], ALL, 200),
     "mappings:lists_refresh": ("post", [], {BILLING, MAPPING, CONTROLLER}, 302),
     "mappings:sheet_new": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:sheet_detail": ("get", ["sheet"], {BILLING, MAPPING, CONTROLLER}, 404),  # it's somebody else's

@@ -81,6 +81,7 @@ SCREENS = {
     "owners of fields": "/mappings/owners/",
     "copy of an entity": "/mappings/rules/copy/",
     "renumbering": "/mappings/rules/renumber/",
+    "matrix": "/mappings/matrix/?kind=item",
     "grid of rules": "/mappings/grid/?kind=item",
     "rules from a sheet": "/mappings/sheets/",
     "change sets": "/mappings/change-sets/",

@@ -40,6 +40,7 @@ def addresses(story):
         "/mappings/rules/",
         f"/mappings/rules/{story['rule'].pk}/",
         "/mappings/grid/?kind=item",
+        "/mappings/matrix/?kind=item",
         "/mappings/rules/copy/",
         "/mappings/rules/renumber/",
         "/mappings/sheets/",
