@@ -45,6 +45,12 @@ def addresses(story):
         "/mappings/rules/renumber/",
         "/mappings/sheets/",
         f"/mappings/sheets/{story['sheet'].pk}/",
+        "/mappings/identities/",
+        f"/mappings/identities/customer/{story['record'].record_key}/",
+        f"/mappings/identities/customer/{story['record'].record_key}/change/",
+        "/mappings/owners/",
+        "/mappings/duplicates/",
+        f"/mappings/duplicates/{story['pair'].pk}/",
         "/mappings/change-sets/",
         f"/mappings/change-sets/{story['change_set'].pk}/",
         "/connections/",
@@ -64,6 +70,9 @@ def test_every_screen_is_accessible(open_page, story, part):
     factories.make_person("platform", username=person.username)
     story["sheet"] = factories.make_sheet(person, "Key\tBecomes\tFrom\nA\t10482\t\nB\t\t1/2/2026\n")
     carry_sheet(story["sheet"].pk)
+    lost = {"field": "email", "value": "a@x.test", "by": "salesforce", "at": "2026-11-01T12:00:00+00:00", "kept": ""}
+    story["record"] = factories.make_record("customer", "stripe:customer:cus_1", content={"name": "B"}, refused=[lost])
+    story["pair"] = factories.make_pair(1)
     page = open_page(person, "/")
     home = page.url
     for address in addresses(story)[part::PARTS]:
