@@ -13,7 +13,7 @@ from connectors.models import ReferenceEntry
 from mappings import scope
 from mappings.kinds import BY_CODE
 from mappings.models import MappingRule
-from mappings.resolve import Considered, Snapshot
+from mappings.resolve import Considered, Snapshot, Want
 from mappings.selectors import rules_of_today
 from q2c.portal.told import ToldStep, tell_steps
 from q2c.posting.facts import RuleDates
@@ -264,7 +264,7 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
             continue
         snapshot = snapshots.get(u.change_set)
         if snapshot is None:
-            wants = [(o.rule.kind, o.asked, {}) for o in used if o.change_set == u.change_set]
+            wants: list[Want] = [(o.rule.kind, o.asked, {}) for o in used if o.change_set == u.change_set]
             snapshot = snapshots[u.change_set] = Snapshot.load(wants, change_set=u.change_set)
         kind = BY_CODE[u.rule.kind]
         u.looked_at = snapshot.explain(
