@@ -1,12 +1,13 @@
 """Asking a system what changed: pages into the inbox, the cursor moved only after each page is stored.
 
 A crash between the two reads the page again, and the inbox knows what it has. Nothing is ever deleted by a poll, so
-half
-a listing does no harm. A listing that is empty although it had something in the same window before is not believed.
+half a listing does no harm. A listing that is empty although it had something in the same window before is not
+believed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +56,24 @@ def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult
     collector = Collector()
     cursor, _ = SyncCursor.objects.get_or_create(connection=row, stream=stream)
     try:
-        return _read_pages(row, cursor, client or registry.client_for(row, collector=collector), name, me)
+        asked = client or registry.client_for(row, collector=collector)
+        return _read_pages(row, cursor, asked, name, me, keep=lambda: _keep(collector))
     except Problem as problem:
         return _go_past(row, cursor, problem) or _fail(row, cursor, problem)
     finally:
-        write_exchanges(for_their_owners(collector.take(), {}))
+        _keep(collector)
         registry.save_health_sometimes()
         leases.release_lease(name, holder=me)
 
 
-def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me: str) -> PollResult:
+def _keep(collector: Collector) -> None:
+    """Store what was said to the vendor since the last time; its answers take megabytes a page, so none waits here."""
+    write_exchanges(for_their_owners(collector.take(), {}))
+
+
+def _read_pages(
+    row: Connection, cursor: SyncCursor, client: Any, lease: str, me: str, *, keep: Callable[[], None]
+) -> PollResult:
     found = new = 0
     position = dict(cursor.position)
     before = position.pop(FOUND_BEFORE, 0)
@@ -81,6 +90,7 @@ def _read_pages(row: Connection, cursor: SyncCursor, client: Any, lease: str, me
             raise _gap(row, cursor.stream, what, go_on_from=page.position)
         position = dict(page.position)
         _move(cursor, position, 0 if page.has_more else found)
+        keep()
         if not page.has_more:
             if had_failed:
                 _heal(row, cursor.stream)

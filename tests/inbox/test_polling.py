@@ -165,3 +165,23 @@ def test_refused_credentials_pause_the_connection_with_one_case(acme):
 def test_one_poll_of_a_stream_runs_at_a_time(acme):
     assert leases.take_lease("poll:acme:events", holder="somebody else", seconds=60)
     assert "another poll" in poll_connection("acme", "events", client=Feed()).failure
+
+
+def test_what_was_said_for_a_page_is_stored_before_the_next_is_asked_for(acme, monkeypatch):
+    kept = []
+
+    class Talking(Feed):
+        async def changes(self, stream, position):
+            self.collector(f"after {position}")
+            return await super().changes(stream, position)
+
+    def client_for(row, *, collector):
+        feed = Talking(page(1, upto=10, more=True), page(2, upto=20))
+        feed.collector = collector
+        return feed
+
+    monkeypatch.setattr(polling.registry, "client_for", client_for)
+    monkeypatch.setattr(polling, "for_their_owners", lambda rows, owners: rows)
+    monkeypatch.setattr(polling, "write_exchanges", kept.append)
+    poll_connection("acme", "events")
+    assert kept == [["after {}"], ["after {'created': 10}"], []]
