@@ -12,20 +12,16 @@ from mappings import copies
 from mappings.models import ChangeSet, Sheet
 from tests import factories
 from tests.mappings.rules import make_rule
-from tests.mappings.sheet_rows import make_items
 
 pytestmark = pytest.mark.django_db
 APRIL = dt.date(2027, 4, 1)
 
 
 @pytest.fixture
-def maker(client):
-    make_items()
+def maker(maker):
     for code in ("GB01", "DE01"):
         factories.make_entity(code)
-    person = factories.make_person("mapping_admin", username="mira")
-    client.force_login(person)
-    return person
+    return maker
 
 
 def facts(lines):

@@ -19,7 +19,7 @@ from mappings.workbooks import Unreadable
 from q2c.core.models import AuditEntry
 from tests import factories
 from tests.mappings.rules import make_rule
-from tests.mappings.sheet_rows import check, faults, make_items
+from tests.mappings.sheet_rows import check, faults
 
 pytestmark = pytest.mark.django_db
 WRITERS = {"csv": exports.write_csv, "xlsx": exports.write_workbook}
@@ -29,12 +29,6 @@ NUMBERS = itertools.count(1)
 WORDS = (TEXT | NASTY).map(lambda text: " ".join(text.split())).filter(bool)
 DAYS = st.dates(dt.date(1990, 1, 1), dt.date(2100, 1, 1))
 ROWS = st.tuples(WORDS, WORDS, WORDS, DAYS, st.booleans())
-
-
-@pytest.fixture
-def maker(db):
-    make_items()
-    return factories.make_person("mapping_admin", username="mira")
 
 
 def exported(form: str, by) -> bytes:

@@ -7,20 +7,10 @@ import re
 import pytest
 
 from mappings.models import MappingRule, Sheet
-from tests import factories
 from tests.mappings.rules import make_rule
-from tests.mappings.sheet_rows import make_items
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/mappings/grid/?kind=item"
-
-
-@pytest.fixture
-def maker(client):
-    make_items()
-    person = factories.make_person("mapping_admin", username="mira")
-    client.force_login(person)
-    return person
 
 
 def form_of(client, address: str = ADDRESS, **typed: str) -> dict[str, str]:

@@ -16,16 +16,15 @@ from mappings.tables import read_table
 from mappings.workbooks import Unreadable
 from tests import factories
 from tests.mappings.rules import make_rule
-from tests.mappings.sheet_rows import TODAY, check, faults, make_items
+from tests.mappings.sheet_rows import TODAY, check, faults
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def maker(db):
-    make_items()
+def maker(maker):
     factories.make_entity("GB01")
-    return factories.make_person("mapping_admin", username="mira")
+    return maker
 
 
 def test_of_200_pasted_rows_three_mistakes_are_named_and_197_are_right(maker):

@@ -11,18 +11,9 @@ from django.utils import timezone
 from mappings import sheets
 from mappings.models import ChangeSet, Sheet
 from tests import factories
-from tests.mappings.sheet_rows import make_items
 
 pytestmark = pytest.mark.django_db
 GOOD = "Key\tBecomes\nA\t10482\nB\t10391\n"
-
-
-@pytest.fixture
-def maker(client):
-    make_items()
-    person = factories.make_person("mapping_admin", username="mira")
-    client.force_login(person)
-    return person
 
 
 def paste(client, cells: str, **facts):

@@ -20,7 +20,7 @@ from q2c.records.models import GoldenRecord
 from q2c.records.overrides import OverrideRefused, propose_end, propose_override
 from q2c.records.store import store_records
 from tests import factories
-from tests.inbox.conftest import acme, arrival  # noqa: F401
+from tests.inbox.conftest import arrival
 from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
@@ -110,7 +110,7 @@ def test_an_override_is_ended_the_way_it_was_made_and_a_moved_value_voids_the_pr
         agree(late)
 
 
-def test_a_refused_tax_registration_opens_a_case_and_a_refused_name_doesnt(acme):  # noqa: F811
+def test_a_refused_tax_registration_opens_a_case_and_a_refused_name_doesnt(acme):
     seen = customer("acme", "customer", "cus_1", name="Blue", tax_registrations=(VAT,))
     receive(acme.id, [arrival(events.CustomerChanged(occurred_at=AT, customer=seen), "c1")], via="webhook")
     carry_due_events()
