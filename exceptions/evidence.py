@@ -11,14 +11,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions.concerned import DOCUMENTS_MAX, Concerned, facts_of, find_concerned
+from exceptions.concerned import DOCUMENTS_MAX, Concerned, count_uses, facts_of, find_concerned
 from exceptions.kinds import kind_of
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
-from mappings.planning import differences, overlay_of
+from mappings.planning import differences, overlay_of, rules_touched
 from mappings.resolve import Snapshot, latest_change_set
 from q2c.core import approvals, jcs
 from q2c.core.models import AccountingPeriod
@@ -29,6 +31,7 @@ from q2c.transactions.restart import Restarted
 
 SMALL = 300  # documents: so many are looked at while the person waits
 LINES_SMALL = 1000  # rows
+OVERDUE = dt.timedelta(minutes=1)
 PERIODS_SHOWN = 3
 HELD, POSTED = "held", "posted"
 
@@ -36,24 +39,46 @@ HELD, POSTED = "held", "posted"
 def ask(change_set: ChangeSet, *, proposes: bool = False, run_later: Callable[[int], object]) -> Evidence:
     """Have the evidence computed: at once if few documents are concerned, else by `run_later`, which is given the
     change set's number and calls `gather` in a task."""
-    concerned = find_concerned(change_set) if change_set.lines.count() <= LINES_SMALL else None
+    is_small = change_set.lines.count() <= LINES_SMALL and count_uses(rules_touched(change_set)) <= SMALL
+    concerned = find_concerned(change_set) if is_small else None
+    is_later = concerned is None or concerned.total > SMALL
     evidence, _ = Evidence.objects.update_or_create(
         change_set=change_set,
         defaults={
-            "state": Evidence.State.COMPUTING, "asked_at": timezone.now(), "done": 0, "proposes": proposes,
+            "state": Evidence.State.COMPUTING, "asked_at": timezone.now(), "done": 0,
+            "proposes": proposes and is_later,  # else whoever asked proposes it, and hears what is refused
             "total": concerned.total if concerned else 0,
         },
     )  # fmt: skip
-    if concerned is None or concerned.total > SMALL:
+    if concerned is None or is_later:
         run_later(change_set.pk)
         return evidence
     return _gather(evidence, change_set, concerned)
 
 
-def gather(change_set: ChangeSet) -> Evidence:
-    """Compute the evidence that was asked for; telling how far it is."""
-    evidence = Evidence.objects.get(change_set=change_set)
-    return _gather(evidence, change_set, find_concerned(change_set))
+def gather(evidence: Evidence, *, told: Callable[[], object]) -> Evidence:
+    """Compute the evidence that was asked for; telling how far it is, and `told` that it goes on."""
+    change_set = evidence.change_set
+    return _gather(evidence, change_set, find_concerned(change_set), told=told)
+
+
+def unfinished() -> list[int]:
+    """The drafts whose evidence was asked for a while ago and isn't there, or is there and wasn't proposed as wished:
+    the nudge was lost, or its worker died."""
+    rows = Evidence.objects.filter(
+        Q(state=Evidence.State.COMPUTING) | Q(state=Evidence.State.READY, proposes=True),
+        change_set__state=ChangeSet.State.DRAFT, asked_at__lt=timezone.now() - OVERDUE,
+    )  # fmt: skip
+    return list(rows.order_by("asked_at").values_list("pk", flat=True))
+
+
+def unreleased() -> list[int]:
+    """Change sets in force for a while whose held documents nobody continued: the process died after the signature."""
+    rows = ChangeSet.objects.filter(
+        state=ChangeSet.State.APPROVED, approved_at__lt=timezone.now() - OVERDUE, evidence__documents__part=HELD,
+        evidence__documents__became="",
+    )  # fmt: skip
+    return list(rows.order_by("pk").distinct().values_list("pk", flat=True))
 
 
 def is_fresh(evidence: Evidence | None, change_set: ChangeSet) -> bool:
@@ -77,6 +102,9 @@ def note_results(change_set: ChangeSet, results: Iterable[Restarted]) -> None:
         result = became[row.transaction_id]
         row.became, row.became_says = ("released" if result.is_restarted else "dropped"), result.why_not[:300]
     EvidenceDocument.objects.bulk_update(rows, ["became", "became_says"], batch_size=1000)
+    EvidenceDocument.objects.filter(evidence=change_set.pk, part=HELD, became="").update(
+        became="dropped", became_says="it moved before it was proposed"
+    )
 
 
 def closed_words(content: Mapping[str, Any]) -> str:
@@ -103,11 +131,14 @@ def closed_since(content: Mapping[str, Any]) -> str:
     return closed_words({**content, "closed": jcs.as_plain(_closed(altered))}) if altered else ""
 
 
-def _gather(evidence: Evidence, change_set: ChangeSet, concerned: Concerned) -> Evidence:
+def _gather(
+    evidence: Evidence, change_set: ChangeSet, concerned: Concerned, *, told: Callable[[], object] = lambda: None
+) -> Evidence:
     as_of, number = timezone.now(), latest_change_set()
     before, after = Snapshot.load([], number), Snapshot.load([], number, overlay=overlay_of(change_set))
 
     def tell(count: int) -> None:
+        told()
         if concerned.total > SMALL:
             Evidence.objects.filter(pk=evidence.pk).update(done=count, total=concerned.total)
 
@@ -119,7 +150,8 @@ def _gather(evidence: Evidence, change_set: ChangeSet, concerned: Concerned) -> 
     with atomic():
         evidence.documents.all().delete()
         EvidenceDocument.objects.bulk_create(documents, batch_size=2000)
-        evidence.content = jcs.as_plain(_content(concerned, documents, tested, since=min_date(change_set)))
+        groups = {found.transaction_id: _group(found) for found in tried}
+        evidence.content = jcs.as_plain(_content(concerned, documents, groups, tested, since=min_date(change_set)))
         evidence.state, evidence.as_of, evidence.knowledge = Evidence.State.READY, as_of, number
         evidence.rows_hash, evidence.done, evidence.total = _rows_hash(change_set), concerned.total, concerned.total
         evidence.save()
@@ -136,21 +168,23 @@ def _rows_hash(change_set: ChangeSet) -> str:
 
 
 def _content(
-    concerned: Concerned, documents: list[EvidenceDocument], tested: BackTest, *, since: dt.date
-) -> dict[str, Any]:
+    concerned: Concerned, documents: list[EvidenceDocument], groups: Mapping[UUID, str], tested: BackTest, *,
+    since: dt.date,
+) -> dict[str, Any]:  # fmt: skip
     released: dict[tuple[str, ...], list[Any]] = defaultdict(lambda: [0, Decimal(0)])
     cells: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
     altered: dict[tuple[str, str], int] = defaultdict(int)
     for row in documents:
         if row.part == HELD:
-            group = released[row.outcome, row.group, row.legal_entity_code, row.period_code, row.currency]  # type: ignore[attr-defined]
+            place = (row.outcome, groups[row.transaction_id], row.legal_entity_code, row.period_code, row.currency)
+            group = released[place]
             group[0] += 1
             group[1] += row.amount or Decimal(0)
             continue
         altered[row.legal_entity_code, row.period_code] += 1
         for account, department, class_, location, amount in row.moves:
-            place = (row.legal_entity_code, row.currency, account, department, class_, location, row.period_code)
-            cells[place] += Decimal(amount)
+            cell = (row.legal_entity_code, row.currency, account, department, class_, location, row.period_code)
+            cells[cell] += Decimal(amount)
     return {
         "released": [[*key, count, amount] for key, (count, amount) in sorted(released.items())],
         "cases": [case.pk for case in concerned.cases],
@@ -171,14 +205,12 @@ def _documents_held(evidence: Evidence, tried: list[Tried]) -> Iterable[Evidence
     facts = dict(facts_of([t.transaction_id for t in tried]))
     for found in tried:
         known = facts[found.transaction_id]
-        row = EvidenceDocument(
+        yield EvidenceDocument(
             evidence=evidence, part=HELD, transaction_id=found.transaction_id, number=known["number"],
             legal_entity_code=found.legal_entity or known["legal_entity"], period_code=found.period or known["period"],
             currency=known["currency"], amount=Decimal(known["amount"]) if known["amount"] else None,
             outcome=found.outcome, says=found.says[:300],
         )  # fmt: skip
-        row.group = _group(found)  # type: ignore[attr-defined]
-        yield row
 
 
 def _group(found: Tried) -> str:

@@ -7,16 +7,14 @@ may already be posted is never cancelled. Locks are taken in one order: transact
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.transaction import atomic, on_commit
+from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases, evidence
+from exceptions import cases
 from exceptions.concerned import facts_of
 from exceptions.kinds import (
     CORRECT_AT_SOURCE,
@@ -28,16 +26,10 @@ from exceptions.kinds import (
     WAIVE,
     kind_of,
 )
-from exceptions.limits import over_limit
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
-from mappings import approvals as mapping_approvals
-from mappings import building
-from mappings.drafts import DraftRefused, Line, save_draft
-from mappings.models import ChangeSet, Evidence
 from q2c.core import approvals, audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
-from q2c.flows import trial
 from q2c.flows.tasks import nudge
 from q2c.transactions import restart
 from q2c.transactions.models import BusinessTransaction
@@ -45,6 +37,7 @@ from q2c.transactions.restart import Restarted
 
 WORK, MAY_REPOST, MAY_WAIVE = "exceptions.work_case", "transactions.repost", "exceptions.waive_case"
 MAY_OVERRIDE = "transactions.approve_posting"
+EVIDENCE_LEASE_SECONDS = 120.0
 
 
 class ResolutionRefused(Exception):
@@ -61,9 +54,9 @@ def repost(
     A second click finds them running and says so. Raises ResolutionRefused where the kind doesn't allow it, as while an
     outcome is unknown.
     """
-    _check(case, reason, REPOST, REMAP_AND_REPOST)
+    check_case(case, reason, REPOST, REMAP_AND_REPOST)
     chosen = _documents(case, transaction_ids)
-    return _repost(chosen, by=by, reason=reason, permission=MAY_REPOST, as_then=as_then)
+    return repost_documents(chosen, by=by, reason=reason, permission=MAY_REPOST, as_then=as_then)
 
 
 def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarted]:
@@ -71,125 +64,8 @@ def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarte
 
     Each document comes back with its open intent, so a write looks before it makes (law 4).
     """
-    _check(case, reason, LOOK_AGAIN)
-    return _repost(_documents(case, None), by=by, reason=reason, permission=MAY_REPOST, verb="look_again")
-
-
-def remap_and_repost(case: ExceptionCase, *, by: Person, reason: str, line: Line) -> ChangeSet:
-    """Propose the mapping that is missing; once another person approves (`decide_change_set`), its documents repost.
-
-    Raises ResolutionRefused, mappings.drafts.DraftRefused with each fault, or ApprovalRefused.
-    """
-    _check(case, reason, REMAP_AND_REPOST)
-    title = f"{RESOLUTION_WORDS[REMAP_AND_REPOST]}: {line.key} to {line.label or line.value}"
-    with atomic():
-        change_set = save_draft(title, reason, lines=[line], by=by, case_id=case.pk)
-        cases.await_approval(case, by=by, text=title, data={"change_set": change_set.pk})
-        propose_change_set(change_set, by=by)
-    return change_set
-
-
-def propose_change_set(change_set: ChangeSet, *, by: Person) -> Proposal | None:
-    """Propose a draft with its evidence, and the held documents that it releases, frozen as they are.
-
-    None while the evidence of a large one is computed: it's proposed by itself then. Raises DraftRefused, and
-    ApprovalRefused for somebody else's draft or for what it would alter in a closed period.
-    """
-    found = Evidence.objects.filter(change_set=change_set).first()
-    if not evidence.is_fresh(found, change_set):
-        found = evidence.ask(change_set, proposes=True, run_later=_gather_later)
-    if found is None or found.state != Evidence.State.READY:
-        return None
-    if said := evidence.closed_words(found.content):
-        raise approvals.ApprovalRefused("closed_period", said)
-    rows = found.documents.filter(part=evidence.HELD)
-    outcomes = {
-        row[0]: {"outcome": row[1], "says": row[2]} for row in rows.values_list("transaction_id", "outcome", "says")
-    }
-    held = BusinessTransaction.objects.filter(pk__in=list(outcomes), state="held")
-    frozen = [facts | outcomes[i] for i, facts in facts_of(held.values_list("pk", flat=True))]
-    posting = [facts for facts in frozen if facts["outcome"] != trial.HELD]
-    return mapping_approvals.propose_change_set(
-        change_set, by=by, affected=frozen, evidence=found.content, evidence_at=found.as_of, over=over_limit(posting)
-    )
-
-
-def ask_evidence(change_set: ChangeSet) -> Evidence:
-    """Find out what a draft would do: now, or in a task where that is much."""
-    return evidence.ask(change_set, run_later=_gather_later)
-
-
-def propose_anew(change_set: ChangeSet, *, by: Person) -> tuple[ChangeSet, Proposal | None]:
-    """Propose what was ended once more, on the rules of now and with evidence of now. Raises as `propose_change_set`,
-    and DraftRefused for rows that don't fit any more."""
-    with atomic():
-        draft = building.begin_anew(change_set, by=by)
-        if draft.case is not None and draft.case.is_open:
-            cases.await_approval(draft.case, by=by, text=draft.title, data={"change_set": draft.pk})
-        return draft, propose_change_set(draft, by=by)
-
-
-def withdraw_change_set(change_set: ChangeSet, *, by: Person) -> None:
-    """Its author takes a draft or proposal back; its case waits no more. Raises ApprovalRefused."""
-    with atomic():
-        mapping_approvals.withdraw_change_set(change_set, by=by)
-        if change_set.case is not None:
-            cases.end_waiting(change_set.case, by=by, text=f"{by} withdrew “{change_set.title}”", verb="withdrawn")
-
-
-def gather_evidence(change_set_id: int) -> None:
-    """Compute the evidence that was asked for, and propose the draft if its author wanted that."""
-    change_set = ChangeSet.objects.select_related("proposed_by").get(pk=change_set_id)
-    try:
-        found = evidence.gather(change_set)
-    except Exception:
-        Evidence.objects.filter(change_set=change_set).update(state=Evidence.State.FAILED)
-        raise
-    if found.proposes and change_set.state == ChangeSet.State.DRAFT:
-        try:
-            propose_change_set(change_set, by=change_set.proposed_by)
-        except (approvals.ApprovalRefused, DraftRefused):
-            Evidence.objects.filter(pk=found.pk).update(proposes=False)  # its page says why, when it's proposed again
-
-
-def _gather_later(change_set_id: int) -> None:
-    def send() -> None:
-        current_app.send_task("exceptions.tasks.gather_evidence", (change_set_id,), retry=False)
-
-    on_commit(send, robust=True)  # without a broker the page says since when it's been asked for, and asks again
-
-
-def decide_change_set(
-    change_set: ChangeSet, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
-) -> tuple[mapping_approvals.Decision, list[Restarted]]:
-    """Sign a change set; when that puts it in force, the documents that were signed for release repost, exactly those.
-
-    Raises ApprovalRefused. The signature and the reposts are two transactions: should the second one fail, the rules
-    hold, and the case can be reposted by hand.
-    """
-    if approve and (said := evidence.closed_since(_content(change_set).get("evidence", {}))):
-        raise approvals.ApprovalRefused("closed_period", said)
-    decision = mapping_approvals.sign_change_set(
-        change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash
-    )
-    waiting = change_set.case
-    if waiting is not None and decision.state != Proposal.State.PROPOSED:
-        text = why or decision.why or f"change set {change_set.number or change_set.pk} is {decision.state}"
-        cases.end_waiting(waiting, by=by, text=text, verb=str(decision.state))
-    results = repost_released(change_set, by=by) if decision.is_in_force else []
-    return decision, results
-
-
-def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
-    """Repost what the change set was signed to release. A document that moved since drops out alone, and is named."""
-    signed = {UUID(f["transaction"]): f for f in _content(change_set).get("affected", ()) if f.get("transaction")}
-    present = dict(facts_of(signed))
-    moved = [i for i, facts in signed.items() if present.get(i, {}).get("attempt") != facts["attempt"]]
-    reason = f"change set {change_set.number}: {change_set.why}"
-    results = _repost([i for i in signed if i not in set(moved)], by=by, reason=reason, permission=None)
-    results += [Restarted(i, False, "it moved after it was signed for") for i in moved]
-    evidence.note_results(change_set, results)
-    return results
+    check_case(case, reason, LOOK_AGAIN)
+    return repost_documents(_documents(case, None), by=by, reason=reason, permission=MAY_REPOST, verb="look_again")
 
 
 def waive(
@@ -199,7 +75,7 @@ def waive(
 
     A document of which the target may hold something is never waived: its outcome must be known first.
     """
-    _check(case, reason, WAIVE)
+    check_case(case, reason, WAIVE)
     with atomic():
         chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=MAY_WAIVE)
         ids, undecided = _without_open_intent(chosen)
@@ -219,7 +95,7 @@ def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
 
     Returns how many wait. One makes way (`make_way`) only when a later version of it stands behind it in its lane.
     """
-    _check(case, reason, CORRECT_AT_SOURCE)
+    check_case(case, reason, CORRECT_AT_SOURCE)
     with atomic():
         chosen, _ = _permitted(_documents(case, None), by=by, permission=WORK)
         waiting = case.occurrences.filter(transaction_id__in=chosen, closed_at__isnull=True)
@@ -252,7 +128,7 @@ def propose_overrides(
     problem's own words are signed too. What is proposed already isn't proposed twice. Raises ResolutionRefused when no
     document is left to propose.
     """
-    _check(case, reason, OVERRIDE)
+    check_case(case, reason, OVERRIDE)
     with atomic():
         chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=WORK)
         standing = Proposal.objects.filter(kind=OVERRIDE, subject_type="transaction", state=Proposal.State.PROPOSED)
@@ -299,11 +175,14 @@ def decide_override(
     if state != Proposal.State.PROPOSED:
         cases.end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
     if state == Proposal.State.APPROVED:
-        results = _repost([transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None)
+        results = repost_documents(
+            [transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None
+        )
     return state, results
 
 
-def _check(case: ExceptionCase, reason: str, *wanted: str) -> None:
+def check_case(case: ExceptionCase, reason: str, *wanted: str) -> None:
+    """Raises ResolutionRefused without a reason, for a closed case, and where its kind allows none of the wanted."""
     if not reason.strip():
         raise ResolutionRefused("Say why.")
     case.refresh_from_db()
@@ -337,7 +216,7 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
     return mine, [Restarted(i, False, "your role doesn't reach its entity") for i in others]
 
 
-def _repost(
+def repost_documents(
     ids: list[UUID],
     *,
     by: Person,
@@ -400,7 +279,3 @@ def _superseded(ids: list[UUID]) -> list[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(_SUPERSEDED, [ids])
         return [row[0] for row in cursor.fetchall()]
-
-
-def _content(change_set: ChangeSet) -> dict[str, Any]:
-    return change_set.proposal.content if change_set.proposal else {}

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, resolutions, sla
+from exceptions import cases, releases, resolutions, sla
 from exceptions.models import CaseNote, ExceptionCase
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
@@ -18,18 +18,20 @@ PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 @shared_task(ignore_result=True)
 def sweep_cases() -> None:
-    """Resolve what is empty, let corrected documents pass, bring `last_at` up to date, note who is at risk or late."""
+    """Let corrected documents pass, resolve what is empty, bring `last_at` up to date, note who is at risk or late, and
+    finish what was cut off."""
     resolutions.make_way()
     cases.resolve_emptied()
     cases.roll_up()
     note_standing()
     tell_new_passwords()
+    releases.finish_change_sets()
 
 
 @shared_task(ignore_result=True)
 def gather_evidence(change_set_id: int) -> None:
     """Find out what a large change set would do; its page shows how far it is."""
-    resolutions.gather_evidence(change_set_id)
+    releases.gather_evidence(change_set_id)
 
 
 def tell_new_passwords() -> int:

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from exceptions import cases as services
-from exceptions import resolutions
+from exceptions import releases, resolutions
 from exceptions.models import ExceptionCase
 from exceptions.workbench.cases import rule_form, show_case, visible_case
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
@@ -140,7 +140,7 @@ def remap(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     form = rule_form(request, case, data=request.POST)
     if form is not None and form.is_valid():
         with refusals(form):
-            change_set = resolutions.remap_and_repost(
+            change_set = releases.remap_and_repost(
                 case, by=request.user, reason=form.cleaned_data["why"], line=form.as_line()
             )
             said = "Proposed. Nothing posts differently until someone else approves."

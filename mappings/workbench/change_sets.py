@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from connectors.models import Connection
-from exceptions import evidence, resolutions
+from exceptions import evidence, releases
 from mappings import building
 from mappings.drafts import DraftRefused
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
@@ -93,7 +93,7 @@ def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
     if form.is_valid():
         data = form.cleaned_data
         try:
-            decision, reposted = resolutions.decide_change_set(
+            decision, reposted = releases.decide_change_set(
                 change_set,
                 by=request.user,
                 approve=data["verdict"] == "approve",
@@ -129,7 +129,7 @@ def propose(request: PersonRequest, change_set_id: int) -> HttpResponse:
     if form.is_valid():
         try:
             building.name_draft(change_set, form.cleaned_data["title"], form.cleaned_data["why"], by=request.user)
-            say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
+            say_proposed(request, releases.propose_change_set(change_set, by=request.user))
             return redirect("mappings:change_set_detail", change_set.pk)
         except (DraftRefused, ApprovalRefused) as refused:
             form.take_refusal(refused)
@@ -152,7 +152,7 @@ def compute(request: PersonRequest, change_set_id: int) -> HttpResponse:
     change_set = visible_change_set(request, change_set_id)
     if change_set.state != ChangeSet.State.DRAFT:
         return show_change_set(request, change_set, status=422)
-    resolutions.ask_evidence(change_set)
+    releases.ask_evidence(change_set)
     return redirect("mappings:change_set_detail", change_set.pk)
 
 
@@ -169,7 +169,7 @@ def remove(request: PersonRequest, change_set_id: int, line_id: int) -> HttpResp
 def withdraw(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Its author takes it back."""
     change_set = visible_change_set(request, change_set_id)
-    return _done(request, change_set, lambda: resolutions.withdraw_change_set(change_set, by=request.user))
+    return _done(request, change_set, lambda: releases.withdraw_change_set(change_set, by=request.user))
 
 
 @require_POST
@@ -179,7 +179,7 @@ def anew(request: PersonRequest, change_set_id: int) -> HttpResponse:
     change_set = visible_change_set(request, change_set_id)
 
     def again() -> ChangeSet:
-        draft, proposal = resolutions.propose_anew(change_set, by=request.user)
+        draft, proposal = releases.propose_anew(change_set, by=request.user)
         say_proposed(request, proposal)
         return draft
 

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
-from exceptions import resolutions
+from exceptions import releases
 from mappings import building, suggestions
 from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
@@ -103,5 +103,5 @@ def _kept(request: PersonRequest, title: str, line: Line, why: str) -> HttpRespo
         return redirect("mappings:change_set_detail", draft.pk)
     with atomic():
         change_set = save_draft(title, why, lines=[line], by=request.user)
-        say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
+        say_proposed(request, releases.propose_change_set(change_set, by=request.user))
     return redirect("mappings:change_set_detail", change_set.pk)

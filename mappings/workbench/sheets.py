@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from kombu.exceptions import OperationalError
 
 from connectors.models import Connection
-from exceptions import resolutions
+from exceptions import releases
 from mappings import exports, sheets, tasks
 from mappings.drafts import DraftRefused
 from mappings.kinds import BY_CODE, KINDS
@@ -137,7 +137,7 @@ def propose_draft(request: PersonRequest, change_set: ChangeSet) -> HttpResponse
     """Propose a draft with what it would do, and go to its page; there too where it's refused."""
     try:
         with atomic():
-            say_proposed(request, resolutions.propose_change_set(change_set, by=request.user))
+            say_proposed(request, releases.propose_change_set(change_set, by=request.user))
     except DraftRefused as refused:
         said = " ".join(f"Row {f.line + 1}: {f.text.rstrip('.')}." for f in refused.faults[:5])
         messages.warning(request, f"It can’t be proposed as it is. {said}", extra_tags="act")

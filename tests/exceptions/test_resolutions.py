@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from exceptions import cases, resolutions
+from exceptions import cases, releases, resolutions
 from exceptions.models import ExceptionCase, Occurrence
 from exceptions.resolutions import ResolutionRefused
 from mappings.drafts import Line
@@ -124,12 +124,12 @@ def test_looking_again_brings_the_document_back_with_its_open_intent(billing):
 def test_map_and_repost_needs_a_second_person_and_releases_exactly_what_lacked_the_mapping(billing, controller):
     case, ids = hold(count=2)
     _, others = hold(missing_item("OTHER"))
-    change_set = resolutions.remap_and_repost(case, by=billing, reason="new SKU", line=line())
+    change_set = releases.remap_and_repost(case, by=billing, reason="new SKU", line=line())
     case.refresh_from_db()
     assert (case.state, states(ids), MappingRule.objects.count()) == ("awaiting_approval", ["held", "held"], 0)
     with pytest.raises(ApprovalRefused):
-        resolutions.decide_change_set(change_set, by=billing, approve=True)
-    decision, results = resolutions.decide_change_set(change_set, by=controller, approve=True)
+        releases.decide_change_set(change_set, by=billing, approve=True)
+    decision, results = releases.decide_change_set(change_set, by=controller, approve=True)
     assert decision.number == 1
     assert [(r.transaction_id, r.is_restarted) for r in results] == [(i, True) for i in ids]
     assert (states(ids), states(others)) == (["running", "running"], ["held"])
@@ -142,33 +142,33 @@ def test_a_wider_rule_releases_the_documents_of_every_case_that_it_answers(billi
     case, ids = hold()
     _, others = hold(missing_item("GTX-2"))
     wide = Line(kind="item", key="GTX*", value="77", effective_from=START)
-    change_set = resolutions.remap_and_repost(case, by=billing, reason="all of them", line=wide)
-    _, results = resolutions.decide_change_set(change_set, by=controller, approve=True)
+    change_set = releases.remap_and_repost(case, by=billing, reason="all of them", line=wide)
+    _, results = releases.decide_change_set(change_set, by=controller, approve=True)
     assert sorted(r.transaction_id for r in results if r.is_restarted) == sorted([*ids, *others])
 
 
 def test_a_document_that_moved_after_it_was_signed_for_drops_out_alone_and_is_named(billing, controller):
     case, ids = hold(count=2)
-    change_set = resolutions.remap_and_repost(case, by=billing, reason="new SKU", line=line())
+    change_set = releases.remap_and_repost(case, by=billing, reason="new SKU", line=line())
     BusinessTransaction.objects.filter(pk=ids[0]).update(attempt=5)
-    _, results = resolutions.decide_change_set(change_set, by=controller, approve=True)
+    _, results = releases.decide_change_set(change_set, by=controller, approve=True)
     told = {r.transaction_id: (r.is_restarted, r.why_not) for r in results}
     assert told == {ids[0]: (False, "it moved after it was signed for"), ids[1]: (True, "")}
 
 
 def test_a_document_that_is_held_after_the_proposal_is_not_released_by_it(billing, controller):
     case, ids = hold()
-    change_set = resolutions.remap_and_repost(case, by=billing, reason="new SKU", line=line())
+    change_set = releases.remap_and_repost(case, by=billing, reason="new SKU", line=line())
     _, late = hold()
-    _, results = resolutions.decide_change_set(change_set, by=controller, approve=True)
+    _, results = releases.decide_change_set(change_set, by=controller, approve=True)
     assert [r.transaction_id for r in results] == ids
     assert states(late) == ["held"]
 
 
 def test_a_rejected_mapping_gives_the_case_back(billing, controller):
     case, ids = hold()
-    change_set = resolutions.remap_and_repost(case, by=billing, reason="new SKU", line=line())
-    decision, results = resolutions.decide_change_set(change_set, by=controller, approve=False, why="wrong item")
+    change_set = releases.remap_and_repost(case, by=billing, reason="new SKU", line=line())
+    decision, results = releases.decide_change_set(change_set, by=controller, approve=False, why="wrong item")
     case.refresh_from_db()
     assert (decision.state, results, case.state, states(ids)) == ("rejected", [], "open", ["held"])
     assert list(case.notes.values_list("verb", flat=True)) == ["opened", "proposed", "rejected"]

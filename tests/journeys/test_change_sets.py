@@ -5,16 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import json
 from decimal import Decimal as D
+from unittest.mock import Mock
 
 import pytest
+from django.utils import timezone
 
 from connectors.models import ReferenceEntry
-from exceptions import evidence, resolutions
+from exceptions import evidence, releases
 from mappings import building
 from mappings.drafts import Line, line_for, retirement_of, save_draft
 from mappings.models import ChangeSet, EvidenceDocument, MappingRule
 from mappings.resolve import Snapshot
 from q2c import ports
+from q2c.core import leases
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AccountingPeriod, Person
 from q2c.flows import backtest
@@ -73,7 +76,7 @@ def test_it_says_what_it_releases_and_alters_and_after_approval_exactly_that_hap
     draft = building.add_to_draft("New SKUs", "The shop sells them", lines=[maps("NEW-1", item("QB-API"))], by=maker)
     assert building.add_to_draft("-", "-", lines=[maps("QB-API", other)], by=maker) == draft
     before = (WorkItem.objects.count(), StepRun.objects.count(), billed.made("netsuite", "invoice"))
-    found = resolutions.ask_evidence(draft)
+    found = releases.ask_evidence(draft)
     assert (WorkItem.objects.count(), StepRun.objects.count(), billed.made("netsuite", "invoice")) == before
     held = EvidenceDocument.objects.filter(part="held").order_by("amount").values_list("outcome", "amount", "says")
     assert list(held) == [("held", D(6), "NetSuite has no item for SKU NEW-2 in GB01, GBP"), ("posts", D(7), "")]
@@ -86,11 +89,11 @@ def test_it_says_what_it_releases_and_alters_and_after_approval_exactly_that_hap
         (mine.get("deferral_account") or mine["income_account"], "GBP"): D("120.50"),
         (other.attributes["income_account"], "GBP"): D("-120.50"),
     }
-    proposal = resolutions.propose_change_set(draft, by=maker)
+    proposal = releases.propose_change_set(draft, by=maker)
     assert [f["outcome"] for f in proposal.content["affected"]] in (["posts", "held"], ["held", "posts"])
     assert proposal.content["evidence"] == found.content
     draft.refresh_from_db()
-    decision, results = resolutions.decide_change_set(draft, by=person("controller"), approve=True)
+    decision, results = releases.decide_change_set(draft, by=person("controller"), approve=True)
     assert (decision.state, [r.is_restarted for r in results]) == ("approved", [True, True])
     billed.carry(until=lambda: billed.states("invoice_to_erp") == {"completed": 3, "held": 1})
     assert len(billed.made("netsuite", "invoice")) == 3
@@ -117,10 +120,10 @@ def test_what_releases_more_than_the_entitys_limit_needs_two_signatures(billed):
     make_rule("posting_policy", "release_over", "5", legal_entity="GB01", number=next_number())
     ports.forget_kept()
     draft = save_draft("New SKU", "The shop sells it", lines=[maps("NEW-1", item("QB-API"))], by=maker)
-    proposal = resolutions.propose_change_set(draft, by=maker)
+    proposal = releases.propose_change_set(draft, by=maker)
     said = "it releases GBP 7.00 in GB01, over the limit of GBP 5"  # the other one would stay held
     assert (proposal.signatures_needed, proposal.content["policy"]["over"]) == (2, [said])
-    decision, results = resolutions.decide_change_set(draft, by=person("controller"), approve=True)
+    decision, results = releases.decide_change_set(draft, by=person("controller"), approve=True)
     assert (decision.state, results, billed.states("invoice_to_erp")) == ("proposed", [], {"completed": 2, "held": 2})
 
 
@@ -131,8 +134,8 @@ def test_a_rule_of_tomorrow_and_a_retirement_take_hold_by_themselves(house):
     change = save_draft(
         "Tomorrow", "From then on", lines=[maps("QB-API", other, effective_from=tomorrow), gone], by=maker
     )
-    resolutions.propose_change_set(change, by=maker)
-    resolutions.decide_change_set(change, by=person("controller"), approve=True)
+    releases.propose_change_set(change, by=maker)
+    releases.decide_change_set(change, by=person("controller"), approve=True)
     customer = house.customer()
     house.invoice(customer)
     house.invoice(customer, sku="QB-TRN-FUND")
@@ -160,22 +163,73 @@ def test_what_would_alter_a_closed_period_is_refused_with_the_first_date_allowed
     )
     first = period.end_date + dt.timedelta(days=1)
     early = save_draft("Too early", "A new account", lines=[maps("QB-API", other)], by=maker)
-    resolutions.propose_change_set(early, by=maker)
+    releases.propose_change_set(early, by=maker)
     AccountingPeriod.objects.filter(pk=period.pk).update(is_receivables_open=False)
     ports.forget_kept()
     said = f"It would alter 2 documents of {period.name}, closed in GB01. The first date allowed is {first}."
     with pytest.raises(ApprovalRefused) as refused:
-        resolutions.decide_change_set(early, by=person("controller"), approve=True)
+        releases.decide_change_set(early, by=person("controller"), approve=True)
     assert (refused.value.code, refused.value.why) == ("closed_period", said)
     again = save_draft("Again", "A new account", lines=[maps("QB-API", other)], by=maker)
     with pytest.raises(ApprovalRefused) as refused:
-        resolutions.propose_change_set(again, by=maker)
+        releases.propose_change_set(again, by=maker)
     assert (refused.value.why, ChangeSet.objects.get(pk=again.pk).state) == (said, "draft")
     later = save_draft("Later", "A new account", lines=[maps("QB-API", other, effective_from=first)], by=maker)
-    assert resolutions.propose_change_set(later, by=maker).content["evidence"]["altered"] == []
+    assert releases.propose_change_set(later, by=maker).content["evidence"]["altered"] == []
     rule = MappingRule.objects.get(kind="item", key="QB-API", known_to=None)
     gone = save_draft("Retire", "It never was", lines=[retirement_of(rule, LONG_AGO)], by=maker)
-    resolutions.ask_evidence(gone)
+    releases.ask_evidence(gone)
     posted = gone.evidence.documents.filter(part="posted").values_list("outcome", "says")
     assert {outcome for outcome, _ in posted} == {"held"}
     assert evidence.closed_words(gone.evidence.content) == said
+
+
+def test_a_lost_nudge_or_a_process_that_died_after_the_signature_is_made_good_by_the_sweep(billed, monkeypatch):
+    maker, controller = person("mapping_admin"), person("controller")
+    draft = save_draft("New SKU", "The shop sells it", lines=[maps("NEW-1", item("QB-API"))], by=maker)
+    monkeypatch.setattr(evidence, "SMALL", 0)  # so that it's computed by a task; no worker runs here
+    assert releases.propose_change_set(draft, by=maker) is None
+    releases.finish_change_sets()
+    assert state(draft) == ("draft", "computing")  # it was asked for just now: its nudge may be under way
+    long_ago(draft)
+    assert leases.take_lease(f"evidence:{draft.pk}", holder="another", seconds=60)
+    releases.finish_change_sets()
+    assert state(draft) == ("draft", "computing")  # somebody does it already
+    leases.release_lease(f"evidence:{draft.pk}", holder="another")
+    releases.finish_change_sets()
+    assert state(draft) == ("proposed", "ready")
+    draft.refresh_from_db()
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "repost_released", Mock(side_effect=OSError("killed")))
+        with pytest.raises(OSError, match="killed"):
+            releases.decide_change_set(draft, by=controller, approve=True)
+    assert (state(draft)[0], billed.states("invoice_to_erp")) == ("approved", {"completed": 2, "held": 2})
+    ChangeSet.objects.filter(pk=draft.pk).update(approved_at=timezone.now() - dt.timedelta(minutes=2))
+    releases.finish_change_sets()
+    billed.carry(until=lambda: billed.states("invoice_to_erp") == {"completed": 3, "held": 1})
+    attempts = list(BusinessTransaction.objects.filter(flow="invoice_to_erp").values_list("pk", "attempt"))
+    releases.finish_change_sets()
+    assert list(BusinessTransaction.objects.filter(flow="invoice_to_erp").values_list("pk", "attempt")) == attempts
+    assert len(billed.made("netsuite", "invoice")) == 3
+
+
+def test_a_proposal_that_is_refused_at_once_is_not_proposed_behind_its_authors_back(billed):
+    maker = person("mapping_admin")
+    AccountingPeriod.objects.update(is_receivables_open=False)
+    ports.forget_kept()
+    draft = save_draft("Too early", "A new account", lines=[maps("QB-API", other_item())], by=maker)
+    with pytest.raises(ApprovalRefused, match="closed"):
+        releases.propose_change_set(draft, by=maker)
+    AccountingPeriod.objects.update(is_receivables_open=True)
+    long_ago(draft)
+    releases.finish_change_sets()
+    assert state(draft) == ("draft", "ready")
+
+
+def state(change_set: ChangeSet) -> tuple[str, str]:
+    change_set = ChangeSet.objects.select_related("evidence").get(pk=change_set.pk)
+    return change_set.state, change_set.evidence.state
+
+
+def long_ago(change_set: ChangeSet) -> None:
+    change_set.evidence.__class__.objects.update(asked_at=timezone.now() - dt.timedelta(minutes=2))

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exceptions import kinds, resolutions
+from exceptions import kinds, releases, resolutions
 from exceptions.models import ExceptionCase
 from mappings.approvals import propose_change_set
 from mappings.drafts import Line, retirement_of, save_draft
@@ -44,10 +44,10 @@ def test_a_missing_item_holds_its_documents_and_a_mapping_by_two_people_releases
         kind="item", key="NEW-SKU", value=known.value, effective_from=dt.date(2010, 1, 1), legal_entity="GB01",
         connection="netsuite",
     )  # fmt: skip
-    change_set = resolutions.remap_and_repost(case, by=person("billing_ops"), reason="a new SKU", line=line)
+    change_set = releases.remap_and_repost(case, by=person("billing_ops"), reason="a new SKU", line=line)
     house.carry()
     assert len(house.made("netsuite", "invoice")) == 1  # one person's word changes nothing
-    resolutions.decide_change_set(change_set, by=person("controller"), approve=True)
+    releases.decide_change_set(change_set, by=person("controller"), approve=True)
     house.carry()
     assert house.states("invoice_to_erp") == {"completed": 4, "held": 1}
     assert len(house.made("netsuite", "invoice")) == 4
@@ -103,7 +103,7 @@ def test_a_repost_goes_by_the_newest_mappings_or_on_demand_by_those_of_then(hous
     line = replace(retirement_of(then, then.effective_from), act="change", value=other.value)
     change_set = save_draft("Another item", "It changed", lines=[line], by=person("mapping_admin"))
     propose_change_set(change_set, by=person("mapping_admin"))
-    resolutions.decide_change_set(change_set, by=person("controller"), approve=True)
+    releases.decide_change_set(change_set, by=person("controller"), approve=True)
     house.sandboxes.control("POST", "netsuite/account", {"open_period": this_month()})
     case = ExceptionCase.objects.get(closed_at__isnull=True)
     resolutions.repost(case, by=person("controller"), reason="as it was sold", as_then=as_then)

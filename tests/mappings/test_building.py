@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from exceptions import evidence, resolutions
+from exceptions import evidence, releases
 from exceptions.tasks import gather_evidence
 from mappings import building
 from mappings.drafts import DraftRefused, Line, retirement_of
@@ -45,7 +45,7 @@ def test_rows_of_several_kinds_are_collected_in_one_draft_until_it_is_proposed(m
         ("currency", "GBP", "1"),
         ("item", "A", "3"),
     ]
-    resolutions.propose_change_set(draft, by=maker)
+    releases.propose_change_set(draft, by=maker)
     assert collect(maker, item("B", "1")) != draft
     with pytest.raises(ApprovalRefused, match="It was proposed already"):
         building.remove_line(draft, draft.lines.get(key="A").pk, by=maker)
@@ -57,7 +57,7 @@ def test_nobody_else_changes_a_draft(maker):
     for act in (
         lambda: building.remove_line(draft, draft.lines.get().pk, by=other),
         lambda: building.name_draft(draft, "Mine", "Because it is", by=other),
-        lambda: resolutions.propose_change_set(draft, by=other),
+        lambda: releases.propose_change_set(draft, by=other),
     ):
         with pytest.raises(ApprovalRefused):
             act()
@@ -67,20 +67,20 @@ def test_nobody_else_changes_a_draft(maker):
 def test_what_a_changed_rule_voided_is_proposed_anew_on_the_rule_of_now(maker):
     make_rule("item", "A", "1")
     draft = collect(maker, item("A", "2", act="change", rule_id=MappingRule.objects.get().pk, effective_from=MARCH))
-    resolutions.propose_change_set(draft, by=maker)
+    releases.propose_change_set(draft, by=maker)
     second, checker = make_person("eve", "mapping_admin"), make_person("cora", "controller")
     rival = building.add_to_draft(
         "Other", "Another one", lines=[item("A", "3", act="change", rule_id=MappingRule.objects.get().pk)], by=second
     )
-    resolutions.propose_change_set(rival, by=second)
-    assert resolutions.decide_change_set(rival, by=checker, approve=True)[0].state == "approved"
-    assert resolutions.decide_change_set(draft, by=checker, approve=True)[0].state == "void"
+    releases.propose_change_set(rival, by=second)
+    assert releases.decide_change_set(rival, by=checker, approve=True)[0].state == "approved"
+    assert releases.decide_change_set(draft, by=checker, approve=True)[0].state == "void"
     draft.refresh_from_db()
-    again, proposal = resolutions.propose_anew(draft, by=maker)
+    again, proposal = releases.propose_anew(draft, by=maker)
     assert (again.state, again.lines.get().old_value, proposal.state) == ("proposed", "3", "proposed")
-    assert resolutions.decide_change_set(again, by=checker, approve=True)[0].state == "approved"
+    assert releases.decide_change_set(again, by=checker, approve=True)[0].state == "approved"
     with pytest.raises(ApprovalRefused, match="It is approved"):
-        resolutions.propose_anew(again, by=maker)
+        releases.propose_anew(again, by=maker)
 
 
 def test_a_draft_is_answered_as_if_it_were_approved_and_changes_nothing_known(maker):
@@ -107,15 +107,15 @@ def test_a_draft_is_answered_as_if_it_were_approved_and_changes_nothing_known(ma
     assert before == ["old", "old", "old", "gone", "gone", "pattern", "pattern", None]
     assert planned == ["old", "march", "old", "gone", None, "exact", "pattern", "c"]
     assert answers(Snapshot.load([])) == before
-    resolutions.propose_change_set(draft, by=maker)
-    resolutions.decide_change_set(draft, by=make_person("cora", "controller"), approve=True)
+    releases.propose_change_set(draft, by=maker)
+    releases.decide_change_set(draft, by=make_person("cora", "controller"), approve=True)
     assert answers(Snapshot.load([])) == planned
 
 
 def test_the_evidence_of_a_large_draft_is_found_out_in_a_task_which_then_proposes_it(maker, monkeypatch):
     monkeypatch.setattr(evidence, "LINES_SMALL", 1)
     draft = collect(maker, item("A", "1"), item("B", "1"))
-    assert resolutions.propose_change_set(draft, by=maker) is None
+    assert releases.propose_change_set(draft, by=maker) is None
     assert (draft.evidence.state, ChangeSet.objects.get().state) == ("computing", "draft")
     gather_evidence(draft.pk)
     assert (Evidence.objects.get().state, ChangeSet.objects.get().state) == ("ready", "proposed")
@@ -123,10 +123,10 @@ def test_the_evidence_of_a_large_draft_is_found_out_in_a_task_which_then_propose
 
 def test_evidence_is_made_anew_once_a_row_or_a_rule_has_changed(maker):
     draft = collect(maker, item("A", "1"), item("B", "1"))
-    found = resolutions.ask_evidence(draft)
+    found = releases.ask_evidence(draft)
     assert evidence.is_fresh(found, draft)
     building.remove_line(draft, draft.lines.get(key="B").pk, by=maker)
     assert not evidence.is_fresh(found, draft)
-    found = resolutions.ask_evidence(draft)
+    found = releases.ask_evidence(draft)
     make_rule("item", "Z", "1")
     assert not evidence.is_fresh(found, draft)
