@@ -14,13 +14,14 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db.transaction import atomic
+from django.utils import timezone
 
 from exceptions import kinds, sla
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
 from exceptions.occurrences import HeldDocument, add_occurrences, as_json, subject_id, without_null
 from exceptions.routing import queue_for
-from q2c.core.models import LegalEntity
+from mappings.calendars import calendars
 
 _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take it first
 
@@ -123,13 +124,11 @@ def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> dict[
 
 
 def _due_dates(rows: dict[str, HeldDocument]) -> Due:
-    entities = {row.legal_entity_code for row in rows.values()}
-    zones = dict(LegalEntity.objects.filter(code__in=entities).values_list("code", "time_zone"))
+    known = calendars({row.legal_entity_code for row in rows.values()}, on=timezone.localdate())
     due = {}
     for print_, row in rows.items():
         kind = kinds.kind_of(row.problem.code)
-        zone = zones.get(row.legal_entity_code, "UTC")
-        calendar = None if kind.owner == kinds.PLATFORM else sla.WorkCalendar(time_zone=zone)
+        calendar = None if kind.owner == kinds.PLATFORM else known[row.legal_entity_code].work
         due[print_] = sla.due_at(row.at, kind.sla, calendar)
     return due
 

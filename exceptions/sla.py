@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-
-@dataclass(frozen=True)
-class WorkCalendar:
-    """The hours in which people of an entity work. `holidays` are dates on which they don't."""
-
-    time_zone: str = "UTC"
-    opens: dt.time = dt.time(9)
-    closes: dt.time = dt.time(17)
-    weekdays: frozenset[int] = frozenset(range(5))
-    holidays: frozenset[dt.date] = frozenset()
-
-    def is_working_day(self, day: dt.date) -> bool:
-        """Whether people work on that date."""
-        return day.weekday() in self.weekdays and day not in self.holidays
+from q2c.core.workdays import YEAR, WorkCalendar
 
 
 def due_at(start: dt.datetime, work: dt.timedelta, calendar: WorkCalendar | None) -> dt.datetime:
     """The instant at which `work` is used up from `start`. Without a calendar the clock never stops (platform duty)."""
     if calendar is None:
         return start + work
-    zone = ZoneInfo(calendar.time_zone)
     left = work
-    day = start.astimezone(zone).date()
-    for _ in range(366):
+    day = start.astimezone(calendar.zone).date()
+    for _ in range(YEAR):
         if calendar.is_working_day(day):
-            opens = dt.datetime.combine(day, calendar.opens, zone).astimezone(dt.UTC)
-            closes = dt.datetime.combine(day, calendar.closes, zone).astimezone(dt.UTC)
+            opens, closes = calendar.moment(day, calendar.opens), calendar.moment(day, calendar.closes)
             begins = max(opens, start.astimezone(dt.UTC))
             if begins < closes:
                 if closes - begins >= left:

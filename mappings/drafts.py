@@ -249,6 +249,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         yield Fault(number, "key", "keys and values hold no line breaks, tabs or other signs that can't be seen")
     elif kind.keys and line.key not in kind.keys:
         yield Fault(number, "key", f"{line.key} isn't one of {', '.join(kind.keys)}")
+    elif kind.key_is_date and not _is_date(line.key):
+        yield Fault(number, "key", f"{line.key} isn't a date such as 2026-12-25")
     elif line.key != "*" and len(line.key.split("|")) != len(kind.key_fields):
         yield Fault(number, "key", f"a key of this kind is {'|'.join(kind.key_fields)}")
     elif scope.is_pattern(line.key) and not (kind.allows_patterns or (line.is_fallback and kind.allows_fallback)):
@@ -264,12 +266,19 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         yield Fault(number, "conditions", str(error))
     if line.act != RETIRE and not line.value.strip():
         yield Fault(number, "value", "say what it becomes")
-    elif line.act != RETIRE and kind.values and not re.fullmatch(kind.values, line.value):
-        yield Fault(number, "value", f"{line.value} isn't {kind.values_say}")
+    elif line.act != RETIRE and not re.fullmatch(kind.form_of(line.key)[0] or ".*", line.value):
+        yield Fault(number, "value", f"{line.value} isn't {kind.form_of(line.key)[1]}")
     if line.effective_to is not None and line.effective_to <= line.effective_from:
         yield Fault(number, "effective_to", "the end must lie after the beginning")
     if (line.rule_id is None) != (line.act == CREATE):
         yield Fault(number, "", "a change or retirement names its rule, a creation none")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Fault]:

@@ -59,10 +59,18 @@ class Kind:
     about: str = ""
     values: str = ""  # a regular expression over the whole value, where there's no list of the target
     values_say: str = ""  # the same in words
+    values_of: tuple[tuple[str, str, str], ...] = ()  # where each key has its own: key, expression, words
+    key_is_date: bool = False
 
     def classes_for(self, key: str) -> tuple[str, ...]:
         """The account classes allowed for this key; empty means any."""
         return next((classes for prefix, classes in self.account_classes if key.startswith(prefix)), ())
+
+    def form_of(self, key: str) -> tuple[str, str]:
+        """The regular expression over the whole value of this key, and the same in words; empty means any."""
+        return next(
+            ((form, says) for name, form, says in self.values_of if name == key), (self.values, self.values_say)
+        )
 
 
 # Which class of account a role may have: a receivables account isn't revenue (classes as the connectors name them).
@@ -85,6 +93,16 @@ POLICY_FIELDS = (
     "billed_account", "release_over",
 )  # fmt: skip
 
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
+_CLOSE = f"WD[1-9][0-9]? {_TIME}"
+_TIME_SAYS, _CLOSE_SAYS = "a time such as 09:00", "a working day after the period and a time, such as WD3 18:00"
+WORK_CALENDAR = (
+    ("weekdays", "(mon|tue|wed|thu|fri|sat|sun)( (mon|tue|wed|thu|fri|sat|sun))*", "weekdays such as mon tue wed thu"),
+    ("opens", _TIME, _TIME_SAYS),
+    ("closes", _TIME, _TIME_SAYS),
+    ("receivables_close", _CLOSE, _CLOSE_SAYS),
+    ("ledger_close", _CLOSE, _CLOSE_SAYS),
+)
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
 
 KINDS = (
@@ -155,6 +173,15 @@ KINDS = (
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
          about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP."),
+    Kind("work_calendar", "Working hours and closes", ("what",), FREE, "missing_work_calendar",
+         "No rule says {key}{scope}", keys=tuple(key for key, _, _ in WORK_CALENDAR), values_of=WORK_CALENDAR,
+         allows_patterns=False, owner=CONTROLLERSHIP,
+         about="The hours that promised times are counted in, and when receivables and the ledger of a month close, in "
+         "the entity's time zone. Without a rule Monday to Friday, 09:00 to 17:00; receivables close at WD3 18:00, the "
+         "ledger at WD5 18:00."),
+    Kind("holiday", "Holiday", ("date",), FREE, "missing_holiday", "No rule says what {key} is{scope}",
+         key_is_date=True, allows_patterns=False, owner=CONTROLLERSHIP,
+         about="A date on which an entity doesn't work, with its name. Promised times and closes leave it out."),
     Kind("retention", "How long it is kept", ("what",), FREE, "missing_retention",
          "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,
          values="keep|[1-9][0-9]{0,2}", values_say="a number of months, or the word keep",

@@ -13,6 +13,7 @@ from exceptions.grouping import fingerprint
 from mappings import kinds as mapping_kinds
 from q2c.core.problems import Category
 from q2c.core.roles import ROLES
+from q2c.core.workdays import WorkCalendar
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("q2c", "connectors", "mappings", "exceptions")
@@ -105,7 +106,7 @@ def test_a_fingerprint_depends_on_the_named_facts_alone():
 
 
 UTC = dt.UTC
-LONDON = sla.WorkCalendar(time_zone="Europe/London", holidays=frozenset({dt.date(2026, 12, 25)}))
+LONDON = WorkCalendar(time_zone="Europe/London", holidays=frozenset({dt.date(2026, 12, 25)}))
 
 
 @pytest.mark.parametrize(
