@@ -34,6 +34,7 @@ _HELD_BY_POLICY = {
     "rounding_limit": "rounding_over_limit",
     "missing_service_dates": "revenue_treatment",
     "price_tolerance": "price_differs",
+    "hold_duplicates": "duplicate_suspected",
 }
 
 

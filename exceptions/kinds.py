@@ -217,9 +217,10 @@ _OUTCOME = (
          "one."),
     Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error"), (REPOST, CORRECT_AT_SOURCE),
          "{connection} says that the record changed meanwhile", "Repost: it reads again before it writes.", True),
-    Kind("duplicate_suspected", C, SALES_OPS, MEDIUM, hours(24), ("connection", "customer"),
+    Kind("duplicate_suspected", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "customer"),
          (CORRECT_AT_SOURCE, REPOST, WAIVE), "{customer} looks like one that we know",
-         "Merge in the system of record, or say that they are two."),
+         "Open each pair below and say whether they are one or two. That they are one a second person confirms. Then "
+         "what is held goes on by itself; so it does once they are merged in the system of record."),
     Kind("update_refused", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "record", "field"),
          (WAIVE,), "{connection} says another {field} of a record, which isn't its to say",
          "The surviving value stays. Compare both on the record's page under Cross-references: have it corrected in "

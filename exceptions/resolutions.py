@@ -219,15 +219,18 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
 def repost_documents(
     ids: list[UUID],
     *,
-    by: Person,
+    by: Person | None,
     reason: str,
     permission: str | None,
     verb: str = "repost",
     as_then: bool = False,
 ) -> list[Restarted]:
-    """Restart, mark, tell. Without a permission the right was given by the signatures."""
+    """Restart, mark, tell. Without a permission the right was given by the signatures; without a person what held them
+    is gone by itself."""
     with atomic():
-        chosen, refused = (ids, []) if permission is None else _permitted(ids, by=by, permission=permission)
+        chosen, refused = (
+            (ids, []) if by is None or permission is None else _permitted(ids, by=by, permission=permission)
+        )
         results = restart.restart(chosen, as_then=as_then)
         done = {result.transaction_id for result in results if result.is_restarted}
         cases.close_for_transactions(done, cases.REPOSTED)
@@ -243,7 +246,8 @@ def repost_documents(
         )
         for case_id, own in by_case.items():
             mappings = "those of then" if as_then else "the newest"
-            audit.record(by, verb, "case", case_id, why=reason, data={"transactions": own, "mappings": mappings})
+            actor = by or audit.PORTAL
+            audit.record(actor, verb, "case", case_id, why=reason, data={"transactions": own, "mappings": mappings})
         nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
     return [*results, *refused]
 

@@ -90,7 +90,7 @@ ACCOUNT_CLASSES = (
 POLICY_FIELDS = (
     "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
     "summary_cut_off", "zero_amount", "missing_service_dates", "credit_rate", "price_tolerance",
-    "billed_account", "release_over",
+    "billed_account", "release_over", "hold_duplicates",
 )  # fmt: skip
 
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
@@ -158,7 +158,8 @@ KINDS = (
          "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
          "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
          "billed (own, parent or top), how much a change set may release on one signature (release_over, in the "
-         "book's currency; beyond, two people sign)."),
+         "book's currency; beyond, two people sign), and whether a new customer who looks like one that the ERP has is "
+         "held (hold_duplicates: off, or the score from which on, 60 to 100)."),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,

@@ -13,6 +13,7 @@ from q2c.core.models import Proposal
 from q2c.records.documents import find_statuses
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import parents_above
+from q2c.records.suspects import Suspect, suspects_of
 from q2c.transactions.contributions import Contributed, find_contributions, lines_of
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import steps_gave
@@ -33,6 +34,7 @@ class Links:
         self.product_lines: dict[str, str] = {}
         self.parents: dict[str, str] = {}
         self.contributions: dict[tuple[str, str], Contributed] = {}
+        self.suspected: dict[tuple[str, str], list[Suspect]] = {}
 
     def contribution(self, connection: str, external_id: str) -> Contributed | None:
         """What the document with this external id contributed to a summary of this ERP, or None."""
@@ -75,6 +77,10 @@ class Links:
         """Our record's first reference, in whichever system it stands."""
         found = self.references.get((record_type, record_key), ())
         return min(found, key=lambda row: row.pk, default=None)
+
+    def suspects(self, record_type: str, record_key: str) -> list[Suspect]:
+        """The records that are perhaps the same as ours, likeliest first."""
+        return self.suspected.get((record_type, record_key), [])
 
     def entity(self, record_type: str, record_key: str) -> str:
         """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
@@ -163,6 +169,8 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.lanes.update({key: [] for key in keys})
         for flow, lane, fact in rows_told.values_list("flow", "lane", "fact"):
             links.lanes.setdefault((flow, lane), []).append(bytes(fact))
+    if keys := wants.get("suspect"):
+        links.suspected.update(suspects_of(keys))
     if keys := wants.get("golden"):
         _fetch_golden(links, [key for _, key in keys])
 

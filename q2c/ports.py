@@ -285,8 +285,8 @@ class BatchContext:
         self._calendar = Calendar()
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
-        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref` and `golden` (record type, record key),
-        `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
+        """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref`, `golden` and `suspect` (record type,
+        record key), `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
         `lane` (flow, lane), `price` and `product_line` (SKU), `parents` (record key of an account), `status` (billing
         connection, document id), `contribution` (ERP connection, external id)."""
         if rules := wants.get("rule"):

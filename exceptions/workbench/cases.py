@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions import kinds, tallies
+from exceptions import doubles, kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
@@ -24,6 +24,7 @@ from q2c.core.htmx import page, paginate
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.words import spoken
 from q2c.flows.catalog import BY_CODE as FLOWS
+from q2c.records.models import DuplicatePair
 from q2c.transactions.models import BusinessTransaction
 
 FORMS = {
@@ -125,6 +126,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "held_at": _sentence(documents.rows[0].flow, documents.rows[0].step) if documents.rows else "",
         "notes": list(case.notes.select_related("by").order_by("-id")[:50]),
         "change_sets": change_sets,
+        "pairs": _pairs(request.user, case, documents.rows),
         "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
         "remedies": remedies(request, case, kind, forms),
         "may_work": _may(request.user, "exceptions.work_case", case),
@@ -166,6 +168,14 @@ def rule_form(request: HttpRequest, case: ExceptionCase, data: Any = None) -> Ru
         pk__in=case.occurrences.filter(closed_at__isnull=True).values("transaction_id")[:500]
     ).aggregate(first=Min("document_date"))["first"]
     return RuleForm(data, kind=asked["kind"], user=request.user, asked=asked, first_date=first)
+
+
+def _pairs(user: Any, case: ExceptionCase, rows: list[Any]) -> list[DuplicatePair]:
+    """The pairs of records that people decide about before what is shown of the case goes on."""
+    if case.kind != doubles.KIND:
+        return []
+    named = {pair for row in rows for pair in doubles.pairs_named(row.problem)}
+    return list(access.visible_to(user, DuplicatePair.objects.filter(pk__in=named)).order_by("state", "-score", "pk"))
 
 
 def _key_title(case: ExceptionCase) -> str:

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
+from exceptions import doubles
 from mappings.references import RECORD_TYPES
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
@@ -70,7 +71,10 @@ def duplicate_decide(request: PersonRequest, pair_id: int) -> HttpResponse:
     try:
         if verdict == SAY_DISTINCT:
             duplicates.say_distinct(pair, by=request.user, why=why)
+            count = sum(row.is_restarted for row in doubles.go_on_decided(by=request.user, why=why))
             said = "They stay two, and aren’t suspected again."
+            if count:
+                said += f" {count:,} held {'customer goes' if count == 1 else 'customers go'} on."
         elif verdict == UNDO:
             duplicates.propose_undo(pair, by=request.user, why=why)
             said = "Proposed. They stay one until someone else approves."

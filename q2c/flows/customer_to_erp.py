@@ -4,7 +4,8 @@ Starts on   CustomerChanged (billing)
 Ends with   the ERP's customer, cross-reference stored; documents that waited for it go on
 Posts       nothing: master data
 Owners      billing operations
-Never       makes a customer for somebody whom the source itself can't name, or changes one that people linked
+Never       makes a customer for somebody whom the source itself can't name, or changes one that people linked; or,
+            where policy says so, one who looks like a customer that the ERP has
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from q2c.canonical.party import Customer
 from q2c.canonical.posting import ErpCustomer, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
+from q2c.flows.steps import suspects
 from q2c.flows.steps.customer import use_reference
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
@@ -23,10 +25,11 @@ from q2c.transactions.steps import Flow, Read, Write
 
 
 def want_book(document: Customer) -> list[tuple[str, Any]]:
-    """The seller by country or currency, and the ERP's codes."""
+    """The seller by country or currency, the ERP's codes, and the policy on doubles."""
     wants: list[tuple[str, Any]] = [
         ("rule", ("selling_entity", k)) for k in (document.bill_to.country, document.currency) if k
     ]
+    wants.append(("rule", (suspects.KIND, suspects.FIELD)))
     if document.payment_terms:
         wants.append(("rule", ("payment_terms", document.payment_terms)))
     return wants
@@ -139,6 +142,13 @@ CUSTOMER_TO_ERP = Flow(
     steps=(
         Read(
             "find_book", "Find the legal entity that sells to this customer", find_book, gives="book", wants=want_book
+        ),
+        Read(
+            "check_suspects",
+            "Check that the ERP hasn't got it under another id, as policy asks",
+            suspects.check_suspects,
+            gives="suspects",
+            wants=suspects.want_suspects,
         ),
         Read("build_customer", "Build the ERP's customer", build_customer, gives="posting", wants=want_codes),
         Write(

@@ -13,6 +13,7 @@ from connectors.families import Family
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
+from q2c import ports
 from q2c.canonical import events
 from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
@@ -24,12 +25,14 @@ from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
 from q2c.flows.field_owners import field_owners
+from q2c.flows.steps import suspects
 from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, Seen, known_documents, store_documents
 from q2c.records.merging import follow_merge
 from q2c.records.store import Stored, alias_of, store_records
+from q2c.records.suspects import compare_now
 
 REMEMBERED_SECONDS = 20.0
 Owners = dict[str, tuple[str, str]]  # whose a message is, by its id: connection and customer there
@@ -210,7 +213,17 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
         if isinstance(event, events.CustomerMerged):
             follow_merge("customer", survivor=event.customer.source, merged=event.merged, at=event.occurred_at,
                          owner_of=field_owners())  # fmt: skip
+    _compare_customers([
+        stored.record_key for sighting, stored in zip(seen, stored_all, strict=True)
+        if sighting.record_type == "customer" and stored.outcome == "changed"
+    ])  # fmt: skip
     return outcomes
+
+
+def _compare_customers(record_keys: list[str]) -> None:
+    """Where policy holds doubles, a customer is compared before its transaction asks; else the radar has time."""
+    if record_keys and suspects.is_holding(ports.entities(), ports.known_rules().for_document()):
+        compare_now("customer", record_keys)
 
 
 def _tell_refused(stored: Stored, refused: dict[str, Any], item: Item) -> None:

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from connectors import connections
-from exceptions import cases, resolutions
+from exceptions import cases, doubles, resolutions
 from exceptions.kinds import OVERRIDE
 from mappings import identities
 from mappings.models import ChangeSet
@@ -149,6 +149,7 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
             overrides.apply_override(proposal, by=by, owner_of=field_owners())
         if proposal.kind == duplicates.MERGE and state == Proposal.State.APPROVED:
             nudge(release_waits(duplicates.apply_merge(proposal, by=by, owner_of=field_owners())))
+            doubles.go_on_decided(by=by, why=proposal.why)
         if proposal.kind == duplicates.UNDO and state == Proposal.State.APPROVED:
             nudge(release_waits(duplicates.apply_undo(proposal, by=by, owner_of=field_owners())))
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:

@@ -161,11 +161,13 @@ def _compare_all(record_type: str) -> int:
         ids.update(combinations(block, 2))
     new, pending = 0, iter(sorted(ids))
     while batch := list(islice(pending, PAIRS_AT_ONCE)):
-        new += _compare_batch(record_type, batch)
+        new += note_pairs(record_type, batch)
     return new
 
 
-def _compare_batch(record_type: str, batch: list[tuple[Any, Any]]) -> int:
+def note_pairs(record_type: str, batch: Iterable[tuple[Any, Any]]) -> int:
+    """Compare these records, by their ids, two and two, and note the suspected pairs that are new. Returns how many."""
+    batch = list(batch)
     records = GoldenRecord.objects.only("record_key", "name", "number", "content", "legal_entity_code").in_bulk(
         {record_id for pair in batch for record_id in pair}
     )
