@@ -230,7 +230,7 @@ class MappingRule(models.Model):
     proposed_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
     approved_by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
 
-    class Meta:  # and the index rule_key_begins (migration 0006), which serves "key begins with" in any case
+    class Meta:  # its lists have the indexes rule_listed and rule_replaced (migration 0009)
         constraints = [
             models.CheckConstraint(
                 condition=~Q(approved_by=models.F("proposed_by")), name="rule_approver_is_not_proposer"
@@ -256,7 +256,6 @@ class MappingRule(models.Model):
             models.Index(fields=["kind", "key"], name="rule_key"),
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
-            models.Index(fields=["kind", "key", "id"], name="rule_known", condition=Q(known_to__isnull=True)),
         ]
         triggers = [
             pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),

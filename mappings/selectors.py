@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Collate, Upper
 from django.utils import timezone
 
 from mappings.models import ChangeLine, ChangeSet, MappingRule, RuleUse
 from q2c.core import access
+
+RULE_ORDER = ("kind", "sorted_key", "id")  # of `by_key`
 
 
 def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
@@ -18,6 +20,12 @@ def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
     codes = access.entities_of(user)
     rows = MappingRule.objects.select_related("proposed_by", "approved_by")
     return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
+
+
+def by_key(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
+    """The rules with their key as lists sort and seek it (`sorted_key`), whatever its letters' case: as it stands in
+    the index `rule_listed`."""
+    return rules.annotate(sorted_key=Collate(Upper("key"), "C"))
 
 
 def with_use_count(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:

@@ -24,6 +24,7 @@ from mappings.exports import cells_of
 from mappings.imports import Report, check_table
 from mappings.kinds import BY_CODE, KINDS, Kind
 from mappings.models import MappingRule
+from mappings.selectors import RULE_ORDER
 from mappings.tables import Table
 from mappings.workbench.rules import RuleFilter, rules_visible_to
 from q2c.core.access import PersonRequest, requires
@@ -34,7 +35,6 @@ SIZE = 30
 NEW_ROWS = 10
 ROWS_MAX = 200  # rows of one form: a page, and what is pasted below it
 OPEN = ("value", "effective_to", "change_from")
-ORDER = ("kind", "key", "id")
 
 
 @dataclass
@@ -85,7 +85,7 @@ def grid(request: PersonRequest) -> HttpResponse:
     query = request.GET.copy()
     query["kind"] = kind.code
     found = RuleFilter(query, rules_visible_to(request.user), request=request)
-    page = paginate(request, found.qs, order=ORDER, size=SIZE)
+    page = paginate(request, found.qs, order=RULE_ORDER, size=SIZE)
     rows = [_row_of(place, rule, columns) for place, rule in enumerate(page.rows)]
     first = {name: request.GET.get(name, "")[:250] for name in columns}
     rows += [_new_row(len(rows) + n, columns, first if n == 0 and first["key"] else {}) for n in range(NEW_ROWS)]

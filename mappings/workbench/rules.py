@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import django_filters
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Value
+from django.db.models.functions import Upper
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -14,7 +15,14 @@ from connectors.models import Connection
 from exceptions import tallies
 from mappings.kinds import BY_CODE
 from mappings.models import MappingRule
-from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to, with_use_count
+from mappings.selectors import (
+    RULE_ORDER,
+    by_key,
+    change_sets_visible_to,
+    life_of,
+    rules_visible_to,
+    with_use_count,
+)
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.filters import ListFilter
@@ -27,7 +35,7 @@ class RuleFilter(ListFilter):
     """Kind, key, entity, connection, value, and when it is in force."""
 
     kind = django_filters.CharFilter(label="Kind")
-    key = django_filters.CharFilter(label="Key", lookup_expr="istartswith")
+    key = django_filters.CharFilter(label="Key", method="filter_key")
     entity = django_filters.CharFilter(label="Entity", field_name="legal_entity_code")
     connection = django_filters.CharFilter(label="System", field_name="connection_code")
     value = django_filters.CharFilter(label="Value")
@@ -41,9 +49,13 @@ class RuleFilter(ListFilter):
 
     @property
     def qs(self) -> Any:
-        """The filtered rows; replaced versions only when asked for."""
-        rows = super().qs
+        """The filtered rows, for `RULE_ORDER`; replaced versions only when asked for."""
+        rows = by_key(super().qs)
         return rows if self.form.cleaned_data.get("life") == "replaced" else rows.filter(known_to__isnull=True)
+
+    def filter_key(self, rows: QuerySet, name: str, value: str) -> QuerySet:
+        """Keys that begin so, in any case."""
+        return by_key(rows).filter(sorted_key__startswith=Upper(Value(value)))
 
     def filter_life(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """By today's date."""
@@ -63,7 +75,7 @@ def rule_list(request: HttpRequest) -> HttpResponse:
     """The rules of one kind, or of all."""
     visible = rules_visible_to(request.user)
     found = RuleFilter(request.GET, visible, request=request)
-    listed = paginate(request, with_use_count(found.qs), order=("kind", "key", "id"))
+    listed = paginate(request, with_use_count(found.qs), order=RULE_ORDER)
     for rule in listed:
         rule.life = life_of(rule)
     kinds = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind").annotate(n=Count("pk"))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db.models import Q, QuerySet
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+from django.db.models.lookups import GreaterThan, LessThan
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.utils.cache import patch_vary_headers
@@ -66,7 +67,8 @@ class Page:
 
 
 def paginate(request: HttpRequest, rows: QuerySet, *, order: tuple[str, ...] = ("-id",), size: int = 50) -> Page:
-    """One page by keyset: no OFFSET, so page 1,000 costs what page 1 costs. `order` must end in a unique field.
+    """One page by keyset: no OFFSET, so page 1,000 costs what page 1 costs. `order` names fields or annotations of the
+    rows, and must end in a unique field.
 
     The place is in the URL (`after=`, `before=`, and `at=` for the number of the first row); a place that can't be read
     counts as the start. Totals above 10,000 are the planner's estimate.
@@ -95,7 +97,7 @@ def paginate(request: HttpRequest, rows: QuerySet, *, order: tuple[str, ...] = (
 
     def url(key: str, row: Any, start: int) -> str:
         link = query.copy()
-        link[key] = _write_place(row, order)
+        link[key] = write_place(row, order)
         link["at"] = str(max(1, start))
         return f"?{link.urlencode()}"
 
@@ -122,19 +124,29 @@ def _turn(order: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name[1:] if name.startswith("-") else f"-{name}" for name in order)
 
 
-def _beyond(order: tuple[str, ...], place: list[Any], *, backwards: bool) -> Q:
-    """(a, b) after (x, y) in this order, written so that the leading column bounds the index scan."""
+class _Row(Func):
+    """Several columns compared as one, which an index over them bounds on both ends."""
+
+    function = "ROW"
+    output_field = BooleanField()
+
+
+def _beyond(order: tuple[str, ...], place: list[Any], *, backwards: bool) -> Any:
+    """(a, b) after (x, y) in this order: compared as a row where all columns go the same way, else written so that the
+    leading column bounds the index scan."""
+    ways = [name.startswith("-") != backwards for name in order]
+    names = [name.lstrip("-") for name in order]
+    if len(set(ways)) == 1 and len(order) > 1:
+        return (LessThan if ways[0] else GreaterThan)(_Row(*map(F, names)), _Row(*map(Value, place)))
     choices = []
-    for i, name in enumerate(order):
-        descending = name.startswith("-") != backwards
-        same = Q(**{order[j].lstrip("-"): place[j] for j in range(i)}) if i else Q()
-        choices.append(same & Q(**{f"{name.lstrip('-')}__{'lt' if descending else 'gt'}": place[i]}))
-    edge = order[0].lstrip("-")
-    descending = order[0].startswith("-") != backwards
-    return Q(**{f"{edge}__{'lte' if descending else 'gte'}": place[0]}) & functools.reduce(operator.or_, choices)
+    for i, name in enumerate(names):
+        same = Q(**{names[j]: place[j] for j in range(i)}) if i else Q()
+        choices.append(same & Q(**{f"{name}__{'lt' if ways[i] else 'gt'}": place[i]}))
+    return Q(**{f"{names[0]}__{'lte' if ways[0] else 'gte'}": place[0]}) & functools.reduce(operator.or_, choices)
 
 
-def _write_place(row: Any, order: tuple[str, ...]) -> str:
+def write_place(row: Any, order: tuple[str, ...]) -> str:
+    """A row's place in this order, as it stands in the address of the page after it."""
     values = [getattr(row, name.lstrip("-")) for name in order]
     text = json.dumps([v.isoformat() if hasattr(v, "isoformat") else str(v) for v in values])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -147,8 +159,13 @@ def _read_place(text: str, rows: QuerySet, order: tuple[str, ...]) -> list[Any] 
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         if not isinstance(values, list) or len(values) != len(order):
             return None
-        fields = [rows.model._meta.get_field(name.lstrip("-")) for name in order]
+        fields = [_field_of(rows, name.lstrip("-")) for name in order]
         place = [field.to_python(value) for field, value in zip(fields, values, strict=True)]
     except (ValueError, TypeError, OverflowError, binascii.Error, ValidationError, FieldDoesNotExist):
         return None
     return None if None in place else place
+
+
+def _field_of(rows: QuerySet, name: str) -> Any:
+    known = rows.query.annotations.get(name)
+    return rows.model._meta.get_field(name) if known is None else known.output_field
