@@ -31,7 +31,7 @@ def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> l
     rules = _in_force(on).filter(kind__in=wanted, legal_entity_code=source).order_by("kind", "key", "id")
     own: dict[str, Any] = {"act": CREATE, "rule_id": None, "legal_entity": to}
     lines = [replace(drafts.retirement_of(rule, on), effective_to=rule.effective_to, **own) for rule in rules]
-    known = drafts.rules_by_identity({(line.kind, line.key) for line in lines})
+    known = drafts.rules_by_identity((line.kind, line.key, line.legal_entity) for line in lines)
     return [line for line in lines if not known.get(drafts.identity(line))]
 
 

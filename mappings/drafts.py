@@ -18,6 +18,7 @@ from django.utils import timezone
 from connectors.models import ReferenceEntry
 from mappings import scope
 from mappings.kinds import BY_CODE, DIMENSIONS, FREE, Kind
+from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from q2c.core.access import entities_where
 from q2c.core.history import save_with_reason
@@ -27,7 +28,7 @@ CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLin
 END_OF_TIME = dt.date.max
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f]")
 PATTERNS_MAX = 2000  # of one set: each is compared with each
-_KEYS_AT_ONCE = 20_000
+AnyRule = MappingRule | KnownRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,7 @@ def lines_for(lines: Sequence[Line]) -> list[Line]:
     """The same wishes, in one statement: changes where a rule with exactly this key, scope and conditions is in force
     that day, else creations.
     """
-    pairs = {(line.kind, line.key) for line in lines}
-    known = rules_by_identity(pairs)
+    known = rules_by_identity((line.kind, line.key, line.legal_entity) for line in lines)
     found = []
     for line in lines:
         rule = in_force(known.get(identity(line), ()), line.effective_from)
@@ -94,15 +94,15 @@ def lines_for(lines: Sequence[Line]) -> list[Line]:
     return found
 
 
-def rules_by_identity(pairs: Iterable[tuple[str, str]]) -> dict[tuple[Any, ...], list[MappingRule]]:
-    """The known rules of these kinds and keys, by all that makes them the same rule (`identity`)."""
-    known: dict[tuple[Any, ...], list[MappingRule]] = defaultdict(list)
-    for rule in _rules_with_keys(pairs):
+def rules_by_identity(places: Iterable[tuple[str, str, str]]) -> dict[tuple[Any, ...], list[KnownRule]]:
+    """The known rules of these kinds, keys and legal entities, by all that makes them the same rule (`identity`)."""
+    known: dict[tuple[Any, ...], list[KnownRule]] = defaultdict(list)
+    for rule in rules_at_places(places):
         known[identity_of(rule)].append(rule)
     return known
 
 
-def in_force(rules: Iterable[MappingRule], on: dt.date) -> MappingRule | None:
+def in_force(rules: Iterable[KnownRule], on: dt.date) -> KnownRule | None:
     """The one of these that holds on a day, if any."""
     return next((r for r in rules if r.effective_from <= on < (r.effective_to or END_OF_TIME)), None)
 
@@ -112,7 +112,7 @@ def line_for(line: Line) -> Line:
     return lines_for([line])[0]
 
 
-def retirement_of(rule: MappingRule, on: dt.date) -> Line:
+def retirement_of(rule: AnyRule, on: dt.date) -> Line:
     """The line that takes a rule out of force from that day on."""
     return Line(
         act=RETIRE, kind=rule.kind, key=rule.key, value=rule.value, label=rule.value_label,
@@ -151,7 +151,7 @@ def save_draft(
 
 def rows_for(change_set: ChangeSet, lines: Sequence[Line]) -> list[ChangeLine]:
     """The rows of these lines, not stored yet, each with the value that it would end."""
-    rules = MappingRule.objects.in_bulk([line.rule_id for line in lines if line.rule_id])
+    rules = rules_by_id(line.rule_id for line in lines if line.rule_id)
     return [
         ChangeLine(
             change_set=change_set, act=line.act, rule_id=line.rule_id, kind=line.kind, key=line.key,
@@ -210,20 +210,23 @@ def find_conflicts(
     if len(patterns) > PATTERNS_MAX:
         return [Fault(patterns[PATTERNS_MAX], "key", f"one set takes up to {PATTERNS_MAX:,} patterns; split it")]
     replaced = {line.rule_id for _, line in rows if line.rule_id}
-    buckets: dict[tuple[str, int, str], list[tuple[str, Line]]] = defaultdict(list)
-    for rule in _possible_rivals([line for _, line in rows]):
-        if rule.pk not in replaced:
-            line = replace(retirement_of(rule, rule.effective_from), effective_to=rule.effective_to)
-            buckets[_bucket(line)].append((f"rule {rule.pk}", line))
-    faults = []
+    buckets: dict[tuple[str, int, str], list[tuple[int, Line]]] = defaultdict(list)
     for number, line in rows:
-        rivals = buckets[_bucket(line)]
-        for name, rival in rivals:
-            if could_both_win(line, rival):
-                faults.append(Fault(number, "key", f"this and {name} ({rival.key} = {rival.value}) could both win"))
-                break
-        rivals.append((f"row {row_of(number)}", line))
-    return faults
+        buckets[_bucket(line)].append((number, line))
+    rivals: dict[int, str] = {}
+    for rule in _possible_rivals(buckets):
+        bucket = buckets.get((rule.kind, rule.specificity, "*" if rule.is_pattern else rule.key))
+        if bucket and rule.pk not in replaced:
+            known = replace(retirement_of(rule, rule.effective_from), effective_to=rule.effective_to)
+            for number, line in bucket:
+                if number not in rivals and could_both_win(line, known):
+                    rivals[number] = f"rule {rule.pk} ({rule.key} = {rule.value})"
+    for bucket in buckets.values():
+        for place, (number, line) in enumerate(bucket):
+            for other, earlier in bucket[:place]:
+                if number not in rivals and could_both_win(line, earlier):
+                    rivals[number] = f"row {row_of(other)} ({earlier.key} = {earlier.value})"
+    return [Fault(number, "key", f"this and {rival} could both win") for number, rival in sorted(rivals.items())]
 
 
 def could_both_win(a: Line, b: Line) -> bool:
@@ -339,7 +342,7 @@ def _is_creation_word(line: Line) -> bool:
 
 def _check_rules(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
     """A changed or retired rule must still be known, be this very rule, and be in force at the day of the change."""
-    rules = MappingRule.objects.in_bulk([line.rule_id for _, line in rows if line.rule_id])
+    rules = rules_by_id(line.rule_id for _, line in rows if line.rule_id)
     seen: set[int] = set()
     for number, line in rows:
         if line.rule_id is None:
@@ -361,14 +364,16 @@ def identity(line: Line) -> tuple[Any, ...]:
     return (line.kind, line.key, line.dimensions, _conditions(line.conditions))
 
 
-def identity_of(rule: MappingRule) -> tuple[Any, ...]:
+def identity_of(rule: AnyRule) -> tuple[Any, ...]:
     """As `identity`, of a rule."""
     dimensions = (rule.connection_code, rule.legal_entity_code, rule.currency, rule.region, rule.product_line)
     return (rule.kind, rule.key, dimensions, _conditions(rule.conditions))
 
 
 def _conditions(conditions: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in conditions.items()))
+    return (
+        tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in conditions.items())) if conditions else ()
+    )
 
 
 def _bucket(line: Line) -> tuple[str, int, str]:
@@ -376,22 +381,7 @@ def _bucket(line: Line) -> tuple[str, int, str]:
     return (line.kind, line.specificity, "*" if scope.is_pattern(line.key) else line.key)
 
 
-def _possible_rivals(lines: list[Line]) -> Iterable[MappingRule]:
-    exact = {(line.kind, line.key) for line in lines if not scope.is_pattern(line.key)}
-    patterns = {line.kind for line in lines if scope.is_pattern(line.key)}
-    yield from _rules_with_keys(exact)
-    if patterns:
-        yield from MappingRule.objects.filter(kind__in=patterns, is_pattern=True, known_to__isnull=True)
-
-
-def _rules_with_keys(pairs: Iterable[tuple[str, str]]) -> Iterable[MappingRule]:
-    """The known rules of these kinds and keys, in a statement per kind and 20,000 keys (as one array: a list of so many
-    parameters takes longer to write than to answer)."""
-    keys: dict[str, list[str]] = defaultdict(list)
-    for kind, key in sorted(set(pairs)):
-        keys[kind].append(key)
-    for kind, wanted in keys.items():
-        for start in range(0, len(wanted), _KEYS_AT_ONCE):
-            yield from MappingRule.objects.filter(kind=kind, known_to__isnull=True).extra(
-                where=["mappings_mappingrule.key = ANY(%s)"], params=[wanted[start : start + _KEYS_AT_ONCE]]
-            )
+def _possible_rivals(buckets: Iterable[tuple[str, int, str]]) -> Iterable[KnownRule]:
+    buckets = list(buckets)
+    yield from rules_with_keys((kind, key) for kind, _, key in buckets if key != "*")
+    yield from patterns_of({kind for kind, _, key in buckets if key == "*"})

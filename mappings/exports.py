@@ -24,6 +24,7 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from mappings import suggestions
 from mappings.columns import HEADINGS, NAMES, harmless, write_conditions
 from mappings.kinds import BY_CODE, FREE
+from mappings.known import KnownRule
 from mappings.models import MappingRule
 from mappings.workbooks import Unreadable
 from q2c.core import audit
@@ -38,7 +39,7 @@ _WIDTHS = {"key": 26, "value": 24, "label": 32, "rule": 11, "kind": 16, "conditi
 _FORMAT = "1"
 
 
-def cells_of(rule: MappingRule) -> dict[str, str]:
+def cells_of(rule: MappingRule | KnownRule) -> dict[str, str]:
     """A rule as the cells of its row, by column."""
     return {
         "rule": f"{rule.pk}.{rule.version}", "act": "", "kind": rule.kind, "key": rule.key, "value": rule.value,

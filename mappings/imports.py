@@ -15,6 +15,7 @@ from typing import Any
 from mappings import columns, drafts
 from mappings.drafts import CHANGE, CREATE, END_OF_TIME, RETIRE, Line
 from mappings.kinds import BY_CODE, Kind
+from mappings.known import KnownRule, rules_by_id
 from mappings.lists import ValueReader
 from mappings.models import ChangeSet, MappingRule
 from mappings.rows import TOLD_EVERY, RowFault, RowReader, SheetRow, Tell
@@ -106,7 +107,9 @@ class _Check:
     def _resolve(self, rows: list[SheetRow]) -> None:
         named = self._named_rules(rows)
         fresh = [row for row in rows if row.kind and not row.text("rule")]
-        known = drafts.rules_by_identity({(row.kind.code, row.key) for row in fresh if row.kind})
+        known = drafts.rules_by_identity(
+            (row.kind.code, row.key, row.place["legal_entity"]) for row in fresh if row.kind
+        )
         self.zeros = _keys_with_zeros({row.kind.code for row in fresh if row.kind})
         seen: dict[tuple[Any, ...], int] = {}
         for done, row in enumerate(rows, 1):
@@ -134,7 +137,7 @@ class _Check:
             is_fallback=row.is_fallback, **row.place,
         )  # fmt: skip
 
-    def _take(self, row: SheetRow, line: Line, rule: MappingRule | None) -> None:
+    def _take(self, row: SheetRow, line: Line, rule: KnownRule | None) -> None:
         """The line of one row, or nothing where it says what holds already."""
         act = row.text("act").casefold()
         if act in columns.RETIRE_WORDS:
@@ -171,7 +174,7 @@ class _Check:
         else:
             self._add(row, replace(line, act=CHANGE, rule_id=rule.pk), rule)
 
-    def _take_back(self, row: SheetRow, line: Line, rule: MappingRule) -> None:
+    def _take_back(self, row: SheetRow, line: Line, rule: KnownRule) -> None:
         """A row that was exported: its value or its end may have changed, never its key, scope and beginning."""
         if fault := _moved(row, line, rule):
             self.fault(row.number, *fault)
@@ -197,13 +200,13 @@ class _Check:
             line = replace(line, act=CHANGE, rule_id=rule.pk, effective_from=rule.effective_from)
         self._add(row, line, rule)
 
-    def _add(self, row: SheetRow, line: Line, rule: MappingRule | None) -> None:
+    def _add(self, row: SheetRow, line: Line, rule: KnownRule | None) -> None:
         self.report.lines.append(line)
         self.report.rows.append(row.number)
         if len(self.report.differences) < DIFFERENCES_SHOWN:
             self.report.differences.append(difference_of(row.number, line, rule))
 
-    def _named_rules(self, rows: list[SheetRow]) -> dict[int, MappingRule]:
+    def _named_rules(self, rows: list[SheetRow]) -> dict[int, KnownRule]:
         """The rules that exported rows name, by row; what can't be theirs any more is a fault."""
         asked: dict[int, tuple[str, int, int]] = {}
         for row in rows:
@@ -213,10 +216,10 @@ class _Check:
                 asked[row.number] = (text, int(pk), int(version))
             elif text:
                 self.fault(row.number, "rule", text, "is no rule’s number. Leave it as it was exported, or empty.")
-        rules = MappingRule.objects.in_bulk({pk for _, pk, _ in asked.values()})
+        rules = rules_by_id(pk for _, pk, _ in asked.values())
         ended = {rule.known_to for rule in rules.values() if rule.known_to is not None}
         sets = {s.number: s for s in ChangeSet.objects.filter(number__in=ended).select_related("proposed_by")}
-        found: dict[int, MappingRule] = {}
+        found: dict[int, KnownRule] = {}
         first: dict[int, int] = {}
         for place, (text, asked_for, given) in asked.items():
             rule = rules.get(asked_for)
@@ -262,7 +265,7 @@ class _Check:
             report.differences = [d for d in report.differences if d.row not in numbers]
 
 
-def difference_of(row: int, line: Line, rule: MappingRule | None) -> Difference:
+def difference_of(row: int, line: Line, rule: KnownRule | None) -> Difference:
     """What a line does, in words for a table."""
     place = " ".join(value for value in line.dimensions if value)
     old = f"{rule.value} {rule.value_label}".strip() if rule else ""
@@ -271,7 +274,7 @@ def difference_of(row: int, line: Line, rule: MappingRule | None) -> Difference:
     return Difference(row, act, line.kind, line.key, place, old, new, line.effective_from)
 
 
-def _moved(row: SheetRow, line: Line, rule: MappingRule) -> tuple[str, str, str] | None:
+def _moved(row: SheetRow, line: Line, rule: KnownRule) -> tuple[str, str, str] | None:
     """Column, cell and fault of an exported row that isn't its rule's any more."""
     own = drafts.retirement_of(rule, rule.effective_from)
     for name in _OWN:

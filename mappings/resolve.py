@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.db import connection as database
@@ -22,21 +21,6 @@ from mappings.models import ChangeSet
 from q2c.core.problems import Category, Problem
 
 Want = tuple[str, str, Mapping[str, str]]  # kind, key, scope
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """A mapping's answer: the value in the target's words, and which rule gave it."""
-
-    value: str
-    label: str
-    rule_id: int
-    version: int
-    change_set: int  # the knowledge it comes from
-    is_fallback: bool
-    why: str
-    effective_from: dt.date
-    effective_to: dt.date | None  # None: until somebody says otherwise
 
 
 class Rule(NamedTuple):
@@ -60,6 +44,25 @@ class Rule(NamedTuple):
     is_fallback: bool
 
 
+class Resolved(NamedTuple):
+    """A mapping's answer: the value in the target's words, and which rule gave it."""
+
+    value: str
+    label: str
+    rule_id: int
+    version: int
+    change_set: int  # the knowledge it comes from
+    is_fallback: bool
+    effective_from: dt.date
+    effective_to: dt.date | None  # None: until somebody says otherwise
+    rule: Rule
+
+    @property
+    def why(self) -> str:
+        """Why this rule won, in words."""
+        return _why(self.rule)
+
+
 class Overlay(NamedTuple):
     """What a draft would change in what is known: the rules that would end, and those that would come (ids below 0)."""
 
@@ -74,6 +77,7 @@ class Considered(NamedTuple):
     verdict: str
 
 
+_NO_CONDITIONS: Mapping[str, Any] = {}
 _COLUMNS = (
     "r.specificity, r.id, r.kind, r.key, r.connection_code, r.legal_entity_code, r.currency, r.region, r.product_line, "
     "r.conditions::text, r.effective_from, r.effective_to, r.value, r.value_label, r.version, r.is_fallback"
@@ -205,8 +209,8 @@ class Snapshot:
         else:
             rule = winners[0]
             answer = Resolved(
-                rule.value, rule.label, rule.id, rule.version, self.change_set, rule.is_fallback, _why(rule),
-                rule.effective_from, rule.effective_to,
+                rule.value, rule.label, rule.id, rule.version, self.change_set, rule.is_fallback, rule.effective_from,
+                rule.effective_to, rule,
             )  # fmt: skip
         index.memo[question] = answer
         return answer
@@ -240,7 +244,7 @@ class _Index:
         self.conditional_kinds: set[str] = set()
         self.late_fetch_count = 0
         self._exact: dict[tuple[str, str], list[Rule]] = {}
-        self._patterns: dict[str, list[Rule]] = {}
+        self._patterns: dict[str, _Patterns] = {}
         self._candidates: dict[tuple[str, str], list[Rule]] = {}
         self.asked: set[tuple[str, str]] = set()
         self._systems: dict[str, str] | None = None
@@ -252,7 +256,7 @@ class _Index:
             return
         self.asked.update(fresh)
         new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
-        self._patterns |= {kind: [] for kind in new_kinds}
+        self._patterns |= {kind: _Patterns() for kind in new_kinds}
         facts: dict[str, Any] = {
             "kinds": [k for k, _ in fresh],
             "keys": [k for _, k in fresh],
@@ -262,7 +266,7 @@ class _Index:
         with database.cursor() as cursor:
             cursor.execute(_LOAD, facts)
             for row in cursor.fetchall():
-                rule = Rule._make((*row[:9], json.loads(row[9]), *row[10:]))
+                rule = Rule._make((*row[:9], _NO_CONDITIONS if row[9] == "{}" else json.loads(row[9]), *row[10:]))
                 if rule.id not in self._ended:
                     self._add(rule)
         planned = self._planned
@@ -273,7 +277,7 @@ class _Index:
         if rule.conditions:
             self.conditional_kinds.add(rule.kind)
         if scope.is_pattern(rule.key):
-            self._patterns[rule.kind].append(rule)
+            self._patterns[rule.kind].add(rule)
         else:
             self._exact.setdefault((rule.kind, rule.key), []).append(rule)
 
@@ -285,8 +289,9 @@ class _Index:
             if pair not in self.asked:
                 self.late_fetch_count += 1
                 self.fetch({pair})
-            patterns = [rule for rule in self._patterns[kind] if scope.matches(rule.key, key)]
-            known = sorted(self._exact.get(pair, []) + patterns, key=lambda rule: (-rule.specificity, rule.id))
+            known = self._exact.get(pair, []) + self._patterns[kind].over(key)
+            if len(known) > 1:
+                known.sort(key=lambda rule: (-rule.specificity, rule.id))
             self._candidates[pair] = known
         return known
 
@@ -295,6 +300,29 @@ class _Index:
         if self._systems is None:
             self._systems = dict(Connection.objects.values_list("code", "name"))
         return self._systems.get(code, code or "The ERP")
+
+
+class _Patterns:
+    """The patterns of a kind by how their first field begins, so that a key isn't compared with each."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, list[Rule]] = {}
+        self._begins: dict[int, dict[str, list[Rule]]] = {}
+
+    def add(self, rule: Rule) -> None:
+        first = rule.key.partition("|")[0]
+        if first.endswith("*"):
+            self._begins.setdefault(len(first) - 1, {}).setdefault(first[:-1], []).append(rule)
+        else:
+            self._exact.setdefault(first, []).append(rule)
+
+    def over(self, key: str) -> list[Rule]:
+        """Those under which a key falls."""
+        first = key.partition("|")[0]
+        near = list(self._exact.get(first, ()))
+        for length, begins in self._begins.items():
+            near += begins.get(first[:length], ())
+        return [rule for rule in near if scope.matches(rule.key, key)]
 
 
 def _winners(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:

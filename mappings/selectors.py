@@ -22,7 +22,7 @@ def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
     return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
 
 
-def by_key(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
+def by_key(rules: QuerySet[MappingRule]) -> QuerySet[Any]:
     """The rules with their key as lists sort and seek it (`sorted_key`), whatever its letters' case: as it stands in
     the index `rule_listed`."""
     return rules.annotate(sorted_key=Collate(Upper("key"), "C"))

@@ -191,7 +191,7 @@ def _show_newer(row: GridRow) -> None:
     old = MappingRule.objects.filter(pk=number).first() if number.isdecimal() and len(number) < 18 else None
     if old is None or old.known_to is None:
         return
-    same = drafts.rules_by_identity([(old.kind, old.key)]).get(drafts.identity_of(old), [])
+    same = drafts.rules_by_identity([(old.kind, old.key, old.legal_entity_code)]).get(drafts.identity_of(old), [])
     newer = drafts.in_force(same, timezone.localdate()) or next(iter(same), None)
     if newer is not None:
         texts = cells_of(newer)

@@ -121,7 +121,9 @@ def _measure_backtest(report: Report, values: list[Any], documents: int) -> None
         for rule in now
     ]  # fmt: skip
     draft = save_draft("Other items", "To measure the back-test", lines=lines_for(wishes), by=maker)
-    ids = list(BusinessTransaction.objects.filter(state="completed", flow="invoice_to_erp").values_list("pk", flat=True))
+    ids = list(
+        BusinessTransaction.objects.filter(state="completed", flow="invoice_to_erp").values_list("pk", flat=True)
+    )
     runs, alone, found = [], [], {}
     for _ in range(REPEATS):
         Evidence.objects.update_or_create(change_set=draft, defaults={"asked_at": timezone.now(), "state": "computing"})

@@ -140,12 +140,13 @@ def _derive(
     tries = [_Try(run) for run in runs]
     for step in steps:
         due = [t for t in tries if t.problem is None and t.is_due(step)]
+        fetch_wants(step, [t.trial for t in due], new)
+        moved = [(t, now) for t in due if (now := _outcome(step, t.trial, new)) != t.run.facts.get(step.gives)]
         asks = "mappings" in parameters(step.run)
         if asks:
-            fetch_wants(step, [t.stored for t in due], old)
-        fetch_wants(step, [t.trial for t in due], new)
-        for each in due:
-            each.take(step, old if asks else None, new)
+            fetch_wants(step, [t.stored for t, _ in moved], old)
+        for each, now in moved:
+            each.take(step, _outcome(step, each.stored, old) if asks else each.run.facts.get(step.gives), now)
     for each in tries:
         yield each.run, each.news, each.problem
 
@@ -185,10 +186,9 @@ class _Try:
         names = parameters(step.run)
         return "mappings" in names or any(name in self.news for name in names)
 
-    def take(self, step: Read, old: _Then | None, new: _Then) -> None:
+    def take(self, step: Read, then: Any, now: Any) -> None:
+        """Note an answer that isn't the stored one. `then`: what the rules of today answer."""
         stored = self.run.facts.get(step.gives)
-        then = _outcome(step, self.stored, old) if old is not None else stored
-        now = _outcome(step, self.trial, new)
         if isinstance(now, Exception):
             if not isinstance(then, Exception):
                 self.problem = now

@@ -10,6 +10,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -44,6 +45,7 @@ class Step:
         return _returned(self.functions[0])
 
 
+@cache
 def _returned(function: Callable[..., Any]) -> Any:
     hints = typing.get_type_hints(function)
     return hints.get("return", Any)
@@ -219,4 +221,9 @@ def encode_output(value: Any) -> bytes:
 
 def decode_output(body: bytes, kind: Any) -> Any:
     """A stored output with its type."""
-    return msgspec.json.decode(body, type=kind)
+    return _decoder(kind).decode(body)
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
