@@ -101,15 +101,16 @@ def _invoice(customer: str, sku: Iterator[int]) -> dict[str, Any]:
 
 def copy_documents(originals: list[UUID], *, until: int) -> int:
     """Copies of posted documents with all that their steps stored, until there are so many. Returns how many."""
-    own = [f.column for f in BusinessTransaction._meta.concrete_fields if f.column not in ("id", "business_key")]
+    own = [f.attname for f in BusinessTransaction._meta.concrete_fields if f.attname not in ("id", "business_key")]
     with connection.cursor() as cursor:
         cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = 'transactions_steprun'::regclass"
                        " AND attnum > 0 AND NOT attisdropped AND attname <> 'transaction_id'")  # fmt: skip
         steps = [name for (name,) in cursor.fetchall()]
-        facts = {"ids": originals, "copies": until // len(originals) - 1}
-        cursor.execute(_COPY.format(own=", ".join(own), steps=", ".join(steps)), facts)
+        copies = until // len(originals) - 1
+        statement = _COPY.format(own=", ".join(own), steps=", ".join(steps))
+        cursor.execute(statement, {"ids": originals, "copies": copies})
         cursor.execute("VACUUM ANALYZE transactions_businesstransaction, transactions_steprun")
-    return len(originals) * (facts["copies"] + 1)
+    return len(originals) * (copies + 1)
 
 
 _NEW_ID = "(left(t.{0}::text, 19) || right(md5(t.{0}::text || n)::uuid::text, 17))::uuid"
