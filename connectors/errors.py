@@ -16,15 +16,18 @@ from typing import Any
 from connectors.manifest import Manifest, When
 from connectors.waits import wait_seconds
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
+from q2c.core.wording import without_particulars
 
 
 @dataclass(frozen=True)
 class VendorError:
-    """One error of a vendor's envelope, in its own words. `field` is the path or parameter it blames."""
+    """One error of a vendor's envelope, in its own words. `field` is the path or parameter it blames; `status` that of
+    its part, where one answer of 200 carries several."""
 
     code: str = ""
     detail: str = ""
     field: str = ""
+    status: int = 0
 
 
 def oauth_error(answer: Mapping[str, Any]) -> VendorError:
@@ -48,8 +51,14 @@ _READ_BY_STATUS = frozenset({Category.AUTHENTICATION, Category.RATE_LIMIT, Categ
 def problem_from(
     manifest: Manifest, *, status: int, headers: Mapping[str, str], body: bytes, connection: str, is_write: bool
 ) -> Problem:
-    """The Problem of an answer that isn't 2xx."""
+    """The Problem of an answer that isn't 2xx, or of a 2xx that hides a failure.
+
+    Its subject's `wording` is the vendor's sentence without what is particular to one document: with it two errors of
+    one code are told apart, and the same error of two documents isn't.
+    """
     errors = _read_errors(manifest, status, headers, body)
+    if errors and errors[0].status:
+        status = errors[0].status
     row, error = _first_match(manifest.errors, status, errors)
     if row is None:
         return _unclassified(manifest, status, errors, body, connection, is_write)
@@ -59,17 +68,24 @@ def problem_from(
         "error": error.code or str(status),
         "field": error.field or None,
         "status": status,
+        "wording": without_particulars(error.detail) or None,
         **(_named_parts(row, error)),
     }
     if row.is_existing:
         return AlreadyThere(says, **subject)
     if row.is_absent:
-        return Absent(says, **subject)
+        return Problem("target_gone", Category.MAPPING, says, **subject) if is_write else Absent(says, **subject)
     if row.category is Category.UNKNOWN_OUTCOME or (row.category is Category.AVAILABILITY and is_write):
         return NotAnswered(says, **subject)
     wait = wait_seconds(headers, dt.datetime.now(dt.UTC), wait_header=row.wait_header or "Retry-After")
     return Problem(
-        row.problem, row.category, says, wait_seconds=wait, evidence={"errors": [vars(e) for e in errors]}, **subject
+        row.problem,
+        row.category,
+        says,
+        wait_seconds=wait,
+        is_passing=row.is_passing,
+        evidence={"errors": [vars(e) for e in errors]},
+        **subject,
     )
 
 
@@ -118,6 +134,7 @@ def _unclassified(
         "error": first.code or str(status),
         "field": first.field or None,
         "status": status,
+        "wording": without_particulars(first.detail) or None,
     }
     if errors and 400 <= status < 500:
         return Problem("vendor_refused", Category.VALIDATION, f"{manifest.name} refused: {text}", **subject)

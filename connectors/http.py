@@ -142,7 +142,10 @@ async def close_sessions() -> None:
 
 
 class Telephone:
-    """One connection's line. `explain(reply)` turns a refusal into a Problem; `record` takes every exchange."""
+    """One connection's line. `explain(reply)` turns a refusal into a Problem; `record` takes every exchange.
+
+    `hides_errors` looks at the body of a 2xx: a failure inside it is a refusal like any other.
+    """
 
     def __init__(
         self,
@@ -153,6 +156,7 @@ class Telephone:
         explain: Callable[[Reply], Problem],
         record: Callable[[Recorded], None],
         read_quota: Callable[[Mapping[str, str]], tuple[int, int] | None] | None = None,
+        hides_errors: Callable[[bytes], bool] | None = None,
     ) -> None:
         self.line = line
         self.limits = limits
@@ -160,6 +164,7 @@ class Telephone:
         self.explain = explain
         self.record = record
         self.read_quota = read_quota
+        self.hides_errors = hides_errors or _hides_none
         self.base_url = line.base_url.rstrip("/")
         self.account = f"{line.code}@{URL(self.base_url).authority}"
         self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
@@ -186,7 +191,8 @@ class Telephone:
     ) -> Reply:
         """Make a call to a path below the base address, or to a full URL of an allowed host (tokens, next pages).
 
-        Gives the Reply of a 2xx, or of a status in `accept`; raises Problem, NeverSent or NotAnswered for the rest.
+        Gives the Reply of a 2xx that hides no failure, or of a status in `accept`; raises Problem, NeverSent or
+        NotAnswered for the rest.
         A refused token is fetched anew once. Of a listing (`is_listing`: its answer speaks of customers whom the call
         isn't about) only size and hash of the answer are recorded.
         """
@@ -208,7 +214,7 @@ class Telephone:
             if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget():
                 continue
             break
-        if 200 <= reply.status < 300 or reply.status in accept:
+        if reply.status in accept or (200 <= reply.status < 300 and not self.hides_errors(reply.body)):
             return reply
         raise self._refusal(reply)
 
@@ -328,6 +334,10 @@ def _refused_address(error: BaseException | None) -> _Refused | None:
     while error is not None and not isinstance(error, _Refused):
         error = error.__cause__
     return error
+
+
+def _hides_none(body: bytes) -> bool:
+    return False
 
 
 async def _read_capped(answer: aiohttp.ClientResponse) -> bytes:

@@ -119,7 +119,8 @@ class When:
     detail: str = ""
     wait_header: str = ""
     is_existing: bool = False  # "it exists already": a create then means found
-    is_absent: bool = False  # a look-up then means "isn't there"
+    is_absent: bool = False  # a look-up then means "isn't there"; a write named what isn't there (`target_gone`)
+    is_passing: bool = False  # waiting mends it, whatever its category says
 
 
 class Undo(StrEnum):
@@ -156,6 +157,9 @@ class Manifest:
     events: Mapping[str, Means | Ignored | NotYet] = field(default_factory=dict)
     webhook: WebhookDoor | None = None
     read_errors: Callable[..., list[Any]] | None = None  # (status, headers, body) -> [errors.VendorError]
+    # Whether a 2xx answer's body hides a failure (`success: false`, a refused part), which `read_errors` then reads.
+    # Asked of every answer, so it's a cheap look.
+    hides_errors: Callable[[bytes], bool] | None = None
     auth: Callable[..., Any] | None = None  # (http.Line) -> http.Auth; None: no credentials
     read_quota: Callable[..., tuple[int, int] | None] | None = None  # answer's headers -> (used, allowed) of the day
     # Whose message it is, of one that isn't translated: under that customer's key its body is sealed. "": nobody's.

@@ -93,6 +93,7 @@ def client_for(connection: Connection, *, collector: Callable[[http.Recorded], N
         ),
         record=collector,
         read_quota=facts.read_quota,
+        hides_errors=facts.hides_errors,
     )
     return client_class(connection.vendor)(line, telephone)
 

@@ -105,7 +105,7 @@ _MAPPING = (
          "What {key} becomes isn't active in {connection} any more",
          "No document has failed on it yet. Choose another target in the form of this case and have a second person "
          "approve it, or have the entry made active again in the ERP and refresh its lists: the case then closes."),
-    Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key"),
+    Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key", "wording"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
          "The target doesn't take what we named: an id that a mapping gave, or a currency or subsidiary that its own "
          "record lacks. Correct the rule here or the record there, then repost.", True),
@@ -180,7 +180,7 @@ _DOCUMENT = (
     Kind("posting_rejected", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
          "The posting of {document} was rejected",
          "Read why, and correct the document at its source or a mapping; a repost asks for approval again."),
-    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field"), _FIX_OR_WAIVE,
+    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "wording"), _FIX_OR_WAIVE,
          "{connection} refused the document",
          "Read the vendor's sentence below; correct the field it names at the source, then repost.", True),
 )  # fmt: skip
@@ -215,8 +215,20 @@ _OUTCOME = (
          (LOOK_AGAIN, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
          "Look at what is there. If it's ours, a repost finds and links it; if somebody typed it in, reverse that "
          "one."),
-    Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error"), (REPOST, CORRECT_AT_SOURCE),
+    Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error", "wording"), (REPOST, CORRECT_AT_SOURCE),
          "{connection} says that the record changed meanwhile", "Repost: it reads again before it writes.", True),
+    Kind("record_busy", C, PLATFORM, MEDIUM, hours(4), ("connection", "error"), (REPOST,),
+         "Records of {connection} stay busy",
+         "Something there holds them for long: a mass update, a job, a trigger. Each was tried several times, minutes "
+         "apart. Find out what holds them, or lower the connection's concurrency; then repost."),
+    Kind("target_gone", M, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"),
+         (CORRECT_AT_SOURCE, REPOST, WAIVE), "{document} names a record that {connection} hasn't got",
+         "It was deleted or merged there. Have it restored, or let the source name another one, then repost; where it "
+         "was deleted on purpose, waive with that reason.", True),
+    Kind("duplicate_refused", C, SALES_OPS, MEDIUM, hours(24), ("connection", "document"),
+         (CORRECT_AT_SOURCE, REPOST, WAIVE), "{connection} takes what {document} names for a duplicate",
+         "Several records there answer to it, or one looks like it. Merge them there, or have its duplicate rule let "
+         "this one pass; then repost."),
     Kind("duplicate_suspected", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "customer"),
          (CORRECT_AT_SOURCE, REPOST, WAIVE), "{customer} looks like one that we know",
          "Open each pair below and say whether they are one or two. That they are one a second person confirms. Then "
@@ -260,7 +272,8 @@ _SYSTEM = (
          "The address of {connection} isn't one that we may dial",
          "A private, foreign or redirected address. Correct the base address under Connections; a second person "
          "approves."),
-    Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error"), (REPOST, RESUME_CONNECTION),
+    Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error", "wording"),
+         (REPOST, RESUME_CONNECTION),
          "{connection} doesn't permit what we asked",
          "Give the integration role the permission that the vendor names, then repost."),
 )  # fmt: skip
@@ -274,8 +287,8 @@ _INBOX = (
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),
     Kind("record_gone", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), (WAIVE, REPLAY_EVENT),
          "{document} was deleted at its source", "Ask why; if it was posted, a correcting document is due."),
-    Kind("schema_drift", V, PLATFORM, HIGH, hours(8), ("connection", "path"), (REPLAY_EVENT, CORRECT_AT_SOURCE),
-         "{connection} changed the field {path}",
+    Kind("schema_drift", M, PLATFORM, HIGH, hours(8), ("connection", "path", "field", "wording"),
+         (REPLAY_EVENT, CORRECT_AT_SOURCE), "{connection} changed the field {path}",
          "The vendor sends it missing, renamed or with another type; adapt the reader, then replay."),
 )  # fmt: skip
 

@@ -59,3 +59,11 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=CHROMIUM)
         yield chromium
         chromium.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests want to be read at the end: `record_property("said", line)`, from a worker too."""
+    for report in [r for found in ("passed", "failed") for r in terminalreporter.stats.get(found, ())]:
+        for name, line in getattr(report, "user_properties", ()):
+            if name == "said" and report.when == "call":
+                terminalreporter.write_line(line)

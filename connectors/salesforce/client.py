@@ -13,7 +13,7 @@ from connectors.auth import FetchedToken
 from connectors.errors import Absent
 from connectors.families import Page, Polled
 from connectors.fields import instant
-from connectors.http import Line, Reply, Telephone
+from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.salesforce import asked, inbound, inbound_orders, outbound
 from connectors.salesforce.ids import full_id
@@ -110,7 +110,7 @@ class Client:
 
     def _record_of(self, order_id: str) -> tuple[str, list[tuple[str, str]], str]:
         """Where an order's record is changed, with which query, and its id as far as it's known: by id, or by the
-        external id under which the org keeps orders of others. Raises Problem `record_gone` where it keeps none."""
+        external id under which the org keeps orders of others. Raises Problem `target_gone` where it keeps none."""
         try:
             key = full_id(order_id) if order_id.startswith(ORDER_PREFIXES) else ""
         except ValueError:
@@ -119,7 +119,9 @@ class Client:
             return f"sobjects/{_kind(key)}/{key}", [], key
         field = self.line.settings.get("order_key_field", "")
         if not field:
-            raise Absent(
+            raise Problem(
+                "target_gone",
+                Category.MAPPING,
                 f"{order_id} isn't an order of Salesforce, and no field of its opportunities keeps numbers of others",
                 connection=self.line.code,
                 document=order_id,
@@ -214,7 +216,7 @@ class Client:
         return raw
 
     async def _composite(self, queries: dict[str, str], *, verb: str) -> dict[str, list[dict[str, Any]]]:
-        """Several queries in one call. An answer of 200 hides the failure of a part, so each part is looked at."""
+        """Several queries in one call; the refusal of one (`manifest.hides_errors`) is that of all."""
         base = f"/services/data/{VERSION}"
         parts = [
             {"method": "GET", "url": f"{base}/query?{urlencode({'q': soql})}", "referenceId": name}
@@ -224,17 +226,11 @@ class Client:
         reply = await self.telephone.call("POST", await self._url("composite"), verb=verb, json=body, is_write=False)
         rows = {}
         for part in reply.json("compositeResponse")["compositeResponse"]:
-            if part["httpStatusCode"] != 200:
-                raise self._part_refused(part, reply)
             rows[part["referenceId"]] = part["body"]["records"]
             if not part["body"]["done"]:
                 more = await self._url(part["body"]["nextRecordsUrl"])
                 rows[part["referenceId"]] += [row async for row in self._pages(more, [], verb=verb)]
         return rows
-
-    def _part_refused(self, part: dict[str, Any], reply: Reply) -> Problem:
-        body = msgspec.json.encode(part["body"])
-        return self.telephone.explain(Reply(part["httpStatusCode"], {}, body, reply.connection, False))
 
     async def _query(self, soql: str, *, verb: str, resource: str = "query") -> AsyncIterator[dict[str, Any]]:
         async for row in self._pages(await self._url(resource), [("q", soql)], verb=verb):

@@ -20,6 +20,8 @@ from connectors.salesforce.owner import customer_of
 from q2c.core.problems import Category, Problem
 
 TOKEN_PATH = "/services/oauth2/token"
+_HIDDEN = re.compile(rb'"success"\s*:\s*false|"httpStatusCode"\s*:\s*[345]')
+_SECONDARY = ("ALL_OR_NONE_OPERATION_ROLLED_BACK", "PROCESSING_HALTED")
 _USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
 
 
@@ -60,20 +62,37 @@ async def _token_by_jwt(telephone: Telephone) -> Token:
 
 
 def read_errors(status: int, headers: Mapping[str, str], body: bytes) -> list[VendorError]:
-    """Salesforce's array of errors (Collections say `statusCode`). Raises ValueError for another shape."""
+    """Salesforce's array of errors, also of the refused records or parts in an answer of 200 (Collections say
+    `statusCode`). Raises ValueError for another shape."""
     answer: Any = msgspec.json.decode(body)
-    if isinstance(answer, dict):
+    if isinstance(answer, dict) and "compositeResponse" in answer:
+        parts = [p for p in answer["compositeResponse"] if p["httpStatusCode"] >= 300]
+        return _causes([_error(e, p["httpStatusCode"]) for p in parts for e in p["body"]])
+    if isinstance(answer, dict) and answer.get("success") is not False:
         return [oauth_error(answer)]
-    if not isinstance(answer, list):
+    rows = [answer] if isinstance(answer, dict) else answer
+    if not isinstance(rows, list):
         raise ValueError("neither an array nor an object")
-    if answer and isinstance(answer[0], str):  # 300: several records have this external id
-        return [VendorError("MULTIPLE_CHOICES", ", ".join(answer))]
-    return [
-        VendorError(
-            str(e.get("errorCode") or e["statusCode"]), str(e.get("message") or ""), ", ".join(e.get("fields") or ())
-        )
-        for e in answer
-    ]
+    if rows and isinstance(rows[0], str):  # 300: several records have this external id
+        return [VendorError("MULTIPLE_CHOICES", ", ".join(rows))]
+    if rows and "success" in rows[0]:
+        return _causes([_error(e, 400) for row in rows if not row["success"] for e in row["errors"]])
+    return [_error(e, 0) for e in rows]
+
+
+def _error(raw: Mapping[str, Any], status: int) -> VendorError:
+    code = str(raw.get("errorCode") or raw["statusCode"])
+    return VendorError(code, str(raw.get("message") or ""), ", ".join(raw.get("fields") or ()), status)
+
+
+def _causes(errors: list[VendorError]) -> list[VendorError]:
+    """Without those that only say that another one failed."""
+    return [e for e in errors if e.code not in _SECONDARY] or errors
+
+
+def hides_errors(body: bytes) -> bool:
+    """Whether a record or part of an answer of 200 was refused."""
+    return _HIDDEN.search(body) is not None
 
 
 def read_quota(headers: Mapping[str, str]) -> tuple[int, int] | None:
@@ -98,19 +117,22 @@ ERRORS = (
          code="INSUFFICIENT_ACCESS*"),
     When(Category.AUTHENTICATION, "vendor_permission", "Salesforce's API is switched off: {detail}", code="API_*"),
     When(Category.AUTHENTICATION, "vendor_permission", "Salesforce's user may not do this: {detail}", status=403),
-    When(Category.CONFLICT, "duplicate_suspected", "Several Salesforce records have this external id", status=300),
+    When(Category.CONFLICT, "duplicate_refused", "Several Salesforce records have this external id", status=300),
+    When(Category.MAPPING, "schema_drift", "Salesforce lacks a field or object that we need: {detail}",
+         code="NOT_FOUND", detail=r"external id field"),
     *(When(Category.VALIDATION, "record_gone", "Salesforce has no such record: {detail}", code=c, is_absent=True)
       for c in _GONE),
     *(When(Category.MAPPING, "vendor_reference_refused", "Salesforce refused what we named in {field}: {detail}",
          code=c)
       for c in _REFERENCE),
-    *(When(Category.VALIDATION, "schema_drift", "Salesforce lacks a field or object that we need: {detail}", code=c)
+    *(When(Category.MAPPING, "schema_drift", "Salesforce lacks a field or object that we need: {detail}", code=c)
       for c in _SCHEMA),
     *(When(Category.CONFLICT, "document_exists", "Salesforce has it already: {detail}", code=c, is_existing=True)
       for c in _TWICE),
-    When(Category.CONFLICT, "duplicate_suspected", "Salesforce takes it for a duplicate: {detail}",
+    When(Category.CONFLICT, "duplicate_refused", "Salesforce takes it for a duplicate: {detail}",
          code="DUPLICATES_DETECTED"),
-    When(Category.RATE_LIMIT, "rate_limited", "The record is busy in Salesforce", code="UNABLE_TO_LOCK_ROW"),
+    When(Category.CONFLICT, "record_busy", "The record is busy in Salesforce", code="UNABLE_TO_LOCK_ROW",
+         is_passing=True),
     When(Category.CONFLICT, "conflict", "Somebody changed the record in Salesforce meanwhile", status=412),
     *(When(Category.AVAILABILITY, "system_unavailable", "Salesforce couldn't answer ({code})", code=c) for c in _AGAIN),
     When(Category.AVAILABILITY, "system_unavailable", "Salesforce isn't available ({status})", status=(500, 599)),
@@ -157,6 +179,7 @@ MANIFEST = Manifest(
     events=EVENTS,
     webhook=WebhookDoor(verify=door.verify, acknowledge=(200, "text/xml; charset=utf-8", door.ACK), split=door.split),
     read_errors=read_errors,
+    hides_errors=hides_errors,
     read_quota=read_quota,
     customer_of=customer_of,
     auth=auth,

@@ -55,6 +55,15 @@ def customer_of(body: bytes) -> str:
     return whose.id if whose.object == "customer" else whose.customer or ""
 
 
+_STATES = (
+    "*/*_unexpected_state",
+    "*/intent_invalid_state",
+    "*/invoice_not_editable",
+    "*/invoice_no_customer_line_items",
+    "*/invalid_canceled_subscription_fields",
+    "*/status_transition_invalid",
+    "*/charge_already_*",
+)
 ERRORS = (
     When(Category.AUTHENTICATION, "credentials_refused", "Stripe refused our key: {detail}", status=401),
     When(Category.AUTHENTICATION, "vendor_permission", "Stripe's key may not do this: {detail}", status=403),
@@ -74,14 +83,10 @@ ERRORS = (
          code="*/livemode_mismatch"),
     When(Category.MAPPING, "vendor_reference_refused", "Stripe's product is inactive: {detail}",
          code="*/product_inactive"),
-    When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}",
-         code="*/*_unexpected_state"),
-    When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}",
-         code="*/invoice_not_editable"),
-    When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}",
-         code="*/status_transition_invalid"),
-    When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}",
-         code="*/charge_already_*"),
+    *(When(Category.MAPPING, "vendor_reference_refused", "Stripe refused what we named in {field}: {detail}", code=c)
+      for c in ("*/missing", "*/coupon_expired")),
+    *(When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}", code=c) for c in _STATES),
+    When(Category.CONFLICT, "conflict", "Stripe's record is in another state: {detail}", status=409),
     When(Category.VALIDATION, "vendor_refused", "The bank declined: {detail}", status=402),
     When(Category.AVAILABILITY, "system_unavailable", "Stripe isn't available ({status})", status=(500, 599)),
     When(Category.AVAILABILITY, "system_unavailable", "Stripe couldn't reach what it needs", status=424),

@@ -32,8 +32,9 @@ class Problem(Exception):
     """Why a step can't go on, in words a controller understands.
 
     `subject` holds what it is about as plain text values (`sku="GTX-1"`, `subsidiary="GB01"`); the kind's `same_when`
-    picks the fingerprint from it. `wait_seconds` is the target's own wish. `evidence` is for the technical
-    view and is redacted before it is stored.
+    picks the fingerprint from it. `wait_seconds` is the target's own wish. `is_passing` says of one problem what
+    `HEALS_BY_ITSELF` says of a category: a record that is busy. `evidence` is for the technical view and is redacted
+    before it is stored.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Problem(Exception):
         summary: str,
         *,
         wait_seconds: float | None = None,
+        is_passing: bool = False,
         evidence: dict[str, Any] | None = None,
         **subject: object,
     ) -> None:
@@ -51,13 +53,14 @@ class Problem(Exception):
         self.category = Category(category)
         self.summary = summary
         self.wait_seconds = wait_seconds
+        self.is_passing = is_passing
         self.evidence = evidence or {}
         self.subject = {name: str(value) for name, value in subject.items() if value is not None}
 
     @property
     def heals_by_itself(self) -> bool:
         """Whether waiting can mend it."""
-        return self.category in HEALS_BY_ITSELF
+        return self.is_passing or self.category in HEALS_BY_ITSELF
 
     def __repr__(self) -> str:
         return f"Problem({self.code!r}, {self.category.value!r}, {self.summary!r}, {self.subject!r})"

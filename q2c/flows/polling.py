@@ -21,7 +21,7 @@ from connectors.recorder import Collector, for_their_owners, write_exchanges
 from exceptions import cases
 from q2c.core import leases
 from q2c.core.ending import is_ending
-from q2c.core.problems import HEALS_BY_ITSELF, Category, Problem
+from q2c.core.problems import Category, Problem
 from q2c.flows.done import pause_refused
 from q2c.inbox.models import InboundEvent
 from q2c.inbox.receive import receive
@@ -137,7 +137,7 @@ def _fail(row: Connection, cursor: SyncCursor, problem: Problem) -> PollResult:
     log.warning("poll_failed", connection=row.code, stream=cursor.stream, problem=problem.code, summary=problem.summary)
     if problem.category is Category.AUTHENTICATION:
         pause_refused(row.code, problem)
-    elif problem.category not in HEALS_BY_ITSELF:
+    elif not problem.heals_by_itself:
         problem.subject.setdefault("connection", row.code)
         problem.subject.setdefault("stream", cursor.stream)
         cases.open_case(problem, connection_code=row.code)

@@ -93,6 +93,19 @@ def test_a_refusal_holds_with_one_problem_and_a_repost_continues():
     ]
 
 
+def test_a_record_that_is_busy_is_waited_for_though_its_category_holds_others():
+    target = Target()
+    target.problem = Problem("record_busy", Category.CONFLICT, "busy", is_passing=True, connection="memory")
+    rig = Rig(target)
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert (states(), rig.held) == ({"waiting": 1}, [])
+    target.problem = None
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+
+
 def test_a_bug_in_a_step_is_held_as_internal_and_the_rest_of_the_batch_posts():
     def broken(fact):
         if fact.number == bad:

@@ -65,7 +65,9 @@ def test_what_exists_is_there_already(detail):
 
 
 def test_an_absent_record_is_told_from_an_unknown_reference_in_a_body():
-    assert isinstance(read(404, "NONEXISTENT_ID", "The record instance does not exist."), Absent)
+    assert isinstance(read(404, "NONEXISTENT_ID", "The record instance does not exist.", is_write=False), Absent)
+    gone = read(404, "NONEXISTENT_ID", "The record instance does not exist.", is_write=True)
+    assert (gone.category, gone.code) == (Category.MAPPING, "target_gone")
     other = read(404, "NONEXISTENT_ID", "The record instance referenced by external ID 'x' does not exist.")
     assert (other.category, other.code) == (Category.MAPPING, "vendor_reference_refused")
 

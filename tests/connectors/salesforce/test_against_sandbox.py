@@ -200,8 +200,9 @@ def test_an_order_of_another_system_s_number_is_told_by_external_id(client, sand
 def test_an_order_that_no_opportunity_knows_makes_none(client, sandboxes):
     before = len(sandboxes.log("salesforce", document_type="Opportunity", effect="created"))
     for crm in (client(), client(settings={"order_key_field": "Legacy_Id__c"})):
-        with pytest.raises(Absent):
+        with pytest.raises(Problem) as refusal:
             run(crm.publish_status(order_id="ORD-NOBODY", fields={"status": "active"}))
+        assert (refusal.value.code, refusal.value.category) == ("target_gone", Category.MAPPING)
     assert len(sandboxes.log("salesforce", document_type="Opportunity", effect="created")) == before
 
 
@@ -210,7 +211,7 @@ def test_two_opportunities_of_one_number_are_for_a_person(client, sandboxes):
     sandboxes.make("salesforce", "Opportunity", twin, twin)
     with pytest.raises(Problem) as refusal:
         by_number(client, "ORD-TWIN")
-    assert (refusal.value.code, refusal.value.category) == ("duplicate_suspected", Category.CONFLICT)
+    assert (refusal.value.code, refusal.value.category) == ("duplicate_refused", Category.CONFLICT)
 
 
 def test_jwt_bearer_signs_in_too(client, sold):
