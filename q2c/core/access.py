@@ -77,6 +77,8 @@ def cases_q(user: Any, tallies: QuerySet) -> Q:
     """
     parts = []
     for role, code in memberships(user):
+        if "exceptions.view_case" not in role.may:
+            continue
         queue = Q(queue__in=role.queues) if role.queues else Q()
         if code is None:
             parts.append(queue)
@@ -96,6 +98,11 @@ def who_may(permission: str, entity: str = "") -> list[Person]:
         scope |= Q(memberships__legal_entity__code=entity)
     found = Person.objects.filter(scope, memberships__role__in=roles, is_active=True)
     return list(found.distinct().order_by("display_name", "username")[:6])
+
+
+def roles_with(permission: str) -> str:
+    """The titles of the roles that hold a permission, for a sentence."""
+    return " or ".join(role.title for role in ROLES if permission in role.may)
 
 
 def visible_entities(user: Any) -> list[LegalEntity]:

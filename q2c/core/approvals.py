@@ -1,7 +1,8 @@
 """The one way that two people agree: a proposal with fixed content, and signatures bound to its hash.
 
 Nobody approves what they proposed, superusers included; the database says so too. `sign` returns the new state and the
-caller applies what was agreed: no signal, no callback that could be forgotten.
+caller applies what was agreed: no signal, no callback that could be forgotten. In an emergency one signature of the
+emergency role stands for all of them; `q2c.core.emergencies` has its end and its review.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from q2c.core import audit, jcs
-from q2c.core.access import entities_where
-from q2c.core.models import Person, Proposal, Signature
+from q2c.core.access import entities_where, roles_with
+from q2c.core.models import EMERGENCY_HOURS_MAX, EmergencyUse, Person, Proposal, Signature
 from q2c.core.problems import Category, Problem
 
+IN_EMERGENCY = "core.approve_emergency"
 OVERRIDE = "override"  # the kind of proposals that let one transaction pass one problem
 EVIDENCE_KEPT = dt.timedelta(hours=24)
 State = Proposal.State
@@ -35,7 +37,8 @@ class ApprovalRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """Something to be proposed. `legal_entities` are those it concerns (none: all of them)."""
+    """Something to be proposed. `legal_entities` are those it concerns (none: all of them). Every signer holds
+    `permission`, and one of them `also` too."""
 
     kind: str
     subject: tuple[str, object]
@@ -44,6 +47,7 @@ class Wish:
     why: str
     permission: str
     signatures: int = 1
+    also: str = ""
     legal_entities: Iterable[str] = ()
     evidence_at: dt.datetime | None = None
 
@@ -58,13 +62,14 @@ def propose(
     why: str,
     permission: str,
     signatures: int = 1,
+    also: str = "",
     legal_entities: Iterable[str] = (),
     evidence_at: dt.datetime | None = None,
 ) -> Proposal:
     """A proposal whose content is fixed from now on. Raises ApprovalRefused without a reason."""
     wish = Wish(
         kind=kind, subject=subject, content=content, title=title, why=why, permission=permission,
-        signatures=signatures, legal_entities=legal_entities, evidence_at=evidence_at,
+        signatures=signatures, also=also, legal_entities=legal_entities, evidence_at=evidence_at,
     )  # fmt: skip
     return propose_all([wish], by=by)[0]
 
@@ -107,7 +112,7 @@ def propose_afresh(wishes: Iterable[Wish], *, by: Person, stale: str) -> list[Pr
         return propose_all([w for key, w in wished.items() if key not in kept], by=by)
 
 
-def why_not(proposal: Proposal, person: Person) -> ApprovalRefused | None:
+def why_not(proposal: Proposal, person: Person, *, in_emergency: bool = False) -> ApprovalRefused | None:
     """Why this person can't sign now, or None if they can: what a screen shows before anybody clicks."""
     if proposal.state != State.PROPOSED:
         return ApprovalRefused("decided", f"It was {proposal.state} meanwhile.")
@@ -115,12 +120,17 @@ def why_not(proposal: Proposal, person: Person) -> ApprovalRefused | None:
         return ApprovalRefused("own", "You proposed it, so somebody else has to approve it.")
     if not person.is_active:
         return ApprovalRefused("inactive", "This account is closed.")
-    allowed = entities_where(person, proposal.signer_permission)
-    if allowed is not None and not (proposal.legal_entities and set(proposal.legal_entities) <= allowed):
+    if not _holds(person, IN_EMERGENCY if in_emergency else proposal.signer_permission, proposal):
         concerned = ", ".join(proposal.legal_entities) or "every entity"
-        return ApprovalRefused("not_permitted", f"Your role doesn't approve this for {concerned}.")
-    if proposal.signatures.filter(signed_by=person).exists():
+        how = "in an emergency " if in_emergency else ""
+        return ApprovalRefused("not_permitted", f"Your role doesn't approve this {how}for {concerned}.")
+    signers = [s.signed_by for s in proposal.signatures.select_related("signed_by")]
+    if person in signers:
         return ApprovalRefused("signed", "You have signed it already; it needs another person.")
+    also = "" if in_emergency else proposal.also_permission
+    is_last = len(signers) + 1 >= proposal.signatures_needed
+    if also and is_last and not any(_holds(p, also, proposal) for p in (*signers, person)):
+        return ApprovalRefused("not_permitted", f"One of its signatures has to be of {roles_with(also)}.")
     if person.approves_from is not None and person.approves_from > timezone.now():
         return ApprovalRefused(
             "after_reset", f"Your password is new; you may approve from {_clock(person.approves_from)}."
@@ -137,25 +147,30 @@ def sign(
     why: str = "",
     seen_hash: str = "",
     apply: Callable[[Proposal], object] | None = None,
+    emergency_hours: int | None = None,
 ) -> str:
     """Sign, and return the proposal's state: `approved` once all signatures are there, `rejected` at the first refusal.
 
     `apply` puts what was agreed into force, in the transaction of the last signature: both hold or neither. Don't call
     this inside a transaction of your own, or the alarm of a refused attempt is rolled back with it.
     `seen_hash` is the hash of what the signer looked at. `alarm` opens a case for an attempt after a password reset.
-    Evidence older than 24 hours voids the proposal. Raises ApprovalRefused.
+    Evidence older than 24 hours voids the proposal. With `emergency_hours` it's an emergency: the one signature is
+    enough, needs a reason, and what it puts in force ends after so many hours. Raises ApprovalRefused.
     """
+    in_emergency = emergency_hours is not None
     signer = Person.objects.get(pk=by.pk)  # roles and password as they are now, not as of the session's beginning
-    refused = why_not(proposal, signer)
+    refused = why_not(proposal, signer, in_emergency=in_emergency)
     if refused is not None and refused.code == "after_reset":
         _alarm(proposal, signer, alarm)
         raise refused
     if not approve and not why.strip():
         raise ApprovalRefused("no_reason", "Say why you reject it.")
+    if emergency_hours is not None:
+        check_emergency(approve=approve, why=why, hours=emergency_hours)
     with atomic():
         proposal.refresh_from_db()
         locked = Proposal.objects.select_for_update().get(pk=proposal.pk)
-        refused = why_not(locked, signer)
+        refused = why_not(locked, signer, in_emergency=in_emergency)
         if refused is not None:
             raise refused
         if jcs.content_hash(locked.content) != locked.content_hash:
@@ -165,15 +180,26 @@ def sign(
         if approve and locked.evidence_at and timezone.now() - locked.evidence_at > EVIDENCE_KEPT:
             state = _decide(locked, State.VOID, void_reason="Its evidence is older than 24 hours.")
         else:
-            state = _add_signature(locked, signer, approve=approve, why=why)
+            state = _add_signature(locked, signer, approve=approve, why=why, emergency_hours=emergency_hours)
         if state == State.APPROVED and apply is not None:
             apply(locked)
         audit.record(
-            signer, "approve" if approve else "reject", locked.subject_type, locked.subject_id, why=why,
-            data={"proposal": locked.pk, "hash": locked.content_hash, "state": state},
+            signer, _verb(approve, emergency_hours), locked.subject_type, locked.subject_id, why=why,
+            data={"proposal": locked.pk, "hash": locked.content_hash, "state": state,
+                  **({"hours": emergency_hours} if in_emergency else {})},
         )  # fmt: skip
     proposal.refresh_from_db()
     return state
+
+
+def check_emergency(*, approve: bool, why: str, hours: int) -> None:
+    """Whether an emergency can be used so. Raises ApprovalRefused naming what is missing."""
+    if not approve:
+        raise ApprovalRefused("no_emergency", "An emergency approves; reject it in the ordinary way.")
+    if not why.strip():
+        raise ApprovalRefused("no_reason", "Say why it can't wait for those who approve it otherwise.")
+    if not 1 <= hours <= EMERGENCY_HOURS_MAX:
+        raise ApprovalRefused("hours", f"An emergency ends within 1 to {EMERGENCY_HOURS_MAX} hours; choose one of them.")
 
 
 def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
@@ -215,6 +241,7 @@ def _proposal_of(wish: Wish, by: Person) -> Proposal:
         content_hash=jcs.content_hash(plain),
         signatures_needed=wish.signatures,
         signer_permission=wish.permission,
+        also_permission=wish.also,
         legal_entities=sorted(set(wish.legal_entities)),
         evidence_at=wish.evidence_at,
     )
@@ -225,7 +252,27 @@ def _voided(proposal: Proposal, *, by: Person, why: str) -> audit.Act:
     return audit.Act(actor=by, verb="void", subject=subject, why=why, data={"proposal": proposal.pk})
 
 
-def _add_signature(proposal: Proposal, signer: Person, *, approve: bool, why: str) -> str:
+def _holds(person: Person, permission: str, proposal: Proposal) -> bool:
+    """Whether a person holds it for every entity that the proposal concerns."""
+    allowed = entities_where(person, permission)
+    return allowed is None or bool(proposal.legal_entities and set(proposal.legal_entities) <= allowed)
+
+
+def _verb(approve: bool, emergency_hours: int | None) -> str:
+    if emergency_hours is not None:
+        return "approve_emergency"
+    return "approve" if approve else "reject"
+
+
+def _add_signature(
+    proposal: Proposal, signer: Person, *, approve: bool, why: str, emergency_hours: int | None = None
+) -> str:
+    if emergency_hours is not None:
+        now = timezone.now()
+        EmergencyUse.objects.create(
+            proposal=proposal, proposed_by_id=proposal.proposed_by_id, used_by=signer, why=why, used_at=now,
+            ends_at=now + dt.timedelta(hours=emergency_hours),
+        )  # fmt: skip
     Signature.objects.create(
         proposal=proposal,
         proposed_by_id=proposal.proposed_by_id,
@@ -238,7 +285,8 @@ def _add_signature(proposal: Proposal, signer: Person, *, approve: bool, why: st
     if not approve:
         return _decide(proposal, State.REJECTED)
     given = proposal.signatures.filter(is_approval=True).count()
-    return _decide(proposal, State.APPROVED) if given >= proposal.signatures_needed else State.PROPOSED
+    is_enough = emergency_hours is not None or given >= proposal.signatures_needed
+    return _decide(proposal, State.APPROVED) if is_enough else State.PROPOSED
 
 
 def _end(proposal: Proposal, state: str, *, by: Person | str, verb: str, why: str) -> str:

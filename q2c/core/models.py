@@ -3,6 +3,7 @@ policy."""
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 
 import pgtrigger
@@ -161,7 +162,11 @@ _DECIDED = """
     IF NEW.state = 'approved' AND OLD.state <> 'approved' THEN
         SELECT count(*) INTO given FROM core_signature
          WHERE proposal_id = NEW.id AND is_approval AND signed_hash = NEW.content_hash;
-        IF given < NEW.signatures_needed THEN
+        IF given < NEW.signatures_needed AND NOT EXISTS (
+            SELECT FROM core_emergencyuse e JOIN core_signature s ON s.proposal_id = e.proposal_id
+             AND s.signed_by_id = e.used_by_id AND s.is_approval AND s.signed_hash = NEW.content_hash
+             WHERE e.proposal_id = NEW.id
+        ) THEN
             RAISE EXCEPTION 'a proposal needs % signatures and has %', NEW.signatures_needed, given;
         END IF;
     END IF;
@@ -205,6 +210,7 @@ class Proposal(models.Model):
     content_hash = models.CharField(max_length=64)
     signatures_needed = models.PositiveSmallIntegerField(default=1)
     signer_permission = models.CharField(max_length=60)
+    also_permission = models.CharField(max_length=60, blank=True, default="")  # one of the signers holds this too
     legal_entities = models.JSONField(default=list)  # codes; empty means all
     state = models.CharField(max_length=20, choices=State, default=State.PROPOSED)
     decided_at = models.DateTimeField(null=True)
@@ -261,6 +267,91 @@ class Signature(models.Model):
 
     def __str__(self) -> str:
         return f"{self.signed_by} on {self.proposal_id}"
+
+
+# An emergency use is noted while its proposal waits, unreviewed, and reviewed once.
+_USED_THEN = """
+    IF NEW.reviewed_at IS NOT NULL OR NEW.verdict <> '' OR NEW.ended_at IS NOT NULL THEN
+        RAISE EXCEPTION 'an emergency use begins without a review';
+    END IF;
+    IF NOT EXISTS (SELECT FROM core_proposal p WHERE p.id = NEW.proposal_id AND p.state = 'proposed') THEN
+        RAISE EXCEPTION 'an emergency approves only what is proposed';
+    END IF;
+    RETURN NEW;
+"""
+_REVIEWED_ONCE = """
+    IF OLD.reviewed_at IS NOT NULL AND (NEW.verdict, NEW.reviewed_by_id, NEW.reviewed_at, NEW.review, NEW.found)
+       IS DISTINCT FROM (OLD.verdict, OLD.reviewed_by_id, OLD.reviewed_at, OLD.review, OLD.found) THEN
+        RAISE EXCEPTION 'an emergency is reviewed once';
+    END IF;
+    IF OLD.ended_at IS NOT NULL AND NEW.ended_at IS DISTINCT FROM OLD.ended_at THEN
+        RAISE EXCEPTION 'an emergency ends once';
+    END IF;
+    RETURN NEW;
+"""
+EMERGENCY_HOURS_MAX = 12
+
+
+class EmergencyUse(models.Model):
+    """An approval that one person of the emergency role gave in place of all that policy asks for. What it put in force
+    ends at `ends_at` unless the review lets it stay; the review is open until somebody has done it who neither used nor
+    proposed it."""
+
+    class Verdict(models.TextChoices):
+        STAYS = "stays", "It was right, and stays in force"
+        ENDS = "ends", "It was right, and ends"
+        OBJECTED = "objected", "It was not right: it ends at once"
+
+    proposal = models.OneToOneField(Proposal, primary_key=True, on_delete=models.PROTECT, related_name="emergency")
+    proposed_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")  # as in Signature
+    used_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    why = models.TextField()
+    used_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)  # when what it put in force was taken back
+    verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
+    reviewed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    reviewed_at = models.DateTimeField(null=True)
+    review = models.TextField(blank=True)
+    found = models.JSONField(default=dict)  # what the reviewer was shown: the documents that posted by it
+
+    class Meta:
+        indexes = [models.Index(fields=["used_at"], name="emergency_unreviewed", condition=Q(reviewed_at=None))]
+        constraints = [
+            models.CheckConstraint(condition=~Q(used_by=F("proposed_by")), name="emergency_user_is_not_proposer"),
+            models.CheckConstraint(
+                condition=Q(reviewed_by=None) | ~Q(reviewed_by=F("used_by")) & ~Q(reviewed_by=F("proposed_by")),
+                name="emergency_reviewer_is_somebody_else",
+            ),
+            models.CheckConstraint(condition=Q(why__regex=r"\S"), name="emergency_has_a_reason"),
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=F("used_at"))
+                & Q(ends_at__lte=F("used_at") + dt.timedelta(hours=EMERGENCY_HOURS_MAX)),
+                name="emergency_ends_within_hours",
+            ),
+            models.CheckConstraint(
+                condition=Q(reviewed_by=None, reviewed_at=None, verdict="", review="")
+                | Q(reviewed_by__isnull=False, reviewed_at__isnull=False, review__regex=r"\S") & ~Q(verdict=""),
+                name="emergency_review_is_whole",
+            ),
+            models.CheckConstraint(
+                condition=~Q(verdict="stays") | Q(ended_at=None), name="emergency_that_stays_never_ended"
+            ),
+        ]
+        triggers = [
+            pgtrigger.ReadOnly(
+                name="used_as_told",
+                exclude=["ended_at", "verdict", "reviewed_by", "reviewed_at", "review", "found"],
+            ),
+            pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
+            pgtrigger.Trigger(name="used_then", when=pgtrigger.Before, operation=pgtrigger.Insert, func=_USED_THEN),
+            pgtrigger.Trigger(
+                name="reviewed_once", when=pgtrigger.Before, operation=pgtrigger.Update, func=_REVIEWED_ONCE
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"emergency of {self.used_by}"
 
 
 class CustomerKey(models.Model):

@@ -32,12 +32,16 @@ PERMISSION_WORDS = {
     "exceptions.waive_case": "Waive a case",
     "mappings.view_rule": "See rules",
     "mappings.propose_rule": "Propose a rule",
+    "mappings.propose_policy": "Propose a policy",
     "mappings.approve_rule": "Approve a rule",
+    "mappings.approve_policy": "Approve a policy",
     "connectors.view_connection": "See connections",
     "connectors.work_connection": "Run connections",
     "connectors.approve_connection": "Approve another address",
     "core.view_audit": "See the audit trail",
     "core.view_decision": "See decisions",
+    "core.approve_emergency": "Approve in an emergency",
+    "core.review_emergency": "Review an emergency",
     "schedules.change_schedule": "Change schedules",
 }
 
@@ -69,7 +73,8 @@ ROLES = (
         "mapping_admin",
         "Mapping administration",
         ("billing_ops",),
-        VIEW | {"exceptions.work_case", "mappings.propose_rule", "mappings.approve_rule"},
+        VIEW
+        | {"exceptions.work_case", "mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
     ),
     Role(
         "controller",
@@ -82,7 +87,10 @@ ROLES = (
             "transactions.repost",
             "transactions.approve_posting",
             "mappings.propose_rule",
+            "mappings.propose_policy",
             "mappings.approve_rule",
+            "mappings.approve_policy",
+            "core.review_emergency",
             "connectors.approve_connection",  # where the books are sent is finance's to agree to, beside the platform
         },
     ),
@@ -101,5 +109,12 @@ ROLES = (
         },
     ),
     Role("auditor", "Audit", (), VIEW),
+    # Held by few, beside another role or alone: it signs in place of all that policy asks, for hours, and is reviewed.
+    Role(
+        "emergency",
+        "Emergency approval",
+        (),
+        VIEW - {"exceptions.view_case", "core.view_audit"} | {"core.approve_emergency"},
+    ),
 )
 BY_CODE = {role.code: role for role in ROLES}
