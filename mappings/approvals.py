@@ -17,8 +17,9 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from mappings import freezes, policies
 from mappings.drafts import DraftRefused, Line, check_lines, lines_of
-from mappings.kinds import BY_CODE, approval_of
+from mappings.kinds import Approval
 from mappings.models import ChangeSet, MappingRule
 from mappings.planning import differences, rules_of
 from mappings.resolve import latest_change_set
@@ -70,20 +71,22 @@ def propose_change_set(
         faults = check_lines(lines, by=by)
         if faults:
             raise DraftRefused(faults)
-        policy = approval_of({line.kind for line in lines})
-        signatures = max(policy.signatures, 2 if over else 1)
+        policy, frozen = _asked(lines, over=over)
         proposal = approvals.propose(
             "change_set", ("change_set", locked.pk), by=by, title=locked.title, why=locked.why,
             content={
                 "change_set": locked.pk,
                 "knowledge": latest_change_set(),
                 "rows": differences(locked),
-                "policy": {"permission": policy.permission, "signatures": signatures, "over": list(over)},
+                "policy": {
+                    "permission": policy.permission, "signatures": policy.signatures, "also": policy.also,
+                    "words": policies.words_of(policy), "over": [*over, *frozen],
+                },
                 "affected": [dict(facts) for facts in affected],
                 **({} if evidence is None else {"evidence": evidence}),
             },
-            permission=policy.permission, signatures=signatures, legal_entities=_entities(lines),
-            evidence_at=evidence_at,
+            permission=policy.permission, signatures=policy.signatures, also=policy.also,
+            legal_entities=_entities(lines), evidence_at=evidence_at,
         )  # fmt: skip
         locked.proposal = proposal
         _save(locked, State.PROPOSED, by=by, why=locked.why)
@@ -99,23 +102,32 @@ def sign_change_set(
     alarm: Callable[[Problem], object],
     why: str = "",
     seen_hash: str = "",
+    emergency_hours: int | None = None,
 ) -> Decision:
-    """Approve or reject; the last signature puts it in force in the same transaction. Raises ApprovalRefused."""
+    """Approve or reject; the last signature puts it in force in the same transaction. With `emergency_hours` the one
+    of the emergency role does, also while the books are frozen (`mappings.emergencies`). Raises ApprovalRefused."""
     proposal = _proposal(change_set)
-    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
+    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk), in_emergency=emergency_hours is not None)
     if refused is not None and refused.code != "after_reset":
         raise refused
     if refused is not None:
-        approvals.sign(proposal, by=by, approve=approve, alarm=alarm)  # alarms and raises, outside our transaction
+        approvals.sign(  # alarms and raises, outside our transaction
+            proposal, by=by, approve=approve, alarm=alarm, emergency_hours=emergency_hours
+        )
     with atomic():
-        _lock_numbers()
+        lock_numbers()
         locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
         stale = stale_reason(locked)
         if stale and approve:
             approvals.void(proposal, reason=stale)
             _save(locked, State.VOID, by=None, why=stale)
             return Decision(State.VOID, why=stale)
-        state = approvals.sign(proposal, by=by, approve=approve, alarm=alarm, why=why, seen_hash=seen_hash)
+        if approve and emergency_hours is None and (said := frozen_words(locked)):
+            raise approvals.ApprovalRefused("frozen", said)
+        state = approvals.sign(
+            proposal, by=by, approve=approve, alarm=alarm, why=why, seen_hash=seen_hash,
+            emergency_hours=emergency_hours,
+        )  # fmt: skip
         number = None
         if state == Proposal.State.APPROVED:
             number = _activate(locked, approver=by)
@@ -153,6 +165,9 @@ def stale_reason(change_set: ChangeSet) -> str:
     rule = ended.first()
     if rule is not None:
         return f"Rule {rule.pk} ({rule.kind} {rule.key}) was changed meanwhile."
+    asked = policies.approval_for(policies.places_of(lines))
+    if not policies.is_covered(asked, _proposal(change_set)):
+        return f"Who has to approve it was changed meanwhile: it takes {policies.words_of(asked)} now."
     pairs = {(line.kind, line.key) for line in lines}
     newer = MappingRule.objects.filter(
         known_from__gt=content["knowledge"], kind__in={kind for kind, _ in pairs}, key__in={key for _, key in pairs}
@@ -161,6 +176,28 @@ def stale_reason(change_set: ChangeSet) -> str:
         if (kind, key) in pairs:
             return f"Another rule for {kind} {key} came into force meanwhile."
     return ""
+
+
+def frozen_words(change_set: ChangeSet) -> str:
+    """Why it can't come into force now: the books of an entity are frozen, and it wasn't proposed with the signatures
+    that this takes. Empty where it can."""
+    proposal = _proposal(change_set)
+    lines = lines_of(change_set)
+    found = freezes.frozen_now(freezes.entities_of(lines))
+    if not found or policies.is_covered(policies.over_a_limit(Approval()), proposal):
+        return ""
+    return (
+        f"{freezes.words_of(found)}. Withdraw it and propose it anew: it then takes two signatures, one of"
+        " controllership. Or ask for an emergency approval, or sign it afterwards."
+    )
+
+
+def _asked(lines: Sequence[Line], *, over: Sequence[str]) -> tuple[Approval, list[str]]:
+    """What a set of these rows takes, and why it takes more than its kinds ask: frozen books, now or when it begins."""
+    asked = policies.approval_for(policies.places_of(lines))
+    found = freezes.frozen_now(freezes.entities_of(lines))
+    frozen = [freezes.words_of([freeze]) for freeze in found] + freezes.scheduled_into(lines)
+    return (policies.over_a_limit(asked) if over or frozen else asked), frozen
 
 
 def _activate(change_set: ChangeSet, *, approver: Person) -> int:
@@ -186,7 +223,7 @@ def _plain(value: Any) -> Any:
 
 def _entities(lines: Iterable[Line]) -> list[str]:
     """The entities whose approvers may sign; none means that only somebody of every entity may."""
-    entities = {line.legal_entity if "legal_entity" in BY_CODE[line.kind].scope else "" for line in lines}
+    entities = freezes.entities_of(lines)
     return [] if "" in entities else sorted(entities)
 
 
@@ -196,7 +233,8 @@ def _proposal(change_set: ChangeSet) -> Proposal:
     return change_set.proposal
 
 
-def _lock_numbers() -> None:
+def lock_numbers() -> None:
+    """Take the lock under which change sets get their numbers, until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_NUMBERS_LOCK])
 

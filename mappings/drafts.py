@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from mappings import scope
 from mappings.kinds import BY_CODE, DIMENSIONS, FREE, Kind
 from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
 from mappings.models import ChangeLine, ChangeSet, MappingRule
-from q2c.core.access import entities_where
+from q2c.core.access import entities_where, roles_with
 from q2c.core.history import save_with_reason
 from q2c.core.models import LegalEntity, Person
 
@@ -202,14 +202,18 @@ def check_lines(
 
 
 def find_conflicts(
-    rows: Iterable[tuple[int, Line]], *, row_of: Callable[[int], int] = lambda number: number + 1
+    rows: Iterable[tuple[int, Line]],
+    *,
+    row_of: Callable[[int], int] = lambda number: number + 1,
+    ending: Collection[int] = (),
 ) -> list[Fault]:
-    """Rows that could win as well as a rule in force or as each other: equally specific, and both could match."""
+    """Rows that could win as well as a rule in force or as each other: equally specific, and both could match.
+    Rules that are `ending` with them don't count."""
     rows = [(number, line) for number, line in rows if line.act != RETIRE]
     patterns = [number for number, line in rows if scope.is_pattern(line.key)]
     if len(patterns) > PATTERNS_MAX:
         return [Fault(patterns[PATTERNS_MAX], "key", f"one set takes up to {PATTERNS_MAX:,} patterns; split it")]
-    replaced = {line.rule_id for _, line in rows if line.rule_id}
+    replaced = {line.rule_id for _, line in rows if line.rule_id} | set(ending)
     buckets: dict[tuple[str, int, str], list[tuple[int, Line]]] = defaultdict(list)
     for number, line in rows:
         buckets[_bucket(line)].append((number, line))
@@ -293,7 +297,8 @@ def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Faul
         entities = allowed[permission]
         if entities is not None and line.legal_entity not in entities:
             place = line.legal_entity or "every entity"
-            yield Fault(number, "legal_entity", f"your role proposes no {BY_CODE[line.kind].title} for {place}")
+            who = "" if entities else f"; {roles_with(permission)} does"
+            yield Fault(number, "legal_entity", f"your role proposes no {BY_CODE[line.kind].title} for {place}{who}")
 
 
 def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:

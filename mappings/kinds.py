@@ -6,7 +6,7 @@ Posting policy, manual rates and thresholds are governed exactly like mappings, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mappings.survivorship import KEYS, OWNER_PATTERN, OWNER_WORDS
@@ -18,16 +18,42 @@ CONDITION_FIELDS = ("document_type", "customer_country", "ship_to_country", "cha
 
 BILLING_OPS, CONTROLLERSHIP, SALES_OPS = "billing_ops", "controllership", "sales_ops"
 PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
+PROPOSE_POLICY, APPROVE_POLICY = "mappings.propose_policy", "mappings.approve_policy"
 FREE = "free"
+APPROVAL = "approval"  # the kind whose rules say who approves each kind
+# From which working day before a period's end to which after it; "close": until the ERP has closed the period.
+FREEZE_PATTERN = r"WD-([1-9]|1[0-9]) to (WD\+([1-9]|1[0-9])|close)"
+FREEZE_WORDS = "such as WD-2 to WD+3, or WD-2 to close"
 DateBasis = Literal["document", "original_line", "posting"]
 
 
 @dataclass(frozen=True)
 class Approval:
-    """Who must agree to a change of this kind: the permission that a signer needs, and how many signers."""
+    """Who must agree to a change: the permission that each signer needs, how many signers, and what one of them needs
+    besides."""
 
     permission: str = APPROVE
     signatures: int = 1
+    also: str = ""
+
+    def joined(self, other: Approval) -> Approval:
+        """The strictest of both: what satisfies it satisfies each."""
+        permission = APPROVE_POLICY if APPROVE_POLICY in (self.permission, other.permission) else self.permission
+        also = "" if permission == APPROVE_POLICY else self.also or other.also
+        return Approval(permission, max(self.signatures, other.signatures), also)
+
+
+ONE, TWO = Approval(), Approval(signatures=2)
+CONTROLLER, TWO_CONTROLLERS = Approval(APPROVE_POLICY), Approval(APPROVE_POLICY, 2)
+TWO_ONE_CONTROLLER = Approval(signatures=2, also=APPROVE_POLICY)
+# What a rule of kind `approval` says, from the mildest to the strictest. "Approver" is whoever may approve rules.
+APPROVALS = {
+    "1 approver": ONE,
+    "2 approvers": TWO,
+    "1 controller": CONTROLLER,
+    "2 with a controller": TWO_ONE_CONTROLLER,
+    "2 controllers": TWO_CONTROLLERS,
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +74,7 @@ class Kind:
     missing_says: str
     scope: tuple[str, ...] = ("legal_entity",)
     keys: tuple[str, ...] = ()
-    approval: Approval = Approval()
+    approval: Approval = ONE  # where no rule of kind `approval` says another
     propose: str = PROPOSE
     effective_default: Literal["today", "period_start", "document"] = "today"
     date_basis: DateBasis = "document"
@@ -87,11 +113,29 @@ ACCOUNT_CLASSES = (
     ("suspense", ("asset", "liability")),
     ("refunds", ("asset", "liability")),
 )
-POLICY_FIELDS = (
-    "revenue_owner", "subledger_owner", "detail", "posting_date", "window", "rounding_limit", "approval_over",
-    "summary_cut_off", "zero_amount", "missing_service_dates", "credit_rate", "price_tolerance",
-    "billed_account", "release_over", "hold_duplicates",
+_AMOUNT = r"[0-9]{1,15}(\.[0-9]{1,6})?"
+_BOOK = "an amount in the book's currency"
+_OR = "{} or {}".format
+# Each field of posting policy with what it may say.
+POLICY_VALUES = (
+    ("revenue_owner", "erp|engine|billing", "erp, engine or billing"),
+    ("subledger_owner", "erp|billing", _OR("erp", "billing")),
+    ("detail", "line|summary", _OR("line", "summary")),
+    ("posting_date", "document|today", _OR("document", "today")),
+    ("window", r"always|[0-2]\d:[0-5]\d ?- ?[0-2]\d:[0-5]\d", "always, or two times such as 08:00-18:00"),
+    ("rounding_limit", "[0-9]{1,6}", "a number of the currency's smallest units"),
+    ("approval_over", _AMOUNT, _BOOK),
+    ("summary_cut_off", r"[0-2]\d:[0-5]\d", "a time such as 02:00"),
+    ("zero_amount", "post|skip", _OR("post", "skip")),
+    ("missing_service_dates", "document|hold", _OR("document", "hold")),
+    ("credit_rate", "original|document", _OR("original", "document")),
+    ("price_tolerance", _AMOUNT, "a percentage such as 20"),
+    ("billed_account", "own|parent|top", "own, parent or top"),
+    ("release_over", _AMOUNT, _BOOK),
+    ("close_freeze", FREEZE_PATTERN, FREEZE_WORDS),
+    ("hold_duplicates", "off|[6-9][0-9]|100", "off, or a score from 60 to 100"),
 )  # fmt: skip
+POLICY_FIELDS = tuple(name for name, _, _ in POLICY_VALUES)
 
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 _CLOSE = f"WD[1-9][0-9]? {_TIME}"
@@ -105,7 +149,7 @@ WORK_CALENDAR = (
 )
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
 
-KINDS = (
+_KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
          "{system} has no item for SKU {key}{scope}", scope=("connection", "legal_entity", "currency", "product_line"),
          date_basis="original_line", allows_fallback=True,
@@ -115,11 +159,13 @@ KINDS = (
          owner=SALES_OPS, about="A product or price of billing, or the word create."),
     Kind("subsidiary", "Legal entity to ERP subsidiary", ("legal_entity",), "subsidiaries",
          "missing_subsidiary_mapping", "{system} has no subsidiary for legal entity {key}", scope=("connection",),
-         allows_patterns=False, owner=CONTROLLERSHIP),
+         allows_patterns=False, owner=CONTROLLERSHIP,
+         approval=CONTROLLER),
     Kind("selling_entity", "Who sells", ("currency_or_country",), "legal_entities", "legal_entity_unknown",
          "No legal entity sells to {key}", scope=("connection", "region"), owner=CONTROLLERSHIP,
          about="The selling legal entity of a document that doesn't name one, by its currency or the customer's "
-         "country."),
+         "country.",
+         approval=CONTROLLER),
     Kind("tax_code", "Tax code of the engine to ERP tax code", ("tax_code",), "tax_codes", "missing_tax_code_mapping",
          "{system} has no tax code for {key}{scope}", scope=("connection", "legal_entity", "region"),
          date_basis="original_line",
@@ -128,7 +174,8 @@ KINDS = (
          "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
          date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
          about="receivables, receivables_control (of summaries), clearing:<gateway>, bank, fees, disputes, reserves, "
-         "rounding, discounts, suspense, refunds."),
+         "rounding, discounts, suspense, refunds.",
+         approval=CONTROLLER),
     Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
          "{system} has no department for {key}{scope}", date_basis="original_line"),
     Kind("class", "Product line to class", ("product_line",), "classes", "missing_class_mapping",
@@ -138,19 +185,23 @@ KINDS = (
     Kind("payment_terms", "Payment terms", ("terms",), "terms", "missing_payment_terms_mapping",
          "{system} has no payment terms for {key}{scope}", scope=("connection", "legal_entity")),
     Kind("currency", "Currency to ERP currency", ("currency",), "currencies", "missing_currency_mapping",
-         "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP),
+         "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP,
+         approval=CONTROLLER),
     Kind("customer", "Customer of a document that names none", ("customer",), "customers", "customer_unidentified",
          "Nobody has said who “{key}” is{scope}", scope=("connection", "legal_entity"),
          about="Source customer key to the ERP's customer, for documents whose source doesn't know the customer."),
     Kind("revenue_rule", "Revenue rule", ("treatment",), "revenue_rules", "missing_revenue_rule_mapping",
          "{system} has no revenue rule for {key}{scope}", scope=("connection", "legal_entity", "product_line"),
-         date_basis="original_line", owner=CONTROLLERSHIP),
+         date_basis="original_line", owner=CONTROLLERSHIP,
+         approval=CONTROLLER),
     Kind("gateway_bank", "Gateway to bank account", ("gateway",), "accounts", "missing_bank_mapping",
          "{system} has no bank account for payouts of {key}{scope}", scope=("connection", "legal_entity", "currency"),
-         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("asset",)),)),
+         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("asset",)),),
+         approval=TWO_ONE_CONTROLLER),
     Kind("intercompany", "Pair of entities to due-to and due-from accounts", ("from_entity", "to_entity"), "accounts",
          "missing_intercompany_mapping", "{system} has no intercompany account for {key}", scope=("connection",),
-         date_basis="posting", owner=CONTROLLERSHIP),
+         date_basis="posting", owner=CONTROLLERSHIP,
+         approval=TWO_ONE_CONTROLLER),
     Kind("posting_policy", "Posting policy", ("field",), FREE, "missing_posting_policy",
          "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
          date_basis="posting", effective_default="period_start",
@@ -158,46 +209,54 @@ KINDS = (
          "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
          "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
          "billed (own, parent or top), how much a change set may release on one signature (release_over, in the "
-         "book's currency; beyond, two people sign), and whether a new customer who looks like one that the ERP has is "
-         "held (hold_duplicates: off, or the score from which on, 60 to 100)."),
+         "book's currency; beyond, two people sign, one of controllership), around a period's end how long no rule "
+         "comes into force without a second signature of controllership (close_freeze), and whether a new customer "
+         "who looks like one that the ERP has is held (hold_duplicates: off, or the score from which on, 60 to 100).",
+         approval=CONTROLLER, values_of=POLICY_VALUES),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,
          about="Whose value survives where several systems say something: crm, billing or erp. Others are kept beside "
-         "it. With “ alone” nobody stands in until the owner has spoken."),
+         "it. With “ alone” nobody stands in until the owner has spoken.",
+         approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind("refused_update", "What a refused update does", ("record_type", "field"), FREE, "missing_refused_update",
          "Nobody says what a refused update of {key} does{scope}", keys=KEYS, allows_patterns=False,
          owner=CONTROLLERSHIP, values="keep|case", values_say="keep or case",
          about="Another system's value of a field that it doesn't own is kept beside the surviving one (keep), or a "
-         "case is opened too (case)."),
+         "case is opened too (case).",
+         approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
-         about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP."),
+         about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP.",
+         approval=CONTROLLER),
     Kind("work_calendar", "Working hours and closes", ("what",), FREE, "missing_work_calendar",
          "No rule says {key}{scope}", keys=tuple(key for key, _, _ in WORK_CALENDAR), values_of=WORK_CALENDAR,
-         allows_patterns=False, owner=CONTROLLERSHIP,
+         allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="The hours that promised times are counted in, and when receivables and the ledger of a month close, in "
          "the entity's time zone. Without a rule Monday to Friday, 09:00 to 17:00; receivables close at WD3 18:00, the "
          "ledger at WD5 18:00."),
     Kind("holiday", "Holiday", ("date",), FREE, "missing_holiday", "No rule says what {key} is{scope}",
-         key_is_date=True, allows_patterns=False, owner=CONTROLLERSHIP,
+         key_is_date=True, allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="A date on which an entity doesn't work, with its name. Promised times and closes leave it out."),
     Kind("retention", "How long it is kept", ("what",), FREE, "missing_retention",
          "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,
          values="keep|[1-9][0-9]{0,2}", values_say="a number of months, or the word keep",
          about="Months after which a whole month is dropped, once nothing of it is unfinished. Steps, lineage and "
-         "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12."),
+         "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12.",
+         approval=CONTROLLER, propose=PROPOSE_POLICY),
+    Kind(APPROVAL, "Who approves a change of rules", ("kind",), FREE, "missing_approval",
+         "Nobody says who approves {key}{scope}", allows_patterns=False, owner=CONTROLLERSHIP,
+         approval=CONTROLLER, propose=PROPOSE_POLICY, values="|".join(APPROVALS), values_say=", ".join(APPROVALS),
+         about="How many sign a change set with rules of a kind, and of which role. An approver is of mapping "
+         "administration or controllership. Changing it takes the signatures that it asked for before. A set over "
+         "several kinds or entities takes the strictest."),
 )  # fmt: skip
+_CODES = tuple(kind.code for kind in _KINDS)
+KINDS = tuple(replace(kind, keys=_CODES) if kind.code == APPROVAL else kind for kind in _KINDS)
 BY_CODE = {kind.code: kind for kind in KINDS}
 
 
 def kind_of(code: str) -> Kind:
     """The kind's row. Raises KeyError for a kind that isn't in the catalogue."""
     return BY_CODE[code]
-
-
-def approval_of(codes: set[str]) -> Approval:
-    """What a change set over these kinds needs: the strictest of them. Raises KeyError for an unknown kind."""
-    rows = [BY_CODE[code].approval for code in sorted(codes)]
-    return max(rows, key=lambda a: a.signatures)

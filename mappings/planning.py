@@ -97,9 +97,9 @@ def rules_of(
         elif end is None:
             end = old.effective_to
         if old.effective_from < start:
-            yield _remainder(old, number, old.effective_from, start)
+            yield remainder(old, number, old.effective_from, start)
         if end is not None and (old.effective_to is None or end < old.effective_to):
-            yield _remainder(old, number, end, old.effective_to)
+            yield remainder(old, number, end, old.effective_to)
     if row.act != RETIRE:
         people: dict[str, Any] = {"proposed_by_id": proposer, "approved_by_id": approver}
         dimensions = (row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line)
@@ -117,8 +117,8 @@ def rules_of(
         )  # fmt: skip
 
 
-def _remainder(old: MappingRule, number: int, start: dt.date, end: dt.date | None) -> MappingRule:
-    """What stays in force of a changed rule: the same words, the same people, other dates."""
+def remainder(old: MappingRule, number: int, start: dt.date, end: dt.date | None) -> MappingRule:
+    """What stays (or is again) in force of a rule: the same words, the same people, other dates."""
     names = [f.attname for f in MappingRule._meta.concrete_fields if f.attname not in ("id", "known_from", "known_to")]
     facts = {name: getattr(old, name) for name in names} | {"effective_from": start, "effective_to": end}
     return MappingRule(known_from=number, **facts)

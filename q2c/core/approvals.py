@@ -199,7 +199,9 @@ def check_emergency(*, approve: bool, why: str, hours: int) -> None:
     if not why.strip():
         raise ApprovalRefused("no_reason", "Say why it can't wait for those who approve it otherwise.")
     if not 1 <= hours <= EMERGENCY_HOURS_MAX:
-        raise ApprovalRefused("hours", f"An emergency ends within 1 to {EMERGENCY_HOURS_MAX} hours; choose one of them.")
+        raise ApprovalRefused(
+            "hours", f"An emergency ends within 1 to {EMERGENCY_HOURS_MAX} hours; choose one of them."
+        )
 
 
 def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:

@@ -73,8 +73,7 @@ ROLES = (
         "mapping_admin",
         "Mapping administration",
         ("billing_ops",),
-        VIEW
-        | {"exceptions.work_case", "mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
+        VIEW | {"exceptions.work_case", "mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
     ),
     Role(
         "controller",

@@ -1,0 +1,153 @@
+"""The end of an emergency: what it put in force is taken back, and what stood before holds again.
+
+Knowledge goes on: a change set of its own ends what the emergency made known and makes known again what it had ended,
+in the words of those who agreed on that. What two people agreed on meanwhile stays. No posted document is touched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from mappings.approvals import lock_numbers
+from mappings.drafts import (
+    CREATE,
+    END_OF_TIME,
+    RETIRE,
+    Line,
+    find_conflicts,
+    identity_of,
+    retirement_of,
+    rules_by_identity,
+)
+from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.planning import remainder
+from mappings.resolve import latest_change_set
+from q2c.core import audit, emergencies
+from q2c.core.history import save_with_reason
+from q2c.core.models import EmergencyUse, Person
+
+KIND = "change_set"
+Span = tuple[dt.date, dt.date | None]
+_OTHER_WAY = {"create": "retire", "change": "change", "retire": "create"}
+
+
+def end_due(*, by: Person) -> list[ChangeSet]:
+    """End every emergency whose hours are over or that was objected to. Safe at any time and twice."""
+    return [ended for use in emergencies.due_to_end(KIND) if (ended := end_emergency(use, by=by)) is not None]
+
+
+def end_emergency(use: EmergencyUse, *, by: Person) -> ChangeSet | None:
+    """Take back what an emergency put in force, in a change set of its own; None if it had ended or was let stay."""
+    with atomic():
+        lock_numbers()
+        locked = EmergencyUse.objects.select_for_update().get(pk=use.pk)
+        if locked.ended_at is not None or locked.verdict == EmergencyUse.Verdict.STAYS:
+            return None
+        change_set = ChangeSet.objects.get(proposal=locked.pk)
+        ended = _take_back(change_set, by=by)
+        emergencies.note_end(locked)
+        audit.record(
+            by,
+            "end_emergency",
+            "change_set",
+            change_set.pk,
+            why=ended.why,
+            data={"number": ended.number, "by": ended.pk},
+        )
+    return ended
+
+
+def rules_of_use(use: EmergencyUse) -> list[int]:
+    """The rules that it made known, of whichever time."""
+    rows = MappingRule.objects.filter(change_line__change_set__proposal=use.pk)
+    return list(rows.order_by("pk").values_list("pk", flat=True))
+
+
+def _take_back(change_set: ChangeSet, *, by: Person) -> ChangeSet:
+    number, now = latest_change_set() + 1, timezone.now()
+    rows = list(change_set.lines.select_related("rule").order_by("pk"))
+    mine = MappingRule.objects.filter(change_line__in=rows, known_to=None)
+    made: dict[int, list[MappingRule]] = {}
+    for rule in mine:
+        made.setdefault(rule.change_line_id or 0, []).append(rule)
+    restored = _restored(rows, made, number)
+    why = f"The emergency by which CS-{change_set.pk} was in force is over"
+    ended = ChangeSet(
+        title=f"End of emergency: {change_set.title}"[:200], why=why, state=ChangeSet.State.APPROVED, number=number,
+        proposed_by=by, created_at=now, approved_at=now, case_id=change_set.case_id,
+    )  # fmt: skip
+    save_with_reason(ended, why=why, by=by)
+    ChangeLine.objects.bulk_create(_lines(ended, rows, made), batch_size=2000)
+    MappingRule.objects.filter(pk__in=[rule.pk for rules in made.values() for rule in rules]).update(known_to=number)
+    MappingRule.objects.bulk_create(restored, batch_size=2000)
+    return ended
+
+
+def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], number: int) -> list[MappingRule]:
+    """What stood before, on the dates on which nothing that was agreed on meanwhile stands now."""
+    own = {rule.pk for rules in made.values() for rule in rules}
+    wanted: list[MappingRule] = []
+    known = rules_by_identity({(row.kind, row.key) for row in rows})
+    for row in rows:
+        old = _not_ended(row.rule)
+        if old is None:
+            continue
+        taken = [(r.effective_from, r.effective_to) for r in known.get(identity_of(old), ()) if r.pk not in own]
+        span = (old.effective_from, old.effective_to)
+        wanted += [remainder(old, number, start, end) for start, end in _free(span, taken)]
+    lines = [_as_line(rule) for rule in wanted]
+    rivals = {fault.line for fault in find_conflicts(list(enumerate(lines)), ending=own)}
+    return [rule for place, rule in enumerate(wanted) if place not in rivals]
+
+
+def _not_ended(rule: MappingRule | None) -> MappingRule | None:
+    """The rule, or what stood before it where it was made known by an emergency that has ended itself."""
+    while rule is not None and rule.change_line is not None:
+        ended = EmergencyUse.objects.filter(proposal__change_set=rule.change_line.change_set_id).exclude(ended_at=None)
+        if not ended.exists():
+            break
+        rule = rule.change_line.rule
+    return rule
+
+
+def _as_line(rule: MappingRule) -> Line:
+    line = retirement_of(rule, rule.effective_from)
+    return replace(line, act=CREATE, effective_to=rule.effective_to, rule_id=None)
+
+
+def _free(span: Span, taken: Iterable[Span]) -> list[Span]:
+    """The parts of a span that none of the others covers."""
+    parts: list[Span] = []
+    start, end = span
+    for begins, ends in sorted(taken):
+        if end is not None and begins >= end:
+            break
+        if begins > start:
+            parts.append((start, begins))
+        if ends is None:
+            return parts
+        start = max(start, ends)
+    if start < (end or END_OF_TIME):
+        parts.append((start, end))
+    return parts
+
+
+def _lines(ended: ChangeSet, rows: Iterable[ChangeLine], made: dict[int, list[MappingRule]]) -> Iterable[ChangeLine]:
+    """The rows of the ending set, as its page shows them: each change the other way round."""
+    for row in rows:
+        rules = made.get(row.pk, [])
+        if row.act != RETIRE and not rules:
+            continue  # somebody agreed on something else meanwhile
+        facts = {
+            f.attname: getattr(row, f.attname) for f in ChangeLine._meta.concrete_fields
+            if f.attname not in ("id", "change_set_id", "rule_id", "act")
+        }  # fmt: skip
+        facts["old_value"] = "" if row.act == RETIRE else row.value
+        if row.rule is not None:
+            facts |= {"value": row.rule.value, "value_label": row.rule.value_label}
+        yield ChangeLine(change_set=ended, act=_OTHER_WAY[row.act], rule_id=rules[0].pk if rules else None, **facts)
