@@ -120,6 +120,19 @@ def _in_entity(line: Line, subject: Mapping[str, str]) -> bool:
     return not line.legal_entity or subject.get("legal_entity", line.legal_entity) == line.legal_entity
 
 
+def that_used(rules: list[int], since: dt.datetime) -> list[UUID]:
+    """The transactions begun up to 400 days before, that used one of these rules in a step since then, in their
+    order."""
+    with connection.cursor() as cursor:
+        facts: dict[str, Any] = {
+            "rules": rules,
+            "since": since,
+            "bound": uuid7_bound(int((since - EARLY).timestamp() * 1000)),
+        }
+        cursor.execute(_USED_SINCE, facts)
+        return [row[0] for row in cursor.fetchall()]
+
+
 def _posted_by_rules(rules: list[int], since: dt.date) -> set[UUID]:
     """Completed documents since then whose steps used one of these rules."""
     with connection.cursor() as cursor:
@@ -171,6 +184,10 @@ _POSTED = f"""
                      WHERE s.transaction_id >= %(bound)s AND s.state = 'done' AND {_USES})
        AND t.state = 'completed' AND t.flow = ANY(%(flows)s)
        AND (t.document_date IS NULL OR t.document_date >= %(since)s)
+"""
+_USED_SINCE = f"""
+    SELECT DISTINCT s.transaction_id FROM transactions_steprun s
+     WHERE s.transaction_id >= %(bound)s AND s.state = 'done' AND s.at >= %(since)s AND {_USES} ORDER BY 1
 """
 _IN_FLIGHT = f"""
     SELECT t.legal_entity_code, t.flow, count(*) FROM transactions_businesstransaction t

@@ -21,11 +21,14 @@ from exceptions.models import ExceptionCase
 from exceptions.resolutions import check_case, repost_documents
 from mappings import approvals as mapping_approvals
 from mappings import building
+from mappings import emergencies as mapping_emergencies
 from mappings.drafts import DraftRefused, Line, save_draft
 from mappings.models import ChangeSet, Evidence
 from q2c.core import approvals, leases
+from q2c.core import emergencies as uses
 from q2c.core.models import Person, Proposal
 from q2c.flows import trial
+from q2c.flows.done import portal_person
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
@@ -119,10 +122,23 @@ def finish_change_sets() -> None:
                 repost_released(change_set, by=_last_signer(change_set))
 
 
+def end_emergencies() -> None:
+    """Take back what emergencies put in force whose hours are over; what posted by it stays."""
+    if uses.due_to_end(mapping_emergencies.KIND).exists():
+        mapping_emergencies.end_due(by=portal_person())
+
+
 def decide_change_set(
-    change_set: ChangeSet, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
+    change_set: ChangeSet,
+    *,
+    by: Person,
+    approve: bool,
+    why: str = "",
+    seen_hash: str = "",
+    emergency_hours: int | None = None,
 ) -> tuple[mapping_approvals.Decision, list[Restarted]]:
     """Sign a change set; when that puts it in force, the documents that were signed for release repost, exactly those.
+    With `emergency_hours` one signature of the emergency role does, for so long; a closed period refuses that too.
 
     Raises ApprovalRefused. The signature and the reposts are two transactions: should the second one fail, the rules
     hold, and `finish_change_sets` reposts.
@@ -130,8 +146,9 @@ def decide_change_set(
     if approve and (said := evidence.closed_since(_content(change_set).get("evidence", {}))):
         raise approvals.ApprovalRefused("closed_period", said)
     decision = mapping_approvals.sign_change_set(
-        change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash
-    )
+        change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash,
+        emergency_hours=emergency_hours,
+    )  # fmt: skip
     waiting = change_set.case
     if waiting is not None and decision.state != Proposal.State.PROPOSED:
         text = why or decision.why or f"change set {change_set.number or change_set.pk} is {decision.state}"

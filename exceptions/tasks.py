@@ -18,8 +18,9 @@ PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 @shared_task(ignore_result=True)
 def sweep_cases() -> None:
-    """Let corrected documents and decided doubles pass, resolve what is empty, bring `last_at` up to date, note who is
-    at risk or late, and finish what was cut off."""
+    """Let corrected documents pass and decided doubles go on, resolve what is empty, bring `last_at` up to date, note
+    who is at risk or late, end emergencies, and finish what was cut off."""
+    releases.end_emergencies()
     resolutions.make_way()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     cases.resolve_emptied()

@@ -14,12 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
 from mappings import freezes, policies
-from mappings.drafts import DraftRefused, Line, check_lines, lines_of
-from mappings.kinds import Approval
+from mappings.drafts import DraftRefused, Line, check_lines, line_of, lines_of
+from mappings.kinds import APPROVAL, Approval
 from mappings.models import ChangeSet, MappingRule
 from mappings.planning import differences, rules_of
 from mappings.resolve import latest_change_set
@@ -29,6 +30,7 @@ from q2c.core.models import Person, Proposal
 from q2c.core.problems import Problem
 
 _NUMBERS_LOCK = 0x51326303
+_LOOKED_AT = 200  # rows of a draft that a page looks at one by one
 State = ChangeSet.State
 
 
@@ -190,6 +192,16 @@ def frozen_words(change_set: ChangeSet) -> str:
         f"{freezes.words_of(found)}. Withdraw it and propose it anew: it then takes two signatures, one of"
         " controllership. Or ask for an emergency approval, or sign it afterwards."
     )
+
+
+def expected(change_set: ChangeSet) -> tuple[Approval, list[str]]:
+    """What a draft would take if it were proposed now, and why more than its kinds ask (limits of amounts aside)."""
+    rows = change_set.lines.order_by()
+    today = timezone.localdate()
+    places = rows.values_list("kind", "legal_entity_code").distinct()
+    lines = [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
+    telling = rows.filter(Q(kind=APPROVAL) | Q(effective_from__gt=today)).order_by("pk")[:_LOOKED_AT]
+    return _asked([*lines, *(line_of(row) for row in telling)], over=())
 
 
 def _asked(lines: Sequence[Line], *, over: Sequence[str]) -> tuple[Approval, list[str]]:

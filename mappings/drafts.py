@@ -167,16 +167,17 @@ def rows_for(change_set: ChangeSet, lines: Sequence[Line]) -> list[ChangeLine]:
 
 def lines_of(change_set: ChangeSet) -> list[Line]:
     """The stored rows as lines, in their order."""
-    return [
-        Line(
-            act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
-            connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency,
-            region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
-            effective_from=row.effective_from,
-            effective_to=row.effective_to, rule_id=row.rule_id,
-        )
-        for row in change_set.lines.order_by("pk")
-    ]  # fmt: skip
+    return [line_of(row) for row in change_set.lines.order_by("pk")]
+
+
+def line_of(row: ChangeLine) -> Line:
+    """A stored row as a line."""
+    return Line(
+        act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
+        connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency,
+        region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
+        effective_from=row.effective_from, effective_to=row.effective_to, rule_id=row.rule_id,
+    )  # fmt: skip
 
 
 def check_lines(

@@ -19,7 +19,8 @@ from mappings.drafts import DraftRefused
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
 from mappings.selectors import change_sets_visible_to
 from mappings.workbench.figures import content_of, figures_of
-from q2c.core import access, approvals
+from mappings.workbench.signing import approval_words, why_not
+from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
@@ -59,14 +60,6 @@ def visible_change_set(request: HttpRequest, change_set_id: int) -> ChangeSet:
     return found
 
 
-class SignForm(forms.Form):
-    """The verdict, why, and the hash of what was looked at."""
-
-    verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
-    why = forms.CharField(label="Reason", required=False, max_length=1000)
-    seen_hash = forms.CharField(max_length=64)
-
-
 class NameForm(forms.Form):
     """A draft's title and its one reason."""
 
@@ -82,42 +75,6 @@ class NameForm(forms.Form):
             self.add_error(None, f"Row {fault.line + 1}: {fault.text}.")
         if len(refused.faults) > 10:
             self.add_error(None, f"And {len(refused.faults) - 10:,} more.")
-
-
-@require_POST
-@requires("mappings.approve_rule")
-def sign(request: PersonRequest, change_set_id: int) -> HttpResponse:
-    """Approve or reject a change set."""
-    change_set = visible_change_set(request, change_set_id)
-    form = SignForm(request.POST)
-    if form.is_valid():
-        data = form.cleaned_data
-        try:
-            decision, reposted = releases.decide_change_set(
-                change_set,
-                by=request.user,
-                approve=data["verdict"] == "approve",
-                why=data["why"],
-                seen_hash=data["seen_hash"],
-            )
-        except ApprovalRefused as refused:
-            form.add_error(None, f"Not possible: {refused.why}")
-        else:
-            said = SAID.get(decision.state, "Your signature is there; it needs another person.")
-            count = sum(row.is_restarted for row in reposted)
-            if count:
-                said += f" {count:,} {'document goes' if count == 1 else 'documents go'} on."
-            tone = "act" if decision.state == "void" else "done"
-            messages.success(request, f"{said} {decision.why}".strip(), extra_tags=tone)
-            return redirect("mappings:change_set_detail", change_set.pk)
-    return show_change_set(request, change_set, status=422, sign_form=form)
-
-
-SAID = {
-    "approved": "Approved. The rules hold from their dates on.",
-    "rejected": "Rejected. Nothing posts differently.",
-    "void": "It’s void, and has to be proposed again.",
-}
 
 
 @require_POST
@@ -234,8 +191,9 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "acts": dict(change_set.lines.order_by().values_list("act").annotate(n=Count("pk"))),
         "releases": _releases(user, change_set),
         "names": names,
-        "cant": _why_not(user, proposal),
+        "cant": why_not(user, proposal),
         "signers": access.who_may(proposal.signer_permission) if proposal else [],
+        **approval_words(user, change_set),
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
         "evidence": found,
         "figures": figures_of(user, content, names) if content else None,
@@ -249,14 +207,6 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
     target = getattr(getattr(request, "htmx", None), "target", "") if wants_fragment(request) else ""
     fragment = _FRAGMENTS.get(target or "", "mappings/_sign.html")
     return page(request, "mappings/change_set_detail.html", fragment, context, status=status)
-
-
-def _why_not(user: Any, proposal: Proposal | None) -> str:
-    """Why this person can't sign, or "" if they can."""
-    if proposal is None:
-        return "It isn’t proposed yet."
-    refused = approvals.why_not(proposal, user)
-    return refused.why if refused else ""
 
 
 def _releases(user: Any, change_set: ChangeSet) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mappings.workbench import (
     proposing,
     rules,
     sheets,
+    verdicts,
 )
 
 app_name = "mappings"
@@ -44,7 +45,8 @@ urlpatterns = [
     path("change-sets/", change_sets.change_set_list, name="change_set_list"),
     path("change-sets/<int:change_set_id>/", change_sets.change_set_detail, name="change_set_detail"),
     path("change-sets/<int:change_set_id>/documents/", change_sets.documents, name="change_set_documents"),
-    path("change-sets/<int:change_set_id>/sign/", change_sets.sign, name="change_set_sign"),
+    path("change-sets/<int:change_set_id>/sign/", verdicts.sign, name="change_set_sign"),
+    path("change-sets/<int:change_set_id>/emergency/", verdicts.emergency, name="change_set_emergency"),
     path("change-sets/<int:change_set_id>/propose/", change_sets.propose, name="change_set_propose"),
     path("change-sets/<int:change_set_id>/evidence/", change_sets.compute, name="change_set_evidence"),
     path("change-sets/<int:change_set_id>/withdraw/", change_sets.withdraw, name="change_set_withdraw"),

@@ -53,6 +53,15 @@ def note_end(use: EmergencyUse) -> None:
     use.save(update_fields=["ended_at"])
 
 
+def state_of(use: EmergencyUse) -> str:
+    """A state of `core.states`, kind emergency."""
+    if use.verdict in (Verdict.STAYS, Verdict.OBJECTED):
+        return str(use.verdict)
+    if use.reviewed_at is None:
+        return "running" if use.ended_at is None else "over"
+    return "ending" if use.ended_at is None else "ended"
+
+
 def why_not(use: EmergencyUse, person: Person) -> ApprovalRefused | None:
     """Why this person can't review it, or None if they can."""
     if use.reviewed_at is not None:

@@ -49,6 +49,14 @@ LOOKS: dict[str, dict[str, Look]] = {
         "withdrawn": Look("Withdrawn", "off", "cancelled"),
         "void": Look("Approval void", "act", "void"),
     },
+    "emergency": {
+        "running": Look("In force for now", "act", "clock"),
+        "over": Look("Ended, not reviewed", "act", "risk"),
+        "stays": Look("Stays in force", "done", "sealed"),
+        "ending": Look("Reviewed, ends by itself", "calm", "clock"),
+        "ended": Look("Ended", "off", "waived"),
+        "objected": Look("Objected to, ended", "off", "rejected"),
+    },
     "trial": {
         "posts": Look("Will post", "done", "resolved"),
         "waits": Look("Will wait", "calm", "waiting"),

@@ -31,6 +31,8 @@ SAID = {
     "link": "Linked", "unlink": "Unlinked", "repoint": "Re-pointed",
     "merge_records": "Merged", "undo_merge": "Took back a merge", "say_distinct": "Said that they are two",
     "follow_merge": "Followed a merge", "override_field": "Let another value stand",
+    "approve_emergency": "Approved in an emergency", "review_emergency": "Reviewed an emergency",
+    "end_emergency": "Ended an emergency",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

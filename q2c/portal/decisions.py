@@ -16,7 +16,7 @@ from exceptions import cases, doubles, resolutions
 from exceptions.kinds import OVERRIDE
 from mappings import identities
 from mappings.models import ChangeSet
-from q2c.core import access, approvals, shell
+from q2c.core import access, approvals, emergencies, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Person, Proposal
@@ -46,6 +46,7 @@ def decision_list(request: HttpRequest) -> HttpResponse:
         p for p in waiting if p.proposed_by_id != request.user.pk and access.may(request.user, p.signer_permission)
     ]
     context = {"page": listed, "state": state if is_past else "", "for_you": len(for_you), "open_count": len(waiting)}
+    context["unreviewed"] = emergencies.uses_visible_to(request.user).filter(reviewed_at=None).count()
     return page(request, "portal/decision_list.html", "portal/_decision_table.html", context)
 
 

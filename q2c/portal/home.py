@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from connectors.connections import health_of
 from connectors.models import Connection
 from exceptions import tallies
-from q2c.core import access, audit, shell
+from q2c.core import access, audit, emergencies, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page
 from q2c.core.models import AuditEntry
@@ -47,7 +47,12 @@ def waiting_work(user: Any) -> dict[str, Any]:
         shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
     )
     decisions = [d for d in proposals[:50] if access.may(user, d.signer_permission)]
+    reviews = []
+    if access.may(user, emergencies.REVIEW):
+        open_uses = emergencies.uses_visible_to(user).filter(reviewed_at=None).order_by("used_at")
+        reviews = emergencies.reviewable_by(user, open_uses[:50])
     return {
+        "reviews": reviews,
         "works": works,
         "signs": any(access.may(user, permission) for permission in SIGNS),
         "cases": shown,

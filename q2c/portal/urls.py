@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from q2c.portal import audit, decisions, home, inbox, lineage, person, schedules, search, transactions
+from q2c.portal import audit, decisions, emergencies, home, inbox, lineage, person, schedules, search, transactions
 
 app_name = "portal"
 urlpatterns = [
@@ -19,6 +19,9 @@ urlpatterns = [
     path("decisions/", decisions.decision_list, name="decision_list"),
     path("decisions/<uuid:proposal_id>/", decisions.decision_detail, name="decision_detail"),
     path("decisions/<uuid:proposal_id>/sign/", decisions.decision_sign, name="decision_sign"),
+    path("emergencies/", emergencies.emergency_list, name="emergency_list"),
+    path("emergencies/<uuid:proposal_id>/", emergencies.emergency_detail, name="emergency_detail"),
+    path("emergencies/<uuid:proposal_id>/review/", emergencies.emergency_review, name="emergency_review"),
     path("schedules/", schedules.schedule_list, name="schedule_list"),
     path("schedules/<int:task_id>/", schedules.schedule_edit, name="schedule_edit"),
     path("audit/", audit.audit_list, name="audit_list"),
