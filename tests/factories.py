@@ -15,7 +15,7 @@ from connectors.models import Connection, ConnectionHealth, Exchange
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
 from q2c.core import ids
-from q2c.core.models import AccountingPeriod, LegalEntity, Membership, Person, Proposal, Subsidiary
+from q2c.core.models import AccountingPeriod, EmergencyUse, LegalEntity, Membership, Person, Proposal, Subsidiary
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
@@ -287,6 +287,16 @@ def make_proposal(
         **fields,
     }
     return Proposal.objects.create(title=title, **values)
+
+
+def make_emergency(title: str = "Map SKU 22423", *, hours: int = 4, **fields: Any) -> EmergencyUse:
+    """What somebody of the emergency role approved alone, and nobody has reviewed yet."""
+    proposal = make_proposal(title, **fields)
+    now = timezone.now()
+    return EmergencyUse.objects.create(
+        proposal=proposal, proposed_by=proposal.proposed_by, used_by=make_person("emergency", username="oncall"),
+        why="The bank run leaves at noon", used_at=now, ends_at=now + dt.timedelta(hours=hours),
+    )  # fmt: skip
 
 
 def make_change_set(title: str = "Map SKU 22423", *, by: Person | None = None, **fields: Any) -> ChangeSet:

@@ -40,6 +40,8 @@ def approval_words(user: Any, change_set: ChangeSet) -> dict[str, Any]:
     """What its approval takes and what stands in its way, and for whoever may the form of an emergency."""
     proposal = change_set.proposal
     if proposal is None:
+        if change_set.state != ChangeSet.State.DRAFT:
+            return {}
         asked, over = mapping_approvals.expected(change_set)
         return {"takes": policies.words_of(asked), "takes_more": over}
     words: dict[str, Any] = {"use": EmergencyUse.objects.filter(pk=proposal.pk).select_related("used_by").first()}

@@ -16,8 +16,9 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR = (role.code for role in ROLES)
-ALL = {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR}
+SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR, EMERGENCY = (role.code for role in ROLES)
+STAFF = {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR}
+ALL = STAFF | {EMERGENCY}
 QUEUE = {BILLING, MAPPING, CONTROLLER, AUDITOR}  # who sees the billing queue; the others get 404 for its cases
 
 # address name: (method, arguments, roles that are let in, what those get)
@@ -36,12 +37,15 @@ SCREENS = {
     "portal:decision_list": ("get", [], ALL, 200),
     "portal:decision_detail": ("get", ["proposal"], ALL, 200),
     "portal:decision_sign": ("post", ["proposal"], {CONTROLLER, PLATFORM}, 422),
+    "portal:emergency_list": ("get", [], ALL, 200),
+    "portal:emergency_detail": ("get", ["emergency"], ALL, 200),
+    "portal:emergency_review": ("post", ["emergency"], {CONTROLLER}, 422),
     "portal:schedule_list": ("get", [], ALL, 200),
     "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
-    "portal:audit_list": ("get", [], ALL, 200),
+    "portal:audit_list": ("get", [], STAFF, 200),
     "portal:you": ("get", [], ALL, 200),
     "portal:keys": ("get", [], ALL, 200),
-    "exceptions:case_list": ("get", [], ALL, 200),
+    "exceptions:case_list": ("get", [], STAFF, 200),
     "exceptions:case_detail": ("get", ["case"], QUEUE, 200),
     "exceptions:case_assign": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 303),
     "exceptions:case_note": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
@@ -77,6 +81,7 @@ SCREENS = {
     "mappings:change_set_list": ("get", [], ALL, 200),
     "mappings:change_set_detail": ("get", ["change_set"], ALL, 200),
     "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),
+    "mappings:change_set_emergency": ("post", ["change_set"], {EMERGENCY}, 422),
     "mappings:change_set_documents": ("get", ["change_set"], ALL, 200),
     "mappings:change_set_propose": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
     "mappings:change_set_evidence": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
@@ -117,6 +122,7 @@ def things(db):
         "exchange": factories.make_exchange(held).id,
         "event": factories.make_message().event_id,
         "proposal": factories.make_proposal().pk,
+        "emergency": factories.make_emergency().pk,
         "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
         "case": factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops")).pk,
         "rule": factories.make_rule().pk,
@@ -165,6 +171,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
         ("mappings.propose_rule", "mappings.approve_rule"),
         ("exceptions.work_case", "transactions.approve_posting"),
         ("connectors.work_connection", "connectors.approve_connection"),
+        ("mappings.propose_policy", "mappings.approve_policy"),
+        ("core.approve_emergency", "core.review_emergency"),
     ],
 )
 def test_one_person_of_each_role_is_enough_for_two_to_agree(proposes, signs):

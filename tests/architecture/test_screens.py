@@ -37,6 +37,7 @@ def fill(first, rows):
         message = factories.make_message()
         change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
         proposal = factories.make_proposal(f"Change {n}")
+        emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     return {
@@ -47,6 +48,7 @@ def fill(first, rows):
         "rule": rule.pk,
         "change_set": change_set.pk,
         "proposal": proposal.pk,
+        "emergency": emergency.pk,
         "record": record.record_key,
         "pair": pair.pk,
     }
@@ -65,6 +67,8 @@ SCREENS = {
     "message": "/inbox/{event}/",
     "decisions": "/decisions/",
     "decision": "/decisions/{proposal}/",
+    "emergencies": "/emergencies/",
+    "emergency": "/emergencies/{emergency}/",
     "schedules": "/schedules/",
     "audit trail": "/audit/",
     "cases": "/exceptions/cases/",
