@@ -36,11 +36,18 @@ class Approval:
     signatures: int = 1
     also: str = ""
 
+    @property
+    def controllers(self) -> int:
+        """How many of the signers are of controllership."""
+        return self.signatures if self.permission == APPROVE_POLICY else int(bool(self.also))
+
     def joined(self, other: Approval) -> Approval:
-        """The strictest of both: what satisfies it satisfies each."""
-        permission = APPROVE_POLICY if APPROVE_POLICY in (self.permission, other.permission) else self.permission
-        also = "" if permission == APPROVE_POLICY else self.also or other.also
-        return Approval(permission, max(self.signatures, other.signatures), also)
+        """The strictest of both: as many signers, and as many of controllership, as either asks for."""
+        signatures = max(self.signatures, other.signatures)
+        controllers = max(self.controllers, other.controllers)
+        if controllers == signatures:
+            return Approval(APPROVE_POLICY, signatures)
+        return Approval(APPROVE, signatures, APPROVE_POLICY if controllers else "")
 
 
 ONE, TWO = Approval(), Approval(signatures=2)

@@ -49,9 +49,9 @@ def test_accounts_and_policy_are_controllerships_and_where_money_goes_takes_two(
 
 
 def test_the_stricter_of_two_satisfies_both():
-    assert TWO.joined(CONTROLLER) == TWO_CONTROLLERS
-    assert ONE.joined(TWO_ONE_CONTROLLER) == TWO_ONE_CONTROLLER == TWO.joined(TWO_ONE_CONTROLLER)
-    assert TWO_ONE_CONTROLLER.joined(CONTROLLER) == TWO_CONTROLLERS
+    assert TWO.joined(CONTROLLER) == TWO_ONE_CONTROLLER == ONE.joined(TWO_ONE_CONTROLLER)
+    assert TWO_ONE_CONTROLLER.joined(CONTROLLER) == TWO_ONE_CONTROLLER == TWO.joined(TWO_ONE_CONTROLLER)
+    assert TWO_ONE_CONTROLLER.joined(TWO_CONTROLLERS) == TWO_CONTROLLERS
     for one in APPROVALS.values():
         for other in APPROVALS.values():
             assert one.joined(other) == other.joined(one)
@@ -63,8 +63,8 @@ def test_the_rule_of_an_entity_comes_before_the_one_for_all_and_a_set_takes_the_
     make_rule("approval", "item", "1 controller", legal_entity="GB01")
     assert asked(item("A", "1", legal_entity="US01")) == TWO
     assert asked(item("A", "1", legal_entity="GB01")) == CONTROLLER
-    assert asked(item("A", "1")) == TWO_CONTROLLERS  # it's a rule of every entity, GB01 too
-    assert asked(item("A", "1", legal_entity="US01"), item("B", "1", legal_entity="GB01")) == TWO_CONTROLLERS
+    assert asked(item("A", "1")) == TWO_ONE_CONTROLLER  # it's a rule of every entity, GB01 too
+    assert asked(item("A", "1", legal_entity="US01"), item("B", "1", legal_entity="GB01")) == TWO_ONE_CONTROLLER
     assert asked(Line(kind="location", key="GB01", value="1", effective_from=START)) == ONE
 
 
