@@ -49,11 +49,12 @@ def told(subject_type: str, subject_id: object) -> list[tuple[str, str]]:
     return list(rows.order_by("sequence").values_list("actor", "verb"))
 
 
-def test_the_opening_rules_were_proposed_by_one_person_and_approved_by_another(house):
+def test_the_opening_rules_were_proposed_by_one_person_and_approved_by_two_others(house):
     opening = ChangeSet.objects.get()
     assert (opening.number, opening.state, opening.proposal.state) == (1, "approved", "approved")
     assert told("change_set", opening.pk) == [
-        ("mapping_admin", "propose"),
+        ("billing_ops", "propose"),
+        ("mapping_admin", "approve"),  # where payouts go takes two, one of them of controllership
         ("controller", "approve"),
         ("controller", "activate"),
     ]
