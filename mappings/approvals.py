@@ -184,8 +184,7 @@ def frozen_words(change_set: ChangeSet) -> str:
     """Why it can't come into force now: the books of an entity are frozen, and it wasn't proposed with the signatures
     that this takes. Empty where it can."""
     proposal = _proposal(change_set)
-    lines = lines_of(change_set)
-    found = freezes.frozen_now(freezes.entities_of(lines))
+    found = freezes.frozen_now(freezes.entities_of(_outlines(change_set)))
     if not found or policies.is_covered(policies.over_a_limit(Approval()), proposal):
         return ""
     return (
@@ -196,12 +195,16 @@ def frozen_words(change_set: ChangeSet) -> str:
 
 def expected(change_set: ChangeSet) -> tuple[Approval, list[str]]:
     """What a draft would take if it were proposed now, and why more than its kinds ask (limits of amounts aside)."""
-    rows = change_set.lines.order_by()
+    telling = Q(kind=APPROVAL) | Q(effective_from__gt=timezone.localdate())
+    rows = change_set.lines.filter(telling).order_by("pk")[:_LOOKED_AT]
+    return _asked([*_outlines(change_set), *(line_of(row) for row in rows)], over=())
+
+
+def _outlines(change_set: ChangeSet) -> list[Line]:
+    """A row for each kind and entity that a set is about, whatever its size."""
+    places = change_set.lines.order_by().values_list("kind", "legal_entity_code").distinct()
     today = timezone.localdate()
-    places = rows.values_list("kind", "legal_entity_code").distinct()
-    lines = [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
-    telling = rows.filter(Q(kind=APPROVAL) | Q(effective_from__gt=today)).order_by("pk")[:_LOOKED_AT]
-    return _asked([*lines, *(line_of(row) for row in telling)], over=())
+    return [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
 
 
 def _asked(lines: Sequence[Line], *, over: Sequence[str]) -> tuple[Approval, list[str]]:

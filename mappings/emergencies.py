@@ -92,7 +92,7 @@ def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], nu
     """What stood before, on the dates on which nothing that was agreed on meanwhile stands now."""
     own = {rule.pk for rules in made.values() for rule in rules}
     wanted: list[MappingRule] = []
-    known = rules_by_identity({(row.kind, row.key) for row in rows})
+    known = rules_by_identity({(row.kind, row.key, row.legal_entity_code) for row in rows})
     for row in rows:
         old = _not_ended(row.rule)
         if old is None:
