@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db import connection as database
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
@@ -102,7 +101,7 @@ def close_matching(problem: Problem, *, how: str, why: str, by: Person | None = 
         if case is None or case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).exists():
             return None  # documents of it are still held: they close it by completing
         case.occurrences.filter(closed_at__isnull=True).update(closed_at=timezone.now(), closed_how=how)
-        CaseTally.objects.filter(case=case).update(document_count=0, amount=0)
+        CaseTally.objects.filter(case=case).update(document_count=0, amount=0, amount_at_risk=0, is_rolled=False)
         _close_case(case, state=ExceptionCase.State.RESOLVED, resolution=how, why=why, by=by)
         return case.pk
 
@@ -113,7 +112,7 @@ def close_loose(case: ExceptionCase, how: str) -> int:
     closed = loose.update(closed_at=timezone.now(), closed_how=how)
     if closed:
         if not case.occurrences.filter(closed_at__isnull=True).exists():
-            CaseTally.objects.filter(case=case).update(document_count=0, amount=0)
+            CaseTally.objects.filter(case=case).update(document_count=0, amount=0, amount_at_risk=0, is_rolled=False)
         on_commit(lambda: resolve_emptied([case.pk]), robust=True)
     return closed
 
@@ -184,17 +183,6 @@ def words_for(case: ExceptionCase) -> dict[str, Any]:
         "runbook": kind.runbook.format_map(facts),
         "may": [(code, RESOLUTION_WORDS[code]) for code in kind.may],
     }
-
-
-def roll_up() -> int:
-    """Bring the cases' `last_at` up to what the workers' tallies say. Returns how many changed."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "UPDATE exceptions_exceptioncase c SET last_at = t.last_at FROM (SELECT case_id, max(last_at) AS last_at"
-            " FROM exceptions_casetally GROUP BY case_id) t"
-            " WHERE t.case_id = c.id AND c.closed_at IS NULL AND t.last_at > c.last_at"
-        )
-        return cursor.rowcount
 
 
 class _Facts(dict):

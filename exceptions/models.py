@@ -37,14 +37,21 @@ class ExceptionCase(models.Model):
     flow = models.CharField(max_length=40, blank=True)
     assignee = models.ForeignKey("core.Person", null=True, blank=True, on_delete=models.SET_NULL, related_name="cases")
     opened_at = models.DateTimeField()
-    last_at = models.DateTimeField()  # rolled up from the tallies by beat: the case's own row stays cold
+    # Rolled up from the tallies by beat, so that the case's own row stays cold: the newest failure, how many documents
+    # are open, their amount in reporting currency, and the close that most of it stands in the way of.
+    last_at = models.DateTimeField()
+    document_count = models.IntegerField(default=0)
+    amount_at_risk = models.DecimalField(max_digits=20, decimal_places=2, default=0)
+    blocks_entity = models.CharField(max_length=20, blank=True)
+    blocks_period = models.CharField(max_length=20, blank=True)
     due_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
     resolution = models.CharField(max_length=40, blank=True)
     close_reason = models.TextField(blank=True)
     regressed_count = models.IntegerField(default=0)
     failed_fix = models.CharField(max_length=200, blank=True)  # of a regressed case: what was done before
-    history = HistoricalRecords(excluded_fields=["last_at"])
+    ROLLED_UP = ("last_at", "document_count", "amount_at_risk", "blocks_entity", "blocks_period")
+    history = HistoricalRecords(excluded_fields=list(ROLLED_UP))
 
     class Meta:
         constraints = [
@@ -59,6 +66,11 @@ class ExceptionCase(models.Model):
             models.Index(fields=["queue", "due_at"], name="case_queue", condition=Q(closed_at__isnull=True)),
             models.Index(
                 fields=["legal_entity_code", "due_at"], name="case_entity", condition=Q(closed_at__isnull=True)
+            ),
+            models.Index(
+                fields=["blocks_entity", "blocks_period", "-amount_at_risk", "-id"],
+                name="case_ranked",
+                condition=Q(closed_at__isnull=True),
             ),
             models.Index(fields=["-closed_at", "-id"], name="case_closed", condition=Q(closed_at__isnull=False)),
             models.Index(fields=["fingerprint", "-id"], name="case_fingerprint"),
@@ -93,6 +105,7 @@ class Occurrence(models.Model):
     period_code = models.CharField(max_length=20, blank=True)
     amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
     currency = models.CharField(max_length=3, blank=True)
+    amount_at_risk = models.DecimalField(max_digits=20, decimal_places=2, null=True)  # as of its opening; null: no rate
     problem = models.JSONField(default=dict)
     at = models.DateTimeField()
     source_asked_at = models.DateTimeField(null=True)  # to be corrected at its source: waits for the corrected version
@@ -122,22 +135,27 @@ class Occurrence(models.Model):
 
 
 class CaseTally(models.Model):
-    """Open documents and amount of a case, per entity, currency and worker: summed on read, so no row is hot."""
+    """Open documents and amount of a case, per entity, period, currency and worker: summed on read: no row is hot."""
 
     case = models.ForeignKey(ExceptionCase, on_delete=models.CASCADE, related_name="tallies")
     legal_entity_code = models.CharField(max_length=20, blank=True)
+    period_code = models.CharField(max_length=20, blank=True)
     currency = models.CharField(max_length=3, blank=True)
     worker = models.CharField(max_length=60, blank=True)
     document_count = models.BigIntegerField(default=0)
     amount = models.DecimalField(max_digits=24, decimal_places=6, default=0)
+    amount_at_risk = models.DecimalField(max_digits=24, decimal_places=2, default=0)  # in reporting currency, no signs
+    is_rolled = models.BooleanField(default=False)  # into its case
     last_at = models.DateTimeField(null=True)  # the newest failure that this worker added
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["case", "legal_entity_code", "currency", "worker"], name="one_tally_per_case_and_worker"
+                fields=["case", "legal_entity_code", "period_code", "currency", "worker"],
+                name="one_tally_per_case_and_worker",
             )
         ]
+        indexes = [models.Index(fields=["case"], name="case_tally_to_roll", condition=Q(is_rolled=False))]
 
     def __str__(self) -> str:
         return f"{self.case_id} {self.currency} {self.amount}"

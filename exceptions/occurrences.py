@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import connection as database
 
+from exceptions import reporting
 from q2c.core.problems import Problem
 from q2c.core.redact import redact
 
@@ -69,19 +70,36 @@ class StepProblem:
 
 
 Pair = tuple[HeldDocument, int]  # a document and its case
-Change = tuple[
-    int, str, str, int, Decimal | None, str, dt.datetime | None
-]  # case, entity, currency, count, amount, worker, at
+
+
+_Place = tuple[int, str, str, str, str]  # case, entity, period, currency, worker
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is added to a tally, or with a count of -1 taken from it."""
+
+    case: int
+    legal_entity: str
+    period: str
+    currency: str
+    count: int
+    amount: Decimal | None
+    at_risk: Decimal | None
+    worker: str
+    at: dt.datetime | None = None
+
 
 _INSERT = """
     INSERT INTO exceptions_occurrence AS o (
         case_id, transaction_id, event_id, flow, step, attempt, number, legal_entity_code, period_code, amount,
-        currency, problem, at, closed_how)
+        currency, amount_at_risk, problem, at, closed_how)
     SELECT x.case_id, x.txn, x.event, x.flow, x.step, x.attempt, x.number, x.entity, x.period, x.amount, x.currency,
-           x.problem::jsonb, x.at, ''
+           x.at_risk, x.problem::jsonb, x.at, ''
       FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[],
-                  %s::text[], %s::numeric[], %s::text[], %s::text[], %s::timestamptz[])
-           AS x(case_id, txn, event, flow, step, attempt, number, entity, period, amount, currency, problem, at)
+                  %s::text[], %s::numeric[], %s::text[], %s::numeric[], %s::text[], %s::timestamptz[])
+           AS x(case_id, txn, event, flow, step, attempt, number, entity, period, amount, currency, at_risk, problem,
+                at)
 """
 _COMES_BACK = """
     ON CONFLICT ({column}) WHERE closed_at IS NULL AND {column} IS NOT NULL
@@ -92,12 +110,14 @@ _COMES_BACK = """
 """
 _ADD_TO_TALLIES = """
     INSERT INTO exceptions_casetally AS t (
-        case_id, legal_entity_code, currency, worker, document_count, amount, last_at)
-    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::numeric[],
-                         %s::timestamptz[])
-    ON CONFLICT (case_id, legal_entity_code, currency, worker) DO UPDATE
+        case_id, legal_entity_code, period_code, currency, worker, document_count, amount, amount_at_risk, last_at,
+        is_rolled)
+    SELECT x.*, false FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[],
+                                  %s::numeric[], %s::numeric[], %s::timestamptz[]) AS x
+    ON CONFLICT (case_id, legal_entity_code, period_code, currency, worker) DO UPDATE
        SET document_count = t.document_count + excluded.document_count, amount = t.amount + excluded.amount,
-           last_at = greatest(t.last_at, excluded.last_at)
+           amount_at_risk = t.amount_at_risk + excluded.amount_at_risk,
+           last_at = greatest(t.last_at, excluded.last_at), is_rolled = false
 """
 
 
@@ -121,7 +141,9 @@ def add_occurrences(pairs: list[Pair], fresh: set[int]) -> None:
             added |= _insert(cursor, moved)[0]
         for row, case in pairs:
             if subject_id(row) in added:
-                changes.append((case, row.legal_entity_code, row.currency, 1, row.amount, row.worker, row.at))
+                risk = reporting.at_risk(row.amount, row.currency)
+                place = (case, row.legal_entity_code, period_of(row), row.currency)
+                changes.append(Change(*place, 1, row.amount, risk, row.worker, row.at))
         add_to_tallies(cursor, changes)
 
 
@@ -131,32 +153,39 @@ def close_occurrences(column: str, ids: list[UUID], *, how: str, worker: str, ca
     with database.cursor() as cursor:
         cursor.execute(
             f"UPDATE exceptions_occurrence SET closed_at = now(), closed_how = %s WHERE {where}"
-            " RETURNING case_id, legal_entity_code, currency, amount",
+            " RETURNING case_id, legal_entity_code, period_code, currency, amount, amount_at_risk",
             [how, sorted(ids), *([] if case_id is None else [case_id])],
         )
         gone = cursor.fetchall()
-        add_to_tallies(cursor, [(*row[:3], -1, row[3], worker, None) for row in gone])
+        add_to_tallies(cursor, [_taken(row, worker) for row in gone])
     return [row[0] for row in gone]
 
 
 def add_to_tallies(cursor: Any, changes: Iterable[Change]) -> None:
     """Add the changes: one sorted statement, one row per worker."""
-    counts: Counter[tuple[int, str, str, str]] = Counter()
-    amounts: dict[tuple[int, str, str, str], Decimal] = {}
-    newest: dict[tuple[int, str, str, str], dt.datetime | None] = {}
-    for case, entity, currency, count, amount, worker, at in changes:
-        key = (case, entity, currency, worker)
-        counts[key] += count
-        amounts[key] = amounts.get(key, Decimal(0)) + count * (amount or Decimal(0))
+    counts: Counter[_Place] = Counter()
+    amounts: dict[_Place, Decimal] = {}
+    risks: dict[_Place, Decimal] = {}
+    newest: dict[_Place, dt.datetime | None] = {}
+    for change in changes:
+        key = (change.case, change.legal_entity, change.period, change.currency, change.worker)
+        counts[key] += change.count
+        amounts[key] = amounts.get(key, Decimal(0)) + change.count * (change.amount or Decimal(0))
+        risks[key] = risks.get(key, Decimal(0)) + change.count * (change.at_risk or Decimal(0))
         known = newest.get(key)
-        newest[key] = at if known is None or (at is not None and at > known) else known
+        newest[key] = change.at if known is None or (change.at is not None and change.at > known) else known
     keys = sorted(counts)
     if keys:
         columns = [
             *map(list, zip(*keys, strict=True)),
-            *([of[key] for key in keys] for of in (counts, amounts, newest)),
+            *([of[key] for key in keys] for of in (counts, amounts, risks, newest)),
         ]
         cursor.execute(_ADD_TO_TALLIES, columns)
+
+
+def period_of(row: HeldDocument) -> str:
+    """The period that the document can't be posted in: the problem's own, else the document's; empty while unknown."""
+    return row.problem.subject.get("period", row.period_code)[:20]
 
 
 def as_json(value: Any) -> str:
@@ -167,6 +196,11 @@ def as_json(value: Any) -> str:
 def without_null(text: str) -> str:
     """The text without null characters, which PostgreSQL refuses."""
     return text.replace("\x00", "")
+
+
+def _taken(row: tuple[Any, ...], worker: str) -> Change:
+    case, entity, period, currency, amount, at_risk = row
+    return Change(case, entity, period, currency, -1, amount, at_risk, worker)
 
 
 def _insert(cursor: Any, pairs: list[Pair]) -> tuple[set[UUID | None], set[UUID | None]]:
@@ -203,9 +237,10 @@ def _values(row: HeldDocument, case: int) -> tuple[Any, ...]:
         row.attempt,
         without_null(row.number)[:120],
         row.legal_entity_code,
-        problem.subject.get("period", row.period_code)[:20],
+        period_of(row),
         row.amount,
         row.currency,
+        reporting.at_risk(row.amount, row.currency),
         as_json(facts),
         row.at,
     )
@@ -216,7 +251,7 @@ def _supersede(cursor: Any, subjects: list[UUID | None], worker: str) -> list[Ch
     cursor.execute(
         "UPDATE exceptions_occurrence SET closed_at = now(), closed_how = 'superseded'"
         " WHERE (transaction_id = ANY(%s) OR event_id = ANY(%s)) AND closed_at IS NULL"
-        " RETURNING case_id, legal_entity_code, currency, amount",
+        " RETURNING case_id, legal_entity_code, period_code, currency, amount, amount_at_risk",
         [subjects, subjects],
     )
-    return [(*row[:3], -1, row[3], worker, None) for row in cursor.fetchall()]
+    return [_taken(row, worker) for row in cursor.fetchall()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +17,10 @@ from django.db import connection as database
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import kinds, sla
+from exceptions import kinds, reporting, sla
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
-from exceptions.occurrences import HeldDocument, add_occurrences, as_json, subject_id, without_null
+from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
 from exceptions.routing import queue_for
 from mappings.calendars import calendars
 
@@ -148,12 +149,15 @@ _INSERT_CASES = """
     INSERT INTO exceptions_exceptioncase (
         fingerprint, fingerprint_version, kind, category, state, severity, queue, summary, subject, connection_code,
         legal_entity_code, period_code, flow, opened_at, last_at, due_at, resolution, close_reason, regressed_count,
-        failed_fix)
+        failed_fix, document_count, amount_at_risk, blocks_entity, blocks_period)
     SELECT x.print, %s, x.kind, x.category, 'open', x.severity, x.queue, x.summary, x.subject::jsonb, x.connection,
-           x.entity, x.period, x.flow, x.at, x.at, x.due, '', '', 0, ''
+           x.entity, x.period, x.flow, x.at, x.at, x.due, '', '', 0, '', x.documents, x.at_risk, x.blocks_entity,
+           x.blocks_period
       FROM unnest(%s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::text[],
-                  %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-           AS x(print, kind, category, severity, queue, summary, subject, connection, entity, period, flow, at, due)
+                  %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::numeric[],
+                  %s::text[], %s::text[])
+           AS x(print, kind, category, severity, queue, summary, subject, connection, entity, period, flow, at, due,
+                documents, at_risk, blocks_entity, blocks_period)
      ORDER BY x.print
     RETURNING fingerprint, id
 """
@@ -179,14 +183,19 @@ def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime) -> tup
         as_json(problem.subject),
         problem.subject.get("connection", row.connection_code)[:40],
         entities.pop() if len(entities) == 1 else "",
-        problem.subject.get("period", row.period_code)[:20],
+        period_of(row),
         row.flow,
         row.at,
         due,
+        sum(subject_id(r) is not None for r in rows),
+        sum((reporting.at_risk(r.amount, r.currency) or Decimal(0) for r in rows), Decimal(0)),
+        row.legal_entity_code,
+        period_of(row),
     )
 
 
-_HISTORY = ", ".join(f'"{field.column}"' for field in ExceptionCase._meta.concrete_fields if field.name != "last_at")
+_KEPT = [field.column for field in ExceptionCase._meta.concrete_fields if field.name not in ExceptionCase.ROLLED_UP]
+_HISTORY = ", ".join(f'"{column}"' for column in _KEPT)
 _KEEP_HISTORY = f"""
     INSERT INTO exceptions_historicalexceptioncase ({_HISTORY}, history_date, history_type, history_change_reason)
     SELECT {_HISTORY}, now(), CASE WHEN id = ANY(%s) THEN '+' ELSE '~' END,

@@ -6,12 +6,21 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 
+from exceptions.closes import Close, Place, closes_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
 from q2c.core import access
+
+
+class BlockedClose(NamedTuple):
+    """A close with the cases that stand in its way, and their amount in reporting currency."""
+
+    close: Close
+    case_count: int
+    amount_at_risk: Decimal
 
 
 @dataclass
@@ -20,15 +29,17 @@ class Totals:
 
     document_count: int = 0
     amounts: dict[str, Decimal] = field(default_factory=dict)
+    at_risk: Decimal = Decimal(0)  # in reporting currency, without signs
 
     @property
     def money(self) -> list[tuple[str, Decimal]]:
         """Currency and amount, the largest first."""
         return sorted(self.amounts.items(), key=lambda pair: (-abs(pair[1]), pair[0]))
 
-    def add(self, currency: str, count: int, amount: Decimal) -> None:
+    def add(self, currency: str, count: int, amount: Decimal, at_risk: Decimal) -> None:
         """One tally."""
         self.document_count += count
+        self.at_risk += at_risk
         if currency and count:
             self.amounts[currency] = self.amounts.get(currency, Decimal(0)) + amount
 
@@ -48,10 +59,11 @@ def totals_of(user: Any, cases: Iterable[ExceptionCase]) -> dict[int, Totals]:
     """Open documents and amounts per case, of the person's entities only; one query."""
     found: dict[int, Totals] = defaultdict(Totals)
     rows = access.visible_to(user, CaseTally.objects.filter(case__in=[case.pk for case in cases]))
-    for case_id, currency, count, amount in (
-        rows.values_list("case_id", "currency").annotate(n=Sum("document_count"), total=Sum("amount")).order_by()
-    ):
-        found[case_id].add(currency, count, amount)
+    sums = rows.values_list("case_id", "currency").annotate(
+        Sum("document_count"), Sum("amount"), Sum("amount_at_risk")
+    )  # fmt: skip
+    for case_id, currency, count, amount, at_risk in sums.order_by():
+        found[case_id].add(currency, count, amount, at_risk)
     return found
 
 
@@ -60,11 +72,34 @@ def total_of_open(user: Any) -> Totals:
     total = Totals()
     open_cases = cases_visible_to(user).filter(closed_at__isnull=True).order_by().values("pk")
     rows = access.visible_to(user, CaseTally.objects.filter(case__in=open_cases))
-    for currency, count, amount in (
-        rows.values_list("currency").annotate(n=Sum("document_count"), total=Sum("amount")).order_by()
-    ):
-        total.add(currency, count, amount)
+    sums = rows.values_list("currency").annotate(Sum("document_count"), Sum("amount"), Sum("amount_at_risk"))
+    for currency, count, amount, at_risk in sums.order_by():
+        total.add(currency, count, amount, at_risk)
     return total
+
+
+def closes_blocked(user: Any) -> list[BlockedClose]:
+    """The closes that open cases of this person's queues stand in the way of, the nearest first, each with how many
+    cases and their amount at risk in the person's entities. A close that the ERP has finished is blocked no more."""
+    cases = cases_visible_to(user).filter(closed_at__isnull=True)
+    of_one = cases.exclude(blocks_period="").exclude(legal_entity_code="")
+    found: dict[Place, list[Any]] = defaultdict(lambda: [0, Decimal(0)])
+    for entity, period, count, amount in (
+        of_one.order_by().values_list("blocks_entity", "blocks_period").annotate(Count("pk"), Sum("amount_at_risk"))
+    ):
+        found[entity, period] = [count, amount]
+    shared = CaseTally.objects.filter(
+        case__in=cases.filter(legal_entity_code="").order_by().values("pk"), document_count__gt=0
+    )
+    shared = access.visible_to(user, shared).exclude(period_code="").exclude(legal_entity_code="")
+    for entity, period, count, amount in (
+        shared.order_by().values_list("legal_entity_code", "period_code")
+        .annotate(Count("case", distinct=True), Sum("amount_at_risk"))
+    ):  # fmt: skip
+        found[entity, period][0] += count
+        found[entity, period][1] += amount
+    blocked = [BlockedClose(close, *found[place]) for place, close in closes_of(found).items() if close.is_open]
+    return sorted(blocked, key=lambda row: (row.close.closes_at, -row.amount_at_risk))
 
 
 def occurrences_visible_to(user: Any, case: ExceptionCase) -> QuerySet[Occurrence]:

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, doubles, releases, resolutions, sla
+from exceptions import cases, doubles, releases, resolutions, rolling, sla
 from exceptions.models import CaseNote, ExceptionCase
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
@@ -18,16 +18,21 @@ PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 @shared_task(ignore_result=True)
 def sweep_cases() -> None:
-    """Let corrected documents pass and decided doubles go on, resolve what is empty, bring `last_at` up to date, note
-    who is at risk or late, end emergencies, and finish what was cut off."""
+    """Let corrected documents pass and decided doubles go on, resolve what is empty, note who is at risk or late, end
+    emergencies, and finish what was cut off."""
     releases.end_emergencies()
     resolutions.make_way()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     cases.resolve_emptied()
-    cases.roll_up()
     note_standing()
     tell_new_passwords()
     releases.finish_change_sets()
+
+
+@shared_task(ignore_result=True)
+def roll_up_cases() -> None:
+    """Bring what lists are sorted and summed by up to date."""
+    rolling.roll_up()
 
 
 @shared_task(ignore_result=True)

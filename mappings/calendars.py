@@ -6,11 +6,15 @@ What no rule says is said here: Monday to Friday, 09:00 to 17:00, receivables at
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from django.db import connection as database
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, Q
+from django.db.models.functions import JSONObject
 
+from mappings.models import MappingRule
+from q2c.core.models import LegalEntity
 from q2c.core.workdays import WorkCalendar
 
 RECEIVABLES, LEDGER = "receivables_close", "ledger_close"
@@ -20,18 +24,6 @@ _DEFAULTS = {
     "weekdays": "mon tue wed thu fri", "opens": "09:00", "closes": "17:00", RECEIVABLES: "WD3 18:00",
     LEDGER: "WD5 18:00",
 }  # fmt: skip
-
-
-_READ = """
-    SELECT w.code, coalesce(e.time_zone, 'UTC'), r.kind, r.key, r.value
-      FROM unnest(%(codes)s::text[]) AS w(code)
-      LEFT JOIN core_legalentity e ON e.code = w.code
-      LEFT JOIN mappings_mappingrule r
-        ON r.kind = ANY(%(kinds)s) AND r.known_to IS NULL AND r.legal_entity_code IN ('', w.code)
-       AND r.conditions = '{}' AND r.effective_from <= %(on)s
-       AND (r.effective_to IS NULL OR r.effective_to > %(on)s)
-     ORDER BY w.code, r.legal_entity_code
-"""
 
 
 @dataclass(frozen=True)
@@ -51,24 +43,32 @@ class EntityCalendar:
 
 def calendars(entities: Iterable[str], *, on: dt.date) -> dict[str, EntityCalendar]:
     """The calendars of these entities as the rules in force on that date say, by one statement. An unknown code works
-    in UTC."""
-    with database.cursor() as cursor:
-        cursor.execute(_READ, {"codes": sorted(set(entities)), "kinds": [_KIND, _HOLIDAY], "on": on})
-        rows = cursor.fetchall()
-    said: dict[str, dict[str, str]] = {}
-    zones: dict[str, str] = {}
-    holidays: dict[str, set[dt.date]] = {}
-    for code, zone, kind, key, value in rows:
-        zones[code] = zone
-        said.setdefault(code, dict(_DEFAULTS))
-        if kind == _KIND:
-            said[code][key] = value  # an entity's own rule comes after the one for all
-        elif kind == _HOLIDAY:
-            holidays.setdefault(code, set()).add(dt.date.fromisoformat(key))
-    return {code: _read(said[code], zones[code], holidays.get(code, set())) for code in zones}
+    in UTC by what no rule says."""
+    codes = set(entities)
+    rows = LegalEntity.objects.filter(code__in=codes).annotate(rules=rules_of("code", on=on))
+    known = {code: read_calendar(zone, rules) for code, zone, rules in rows.values_list("code", "time_zone", "rules")}
+    return {code: known.get(code) or read_calendar("UTC", []) for code in sorted(codes)}
 
 
-def _read(said: dict[str, str], zone: str, holidays: set[dt.date]) -> EntityCalendar:
+def rules_of(entity: str, *, on: dt.date) -> ArraySubquery:
+    """What `read_calendar` reads, to annotate rows with: the rules in force for the entity whose code is in that
+    field."""
+    rules = MappingRule.objects.filter(
+        Q(effective_to=None) | Q(effective_to__gt=on), Q(legal_entity_code="") | Q(legal_entity_code=OuterRef(entity)),
+        kind__in=(_KIND, _HOLIDAY), known_to=None, conditions={}, effective_from__lte=on,
+    )  # fmt: skip
+    own_last = rules.order_by("legal_entity_code", "pk")
+    return ArraySubquery(own_last.values_list(JSONObject(kind="kind", key="key", value="value")))
+
+
+def read_calendar(zone: str, rules: Iterable[Mapping[str, str]]) -> EntityCalendar:
+    """An entity's calendar in its zone, by its `rules_of`: what is said for it comes after what is said for all."""
+    said, holidays = dict(_DEFAULTS), set()
+    for rule in rules:
+        if rule["kind"] == _KIND:
+            said[rule["key"]] = rule["value"]
+        else:
+            holidays.add(dt.date.fromisoformat(rule["key"]))
     work = WorkCalendar(
         time_zone=zone,
         opens=dt.time.fromisoformat(said["opens"]),

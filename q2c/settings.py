@@ -99,6 +99,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "q2c.core.shell.shell",
+                "q2c.portal.closing.clock",
             ]
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, cast
 
+from django.conf import settings
 from django.db.models import Count, Min, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
@@ -16,6 +17,7 @@ from exceptions import doubles, kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
+from exceptions.workbench.queue import ranked_page
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
 from q2c.core import access
@@ -37,6 +39,9 @@ FORMS = {
 }
 
 
+SORTS = {"due": ("due_at", "id"), "newest": ("-id",)}
+
+
 class Remedy(NamedTuple):
     """One way out: its form, or why this person can't use it, or (neither) a way outside the portal."""
 
@@ -50,17 +55,28 @@ class Remedy(NamedTuple):
 @require_GET
 @requires("exceptions.view_case")
 def case_list(request: HttpRequest) -> HttpResponse:
-    """Cases of the queues and entities I may see, by promised time."""
+    """Cases of the queues and entities I may see: open ones by amount at risk and nearness of the close, or as
+    asked."""
     rows = tallies.cases_visible_to(request.user)
     found = CaseFilter(request.GET, rows, request=request)
-    closed = request.GET.get("state") in ("resolved", "waived", "all")
-    listed = paginate(request, found.qs, order=("-id",) if closed else ("due_at", "id"))
+    has_closed = request.GET.get("state") in ("resolved", "waived", "all")
+    sort = request.GET.get("sort", "")
+    if has_closed or sort in SORTS:
+        listed = paginate(request, found.qs, order=("-id",) if has_closed else SORTS[sort])
+    else:
+        listed = ranked_page(request, found.qs)
+    blocked_closes = tallies.closes_blocked(request.user)
     context = {
         "filter": found,
         "page": listed,
         "cases": listed.rows,
+        "sort": "" if has_closed else sort if sort in SORTS else "rank",
+        "closes": blocked_closes[:3],
+        "more_closes": len(blocked_closes[3:]),
+        "blocking_count": sum(row.case_count for row in blocked_closes),
+        "reporting_currency": settings.REPORTING_CURRENCY,
         "totals": tallies.totals_of(request.user, listed.rows),
-        "blocked": tallies.total_of_open(request.user),
+        "now": timezone.now(),
         "counts": queue_counts(request.user),
     }
     return page(request, "exceptions/case_list.html", "exceptions/_case_table.html", context)

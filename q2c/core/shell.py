@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import zoneinfo
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,7 +12,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject, cached_property
 
 from q2c.core import access
-from q2c.core.models import AccountingPeriod, Proposal
+from q2c.core.models import Proposal
 
 
 class Entry(NamedTuple):
@@ -25,14 +23,6 @@ class Entry(NamedTuple):
     icon: str
     permission: str
     count: Callable[[Any], int] | None = None  # type: ignore[assignment]  # it hides the tuple's own count()
-
-
-class Clock(NamedTuple):
-    """The nearest end of an open period among the person's entities."""
-
-    entity: str
-    period: str
-    ends_at: dt.datetime
 
 
 def open_cases(user: Any) -> QuerySet:
@@ -129,24 +119,6 @@ class Shell:
             if shown:
                 groups.append({"title": title, "entries": shown})
         return groups
-
-    @cached_property
-    def clock(self) -> Clock | None:
-        """The nearest end of an open period that is running now, counted in its entity's zone."""
-        today = timezone.now().date()
-        running = AccountingPeriod.objects.filter(
-            is_receivables_open=True, start_date__lte=today, end_date__gte=today - dt.timedelta(days=1)
-        )
-        rows = access.visible_to(self.user, running, "subsidiary__legal_entity__code").values_list(
-            "subsidiary__legal_entity__code", "subsidiary__legal_entity__time_zone", "name", "end_date"
-        )
-        clocks = [Clock(entity, name, _end_of(day, zone)) for entity, zone, name, day in rows[:50]]
-        clocks = [clock for clock in clocks if clock.ends_at > timezone.now()]
-        return min(clocks, key=lambda clock: clock.ends_at, default=None)
-
-
-def _end_of(day: dt.date, zone: str) -> dt.datetime:
-    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), zoneinfo.ZoneInfo(zone))
 
 
 def shell(request: Any) -> dict[str, Any]:

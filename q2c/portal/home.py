@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_GET
 from connectors.connections import health_of
 from connectors.models import Connection
 from exceptions import tallies
+from exceptions.ranking import rank
 from q2c.core import access, audit, emergencies, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page
@@ -21,6 +23,7 @@ from q2c.portal.audit import deeds_visible_to, tell_entries
 from q2c.transactions import selectors
 
 SHOWN = 8
+CLOSES = 2
 DEEDS = 8
 SIGNS = (  # whoever may none of these decides nothing
     "mappings.approve_rule", "transactions.approve_posting", "connectors.approve_connection", "exceptions.waive_case",
@@ -42,7 +45,7 @@ def waiting_work(user: Any) -> dict[str, Any]:
     cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True)
     works = access.may(user, "exceptions.work_case")
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
-    shown = list(mine.order_by("due_at", "id")[:SHOWN])
+    shown = [case for case, _ in rank(mine, size=SHOWN)]
     proposals = (
         shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
     )
@@ -61,6 +64,9 @@ def waiting_work(user: Any) -> dict[str, Any]:
         "all_case_count": cases.count(),
         "totals": tallies.totals_of(user, shown),
         "blocked": tallies.total_of_open(user),
+        "closes": tallies.closes_blocked(user)[:CLOSES],
+        "now": timezone.now(),
+        "reporting_currency": settings.REPORTING_CURRENCY,
         "decisions": decisions[:5],
         "decision_count": len(decisions),
     }
