@@ -13,14 +13,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Min, Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.concerned import DOCUMENTS_MAX, Concerned, count_uses, facts_of, find_concerned
 from exceptions.kinds import kind_of
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
-from mappings.planning import differences, overlay_of, rules_touched
+from mappings.planning import mark_of, overlay_of, rules_touched
 from mappings.resolve import Snapshot, latest_change_set
 from q2c.core import approvals, jcs
 from q2c.core.models import AccountingPeriod
@@ -90,7 +90,7 @@ def is_fresh(evidence: Evidence | None, change_set: ChangeSet) -> bool:
         and evidence.as_of is not None
         and timezone.now() - evidence.as_of <= approvals.EVIDENCE_KEPT
         and evidence.knowledge == latest_change_set()
-        and evidence.rows_hash == _rows_hash(change_set)
+        and evidence.rows_hash == mark_of(change_set)
     )
 
 
@@ -153,18 +153,15 @@ def _gather(
         groups = {found.transaction_id: _group(found) for found in tried}
         evidence.content = jcs.as_plain(_content(concerned, documents, groups, tested, since=min_date(change_set)))
         evidence.state, evidence.as_of, evidence.knowledge = Evidence.State.READY, as_of, number
-        evidence.rows_hash, evidence.done, evidence.total = _rows_hash(change_set), concerned.total, concerned.total
+        evidence.rows_hash, evidence.done, evidence.total = mark_of(change_set), concerned.total, concerned.total
         evidence.save()
     return evidence
 
 
 def min_date(change_set: ChangeSet) -> dt.date:
     """The first day on which one of its rows takes effect."""
-    return min((line.effective_from for line in change_set.lines.all()), default=timezone.localdate())
-
-
-def _rows_hash(change_set: ChangeSet) -> str:
-    return jcs.content_hash(jcs.as_plain(differences(change_set)))
+    first: dt.date | None = change_set.lines.aggregate(first=Min("effective_from"))["first"]
+    return first or timezone.localdate()
 
 
 def _content(

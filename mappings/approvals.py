@@ -1,8 +1,8 @@
 """The life of a change set: proposed, signed by others, in force. What is signed is fixed at the proposal.
 
-Signed are the differences row by row, the policy, the knowledge they start from, and the list of held documents that
-they release. A rule that changed meanwhile voids all. Activation gives the next number under a lock, ends what was
-known, and writes what is known from now on: no rule is ever edited.
+Signed are the differences row by row (of a large set the hash over them), the policy, the knowledge they start from,
+and the list of held documents that they release. A rule that changed meanwhile voids all. Activation gives the next
+number under a lock, ends what was known, and writes what is known from now on: no rule is ever edited.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from django.utils import timezone
 from mappings import freezes, policies
 from mappings.drafts import DraftRefused, Line, check_lines, line_of, lines_of
 from mappings.kinds import APPROVAL, Approval
-from mappings.models import ChangeSet, MappingRule
-from mappings.planning import differences, rules_of
+from mappings.known import store_rules
+from mappings.models import ChangeSet
+from mappings.planning import planned_rules, signed_rows
 from mappings.resolve import latest_change_set
 from q2c.core import approvals, audit
 from q2c.core.history import save_with_reason
@@ -79,7 +80,7 @@ def propose_change_set(
             content={
                 "change_set": locked.pk,
                 "knowledge": latest_change_set(),
-                "rows": differences(locked),
+                "rows": signed_rows(locked),
                 "policy": {
                     "permission": policy.permission, "signatures": policy.signatures, "also": policy.also,
                     "words": policies.words_of(policy), "over": [*over, *frozen],
@@ -160,23 +161,18 @@ def released_by(change_set: ChangeSet) -> list[UUID]:
 def stale_reason(change_set: ChangeSet) -> str:
     """Why what was proposed no longer fits what is known; empty while it does."""
     content = _proposal(change_set).content
-    if content["rows"] != _plain(differences(change_set)):
+    if content["rows"] != _plain(signed_rows(change_set)):
         return "The rows aren't those that were proposed."
-    lines = lines_of(change_set)
-    ended = MappingRule.objects.filter(pk__in=[line.rule_id for line in lines if line.rule_id], known_to__isnull=False)
-    rule = ended.first()
-    if rule is not None:
-        return f"Rule {rule.pk} ({rule.kind} {rule.key}) was changed meanwhile."
-    asked = policies.approval_for(policies.places_of(lines))
-    if not policies.is_covered(asked, _proposal(change_set)):
-        return f"Who has to approve it was changed meanwhile: it takes {policies.words_of(asked)} now."
-    pairs = {(line.kind, line.key) for line in lines}
-    newer = MappingRule.objects.filter(
-        known_from__gt=content["knowledge"], kind__in={kind for kind, _ in pairs}, key__in={key for _, key in pairs}
-    )
-    for kind, key in newer.values_list("kind", "key"):
-        if (kind, key) in pairs:
-            return f"Another rule for {kind} {key} came into force meanwhile."
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED, [change_set.pk])
+        if ended := cursor.fetchone():
+            return "Rule {} ({} {}) was changed meanwhile.".format(*ended)
+        asked = policies.approval_for(policies.places_of(_outlines(change_set, Q(kind=APPROVAL))))
+        if not policies.is_covered(asked, _proposal(change_set)):
+            return f"Who has to approve it was changed meanwhile: it takes {policies.words_of(asked)} now."
+        cursor.execute(_NEWER, [change_set.pk, content["knowledge"]])
+        if newer := cursor.fetchone():
+            return "Another rule for {} {} came into force meanwhile.".format(*newer)
     return ""
 
 
@@ -196,15 +192,16 @@ def frozen_words(change_set: ChangeSet) -> str:
 def expected(change_set: ChangeSet) -> tuple[Approval, list[str]]:
     """What a draft would take if it were proposed now, and why more than its kinds ask (limits of amounts aside)."""
     telling = Q(kind=APPROVAL) | Q(effective_from__gt=timezone.localdate())
-    rows = change_set.lines.filter(telling).order_by("pk")[:_LOOKED_AT]
-    return _asked([*_outlines(change_set), *(line_of(row) for row in rows)], over=())
+    return _asked(_outlines(change_set, telling), over=())
 
 
-def _outlines(change_set: ChangeSet) -> list[Line]:
-    """A row for each kind and entity that a set is about, whatever its size."""
+def _outlines(change_set: ChangeSet, telling: Q | None = None) -> list[Line]:
+    """A row for each kind and entity that a set is about, whatever its size, and the first of those that tell more."""
     places = change_set.lines.order_by().values_list("kind", "legal_entity_code").distinct()
     today = timezone.localdate()
-    return [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
+    found = [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
+    rows = change_set.lines.filter(telling).order_by("pk")[:_LOOKED_AT] if telling else ()
+    return [*found, *(line_of(row) for row in rows)]
 
 
 def _asked(lines: Sequence[Line], *, over: Sequence[str]) -> tuple[Approval, list[str]]:
@@ -215,19 +212,33 @@ def _asked(lines: Sequence[Line], *, over: Sequence[str]) -> tuple[Approval, lis
     return (policies.over_a_limit(asked) if over or frozen else asked), frozen
 
 
+_ENDED = """
+    SELECT r.id, r.kind, r.key FROM mappings_changeline l JOIN mappings_mappingrule r ON r.id = l.rule_id
+     WHERE l.change_set_id = %s AND r.known_to IS NOT NULL ORDER BY r.id LIMIT 1
+"""
+_NEWER = """
+    SELECT r.kind, r.key FROM mappings_changeline l JOIN mappings_mappingrule r ON r.kind = l.kind AND r.key = l.key
+     WHERE l.change_set_id = %s AND r.known_from > %s ORDER BY r.id LIMIT 1
+"""
+_END = """
+    UPDATE mappings_mappingrule r SET known_to = %s FROM mappings_changeline l
+     WHERE l.change_set_id = %s AND l.rule_id = r.id
+"""
+
+
 def _activate(change_set: ChangeSet, *, approver: Person) -> int:
     """Write what is known from now on. The caller holds the lock of numbers."""
     number = latest_change_set() + 1
-    rows = list(change_set.lines.order_by("pk"))
-    old = MappingRule.objects.in_bulk([row.rule_id for row in rows if row.rule_id])
-    MappingRule.objects.filter(pk__in=old).update(known_to=number)
-    people: dict[str, Any] = {"proposer": change_set.proposed_by_id, "approver": approver.pk}
-    new = [rule for row in rows for rule in rules_of(row, old.get(row.rule_id or 0), number, **people)]
-    MappingRule.objects.bulk_create(new, batch_size=2000)
+    with connection.cursor() as cursor:
+        cursor.execute(_END, [number, change_set.pk])
+    written = 0
+    for rules in planned_rules(change_set, number, approver=approver.pk):
+        store_rules(rules)
+        written += len(rules)
     change_set.number = number
     change_set.approved_at = timezone.now()
     _save(change_set, State.APPROVED, by=approver, why=change_set.why)
-    facts = {"number": number, "rules": len(new), "hash": _proposal(change_set).content_hash}
+    facts = {"number": number, "rules": written, "hash": _proposal(change_set).content_hash}
     audit.record(approver, "activate", "change_set", change_set.pk, why=change_set.why, data=facts)
     return number
 

@@ -11,7 +11,19 @@ from dataclasses import replace
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 
-from mappings.drafts import RETIRE, DraftRefused, Fault, Line, check_lines, lines_for, lines_of, rows_for, save_draft
+from mappings.drafts import (
+    RETIRE,
+    DraftRefused,
+    Fault,
+    Line,
+    check_lines,
+    line_of,
+    lines_for,
+    lines_of,
+    rows_beside,
+    rows_for,
+    save_draft,
+)
 from mappings.models import ChangeLine, ChangeSet
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.history import save_with_reason
@@ -35,8 +47,14 @@ def add_to_draft(title: str, why: str, *, lines: Sequence[Line], by: Person) -> 
         draft = drafts_of(by).select_for_update().first()
         if draft is None:
             return save_draft(title, why, lines=lines, by=by)
-        before = lines_of(draft)
-        faults = [f for f in check_lines([*before, *lines], by=by) if f.line >= len(before)]
+        beside, count = list(rows_beside(draft, lines)), draft.lines.count()
+
+        def row_of(place: int) -> int:
+            is_new = place >= len(beside)
+            return count + place + 1 - len(beside) if is_new else draft.lines.filter(pk__lte=beside[place].pk).count()
+
+        before = [line_of(row) for row in beside]
+        faults = [f for f in check_lines([*before, *lines], by=by, row_of=row_of) if f.line >= len(before)]
         if faults:
             raise DraftRefused([replace(fault, line=fault.line - len(before)) for fault in faults])
         ChangeLine.objects.bulk_create(rows_for(draft, lines), batch_size=2000)

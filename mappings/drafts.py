@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -31,7 +32,7 @@ PATTERNS_MAX = 2000  # of one set: each is compared with each
 AnyRule = MappingRule | KnownRule
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     """One creation, change or retirement. `effective_from` of a retirement is its first day out of force."""
 
@@ -167,15 +168,21 @@ def rows_for(change_set: ChangeSet, lines: Sequence[Line]) -> list[ChangeLine]:
 
 def lines_of(change_set: ChangeSet) -> list[Line]:
     """The stored rows as lines, in their order."""
-    return [line_of(row) for row in change_set.lines.order_by("pk")]
+    return [line_of(row) for row in change_set.lines.order_by("pk").iterator(chunk_size=2000)]
+
+
+def rows_beside(change_set: ChangeSet, lines: Iterable[Line]) -> QuerySet[ChangeLine]:
+    """The stored rows that could contradict these: of the same kinds and keys, and patterns; in their order."""
+    kinds, keys = {line.kind for line in lines}, {line.key for line in lines}
+    return change_set.lines.filter(Q(key__in=keys) | Q(key__contains="*"), kind__in=kinds).order_by("pk")
 
 
 def line_of(row: ChangeLine) -> Line:
     """A stored row as a line."""
     return Line(
         act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
-        connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency,
-        region=row.region, product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
+        connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency, region=row.region,
+        product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
         effective_from=row.effective_from, effective_to=row.effective_to, rule_id=row.rule_id,
     )  # fmt: skip
 

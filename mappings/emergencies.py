@@ -24,6 +24,7 @@ from mappings.drafts import (
     retirement_of,
     rules_by_identity,
 )
+from mappings.known import KnownRule, known_of, store_rules
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from mappings.planning import remainder
 from mappings.resolve import latest_change_set
@@ -84,14 +85,14 @@ def _take_back(change_set: ChangeSet, *, by: Person) -> ChangeSet:
     save_with_reason(ended, why=why, by=by)
     ChangeLine.objects.bulk_create(_lines(ended, rows, made), batch_size=2000)
     MappingRule.objects.filter(pk__in=[rule.pk for rules in made.values() for rule in rules]).update(known_to=number)
-    MappingRule.objects.bulk_create(restored, batch_size=2000)
+    store_rules(restored)
     return ended
 
 
-def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], number: int) -> list[MappingRule]:
+def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], number: int) -> list[KnownRule]:
     """What stood before, on the dates on which nothing that was agreed on meanwhile stands now."""
     own = {rule.pk for rules in made.values() for rule in rules}
-    wanted: list[MappingRule] = []
+    wanted: list[KnownRule] = []
     known = rules_by_identity({(row.kind, row.key, row.legal_entity_code) for row in rows})
     for row in rows:
         old = _not_ended(row.rule)
@@ -99,7 +100,7 @@ def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], nu
             continue
         taken = [(r.effective_from, r.effective_to) for r in known.get(identity_of(old), ()) if r.pk not in own]
         span = (old.effective_from, old.effective_to)
-        wanted += [remainder(old, number, start, end) for start, end in _free(span, taken)]
+        wanted += [remainder(known_of(old), number, start, end) for start, end in _free(span, taken)]
     lines = [_as_line(rule) for rule in wanted]
     rivals = {fault.line for fault in find_conflicts(list(enumerate(lines)), ending=own)}
     return [rule for place, rule in enumerate(wanted) if place not in rivals]
@@ -115,7 +116,7 @@ def _not_ended(rule: MappingRule | None) -> MappingRule | None:
     return rule
 
 
-def _as_line(rule: MappingRule) -> Line:
+def _as_line(rule: KnownRule) -> Line:
     line = retirement_of(rule, rule.effective_from)
     return replace(line, act=CREATE, effective_to=rule.effective_to, rule_id=None)
 

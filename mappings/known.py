@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from mappings.models import MappingRule
+
 AT_ONCE = 20_000  # of what is asked for: one array (as many parameters take longer to write than to answer)
 
 
@@ -38,12 +40,7 @@ class KnownRule(NamedTuple):
     version: int
     change_line_id: int | None
     proposed_by_id: int
-    approved_by_id: int
-
-    @property
-    def dimensions(self) -> tuple[str, ...]:
-        """The values of the scope's dimensions, in their fixed order; empty means any."""
-        return self[3:8]
+    approved_by_id: int | None  # None: of a draft
 
 
 _NONE: Mapping[str, Any] = {}
@@ -51,11 +48,21 @@ _CONDITIONS = KnownRule._fields.index("conditions")
 _ALIKE = tuple(KnownRule._fields.index(n) for n in ("kind", "connection_code", "legal_entity_code", "value_label"))
 _COLUMNS = ", ".join({"pk": "r.id", "conditions": "r.conditions::text"}.get(n, f"r.{n}") for n in KnownRule._fields)
 _SELECT = f"SELECT {_COLUMNS} FROM mappings_mappingrule r WHERE"
+_EVER = (
+    "SELECT r.id, r.kind, r.key, r.connection_code, r.legal_entity_code, r.currency, r.region, r.product_line"
+    " FROM mappings_mappingrule r"
+)
+_EVER_BY_KEY = f"{_EVER} JOIN unnest(%s::text[], %s::text[]) w(kind, key) ON r.kind = w.kind AND r.key = w.key"
 _BY_KEY = f"{_SELECT} r.kind = %s AND r.known_to IS NULL AND r.key = ANY(%s)"
 _BY_PLACE = (
     f"{_SELECT} r.kind = %s AND r.known_to IS NULL AND r.key = ANY(%s) AND (r.key, r.legal_entity_code) IN"
     " (SELECT * FROM unnest(%s::text[], %s::text[]))"
 )
+
+
+def known_of(rule: MappingRule) -> KnownRule:
+    """A rule of the model as a plain one."""
+    return KnownRule._make(getattr(rule, name) for name in KnownRule._fields)
 
 
 def rules_with_keys(pairs: Iterable[tuple[str, str]]) -> Iterator[KnownRule]:
@@ -83,6 +90,33 @@ def patterns_of(kinds: Collection[str]) -> Iterator[KnownRule]:
     """The patterns that are known of these kinds."""
     if kinds:
         yield from _read(f"{_SELECT} r.kind = ANY(%s) AND r.is_pattern AND r.known_to IS NULL", [list(kinds)])
+
+
+def places_ever(
+    pairs: Collection[tuple[str, str]], *, kinds: Collection[str], with_patterns_of: Collection[str]
+) -> Iterator[tuple[Any, ...]]:
+    """Id, kind, key and dimensions of the rules, of whichever time, with these kinds and keys; of all rules of `kinds`,
+    and of the patterns of further kinds. One may come twice."""
+    with connection.cursor() as cursor:
+        for piece in _pieces(sorted(pairs)):
+            cursor.execute(_EVER_BY_KEY, [list(column) for column in zip(*piece, strict=True)])
+            yield from cursor.fetchall()
+        cursor.execute(
+            f"{_EVER} WHERE r.kind = ANY(%s) OR (r.is_pattern AND r.kind = ANY(%s))",
+            [list(kinds), list(with_patterns_of)],
+        )
+        while rows := cursor.fetchmany(AT_ONCE):
+            yield from rows
+
+
+def store_rules(rules: Iterable[KnownRule]) -> None:
+    """Write rules as they stand; the database gives their ids."""
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY mappings_mappingrule ({', '.join(KnownRule._fields[1:])}) FROM STDIN") as copy,
+    ):
+        for rule in rules:
+            copy.write_row([*rule[1:_CONDITIONS], json.dumps(rule.conditions), *rule[_CONDITIONS + 1 :]])
 
 
 def rules_by_id(ids: Iterable[int]) -> dict[int, KnownRule]:

@@ -117,6 +117,9 @@ class ChangeLine(models.Model):
     effective_from = models.DateField()
     effective_to = models.DateField(null=True, blank=True)
 
+    class Meta:
+        indexes = [models.Index(fields=["change_set", "kind", "key", "id"], name="change_line_listed")]
+
     def __str__(self) -> str:
         return f"{self.act} {self.kind} {self.key}"
 
@@ -139,7 +142,7 @@ class Evidence(models.Model):
     done = models.IntegerField(default=0)  # documents, of `total`
     total = models.IntegerField(default=0)
     proposes = models.BooleanField(default=False)  # its author asked to propose it as soon as this is ready
-    rows_hash = models.CharField(max_length=64, blank=True)  # of the differences that it was computed for
+    rows_hash = models.CharField(max_length=64, blank=True)  # of the rows that it was computed for (planning.mark_of)
     knowledge = models.BigIntegerField(default=0)  # the newest change set's number then
     content = models.JSONField(default=dict)
 

@@ -6,29 +6,46 @@ Approval writes these very rules, and the evidence before it asks them, so both 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Count, Max
 
 from mappings import scope
 from mappings.drafts import CREATE, RETIRE, Line, lines_of
-from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.known import KnownRule, places_ever, rules_by_id
+from mappings.models import ChangeLine, ChangeSet
 from mappings.resolve import Overlay, Rule, latest_change_set
+from q2c.core import jcs
+
+ROWS_SIGNED = 1000
+_ROWS_AT_ONCE = 2000
 
 
 def overlay_of(change_set: ChangeSet) -> Overlay:
     """What it would change in what is known now, for `Snapshot.load`. Its own rules have ids below 0."""
-    number = latest_change_set() + 1
-    rows = list(change_set.lines.order_by("pk"))
-    old = MappingRule.objects.in_bulk([row.rule_id for row in rows if row.rule_id])
-    planned = [
-        rule
-        for row in rows
-        for rule in rules_of(row, old.get(row.rule_id or 0), number, proposer=change_set.proposed_by_id, approver=None)
-    ]
-    return Overlay(frozenset(old), tuple(_as_known(rule, -place) for place, rule in enumerate(planned, start=1)))
+    ended = change_set.lines.filter(rule__isnull=False).values_list("rule", flat=True)
+    planned = (rule for piece in planned_rules(change_set, latest_change_set() + 1, approver=None) for rule in piece)
+    return Overlay(frozenset(ended), tuple(_as_known(rule, -place) for place, rule in enumerate(planned, start=1)))
+
+
+def planned_rules(change_set: ChangeSet, number: int, *, approver: int | None) -> Iterator[list[KnownRule]]:
+    """The rules that it would write as change set `number`, some thousand at a time: a large set needs little memory.
+
+    Read from its stored rows; between two pieces the caller may use the connection.
+    """
+    rows = change_set.lines.order_by("pk").iterator(chunk_size=_ROWS_AT_ONCE)
+    while piece := list(islice(rows, _ROWS_AT_ONCE)):
+        old = rules_by_id(row.rule_id for row in piece if row.rule_id)
+        proposer = change_set.proposed_by_id
+        yield [
+            rule
+            for row in piece
+            for rule in rules_of(row, old.get(row.rule_id or 0), number, proposer=proposer, approver=approver)
+        ]
 
 
 def rules_touched(change_set: ChangeSet) -> set[int]:
@@ -36,15 +53,9 @@ def rules_touched(change_set: ChangeSet) -> set[int]:
     speak of, in a scope that meets theirs."""
     lines = Lines(lines_of(change_set))
     wide = {kind for kind, found in lines.patterns.items() if found}
-    rules = MappingRule.objects.filter(
-        Q(kind__in=lines.kinds, key__in={key for _, key in lines.exact})
-        | Q(kind__in=lines.kinds, is_pattern=True)
-        | Q(kind__in=wide)
-    )
-    columns = ("pk", "kind", "key", "connection_code", "legal_entity_code", "currency", "region", "product_line")
     return {
         pk
-        for pk, kind, key, *dimensions in rules.values_list(*columns).iterator(chunk_size=5000)
+        for pk, kind, key, *dimensions in places_ever(lines.exact, kinds=wide, with_patterns_of=lines.kinds)
         if any(_meet(line.dimensions, dimensions) for line in lines.about(kind, key))
     }
 
@@ -78,7 +89,7 @@ def _meet(some: Iterable[str], others: Iterable[str]) -> bool:
     return not any(x and y and x != y for x, y in zip(some, others, strict=True))
 
 
-def _as_known(rule: MappingRule, rule_id: int) -> Rule:
+def _as_known(rule: KnownRule, rule_id: int) -> Rule:
     return Rule(
         rule.specificity, rule_id, rule.kind, rule.key, rule.connection_code, rule.legal_entity_code, rule.currency,
         rule.region, rule.product_line, rule.conditions, rule.effective_from, rule.effective_to, rule.value,
@@ -87,9 +98,10 @@ def _as_known(rule: MappingRule, rule_id: int) -> Rule:
 
 
 def rules_of(
-    row: ChangeLine, old: MappingRule | None, number: int, *, proposer: int, approver: int | None
-) -> Iterable[MappingRule]:
-    """What is known of a row from change set `number` on: its new rule, and what stays in force of the old one."""
+    row: ChangeLine, old: KnownRule | None, number: int, *, proposer: int, approver: int | None
+) -> Iterable[KnownRule]:
+    """What is known of a row from change set `number` on: its new rule, and what stays in force of the old one. They
+    have no id yet (0)."""
     start, end = row.effective_from, row.effective_to
     if old is not None:
         if row.act == RETIRE:
@@ -101,56 +113,68 @@ def rules_of(
         if end is not None and (old.effective_to is None or end < old.effective_to):
             yield remainder(old, number, end, old.effective_to)
     if row.act != RETIRE:
-        people: dict[str, Any] = {"proposed_by_id": proposer, "approved_by_id": approver}
         dimensions = (row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line)
-        yield MappingRule(
-            kind=row.kind, key=row.key, connection_code=row.connection_code, legal_entity_code=row.legal_entity_code,
-            currency=row.currency, region=row.region, product_line=row.product_line, conditions=row.conditions,
+        yield KnownRule(
+            0, row.kind, row.key, *dimensions, conditions=row.conditions,
             conditions_key=scope.conditions_key(row.conditions), value=row.value, value_label=row.value_label,
             is_pattern=scope.is_pattern(row.key), is_fallback=row.is_fallback,
             specificity=scope.specificity(
                 row.key, dimensions=sum(map(bool, dimensions)), conditions=len(row.conditions),
                 is_fallback=row.is_fallback,
             ),
-            effective_from=start, effective_to=end, known_from=number, version=1 if row.act == CREATE else _next(old),
-            change_line=row, **people,
+            effective_from=start, effective_to=end, known_from=number, known_to=None,
+            version=1 if row.act == CREATE or old is None else old.version + 1, change_line_id=row.pk,
+            proposed_by_id=proposer, approved_by_id=approver,
         )  # fmt: skip
 
 
-def remainder(old: MappingRule, number: int, start: dt.date, end: dt.date | None) -> MappingRule:
+def remainder(old: KnownRule, number: int, start: dt.date, end: dt.date | None) -> KnownRule:
     """What stays (or is again) in force of a rule: the same words, the same people, other dates."""
-    names = [f.attname for f in MappingRule._meta.concrete_fields if f.attname not in ("id", "known_from", "known_to")]
-    facts = {name: getattr(old, name) for name in names} | {"effective_from": start, "effective_to": end}
-    return MappingRule(known_from=number, **facts)
+    return old._replace(pk=0, known_from=number, known_to=None, effective_from=start, effective_to=end)
 
 
-def _next(old: MappingRule | None) -> int:
-    return old.version + 1 if old else 1
-
-
-def differences(change_set: ChangeSet) -> list[dict[str, Any]]:
-    """The rows of a change set, old and new: what is signed."""
-    rows = change_set.lines.select_related("rule").order_by("pk")
-    return [
-        {
-            "act": row.act,
-            "kind": row.kind,
-            "key": row.key,
-            "scope": [row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line],
-            "conditions": row.conditions,
-            "is_fallback": row.is_fallback,
-            "new": None if row.act == RETIRE else {"value": row.value, "label": row.value_label},
-            "from": row.effective_from,
-            "to": row.effective_to,
+def differences(change_set: ChangeSet) -> Iterator[dict[str, Any]]:
+    """The rows of a change set, old and new, in their order: what is signed."""
+    rows = change_set.lines.order_by("pk").values_list(*_SAYS)
+    for act, kind, key, *place, conditions, fallback, value, label, start, end, rule, version, old, since, until in (
+        rows.iterator(chunk_size=_ROWS_AT_ONCE)
+    ):  # fmt: skip
+        yield {
+            "act": act,
+            "kind": kind,
+            "key": key,
+            "scope": place,
+            "conditions": conditions,
+            "is_fallback": fallback,
+            "new": None if act == RETIRE else {"value": value, "label": label},
+            "from": start,
+            "to": end,
             "old": None
-            if row.rule is None
-            else {
-                "rule": row.rule.pk,
-                "version": row.rule.version,
-                "value": row.rule.value,
-                "from": row.rule.effective_from,
-                "to": row.rule.effective_to,
-            },
+            if rule is None
+            else {"rule": rule, "version": version, "value": old, "from": since, "to": until},
         }
-        for row in rows
-    ]
+
+
+_SAYS = (
+    "act", "kind", "key", "connection_code", "legal_entity_code", "currency", "region", "product_line", "conditions",
+    "is_fallback", "value", "value_label", "effective_from", "effective_to", "rule_id", "rule__version", "rule__value",
+    "rule__effective_from", "rule__effective_to",
+)  # fmt: skip
+
+
+def signed_rows(change_set: ChangeSet) -> list[dict[str, Any]] | dict[str, Any]:
+    """The rows as a proposal fixes them: word by word, or of a large set their number and the hash over all of them,
+    row by row. Either way a changed row makes other content."""
+    count = change_set.lines.count()
+    if count <= ROWS_SIGNED:
+        return list(differences(change_set))
+    digest = hashlib.sha256()
+    for row in differences(change_set):
+        digest.update(jcs.canonical(row) + b"\n")
+    return {"count": count, "hash": digest.hexdigest()}
+
+
+def mark_of(change_set: ChangeSet) -> str:
+    """What is another one as soon as a row comes or goes. Rows are never edited, and numbered as they come."""
+    found = change_set.lines.aggregate(count=Count("pk"), newest=Max("pk"))
+    return f"{found['count']} to {found['newest']}"
