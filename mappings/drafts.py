@@ -228,10 +228,11 @@ def find_conflicts(
     rivals: dict[int, str] = {}
     for rule in _possible_rivals(buckets):
         bucket = buckets.get((rule.kind, rule.specificity, "*" if rule.is_pattern else rule.key))
-        if bucket and rule.pk not in replaced:
+        near = [(n, line) for n, line in bucket or () if n not in rivals and _meet(line.dimensions, _place_of(rule))]
+        if near and rule.pk not in replaced:
             known = replace(retirement_of(rule, rule.effective_from), effective_to=rule.effective_to)
-            for number, line in bucket:
-                if number not in rivals and could_both_win(line, known):
+            for number, line in near:
+                if could_both_win(line, known):
                     rivals[number] = f"rule {rule.pk} ({rule.key} = {rule.value})"
     for bucket in buckets.values():
         for place, (number, line) in enumerate(bucket):
@@ -245,12 +246,17 @@ def could_both_win(a: Line, b: Line) -> bool:
     """Whether a document can exist on which both equally specific rules apply."""
     if a.effective_from >= (b.effective_to or END_OF_TIME) or b.effective_from >= (a.effective_to or END_OF_TIME):
         return False
-    if any(x and y and x != y for x, y in zip(a.dimensions, b.dimensions, strict=True)):
+    if not _meet(a.dimensions, b.dimensions):
         return False
     for name in set(a.conditions) & set(b.conditions):
         if not set(scope.allowed(a.conditions[name])) & set(scope.allowed(b.conditions[name])):
             return False
     return scope.overlap(a.key, b.key)
+
+
+def _meet(some: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether a document can stand in both places."""
+    return not any(x and y and x != y for x, y in zip(some, others, strict=True))
 
 
 def _check_form(number: int, line: Line) -> Iterable[Fault]:
@@ -379,8 +385,11 @@ def identity(line: Line) -> tuple[Any, ...]:
 
 def identity_of(rule: AnyRule) -> tuple[Any, ...]:
     """As `identity`, of a rule."""
-    dimensions = (rule.connection_code, rule.legal_entity_code, rule.currency, rule.region, rule.product_line)
-    return (rule.kind, rule.key, dimensions, _conditions(rule.conditions))
+    return (rule.kind, rule.key, _place_of(rule), _conditions(rule.conditions))
+
+
+def _place_of(rule: AnyRule) -> tuple[str, ...]:
+    return (rule.connection_code, rule.legal_entity_code, rule.currency, rule.region, rule.product_line)
 
 
 def _conditions(conditions: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any
 
 
@@ -32,11 +33,13 @@ def instant(at: dt.datetime) -> str:
 
 
 def _write(value: Any) -> str:
-    if value is None or isinstance(value, bool | int | str):
-        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if value is None or isinstance(value, bool | int):
+        return json.dumps(value)
     if isinstance(value, Mapping):
         pairs = sorted(((str(name), item) for name, item in value.items()), key=lambda p: p[0].encode("utf-16-be"))
-        return "{" + ",".join(f"{json.dumps(n, ensure_ascii=False)}:{_write(item)}" for n, item in pairs) + "}"
+        return "{" + ",".join(f"{encode_basestring(n)}:{_write(item)}" for n, item in pairs) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_write(item) for item in value) + "]"
     if isinstance(value, dt.datetime):
