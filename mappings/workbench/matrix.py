@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from connectors.families import Family
+from connectors.models import RoleAssignment
 from mappings import suggestions
 from mappings.kinds import BY_CODE, FREE, KINDS, Kind
 from mappings.models import MappingRule
@@ -23,9 +26,25 @@ from q2c.records.models import BilledDocument, GoldenRecord
 
 KEYS_SHOWN = 50
 PLACES_MAX = 24
+ASKED_AT_ONCE = 6000  # answers looked for in one page: where few are missing, the search goes on with the next one
 MATRIX_KINDS = tuple(kind for kind in KINDS if kind.target != FREE and "legal_entity" in kind.scope)
-# Which field of a product names the keys of a kind: what is sold is asked for, whether or not a rule is there yet.
-_OF_PRODUCTS = {"item": "sku", "billing_product": "sku", "department": "family", "class": "family"}
+# Where the keys of a kind are named before a document asks: record type and field.
+_NAMED_BY = {
+    "item": (("product", "sku"),),
+    "billing_product": (("product", "sku"),),
+    "department": (("product", "family"),),
+    "class": (("product", "family"),),
+    "payment_terms": (("customer", "payment_terms"), ("order", "payment_terms")),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where documents are posted: the entity, its currency where that matters, and the system that holds the list."""
+
+    entity: str
+    currency: str
+    system: str
 
 
 @dataclass(frozen=True)
@@ -38,73 +57,102 @@ class Answer:
     fill: str = ""
 
 
+Row = tuple[str, list[Answer]]
+
+
 @require_GET
 @requires("mappings.view_rule")
 def matrix(request: PersonRequest) -> HttpResponse:
-    """One page of keys; only those with holes unless all are asked for."""
+    """One page of keys: those that lack an answer somewhere, or all with `?show=all`. `?system=` asks for one system
+    instead of each entity's own."""
     kind = BY_CODE.get(request.GET.get("kind", ""), MATRIX_KINDS[0])
     if kind not in MATRIX_KINDS:
         kind = MATRIX_KINDS[0]
-    places = _places(request.user, kind)
-    keys = _keys(kind)
-    after = request.GET.get("after", "")
-    page = [key for key in keys if key > after][: KEYS_SHOWN + 1]
-    rows = _answers(kind, page[:KEYS_SHOWN], places)
-    holes = sum(1 for _, answers in rows for answer in answers if answer.fill)
+    roles = _roles(kind)
+    systems = {code: name for _, code, name in roles}
+    system = request.GET.get("system", "") if request.GET.get("system") in systems else ""
+    places = _places(request.user, kind, system, {entity: code for entity, code, _ in roles})
+    keys, after, is_all = _keys(kind), request.GET.get("after", ""), request.GET.get("show") == "all"
+    rows, last = _page([key for key in keys if key > after], kind, places, is_all=is_all)
+    query = request.GET.copy()
+    query["after"] = last
     context = {
-        "kind": kind, "kinds": MATRIX_KINDS, "places": places, "rows": rows, "holes": holes, "total": len(keys),
-        "next": page[KEYS_SHOWN - 1] if len(page) > KEYS_SHOWN else "",
+        "kind": kind, "kinds": MATRIX_KINDS, "places": places, "rows": rows, "total": len(keys), "is_all": is_all,
+        "holes": sum(1 for _, answers in rows for answer in answers if answer.fill),
+        "is_whole": not after and not last, "next": f"?{query.urlencode()}" if last else "", "after": after,
+        "systems": systems, "system": system,
         "may_propose": access.may(request.user, kind.propose),
     }  # fmt: skip
     return render(request, "mappings/matrix.html", context)
 
 
-def _places(user: Any, kind: Kind) -> list[tuple[str, str]]:
-    """The entities that the person sees, each with the currencies that it has really billed in, if they matter."""
+def _roles(kind: Kind) -> list[tuple[str | None, str, str]]:
+    """Who holds a kind's values: entity (None: each other one), system, its name."""
+    rows = RoleAssignment.objects.filter(family=suggestions.FAMILY_OF.get(kind.target, Family.ERP))
+    names = ("legal_entity__code", "connection__code", "connection__name")
+    return list(rows.order_by("connection__name").values_list(*names))
+
+
+def _places(user: Any, kind: Kind, system: str, own: dict[str | None, str]) -> list[Place]:
+    """The entities that the person sees, each with the currencies that it has really billed in, if they matter, and
+    with the system that it posts to unless one is asked for."""
     codes = [entity.code for entity in access.visible_entities(user)]
-    if "currency" not in kind.scope:
-        return [(code, "") for code in codes][:PLACES_MAX]
-    billed = BilledDocument.objects.filter(legal_entity_code__in=codes).order_by("legal_entity_code", "currency")
-    pairs = list(billed.values_list("legal_entity_code", "currency").distinct())
-    quiet = [(code, "") for code in codes if code not in {entity for entity, _ in pairs}]
-    return sorted([*pairs, *quiet])[:PLACES_MAX]
+    pairs = [(code, "") for code in codes]
+    if "currency" in kind.scope:
+        billed = BilledDocument.objects.filter(legal_entity_code__in=codes).order_by("legal_entity_code", "currency")
+        known = list(billed.values_list("legal_entity_code", "currency").distinct())
+        pairs = [*known, *((code, "") for code in codes if code not in {entity for entity, _ in known})]
+    return [Place(code, currency, system or own.get(code) or own.get(None, "")) for code, currency in sorted(pairs)][
+        :PLACES_MAX
+    ]
 
 
 def _keys(kind: Kind) -> list[str]:
-    """What is sold, and what another place has a rule for already."""
+    """What records name, and what another place has a rule for already."""
     ruled = MappingRule.objects.filter(kind=kind.code, known_to__isnull=True, is_pattern=False)
-    keys = set(ruled.values_list("key", flat=True).distinct())
-    if field := _OF_PRODUCTS.get(kind.code):
-        sold = GoldenRecord.objects.filter(record_type="product").values_list(f"content__{field}", flat=True).distinct()
-        keys |= {key for key in sold if isinstance(key, str) and key}
-    return sorted(keys | set(kind.keys))
+    keys = set(ruled.values_list("key", flat=True).distinct()) | set(kind.keys)
+    for record_type, field in _NAMED_BY.get(kind.code, ()):
+        named = GoldenRecord.objects.filter(record_type=record_type).values_list(f"content__{field}", flat=True)
+        keys |= {key for key in named.distinct() if isinstance(key, str) and key}
+    return sorted(keys)
 
 
-def _answers(kind: Kind, keys: list[str], places: list[tuple[str, str]]) -> list[tuple[str, list[Answer]]]:
-    """Every key in every place, from memory: two statements for the page."""
-    snapshot = Snapshot.load([(kind.code, key, {}) for key in keys])
-    connection, today = suggestions.target_connection(kind, ""), timezone.localdate()
+def _page(keys: list[str], kind: Kind, places: list[Place], *, is_all: bool) -> tuple[list[Row], str]:
+    """The first rows of these keys, and the last key that was looked at; empty where that was the last of all."""
+    at_once = KEYS_SHOWN if is_all else max(KEYS_SHOWN, ASKED_AT_ONCE // max(1, len(places)))
+    looked_at = keys[:at_once]
     rows = []
+    for key, answers in _answers(kind, looked_at, places):
+        if is_all or any(answer.fill for answer in answers):
+            rows.append((key, answers))
+        if len(rows) == KEYS_SHOWN:
+            return rows, key if key != keys[-1] else ""
+    return rows, looked_at[-1] if len(keys) > at_once else ""
+
+
+def _answers(kind: Kind, keys: list[str], places: list[Place]) -> Iterator[Row]:
+    """Every key in every place, from memory: two statements for the page."""
+    snapshot, today = Snapshot.load([(kind.code, key, {}) for key in keys]), timezone.localdate()
     for key in keys:
         answers = []
-        for entity, currency in places:
+        for place in places:
             try:
                 found = snapshot.find(
-                    kind.code, key, on=today, legal_entity=entity, currency=currency, connection=connection
-                )
+                    kind.code, key, on=today, legal_entity=place.entity, currency=place.currency,
+                    connection=place.system,
+                )  # fmt: skip
             except Problem as problem:
                 answers.append(Answer(note=problem.summary))
                 continue
-            answers.append(_shown(found) if found else Answer(fill=_fill(kind, key, entity, currency, connection)))
-        rows.append((key, answers))
-    return rows
+            answers.append(_shown(found) if found else Answer(fill=_fill(kind, key, place)))
+        yield key, answers
 
 
 def _shown(found: Resolved) -> Answer:
     return Answer(found.value, found.label, "fallback" if found.is_fallback else "")
 
 
-def _fill(kind: Kind, key: str, entity: str, currency: str, connection: str) -> str:
-    place = {"legal_entity": entity, "currency": currency, "connection": connection}
-    given = {name: value for name, value in place.items() if value and name in kind.scope}
+def _fill(kind: Kind, key: str, place: Place) -> str:
+    where = {"legal_entity": place.entity, "currency": place.currency, "connection": place.system}
+    given = {name: value for name, value in where.items() if value and name in kind.scope}
     return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **given})}"
