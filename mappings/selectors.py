@@ -37,13 +37,13 @@ def with_use_count(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
 
 
 def life_of(rule: MappingRule) -> str:
-    """A state of `core.states`: active, future, ended or retired."""
+    """A state of `core.states`: active, future, retired, or replaced by a version that is known since."""
     today = timezone.localdate()
     if rule.known_to is not None:
-        return "retired"
+        return "replaced"
     if rule.effective_from > today:
         return "future"
-    return "ended" if rule.effective_to is not None and rule.effective_to <= today else "active"
+    return "retired" if rule.effective_to is not None and rule.effective_to <= today else "active"
 
 
 def change_sets_visible_to(user: Any) -> QuerySet[ChangeSet]:

@@ -16,6 +16,7 @@ from q2c.core.models import LegalEntity
 LIST_MAX = 5000  # entries that are compared by likeness; longer lists are looked up by code only
 LIKE_ENOUGH = 70
 SEVERAL = 5  # of the same name, as many are shown
+_LOOK_ALIKE = str.maketrans("oil|sbz", "0111582")
 FAMILY_OF = {"products": Family.BILLING}  # every other list belongs to the ERP
 
 
@@ -150,14 +151,24 @@ def _name_of(connection: str) -> str:
 def unknown(kind: Kind, text: str, known: list[Target], name: str, *, near_ones: bool = True) -> str:
     """Who has no such thing, and what was probably meant."""
     spelled = {spelling: target for target in known for spelling in (target.id, target.code, target.name) if spelling}
-    near = None
-    if near_ones:
-        near = process.extractOne(
-            text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH
-        )
-    hint = f"Did you mean {spelled[near[0]].text}?" if near else "Choose one of the list."
+    near = _nearest(text, spelled) if near_ones else None
+    hint = f"Did you mean {near.text}?" if near else "Choose one of the list."
     shown = f"“{text}”" if " " in text else text
     return f"{name} has no {kind.target.replace('_', ' ').removesuffix('s')} {shown}. {hint}"
+
+
+def _nearest(text: str, spelled: dict[str, Target]) -> Target | None:
+    """What was probably meant: first what only looks the same (a letter O for a nought), then what is spelled alike."""
+    drawn = _as_drawn(text)
+    same = next((target for spelling, target in spelled.items() if _as_drawn(spelling) == drawn), None)
+    if same is not None:
+        return same
+    near = process.extractOne(text, list(spelled), scorer=fuzz.ratio, processor=str.casefold, score_cutoff=LIKE_ENOUGH)
+    return spelled[near[0]] if near else None
+
+
+def _as_drawn(text: str) -> str:
+    return text.casefold().translate(_LOOK_ALIKE)
 
 
 def why_not(kind: Kind, key: str, value: str, *, connection: str) -> str:

@@ -40,10 +40,11 @@ class CopyForm(forms.Form):
         first = {"on": timezone.localdate(), "kinds": [code for code, _ in scoped]}
         super().__init__(data, initial=first, label_suffix="")
         entities = [(entity.code, f"{entity.code} {entity.name}") for entity in access.visible_entities(user)]
-        self.fields["source"].choices = self.fields["to"].choices = entities  # type: ignore[attr-defined]
+        self.fields["source"].choices = entities  # type: ignore[attr-defined]
+        self.fields["to"].choices = [("", "Choose the new one"), *entities]  # type: ignore[attr-defined]
         self.fields["kinds"].choices = scoped  # type: ignore[attr-defined]
         dress(self)
-        self.fields["kinds"].widget.attrs["class"] = ""
+        self.fields["kinds"].widget.attrs["class"] = "form-check-input"
 
     def clean(self) -> dict[str, Any]:
         """Two different ones."""
@@ -61,8 +62,11 @@ class RenumberForm(forms.Form):
     on = DateField(label="In force from")
     pairs = forms.CharField(
         label="Old and new", max_length=200_000, strip=False,
-        widget=forms.Textarea(attrs={"rows": 8, "class": "code", "spellcheck": "false"}),
-        help_text="A line for each: the old id, a tab or a comma, the new id, code or name.",
+        widget=forms.Textarea(
+            attrs={"rows": 8, "class": "code", "spellcheck": "false", "placeholder": "46, 4410\n47, 4420"}
+        ),
+        help_text="A line for each: the old id, a tab or a comma, the new id, code or name. Or paste two columns of a "
+        "spreadsheet.",
     )  # fmt: skip
 
     def __init__(self, data: Any = None) -> None:
@@ -102,7 +106,7 @@ def copy_entity(request: PersonRequest) -> HttpResponse:
         if lines:
             return _as_sheet(request, f"{data['source']} to {data['to']}", lines, on=data["on"])
         form.add_error(None, f"{data['to']} has every rule of these kinds that {data['source']} has.")
-    return _show(request, "Copy an entity’s rules to another", "Copy the rules", form)
+    return _show(request, "Copy an entity’s rules to another", "Show what would be copied", form)
 
 
 @require_http_methods(["GET", "POST"])
@@ -118,7 +122,7 @@ def renumber(request: PersonRequest) -> HttpResponse:
         if lines:
             return _as_sheet(request, f"Renumbering of {data['list_name']}", lines, on=data["on"])
         form.add_error("pairs", "No rule becomes any of these old targets from that day on.")
-    return _show(request, "Renumber targets from a day on", "Renumber the rules", form)
+    return _show(request, "Renumber targets from a day on", "Show what would be renumbered", form)
 
 
 def _show(request: PersonRequest, title: str, verb: str, form: forms.Form) -> HttpResponse:

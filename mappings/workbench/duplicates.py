@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
+from django_celery_beat.models import PeriodicTask
+from kombu.exceptions import OperationalError
 
 from exceptions import doubles
 from mappings.references import RECORD_TYPES
@@ -18,10 +20,12 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
+from q2c.flows.tasks import find_duplicates
 from q2c.records import duplicates
 from q2c.records.models import DuplicatePair, GoldenRecord
 
 SUSPECTED, DISTINCT, MERGED = DuplicatePair.State.values
+RADAR = "q2c.flows.tasks.find_duplicates"
 MERGE_ONE, MERGE_OTHER, SAY_DISTINCT, UNDO = "one", "other", "distinct", "undo"
 
 
@@ -41,8 +45,25 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
     listed = paginate(request, rows, order=("-score", "-id"))
     for row in listed.rows:
         row.kind_title = RECORD_TYPES[row.record_type].title
-    context = {"page": listed, "state": state, "states": [DISTINCT, MERGED], "open_count": open_count}
+    context = {
+        "page": listed, "state": state, "states": [DISTINCT, MERGED], "open_count": open_count,
+        "looked_at": PeriodicTask.objects.filter(task=RADAR).values_list("last_run_at", flat=True).first(),
+        "may_decide": access.may(request.user, "mappings.propose_rule"),
+    }  # fmt: skip
     return page(request, "mappings/duplicate_list.html", "mappings/_duplicate_table.html", context)
+
+
+@require_POST
+@requires("mappings.propose_rule")
+def duplicate_look(request: HttpRequest) -> HttpResponse:
+    """Have the radar look now instead of within the hour."""
+    try:
+        find_duplicates.apply_async(retry=False, expires=600)
+    except (OperationalError, OSError):
+        messages.warning(request, "Not possible just now: no worker can be told. Try again later.", extra_tags="act")
+    else:
+        messages.success(request, "Records are being compared. New pairs appear here.", extra_tags="done")
+    return redirect("mappings:duplicate_list")
 
 
 @require_GET

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from exceptions import tallies
-from mappings.kinds import BY_CODE
+from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
 from mappings.selectors import (
     RULE_ORDER,
     by_key,
     change_sets_visible_to,
     life_of,
+    rules_of_today,
     rules_visible_to,
     with_use_count,
 )
@@ -28,13 +29,18 @@ from q2c.core.access import requires
 from q2c.core.filters import ListFilter
 from q2c.core.htmx import page, paginate
 
-LIVES = [("now", "In force today"), ("future", "Start later"), ("ended", "Ended"), ("replaced", "Replaced versions")]
+LIVES = [
+    ("now", "In force today"),
+    ("future", "Start later"),
+    ("retired", "Retired"),
+    ("replaced", "Replaced versions"),
+]
 
 
 class RuleFilter(ListFilter):
     """Kind, key, entity, connection, value, and when it is in force."""
 
-    kind = django_filters.CharFilter(label="Kind")
+    kind = django_filters.ChoiceFilter(label="Kind", choices=[(kind.code, kind.title) for kind in KINDS])
     key = django_filters.CharFilter(label="Key", method="filter_key")
     entity = django_filters.CharFilter(label="Entity", field_name="legal_entity_code")
     connection = django_filters.CharFilter(label="System", field_name="connection_code")
@@ -64,7 +70,7 @@ class RuleFilter(ListFilter):
             return rows.filter(Q(effective_to__isnull=True) | Q(effective_to__gt=today), effective_from__lte=today)
         if value == "future":
             return rows.filter(effective_from__gt=today)
-        if value == "ended":
+        if value == "retired":
             return rows.filter(effective_to__lte=today)
         return rows.filter(known_to__isnull=False)
 
@@ -78,15 +84,16 @@ def rule_list(request: HttpRequest) -> HttpResponse:
     listed = paginate(request, with_use_count(found.qs), order=RULE_ORDER)
     for rule in listed:
         rule.life = life_of(rule)
-    kinds = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind").annotate(n=Count("pk"))
+    current = visible.filter(known_to__isnull=True).order_by("kind").values_list("kind")
+    counts = dict(current.annotate(n=Count("pk")))
     missing = missing_rules(request.user)
     context = {
         "filter": found,
         "page": listed,
-        "kinds": [*kinds, *((code, 0) for code in sorted(missing) if code not in dict(kinds))],
+        "kinds": [(kind.code, kind.title, counts.get(kind.code, 0)) for kind in KINDS],
         "missing": missing,
         "missing_count": sum(missing.values()),
-        "kind": request.GET.get("kind", ""),
+        "kind": BY_CODE.get(request.GET.get("kind", "")),
         "names": dict(Connection.objects.values_list("code", "name")),
         "open_count": change_sets_visible_to(request.user).filter(state="proposed").count(),
         "may_propose": access.may(request.user, "mappings.propose_rule"),
@@ -119,6 +126,7 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
     )  # fmt: skip
     context = {
         "rule": rule,
+        "today": rules_of_today([rule]).get(rule.pk) if rule.known_to is not None else None,
         "names": dict(Connection.objects.values_list("code", "name")),
         "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),

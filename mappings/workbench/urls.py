@@ -38,6 +38,7 @@ urlpatterns = [
     path("identities/<slug:record_type>/<path:record_key>/change/", identities.identity_change, name="identity_change"),
     path("identities/<slug:record_type>/<path:record_key>/override/", owners.field_override, name="field_override"),
     path("duplicates/", duplicates.duplicate_list, name="duplicate_list"),
+    path("duplicates/look/", duplicates.duplicate_look, name="duplicate_look"),
     path("duplicates/<int:pair_id>/", duplicates.duplicate_detail, name="duplicate_detail"),
     path("duplicates/<int:pair_id>/decide/", duplicates.duplicate_decide, name="duplicate_decide"),
     path("owners/", owners.owner_list, name="owner_list"),

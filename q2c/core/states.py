@@ -72,8 +72,8 @@ LOOKS: dict[str, dict[str, Look]] = {
     "rule": {
         "active": Look("Active", "calm", ""),
         "future": Look("Starts later", "calm", "clock"),
-        "ended": Look("Ended", "off", "waived"),
         "retired": Look("Retired", "off", "waived"),
+        "replaced": Look("Replaced", "off", "waived"),
     },
     "connection": {
         "healthy": Look("Healthy", "done", "up"),

@@ -17,8 +17,9 @@ from django.views.decorators.http import require_GET
 from connectors.models import Connection
 from connectors.registry import spellings
 from exceptions import tallies
+from mappings.kinds import BY_CODE as KINDS
 from mappings.models import CrossReference
-from mappings.selectors import change_sets_visible_to
+from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.templatetags.words import spoken_noun
@@ -64,7 +65,7 @@ def find(user: Any, text: str) -> list[Hit]:
     forms = spellings(text)
     hits = [*_cases(user, text), *_change_sets(user, text), *_transactions(user, forms, text), *_messages(user, text)]
     names = dict(Connection.objects.values_list("code", "name"))
-    hits += [*_records(user, forms, names), *_documents(user, forms, names)]
+    hits += [*_records(user, forms, names), *_rules(user, forms), *_documents(user, forms, names)]
     return list({hit.url: hit for hit in hits}.values())[:MOST]
 
 
@@ -141,6 +142,21 @@ def _records(user: Any, forms: list[str], names: dict[str, str]) -> list[Hit]:
             reverse("mappings:identity_detail", args=[r.record_type, r.record_key]),
         )
         for r in rows
+    ]  # fmt: skip
+
+
+def _rules(user: Any, forms: list[str]) -> list[Hit]:
+    """The rules that translate exactly this key today, or will."""
+    if not access.may(user, "mappings.view_rule"):
+        return []
+    rows = rules_visible_to(user).filter(kind__in=list(KINDS), key__in=forms, known_to__isnull=True)
+    return [
+        Hit(
+            f"Mapping: {KINDS[r.kind].title}", r.key,
+            f"becomes {r.value_label or r.value} in {r.legal_entity_code or 'all entities'}",
+            reverse("mappings:rule_detail", args=[r.pk]), ("rule", life_of(r)),
+        )
+        for r in rows.order_by("kind", "legal_entity_code", "-effective_from")[:MOST]
     ]  # fmt: skip
 
 

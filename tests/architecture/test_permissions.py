@@ -65,6 +65,7 @@ SCREENS = {
     "mappings:identity_change": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:field_override": ("get", ["record_type", "record_key"], {BILLING, MAPPING, CONTROLLER}, 404),
     "mappings:duplicate_list": ("get", [], ALL, 200),
+    "mappings:duplicate_look": ("post", [], {BILLING, MAPPING, CONTROLLER}, 302),
     "mappings:duplicate_detail": ("get", ["pair"], ALL, 200),
     "mappings:duplicate_decide": ("post", ["pair"], {BILLING, MAPPING, CONTROLLER}, 422),
     "mappings:owner_list": ("get", [], ALL, 200),

@@ -9,8 +9,10 @@ import zipfile
 import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from openpyxl import Workbook
 
+from connectors.models import ReferenceEntry
 from mappings.columns import read_date
 from mappings.tables import read_table
 from mappings.workbooks import Unreadable
@@ -202,3 +204,13 @@ def test_a_person_of_one_entity_proposes_for_no_other(maker):
         (3, "Entity", "your role proposes no SKU to ERP item for DE01."),
         (4, "Entity", "your role proposes no SKU to ERP item for every entity."),
     ]
+
+
+def test_what_only_looks_the_same_is_meant_before_what_is_spelled_alike(maker):
+    for number in ("16", "106", "1060"):
+        ReferenceEntry.objects.create(
+            connection=factories.make_connection("netsuite"), list_name="items", external_id=number, code=f"C-{number}",
+            name=f"Item {number}", read_at=timezone.now(),
+        )  # fmt: skip
+    (fault,) = check("SKU\tBecomes\nA\t1O6\n", maker).faults
+    assert fault.text == "NetSuite has no item 1O6. Did you mean 106 · C-106 · Item 106?"

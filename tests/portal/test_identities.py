@@ -65,3 +65,8 @@ def test_a_new_id_is_proposed_from_the_screen_and_shows_there(controller, record
     again = controller.post(address, {"external_id": "44", "why": "It was wrong"})
     assert "waits for a second person" in again.content.decode()
     assert CrossReference.objects.get(pk=row.pk).external_id == "42"
+
+
+def test_the_search_box_finds_the_rule_that_translates_a_key(controller):
+    rule = factories.make_rule("84029G", "10390")
+    assert controller.get("/search/?q=84029G")["Location"] == f"/mappings/rules/{rule.pk}/"
