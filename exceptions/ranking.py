@@ -11,6 +11,7 @@ import datetime as dt
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection as database
 from django.db.models import BooleanField, QuerySet
 from django.db.models.expressions import RawSQL
@@ -92,7 +93,10 @@ def rank(
         edge = f"(exceptions_exceptioncase.amount_at_risk, exceptions_exceptioncase.id) {beyond} (g.edge, g.edge_id)"
         group = group.filter(RawSQL(edge, [], output_field=BooleanField()))
     found = group.select_related(None).order_by(*order).values_list("pk", "amount_at_risk")[:size]
-    sql, params = found.query.sql_with_params()
+    try:
+        sql, params = found.query.sql_with_params()
+    except EmptyResultSet:  # somebody who sees no queue at all
+        return []
     arrays = [*map(list, zip(*places, strict=True)), weights, *map(list, zip(*edges, strict=True))]
     with database.cursor() as cursor:
         cursor.execute(_MERGE.format(group=sql, way=way), [*arrays, *params, size])
