@@ -22,6 +22,7 @@ from mappings import freezes, policies
 from mappings.drafts import DraftRefused, Line, check_lines, line_of, lines_of
 from mappings.kinds import APPROVAL, Approval
 from mappings.known import store_rules
+from mappings.meanwhile import tell_changes
 from mappings.models import ChangeSet
 from mappings.planning import planned_rules, signed_rows
 from mappings.resolve import latest_change_set
@@ -166,7 +167,7 @@ def stale_reason(change_set: ChangeSet) -> str:
     with connection.cursor() as cursor:
         cursor.execute(_ENDED, [change_set.pk])
         if ended := cursor.fetchone():
-            return "Rule {} ({} {}) was changed meanwhile.".format(*ended)
+            return "Rule {} ({} {}) was changed meanwhile. {}.".format(*ended, *tell_changes([ended[0]]))
         asked = policies.approval_for(policies.places_of(_outlines(change_set, Q(kind=APPROVAL))))
         if not policies.is_covered(asked, _proposal(change_set)):
             return f"Who has to approve it was changed meanwhile: it takes {policies.words_of(asked)} now."

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
 from exceptions import releases
-from mappings import building, suggestions
+from mappings import building, meanwhile, suggestions
 from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
 from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
-from mappings.selectors import rules_visible_to
+from mappings.selectors import change_sets_visible_to, rules_visible_to
 from mappings.workbench.change_sets import say_proposed
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
@@ -29,6 +32,8 @@ TARGETS_SHOWN = 50
 def propose(request: PersonRequest) -> HttpResponse:
     """A new rule, or (with `?rule=`) another version of one."""
     rule = _rule(request)
+    if rule is not None and request.method == "GET" and (other := _moved_to(request, rule, "mappings:propose")):
+        return other
     kind = rule.kind if rule else request.GET.get("kind", "item")
     if kind not in BY_CODE:
         raise Http404
@@ -43,7 +48,10 @@ def propose(request: PersonRequest) -> HttpResponse:
         except ApprovalRefused as refused:
             form.add_error(None, refused.why)
     draft = building.drafts_of(request.user).first()
-    context = {"form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS, "draft": draft}
+    context = {
+        "form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS, "draft": draft,
+        **_meanwhile(request, rule),
+    }  # fmt: skip
     return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -65,9 +73,11 @@ def targets(request: HttpRequest) -> HttpResponse:
 @requires("mappings.propose_rule")
 def retire(request: PersonRequest, rule_id: int) -> HttpResponse:
     """Propose that a rule ends."""
-    rule = rules_visible_to(request.user).filter(pk=rule_id, known_to__isnull=True).first()
+    rule = rules_visible_to(request.user).filter(pk=rule_id).first()
     if rule is None:
         raise Http404
+    if request.method == "GET" and (other := _moved_to(request, rule, "mappings:retire")):
+        return other
     form = dress(RetireForm(request.POST or None, initial={"effective_from": timezone.localdate()}, label_suffix=""))
     if request.method == "POST" and form.is_valid():
         line = retirement_of(rule, form.cleaned_data["effective_from"])
@@ -77,7 +87,8 @@ def retire(request: PersonRequest, rule_id: int) -> HttpResponse:
             form.add_error(None, " ".join(f"{fault.text[:1].upper()}{fault.text[1:]}." for fault in refused.faults))
         except ApprovalRefused as refused:
             form.add_error(None, refused.why)
-    context = {"form": form, "rule": rule, "draft": building.drafts_of(request.user).first()}
+    draft = building.drafts_of(request.user).first()
+    context = {"form": form, "rule": rule, "draft": draft, **_meanwhile(request, rule)}
     return render(request, "mappings/retire.html", context, status=422 if request.method == "POST" else 200)
 
 
@@ -85,14 +96,33 @@ def _rule(request: HttpRequest) -> MappingRule | None:
     rule_id = request.GET.get("rule", "")
     if not rule_id:
         return None
-    found = (
-        rules_visible_to(request.user).filter(pk=rule_id, known_to__isnull=True).first()
-        if rule_id.isdecimal()
-        else None
-    )
+    found = rules_visible_to(request.user).filter(pk=rule_id).first() if rule_id.isdecimal() else None
     if found is None:
         raise Http404
     return found
+
+
+def _moved_to(request: HttpRequest, rule: MappingRule, view: str) -> HttpResponse | None:
+    """To the rule that took the place of one that others have changed, saying so; None for one that is known still."""
+    if rule.known_to is None:
+        return None
+    messages.warning(request, f"{meanwhile.tell_change(rule)}.", extra_tags="act")
+    now = meanwhile.successor_of(rule)
+    if now is None:
+        return redirect("mappings:rule_detail", rule.pk)
+    if view == "mappings:retire":
+        return redirect(view, now.pk)
+    return redirect(f"{reverse(view)}?rule={now.pk}")
+
+
+def _meanwhile(request: HttpRequest, rule: MappingRule | None) -> dict[str, Any]:
+    """What others did to the rule while the form was open, and what of theirs waits for a signature."""
+    if rule is None:
+        return {}
+    mine = change_sets_visible_to(request.user)
+    now = meanwhile.successor_of(rule) if rule.known_to is not None else None
+    return {"changed": meanwhile.tell_change(rule), "now": now,
+            "rivals": list(mine.filter(pk__in=meanwhile.waiting_for(rule).values("pk"))[:5])}  # fmt: skip
 
 
 def _kept(request: PersonRequest, title: str, line: Line, why: str) -> HttpResponse:
