@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from mappings.kinds import DIMENSIONS
 from mappings.models import ChangeSet
 from mappings.planning import Lines, rules_touched
 from q2c.core.ids import uuid7_bound
+from q2c.core.models import AccountingPeriod
 from q2c.flows.backtest import ledger_flows
 from q2c.transactions.models import BusinessTransaction
 
@@ -45,6 +46,8 @@ class Concerned:
     cases: list[ExceptionCase]
     held: list[UUID]
     posted: list[UUID]
+    tested: list[UUID]  # of the periods chosen, whether the rows' dates reach them or not; none where that is the same
+    tested_since: dt.date | None  # the first day of those periods
     in_flight: list[tuple[str, str, int]]  # entity, flow, how many
     used: list[tuple[str, str, str, str, int]]  # entity, flow, source, target, how many documents
     use_count: int = 0
@@ -52,11 +55,11 @@ class Concerned:
     total: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.total = len(self.held) + len(self.posted)
+        self.total = len(self.held) + len(self.posted) + len(self.tested)
 
 
-def find_concerned(change_set: ChangeSet) -> Concerned:
-    """Which documents it could concern, in a fixed number of statements."""
+def find_concerned(change_set: ChangeSet, periods: int) -> Concerned:
+    """Which documents it could concern, and would in the last so many periods, in a fixed number of statements."""
     lines = lines_of(change_set)
     cases = cases_answered(lines)
     touched = sorted(rules_touched(change_set))
@@ -65,15 +68,42 @@ def find_concerned(change_set: ChangeSet) -> Concerned:
     posted = _posted_by_rules(touched, since) if use_count else set()
     posted |= _posted_by_default(lines, since)
     newest = sorted(posted, reverse=True)
+    last = last_periods(periods)
+    start = min((day for days in last.values() for day in days.values()), default=None)
+    tested: set[UUID] = set()
+    if start is not None and any(line.effective_from > start for line in lines):
+        early = [replace(line, effective_from=min(line.effective_from, start)) for line in lines]
+        tested = _posted_by_rules(touched, start - LATE) if use_count else set()
+        tested |= _posted_by_default(early, start - LATE)
     return Concerned(
         cases=cases,
         held=_held_in(cases),
         posted=newest[:DOCUMENTS_MAX],
+        tested=_of_periods(tested, last)[:DOCUMENTS_MAX],
+        tested_since=start,
         in_flight=_in_flight(touched),
         used=_used(newest),
         use_count=use_count,
         is_complete=len(newest) <= DOCUMENTS_MAX,
     )
+
+
+def last_periods(count: int) -> dict[str, dict[str, dt.date]]:
+    """The last so many periods of each entity up to today, open and closed: their first days, by entity and code."""
+    rows = AccountingPeriod.objects.filter(start_date__lte=timezone.localdate()).order_by("-start_date")
+    found: dict[str, dict[str, dt.date]] = {}
+    for entity, code, start in rows.values_list("subsidiary__legal_entity__code", "code", "start_date"):
+        own = found.setdefault(entity, {})
+        if len(own) < count:
+            own[code] = start
+    return found
+
+
+def _of_periods(ids: Iterable[UUID], periods: Mapping[str, Mapping[str, dt.date]]) -> list[UUID]:
+    """Those posted in these periods, newest first."""
+    rows = BusinessTransaction.objects.filter(pk__in=list(ids)).order_by("-pk")
+    places = rows.values_list("pk", "legal_entity_code", "period_code")
+    return [pk for pk, entity, code in places.iterator(chunk_size=5000) if code in periods.get(entity, ())]
 
 
 def count_uses(rules: Iterable[int]) -> int:

@@ -32,20 +32,23 @@ from q2c.transactions.restart import Restarted
 SMALL = 300  # documents: so many are looked at while the person waits
 LINES_SMALL = 1000  # rows
 OVERDUE = dt.timedelta(minutes=1)
-PERIODS_SHOWN = 3
-HELD, POSTED = "held", "posted"
+PERIODS, PERIODS_MAX = 3, 24  # that a back-test posts again in memory, unless somebody chooses
+HELD, POSTED, TESTED = "held", "posted", "tested"
 
 
-def ask(change_set: ChangeSet, *, proposes: bool = False, run_later: Callable[[int], object]) -> Evidence:
+def ask(
+    change_set: ChangeSet, *, proposes: bool = False, periods: int | None = None, run_later: Callable[[int], object]
+) -> Evidence:
     """Have the evidence computed: at once if few documents are concerned, else by `run_later`, which is given the
-    change set's number and calls `gather` in a task."""
+    change set's number and calls `gather` in a task. `periods`: how many the back-test goes back; None as last time."""
+    periods = periods or Evidence.objects.filter(pk=change_set.pk).values_list("periods", flat=True).first() or PERIODS
     is_small = change_set.lines.count() <= LINES_SMALL and count_uses(rules_touched(change_set)) <= SMALL
-    concerned = find_concerned(change_set) if is_small else None
+    concerned = find_concerned(change_set, periods) if is_small else None
     is_later = concerned is None or concerned.total > SMALL
     evidence, _ = Evidence.objects.update_or_create(
         change_set=change_set,
         defaults={
-            "state": Evidence.State.COMPUTING, "asked_at": timezone.now(), "done": 0,
+            "state": Evidence.State.COMPUTING, "asked_at": timezone.now(), "done": 0, "periods": periods,
             "proposes": proposes and is_later,  # else whoever asked proposes it, and hears what is refused
             "total": concerned.total if concerned else 0,
         },
@@ -59,7 +62,7 @@ def ask(change_set: ChangeSet, *, proposes: bool = False, run_later: Callable[[i
 def gather(evidence: Evidence, *, told: Callable[[], object]) -> Evidence:
     """Compute the evidence that was asked for; telling how far it is, and `told` that it goes on."""
     change_set = evidence.change_set
-    return _gather(evidence, change_set, find_concerned(change_set), told=told)
+    return _gather(evidence, change_set, find_concerned(change_set, evidence.periods), told=told)
 
 
 def unfinished() -> list[int]:
@@ -143,15 +146,24 @@ def _gather(
             Evidence.objects.filter(pk=evidence.pk).update(done=count, total=concerned.total)
 
     tried = trial.try_held(concerned.held, after, told=tell)
-    tested = backtest.derive_again(
+    reached = backtest.derive_again(
         concerned.posted, before=before, after=after, told=lambda count: tell(len(tried) + count)
     )
-    documents = [*_documents_held(evidence, tried), *_documents_posted(evidence, tested)]
+    documents = [*_documents_held(evidence, tried), *_documents_posted(evidence, reached, POSTED)]
+    tested = None
+    if concerned.tested:
+        early = Snapshot.load([], number, overlay=overlay_of(change_set, since=concerned.tested_since))
+        so_far = len(tried) + len(concerned.posted)
+        tested = backtest.derive_again(
+            concerned.tested, before=before, after=early, told=lambda count: tell(so_far + count)
+        )
+        documents += _documents_posted(evidence, tested, TESTED)
     with atomic():
         evidence.documents.all().delete()
         EvidenceDocument.objects.bulk_create(documents, batch_size=2000)
         groups = {found.transaction_id: _group(found) for found in tried}
-        evidence.content = jcs.as_plain(_content(concerned, documents, groups, tested, since=min_date(change_set)))
+        content = _content(concerned, documents, groups, reached, since=min_date(change_set))
+        evidence.content = jcs.as_plain(content | _back_test(concerned, documents, tested or reached, evidence.periods))
         evidence.state, evidence.as_of, evidence.knowledge = Evidence.State.READY, as_of, number
         evidence.rows_hash, evidence.done, evidence.total = mark_of(change_set), concerned.total, concerned.total
         evidence.save()
@@ -165,11 +177,11 @@ def min_date(change_set: ChangeSet) -> dt.date:
 
 
 def _content(
-    concerned: Concerned, documents: list[EvidenceDocument], groups: Mapping[UUID, str], tested: BackTest, *,
+    concerned: Concerned, documents: list[EvidenceDocument], groups: Mapping[UUID, str], reached: BackTest, *,
     since: dt.date,
 ) -> dict[str, Any]:  # fmt: skip
+    """What it releases, and what its dates reach: what would really have come out differently."""
     released: dict[tuple[str, ...], list[Any]] = defaultdict(lambda: [0, Decimal(0)])
-    cells: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
     altered: dict[tuple[str, str], int] = defaultdict(int)
     for row in documents:
         if row.part == HELD:
@@ -177,11 +189,8 @@ def _content(
             group = released[place]
             group[0] += 1
             group[1] += row.amount or Decimal(0)
-            continue
-        altered[row.legal_entity_code, row.period_code] += 1
-        for account, department, class_, location, amount in row.moves:
-            cell = (row.legal_entity_code, row.currency, account, department, class_, location, row.period_code)
-            cells[cell] += Decimal(amount)
+        elif row.part == POSTED:
+            altered[row.legal_entity_code, row.period_code] += 1
     return {
         "released": [[*key, count, amount] for key, (count, amount) in sorted(released.items())],
         "cases": [case.pk for case in concerned.cases],
@@ -189,13 +198,46 @@ def _content(
         "used": concerned.used,
         "use_count": concerned.use_count,
         "since": since,
-        "derived": {"documents": tested.document_count, "lines": tested.line_count, "changed": len(tested.changed)},
-        "cells": [[*place, amount] for place, amount in sorted(cells.items()) if amount],
+        "reached": _counts(reached),
         "altered": [[*place, count] for place, count in sorted(altered.items())],
-        "periods": _periods({entity for entity, _ in altered}, altered),
         "closed": _closed(altered),
         "is_complete": concerned.is_complete,
     }
+
+
+def _back_test(
+    concerned: Concerned, documents: Iterable[EvidenceDocument], tested: BackTest, count: int
+) -> dict[str, Any]:
+    """The chosen periods posted again under the new rules as if they had held throughout, by account and dimensions.
+
+    Where the rows' dates reach all of them that's the same as what they reach, older periods included.
+    """
+    part = TESTED if concerned.tested else POSTED
+    cells: dict[tuple[str, ...], Decimal] = defaultdict(Decimal)
+    places: dict[tuple[str, str], int] = defaultdict(int)
+    for row in documents:
+        if row.part != part:
+            continue
+        places[row.legal_entity_code, row.period_code] += 1
+        for account, department, class_, location, amount in row.moves:
+            cell = (row.legal_entity_code, row.currency, account, department, class_, location, row.period_code)
+            cells[cell] += Decimal(amount)
+    return {
+        "derived": _counts(tested),
+        "cells": [[*place, amount] for place, amount in sorted(cells.items()) if amount],
+        "periods": _periods({entity for entity, _ in places}, places, count),
+        "back_test": {
+            "part": part,
+            "periods": count,
+            "since": concerned.tested_since,
+            "changed": [[*place, changed] for place, changed in sorted(places.items())],
+            "is_complete": len(concerned.tested) < DOCUMENTS_MAX,
+        },
+    }
+
+
+def _counts(tested: BackTest) -> dict[str, int]:
+    return {"documents": tested.document_count, "lines": tested.line_count, "changed": len(tested.changed)}
 
 
 def _documents_held(evidence: Evidence, tried: list[Tried]) -> Iterable[EvidenceDocument]:
@@ -217,10 +259,10 @@ def _group(found: Tried) -> str:
     return found.says if found.code.startswith("missing_") else kind_of(found.code).title
 
 
-def _documents_posted(evidence: Evidence, tested: BackTest) -> Iterable[EvidenceDocument]:
+def _documents_posted(evidence: Evidence, tested: BackTest, part: str) -> Iterable[EvidenceDocument]:
     for change in tested.changed:
         yield EvidenceDocument(
-            evidence=evidence, part=POSTED, transaction_id=change.transaction_id, number=change.number[:80],
+            evidence=evidence, part=part, transaction_id=change.transaction_id, number=change.number[:80],
             legal_entity_code=change.legal_entity, period_code=change.period, currency=change.currency,
             outcome=change.outcome, says=change.says[:300],
             amount=sum((amount for amount in change.moves.values() if amount > 0), Decimal(0)),
@@ -228,15 +270,15 @@ def _documents_posted(evidence: Evidence, tested: BackTest) -> Iterable[Evidence
         )  # fmt: skip
 
 
-def _periods(entities: set[str], altered: Mapping[tuple[str, str], int]) -> list[list[Any]]:
-    """The last periods of each entity up to today, and any older one that would be altered: entity, code, open."""
+def _periods(entities: set[str], altered: Mapping[tuple[str, str], int], count: int) -> list[list[Any]]:
+    """The last so many periods of each entity up to today, and any older one that differs: entity, code, open."""
     rows = AccountingPeriod.objects.filter(
         subsidiary__legal_entity__code__in=entities, start_date__lte=timezone.localdate()
     ).order_by("-start_date")
     shown: dict[str, list[list[Any]]] = defaultdict(list)
     columns = ("subsidiary__legal_entity__code", "code", "is_receivables_open", "is_ledger_open")
     for entity, code, receivables, ledger in rows.values_list(*columns):
-        if len(shown[entity]) < PERIODS_SHOWN or (entity, code) in altered:
+        if len(shown[entity]) < count or (entity, code) in altered:
             shown[entity].append([entity, code, receivables and ledger])
     return [row for entity in sorted(shown) for row in reversed(shown[entity])]
 

@@ -74,9 +74,9 @@ def propose_change_set(change_set: ChangeSet, *, by: Person) -> Proposal | None:
     )
 
 
-def ask_evidence(change_set: ChangeSet) -> Evidence:
-    """Find out what a draft would do: now, or in a task where that is much."""
-    return evidence.ask(change_set, run_later=_gather_later)
+def ask_evidence(change_set: ChangeSet, *, periods: int | None = None) -> Evidence:
+    """Find out what a draft would do: now, or in a task where that is much; its back-test goes so many periods back."""
+    return evidence.ask(change_set, periods=periods, run_later=_gather_later)
 
 
 def propose_anew(change_set: ChangeSet, *, by: Person) -> tuple[ChangeSet, Proposal | None]:

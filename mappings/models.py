@@ -142,6 +142,7 @@ class Evidence(models.Model):
     done = models.IntegerField(default=0)  # documents, of `total`
     total = models.IntegerField(default=0)
     proposes = models.BooleanField(default=False)  # its author asked to propose it as soon as this is ready
+    periods = models.PositiveSmallIntegerField(default=3)  # of the past, that the back-test posts again in memory
     rows_hash = models.CharField(max_length=64, blank=True)  # of the rows that it was computed for (planning.mark_of)
     knowledge = models.BigIntegerField(default=0)  # the newest change set's number then
     content = models.JSONField(default=dict)
@@ -155,7 +156,7 @@ class EvidenceDocument(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     evidence = models.ForeignKey(Evidence, on_delete=models.CASCADE, related_name="documents")
-    part = models.CharField(max_length=8)  # held, posted
+    part = models.CharField(max_length=8)  # held, posted (what the dates reach), tested (of the periods chosen)
     transaction_id = models.UUIDField()
     number = models.CharField(max_length=80, blank=True)
     legal_entity_code = models.CharField(max_length=20, blank=True)

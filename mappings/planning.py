@@ -9,13 +9,13 @@ import datetime as dt
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from django.db.models import Count, Max
 
 from mappings import scope
-from mappings.drafts import CREATE, RETIRE, Line, lines_of
+from mappings.drafts import CREATE, RETIRE, Line, identity, line_of, lines_of, rules_by_identity
 from mappings.known import KnownRule, places_ever, rules_by_id
 from mappings.models import ChangeLine, ChangeSet
 from mappings.resolve import Overlay, Rule, latest_change_set
@@ -25,15 +25,41 @@ ROWS_SIGNED = 1000
 _ROWS_AT_ONCE = 2000
 
 
-def overlay_of(change_set: ChangeSet) -> Overlay:
-    """What it would change in what is known now, for `Snapshot.load`. Its own rules have ids below 0."""
-    ended = change_set.lines.filter(rule__isnull=False).values_list("rule", flat=True)
-    planned = (rule for piece in planned_rules(change_set, latest_change_set() + 1, approver=None) for rule in piece)
-    return Overlay(frozenset(ended), tuple(_as_known(rule, -place) for place, rule in enumerate(planned, start=1)))
+def overlay_of(change_set: ChangeSet, *, since: dt.date | None = None) -> Overlay:
+    """What it would change in what is known now, for `Snapshot.load`. Its own rules have ids below 0.
+
+    With `since` as if its rows had taken effect on that day already: for a back-test of what was posted before them.
+    """
+    ended = set(change_set.lines.filter(rule__isnull=False).values_list("rule", flat=True))
+    number = latest_change_set() + 1
+    given_way = {} if since is None else _given_way(change_set, since, number)
+    planned = (rule for piece in planned_rules(change_set, number, approver=None, since=since) for rule in piece)
+    cut = (rule for rule in given_way.values() if rule is not None)
+    rules = (_as_known(rule, -place) for place, rule in enumerate(chain(planned, cut), start=1))
+    return Overlay(frozenset(ended | given_way.keys()), tuple(rules))
 
 
-def planned_rules(change_set: ChangeSet, number: int, *, approver: int | None) -> Iterator[list[KnownRule]]:
+def _given_way(change_set: ChangeSet, since: dt.date, number: int) -> dict[int, KnownRule | None]:
+    """The other rules of the rows' identities that held between that day and the rows' own, by id, each with what
+    stays of it before that day."""
+    rows = list(change_set.lines.filter(effective_from__gt=since).order_by("pk"))
+    known = rules_by_identity((row.kind, row.key, row.legal_entity_code) for row in rows)
+    own = {row.rule_id for row in rows}
+    found: dict[int, KnownRule | None] = {}
+    for row in rows:
+        for rule in known.get(identity(line_of(row)), ()):
+            is_between = rule.effective_from < row.effective_from and (rule.effective_to or dt.date.max) > since
+            if rule.pk not in own and is_between:
+                is_older = rule.effective_from < since
+                found[rule.pk] = remainder(rule, number, rule.effective_from, since) if is_older else None
+    return found
+
+
+def planned_rules(
+    change_set: ChangeSet, number: int, *, approver: int | None, since: dt.date | None = None
+) -> Iterator[list[KnownRule]]:
     """The rules that it would write as change set `number`, some thousand at a time: a large set needs little memory.
+    With `since` as if its rows had taken effect on that day already.
 
     Read from its stored rows; between two pieces the caller may use the connection.
     """
@@ -41,6 +67,9 @@ def planned_rules(change_set: ChangeSet, number: int, *, approver: int | None) -
     while piece := list(islice(rows, _ROWS_AT_ONCE)):
         old = rules_by_id(row.rule_id for row in piece if row.rule_id)
         proposer = change_set.proposed_by_id
+        if since is not None:
+            for row in piece:
+                row.effective_from = min(row.effective_from, since)
         yield [
             rule
             for row in piece

@@ -60,6 +60,14 @@ def visible_change_set(request: HttpRequest, change_set_id: int) -> ChangeSet:
     return found
 
 
+class PeriodsForm(forms.Form):
+    """How many periods the back-test goes back, open and closed."""
+
+    periods = forms.IntegerField(
+        label="Periods", min_value=1, max_value=evidence.PERIODS_MAX, required=False, initial=evidence.PERIODS
+    )
+
+
 class NameForm(forms.Form):
     """A draft's title and its one reason."""
 
@@ -107,9 +115,10 @@ def say_proposed(request: HttpRequest, proposal: Proposal | None) -> None:
 def compute(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Find out now what a draft would do."""
     change_set = visible_change_set(request, change_set_id)
-    if change_set.state != ChangeSet.State.DRAFT:
-        return show_change_set(request, change_set, status=422)
-    releases.ask_evidence(change_set)
+    form = PeriodsForm(request.POST)
+    if change_set.state != ChangeSet.State.DRAFT or not form.is_valid():
+        return show_change_set(request, change_set, status=422, periods_form=dress(form))
+    releases.ask_evidence(change_set, periods=form.cleaned_data["periods"])
     return redirect("mappings:change_set_detail", change_set.pk)
 
 
@@ -160,7 +169,8 @@ def _done(request: PersonRequest, change_set: ChangeSet, act: Any) -> HttpRespon
 def documents(request: HttpRequest, change_set_id: int) -> HttpResponse:
     """The documents behind the figures: held ones with what became of them, or posted ones that would differ."""
     change_set = visible_change_set(request, change_set_id)
-    part = evidence.POSTED if request.GET.get("part") == evidence.POSTED else evidence.HELD
+    asked_part = request.GET.get("part", "")
+    part = asked_part if asked_part in (evidence.POSTED, evidence.TESTED) else evidence.HELD
     rows = access.visible_to(request.user, EvidenceDocument.objects.filter(evidence=change_set.pk, part=part))
     asked = {name: request.GET.get(name, "").replace("\x00", "") for name in ("entity", "period", "account")}
     if asked["entity"]:
@@ -172,6 +182,8 @@ def documents(request: HttpRequest, change_set_id: int) -> HttpResponse:
     listed = paginate(request, rows, order=("id",))
     _tell_states(request.user, listed.rows)
     context = {"change_set": change_set, "part": part, "page": listed, "asked": asked}
+    content = content_of(change_set) or {}
+    context["has_tested"] = content.get("back_test", {}).get("part") == evidence.TESTED
     return page(request, "mappings/change_set_documents.html", "mappings/_change_documents.html", context)
 
 
@@ -202,6 +214,7 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "may_withdraw": change_set.proposed_by_id == user.pk and change_set.state in ("draft", "proposed"),
         "may_begin_anew": may_propose and change_set.state in building.ENDED,
         "name_form": dress(NameForm(initial={"title": change_set.title, "why": change_set.why}, label_suffix="")),
+        "periods_form": dress(PeriodsForm(initial={"periods": found.periods} if found else None, label_suffix="")),
         **given,
     }
     target = getattr(getattr(request, "htmx", None), "target", "") if wants_fragment(request) else ""

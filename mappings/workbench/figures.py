@@ -25,6 +25,8 @@ def figures_of(user: Any, content: Mapping[str, Any], names: Mapping[str, str]) 
     """The tables of the evidence: own entities only. `names` are the connections' by code."""
     released = [_released(row) for row in content["released"] if access.sees_entity(user, row[2])]
     cells = [row for row in content["cells"] if access.sees_entity(user, row[0])]
+    back_test = content.get("back_test", {})
+    differs = [row for row in back_test.get("changed", ()) if access.sees_entity(user, row[0])]
     altered = [row for row in content["altered"] if access.sees_entity(user, row[0])]
     in_flight = [row for row in content["in_flight"] if access.sees_entity(user, row[0])]
     used = [row for row in content["used"] if access.sees_entity(user, row[0])]
@@ -40,6 +42,9 @@ def figures_of(user: Any, content: Mapping[str, Any], names: Mapping[str, str]) 
         "derived": content["derived"],
         "since": dt.date.fromisoformat(content["since"]),
         "altered": sum(row[2] for row in altered),
+        "differs": sum(row[2] for row in differs),
+        "back_test": back_test,
+        "tested_since": dt.date.fromisoformat(back_test["since"]) if back_test.get("since") else None,
         "tables": _tables(cells, content["periods"]),
         "closed": closed_words(content),
         "flows": sorted({FLOWS[row[1]].title for row in used if row[1] in FLOWS}),

@@ -28,7 +28,7 @@ SHOWN = 50  # documents on the page; the review keeps all their ids
 class ReviewForm(forms.Form):
     """What was found, and what becomes of it."""
 
-    verdict = forms.ChoiceField(label="Verdict", choices=EmergencyUse.Verdict.choices)
+    verdict = forms.ChoiceField(label="Verdict", choices=[("", "Choose one"), *EmergencyUse.Verdict.choices])
     says = forms.CharField(label="What you looked at and found", min_length=5, max_length=2000,
                            widget=forms.Textarea(attrs={"rows": 3}))  # fmt: skip
 

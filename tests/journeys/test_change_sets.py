@@ -233,3 +233,25 @@ def state(change_set: ChangeSet) -> tuple[str, str]:
 
 def long_ago(change_set: ChangeSet) -> None:
     change_set.evidence.__class__.objects.update(asked_at=timezone.now() - dt.timedelta(minutes=2))
+
+
+def test_a_rule_of_tomorrow_is_back_tested_over_the_periods_that_were_chosen_and_reaches_none(billed):
+    """The two posted invoices come out differently as if it had held; by its own dates nothing does."""
+    maker, other = person("mapping_admin"), other_item()
+    tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    draft = save_draft("Tomorrow", "From then on", lines=[maps("QB-API", other, effective_from=tomorrow)], by=maker)
+    found = releases.ask_evidence(draft, periods=2)
+    told = found.content
+    months = AccountingPeriod.objects.filter(subsidiary__legal_entity__code="GB01", start_date__lte=tomorrow)
+    first = months.order_by("-start_date")[1]
+    assert (told["back_test"]["part"], told["back_test"]["periods"]) == ("tested", 2)
+    assert told["back_test"]["since"] <= str(first.start_date)
+    assert (told["derived"]["changed"], told["reached"]["changed"], told["altered"]) == (2, 0, [])
+    moved = {cell[2]: D(cell[-1]) for cell in told["cells"]}
+    assert moved[other.attributes["income_account"]] == D("-120.50")
+    assert len([row for row in told["periods"] if row[0] == "GB01"]) == 2
+    assert EvidenceDocument.objects.filter(part="tested").count() == 2
+    proposal = releases.propose_change_set(draft, by=maker)
+    assert proposal.content["evidence"]["back_test"] == told["back_test"]
+    since_ever = building.add_to_draft("Ever", "As if", lines=[maps("QB-API", other)], by=maker)
+    assert releases.ask_evidence(since_ever).content["back_test"]["part"] == "posted"  # its dates reach them all

@@ -130,3 +130,22 @@ def test_evidence_is_made_anew_once_a_row_or_a_rule_has_changed(maker):
     found = releases.ask_evidence(draft)
     make_rule("item", "Z", "1")
     assert not evidence.is_fresh(found, draft)
+
+
+def test_a_draft_is_answered_as_if_it_had_held_since_an_earlier_day(maker):
+    make_rule("item", "A", "first", until=MARCH)
+    make_rule("item", "A", "second", on=MARCH)
+    now = MappingRule.objects.get(value="second")
+    may, february = dt.date(2011, 5, 1), dt.date(2011, 2, 1)
+    draft = collect(
+        maker, item("A", "new", act="change", rule_id=now.pk, effective_from=may), item("B", "b", effective_from=may)
+    )
+    before, early = Snapshot.load([]), Snapshot.load([], overlay=overlay_of(draft, since=february))
+
+    def answers(snapshot: Snapshot) -> list[str | None]:
+        days = [("A", START), ("A", february), ("A", MARCH), ("A", may), ("B", START), ("B", february)]
+        found = [snapshot.find("item", key, on=on) for key, on in days]
+        return [f.value if f else None for f in found]
+
+    assert answers(before) == ["first", "first", "second", "second", None, None]
+    assert answers(early) == ["first", "new", "new", "new", None, "b"]
