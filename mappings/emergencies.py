@@ -71,8 +71,8 @@ def rules_of_use(use: EmergencyUse) -> list[int]:
 
 def _take_back(change_set: ChangeSet, *, by: Person) -> ChangeSet:
     number, now = latest_change_set() + 1, timezone.now()
-    rows = list(change_set.lines.select_related("rule").order_by("pk"))
-    mine = MappingRule.objects.filter(change_line__in=rows, known_to=None)
+    rows = list(change_set.lines.select_related("rule__change_line").order_by("pk"))
+    mine = MappingRule.objects.filter(change_line__change_set=change_set, known_to=None)
     made: dict[int, list[MappingRule]] = {}
     for rule in mine:
         made.setdefault(rule.change_line_id or 0, []).append(rule)
@@ -84,7 +84,7 @@ def _take_back(change_set: ChangeSet, *, by: Person) -> ChangeSet:
     )  # fmt: skip
     save_with_reason(ended, why=why, by=by)
     ChangeLine.objects.bulk_create(_lines(ended, rows, made), batch_size=2000)
-    MappingRule.objects.filter(pk__in=[rule.pk for rules in made.values() for rule in rules]).update(known_to=number)
+    mine.update(known_to=number)
     store_rules(restored)
     return ended
 
@@ -94,8 +94,10 @@ def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], nu
     own = {rule.pk for rules in made.values() for rule in rules}
     wanted: list[KnownRule] = []
     known = rules_by_identity({(row.kind, row.key, row.legal_entity_code) for row in rows})
+    ended = EmergencyUse.objects.exclude(ended_at=None).values_list("proposal__change_set", flat=True)
+    over = set(ended)
     for row in rows:
-        old = _not_ended(row.rule)
+        old = _not_ended(row.rule, over)
         if old is None:
             continue
         taken = [(r.effective_from, r.effective_to) for r in known.get(identity_of(old), ()) if r.pk not in own]
@@ -106,12 +108,9 @@ def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], nu
     return [rule for place, rule in enumerate(wanted) if place not in rivals]
 
 
-def _not_ended(rule: MappingRule | None) -> MappingRule | None:
-    """The rule, or what stood before it where it was made known by an emergency that has ended itself."""
-    while rule is not None and rule.change_line is not None:
-        ended = EmergencyUse.objects.filter(proposal__change_set=rule.change_line.change_set_id).exclude(ended_at=None)
-        if not ended.exists():
-            break
+def _not_ended(rule: MappingRule | None, over: set[int | None]) -> MappingRule | None:
+    """The rule, or what stood before it where it was made known by an emergency that is over itself."""
+    while rule is not None and rule.change_line is not None and rule.change_line.change_set_id in over:
         rule = rule.change_line.rule
     return rule
 
