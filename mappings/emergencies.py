@@ -108,7 +108,7 @@ def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], nu
     return [rule for place, rule in enumerate(wanted) if place not in rivals]
 
 
-def _not_ended(rule: MappingRule | None, over: set[int | None]) -> MappingRule | None:
+def _not_ended(rule: MappingRule | None, over: set[int]) -> MappingRule | None:
     """The rule, or what stood before it where it was made known by an emergency that is over itself."""
     while rule is not None and rule.change_line is not None and rule.change_line.change_set_id in over:
         rule = rule.change_line.rule
