@@ -29,7 +29,7 @@ DOCUMENTS_MAX = 200_000  # of the past; beyond, the set must begin where it alte
 LATE = dt.timedelta(days=62)  # a document may be dated so long before the day on which it posts
 EARLY = dt.timedelta(days=400)  # and may have come so long before its own date
 # Questions that have an answer without any rule: a new rule concerns documents that used none.
-_HAVE_DEFAULTS = frozenset({"posting_policy", "location", "account"})
+_HAVE_DEFAULTS = frozenset({"posting_policy", "location", "account", "target_system"})
 # What the fields of posting policy hold documents by.
 _HELD_BY_POLICY = {
     "rounding_limit": "rounding_over_limit",

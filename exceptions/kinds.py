@@ -72,6 +72,8 @@ _MAP = (
 )
 
 _OWN_WORDS = {
+    "no_system_for_role": "Say in the form of this case which connection takes it and from which day on; a second "
+    "person approves, and the held documents go there by themselves.",
     "customer_unidentified": "Find out who {key} is (order, remittance, the sales person) and map it to a customer "
     "of the ERP; a second person approves.",
     "rate_missing": "Ask treasury for the rate of the posting date, propose it as a manual rate, and have a second "
@@ -141,8 +143,10 @@ _DOCUMENT = (
     Kind("subscription_not_active", C, SALES_OPS, HIGH, hours(8), ("connection", "subscription"), (REPOST, WAIVE),
          "Subscription {subscription} ended before it was active",
          "Ask billing why it ended. Waive if the customer withdrew; otherwise repair it there and repost."),
-    Kind("no_system_for_role", Category.MAPPING, PLATFORM, HIGH, hours(4), ("family", "legal_entity"), (REPOST,),
-         "No system plays {family} for {legal_entity}", "Assign a connection to the role, then repost."),
+    Kind("two_target_systems", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+         "The lines of {document} go to two systems",
+         "Rules send its product lines to different systems, and a document stands in one ledger. Split it in billing, "
+         "or give its product lines one system by a rule; then repost."),
     Kind("posted_differently", C, CONTROLLERSHIP, URGENT, hours(2), ("connection", "document"), (REPOST, LOOK_AGAIN),
          "{document} is booked with another amount than was sent",
          "Compare both in the ERP. Correct it there by a document of its own; a repost reads it again and passes "

@@ -14,11 +14,11 @@ from django.db.models import Q, QuerySet
 
 from mappings import drafts
 from mappings.drafts import CHANGE, CREATE, Line
-from mappings.kinds import FREE, KINDS
+from mappings.kinds import FREE, KINDS, OWN_LISTS
 from mappings.models import MappingRule
 
 # Lists whose entries are renumbered by their owners; each is the target of one or more kinds.
-RENUMBERED = tuple(dict.fromkeys(kind.target for kind in KINDS if kind.target not in (FREE, "legal_entities")))
+RENUMBERED = tuple(dict.fromkeys(kind.target for kind in KINDS if kind.target not in (FREE, *OWN_LISTS)))
 
 
 def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> list[Line]:

@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from connectors.models import ReferenceEntry
 from mappings import scope
-from mappings.kinds import BY_CODE, DIMENSIONS, FREE, Kind
+from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, Kind
 from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
 from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.systems import Systems
 from q2c.core.access import entities_where, roles_with
 from q2c.core.history import save_with_reason
 from q2c.core.models import LegalEntity, Person
@@ -332,9 +333,13 @@ def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
         ReferenceEntry.objects.filter(list_name__in=names).values_list("list_name", "connection__code").distinct()
     )
     read = known | {(name, "") for name, _ in known}
-    own = set(LegalEntity.objects.values_list("code", flat=True)) if "legal_entities" in names else set()
+    own = set(LegalEntity.objects.values_list("code", flat=True)) if ENTITIES in names else set()
+    systems = Systems() if CONNECTIONS in names else None
     for number, line, kind in wanted:
-        if kind.target == "legal_entities":
+        if kind.target == CONNECTIONS and systems is not None:
+            for field_name, text in systems.faults(line.key, line.value, line.legal_entity, line.effective_from):
+                yield Fault(number, field_name, text)
+        elif kind.target == ENTITIES:
             if line.value not in own:
                 yield Fault(number, "value", f"{line.value} isn't one of our legal entities: {', '.join(sorted(own))}")
         elif (kind.target, line.connection) in read and not _is_creation_word(line):

@@ -17,7 +17,7 @@ from django.utils import timezone
 from connectors.models import Connection, ReferenceEntry
 from mappings import suggestions
 from mappings.drafts import CHANGE, DraftRefused, Line, line_for
-from mappings.kinds import FREE, Kind, kind_of
+from mappings.kinds import FREE, OWN_LISTS, Kind, kind_of
 from mappings.models import MappingRule
 from q2c.core import access
 from q2c.core.filters import DateField, dress
@@ -102,7 +102,7 @@ class RuleForm(forms.Form):
                 if name in self.fields:
                     self.fields[name].disabled = True
         target = self.target_connection
-        if (target or self.kind.target == "legal_entities") and self.kind.target != FREE:
+        if (target or self.kind.target in OWN_LISTS) and self.kind.target != FREE:
             self.fields["value"].widget.attrs |= {
                 "list": "targets",
                 "autocomplete": "off",
@@ -116,7 +116,7 @@ class RuleForm(forms.Form):
 
     def _list_words(self, connection: str) -> str:
         """How long the target's list is, and how old."""
-        if self.kind.target == "legal_entities":
+        if self.kind.target in OWN_LISTS:
             return "Its code or name."
         facts = ReferenceEntry.objects.filter(
             connection__code=connection, list_name=self.kind.target, is_active=True

@@ -24,6 +24,8 @@ APPROVAL = "approval"  # the kind whose rules say who approves each kind
 # From which working day before a period's end to which after it; "close": until the ERP has closed the period.
 FREEZE_PATTERN = r"WD-([1-9]|1[0-9]) to (WD\+([1-9]|1[0-9])|close)"
 FREEZE_WORDS = "such as WD-2 to WD+3, or WD-2 to close"
+ENTITIES, CONNECTIONS = "legal_entities", "connections"
+OWN_LISTS = (ENTITIES, CONNECTIONS)  # lists that are ours, so no system is asked for them
 DateBasis = Literal["document", "original_line", "posting"]
 
 
@@ -67,7 +69,7 @@ APPROVALS = {
 class Kind:
     """One kind of mapping.
 
-    `target` is the name of a reference list of the target system (`items`, `accounts`, ...), or `free`.
+    `target` is the name of a reference list of the target system (`items`, `accounts`, ...), one of ours, or `free`.
     `account_classes` gives the classes an account may have, by key prefix (a receivables account isn't revenue).
     `date_basis`: which date a rule must be in force on; a credit uses the original line's.
     `keys` closes the set of keys. `missing_says` is filled with {system}, {key}, {scope}.
@@ -154,6 +156,11 @@ WORK_CALENDAR = (
     ("receivables_close", _CLOSE, _CLOSE_SAYS),
     ("ledger_close", _CLOSE, _CLOSE_SAYS),
 )
+# What goes to a system of its own from a day on, by the role that the system plays. A refund, dispute or application
+# follows what it is about, and so does a credit or payment that names its invoice.
+TARGET_KEYS = (
+    "erp|*", "erp|invoice", "erp|credit_memo", "erp|payment", "erp|payout", "erp|customer", "billing|order",
+)  # fmt: skip
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
 
 _KINDS = (
@@ -168,7 +175,7 @@ _KINDS = (
          "missing_subsidiary_mapping", "{system} has no subsidiary for legal entity {key}", scope=("connection",),
          allows_patterns=False, owner=CONTROLLERSHIP,
          approval=CONTROLLER),
-    Kind("selling_entity", "Who sells", ("currency_or_country",), "legal_entities", "legal_entity_unknown",
+    Kind("selling_entity", "Who sells", ("currency_or_country",), ENTITIES, "legal_entity_unknown",
          "No legal entity sells to {key}", scope=("connection", "region"), owner=CONTROLLERSHIP,
          about="The selling legal entity of a document that doesn't name one, by its currency or the customer's "
          "country.",
@@ -220,6 +227,14 @@ _KINDS = (
          "comes into force without a second signature of controllership (close_freeze), and whether a new customer "
          "who looks like one that the ERP has is held (hold_duplicates: off, or the score from which on, 60 to 100).",
          approval=CONTROLLER, values_of=POLICY_VALUES),
+    Kind("target_system", "Which system it goes to", ("role", "object_type"), CONNECTIONS, "no_system_for_role",
+         "No system takes {key}{scope}", scope=("legal_entity", "region", "product_line"), keys=TARGET_KEYS,
+         owner=CONTROLLERSHIP, effective_default="period_start",
+         about="From which day on documents go to another ERP, by their own date, also when they arrive late; and "
+         "orders to another billing system, by their start. What takes back, pays or applies an earlier document goes "
+         "where that stands. erp|* is all that has no rule of its own. The region is the country of the customer’s "
+         "billing address. Where no rule says: the system that plays the role for the entity.",
+         approval=CONTROLLER),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,

@@ -7,9 +7,8 @@ from collections import defaultdict
 from connectors.models import Connection, ReferenceEntry
 from mappings import suggestions
 from mappings.columns import lost_zeros, without_zeros
-from mappings.kinds import FREE, Kind
+from mappings.kinds import FREE, OWN_LISTS, Kind
 from mappings.suggestions import Target
-from q2c.core.models import LegalEntity
 
 HINTS_MAX = 300  # looking for what was probably meant is for people: nobody reads the thousandth
 
@@ -18,8 +17,8 @@ class TargetList:
     """One list of one system, by id, code and name."""
 
     def __init__(self, kind: Kind, connection: str) -> None:
-        if kind.target == "legal_entities":
-            self.known = [Target(e.code, "", e.name) for e in LegalEntity.objects.all()]
+        if kind.target in OWN_LISTS:
+            self.known = suggestions.own_entries(kind, is_whole=True)
         else:
             rows = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target)
             ordered = rows.order_by("-is_active", "code", "external_id")
@@ -56,7 +55,7 @@ class ValueReader:
         if pair not in self._targets:
             self._targets[pair] = suggestions.target_connection(kind, connection)
         system = self._targets[pair]
-        if kind.target == FREE or (kind.target != "legal_entities" and not system):
+        if kind.target == FREE or (kind.target not in OWN_LISTS and not system):
             return None
         if (kind.target, system) not in self._lists:
             self._lists[(kind.target, system)] = TargetList(kind, system)

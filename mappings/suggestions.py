@@ -9,7 +9,8 @@ from rapidfuzz import fuzz, process
 
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
-from mappings.kinds import FREE, Kind
+from mappings import systems
+from mappings.kinds import ENTITIES, FREE, OWN_LISTS, Kind
 from mappings.models import MappingRule
 from q2c.core.models import LegalEntity
 
@@ -36,7 +37,7 @@ class Target(NamedTuple):
 
 def target_connection(kind: Kind, asked: str) -> str:
     """The system whose list the value stands in: the one that was asked for, else the one that plays the role."""
-    if asked or kind.target in (FREE, "legal_entities"):
+    if asked or kind.target in (FREE, *OWN_LISTS):
         return asked
     family = FAMILY_OF.get(kind.target, Family.ERP)
     found = (
@@ -49,15 +50,27 @@ def target_connection(kind: Kind, asked: str) -> str:
 
 
 def entries(kind: Kind, *, connection: str) -> list[Target]:
-    """The target's list as we last read it; legal entities are our own."""
-    if kind.target == "legal_entities":
-        return [Target(e.code, "", e.name) for e in LegalEntity.objects.filter(is_active=True)]
+    """The target's list as we last read it, or a list of ours."""
+    if kind.target in OWN_LISTS:
+        return own_entries(kind)
     if kind.target == FREE or not connection:
         return []
     rows = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target, is_active=True)
     return [
         Target(*row)
         for row in rows.order_by("code", "external_id").values_list("external_id", "code", "name")[:LIST_MAX]
+    ]
+
+
+def own_entries(kind: Kind, *, is_whole: bool = False) -> list[Target]:
+    """Legal entities, or connections: those to choose from, or the whole list with what can't be chosen."""
+    if kind.target == ENTITIES:
+        rows = LegalEntity.objects.all() if is_whole else LegalEntity.objects.filter(is_active=True)
+        return [Target(row.code, "", row.name) for row in rows]
+    return [
+        Target(row.code, "", row.name)
+        for row in Connection.objects.all()
+        if is_whole or systems.roles_of(row.vendor) & systems.ROLES
     ]
 
 
@@ -99,9 +112,9 @@ def listed(kind: Kind, text: str, *, connection: str) -> list[Target]:
     if not text:
         return []
     first = text.split(" · ")[0].strip()
-    if kind.target == "legal_entities":
-        entities = LegalEntity.objects.filter(Q(code__iexact=first) | Q(name__iexact=text))
-        return [Target(e.code, "", e.name) for e in entities]
+    if kind.target in OWN_LISTS:
+        own = own_entries(kind, is_whole=True)
+        return [t for t in own if first.casefold() == t.id.casefold() or text.casefold() == t.name.casefold()]
     rows = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target)
     found = [
         Target(*row)
@@ -116,8 +129,8 @@ def listed(kind: Kind, text: str, *, connection: str) -> list[Target]:
 
 def label_of(kind: Kind, value: str, *, connection: str) -> str:
     """The name of a value in the target's list, or ""."""
-    if kind.target == "legal_entities":
-        return LegalEntity.objects.filter(code=value).values_list("name", flat=True).first() or ""
+    if kind.target in OWN_LISTS:
+        return next((t.name for t in own_entries(kind, is_whole=True) if t.id == value), "")
     rows = ReferenceEntry.objects.filter(connection__code=connection, list_name=kind.target, external_id=value)
     return rows.values_list("name", flat=True).first() or ""
 
@@ -127,7 +140,7 @@ def read_value(kind: Kind, key: str, text: str, *, connection: str) -> str:
     text = " ".join(text.split())
     if not text:
         raise ValueError("Choose one of the list, or write its id, code or name.")
-    is_open = kind.target == FREE or (kind.target != "legal_entities" and not connection)
+    is_open = kind.target == FREE or (kind.target not in OWN_LISTS and not connection)
     if is_open or (kind.code == "billing_product" and text == "create"):
         return text
     found = listed(kind, text, connection=connection)

@@ -82,6 +82,13 @@ class Links:
         """The records that are perhaps the same as ours, likeliest first."""
         return self.suspected.get((record_type, record_key), [])
 
+    def systems(self, record_type: str, record_key: str, *, without: UUID | None = None) -> list[str]:
+        """The systems in which our record stands, the first one first; `without` those that one transaction made."""
+        found = sorted(self.references.get((record_type, record_key), ()), key=lambda row: row.pk)
+        return list(
+            dict.fromkeys(row.connection.code for row in found if without is None or row.transaction_id != without)
+        )
+
     def entity(self, record_type: str, record_key: str) -> str:
         """The legal entity in whose book our record stands in the ERP; empty while it stands in none."""
         found = (row for row in self.references.get((record_type, record_key), ()) if row.legal_entity_code)

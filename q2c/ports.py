@@ -29,6 +29,9 @@ from q2c.transactions.batch import Run
 
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
+# The fact by which a transaction's own system is known, once a step has chosen it; else the one that plays the role.
+CHOSEN_BY = {"erp": "book", "billing": "billing_system"}
+WHOLE_ROLE = {Family.ERP: "erp|*", Family.BILLING: "billing|order"}  # the key of a rule that would answer
 _kept: dict[str, tuple[float, Any]] = {}
 
 
@@ -57,7 +60,8 @@ def entities() -> dict[str, LegalEntity]:
 
 
 def role(family: Family, legal_entity: str) -> str:
-    """The code of the connection that plays a family's role for an entity. Raises Problem `no_system_for_role`."""
+    """The code of the connection that plays a family's role for an entity where no rule names another by date. Raises
+    Problem `no_system_for_role`."""
     roles = _keep(
         "roles",
         lambda: {
@@ -71,8 +75,9 @@ def role(family: Family, legal_entity: str) -> str:
             "no_system_for_role",
             Category.MAPPING,
             f"No system plays {family.value} for {legal_entity or 'entities without an own one'}",
-            family=family.value,
-            legal_entity=legal_entity,
+            kind="target_system" if family in WHOLE_ROLE else None,
+            key=WHOLE_ROLE.get(family, family.value),
+            legal_entity=legal_entity or None,
         )
     return code
 
@@ -146,26 +151,35 @@ def reference(connection_code: str, list_name: str) -> dict[str, dict[str, Any]]
     return _keep(f"reference:{connection_code}:{list_name}", read)
 
 
+def _entity(code: str) -> LegalEntity:
+    found = entities().get(code)
+    if found is None:
+        raise Problem(
+            "legal_entity_unknown",
+            Category.MAPPING,
+            f"{code or 'The seller'} isn't a legal entity that we know",
+            kind="selling_entity",
+            key=code,
+        )
+    return found
+
+
 class Calendar:
     """Entities' time zones, books and periods (law 10)."""
 
-    def book(self, legal_entity: str) -> Book:
-        """The entity's book. Raises Problem `legal_entity_unknown` or `missing_subsidiary_mapping`."""
-        if legal_entity not in entities():
-            raise Problem(
-                "legal_entity_unknown",
-                Category.MAPPING,
-                f"{legal_entity or 'The seller'} isn't a legal entity that we know",
-                kind="selling_entity",
-                key=legal_entity,
-            )
-        erp = role(Family.ERP, legal_entity)
+    def book(self, legal_entity: str, erp: str = "") -> Book:
+        """The entity's book in this ERP; without one, in the ERP that plays the role.
+
+        Raises Problem `legal_entity_unknown`, `no_system_for_role` or `missing_subsidiary_mapping`.
+        """
+        _entity(legal_entity)
+        erp = erp or role(Family.ERP, legal_entity)
         book = books().get((legal_entity, erp))
         if book is None:
             raise Problem(
                 "missing_subsidiary_mapping",
                 Category.MAPPING,
-                f"{legal_entity} has no subsidiary in {connections()[erp].name}",
+                f"{legal_entity} has no subsidiary in {connections()[erp].name if erp in connections() else erp}",
                 kind="subsidiary",
                 key=legal_entity,
                 connection=erp,
@@ -173,9 +187,19 @@ class Calendar:
             )
         return book
 
+    def erps(self, legal_entity: str = "") -> frozenset[str]:
+        """The ERPs in which the entity has a book; without one, those in which any has."""
+        return _keep(
+            f"erps:{legal_entity}", lambda: frozenset(erp for code, erp in books() if legal_entity in ("", code))
+        )
+
+    def billing(self, legal_entity: str) -> str:
+        """The billing system that plays the role for the entity. Raises Problem `no_system_for_role`."""
+        return role(Family.BILLING, legal_entity)
+
     def local_date(self, legal_entity: str, instant: dt.datetime) -> dt.date:
-        """An instant as a date in the entity's own time zone."""
-        return instant.astimezone(ZoneInfo(entities()[legal_entity].time_zone)).date()
+        """An instant as a date in the entity's own time zone. Raises Problem `legal_entity_unknown`."""
+        return instant.astimezone(ZoneInfo(_entity(legal_entity).time_zone)).date()
 
     def local_now(self, legal_entity: str) -> dt.datetime:
         """The entity's wall clock."""
@@ -309,7 +333,7 @@ class BatchContext:
             return self._links
         if name == "calendar":
             return self._calendar
-        code = role(FAMILY_OF[name], run.legal_entity_code)
+        code = self.system(name, run)
         connection = connections()[code]
         if connection.state == Connection.State.PAUSED:
             run.target_connection = code
@@ -320,6 +344,14 @@ class BatchContext:
                 connection=code,
             )
         return target(code)
+
+    def system(self, name: str, run: Run) -> str:
+        """The code of the connection that serves this transaction: the one that its own step chose, else the one that
+        plays the role. Raises Problem `no_system_for_role`."""
+        chosen = run.facts.get(CHOSEN_BY.get(name, ""))
+        if chosen is not None:
+            return chosen.connection if isinstance(chosen, Book) else str(chosen)
+        return role(FAMILY_OF[name], run.legal_entity_code)
 
     def change_set(self, run: Run) -> int:
         """What the rules of this run know: the newest, or what a repost by the mappings of then asked for."""

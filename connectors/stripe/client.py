@@ -211,14 +211,15 @@ class Client:
     # Payments
 
     async def payment(self, payment_id: str) -> billing.Payment:
-        """A payment intent or charge, with the entity of the invoice that it pays. Raises Problem `record_gone`."""
+        """A payment intent or charge, with the invoices that it pays and their entity. Raises Problem `record_gone`."""
         is_intent = payment_id.startswith("pi_")
         path = f"/v1/{'payment_intents' if is_intent else 'charges'}/{payment_id}"
         raw = await self._get(path, "payment", [("expand[]", "customer")])
         paid = await self._paid_by(payment_id, "payment", [("expand[]", "data.invoice")]) if is_intent else []
         entity = next((found for p in paid if (found := inbound.invoice_notes(p["invoice"]).get("legal_entity"))), "")
         at = dt.datetime.fromtimestamp(int(raw["created"]), dt.UTC)
-        return inbound_cash.payment(raw, self.line.code, received_at=at, legal_entity=entity)
+        invoices = tuple(sorted({inbound.id_of(p["invoice"]) for p in paid}))
+        return inbound_cash.payment(raw, self.line.code, received_at=at, legal_entity=entity, invoice_ids=invoices)
 
     async def refund(self, refund_id: str) -> billing.Refund:
         """A refund with the credit notes that name it, of the invoices that its payment paid. Raises Problem

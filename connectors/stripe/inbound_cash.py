@@ -18,10 +18,11 @@ from q2c.canonical.base import Source
 
 
 def payment(
-    raw: Mapping[str, Any], connection: str, *, received_at: dt.datetime, legal_entity: str = ""
-) -> billing.Payment:
-    """A succeeded payment intent, or a charge that has none: gross, before Stripe's fee. `legal_entity` is that of the
-    invoice that it pays."""
+    raw: Mapping[str, Any], connection: str, *, received_at: dt.datetime, legal_entity: str = "",
+    invoice_ids: tuple[str, ...] = (),
+) -> billing.Payment:  # fmt: skip
+    """A succeeded payment intent, or a charge that has none: gross, before Stripe's fee. `invoice_ids` are those that
+    it pays, `legal_entity` is theirs."""
     currency = currency_of(raw)
     is_intent = raw.get("object") == "payment_intent"
     notes = raw.get("metadata") or {}
@@ -35,6 +36,7 @@ def payment(
         method=str((raw.get("payment_method_types") or [""])[0]) if is_intent else "charge",
         reference=id_of(raw.get("latest_charge")) if is_intent else raw["id"],
         legal_entity=notes.get("legal_entity") or legal_entity or customer_note(raw, "legal_entity"),
+        invoice_ids=invoice_ids,
     )
 
 

@@ -22,7 +22,7 @@ from mappings import drafts, sheets, suggestions
 from mappings.columns import HEADINGS, NAMES, harmless
 from mappings.exports import cells_of
 from mappings.imports import Report, check_table
-from mappings.kinds import BY_CODE, KINDS, Kind
+from mappings.kinds import BY_CODE, KINDS, OWN_LISTS, Kind
 from mappings.models import MappingRule
 from mappings.selectors import RULE_ORDER
 from mappings.tables import Table
@@ -212,6 +212,7 @@ def _render(
         "kind": kind, "kinds": KINDS, "columns": [(name, headings[name]) for name in columns], "rows": rows,
         "page": page, "filter": filter_, "said": said, "wrong": sum(bool(c.fault) for r in rows for c in r.cells),
         "names": dict(Connection.objects.values_list("code", "name")),
-        "target": suggestions.target_connection(kind, ""), "new_from": len(rows) - NEW_ROWS,
+        "target": kind.target if kind.target in OWN_LISTS else suggestions.target_connection(kind, ""),
+        "new_from": len(rows) - NEW_ROWS,
     }  # fmt: skip
     return render(request, "mappings/grid.html", context, status=status)

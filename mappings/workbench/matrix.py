@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 from connectors.families import Family
 from connectors.models import RoleAssignment
 from mappings import suggestions
-from mappings.kinds import BY_CODE, FREE, KINDS, Kind
+from mappings.kinds import BY_CODE, CONNECTIONS, FREE, KINDS, Kind
 from mappings.models import MappingRule
 from mappings.resolve import Resolved, Snapshot
 from q2c.core import access
@@ -27,7 +27,8 @@ from q2c.records.models import BilledDocument, GoldenRecord
 KEYS_SHOWN = 50
 PLACES_MAX = 24
 ASKED_AT_ONCE = 6000  # answers looked for in one page: where few are missing, the search goes on with the next one
-MATRIX_KINDS = tuple(kind for kind in KINDS if kind.target != FREE and "legal_entity" in kind.scope)
+# Where a system goes without saying (by its role), what has no rule is no hole.
+MATRIX_KINDS = tuple(k for k in KINDS if k.target not in (FREE, CONNECTIONS) and "legal_entity" in k.scope)
 # Where the keys of a kind are named before a document asks: record type and field.
 _NAMED_BY = {
     "item": (("product", "sku"),),

@@ -147,7 +147,7 @@ class DebitMemo(Document):
 
 
 class Payment(Document):
-    """A receipt of cash on its own date, gross. Which invoices it pays is an `Application` of its own."""
+    """A receipt of cash on its own date, gross. What it pays of which invoice is an `Application` of its own."""
 
     source: Source
     customer_id: str
@@ -158,6 +158,7 @@ class Payment(Document):
     method: str = ""
     reference: str = ""
     legal_entity: str = ""
+    invoice_ids: tuple[str, ...] = ()  # those that it pays, where the source says so with the payment: their ERP is its
 
 
 class Application(Document):

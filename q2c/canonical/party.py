@@ -38,6 +38,13 @@ class Customer(Document):
     is_identified: bool = True  # False: the source itself doesn't know who bought
 
 
+class CustomerWanted(Customer):
+    """A customer for one ERP (`erp`, our connection's code) that documents or another of its records ask for; without
+    one, for the ERP that the rules name."""
+
+    erp: str = ""
+
+
 class CustomerUse(Document):
     """That an entity bills a customer in a currency, which the ERP's record of it may not allow yet. `source` is
     billing's customer, `erp_customer` the ERP's id."""
@@ -46,3 +53,4 @@ class CustomerUse(Document):
     legal_entity: str
     currency: Currency
     erp_customer: str
+    erp: str = ""  # our connection's code, of what was asked for before there were several: the one of the role

@@ -239,6 +239,7 @@ class DaySummary(Document):
     line_count: int
     total: Decimal
     contents: str
+    erp: str = ""  # our connection's code, of what was frozen before there were several: the one of the role
 
     @property
     def document_date(self) -> dt.date:

@@ -16,8 +16,8 @@ from q2c.canonical.billing import Application
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import cash, dates
-from q2c.flows.steps.summary import across_cut_over
+from q2c.flows.steps import cash, dates, systems
+from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
 from q2c.flows.told import Link
 from q2c.posting.facts import Book, Policy
 from q2c.transactions.contributions import IN_SUMMARY
@@ -30,8 +30,34 @@ REFUND_PATIENCE_SECONDS = 30 * 86400.0  # a bank may take weeks
 
 
 def want_both(document: Application) -> list[tuple[str, Any]]:
-    """The cross-references of what is applied and of the invoice."""
-    return [("xref", side) for side in _sides(document)]
+    """Policy, and the cross-references of what is applied and of the invoice: their entity and ERP are this
+    document's."""
+    invoice = ("xref", ("invoice", cash.invoice_key(document)))
+    wants = [*dates.want_policy(), systems.want_rule("payment"), invoice]
+    return [*wants, *(("xref", side) for side in _sides(document))]
+
+
+def find_book(document: Application, txn: Any, mappings: Any, links: Any, calendar: Any) -> Book:
+    """The book that holds what is applied and the open item; waits for the invoice.
+
+    Raises Problem `unsupported_document` when they stand in two ERPs.
+    """
+    entity = document.legal_entity or links.entity("invoice", cash.invoice_key(document))
+    if not entity:
+        raise cash.awaited_invoice(document)
+    applied, settled = (systems.standing([s], entity, links=links, calendar=calendar) for s in _sides(document))
+    common = [erp for erp in settled if erp in applied]
+    if applied and settled and not common:
+        what = f"A {document.payment_type.replace('_', ' ')} settles"
+        raise across_cut_over(document, f"{what} {_invoice_number(document, settled[0], links)}", IN_TWO_ERPS)
+
+    def rule() -> str:
+        on = dates.own_date(document, entity, calendar)
+        return systems.erp_by_rule("payment", document, entity, on, mappings=mappings, links=links)
+
+    there = common or settled or applied
+    erp = there[0] if len(there) == 1 else rule()
+    return dates.take_book(entity, txn, calendar, erp if erp in there or not there else there[0])
 
 
 def _sides(document: Application) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -59,7 +85,7 @@ def choose_keeper(document: Application, book: Book, policy: Policy, links: Any)
             kept.add(IN_BILLING)
     if len(kept) > 1:
         applied = document.payment_type.replace("_", " ")
-        raise across_cut_over(document, f"A {applied} settles {_invoice_number(document, book, links)}")
+        raise across_cut_over(document, f"A {applied} settles {_invoice_number(document, book.connection, links)}")
     return kept.pop() if kept else IN_ERP
 
 
@@ -75,8 +101,8 @@ def _check_refund(document: Application, book: Book, links: Any) -> str:
     return IN_REFUND if refund.external_type == "ar_refund" else IN_ERP
 
 
-def _invoice_number(document: Application, book: Book, links: Any) -> str:
-    invoice = links.find("invoice", cash.invoice_key(document), book.connection)
+def _invoice_number(document: Application, erp: str, links: Any) -> str:
+    invoice = links.find("invoice", cash.invoice_key(document), erp)
     return invoice.number if invoice is not None and invoice.number else "an invoice"
 
 
@@ -88,11 +114,11 @@ def build_application(document: Application, book: Book, keeper: str, links: Any
     if keeper in (IN_BILLING, IN_REFUND):
         return None
     if not document.payment_id:
+        number = _invoice_number(document, book.connection, links)
         raise Problem(
             "balance_without_document",
             Category.VALIDATION,
-            f"{document.currency} {document.amount:,} of {_invoice_number(document, book, links)} used a balance"
-            " that no credit note gave",
+            f"{document.currency} {document.amount:,} of {number} used a balance that no credit note gave",
             connection=document.source.connection,
             document=document.source.object_id,
         )
@@ -160,8 +186,8 @@ APPLICATION_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="application",
     steps=(
-        *dates.whose(cash.find_invoice_book, cash.want_invoice_book),
-        Read("choose_keeper", "See who keeps what is open", choose_keeper, gives="keeper", wants=want_both),
+        *dates.whose(find_book, want_both),
+        Read("choose_keeper", "See who keeps what is open", choose_keeper, gives="keeper"),
         Read(
             "build_posting",
             "Find what is applied and the open item, or wait for them",

@@ -22,6 +22,8 @@ from q2c import ports
 from q2c.core.problems import Awaits, NotNeeded, Problem
 from q2c.flows import catalog
 from q2c.flows.trial import TrialContext
+from q2c.links import Links
+from q2c.posting.facts import Book
 from q2c.transactions import machine
 from q2c.transactions.batch import Run
 from q2c.transactions.claims import Claim
@@ -155,8 +157,24 @@ class _Then(TrialContext):
     """The world as it is, but the clock stands at each document's own posting."""
 
     def port(self, name: str, run: Run) -> Any:
-        """As ever; the calendar's clock is the document's."""
+        """As ever; the calendar's clock is the document's, and the document itself isn't posted yet."""
+        if name == "links":
+            return _Before(super().port(name, run), run.id)
         return _Clock(run) if name == "calendar" else super().port(name, run)
+
+
+class _Before:
+    """What was known of other records: that a document stands in an ERP doesn't tell where it would have gone."""
+
+    def __init__(self, links: Links, transaction_id: UUID) -> None:
+        self._links, self._itself = links, transaction_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._links, name)
+
+    def systems(self, record_type: str, record_key: str) -> list[str]:
+        """As ever, without what this document became."""
+        return self._links.systems(record_type, record_key, without=self._itself)
 
 
 class _Clock(ports.Calendar):
@@ -170,6 +188,11 @@ class _Clock(ports.Calendar):
         if isinstance(self._day, dt.date):
             return dt.datetime.combine(self._day, dt.time(12), tzinfo=zone)
         return self._at.astimezone(zone)
+
+
+class _Elsewhere(NotNeeded):
+    def __init__(self, erp: str) -> None:
+        super().__init__(f"it would have gone to {ports.connections()[erp].name}")
 
 
 class _Try:
@@ -194,7 +217,9 @@ class _Try:
                 self.problem = now
             return
         given = now if isinstance(then, Exception) else _merged(stored, then, now)
-        if given != stored:
+        if isinstance(given, Book) and isinstance(stored, Book) and given.connection != stored.connection:
+            self.problem = _Elsewhere(given.connection)  # its ids are others there: it would leave this ledger whole
+        elif given != stored:
             self.news[step.gives] = self.trial.facts[step.gives] = given
 
 
@@ -225,7 +250,7 @@ def _compare(run: Run, stored: Any, new: Any, problem: Exception | None) -> Chan
             moves[cell] = moves.get(cell, Decimal(0)) + sign * (line.debit - line.credit)
     return Changed(
         transaction_id=run.id,
-        outcome=DIFFERS if problem is None else HELD,
+        outcome=DIFFERS if problem is None or isinstance(problem, _Elsewhere) else HELD,
         says="" if problem is None else getattr(problem, "summary", str(problem)),
         number=run.number or run.source_id,
         legal_entity=run.legal_entity_code,

@@ -183,7 +183,7 @@ CREDIT_MEMO_TO_ERP = Flow(
             wants=want_standing,
         ),
         *originals.LINES,
-        *dates.WHOSE,
+        *originals.WHOSE,
         *feed.CARRIED,
         *customer.CUSTOMER,
         Read(

@@ -1,6 +1,7 @@
-"""Customer to ERP: a billing customer becomes (or updates) one ERP customer. Only this flow makes ERP customers.
+"""Customer to ERP: a billing customer becomes (or updates) one customer of an ERP. Only this flow makes ERP customers.
 
-Starts on   CustomerChanged (billing)
+Starts on   CustomerChanged (billing); a document that needs the customer in a further ERP, and a change of one that
+            stands in several (ours)
 Ends with   the ERP's customer, cross-reference stored; documents that waited for it go on
 Posts       nothing: master data
 Owners      billing operations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from q2c.canonical.party import Customer
+from q2c.canonical.party import Customer, CustomerWanted
 from q2c.canonical.posting import ErpCustomer, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
-from q2c.flows.steps import suspects
+from q2c.flows.steps import suspects, systems
 from q2c.flows.steps.customer import use_reference
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
@@ -25,25 +26,27 @@ from q2c.transactions.steps import Flow, Read, Write
 
 
 def want_book(document: Customer) -> list[tuple[str, Any]]:
-    """The seller by country or currency, the ERP's codes, and the policy on doubles."""
+    """The seller by country or currency, the ERP that takes new customers, its codes, and the policy on doubles."""
     wants: list[tuple[str, Any]] = [
         ("rule", ("selling_entity", k)) for k in (document.bill_to.country, document.currency) if k
     ]
     wants.append(("rule", (suspects.KIND, suspects.FIELD)))
+    wants.append(systems.want_rule("customer"))
     if document.payment_terms:
         wants.append(("rule", ("payment_terms", document.payment_terms)))
     return wants
 
 
-def find_book(document: Customer, txn: Any, mappings: Any, calendar: Any) -> Book:
-    """The entity that sells to this customer: named, else by its country, else by its currency."""
-    code = document.legal_entity
+def find_book(document: CustomerWanted, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
+    """The entity that sells to this customer: named, else by its country, else by its currency; in the ERP that asks
+    for it, else in that which takes customers today."""
+    code, country, today = document.legal_entity, document.bill_to.country, dt.datetime.now(dt.UTC).date()
     if not code:
-        today, scope = dt.datetime.now(dt.UTC).date(), {"connection": txn.source_connection}
-        country = document.bill_to.country
+        scope = {"connection": txn.source_connection}
         code = mappings.get("selling_entity", country, "", on=today, **scope) if country else ""
         code = code or mappings.resolve("selling_entity", document.currency or "(no currency)", on=today, **scope).value
-    book = calendar.book(code)
+    erp = document.erp or systems.by_rule("erp|customer", document, code, today, country, mappings, links)
+    book = calendar.book(code, erp)
     txn.legal_entity_code, txn.target_connection = book.code, book.connection
     return book
 
@@ -136,7 +139,7 @@ CUSTOMER_TO_ERP = Flow(
     code="customer_to_erp",
     title="Customer to ERP",
     starts_with=("document",),
-    fact_type=Customer,
+    fact_type=CustomerWanted,
     owner="billing_ops",
     lane_type="customer",
     steps=(

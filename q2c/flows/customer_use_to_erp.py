@@ -21,7 +21,7 @@ from q2c.transactions.steps import Flow, Read, Write
 
 def find_book(document: CustomerUse, txn: Any, calendar: Any) -> Book:
     """The book of the entity that bills."""
-    book = calendar.book(document.legal_entity)
+    book = calendar.book(document.legal_entity, document.erp)
     txn.legal_entity_code, txn.target_connection = book.code, book.connection
     return book
 

@@ -21,7 +21,7 @@ from q2c.core.problems import Category, Problem
 from q2c.flows.announce import announce_completed
 from q2c.flows.begun import schedule_links
 from q2c.flows.dispatch import dispatch_facts
-from q2c.flows.facts import customer_use_fact
+from q2c.flows.elsewhere import dispatch_elsewhere, fact_of_need
 from q2c.flows.summaries import keep_contributions
 from q2c.flows.told import Link, Reference
 from q2c.flows.uses import count_uses
@@ -58,6 +58,7 @@ def tell_done(runs: list[Run]) -> None:
     for reference, problem in references.store_references(found, now):
         raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
     announce_completed(runs)
+    dispatch_elsewhere(runs)
     count_uses([run.id for run in runs])
     again = [run.id for run in runs if run.attempt > 1]
     if again:
@@ -78,7 +79,7 @@ def answer_waits(runs: list[Run]) -> frozenset[str]:
     for, then people's approval (which is audited, so it comes last). Returns the flows that have new work."""
     keep_contributions(runs)
     facts = [
-        customer_use_fact(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
+        fact_of_need(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
         for run in runs
         if run.awaits is not None and run.awaits.needs is not None
     ]

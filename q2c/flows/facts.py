@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from q2c.canonical import billing, contract, events, party
+from q2c.canonical import billing, contract, events
 from q2c.canonical.base import Source
 from q2c.canonical.schema import content_hash
 from q2c.core import ids
@@ -177,10 +177,11 @@ def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
 
 def _payment(event: events.PaymentReceived, about: About) -> list[Fact]:
     paid = event.payment
+    read = replace_fields(paid, invoice_ids=())  # a payment told again may know of more
     return [
-        _fact("payment_to_erp", paid, paid.source, about, number=paid.reference, customer_id=paid.customer_id,
-              currency=paid.currency, amount=paid.amount, document_date=_date(paid.received_at, about),
-              legal_entity=paid.legal_entity)
+        _fact("payment_to_erp", paid, paid.source, about, read=read, number=paid.reference,
+              customer_id=paid.customer_id, currency=paid.currency, amount=paid.amount,
+              document_date=_date(paid.received_at, about), legal_entity=paid.legal_entity)
     ]  # fmt: skip
 
 
@@ -326,27 +327,6 @@ def status_fact(
         correlation_id=correlation_id,
         priority=7,
     )  # fmt: skip
-
-
-def customer_use_fact(use: party.CustomerUse, *, customer_name: str = "", correlation_id: str = "") -> Fact:
-    """The fact that lets an entity bill a customer in a currency: asked for by the documents that need it."""
-    source = use.source
-    names = {"connection": source.connection, "object_type": source.object_type, "object_id": source.object_id}
-    return Fact(
-        flow="customer_use_to_erp",
-        business_key=ids.business_key(**names, content_hash=content_hash(use)),
-        lane=ids.lane(**names),
-        document=use,
-        source_connection=source.connection,
-        source_type=source.object_type,
-        source_id=source.object_id,
-        legal_entity_code=use.legal_entity,
-        customer_id=source.object_id,
-        customer_name=customer_name,
-        currency=use.currency,
-        correlation_id=correlation_id,
-        priority=4,
-    )
 
 
 def _nothing(event: Any, about: About) -> list[Fact]:

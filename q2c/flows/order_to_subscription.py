@@ -32,9 +32,10 @@ def want_subscription_made(document: Order) -> list[tuple[str, Any]]:
     return [("xref", ("order", record_key(document.source)))]
 
 
-def refuse_change(document: Order, links: Any, billing: Any) -> str:
-    """An order is made a subscription once. Raises Problem `order_changed_after_won` for what came later."""
-    made = links.find("order", record_key(document.source), billing.connection_code)
+def refuse_change(document: Order, links: Any) -> str:
+    """An order is made a subscription once, in whichever billing system. Raises Problem `order_changed_after_won` for
+    what came later."""
+    made = links.anywhere("order", record_key(document.source))
     if made is not None:
         raise Problem(
             "order_changed_after_won",
@@ -52,9 +53,10 @@ def want_products(document: Order) -> list[tuple[str, Any]]:
     return [("rule", ("billing_product", line.sku)) for line in document.lines]
 
 
-def map_products(document: Order, book: Book, mappings: Any) -> dict[str, str]:
+def map_products(document: Order, book: Book, billing_system: str, mappings: Any) -> dict[str, str]:
     """Billing's product of every SKU. Raises Problem naming SKU and entity."""
-    scope = {"legal_entity": book.code, "currency": document.currency, "on": document.start_date}
+    scope = {"legal_entity": book.code, "currency": document.currency, "on": document.start_date,
+             "connection": billing_system}  # fmt: skip
     return {line.sku: mappings.resolve("billing_product", line.sku, **scope).value for line in document.lines}
 
 
@@ -98,13 +100,15 @@ def want_erp_customer(customer_id: str, billing: Any) -> list[tuple[str, Any]]:
     return [("xref", ("customer", f"{billing.connection_code}:customer:{customer_id}"))]
 
 
-def await_erp_customer(customer_id: str, book: Book, billing: Any, links: Any) -> str:
-    """The ERP's customer, made by its own flow when billing tells us of the new customer."""
+def await_erp_customer(customer_id: str, book: Book, billing: Any, links: Any, calendar: Any) -> str:
+    """The ERP's customer, made by its own flow when billing tells us of the new customer. Where the entity keeps books
+    in several, one is enough: an invoice asks for the customer in its own."""
     key = f"{billing.connection_code}:customer:{customer_id}"
-    found = links.find("customer", key, book.connection)
-    if found is None:
-        raise Awaits(f"customer:{key}", f"customer {customer_id} in the ERP")
-    return found.external_id
+    for erp in (book.connection, *sorted(calendar.erps(book.code))):
+        found = links.find("customer", key, erp)
+        if found is not None:
+            return found.external_id
+    raise Awaits(f"customer:{key}", f"customer {customer_id} in the ERP")
 
 
 def plan_subscription(
@@ -239,6 +243,13 @@ ORDER_TO_SUBSCRIPTION = Flow(
             wants=payers.want_account,
         ),
         Read("check_account", "Check that the account can be billed", payers.check_account, gives="account_checked"),
+        Read(
+            "choose_billing",
+            "Choose the billing system that takes it",
+            orders.choose_billing,
+            gives="billing_system",
+            wants=orders.want_billing,
+        ),
         Read("map_products", "Map products to billing's products", map_products, gives="products", wants=want_products),
         Read(
             "check_price",

@@ -2,7 +2,8 @@
 
 Starts on   PayoutPaid, DisputeChanged (payments)
 Ends with   a journal from clearing to bank on the arrival date; one for money that a bank took back; their opposites
-Posts       clearing explained to zero: gross in, fees and disputes apart, payout out
+Posts       clearing explained to zero: gross in, fees and disputes apart, payout out; where what it pays out stands in
+            several ERPs, each one's part there
 Owners      billing operations; the controller for accounts
 Never       nets a fee against a charge
 """
@@ -17,7 +18,7 @@ from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.money import round_money
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import approve, cash, codes, dates
+from q2c.flows.steps import approve, cash, codes, dates, payouts
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
@@ -146,12 +147,12 @@ def tell_dispute(document: Dispute, journal: PostedDocument, book: Book) -> list
 PAYOUT_TO_ERP = Flow(
     code="payout_to_erp",
     title="Payout to ERP",
-    starts_with=("document",),
+    starts_with=("payout",),
     fact_type=Payout,
     owner="billing_ops",
     lane_type="payout",
     steps=(
-        *dates.whose(cash.find_gateway_book, cash.want_gateway_book),
+        *payouts.WHOSE,
         *cash.FIRST,
         Read(
             "find_booked",

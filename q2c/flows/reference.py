@@ -15,8 +15,9 @@ from django.db.transaction import atomic
 from connectors.families import REFERENCE_LISTS, Family, ReferenceRow
 from connectors.models import Connection, ReferenceEntry
 from connectors.registry import manifest
+from mappings.models import MappingRule
 from q2c import ports
-from q2c.core.models import AccountingPeriod, Subsidiary
+from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
 from q2c.transactions.workers import run_now
 
 RATES_DAYS = 400
@@ -83,9 +84,14 @@ def _store(code: str, list_name: str, rows: list[ReferenceRow]) -> None:
 
 
 def _store_books(connection: Connection, rows: list[ReferenceRow]) -> None:
-    """The names of the books that entities have in this ERP; which book an entity has is a governed rule, not a
-    guess."""
+    """The books that entities have in this ERP, with its names. Which book an entity has is a governed rule, not a
+    guess: only a rule for this very connection makes one."""
     names = {row.external_id: row.name for row in rows}
+    ruled = MappingRule.objects.filter(kind="subsidiary", connection_code=connection.code, known_to__isnull=True)
+    entities = LegalEntity.objects.in_bulk(ruled.values_list("key", flat=True), field_name="code")
+    for rule in ruled.filter(effective_to__isnull=True, value__in=names, key__in=entities):
+        made_with = {"external_id": rule.value, "name": names[rule.value]}
+        Subsidiary.objects.get_or_create(legal_entity=entities[rule.key], connection=connection, defaults=made_with)
     for book in Subsidiary.objects.filter(connection=connection, external_id__in=names):
         if book.name != names[book.external_id]:
             Subsidiary.objects.filter(pk=book.pk).update(name=names[book.external_id])

@@ -17,7 +17,7 @@ from typing import Any
 from q2c.canonical.billing import Refund
 from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary
+from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary, systems
 from q2c.flows.told import Link
 from q2c.posting.cash import build_refund
 from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
@@ -50,26 +50,30 @@ def want_credits(document: Refund) -> list[tuple[str, Any]]:
     ]
 
 
-def find_credits(document: Refund, book: Book, policy: Policy, links: Any) -> tuple[AppliedTo, ...]:
+def find_credits(document: Refund, book: Book, policy: Policy, links: Any, calendar: Any) -> tuple[AppliedTo, ...]:
     """The ERP's credit memos that it pays out, or wait for them.
 
     None of a failure, in a summary, for a credit note that was never posted, and where credit notes explain only a part
-    of the refund. Raises Problem `unsupported_document` when the credit memo went in a summary and this doesn't.
+    of the refund. Raises Problem `unsupported_document` when the credit memo went in a summary and this doesn't, or
+    into another ERP.
     """
     if document.movement or policy.is_summary:
         return ()
     found = []
     connection = document.source.connection
     for credit in document.credits:
-        memo = links.find("credit_memo", _credit_key(document, credit.credit_note_id), book.connection)
+        record = ("credit_memo", _credit_key(document, credit.credit_note_id))
+        memo = links.find(*record, book.connection)
         if memo is None and links.state(CREDIT_FLOW, connection, credit.credit_note_id) == "cancelled":
             return ()
+        what = f"A refund of {document.currency} {document.amount:,} gives back"
+        if memo is None and systems.standing([record], book.code, links=links, calendar=calendar):
+            raise summary.across_cut_over(document, f"{what} a credit note", summary.IN_TWO_ERPS)
         if memo is None:
             key = f"credit_memo:{connection}:{credit.credit_note_id}"
             raise Awaits(key, f"credit note {credit.credit_note_id} in the ERP")
         if memo.external_type == IN_SUMMARY:
-            what = f"A refund of {document.currency} {document.amount:,} gives back {memo.number or 'a credit note'}"
-            raise summary.across_cut_over(document, what)
+            raise summary.across_cut_over(document, f"{what} {memo.number or 'a credit note'}")
         found.append(AppliedTo(document=memo.external_id, amount=credit.amount))
     explained = sum((applied.amount for applied in found), Decimal(0))
     return tuple(found) if explained == document.amount else ()

@@ -22,6 +22,16 @@ from q2c.transactions.contributions import Day
 from q2c.transactions.steps import Flow, Read, Write
 
 
+def find_book(document: DaySummary, txn: Any, calendar: Any) -> Book:
+    """The entity's book in the ERP that its documents went to."""
+    return dates.take_book(document.legal_entity, txn, calendar, document.erp)
+
+
+def want_policy(document: DaySummary) -> list[tuple[str, Any]]:
+    """The entity's posting policy."""
+    return dates.want_policy()
+
+
 def build_posting(
     document: DaySummary,
     book: Book,
@@ -89,7 +99,7 @@ SUMMARY_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="summary",
     steps=(
-        *dates.WHOSE,
+        *dates.whose(find_book, want_policy),
         *dates.ON_ITS_DAY_IN_LEDGER,
         Read("build_posting", "Sum up the day's documents; the journal must balance", build_posting, gives="posting"),
         *dates.WINDOW,

@@ -47,7 +47,7 @@ class TrialContext(ports.BatchContext):
     def port(self, name: str, run: Run) -> Any:
         """Rules, lists and records as ever. Raises Problem `asks_system` where a step would ask a system itself."""
         if name in ports.FAMILY_OF:
-            return _Named(ports.role(ports.FAMILY_OF[name], run.legal_entity_code))
+            return _Named(self.system(name, run))
         return super().port(name, run)
 
 

@@ -20,7 +20,7 @@ from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplic
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
-from q2c.flows.steps import approve, codes, customer, dates, originals, post, summary
+from q2c.flows.steps import approve, codes, customer, dates, originals, post, summary, systems
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -66,6 +66,24 @@ def _carried(void: DocumentVoid, links: Any, flow: str, kind: str) -> bytes:
         raise Awaits(f"{kind}:{connection}:{void.document_id}", f"{void.number} in the ERP, to take it back")
     fact: bytes = links.fact(flow, connection, void.document_id)
     return fact
+
+
+def want_credit_book(void: DocumentVoid, document: Invoice, calendar: Any) -> list[tuple[str, Any]]:
+    """What names the seller of a voided credit memo, and the ERP that has it."""
+    itself = [("credit_memo", _credit_key(void))]
+    return [*dates.want_seller(document), *systems.want_erp("credit_memo", document, calendar, itself)]
+
+
+def find_credit_book(void: DocumentVoid, document: Invoice, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
+    """The seller's book in the ERP that has the voided credit memo."""
+    code = dates.find_seller(document, txn, mappings)
+
+    def rule() -> str:
+        on = dates.own_date(document, code, calendar)
+        return systems.erp_by_rule("credit_memo", document, code, on, mappings=mappings, links=links)
+
+    itself = [("credit_memo", _credit_key(void))]
+    return dates.take_book(code, txn, calendar, systems.follow([itself], code, rule, links=links, calendar=calendar))
 
 
 def check_invoice_undo(erp: Any) -> str:
@@ -227,7 +245,7 @@ INVOICE_VOID_TO_ERP = Flow(
     steps=(
         Read("read_invoice", "Turn round what is left of the invoice, or wait for it", read_invoice, gives="document",
              wants=want_invoice),
-        *dates.WHOSE,
+        *originals.WHOSE,
         *customer.CUSTOMER,
         Read("find_invoice", "Find the invoice in the ERP", credit_memo_to_erp.find_invoice, gives="erp_invoice",
              wants=credit_memo_to_erp.want_invoice),
@@ -264,7 +282,7 @@ CREDIT_VOID_TO_ERP = Flow(
     steps=(
         Read("read_credit", "Turn the credit memo round, or wait for it", read_credit, gives="document",
              wants=want_credit),
-        *dates.WHOSE,
+        *dates.whose(find_credit_book, want_credit_book),
         *customer.CUSTOMER,
         Read("check_undo", "See how the ERP takes a credit memo back", check_credit_undo, gives="undo"),
         *dates.IN_RECEIVABLES,

@@ -15,15 +15,14 @@ from typing import Any
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from connectors.families import Family
-from connectors.models import Connection, RoleAssignment, SyncCursor
+from connectors.models import Connection, SyncCursor
 from exceptions import cases
 from mappings.models import CrossReference
 from mappings.references import Reference, store_references
 from q2c import ports
 from q2c.canonical.posting import PostedDocument
 from q2c.core import audit
-from q2c.core.models import Person
+from q2c.core.models import Person, Subsidiary
 from q2c.core.problems import Category, Problem
 from q2c.inbox.refetch import run_waiting
 from q2c.transactions.models import Restore
@@ -74,8 +73,7 @@ def link_forgotten(*, since: dt.date) -> list[Forgotten]:
     """Link what the ERPs hold of ours since a day and no cross-reference names; a case for what isn't understood."""
     found: list[Forgotten] = []
     sources = sorted(Connection.objects.values_list("code", flat=True), key=len, reverse=True)
-    erps = RoleAssignment.objects.filter(family=Family.ERP.value).values_list("connection__code", flat=True)
-    for code in sorted(set(erps)):
+    for code in sorted(set(Subsidiary.objects.values_list("connection__code", flat=True))):
         documents = run_waiting(_gather(ports.target(code).documents_of_ours(since=since)))
         known = set(
             CrossReference.objects.filter(connection__code=code, external_id__in=[d.id for d in documents]).values_list(

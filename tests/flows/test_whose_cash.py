@@ -11,11 +11,15 @@ import pytest
 from q2c.canonical.base import Source
 from q2c.canonical.billing import BalanceTransaction, Payout
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps.cash import find_gateway_book, want_gateway_book
+from q2c.flows.steps.payouts import find_gateway_book, want_gateway_book
 
 NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
-CALENDAR = SimpleNamespace(book=lambda code: SimpleNamespace(code=code, connection="netsuite"))
-MAPPINGS = SimpleNamespace(resolve=lambda _kind, key, **_asked: SimpleNamespace(value=f"owner of {key}"))
+CALENDAR = SimpleNamespace(
+    book=lambda code, _erp: SimpleNamespace(code=code, connection="netsuite"), erps=lambda: {"netsuite"}
+)
+MAPPINGS = SimpleNamespace(
+    resolve=lambda _kind, key, **_asked: SimpleNamespace(value=f"owner of {key}"), get=lambda *_asked, **_on: ""
+)
 
 
 def payout(*payments: str, legal_entity: str = "") -> Payout:
@@ -67,7 +71,7 @@ def test_cash_of_several_entities_is_held():
 
 
 def test_it_asks_for_what_it_needs_at_once():
-    assert [want for want in want_gateway_book(payout("pi_1")) if want[0] in ("xref", "fact")] == [
+    assert [want for want in want_gateway_book(payout("pi_1"), CALENDAR) if want[0] in ("xref", "fact")] == [
         ("xref", ("payment", "stripe:payment:pi_1")),
         ("fact", ("payment_to_erp", "stripe", "pi_1")),
     ]

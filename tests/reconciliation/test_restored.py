@@ -41,8 +41,7 @@ def test_an_external_id_says_which_record_it_stands_for(external_id, record):
 @pytest.mark.scenario(60)
 def test_a_document_that_nobody_understands_opens_a_case_and_the_others_are_linked(monkeypatch):
     factories.make_connection("stripe")
-    netsuite = factories.make_connection("netsuite")
-    netsuite.roles.create(family="erp")
+    factories.make_subsidiary()
     documents = [
         PostedDocument(
             document_type="ar_invoice", id="7", external_id="inv-stripe-in_1", number="INV7", total=Decimal(1)

@@ -11,13 +11,14 @@ from typing import Any
 
 from q2c.canonical.billing import Application, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import Journal, PostedDocument
-from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import dates, post
+from q2c.core.problems import Awaits
+from q2c.flows.steps import dates, originals, post, systems
 from q2c.flows.steps.customer import customer_key
 from q2c.flows.told import Link, became, record_key
-from q2c.posting.cash import name_payout
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read, Write
+
+PAYMENT_FLOW = "payment_to_erp"
 
 
 def payment_key(document: Any) -> str:
@@ -25,17 +26,31 @@ def payment_key(document: Any) -> str:
     return f"{document.source.connection}:payment:{document.payment_id}"
 
 
-def want_payment_book(document: Any) -> list[tuple[str, Any]]:
-    """Policy, and the payment's cross-reference: its entity is this document's."""
-    return [*dates.want_policy(), ("xref", ("payment", payment_key(document)))]
+def want_payment_book(document: Any, calendar: Any) -> list[tuple[str, Any]]:
+    """Policy, and the payment's cross-reference: its entity and ERP are this document's."""
+    wants = [*dates.want_policy(), ("xref", ("payment", payment_key(document))), systems.want_rule("payment")]
+    if systems.has_several_erps(calendar):
+        wants.append(("fact", (PAYMENT_FLOW, document.source.connection, document.payment_id)))
+    return wants
 
 
-def find_payment_book(document: Refund | Dispute, txn: Any, links: Any, calendar: Any) -> Book:
-    """The book that holds the payment which this takes back; waits for the payment."""
-    entity = document.legal_entity or links.entity("payment", payment_key(document))
+def find_payment_book(document: Refund | Dispute, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
+    """The book that holds the payment which this takes back; waits for the payment. Where we don't carry the payment,
+    the one that the rule of its own date names."""
+    payment = ("payment", payment_key(document))
+    entity = document.legal_entity or links.entity(*payment)
     if not entity:
         raise awaited_payment(document)
-    return dates.take_book(entity, txn, calendar)
+
+    def rule() -> str:
+        state = links.state(PAYMENT_FLOW, document.source.connection, document.payment_id)
+        if systems.has_several_erps(calendar) and not links.systems(*payment) and state not in ("", "cancelled"):
+            raise awaited_payment(document)
+        on = dates.own_date(document, entity, calendar)
+        return systems.erp_by_rule("payment", document, entity, on, mappings=mappings, links=links)
+
+    erp = systems.follow([[payment]], entity, rule, links=links, calendar=calendar)
+    return dates.take_book(entity, txn, calendar, erp)
 
 
 def awaited_payment(document: Any) -> Awaits:
@@ -60,92 +75,55 @@ def invoice_key(document: Application) -> str:
     return f"{document.source.connection}:invoice:{document.invoice_id}"
 
 
-def want_invoice_book(document: Application) -> list[tuple[str, Any]]:
-    """Policy, and the invoice's cross-reference: its entity is this document's."""
-    return [*dates.want_policy(), ("xref", ("invoice", invoice_key(document)))]
-
-
-def find_invoice_book(document: Application, txn: Any, links: Any, calendar: Any) -> Book:
-    """The book that holds the invoice; waits for the invoice."""
-    entity = document.legal_entity or links.entity("invoice", invoice_key(document))
-    if not entity:
-        raise awaited_invoice(document)
-    return dates.take_book(entity, txn, calendar)
-
-
 def awaited_invoice(document: Application) -> Awaits:
     """The wait for the invoice to be in the ERP."""
     key = f"invoice:{document.source.connection}:{document.invoice_id}"
     return Awaits(key, f"invoice {document.invoice_id} in the ERP")
 
 
-def want_customer_book(document: Payment) -> list[tuple[str, Any]]:
-    """Policy, the customer's cross-reference, and the rule by currency for a payment that names no customer."""
-    wants = dates.want_book(document)
+def want_customer_book(document: Payment, calendar: Any) -> list[tuple[str, Any]]:
+    """Policy, the customer's cross-reference, the rule by currency for a payment that names no customer, and what
+    names its ERP: where the invoices stand that it pays."""
+    records = [record for group in _paid(document) for record in group]
+    wants = [*dates.want_seller(document), systems.want_rule("invoice")]
+    wants += systems.want_erp("payment", document, calendar, records)
+    if systems.has_several_erps(calendar):
+        connection = document.source.connection
+        wants += [("fact", (originals.INVOICE_FLOW, connection, invoice)) for invoice in document.invoice_ids]
     if document.customer_id:
         wants.append(("xref", ("customer", customer_key(document.source.connection, document.customer_id))))
     return wants
 
 
 def find_customer_book(document: Payment, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
-    """The book of the invoice that billing says is paid, else the customer's own; waits for the customer."""
+    """The book of the invoice that billing says is paid, else the customer's own; waits for the customer. Its ERP is
+    that of the invoices that it pays, else by the rule of its own date."""
     if document.legal_entity or not document.customer_id:
-        return dates.find_book(document, txn, mappings, calendar)
-    key = customer_key(document.source.connection, document.customer_id)
-    entity = links.entity("customer", key)
-    if not entity:
-        raise Awaits(f"customer:{key}", f"customer {document.customer_id} in the ERP")
-    return dates.take_book(entity, txn, calendar)
+        entity = dates.find_seller(document, txn, mappings)
+    else:
+        key = customer_key(document.source.connection, document.customer_id)
+        entity = links.entity("customer", key)
+        if not entity:
+            raise Awaits(f"customer:{key}", f"customer {document.customer_id} in the ERP")
+    ports = {"mappings": mappings, "links": links}
+
+    def rule() -> str:
+        for invoice in document.invoice_ids:  # on its way: cash doesn't wait for it, and goes where it will go
+            connection = document.source.connection
+            named = originals.erp_of_invoice(connection, invoice, entity, calendar=calendar, **ports)
+            if named is not None:
+                return named
+        on = dates.own_date(document, entity, calendar)
+        return systems.erp_by_rule("payment", document, entity, on, **ports)
+
+    erp = systems.follow(_paid(document), entity, rule, links=links, calendar=calendar)
+    return dates.take_book(entity, txn, calendar, erp)
 
 
-def want_gateway_book(document: Payout) -> list[tuple[str, Any]]:
-    """Policy, the cross-references and states of what the payout pays out, and the rule by currency."""
-    connection, moved = document.source.connection, _moved(document)
-    return [
-        *dates.want_book(document),
-        *(("xref", (kind, f"{connection}:{kind}:{object_id}")) for kind, object_id in moved),
-        *(("fact", (f"{kind}_to_erp", connection, object_id)) for kind, object_id in moved),
-    ]
-
-
-def find_gateway_book(document: Payout, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
-    """The book of the gateway account's owner, else the one book that holds all that the payout pays out; waits for
-    what isn't in its book yet. Its currency decides only where we carry nothing of it.
-
-    Raises Problem `payout_of_several_entities` where it pays out the cash of more than one.
-    """
-    entities = {document.legal_entity} if document.legal_entity else _find_owners(document, links)
-    if len(entities) > 1:
-        raise Problem(
-            "payout_of_several_entities",
-            Category.VALIDATION,
-            f"{name_payout(document)} pays out the cash of {', '.join(sorted(entities))}",
-            connection=document.source.connection,
-            document=document.source.object_id,
-            legal_entity=", ".join(sorted(entities)),
-        )
-    if entities:
-        return dates.take_book(entities.pop(), txn, calendar)
-    return dates.find_book(document, txn, mappings, calendar)
-
-
-def _find_owners(document: Payout, links: Any) -> set[str]:
-    """The entities in whose books its movements stand, or wait for them. One that we don't carry (from before we
-    began, or cancelled) says nothing."""
-    connection = document.source.connection
-    entities = set()
-    for kind, object_id in _moved(document):
-        entity = links.entity(kind, f"{connection}:{kind}:{object_id}")
-        if not entity and links.state(f"{kind}_to_erp", connection, object_id) not in ("", "completed", "cancelled"):
-            raise Awaits(f"{kind}:{connection}:{object_id}", f"{kind} {object_id} in the ERP")
-        entities.add(entity)
-    return entities - {""}
-
-
-def _moved(document: Payout) -> list[tuple[str, str]]:
-    """Record type and id of each document that the payout's movements belong to."""
-    moved = ((m.record_type, m.record_id) for m in document.movements if m.record_type in ("payment", "refund"))
-    return list(dict.fromkeys(moved))
+def _paid(document: Payment) -> list[list[systems.Record]]:
+    """The payment itself, then the invoices that it pays."""
+    invoices = [("invoice", f"{document.source.connection}:invoice:{invoice}") for invoice in document.invoice_ids]
+    return [[("payment", record_key(document.source))], invoices]
 
 
 def want_first(document: Refund | Payout) -> list[tuple[str, Any]]:

@@ -6,9 +6,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import msgspec
+
+from q2c.canonical import schema
 from q2c.canonical.base import Source
-from q2c.canonical.party import CustomerUse
+from q2c.canonical.party import CustomerUse, CustomerWanted
 from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.steps import systems
 from q2c.flows.told import Reference
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read
@@ -19,18 +23,22 @@ def customer_key(connection: str, customer_id: str) -> str:
     return f"{connection}:customer:{customer_id}"
 
 
-def want_customer(document: Any) -> list[tuple[str, Any]]:
-    """The customer's cross-reference, and the rule for one that the source can't name."""
+def want_customer(document: Any, calendar: Any) -> list[tuple[str, Any]]:
+    """The customer's cross-reference, and the rule for one that the source can't name; where there are several ERPs
+    also the customer as billing told it."""
     wants: list[tuple[str, Any]] = [
         ("xref", ("customer", customer_key(document.source.connection, document.customer_id)))
     ]
     if not getattr(document, "is_customer_known", True):
         wants.append(("rule", ("customer", document.customer_name)))
+    if document.customer_id and systems.has_several_erps(calendar):
+        wants.append(("fact", (systems.CUSTOMER_FLOW, document.source.connection, document.customer_id)))
     return wants
 
 
 def find_customer(document: Any, book: Book, document_date: dt.date, links: Any, mappings: Any) -> str:
-    """The ERP's id of the bill-to. Waits for the customer's own flow.
+    """The ERP's id of the bill-to. Waits for the customer's own flow; one that stands in another ERP only is asked for
+    in this one.
 
     Raises Problem `customer_unidentified` when the source itself doesn't know who bought and nobody has mapped it.
     """
@@ -54,8 +62,17 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
     key = customer_key(document.source.connection, document.customer_id)
     found = links.find("customer", key, book.connection)
     if found is None:
-        raise Awaits(f"customer:{key}", f"customer {document.customer_id} in the ERP")
+        wanted = _wanted(document, book, links) if links.systems("customer", key) else None
+        raise Awaits(f"customer:{key}", f"customer {document.customer_id} in the ERP", needs=wanted)
     return found.external_id
+
+
+def _wanted(document: Any, book: Book, links: Any) -> CustomerWanted | None:
+    """The customer as billing last told it, for this ERP."""
+    fact = links.fact(systems.CUSTOMER_FLOW, document.source.connection, document.customer_id)
+    if fact is None:
+        return None
+    return msgspec.structs.replace(schema.from_json(fact, CustomerWanted), erp=book.connection, legal_entity=book.code)
 
 
 def use_key(book: Book, erp_customer: str, currency: str) -> str:
@@ -86,6 +103,7 @@ def check_use(document: Any, book: Book, erp_customer: str, links: Any) -> str:
             legal_entity=book.code,
             currency=document.currency,
             erp_customer=erp_customer,
+            erp=book.connection,
         )
         raise Awaits(f"customer_use:{key}", f"{book.code} to bill the customer in {document.currency}", needs=use)
     return key

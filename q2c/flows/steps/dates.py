@@ -7,6 +7,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from q2c.core.problems import Awaits, Category, Problem
+from q2c.flows.steps import systems
+from q2c.flows.told import record_key
 from q2c.posting.facts import Book, Period, Policy, RateUse, RuleDates
 from q2c.posting.policy import check_policy
 from q2c.transactions.steps import Read
@@ -37,7 +39,7 @@ def want_policy() -> list[tuple[str, Any]]:
     return [("rule", ("posting_policy", field)) for field in POLICY_FIELDS]
 
 
-def want_book(document: Any) -> list[tuple[str, Any]]:
+def want_seller(document: Any) -> list[tuple[str, Any]]:
     """Policy, and the seller by currency where the document doesn't name one."""
     wants = want_policy()
     if not document.legal_entity:
@@ -45,27 +47,52 @@ def want_book(document: Any) -> list[tuple[str, Any]]:
     return wants
 
 
-def find_book(document: Any, txn: Any, mappings: Any, calendar: Any) -> Book:
-    """The selling legal entity's book: named by the document, else by the rule for its currency."""
-    code = document.legal_entity
+def find_seller(document: Any, txn: Any, mappings: Any) -> str:
+    """The selling legal entity: named by the document, else by the rule for its currency."""
+    code: str = document.legal_entity
     if not code:
         on = (instant_of(document) or dt.datetime.now(dt.UTC)).date()
         code = mappings.resolve("selling_entity", document.currency, on=on, connection=txn.source_connection).value
-    return take_book(code, txn, calendar)
+    return code
 
 
-def take_book(code: str, txn: Any, calendar: Any) -> Book:
-    """The book of this legal entity, noted on the transaction. Raises Problem as `calendar.book` does."""
-    book: Book = calendar.book(code)
+def want_book(document: Any, calendar: Any) -> list[tuple[str, Any]]:
+    """What names the seller of an invoice, and its ERP."""
+    itself = ("invoice", record_key(document.source))
+    return [*want_seller(document), *systems.want_erp("invoice", document, calendar, [itself])]
+
+
+def find_book(document: Any, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
+    """The seller's book in the ERP that takes an invoice of its date, or has it already."""
+    code = find_seller(document, txn, mappings)
+
+    def rule() -> str:
+        on = own_date(document, code, calendar)
+        return systems.erp_by_rule("invoice", document, code, on, mappings=mappings, links=links)
+
+    itself = ("invoice", record_key(document.source))
+    return take_book(code, txn, calendar, systems.follow([[itself]], code, rule, links=links, calendar=calendar))
+
+
+def own_date(document: Any, entity: str, calendar: Any) -> dt.date:
+    """A plain date of the vendor is never shifted; an instant becomes a date in the entity's time zone."""
+    plain: dt.date | None = getattr(document, "document_date", None)
+    return plain or calendar.local_date(entity, instant_of(document))
+
+
+def take_book(code: str, txn: Any, calendar: Any, erp: str = "") -> Book:
+    """The book of this legal entity in an ERP (without one, in that which plays the role), noted on the transaction.
+    Raises Problem as `calendar.book` does."""
+    book: Book = calendar.book(code, erp)
     txn.legal_entity_code, txn.target_connection = book.code, book.connection
     return book
 
 
 def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> dt.date:
-    """A plain date of the vendor is never shifted; an instant becomes a date in the entity's time zone."""
-    plain = getattr(document, "document_date", None)
-    txn.document_date = plain or calendar.local_date(book.code, instant_of(document))
-    return txn.document_date
+    """The document's own date, noted on the transaction."""
+    date = own_date(document, book.code, calendar)
+    txn.document_date = date
+    return date
 
 
 def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any) -> Policy:
@@ -229,7 +256,7 @@ def whose(find: Any = find_book, wants: Any = want_book) -> tuple[Read, ...]:
     )
 
 
-WHOSE = whose()
+WHOSE = whose()  # of an invoice
 _WHEN = (
     Read(
         "choose_posting_date",

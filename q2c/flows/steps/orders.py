@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from q2c.canonical.base import Document
 from q2c.canonical.contract import Order
 from q2c.canonical.party import Customer
 from q2c.core.problems import Category, Problem
+from q2c.flows.steps import systems
+from q2c.flows.told import record_key
 from q2c.posting.facts import Book
 
 APPROVED = ("Approved", "Accepted")  # a quote that is being drafted, reviewed or shown to the customer isn't sold
@@ -50,19 +53,40 @@ def check_order(document: Order) -> str:
 
 
 def want_book(document: Order) -> list[tuple[str, Any]]:
-    """The seller by currency where the order doesn't name one."""
-    return [] if document.legal_entity else [("rule", ("selling_entity", document.currency))]
+    """The seller by currency where the order doesn't name one, and the ERP that takes new customers."""
+    wants: list[tuple[str, Any]] = [systems.want_rule("customer")]
+    return wants if document.legal_entity else [*wants, ("rule", ("selling_entity", document.currency))]
 
 
 def find_book(document: Order, txn: Any, mappings: Any, calendar: Any) -> Book:
-    """The legal entity that sells: named on the order, else by the rule for its currency."""
+    """The legal entity that sells: named on the order, else by the rule for its currency; in the ERP that takes new
+    customers today."""
     code = document.legal_entity
     if not code:
         scope = {"on": document.start_date, "connection": document.source.connection}
         code = mappings.resolve("selling_entity", document.currency, **scope).value
-    book = calendar.book(code)
+    today = dt.datetime.now(dt.UTC).date()
+    book = calendar.book(code, mappings.get(systems.KIND, "erp|customer", "", on=today, legal_entity=code))
     txn.legal_entity_code = book.code
     return book
+
+
+def want_billing(document: Order) -> list[tuple[str, Any]]:
+    """What the order is already, the rules that name its billing system, and what its products belong to."""
+    wants: list[tuple[str, Any]] = [("xref", ("order", record_key(document.source)))]
+    wants.append(systems.want_rule("order", role="billing"))
+    return [*wants, *(("product_line", line.sku) for line in document.lines)]
+
+
+def choose_billing(document: Order, account: Customer, book: Book, mappings: Any, links: Any, calendar: Any) -> str:
+    """The billing system that has the order already; else the one that takes orders of its start date, by the rules;
+    else the one that plays the role. Raises Problem `two_target_systems` or `no_system_for_role`."""
+    made = links.systems("order", record_key(document.source))
+    if made:
+        return str(made[0])
+    on, region = document.start_date, account.bill_to.country
+    named = systems.by_rule("billing|order", document, book.code, on, region, mappings, links)
+    return named or str(calendar.billing(book.code))
 
 
 def days_until_due(document: Order) -> int:

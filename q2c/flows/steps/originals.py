@@ -16,7 +16,8 @@ from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine
 from q2c.canonical.posting import PostedDocument
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import codes, dates
+from q2c.flows.steps import codes, dates, systems
+from q2c.flows.told import record_key
 from q2c.posting.credits import spread_credit
 from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
 from q2c.transactions.steps import Read
@@ -59,6 +60,58 @@ def read_original_lines(credit_note: CreditMemo, links: Any) -> CreditMemo:
             document=credit_note.number,
         )
     return spread_credit(credit_note, original)
+
+
+def want_book(document: CreditMemo, calendar: Any) -> list[tuple[str, Any]]:
+    """What names the seller of a credit, and the ERP of the invoice that it takes back."""
+    records = [record for group in _followed(document) for record in group]
+    wants = [*dates.want_seller(document), systems.want_rule("invoice")]
+    return [*wants, *systems.want_erp("credit_memo", document, calendar, records)]
+
+
+def find_book(document: CreditMemo, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
+    """The seller's book in the ERP that has the credit already, else that of its invoice: where it stands, or where the
+    rule of its own date sends it. A credit that names no invoice goes by its own date."""
+    code = dates.find_seller(document, txn, mappings)
+
+    def rule() -> str:
+        return _erp_of_credit(document, code, mappings, links, calendar)
+
+    erp = systems.follow(_followed(document), code, rule, links=links, calendar=calendar)
+    return dates.take_book(code, txn, calendar, erp)
+
+
+def _followed(document: CreditMemo) -> list[list[systems.Record]]:
+    itself = record_key(document.source)
+    groups = [[("credit_memo", itself), ("invoice_void", itself)]]
+    if document.invoice_id:
+        groups.append([("invoice", f"{document.source.connection}:invoice:{document.invoice_id}")])
+    return groups
+
+
+def _erp_of_credit(document: CreditMemo, entity: str, mappings: Any, links: Any, calendar: Any) -> str:
+    """As the rule in force on the credited invoice's date says, as far as we know that; else on the credit's own."""
+    ports = {"mappings": mappings, "links": links}
+    named = erp_of_invoice(document.source.connection, document.invoice_id, entity, calendar=calendar, **ports)
+    if named is not None:
+        return named
+    if document.invoice_issued_at:
+        on = calendar.local_date(entity, document.invoice_issued_at)
+        return systems.erp_by_rule("invoice", document, entity, on, **ports)
+    on = dates.own_date(document, entity, calendar)
+    return systems.erp_by_rule("credit_memo", document, entity, on, **ports)
+
+
+def erp_of_invoice(
+    connection: str, invoice_id: str, entity: str, *, mappings: Any, links: Any, calendar: Any
+) -> str | None:
+    """The ERP that the rules name for an invoice that we carry, empty where none does; None for one that we don't."""
+    fact = links.fact(INVOICE_FLOW, connection, invoice_id) if invoice_id else None
+    if fact is None or links.state(INVOICE_FLOW, connection, invoice_id) == "cancelled":
+        return None
+    invoice: Invoice = schema.from_json(fact, Invoice)
+    on = dates.own_date(invoice, entity, calendar)
+    return systems.erp_by_rule("invoice", invoice, entity, on, mappings=mappings, links=links)
 
 
 def want_given(document: CreditMemo) -> list[tuple[str, Any]]:
@@ -170,6 +223,7 @@ LINES = (
         wants=want_original,
     ),
 )
+WHOSE = dates.whose(find_book, want_book)
 ORIGINAL = (
     Read(
         "read_original",

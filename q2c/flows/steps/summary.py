@@ -20,6 +20,8 @@ from q2c.transactions.steps import Wait
 
 LOOKS_AGAIN = dt.timedelta(hours=1)  # the summary's completion releases its documents; this is for a lost nudge
 PATIENCE_SECONDS = 10 * 366 * 86400.0  # a summary that doesn't post is one case, its own: documents wait for it
+IN_TWO_WAYS = "one of them is in the ERP by itself, the other in a summary"
+IN_TWO_ERPS = "they stand in two ERPs"
 _RECORDS = {
     "invoice_to_erp": "invoice", "credit_memo_to_erp": "credit_memo", "payment_to_erp": "payment",
     "refund_to_erp": "refund", "invoice_void_to_erp": "invoice_void", "credit_void_to_erp": "credit_void",
@@ -74,12 +76,13 @@ def check_keeper(document: Any, policy: Policy, found: Any) -> None:
         raise across_cut_over(document, f"{document.number} takes back {found.number or 'another document'}")
 
 
-def across_cut_over(document: Any, what: str) -> Problem:
-    """One of two documents that belong together is in the ERP by itself, the other in a summary."""
+def across_cut_over(document: Any, what: str, how: str = IN_TWO_WAYS) -> Problem:
+    """Two documents that belong together don't stand together: one of them is in the ERP by itself and the other in a
+    summary, or they are in two ERPs."""
     return Problem(
         "unsupported_document",
         Category.VALIDATION,
-        f"{what}, and one of them is in the ERP by itself, the other in a summary: clear them by a journal",
+        f"{what}, and {how}: clear them by a journal",
         connection=document.source.connection,
         document=document.source.object_id,
         prefix="across a cut-over",
