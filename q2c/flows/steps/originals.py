@@ -66,6 +66,8 @@ def want_book(document: CreditMemo, calendar: Any) -> list[tuple[str, Any]]:
     """What names the seller of a credit, and the ERP of the invoice that it takes back."""
     records = [record for group in _followed(document) for record in group]
     wants = [*dates.want_seller(document), systems.want_rule("invoice")]
+    if document.invoice_id and systems.has_several_erps(calendar):
+        wants.append(("fact", (INVOICE_FLOW, document.source.connection, document.invoice_id)))
     return [*wants, *systems.want_erp("credit_memo", document, calendar, records)]
 
 
