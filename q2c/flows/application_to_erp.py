@@ -57,7 +57,8 @@ def find_book(document: Application, txn: Any, mappings: Any, links: Any, calend
 
     there = common or settled or applied
     erp = there[0] if len(there) == 1 else rule()
-    return dates.take_book(entity, txn, calendar, erp if erp in there or not there else there[0])
+    erp = erp if erp in there or not there else there[0]
+    return dates.take_book(entity, txn, calendar, systems.Chosen(erp, cash.invoice_key(document) if there else ""))
 
 
 def _sides(document: Application) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -13,7 +13,7 @@ import datetime as dt
 from typing import Any
 
 from q2c.canonical.posting import DaySummary, Journal, PostedDocument
-from q2c.flows.steps import dates, post
+from q2c.flows.steps import dates, post, systems
 from q2c.flows.steps.cash import find_journal, post_journal
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Book, Period, RateUse
@@ -24,7 +24,7 @@ from q2c.transactions.steps import Flow, Read, Write
 
 def find_book(document: DaySummary, txn: Any, calendar: Any) -> Book:
     """The entity's book in the ERP that its documents went to."""
-    return dates.take_book(document.legal_entity, txn, calendar, document.erp)
+    return dates.take_book(document.legal_entity, txn, calendar, systems.Chosen(document.erp))
 
 
 def want_policy(document: DaySummary) -> list[tuple[str, Any]]:

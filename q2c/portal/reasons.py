@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from connectors.models import ReferenceEntry
+from connectors.models import Connection, ReferenceEntry
 from mappings import scope
 from mappings.kinds import BY_CODE
-from mappings.models import MappingRule
+from mappings.models import CrossReference, MappingRule
 from mappings.resolve import Considered, Snapshot, Want
 from mappings.selectors import rules_of_today
 from q2c.portal.told import ToldStep, tell_steps
@@ -74,6 +74,7 @@ class Explained:
     others: list[UsedRule]
     original: BusinessTransaction | None = None
     is_summary: bool = False
+    system: str = ""  # why this ERP, in words
 
 
 class _Gave:
@@ -136,8 +137,22 @@ def explain_posting(txn: BusinessTransaction) -> Explained | None:
     _look_again(used, txn, gave)
     return Explained(
         lines, txn.currency, gave.date("posting_date"), [u for u in used if id(u) not in told], original,
-        is_summary=not used,
+        is_summary=not used, system=_why_this_erp(gave.dictionary("book"), used),
     )  # fmt: skip
+
+
+def _why_this_erp(book: Mapping[str, Any], used: list[UsedRule]) -> str:
+    """Why a document is in this ERP and in no other: a rule, what it is about, or the role."""
+    erp = Connection.objects.filter(code=book.get("connection", "")).values_list("name", flat=True).first()
+    if erp is None:
+        return ""
+    if key := book.get("follows", ""):
+        number = CrossReference.objects.filter(record_key=key).exclude(number="").values_list("number", flat=True)
+        noun = key.split(":")[1].replace("_", " ")
+        return f"It is in {erp}, where the {noun}{f' {number[0]}' if number else ''} stands."
+    if any(u.rule.kind == "target_system" for u in used):
+        return f"It is in {erp}, by the rule below that was in force on its date."
+    return f"It is in {erp}, which plays the role of ERP for {book.get('code', '')}: no rule sends it elsewhere."
 
 
 def _line(row: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> PostedLine:
@@ -258,6 +273,9 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
         original_line=dt.date.fromisoformat(original) if original else document,
     )
     book = gave.dictionary("book")
+    for u in used:
+        if u.rule.kind == "target_system":
+            u.asked = f"erp|{txn.flow.removesuffix('_to_erp')}"
     snapshots: dict[int, Snapshot] = {}
     for u in used:
         if u.change_set is None or scope.is_pattern(u.asked):
@@ -270,4 +288,7 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
         u.looked_at = snapshot.explain(
             kind.code, u.asked, on=getattr(dates, kind.date_basis), legal_entity=book.get("code", ""),
             connection=book.get("connection", u.rule.connection_code), currency=txn.currency,
+            region=u.rule.region, product_line=u.rule.product_line,
         )  # fmt: skip
+        if u.looked_at and u.looked_at[0].rule.id != u.rule.pk:
+            u.looked_at = []  # it was asked for another document's sake, which this one follows

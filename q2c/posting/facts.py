@@ -9,7 +9,8 @@ from q2c.canonical.base import Document
 
 
 class Book(Document, frozen=True):
-    """The selling legal entity's book in its ERP. `erp_id` is the ERP's id of the subsidiary."""
+    """The selling legal entity's book in an ERP. `erp_id` is the ERP's id of the subsidiary; `follows` the key of the
+    record that stands there already and brought a document there, where no date decided."""
 
     code: str
     name: str
@@ -18,6 +19,7 @@ class Book(Document, frozen=True):
     time_zone: str
     connection: str
     erp_id: str
+    follows: str = ""
 
 
 class RuleDates(Document, frozen=True):

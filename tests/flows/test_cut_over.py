@@ -39,6 +39,7 @@ from q2c.core.problems import Awaits, Problem
 from q2c.flows import application_to_erp, customer_to_erp, void_to_erp
 from q2c.flows.steps import cash, customer, dates, orders, originals, payouts
 from q2c.posting.cash import check_movements
+from q2c.posting.facts import Book
 from q2c.transactions.reading import arguments
 from tests import factories
 from tests.mappings.rules import make_rule
@@ -83,6 +84,7 @@ def sold(*skus: str) -> tuple[InvoiceLine, ...]:
     )
 
 
+BOOK = Book(code="GB01", name="G", country="GB", currency="GBP", time_zone="UTC", connection="", erp_id="1")
 MONEY = {"customer_id": "cus_1", "currency": "GBP", "legal_entity": "GB01"}
 
 
@@ -221,7 +223,8 @@ def test_what_an_erp_has_already_stays_there_when_a_rule_is_backdated():
 def test_what_is_about_an_old_invoice_goes_where_that_stands(make):
     cut()
     stands("invoice", "invoice:in_1", OLD)
-    assert erp_of(make()) == OLD
+    book, _ = ask(*FINDS[type(make())], document=make())
+    assert (book.connection, book.follows) == (OLD, "stripe:invoice:in_1")
 
 
 @pytest.mark.parametrize("make", [refund, dispute])
@@ -373,7 +376,7 @@ def test_a_credit_goes_where_its_invoice_goes_whatever_is_cut_over_when_and_whic
         ),
         "calendar": SimpleNamespace(
             local_date=lambda _entity, at: at.date(), erps=lambda _entity="": {f"erp-{n}" for n in range(4)},
-            book=lambda _entity, erp: SimpleNamespace(code="GB01", connection=erp),
+            book=lambda _entity, erp: structs.replace(BOOK, connection=erp),
         ),
         "txn": SimpleNamespace(),
     }  # fmt: skip

@@ -17,6 +17,8 @@ from q2c import ports
 from q2c.core.models import Person, Subsidiary
 from q2c.demo import seed
 from q2c.flows.reference import refresh_reference
+from q2c.portal.reasons import explain_posting
+from q2c.transactions.models import BusinessTransaction
 from tests.journeys.ledger import BANK, CLEARING, Ledger
 from tests.mappings.rules import make_rule, next_number
 
@@ -80,11 +82,12 @@ def test_from_a_day_on_the_new_erp_takes_documents_and_the_old_one_what_is_about
     second.control("POST", "clock", {"offset_seconds": 86400})
     new = house.invoice(customer, amount=20_000)
     late = house.invoice(customer, amount=5_000, effective_at=int(dt.datetime.now(dt.UTC).timestamp()))
-    house.carry(seconds=40)
-    house.pay(old), house.pay(new)
-    house.carry(seconds=40)
+    for invoice in (old, new):
+        house.pay(invoice)
     house.credit(late, amount=1_000)
+    house.carry(seconds=60)
     house.payout()
+    house.ask_stripe(f"customers/{customer}", name="Northwind Two")
     house.carry(seconds=60)
     assert house.standing() == []
     in_old, in_new = house.made("netsuite"), second.log("netsuite", effect="created")
@@ -97,3 +100,24 @@ def test_from_a_day_on_the_new_erp_takes_documents_and_the_old_one_what_is_about
     assert payouts[0] == payouts[1] != []
     for books, net in ((Ledger(house.sandboxes), D("96.80")), (Ledger(second), D("193.90"))):
         assert (books.balances()[BANK], CLEARING in books.balances()) == (net, False)
+        named = {row["companyname"] for row in books.client.query("SELECT companyname FROM customer")}
+        assert named & {"Northwind Ltd", "Northwind Two"} == {"Northwind Two"}
+    explain(old, "plays the role of ERP for GB01"), explain(new, "by the rule below")
+    (why,) = [u for u in explain(new, "NetSuite 2027").others if u.rule.kind == "target_system"]
+    assert [seen.verdict[:3] for seen in why.looked_at] == ["won"]
+    backdated = Line(kind="target_system", key="erp|invoice", value=NEW, legal_entity="GB01", effective_from=today)
+    draft = save_draft("Earlier", "Today already", lines=[backdated], by=Person.objects.get(username="mapping_admin"))
+    releases.ask_evidence(draft)
+    said = draft.evidence.documents.values_list("number", "outcome", "says")
+    assert {(row[1:]) for row in said} == {("differs", "it would have gone to NetSuite 2027")}
+    assert {number for number, *_ in said} == {number_of(old), number_of(late)}
+
+
+def number_of(invoice: str) -> str:
+    return BusinessTransaction.objects.get(flow="invoice_to_erp", source_id=invoice).number
+
+
+def explain(invoice: str, words: str):
+    explained = explain_posting(BusinessTransaction.objects.get(flow="invoice_to_erp", source_id=invoice))
+    assert words in explained.system
+    return explained

@@ -49,8 +49,8 @@ def find_payment_book(document: Refund | Dispute, txn: Any, links: Any, mappings
         on = dates.own_date(document, entity, calendar)
         return systems.erp_by_rule("payment", document, entity, on, mappings=mappings, links=links)
 
-    erp = systems.follow([[payment]], entity, rule, links=links, calendar=calendar)
-    return dates.take_book(entity, txn, calendar, erp)
+    chosen = systems.follow([[payment]], entity, rule, links=links, calendar=calendar)
+    return dates.take_book(entity, txn, calendar, chosen)
 
 
 def awaited_payment(document: Any) -> Awaits:
@@ -116,8 +116,8 @@ def find_customer_book(document: Payment, txn: Any, links: Any, mappings: Any, c
         on = dates.own_date(document, entity, calendar)
         return systems.erp_by_rule("payment", document, entity, on, **ports)
 
-    erp = systems.follow(_paid(document), entity, rule, links=links, calendar=calendar)
-    return dates.take_book(entity, txn, calendar, erp)
+    chosen = systems.follow(_paid(document), entity, rule, links=links, calendar=calendar)
+    return dates.take_book(entity, txn, calendar, chosen)
 
 
 def _paid(document: Payment) -> list[list[systems.Record]]:

@@ -6,6 +6,8 @@ import datetime as dt
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from msgspec import structs
+
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import systems
 from q2c.flows.told import record_key
@@ -80,10 +82,12 @@ def own_date(document: Any, entity: str, calendar: Any) -> dt.date:
     return plain or calendar.local_date(entity, instant_of(document))
 
 
-def take_book(code: str, txn: Any, calendar: Any, erp: str = "") -> Book:
-    """The book of this legal entity in an ERP (without one, in that which plays the role), noted on the transaction.
-    Raises Problem as `calendar.book` does."""
-    book: Book = calendar.book(code, erp)
+def take_book(code: str, txn: Any, calendar: Any, chosen: systems.Chosen) -> Book:
+    """The book of this legal entity in the chosen ERP, noted on the transaction. Raises Problem as `calendar.book`
+    does."""
+    book: Book = calendar.book(code, chosen.erp)
+    if chosen.follows:
+        book = structs.replace(book, follows=chosen.follows)
     txn.legal_entity_code, txn.target_connection = book.code, book.connection
     return book
 

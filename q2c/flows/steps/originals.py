@@ -79,8 +79,8 @@ def find_book(document: CreditMemo, txn: Any, mappings: Any, calendar: Any, link
     def rule() -> str:
         return _erp_of_credit(document, code, mappings, links, calendar)
 
-    erp = systems.follow(_followed(document), code, rule, links=links, calendar=calendar)
-    return dates.take_book(code, txn, calendar, erp)
+    chosen = systems.follow(_followed(document), code, rule, links=links, calendar=calendar)
+    return dates.take_book(code, txn, calendar, chosen)
 
 
 def _followed(document: CreditMemo) -> list[list[systems.Record]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from q2c.canonical import schema
 from q2c.canonical.party import CustomerWanted
@@ -18,6 +18,14 @@ from q2c.core.problems import Category, Problem
 KIND = "target_system"
 CUSTOMER_FLOW = "customer_to_erp"
 Record = tuple[str, str]  # type and key of one of our records
+
+
+class Chosen(NamedTuple):
+    """An ERP (our connection's code; empty: the one that plays the role), and the key of the record whose place it
+    is; empty where a date decided."""
+
+    erp: str = ""
+    follows: str = ""
 
 
 def want_rule(object_type: str, *, role: str = "erp") -> tuple[str, Any]:
@@ -85,15 +93,15 @@ def standing(records: Iterable[Record], entity: str, *, links: Any, calendar: An
 
 def follow(
     groups: Iterable[Sequence[Record]], entity: str, rule: Callable[[], str], *, links: Any, calendar: Any
-) -> str:
+) -> Chosen:
     """The ERP in which the first of these groups stands; where it stands in several (its open items were taken over),
     the one that the rule names. What stands nowhere goes by the rule; empty where there's none."""
     if not has_several_erps(calendar):
-        return rule()
+        return Chosen(rule())
     for records in groups:
         there = standing(records, entity, links=links, calendar=calendar)
-        if len(there) > 1 and (named := rule()) in there:
-            return named
         if there:
-            return there[0]
-    return rule()
+            erp = rule() if len(there) > 1 else there[0]
+            erp = erp if erp in there else there[0]
+            return Chosen(erp, next(key for kind, key in records if erp in links.systems(kind, key)))
+    return Chosen(rule())
