@@ -21,7 +21,7 @@ from mappings.kinds import FREE, OWN_LISTS, Kind, kind_of
 from mappings.models import MappingRule
 from q2c.core import access
 from q2c.core.filters import DateField, dress
-from q2c.core.templatetags.words import age
+from q2c.core.templatetags.words import age, inside, spoken
 
 ALL_ENTITIES = ""
 PLACE = ("connection_code", "legal_entity_code", "currency", "region", "product_line", "is_fallback")
@@ -84,7 +84,7 @@ class RuleForm(forms.Form):
         if self.asked.get("key"):
             self.fields["key"].widget.attrs["readonly"] = True
         if self.kind.keys and not self.asked.get("key"):
-            choices = [(key, key.replace("_", " ").capitalize()) for key in self.kind.keys]
+            choices = [(key, _say_key(key)) for key in self.kind.keys]
             self.fields["key"] = forms.ChoiceField(label=self.fields["key"].label, choices=choices)
         if "connection_code" in self.fields:
             choices = list(Connection.objects.values_list("code", "name"))
@@ -193,6 +193,12 @@ class RuleForm(forms.Form):
             name = {"connection": "connection_code", "legal_entity": "legal_entity_code"}.get(fault.field, fault.field)
             text = f"{fault.text[:1].upper()}{fault.text[1:]}."
             self.add_error(name if name in self.fields else None, text)
+
+
+def _say_key(key: str) -> str:
+    """A key out of a closed set as words: "erp|*" is "ERP: everything else"."""
+    words = [spoken(part).replace("*", "everything else") for part in key.split("|")]
+    return ": ".join([words[0], *(inside(word) for word in words[1:])])
 
 
 class RetireForm(forms.Form):

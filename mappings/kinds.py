@@ -94,6 +94,7 @@ class Kind:
     about: str = ""
     values: str = ""  # a regular expression over the whole value, where there's no list of the target
     values_say: str = ""  # the same in words
+    verb: str = "becomes"  # between key and value, in a sentence
     values_of: tuple[tuple[str, str, str], ...] = ()  # where each key has its own: key, expression, words
     key_is_date: bool = False
 
@@ -229,7 +230,7 @@ _KINDS = (
          approval=CONTROLLER, values_of=POLICY_VALUES),
     Kind("target_system", "Which system it goes to", ("role", "object_type"), CONNECTIONS, "no_system_for_role",
          "No system takes {key}{scope}", scope=("legal_entity", "region", "product_line"), keys=TARGET_KEYS,
-         owner=CONTROLLERSHIP, effective_default="period_start",
+         owner=CONTROLLERSHIP, effective_default="period_start", verb="goes to",
          about="From which day on documents go to another ERP, by their own date, also when they arrive late; and "
          "orders to another billing system, by their start. What takes back, pays or applies an earlier document goes "
          "where that stands. erp|* is all that has no rule of its own. The region is the country of the customer’s "

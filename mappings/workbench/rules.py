@@ -127,6 +127,7 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
     context = {
         "rule": rule,
         "today": rules_of_today([rule]).get(rule.pk) if rule.known_to is not None else None,
+        "verb": BY_CODE[rule.kind].verb if rule.kind in BY_CODE else "becomes",
         "names": dict(Connection.objects.values_list("code", "name")),
         "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
         "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),

@@ -226,8 +226,9 @@ class Journal(Document):
 class DaySummary(Document):
     """What one journal sums up: the documents of an entity's posting date in one currency that nobody summed up before.
 
-    `delta` is 0 for the day's summary, then one more for each later one. `contents` is the hash of the frozen list of
-    documents; `total` is the sum of their debits.
+    `delta` is 0 for the day's first summary, then one more for each later one; `supplements` is the number of the one
+    before in the same ERP. `contents` is the hash of the frozen list of documents; `total` is the sum of their
+    debits.
     """
 
     source: Source
@@ -239,6 +240,7 @@ class DaySummary(Document):
     line_count: int
     total: Decimal
     contents: str
+    supplements: str = ""
     erp: str = ""  # our connection's code, of what was frozen before there were several: the one of the role
 
     @property

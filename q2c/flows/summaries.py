@@ -130,6 +130,7 @@ def _fact(frozen: Frozen) -> Fact:
         line_count=frozen.line_count,
         total=round_money(frozen.total, day.currency),
         contents=frozen.contents,
+        supplements=frozen.supplements,
         erp=day.connection,
     )
     return Fact(

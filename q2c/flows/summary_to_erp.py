@@ -70,12 +70,12 @@ def tell(document: DaySummary, journal: PostedDocument, book: Book) -> list:
         currency=document.currency,
         step="post_summary",
     )
-    if document.delta:  # from the later journal to the earlier: a late document's journey leads to both
+    if document.supplements:  # from the later journal to the earlier: a late document's journey leads to both
         source = document.source
-        earlier = f"{_day(document, book).number}-{document.delta - 1}"
         told.append(
             Link(
-                book.connection, journal.document_type, journal.id, source.connection, source.object_type, earlier,
+                book.connection, journal.document_type, journal.id, source.connection, source.object_type,
+                document.supplements,
                 document.total, document.currency, "supplements", "post_summary",
             )
         )  # fmt: skip

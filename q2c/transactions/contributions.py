@@ -56,7 +56,7 @@ AND c.connection_code = %s AND c.legal_entity_code = %s AND c.posting_date = %s 
 ORDER BY c.external_id FOR UPDATE OF c
 """
 _NEXT_DELTA = """
-SELECT coalesce(max(delta) + 1, 0) FROM transactions_summary
+SELECT coalesce(max(delta) + 1, 0), max(delta) FILTER (WHERE connection_code = %s) FROM transactions_summary
 WHERE legal_entity_code = %s AND posting_date = %s AND currency = %s
 """
 _ADD_SUMMARY = """
@@ -126,6 +126,7 @@ class Frozen:
 
     day: Day
     delta: int
+    supplements: str  # the number of the day's one before, in the same ERP; empty for its first
     transaction_ids: list[UUID]
     contents: str
     total: Decimal
@@ -165,10 +166,11 @@ def lock_open(day: Day) -> Frozen | None:
     rows = fetch_rows(_OPEN_OF_DAY, [day.connection, *place])
     if not rows:
         return None
-    ((delta,),) = fetch_rows(_NEXT_DELTA, place)
+    ((delta, earlier),) = fetch_rows(_NEXT_DELTA, [day.connection, *place])
     return Frozen(
         day=day,
         delta=delta,
+        supplements="" if earlier is None else f"{day.number}-{earlier}",
         transaction_ids=[row[0] for row in rows],
         contents=digest(*(f"{external} {sum(debits):f}" for _, external, debits, _ in rows)),
         total=sum((sum(debits, Decimal(0)) for _, _, debits, _ in rows), Decimal(0)),
