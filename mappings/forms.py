@@ -101,6 +101,7 @@ class RuleForm(forms.Form):
             for name in PLACE:
                 if name in self.fields:
                     self.fields[name].disabled = True
+        self.fields["value"].label = self.kind.verb.capitalize()
         target = self.target_connection
         if (target or self.kind.target in OWN_LISTS) and self.kind.target != FREE:
             self.fields["value"].widget.attrs |= {

@@ -24,7 +24,8 @@ register = template.Library()
 MINUS = "\u2212"
 _PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 _ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR", "ops": "operations"}
-_NOUNS = {"Application": "Cash application", "application": "Cash application", "Use": "Customer use"}
+_NOUNS = {"Application": "Cash application", "application": "Cash application", "Use": "Customer use",
+          "CustomerWanted": "Customer"}  # fmt: skip
 
 
 def plain_money(amount: Decimal, currency: str) -> str:
