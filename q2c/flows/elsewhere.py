@@ -58,7 +58,8 @@ def _rests(runs: Iterable[Run]) -> Iterator[Fact]:
     """What of a payout stands in other ERPs."""
     for run in runs:
         payout, taken = run.facts["payout"], run.facts["document"]
-        rest = tuple(movement for movement in payout.movements if movement not in taken.movements)
+        here = {movement.source.object_id for movement in taken.movements}
+        rest = tuple(movement for movement in payout.movements if movement.source.object_id not in here)
         if rest:
             part = part_of(payout, rest)
             yield _fact(

@@ -295,6 +295,13 @@ def test_a_payout_goes_where_its_cash_is_and_is_parted_where_that_is_in_both():
     assert (rest.amount, part(rest)) == (D(97), (OLD, rest))
 
 
+def test_a_payout_waits_for_cash_whose_erp_isnt_known_yet():
+    carried(payment(BEFORE), "payment_to_erp")
+    with pytest.raises(Awaits) as wait:
+        part(payout(DAY, "pi_1"))
+    assert wait.value.key == "payment:stripe:pi_1"
+
+
 def test_a_payout_that_doesnt_add_up_isnt_hidden_by_parting_it():
     stands("payment", "payment:pi_1", OLD)
     stands("payment", "payment:pi_2", NEW)

@@ -46,7 +46,10 @@ def find_gateway_book(payout: Payout, txn: Any, links: Any, mappings: Any, calen
 
     Raises Problem `payout_of_several_entities` where it pays out the cash of more than one.
     """
-    entities = {payout.legal_entity} if payout.legal_entity else _find_owners(payout, links)
+    entities = {payout.legal_entity}
+    if not payout.legal_entity or systems.has_several_erps(calendar):  # then also to know in which ERP its cash is
+        owners = _find_owners(payout, links)
+        entities = entities if payout.legal_entity else owners
     if len(entities) > 1:
         raise Problem(
             "payout_of_several_entities",
@@ -92,7 +95,8 @@ def part_of(payout: Payout, movements: tuple[BalanceTransaction, ...]) -> Payout
     """The payout over some of its movements; itself where these are all."""
     if movements == payout.movements:
         return payout
-    others = sum((m.amount - m.fee for m in payout.movements if m not in movements), Decimal(0))
+    kept = {movement.source.object_id for movement in movements}
+    others = sum((m.amount - m.fee for m in payout.movements if m.source.object_id not in kept), Decimal(0))
     return msgspec.structs.replace(payout, movements=movements, amount=payout.amount - others)
 
 
