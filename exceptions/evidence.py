@@ -275,12 +275,13 @@ def _periods(entities: set[str], altered: Mapping[tuple[str, str], int], count: 
     rows = AccountingPeriod.objects.filter(
         subsidiary__legal_entity__code__in=entities, start_date__lte=timezone.localdate()
     ).order_by("-start_date")
-    shown: dict[str, list[list[Any]]] = defaultdict(list)
+    shown: dict[str, dict[str, bool]] = defaultdict(dict)
     columns = ("subsidiary__legal_entity__code", "code", "is_receivables_open", "is_ledger_open")
     for entity, code, receivables, ledger in rows.values_list(*columns):
-        if len(shown[entity]) < count or (entity, code) in altered:
-            shown[entity].append([entity, code, receivables and ledger])
-    return [row for entity in sorted(shown) for row in reversed(shown[entity])]
+        known = shown[entity]
+        if code in known or len(known) < count or (entity, code) in altered:
+            known[code] = known.get(code, True) and receivables and ledger  # of books in two ERPs one may be closed
+    return [[entity, code, shown[entity][code]] for entity in sorted(shown) for code in reversed(shown[entity])]
 
 
 def _closed(altered: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
@@ -297,7 +298,8 @@ def _closed(altered: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
         for earlier in found:  # closed periods that follow one another
             if earlier["legal_entity"] == entity:
                 earlier["first_date"] = first_date
-        if (entity, code) in altered:
+        is_told = any((other["legal_entity"], other["period"]) == (entity, code) for other in found)  # of two ERPs
+        if (entity, code) in altered and not is_told:
             found.append({"legal_entity": entity, "period": code, "name": name, "count": altered[entity, code],
                           "first_date": first_date})  # fmt: skip
     return found
