@@ -18,17 +18,18 @@ from mappings import building
 from mappings.drafts import DraftRefused
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
 from mappings.selectors import change_sets_visible_to
-from mappings.workbench.figures import content_of, figures_of
+from mappings.workbench.figures import content_of, figures_of, names_of
 from mappings.workbench.signing import approval_words, why_not
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate, wants_fragment
-from q2c.core.models import Proposal
+from q2c.core.models import Person, Proposal, Signature
 from q2c.transactions.selectors import transactions_visible_to
 
 RELEASES_SHOWN = 20
+LINES_SHOWN = 12  # what they would do stands below, and is what somebody signs for
 _FRAGMENTS = {"lines": "mappings/_change_lines.html", "evidence": "mappings/_evidence.html"}
 
 
@@ -181,6 +182,9 @@ def documents(request: HttpRequest, change_set_id: int) -> HttpResponse:
         rows = rows.filter(moves__contains=[[asked["account"]]])
     listed = paginate(request, rows, order=("id",))
     _tell_states(request.user, listed.rows)
+    called = names_of(move for row in listed.rows for move in row.moves)
+    for row in listed.rows:
+        row.moved = [(*called(move[:1]), called(move[:4])[1:], move[4]) for move in row.moves if move[0]]
     context = {"change_set": change_set, "part": part, "page": listed, "asked": asked}
     content = content_of(change_set) or {}
     context["has_tested"] = content.get("back_test", {}).get("part") == evidence.TESTED
@@ -193,8 +197,9 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
     names = dict(Connection.objects.values_list("code", "name"))
     found: Evidence | None = getattr(change_set, "evidence", None)
     content = content_of(change_set)
+    signatures = list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else []
     is_own_draft = change_set.state == "draft" and change_set.proposed_by_id == user.pk
-    lines = paginate(request, change_set.lines.select_related("rule"), order=("kind", "key", "id"))
+    lines = paginate(request, change_set.lines.select_related("rule"), order=("kind", "key", "id"), size=LINES_SHOWN)
     may_propose = access.may(user, "mappings.propose_rule")
     context = {
         "change_set": change_set,
@@ -204,9 +209,9 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "releases": _releases(user, change_set),
         "names": names,
         "cant": why_not(user, proposal),
-        "signers": access.who_may(proposal.signer_permission) if proposal else [],
+        "signers": _signers(proposal, signatures) if proposal else [],
         **approval_words(user, change_set),
-        "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else [],
+        "signatures": signatures,
         "evidence": found,
         "figures": figures_of(user, content, names) if content else None,
         "is_fresh": change_set.state != "draft" or evidence.is_fresh(found, change_set),
@@ -220,6 +225,12 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
     target = getattr(getattr(request, "htmx", None), "target", "") if wants_fragment(request) else ""
     fragment = _FRAGMENTS.get(target or "", "mappings/_sign.html")
     return page(request, "mappings/change_set_detail.html", fragment, context, status=status)
+
+
+def _signers(proposal: Proposal, signatures: list[Signature]) -> list[Person]:
+    """Who can sign it yet: neither its proposer nor who has signed."""
+    had = {proposal.proposed_by_id, *(signature.signed_by_id for signature in signatures)}
+    return [person for person in access.who_may(proposal.signer_permission) if person.pk not in had]
 
 
 def _releases(user: Any, change_set: ChangeSet) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +18,7 @@ from q2c.core.templatetags.words import plain_money
 from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.flows.trial import POSTS
 
+LISTS = ("accounts", "departments", "classes", "locations")
 ROWS_MAX = 60  # of a table on the page; its documents have a page of their own
 
 
@@ -69,7 +70,7 @@ def _tables(cells: list[list[Any]], periods: list[list[Any]]) -> list[dict[str, 
     for entity, currency, account, department, class_, location, period, amount in cells:
         place = (account, department, class_, location)
         tables[entity, currency].setdefault(place, {})[period] = Decimal(amount)
-    accounts = _account_names({place[0] for rows in tables.values() for place in rows})
+    called = names_of(place for rows in tables.values() for place in rows)
     found = []
     for (entity, currency), rows in sorted(tables.items()):
         moved = {code for row in rows.values() for code in row}
@@ -78,8 +79,8 @@ def _tables(cells: list[list[Any]], periods: list[list[Any]]) -> list[dict[str, 
         shown = [
             {
                 "account": place[0],
-                "name": accounts.get(place[0], ""),
-                "dimensions": [text for text in place[1:] if text],
+                "name": called(place)[0],
+                "dimensions": called(place)[1:],
                 "amounts": [(code, _text(row.get(code), currency), code in row, code in moved) for code, _ in known],
             }
             for place, row in sorted(rows.items())
@@ -96,11 +97,20 @@ def _text(amount: Decimal | None, currency: str) -> str:
     return plain_money(amount or ZERO, currency)
 
 
-def _account_names(ids: set[str]) -> dict[str, str]:
-    """The accounts' names in the ERP's list."""
-    rows = ReferenceEntry.objects.filter(list_name="accounts", external_id__in=ids) if ids else None
-    return {} if rows is None else {i: f"{code} {name}".strip() for i, code, name in
-                                    rows.values_list("external_id", "code", "name")}  # fmt: skip
+def names_of(places: Iterable[Sequence[str]]) -> Callable[[Sequence[str]], list[str]]:
+    """What the ERP's lists call an account and its dimensions, of places that begin with their ids: account,
+    department, class, location. Those that a place doesn't have are left out. One query."""
+    ids = {(list_name, i) for place in places for list_name, i in zip(LISTS, place, strict=False) if i}
+    wanted = {list_name for list_name, _ in ids}
+    rows = ReferenceEntry.objects.filter(list_name__in=wanted, external_id__in={i for _, i in ids}) if ids else None
+    known: dict[tuple[str, str], str] = {}
+    for list_name, i, code, name in rows.values_list("list_name", "external_id", "code", "name") if rows else ():
+        known[list_name, i] = f"{code} {name}".strip() if list_name == LISTS[0] else name or code
+
+    def called(place: Sequence[str]) -> list[str]:
+        return [known.get((list_name, i), i) for list_name, i in zip(LISTS, place, strict=False) if i]
+
+    return called
 
 
 def content_of(change_set: ChangeSet) -> Mapping[str, Any] | None:
