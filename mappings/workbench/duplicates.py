@@ -45,6 +45,7 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
     listed = paginate(request, rows, order=("-score", "-id"))
     for row in listed.rows:
         row.kind_title = RECORD_TYPES[row.record_type].title
+        row.systems = list(dict.fromkeys(key.partition(":")[0] for key in (row.one_key, row.other_key)))
     context = {
         "page": listed, "state": state, "states": [DISTINCT, MERGED], "open_count": open_count,
         "looked_at": PeriodicTask.objects.filter(task=RADAR).values_list("last_run_at", flat=True).first(),

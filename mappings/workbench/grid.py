@@ -88,7 +88,9 @@ def grid(request: PersonRequest) -> HttpResponse:
     page = paginate(request, found.qs, order=RULE_ORDER, size=SIZE)
     rows = [_row_of(place, rule, columns) for place, rule in enumerate(page.rows)]
     first = {name: request.GET.get(name, "")[:250] for name in columns}
-    rows += [_new_row(len(rows) + n, columns, first if n == 0 and first["key"] else {}) for n in range(NEW_ROWS)]
+    rows += [
+        _new_row(len(rows) + n, columns, first if n == 0 and "new" in request.GET else {}) for n in range(NEW_ROWS)
+    ]
     return _render(request, kind, columns, rows, page, filter_=found)
 
 

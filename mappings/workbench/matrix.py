@@ -156,4 +156,4 @@ def _shown(found: Resolved) -> Answer:
 def _fill(kind: Kind, key: str, place: Place) -> str:
     where = {"legal_entity": place.entity, "currency": place.currency, "connection": place.system}
     given = {name: value for name, value in where.items() if value and name in kind.scope}
-    return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **given})}"
+    return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **given, 'new': 'yes'})}"

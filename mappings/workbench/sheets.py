@@ -198,9 +198,10 @@ def _own(request: PersonRequest, sheet_id: int) -> Sheet:
 
 def _show(request: PersonRequest, sheet: Sheet, *, form: forms.Form | None = None, status: int = 200) -> HttpResponse:
     count = sheet.report.get("line_count", 0)
-    noun = BY_CODE[sheet.kind].title if sheet.kind in BY_CODE else "mappings"
+    noun = BY_CODE[sheet.kind].title if sheet.kind in BY_CODE else ""
     if form is None:
-        form = dress(DraftForm(initial={"title": f"{count:,} changes of {noun}"}, label_suffix=""))
+        title = f"{count:,} changes of {noun}" if sheet.kind in BY_CODE else f"{sheet.name}: {count:,} changes"
+        form = dress(DraftForm(initial={"title": title[:200]}, label_suffix=""))
     for difference in sheet.report.get("differences", ()):
         difference["effective_from"] = dt.date.fromisoformat(difference["effective_from"])
     context = {

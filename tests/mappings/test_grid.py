@@ -79,3 +79,10 @@ class FakeClient:
 
     def get(self, _address: str) -> str:
         return self.html
+
+
+def test_a_grid_that_is_filtered_by_a_key_begins_no_row_of_it(client, maker):
+    make_rule("item", "A", "10482")
+    address = f"{ADDRESS}&key=A"
+    assert client.post(address, form_of(client, address, value_0="10391")).status_code == 302
+    assert re.search(r'name="key-\d+" value="A"', client.get(f"{ADDRESS}&key=A&new=yes").content.decode())
