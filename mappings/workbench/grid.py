@@ -55,7 +55,8 @@ class GridRow:
     place: int
     rule: str
     cells: list[Cell]
-    says: str = ""
+    says: str = ""  # the name of what it becomes, or what is wrong with the row
+    is_told: bool = False  # that something is wrong with it
     is_retired: bool = False
     was: str = ""
     sent: dict[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ def grid(request: PersonRequest) -> HttpResponse:
                 sheets.carry_sheet(sheet.pk)
                 return redirect("mappings:sheet_detail", sheet.pk)
             _mark(sent, report)
+        _name(sent)
         return _render(request, kind, columns, sent, None, said="" if touched else "Nothing was changed.", status=422)
     query = request.GET.copy()
     query["kind"] = kind.code
@@ -183,9 +185,18 @@ def _mark(rows: list[GridRow], report: Report) -> None:
         ]
         shown = {cell.column for cell in row.cells}
         rest = [text for name, text in faults.get(row.place + 1, {}).items() if name not in shown]
-        row.says = " ".join(text[:1].upper() + text[1:] for text in rest)
+        row.says, row.is_told = " ".join(text[:1].upper() + text[1:] for text in rest), bool(rest)
         if row.rule and "rule" in faults.get(row.place + 1, {}):
             _show_newer(row)
+
+
+def _name(rows: list[GridRow]) -> None:
+    """What each rule becomes by name, beside what was typed."""
+    numbers = [(row, row.rule.partition(".")[0]) for row in rows if row.rule and not row.is_told]
+    asked = [(row, int(number)) for row, number in numbers if number.isdecimal() and len(number) < 18]
+    known = MappingRule.objects.in_bulk({number for _, number in asked})
+    for row, number in asked:
+        row.says = known[number].value_label if number in known else ""
 
 
 def _show_newer(row: GridRow) -> None:
@@ -213,6 +224,7 @@ def _render(
     context = {
         "kind": kind, "kinds": KINDS, "columns": [(name, headings[name]) for name in columns], "rows": rows,
         "page": page, "filter": filter_, "said": said, "wrong": sum(bool(c.fault) for r in rows for c in r.cells),
+        "told": sum(row.is_told for row in rows),
         "names": dict(Connection.objects.values_list("code", "name")),
         "target": kind.target if kind.target in OWN_LISTS else suggestions.target_connection(kind, ""),
         "new_from": len(rows) - NEW_ROWS,

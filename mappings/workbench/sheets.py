@@ -200,7 +200,8 @@ def _show(request: PersonRequest, sheet: Sheet, *, form: forms.Form | None = Non
     count = sheet.report.get("line_count", 0)
     noun = BY_CODE[sheet.kind].title if sheet.kind in BY_CODE else ""
     if form is None:
-        title = f"{count:,} changes of {noun}" if sheet.kind in BY_CODE else f"{sheet.name}: {count:,} changes"
+        changes = f"{count:,} {'change' if count == 1 else 'changes'}"
+        title = f"{changes} of {noun}" if sheet.kind in BY_CODE else f"{sheet.name}: {changes}"
         form = dress(DraftForm(initial={"title": title[:200]}, label_suffix=""))
     for difference in sheet.report.get("differences", ()):
         difference["effective_from"] = dt.date.fromisoformat(difference["effective_from"])
