@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,12 +16,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.models import Connection, ReferenceEntry
-from mappings import suggestions
+from mappings import choices, suggestions
 from mappings.drafts import CHANGE, DraftRefused, Line, line_for
+from mappings.hints import Hint, find_hints
 from mappings.kinds import FREE, OWN_LISTS, Kind, kind_of
 from mappings.models import MappingRule
 from q2c.core import access
 from q2c.core.filters import DateField, dress
+from q2c.core.models import Person
 from q2c.core.templatetags.words import age, inside, spoken
 
 ALL_ENTITIES = ""
@@ -139,10 +142,19 @@ class RuleForm(forms.Form):
         """Entries of the target's list to choose from, the likeliest first."""
         return suggestions.suggest(self.kind, self.asked.get("key", ""), connection=self.target_connection, limit=200)
 
-    @property
-    def best(self) -> Any:
-        """The one suggestion worth naming, with its reason."""
-        return suggestions.best(self.kind, self.asked.get("key", ""), connection=self.target_connection)
+    @cached_property
+    def hints(self) -> list[Hint]:
+        """What the key that is asked for probably becomes, the likeliest first; none while no key is fixed."""
+        key = self.asked.get("key", "")
+        if not key or self.rule is not None:
+            return []
+        entity = self.asked.get("legal_entity", "")
+        return find_hints(self.kind, [key], connection=self.target_connection, legal_entity=entity)[key]
+
+    def note_choice(self, line: Line, by: Person) -> None:
+        """Keep what was suggested beside what was chosen."""
+        if self.hints:
+            choices.note_choice(line, offered=self.hints[0].target.id, reason=self.hints[0].reason, by=by)
 
     def clean_key(self) -> str:
         """The key that the case asks for; patterns only where the kind takes them."""

@@ -12,6 +12,7 @@ from django.db import connection
 
 from mappings.models import MappingRule
 
+LIKE_MAX = 200  # keys that begin alike and are compared
 AT_ONCE = 20_000  # of what is asked for: one array (as many parameters take longer to write than to answer)
 
 
@@ -58,6 +59,13 @@ _BY_PLACE = (
     f"{_SELECT} r.kind = %s AND r.known_to IS NULL AND r.key = ANY(%s) AND (r.key, r.legal_entity_code) IN"
     " (SELECT * FROM unnest(%s::text[], %s::text[]))"
 )
+_LIKE = f"""
+    SELECT w.key, f.* FROM unnest(%(keys)s::text[], %(stems)s::text[]) w(key, stem), LATERAL (
+        SELECT {_COLUMNS} FROM mappings_mappingrule r
+         WHERE r.kind = %(kind)s AND r.known_to IS NULL AND NOT r.is_pattern
+           AND (upper(r.key) COLLATE "C") >= w.stem AND (upper(r.key) COLLATE "C") < w.stem || chr(1114111)
+         ORDER BY (upper(r.key) COLLATE "C") LIMIT %(limit)s) f
+"""
 
 
 def known_of(rule: MappingRule) -> KnownRule:
@@ -90,6 +98,14 @@ def patterns_of(kinds: Collection[str]) -> Iterator[KnownRule]:
     """The patterns that are known of these kinds."""
     if kinds:
         yield from _read(f"{_SELECT} r.kind = ANY(%s) AND r.is_pattern AND r.known_to IS NULL", [list(kinds)])
+
+
+def rules_like(kind: str, stems: Mapping[str, str]) -> Iterator[tuple[str, KnownRule]]:
+    """For each key the first rules of its kind whose key begins with its stem (in capitals), patterns apart."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIKE, {"kind": kind, "keys": list(stems), "stems": list(stems.values()), "limit": LIKE_MAX})
+        for key, *row in cursor.fetchall():
+            yield key, _rule_of(row, {})
 
 
 def places_ever(
@@ -130,11 +146,15 @@ def _read(statement: str, parameters: Sequence[Any]) -> Iterator[KnownRule]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         for row in cursor.fetchall():
-            values = list(row)
-            values[_CONDITIONS] = _NONE if row[_CONDITIONS] == "{}" else json.loads(row[_CONDITIONS])
-            for place in _ALIKE:
-                values[place] = alike.setdefault(values[place], values[place])
-            yield KnownRule._make(values)
+            yield _rule_of(row, alike)
+
+
+def _rule_of(row: Sequence[Any], alike: dict[str, str]) -> KnownRule:
+    values = list(row)
+    values[_CONDITIONS] = _NONE if row[_CONDITIONS] == "{}" else json.loads(row[_CONDITIONS])
+    for place in _ALIKE:
+        values[place] = alike.setdefault(values[place], values[place])
+    return KnownRule._make(values)
 
 
 def _pieces(wanted: Sequence[Any]) -> Iterator[Any]:

@@ -9,6 +9,8 @@ from django.db.models import CharField, Field, Func, Q, Value
 from django.db.models.functions import Concat
 from simple_history.models import HistoricalRecords
 
+from q2c.core.models import APPEND_ONLY
+
 
 class CrossReference(models.Model):
     """The same thing's id in another system: one record of ours, one id per connection (F37).
@@ -273,6 +275,45 @@ class MappingRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} = {self.value}"
+
+
+class SuggestionChoice(models.Model):
+    """A suggestion that stood beside a key when somebody decided what it becomes: what was offered, what was chosen."""
+
+    kind = models.CharField(max_length=40)
+    key = models.CharField(max_length=250)
+    connection_code = models.CharField(max_length=40, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    currency = models.CharField(max_length=3, blank=True)
+    offered = models.CharField(max_length=250)
+    reason = models.CharField(max_length=20)
+    chosen = models.CharField(max_length=250)
+    by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "key"], name="suggestion_key")]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}: {self.offered}"
+
+
+class SuggestionRate(models.Model):
+    """How often suggestions of one reason were right, as counted at a time; a new row when it has changed."""
+
+    kind = models.CharField(max_length=40)
+    reason = models.CharField(max_length=20)
+    tried = models.IntegerField()
+    right = models.IntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "reason", "-id"], name="suggestion_rate")]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.reason}: {self.right} of {self.tried}"
 
 
 class RuleUse(models.Model):

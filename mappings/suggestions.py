@@ -1,4 +1,4 @@
-"""What a key probably maps to, with the reason; and why a typed value can't be right. Suggests, never decides."""
+"""The lists that values stand in: what may be chosen, what a typed text means, and why it can't be right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from mappings import systems
 from mappings.kinds import ENTITIES, FREE, OWN_LISTS, Kind
-from mappings.models import MappingRule
 from q2c.core.models import LegalEntity
 
 LIST_MAX = 5000  # entries that are compared by likeness; longer lists are looked up by code only
@@ -27,7 +26,6 @@ class Target(NamedTuple):
     id: str
     code: str
     name: str
-    reason: str = ""
 
     @property
     def text(self) -> str:
@@ -82,25 +80,6 @@ def suggest(kind: Kind, key: str, *, connection: str, limit: int = 200) -> list[
     names = [f"{target.code} {target.name}" for target in known]
     ranked = process.extract(key, names, scorer=fuzz.WRatio, limit=limit)
     return [known[index] for _, _, index in ranked]
-
-
-def best(kind: Kind, key: str, *, connection: str) -> Target | None:
-    """The one worth naming: the same key elsewhere, the same code, or a name that is much alike. None otherwise."""
-    if not key:
-        return None
-    known = {target.id: target for target in entries(kind, connection=connection)}
-    rule = MappingRule.objects.filter(kind=kind.code, key=key, known_to__isnull=True).order_by("-known_from").first()
-    if rule is not None and (rule.value in known or kind.target == FREE):
-        place = rule.legal_entity_code or rule.currency or "another scope"
-        target = known.get(rule.value) or Target(rule.value, "", rule.value_label)
-        return target._replace(reason=f"the same key maps to it in {place}")
-    same = [target for target in known.values() if target.code.casefold() == key.casefold()]
-    if len(same) == 1:
-        return same[0]._replace(reason="it has the same code")
-    found = process.extractOne(
-        key, {t.id: f"{t.code} {t.name}" for t in known.values()}, scorer=fuzz.WRatio, score_cutoff=90
-    )
-    return known[found[2]]._replace(reason=f"the words are {found[1]:.0f} % alike") if found else None
 
 
 def listed(kind: Kind, text: str, *, connection: str) -> list[Target]:

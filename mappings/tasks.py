@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.transaction import on_commit
 from kombu.exceptions import OperationalError
 
-from mappings import sheets
+from mappings import choices, sheets
 
 
 @shared_task(ignore_result=True)
@@ -19,6 +19,12 @@ def check_sheet(sheet_id: int) -> None:
 def check_waiting_sheets() -> None:
     """Check the sheets whose nudge was lost or whose worker died."""
     sheets.carry_waiting()
+
+
+@shared_task(ignore_result=True)
+def count_suggestions() -> None:
+    """Count how often suggestions were right."""
+    choices.count_rates()
 
 
 def nudge_sheet(sheet_id: int) -> None:

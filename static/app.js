@@ -13,6 +13,15 @@
     var button = event.target.closest("[data-dismiss]");
     if (button) button.closest("[data-dismissable]").remove();
   });
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("[data-take]");
+    if (!button) return;
+    var field = document.getElementById(button.dataset.for) || document.getElementsByName(button.dataset.for)[0];
+    field.value = button.dataset.take;
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+    field.focus();
+    say(button.getAttribute("aria-label").replace("Take ", "Filled in: "));
+  });
   document.addEventListener("submit", function (event) {
     var form = event.target;
     if (form.method !== "post" || form.dataset.sent) { if (form.dataset.sent) event.preventDefault(); return; }
@@ -45,6 +54,11 @@
     if (event.key === "Escape") {
       var open = event.target.closest("details[open].menu, details[open].pick");
       if (open) { open.open = false; open.querySelector("summary").focus(); }
+      return;
+    }
+    if (event.key === "F2") {
+      var first = document.querySelector("[data-take]");
+      if (first) { event.preventDefault(); first.click(); }
       return;
     }
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;

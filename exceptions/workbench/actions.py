@@ -140,9 +140,9 @@ def remap(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     form = rule_form(request, case, data=request.POST)
     if form is not None and form.is_valid():
         with refusals(form):
-            change_set = releases.remap_and_repost(
-                case, by=request.user, reason=form.cleaned_data["why"], line=form.as_line()
-            )
+            line = form.as_line()
+            change_set = releases.remap_and_repost(case, by=request.user, reason=form.cleaned_data["why"], line=line)
+            form.note_choice(line, request.user)
             said = "Proposed. Nothing posts differently until someone else approves."
             messages.success(request, said, extra_tags="decide")
             return redirect("mappings:change_set_detail", change_set.pk)

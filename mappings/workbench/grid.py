@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from connectors.models import Connection
-from mappings import drafts, sheets, suggestions
+from mappings import choices, drafts, hints, sheets, suggestions
 from mappings.columns import HEADINGS, NAMES, harmless
 from mappings.exports import cells_of
 from mappings.imports import Report, check_table
@@ -80,6 +80,7 @@ def grid(request: PersonRequest) -> HttpResponse:
                     default_from=timezone.localdate(), is_pasted=True,
                 )  # fmt: skip
                 sheets.carry_sheet(sheet.pk)
+                _note_choices(touched, report, request)
                 return redirect("mappings:sheet_detail", sheet.pk)
             _mark(sent, report)
         _name(sent)
@@ -94,6 +95,16 @@ def grid(request: PersonRequest) -> HttpResponse:
         _new_row(len(rows) + n, columns, first if n == 0 and "new" in request.GET else {}) for n in range(NEW_ROWS)
     ]
     return _render(request, kind, columns, rows, page, filter_=found)
+
+
+def _note_choices(touched: list[GridRow], report: Report, request: PersonRequest) -> None:
+    """Keep what was suggested beside what was typed, of the rows for which somebody asked."""
+    lines = dict(zip(report.rows, report.lines, strict=True))
+    for row in touched:
+        offered, _, reason = request.POST.get(f"offered-{row.place}", "")[:280].rpartition(" ")
+        line = lines.get(row.place + 1)
+        if offered and line is not None and reason in hints.REASONS:
+            choices.note_choice(line, offered=offered[:250], reason=reason, by=request.user)
 
 
 def columns_of(kind: Kind) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,9 +16,11 @@ from django.views.decorators.http import require_GET
 from connectors.families import Family
 from connectors.models import RoleAssignment
 from mappings import suggestions
+from mappings.hints import Hint, find_hints
 from mappings.kinds import BY_CODE, CONNECTIONS, FREE, KINDS, Kind
 from mappings.models import MappingRule
 from mappings.resolve import Resolved, Snapshot
+from mappings.workbench.taking import drafted_in, names_of
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.problems import Problem
@@ -56,6 +58,9 @@ class Answer:
     label: str = ""
     note: str = ""
     fill: str = ""
+    hint: Hint | None = None
+    take: str = ""  # what is sent to take the hint
+    draft: int = 0  # the person's own draft in which it's answered
 
 
 Row = tuple[str, list[Answer]]
@@ -75,6 +80,8 @@ def matrix(request: PersonRequest) -> HttpResponse:
     places = _places(request.user, kind, system, {entity: code for entity, code, _ in roles})
     keys, after, is_all = _keys(kind), request.GET.get("after", ""), request.GET.get("show") == "all"
     rows, last = _page([key for key in keys if key > after], kind, places, is_all=is_all)
+    if may_propose := access.may(request.user, kind.propose):
+        rows = _with_hints(kind, rows, places, request.user)
     query = request.GET.copy()
     query["after"] = last
     context = {
@@ -82,7 +89,7 @@ def matrix(request: PersonRequest) -> HttpResponse:
         "holes": sum(1 for _, answers in rows for answer in answers if answer.fill),
         "is_whole": not after and not last, "next": f"?{query.urlencode()}" if last else "", "after": after,
         "systems": systems, "system": system,
-        "may_propose": access.may(request.user, kind.propose),
+        "may_propose": may_propose, "here": request.GET.urlencode(),
     }  # fmt: skip
     return render(request, "mappings/matrix.html", context)
 
@@ -149,11 +156,38 @@ def _answers(kind: Kind, keys: list[str], places: list[Place]) -> Iterator[Row]:
         yield key, answers
 
 
+def _with_hints(kind: Kind, rows: list[Row], places: list[Place], user: Any) -> list[Row]:
+    """The likeliest answer beside each hole, or the person's own draft where it's filled."""
+    keys = [key for key, answers in rows if any(answer.fill for answer in answers)]
+    names, drafted = names_of(kind, keys), drafted_in(user, kind, keys)
+    found = {
+        system: find_hints(kind, keys, connection=system, names=names, limit=1)
+        for system in sorted({place.system for place in places if keys})
+    }
+
+    def suggest(key: str, answer: Answer, place: Place) -> Answer:
+        given = _given(kind, place)
+        known = drafted.get((key, *(given.get(name, "") for name in ("connection", "legal_entity", "currency"))))
+        if not answer.fill or known:
+            return replace(answer, draft=known or 0) if answer.fill else answer
+        hint = next(iter(found[place.system].get(key, ())), None)
+        if hint is None:
+            return answer
+        sent = {"kind": kind.code, "key": key, "value": hint.target.id, "system": place.system, **given}
+        return replace(answer, hint=hint, take=urlencode(sent))
+
+    return [(key, [suggest(key, answer, place) for answer, place in zip(answers, places, strict=True)])
+            for key, answers in rows]  # fmt: skip
+
+
 def _shown(found: Resolved) -> Answer:
     return Answer(found.value, found.label, "fallback" if found.is_fallback else "")
 
 
 def _fill(kind: Kind, key: str, place: Place) -> str:
+    return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **_given(kind, place), 'new': 'yes'})}"
+
+
+def _given(kind: Kind, place: Place) -> dict[str, str]:
     where = {"legal_entity": place.entity, "currency": place.currency, "connection": place.system}
-    given = {name: value for name, value in where.items() if value and name in kind.scope}
-    return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **given, 'new': 'yes'})}"
+    return {name: value for name, value in where.items() if value and name in kind.scope}

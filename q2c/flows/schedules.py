@@ -24,6 +24,7 @@ SCHEDULES = (
     Schedule("Translate what was received", "q2c.inbox.carry_events", 2, queue="doors"),
     Schedule("Start summaries of days that are over", "q2c.flows.tasks.start_summaries", 60),
     Schedule("Check sheets that wait", "mappings.tasks.check_waiting_sheets", 60, queue="reconciliation"),
+    Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),
     Schedule("Rank the cases", "exceptions.tasks.roll_up_cases", 15, queue="reconciliation"),
     Schedule("Sweep the cases", "exceptions.tasks.sweep_cases", 60, queue="reconciliation"),
     Schedule("Anchor the audit chain", "q2c.core.tasks.anchor_audit", 60, queue="reconciliation"),

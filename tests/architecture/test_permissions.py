@@ -74,6 +74,8 @@ SCREENS = {
     "mappings:copy_entity": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:renumber": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:matrix": ("get", [], ALL, 200),
+    "mappings:matrix_take": ("post", [], {BILLING, MAPPING, CONTROLLER}, 404),  # it names no kind here
+    "mappings:hints": ("get", [], {BILLING, MAPPING, CONTROLLER}, 404),
     "mappings:lists_refresh": ("post", [], {BILLING, MAPPING, CONTROLLER}, 302),
     "mappings:sheet_new": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
     "mappings:sheet_detail": ("get", ["sheet"], {BILLING, MAPPING, CONTROLLER}, 404),  # it's somebody else's
