@@ -13,6 +13,7 @@ from mappings.workbench import (
     proposing,
     rules,
     sheets,
+    taking,
     verdicts,
 )
 
