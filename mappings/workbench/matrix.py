@@ -185,7 +185,9 @@ def _shown(found: Resolved) -> Answer:
 
 
 def _fill(kind: Kind, key: str, place: Place) -> str:
-    return f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **_given(kind, place), 'new': 'yes'})}"
+    return (
+        f"{reverse('mappings:grid')}?{urlencode({'kind': kind.code, 'key': key, **_given(kind, place), 'new': 'yes'})}"
+    )
 
 
 def _given(kind: Kind, place: Place) -> dict[str, str]:
