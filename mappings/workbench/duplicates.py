@@ -20,6 +20,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
+from q2c.core.templatetags.words import spoken
 from q2c.flows.tasks import find_duplicates
 from q2c.records import duplicates
 from q2c.records.models import DuplicatePair, GoldenRecord
@@ -45,7 +46,7 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
     listed = paginate(request, rows, order=("-score", "-id"))
     for row in listed.rows:
         row.kind_title = RECORD_TYPES[row.record_type].title
-        row.systems = list(dict.fromkeys(key.partition(":")[0] for key in (row.one_key, row.other_key)))
+        row.systems = list(dict.fromkeys(spoken(key.partition(":")[0]) for key in (row.one_key, row.other_key)))
     context = {
         "page": listed, "state": state, "states": [DISTINCT, MERGED], "open_count": open_count,
         "looked_at": PeriodicTask.objects.filter(task=RADAR).values_list("last_run_at", flat=True).first(),
