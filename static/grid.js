@@ -173,6 +173,7 @@
     if (event.shiftKey) pickTo(row); else toggle(row);
   });
   body.addEventListener("focusin", function (event) {
+    if (event.target.closest("tr").dataset.place !== hints.dataset.place) { hints.textContent = ""; delete hints.dataset.place; }
     if (event.target.classList.contains("cell")) event.target.dataset.now = event.target.value;
   });
   body.addEventListener("change", function (event) {
