@@ -22,7 +22,7 @@ DOWN_AFTER = 3
 TEST_SECONDS = 20
 PROPOSAL_KIND = "connection"
 APPROVE = "connectors.approve_connection"
-PLAIN_FIELDS = ("name", "settings", "at_once")
+PLAIN_FIELDS = ("name", "at_once", "secrets_expire_at")
 
 
 class Health(NamedTuple):
@@ -116,25 +116,8 @@ def resume(connection: Connection, *, by: Person | str, reason: str) -> None:
         audit.record(by, "resume", "connection", locked.code, why=reason)
 
 
-def set_secrets(
-    connection: Connection, secrets: Mapping[str, str], *, by: Person, reason: str, expire_at: dt.datetime | None = None
-) -> list[str]:
-    """Seal new credentials; those left empty keep their value. Returns the names that were set, never the values."""
-    given = {name: value for name, value in secrets.items() if value}
-    with atomic():
-        locked = Connection.objects.select_for_update().get(pk=connection.pk)
-        if given:
-            registry.store_secrets(locked, given)
-        if expire_at != locked.secrets_expire_at:
-            locked.secrets_expire_at = expire_at
-            locked.save(update_fields=["secrets_expire_at"])
-        if given:
-            audit.record(by, "set_secrets", "connection", locked.code, why=reason, data={"names": sorted(given)})
-    return sorted(given)
-
-
 def change(connection: Connection, values: Mapping[str, Any], *, by: Person, reason: str) -> None:
-    """Change what needs no second person: name, plain settings, concurrency."""
+    """Change what needs no second person: name, concurrency, when the credentials expire."""
     with atomic():
         locked = Connection.objects.select_for_update().get(pk=connection.pk)
         before = {name: getattr(locked, name) for name in PLAIN_FIELDS}
@@ -145,7 +128,9 @@ def change(connection: Connection, values: Mapping[str, Any], *, by: Person, rea
         for name in changed:
             setattr(locked, name, after[name])
         _save(locked, by, reason, changed)
-        audit.record(by, "change", "connection", locked.code, why=reason, data={name: after[name] for name in changed})
+        audit.record(
+            by, "change", "connection", locked.code, why=reason, data={name: _said(after[name]) for name in changed}
+        )
 
 
 def propose_change(
@@ -154,19 +139,22 @@ def propose_change(
     base_url: str,
     by: Person,
     reason: str,
+    settings: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] | None = None,
     expire_at: dt.datetime | None = None,
 ) -> Proposal:
-    """Another base address needs a second person, and clears the credentials: they were meant for the old one.
-    Those given with it are the new address's: they wait, sealed, and are used nowhere before.
+    """Another address, account or credentials need a second person: they decide where the books are sent. What was
+    given waits, the credentials sealed, and is used nowhere before. Another address clears the credentials that there
+    were: they were meant for the old one.
 
-    Raises ApprovalRefused without a reason, ValueError when the address stays the same or one is proposed already.
+    Raises ApprovalRefused without a reason, ValueError when nothing changes or something is proposed already.
     """
-    if base_url == connection.base_url:
-        raise ValueError("The address stays the same.")
-    if _open_proposals(connection).exists():
-        raise ValueError("Another change of its address waits for a second person.")
     given = {name: value for name, value in (secrets or {}).items() if value}
+    changed = {n: v for n, v in (settings or {}).items() if connection.settings.get(n) != v}
+    if base_url == connection.base_url and not changed and not given:
+        raise ValueError("Address, settings and credentials stay the same.")
+    if _open_proposals(connection).exists():
+        raise ValueError("Another change of it waits for a second person.")
     sealed = registry.seal_secrets(given) if given else None
     with atomic():
         connection.next_secrets = sealed
@@ -178,64 +166,70 @@ def propose_change(
                 "connection": connection.code,
                 "base_url": base_url,
                 "was": connection.base_url,
-                "clears_credentials": True,
+                "settings": changed,
+                "settings_were": {name: connection.settings.get(name, "") for name in changed},
+                "clears_credentials": base_url != connection.base_url,
                 "new_credentials": sorted(given),
                 "new_credentials_expire_at": expire_at.isoformat() if given and expire_at else "",
             },
             by=by,
-            title=f"Send {connection.name} to {base_url}",
+            title=_title(connection, base_url, changed, given),
             why=reason,
             permission=APPROVE,
         )
 
 
-def apply_change(proposal: Proposal, *, by: Person) -> Connection:
-    """What two people agreed on: the new address with the credentials that waited for it, the old ones gone; paused
-    until somebody has tested it.
+def _title(connection: Connection, base_url: str, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    if base_url != connection.base_url:
+        return f"Send {connection.name} to {base_url}"
+    if settings:
+        return f"Change {', '.join(name.replace('_', ' ') for name in sorted(settings))} of {connection.name}"
+    return f"New credentials of {connection.name}: {', '.join(name.replace('_', ' ') for name in sorted(secrets))}"
 
-    Raises ValueError when it wasn't approved, or when the address changed meanwhile.
+
+def apply_change(proposal: Proposal, *, by: Person) -> Connection:
+    """What two people agreed on. With another address the old credentials go, and it's paused until it's tested.
+
+    Raises ValueError when it wasn't approved, or when address or settings changed meanwhile.
     """
+    content = proposal.content
     if proposal.kind != PROPOSAL_KIND or proposal.state != Proposal.State.APPROVED:
         raise ValueError("It isn't approved.")
     with atomic():
-        locked = Connection.objects.select_for_update().get(code=proposal.content["connection"])
-        if locked.base_url != proposal.content["was"]:
-            raise ValueError("The address was changed meanwhile.")
-        locked.base_url = proposal.content["base_url"]
-        locked.secrets, locked.next_secrets = locked.next_secrets, None
-        locked.secrets_set_at = timezone.now() if locked.secrets else None
-        expires = proposal.content.get("new_credentials_expire_at")
-        locked.secrets_expire_at = dt.datetime.fromisoformat(expires) if expires else None
-        locked.state, locked.paused_by = Connection.State.PAUSED, str(by)
-        locked.paused_reason = "Its address was changed: set its credentials, test it, then resume it"
-        _save(
-            locked,
-            by,
-            proposal.why,
-            [
-                "base_url",
-                "secrets",
-                "next_secrets",
-                "secrets_set_at",
-                "secrets_expire_at",
-                "state",
-                "paused_by",
-                "paused_reason",
-            ],
-        )
+        locked = Connection.objects.select_for_update().get(code=content["connection"])
+        settings, were = content.get("settings", {}), content.get("settings_were", {})
+        if locked.base_url != content["was"] or any(locked.settings.get(n, "") != were[n] for n in settings):
+            raise ValueError("Its address or settings were changed meanwhile; propose it anew.")
+        moves = content["base_url"] != locked.base_url
+        waited = registry.secrets_of(locked, waiting=True)
+        secrets = waited if moves else {**registry.secrets_of(locked), **waited}
+        locked.base_url, locked.settings = content["base_url"], {**locked.settings, **settings}
+        if moves or waited:
+            locked.secrets = registry.seal_secrets(secrets) if secrets else None
+            locked.secrets_set_at = timezone.now() if secrets else None
+            expires = content.get("new_credentials_expire_at")
+            locked.secrets_expire_at = dt.datetime.fromisoformat(expires) if expires else None
+        locked.next_secrets = None
+        if moves:
+            locked.state, locked.paused_by = Connection.State.PAUSED, str(by)
+            locked.paused_reason = "Its address was changed: set its credentials, test it, then resume it"
+        _save(locked, by, proposal.why, list(_AGREED))
+        facts = {"proposal": proposal.pk, "settings": sorted(settings), "credentials": sorted(waited)}
         audit.record(
-            by,
-            "change_address",
-            "connection",
-            locked.code,
-            why=proposal.why,
-            data={"base_url": locked.base_url, "proposal": proposal.pk},
-        )
+            by, "change_address" if moves else "change_account", "connection", locked.code, why=proposal.why,
+            data=facts | {"base_url": locked.base_url},
+        )  # fmt: skip
     return locked
 
 
+_AGREED = (
+    "base_url", "settings", "secrets", "next_secrets", "secrets_set_at", "secrets_expire_at", "state", "paused_by",
+    "paused_reason",
+)  # fmt: skip
+
+
 def drop_change(proposal: Proposal) -> None:
-    """A new address that isn't agreed on: the credentials that waited for it go."""
+    """What isn't agreed on: the credentials that waited with it go."""
     Connection.objects.filter(code=proposal.content["connection"]).update(next_secrets=None)
 
 
@@ -249,3 +243,7 @@ def _save(connection: Connection, by: Person | str, reason: str, fields: list[st
     connection._history_user = by if isinstance(by, Person) else None  # type: ignore[attr-defined]
     connection._change_reason = reason  # type: ignore[attr-defined]
     connection.save(update_fields=fields)
+
+
+def _said(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, dt.datetime) else value

@@ -146,12 +146,13 @@ def repeats_of(connection: Connection) -> Repeats:
     return dataclasses.replace(repeats, settles_after_seconds=float(settles)) if settles else repeats
 
 
-def secrets_of(connection: Connection) -> dict[str, str]:
-    """The connection's credentials, opened. Never log, never show. Raises vault.Unsealable when the master key is
-    gone."""
-    if connection.secrets is None:
+def secrets_of(connection: Connection, *, waiting: bool = False) -> dict[str, str]:
+    """The connection's credentials (or those that wait for a second person), opened. Never log, never show. Raises
+    vault.Unsealable when the master key is gone."""
+    sealed = connection.next_secrets if waiting else connection.secrets
+    if sealed is None:
         return {}
-    opened: dict[str, str] = json.loads(vault.open_with_master(bytes(connection.secrets)))
+    opened: dict[str, str] = json.loads(vault.open_with_master(bytes(sealed)))
     return opened
 
 

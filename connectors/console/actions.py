@@ -69,8 +69,7 @@ def resume(request: PersonRequest, code: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @requires("connectors.work_connection")
 def edit(request: PersonRequest, code: str) -> HttpResponse:
-    """Change settings and credentials at once; another address is proposed to a second person, with the credentials
-    that were given for it."""
+    """Change name and concurrency at once; another address, account or credentials are proposed to a second person."""
     connection = visible_connection(code)
     form = ConnectionForm(request.POST or None, connection=connection)
     if request.method == "POST" and form.is_valid():
@@ -87,16 +86,16 @@ def _save(request: PersonRequest, form: ConnectionForm) -> HttpResponse:
     expires = data["expire_on"]
     expire_at = timezone.make_aware(dt.datetime.combine(expires, dt.time())) if expires else None
     by, why = request.user, data["why"]
-    if data["base_url"] != connection.base_url:
+    if data["base_url"] != connection.base_url or form.settings != connection.settings or form.secrets:
         proposal = connections.propose_change(
-            connection, base_url=data["base_url"], by=by, reason=why, secrets=form.secrets, expire_at=expire_at
-        )
+            connection, base_url=data["base_url"], settings=form.settings, secrets=form.secrets, expire_at=expire_at,
+            by=by, reason=why,
+        )  # fmt: skip
         connections.change(connection, form.plain, by=by, reason=why)
-        waits = "The new address" + (" and its credentials wait" if form.secrets else " waits")
-        messages.success(request, f"{waits} for a second person; until then the old one holds.", extra_tags="decide")
+        messages.success(
+            request, "What you changed waits for a second person; until then the old holds.", extra_tags="decide"
+        )
         return redirect("portal:decision_detail", proposal.pk)
-    connections.change(connection, form.plain, by=by, reason=why)
-    names = connections.set_secrets(connection, form.secrets, by=by, reason=why, expire_at=expire_at)
-    said = f"{connection.name} is saved." + (f" New credentials: {', '.join(names)}." if names else "")
-    messages.success(request, said, extra_tags="done")
+    connections.change(connection, {**form.plain, "secrets_expire_at": expire_at}, by=by, reason=why)
+    messages.success(request, f"{connection.name} is saved.", extra_tags="done")
     return redirect("connectors:connection_detail", connection.code)

@@ -29,7 +29,7 @@ class ConnectionForm(forms.Form):
     base_url = forms.CharField(
         label="Address",
         max_length=300,
-        help_text="A new address needs a second person, and clears the credentials; those given with it wait with it.",
+        help_text="A new address clears the credentials; those given with it wait with it.",
     )
     at_once = forms.IntegerField(
         label="Requests at once",
@@ -85,12 +85,14 @@ class ConnectionForm(forms.Form):
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Name, concurrency and settings as they are to be."""
-        settings = {**self.connection.settings}
-        settings |= {
-            name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_") and value
-        }
-        return {"name": self.cleaned_data["name"], "at_once": self.cleaned_data["at_once"], "settings": settings}
+        """Name and concurrency as they are to be."""
+        return {"name": self.cleaned_data["name"], "at_once": self.cleaned_data["at_once"]}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The vendor's settings, its account among them, as they are to be."""
+        given = {name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_") and value}
+        return {**self.connection.settings, **given}
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -111,6 +111,7 @@ def decision_sign(request: HttpRequest, proposal_id: Any) -> HttpResponse:
         form.add_error(None, f"Not possible: {refused.why}")
         return show_decision(request, proposal, status=422, sign_form=form)
     except ValueError as refused:
+        proposal.refresh_from_db()  # what was signed was taken back with it
         form.add_error(None, f"Not possible: {refused}")
         return show_decision(request, proposal, status=422, sign_form=form)
     messages.success(request, SAID[state], extra_tags="done")

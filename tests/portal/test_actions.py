@@ -203,30 +203,59 @@ def test_pausing_and_resuming_a_connection_needs_a_reason_and_is_recorded(sign_i
     assert list(AuditEntry.objects.order_by("sequence").values_list("verb", flat=True)) == ["pause", "resume"]
 
 
-def test_credentials_are_sealed_and_never_shown_again(sign_in, db):
-    connection = factories.make_connection("netsuite")
-    client = sign_in("platform")
-    fields = {
-        "name": "NetSuite",
-        "base_url": connection.base_url,
-        "at_once": "4",
-        "why": "New token",
-        "setting_account": "TSTDRV1",
-        "setting_app_url": "http://127.0.0.1:8901/app",
-        "secret_consumer_key": "ck_very_secret",
-        "secret_token_secret": "",
-    }
+def edited(client, **typed) -> dict[str, str]:
+    """The form of NetSuite's connection as it's shown, with what was typed."""
     form = client.get("/connections/netsuite/edit/").context["form"]
-    fields |= {f.html_name: f.initial for f in form.plain_fields if f.html_name not in fields and f.initial}
-    answer = client.post("/connections/netsuite/edit/", fields)
-    assert (answer.status_code, answer["Location"]) == (302, "/connections/netsuite/")
+    fields = {f.html_name: f.initial or "x" for f in form.plain_fields}
+    return (
+        fields | {"name": "NetSuite", "base_url": form["base_url"].value(), "at_once": "4", "why": "New token"} | typed
+    )
+
+
+def test_credentials_wait_sealed_for_a_second_person_and_are_never_shown(sign_in, db):
+    connection = factories.make_connection("netsuite")
+    registry.store_secrets(connection, {"consumer_key": "old", "token_secret": "kept"})
+    client, second = sign_in("platform"), sign_in("controller")
+    form = client.get("/connections/netsuite/edit/").context["form"]
+    connection.settings = {f.html_name[8:]: f.initial or "x" for f in form.plain_fields}
+    connection.save()
+    answer = client.post("/connections/netsuite/edit/", edited(client, secret_consumer_key="ck_very_secret"))
+    proposal = Proposal.objects.get()
+    assert (answer.status_code, answer["Location"]) == (302, f"/decisions/{proposal.pk}/")
+    assert (proposal.title, proposal.content["settings"]) == ("New credentials of NetSuite: consumer key", {})
     connection.refresh_from_db()
-    assert registry.secrets_of(connection) == {"consumer_key": "ck_very_secret"}
+    assert registry.secrets_of(connection) == {"consumer_key": "old", "token_secret": "kept"}
+    again = client.post("/connections/netsuite/edit/", edited(client, secret_consumer_key="another"))
+    assert "Another change of it waits for a second person." in again.content.decode()
+    body = {"verdict": "approve", "seen_hash": proposal.content_hash}
+    assert second.post(f"/decisions/{proposal.pk}/sign/", body).status_code == 302
+    connection.refresh_from_db()
+    assert registry.secrets_of(connection) == {"consumer_key": "ck_very_secret", "token_secret": "kept"}
+    assert (connection.state, connection.next_secrets) == ("active", None)
     assert b"ck_very_secret" not in bytes(connection.secrets)
-    for address in ("/connections/netsuite/", "/connections/netsuite/edit/"):
+    for address in ("/connections/netsuite/", "/connections/netsuite/edit/", f"/decisions/{proposal.pk}/"):
         assert "ck_very_secret" not in client.get(address).content.decode()
-    assert AuditEntry.objects.get(verb="set_secrets").data == {"names": ["consumer_key"]}
+    assert AuditEntry.objects.get(verb="change_account").data["credentials"] == ["consumer_key"]
     assert "ck_very_secret" not in str(list(Connection.history.values()))
+
+
+def test_another_account_waits_for_a_second_person_and_name_and_concurrency_dont(sign_in, db):
+    factories.make_connection("netsuite")
+    first, second = sign_in("platform"), sign_in("platform")
+    fields = edited(first, setting_account="TSTDRV1", name="NetSuite 2", at_once="7")
+    assert first.post("/connections/netsuite/edit/", fields).status_code == 302
+    row, proposal = Connection.objects.get(), Proposal.objects.get()
+    assert (row.name, row.at_once, row.settings.get("account")) == ("NetSuite 2", 7, None)
+    assert (proposal.content["settings"]["account"], proposal.content["settings_were"]["account"]) == ("TSTDRV1", "")
+    body = {"verdict": "approve", "seen_hash": proposal.content_hash}
+    refused = first.post(f"/decisions/{proposal.pk}/sign/", body)
+    assert (refused.status_code, "You proposed it" in refused.content.decode()) == (422, True)
+    Connection.objects.update(settings={"account": "MOVED"})
+    late = second.post(f"/decisions/{proposal.pk}/sign/", body)
+    assert (late.status_code, "changed meanwhile; propose it anew" in late.content.decode()) == (422, True)
+    Connection.objects.update(settings={})
+    assert second.post(f"/decisions/{proposal.pk}/sign/", body).status_code == 302
+    assert Connection.objects.get().settings["account"] == "TSTDRV1"
 
 
 def test_another_address_waits_for_a_second_person_and_then_clears_the_credentials(sign_in, db):
