@@ -35,6 +35,7 @@ _HELD_BY_POLICY = {
     "rounding_limit": "rounding_over_limit",
     "missing_service_dates": "revenue_treatment",
     "price_tolerance": "price_differs",
+    "rate_days_max": "rate_missing",
     "hold_duplicates": "duplicate_suspected",
 }
 

@@ -139,6 +139,7 @@ POLICY_VALUES = (
     ("zero_amount", "post|skip", _OR("post", "skip")),
     ("missing_service_dates", "document|hold", _OR("document", "hold")),
     ("credit_rate", "original|document", _OR("original", "document")),
+    ("rate_days_max", "[0-9]{1,3}", "a number of days"),
     ("price_tolerance", _AMOUNT, "a percentage such as 20"),
     ("billed_account", "own|parent|top", "own, parent or top"),
     ("release_over", _AMOUNT, _BOOK),
@@ -221,7 +222,8 @@ _KINDS = (
          "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
          date_basis="posting", effective_default="period_start",
          about="Who owns revenue and the sub-ledger, detail (line or summary), dates, window, cut-off, limits (of "
-         "rounding: in smallest units of the currency), a credit's exchange rate (original or document), documents of "
+         "rounding: in smallest units of the currency), a credit's exchange rate (original or document), from how "
+         "many days on a rate is too old (rate_days_max, 7), documents of "
          "0 (post or skip), missing service dates of what defers (document or hold), which account of a hierarchy is "
          "billed (own, parent or top), how much a change set may release on one signature (release_over, in the "
          "book's currency; beyond, two people sign, one of controllership), around a period's end how long no rule "
@@ -249,7 +251,7 @@ _KINDS = (
          "case is opened too (case).",
          approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
-         "No exchange rate of {key} is younger than 7 days", scope=("legal_entity",), allows_patterns=False,
+         "No exchange rate of {key} is young enough", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
          about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP.",
          approval=CONTROLLER),

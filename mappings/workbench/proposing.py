@@ -20,6 +20,7 @@ from mappings.kinds import BY_CODE, KINDS
 from mappings.models import MappingRule
 from mappings.selectors import change_sets_visible_to, rules_visible_to
 from mappings.workbench.change_sets import say_proposed
+from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
@@ -49,8 +50,8 @@ def propose(request: PersonRequest) -> HttpResponse:
             form.add_error(None, refused.why)
     draft = building.drafts_of(request.user).first()
     context = {
-        "form": form, "rule": rule, "kind": BY_CODE[kind], "kinds": KINDS, "draft": draft,
-        **_meanwhile(request, rule),
+        "form": form, "rule": rule, "kind": BY_CODE[kind], "draft": draft,
+        "kinds": [other for other in KINDS if access.may(request.user, other.propose)], **_meanwhile(request, rule),
     }  # fmt: skip
     return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
 

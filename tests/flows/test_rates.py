@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from q2c.core.problems import Problem
-from q2c.flows.steps.dates import choose_rate
+from q2c.flows.steps.dates import choose_rate, read_policy
 from q2c.posting.facts import Book, Policy, RateUse
 
 BOOK = Book(
@@ -55,3 +55,13 @@ def test_a_rate_by_hand_grows_old_too():
 def test_a_rate_that_people_approved_up_to_a_day_counts_until_then():
     used = choose(hand_ago=300, until=NOON + dt.timedelta(days=1))
     assert (used.source, used.rate_date) == ("manual", NOON)
+
+
+def test_from_when_on_a_rate_is_too_old_is_the_entitys_policy():
+    def says(**rules: str) -> Policy:
+        answers = SimpleNamespace(get=lambda _kind, name, default, **_asked: rules.get(name, default))
+        return read_policy(BOOK, NOON, answers, SimpleNamespace())
+
+    assert (says().rate_days_max, says(rate_days_max="2").rate_days_max) == (7, 2)
+    with pytest.raises(Problem, match="that of a rate's age counts days"):
+        says(rate_days_max="a week")
