@@ -31,6 +31,8 @@ def addresses(story):
         f"/inbox/{story['message'].event_id}/",
         "/decisions/",
         f"/decisions/{story['proposal'].pk}/",
+        "/emergencies/",
+        f"/emergencies/{story['emergency'].pk}/",
         "/schedules/",
         "/audit/",
         "/you/",
@@ -73,6 +75,7 @@ def test_every_screen_is_accessible(open_page, story, part):
     lost = {"field": "email", "value": "a@x.test", "by": "salesforce", "at": "2026-11-01T12:00:00+00:00", "kept": ""}
     story["record"] = factories.make_record("customer", "stripe:customer:cus_1", content={"name": "B"}, refused=[lost])
     story["pair"] = factories.make_pair(1)
+    story["emergency"] = factories.make_emergency()
     page = open_page(person, "/")
     home = page.url
     for address in addresses(story)[part::PARTS]:
