@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
@@ -71,7 +73,17 @@ class ExceptionCase(models.Model):
                 fields=["blocks_entity", "blocks_period", "-amount_at_risk", "-id"],
                 name="case_ranked",
                 condition=Q(closed_at__isnull=True),
+                include=["legal_entity_code", "queue"],
             ),
+            models.Index(fields=["kind"], name="case_kind", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["assignee"], name="case_assignee", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["connection_code"], name="case_connection", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["flow"], name="case_flow", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["severity", "category"], name="case_severity", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["opened_at"], name="case_opened", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["state"], name="case_state", condition=Q(closed_at__isnull=True)),
+            models.Index(fields=["amount_at_risk"], name="case_amount", condition=Q(closed_at__isnull=True)),
+            GinIndex(SearchVector("summary", config="simple"), name="case_words"),
             models.Index(fields=["-closed_at", "-id"], name="case_closed", condition=Q(closed_at__isnull=False)),
             models.Index(fields=["fingerprint", "-id"], name="case_fingerprint"),
         ]
@@ -155,7 +167,10 @@ class CaseTally(models.Model):
                 name="one_tally_per_case_and_worker",
             )
         ]
-        indexes = [models.Index(fields=["case"], name="case_tally_to_roll", condition=Q(is_rolled=False))]
+        indexes = [
+            models.Index(fields=["case"], name="case_tally_to_roll", condition=Q(is_rolled=False)),
+            models.Index(fields=["currency", "case"], name="case_tally_currency", condition=Q(document_count__gt=0)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.case_id} {self.currency} {self.amount}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import django_filters
-from django.db.models import Q
+from django.conf import settings
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from connectors.models import Connection
-from exceptions.models import ExceptionCase
+from exceptions.models import CaseTally, ExceptionCase
 from q2c.core import access
 from q2c.core.filters import ListFilter
 from q2c.core.models import Person
@@ -27,11 +30,13 @@ STATES = [
 ]
 QUEUES = sorted({queue for role in ROLES for queue in role.queues})
 DUE = [("late", "Late"), ("today", "Within 24 hours"), ("week", "Within 7 days")]
+AGES = [("1", "Longer than a day"), ("7", "Longer than a week"), ("30", "Longer than 30 days")]
 OWNERS = [("mine", "You"), ("nobody", "Nobody"), ("mine_or_nobody", "You or nobody")]
 
 
 class CaseFilter(ListFilter):
-    """Queue, kind, state, severity, entity, period, system, flow, owner, due. Without `state`: open ones."""
+    """Queue, kind, state, severity, entity, period, system, flow, owner, due, blocked close, currency, amount at risk,
+    age and words. Without `state`: open ones."""
 
     state = django_filters.ChoiceFilter(label="State", choices=STATES, empty_label="Not closed", method="filter_state")
     queue = django_filters.ChoiceFilter(
@@ -45,14 +50,23 @@ class CaseFilter(ListFilter):
     )
     # One digit: a number with a huge exponent would be written out before the database is asked.
     severity = django_filters.NumberFilter(label="Severity", min_value=0, max_digits=1, decimal_places=0)
-    entity = django_filters.ChoiceFilter(label="Entity", field_name="legal_entity_code", choices=[], empty_label="Any")
-    period = django_filters.CharFilter(label="Period", field_name="period_code")
+    entity = django_filters.ChoiceFilter(label="Entity", field_name="blocks_entity", choices=[], empty_label="Any")
+    period = django_filters.CharFilter(label="Period", field_name="blocks_period")
     connection = django_filters.ChoiceFilter(
         label="System", field_name="connection_code", choices=[], empty_label="Any"
     )
     flow = django_filters.CharFilter(label="Flow")
     owner = django_filters.ChoiceFilter(label="Owner", choices=OWNERS, empty_label="Anybody", method="filter_owner")
     due = django_filters.ChoiceFilter(label="Due", choices=DUE, empty_label="Any time", method="filter_due")
+
+    blocks = django_filters.CharFilter(label="Blocks", method="filter_blocks")
+    currency = django_filters.CharFilter(label="Currency", max_length=3, method="filter_currency")
+    at_least = django_filters.NumberFilter(
+        label=f"At least, in {settings.REPORTING_CURRENCY}", field_name="amount_at_risk", lookup_expr="gte",
+        min_value=0, max_digits=16, decimal_places=2,
+    )  # fmt: skip
+    age = django_filters.ChoiceFilter(label="Open", choices=AGES, empty_label="Any time", method="filter_age")
+    q = django_filters.CharFilter(label="Words", max_length=80, method="filter_words")
 
     class Meta:
         model = ExceptionCase
@@ -84,6 +98,31 @@ class CaseFilter(ListFilter):
         """By promised time."""
         days = {"late": 0, "today": 1, "week": 7}[value]
         return rows.filter(due_at__lt=timezone.now() + dt.timedelta(days=days))
+
+    def filter_blocks(self, rows: Any, name: str, value: str) -> Any:
+        """By the close that most of a case blocks: `any`, an entity, or entity and period as DE01:2026-10."""
+        rows = rows.exclude(blocks_period="")
+        entity, _, period = value.partition(":")
+        if value != "any":
+            rows = rows.filter(blocks_entity=entity)
+        return rows.filter(blocks_period=period) if period else rows
+
+    def filter_currency(self, rows: Any, name: str, value: str) -> Any:
+        """By the currency of any of its open documents."""
+        held = CaseTally.objects.filter(case=OuterRef("pk"), currency=value.upper(), document_count__gt=0)
+        return rows.filter(Exists(held))
+
+    def filter_age(self, rows: Any, name: str, value: str) -> Any:
+        """By how long it has been open."""
+        return rows.filter(opened_at__lt=timezone.now() - dt.timedelta(days=int(value)))
+
+    def filter_words(self, rows: Any, name: str, value: str) -> Any:
+        """Cases whose sentence has words that begin with each of these, in any order and case."""
+        words = re.findall(r"\w+", value)
+        if not words:
+            return rows.none()
+        asked = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
+        return rows.annotate(words=SearchVector("summary", config="simple")).filter(words=asked)
 
     def _person(self) -> Person | None:
         return getattr(self.request, "user", None)

@@ -6,7 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from exceptions.models import ExceptionCase
-from exceptions.ranking import Rank, rank
+from exceptions.ranking import FEW, Rank, rank
 from q2c.core.htmx import Page, count_rows
 
 
@@ -23,7 +23,7 @@ def ranked_page(request: HttpRequest, rows: QuerySet[ExceptionCase], *, size: in
     if place is None:
         first = 1
     total, is_exact = count_rows(rows)
-    found = rank(rows, size=size + 1, place=place, backwards=backwards)
+    found = rank(rows, size=size + 1, place=place, backwards=backwards, is_few=total <= FEW)
     has_more = len(found) > size
     found = found[-size:] if backwards else found[:size]
     if backwards:

@@ -9,12 +9,20 @@ from pathlib import Path
 from q2c.bench.figures import Report
 from q2c.bench.invoices import measure_invoices, measure_latency
 from q2c.bench.mappings import measure_mappings
+from q2c.bench.queue import measure_queue
 from q2c.bench.retail import measure_retail
 from q2c.bench.stage import Stage
 from q2c.bench.webhooks import measure_webhooks
 from q2c.transactions import workers
 
-PARTS = ("invoices", "latency", "mappings", "retail", "webhooks")  # webhooks last: they leave a full inbox behind
+PARTS = (
+    "invoices",
+    "latency",
+    "mappings",
+    "retail",
+    "queue",
+    "webhooks",
+)  # webhooks last: they leave a full inbox behind
 SECONDS_MAX = 15 * 60
 AFTER_RETAIL_SECONDS = 90
 
@@ -29,6 +37,7 @@ def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> 
         "retail": lambda: measure_retail(
             stage, report, seconds=SECONDS_MAX - AFTER_RETAIL_SECONDS - (time.monotonic() - began)
         ),
+        "queue": lambda: measure_queue(report),
         "webhooks": lambda: measure_webhooks(stage, report),
     }
     try:

@@ -8,7 +8,7 @@ import functools
 import json
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
@@ -111,13 +111,28 @@ def paginate(request: HttpRequest, rows: QuerySet, *, order: tuple[str, ...] = (
     )
 
 
-def count_rows(rows: QuerySet) -> tuple[int, bool]:
+class Counted(NamedTuple):
+    """How many, and whether that's exact or the planner's estimate."""
+
+    number: int
+    is_exact: bool
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+    @property
+    def words(self) -> str:
+        """As it's shown: 1,204, or about 1,240,000."""
+        return f"{self.number:,}" if self.is_exact else f"about {round(self.number, -4):,}"
+
+
+def count_rows(rows: QuerySet) -> Counted:
     """How many rows there are: exact up to 10,000, else the planner's estimate (at least that many)."""
     counted = rows.order_by()[: EXACT_UP_TO + 1].count()
     if counted <= EXACT_UP_TO:
-        return counted, True
+        return Counted(counted, True)
     plan = json.loads(rows.order_by().explain(format="json"))
-    return max(counted, int(plan[0]["Plan"]["Plan Rows"])), False
+    return Counted(max(counted, int(plan[0]["Plan"]["Plan Rows"])), False)
 
 
 def _turn(order: tuple[str, ...]) -> tuple[str, ...]:

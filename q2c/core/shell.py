@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject, cached_property
 
 from q2c.core import access
+from q2c.core.htmx import count_rows
 from q2c.core.models import Proposal
 
 
@@ -22,7 +23,7 @@ class Entry(NamedTuple):
     view: str
     icon: str
     permission: str
-    count: Callable[[Any], int] | None = None  # type: ignore[assignment]  # it hides the tuple's own count()
+    count: Callable[[Any], int | str] | None = None  # type: ignore[assignment]  # it hides the tuple's own count()
 
 
 def open_cases(user: Any) -> QuerySet:
@@ -44,8 +45,9 @@ def open_decisions(user: Any) -> QuerySet:
     return proposals_visible_to(user).filter(state=Proposal.State.PROPOSED)
 
 
-def _count_cases(user: Any) -> int:
-    return open_cases(user).count()
+def _count_cases(user: Any) -> int | str:
+    counted = count_rows(open_cases(user))
+    return counted.number if counted.is_exact else "10,000+"
 
 
 def _count_decisions(user: Any) -> int:

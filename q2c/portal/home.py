@@ -13,10 +13,10 @@ from django.views.decorators.http import require_GET
 from connectors.connections import health_of
 from connectors.models import Connection
 from exceptions import tallies
-from exceptions.ranking import rank
+from exceptions.ranking import FEW, rank
 from q2c.core import access, audit, emergencies, shell
 from q2c.core.access import requires
-from q2c.core.htmx import page
+from q2c.core.htmx import count_rows, page
 from q2c.core.models import AuditEntry
 from q2c.portal import told
 from q2c.portal.audit import deeds_visible_to, tell_entries
@@ -45,7 +45,8 @@ def waiting_work(user: Any) -> dict[str, Any]:
     cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True)
     works = access.may(user, "exceptions.work_case")
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
-    shown = [case for case, _ in rank(mine, size=SHOWN)]
+    all_count = count_rows(cases)
+    shown = [case for case, _ in rank(mine, size=SHOWN, is_few=all_count.number <= FEW)]
     proposals = (
         shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
     )
@@ -59,11 +60,11 @@ def waiting_work(user: Any) -> dict[str, Any]:
         "works": works,
         "signs": any(access.may(user, permission) for permission in SIGNS),
         "cases": shown,
-        "case_count": mine.count(),
-        "late_count": mine.filter(due_at__lt=timezone.now()).count(),
-        "all_case_count": cases.count(),
+        "case_count": count_rows(mine),
+        "late_count": count_rows(mine.filter(due_at__lt=timezone.now())),
+        "all_case_count": all_count,
         "totals": tallies.totals_of(user, shown),
-        "blocked": tallies.total_of_open(user),
+        "blocked": tallies.total_of_open(user) if all_count.is_exact else tallies.Totals(),
         "closes": tallies.closes_blocked(user)[:CLOSES],
         "now": timezone.now(),
         "reporting_currency": settings.REPORTING_CURRENCY,

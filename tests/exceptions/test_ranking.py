@@ -104,7 +104,8 @@ def test_the_clock_shows_the_nearest_close_to_come_of_an_open_period():
     assert next_close(AccountingPeriod.objects.none(), now=timezone.now()) is None
 
 
-def test_pages_forwards_and_backwards_are_those_of_a_plain_sort():
+@pytest.mark.parametrize("is_few", [True, False], ids=["sorted", "merged"])
+def test_pages_forwards_and_backwards_are_those_of_a_plain_sort(is_few):
     random.seed(7)
     for code in ("2026-09", "2026-10", "2026-11"):
         factories.make_period("GB01", code)
@@ -116,7 +117,7 @@ def test_pages_forwards_and_backwards_are_those_of_a_plain_sort():
             blocks_period=random.choice(["2026-09", "2026-10", "2026-11", ""]),
         )  # fmt: skip
     rows = ExceptionCase.objects.all()
-    whole = rank(rows, size=100)
+    whole = rank(rows, size=100, is_few=is_few)
     assert len(whole) == 60
     closes = closes_of({(case.blocks_entity, case.blocks_period) for case, _ in whole})
     as_of = whole[0][1].as_of
@@ -129,12 +130,12 @@ def test_pages_forwards_and_backwards_are_those_of_a_plain_sort():
     for size in (1, 7, 60):
         seen: list[int] = []
         place = None
-        while found := rank(rows, size=size, place=place):
+        while found := rank(rows, size=size, place=place, is_few=is_few):
             seen += [case.pk for case, _ in found]
             place = Rank.read(found[-1][1].write())
             assert place == found[-1][1]
         assert seen == order
-    back = rank(rows, size=7, place=whole[30][1], backwards=True)
+    back = rank(rows, size=7, place=whole[30][1], backwards=True, is_few=is_few)
     assert [case.pk for case, _ in back] == order[23:30]
 
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from q2c.core.htmx import Counted
 from q2c.core.ids import MACHINE_ID, uuid7
 from q2c.core.money import decimals
 from q2c.core.roles import PERMISSION_WORDS
@@ -181,16 +182,20 @@ def ident(value: str, link: str = "", system: str = "") -> SafeString | str:
 
 
 @register.simple_tag
-def count(number: int, one: str, many: str = "") -> str:
-    """A count with its noun, singular and plural written out: "1 case", "2,996 invoices", "no cases"."""
-    noun = one if number == 1 else (many or f"{one}s")
-    return f"{number:,} {noun}" if number else f"no {noun}"
+def count(number: int | Counted, one: str, many: str = "") -> str:
+    """A count with its noun, singular and plural written out: "1 case", "2,996 invoices", "no cases"; of an estimate
+    "about 1,240,000 cases"."""
+    whole = number.number if isinstance(number, Counted) else number
+    noun = one if whole == 1 else (many or f"{one}s")
+    return f"{figure(number)} {noun}" if number else f"no {noun}"
 
 
 @register.filter
 def figure(number: Any) -> str:
-    """A whole number with thousands commas; empty for None."""
-    return "" if number is None else f"{number:,}"
+    """A whole number with thousands commas; words stay as they are; empty for None."""
+    if isinstance(number, Counted):
+        return number.words
+    return "" if number is None else number if isinstance(number, str) else f"{number:,}"
 
 
 @register.simple_tag(takes_context=True)

@@ -1,0 +1,95 @@
+"""The queue as people ask for it: by blocked close, by currency, amount, age and words. Nobody sees more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal as D
+
+import pytest
+from django.http import QueryDict
+from django.utils import timezone
+
+from exceptions import tallies
+from exceptions.models import CaseTally, ExceptionCase
+from exceptions.workbench.filters import CaseFilter
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+OCTOBER, NOVEMBER = "2026-10", "2026-11"
+
+
+def make(name: str, entity: str, period: str, amount: int, **fields) -> ExceptionCase:
+    """A case of one document."""
+    shared = fields.pop("shared", ())
+    case = factories.make_case(
+        name, legal_entity_code="" if shared else entity, blocks_entity=entity, blocks_period=period,
+        amount_at_risk=D(amount), document_count=1, **fields,
+    )  # fmt: skip
+    for code, own in shared or ((entity, amount),):
+        CaseTally.objects.create(
+            case=case, legal_entity_code=code, period_code=period, currency="EUR" if code == "DE01" else "GBP",
+            document_count=1, amount=D(own), amount_at_risk=D(own),
+        )  # fmt: skip
+    return case
+
+
+@pytest.fixture
+def queue():
+    for entity in ("GB01", "DE01"):
+        factories.make_period(entity, OCTOBER, is_open=entity == "DE01")
+        factories.make_period(entity, NOVEMBER)
+    make("NetSuite has no item for SKU GTX-1 in DE01", "DE01", OCTOBER, 100)
+    make("Wingtip Toys has no billing country", "GB01", NOVEMBER, 50, opened_at=timezone.now() - dt.timedelta(days=9))
+    make("A price differs", "GB01", OCTOBER, 7)  # October is closed there: it's blocked no more
+    make("An order lacks something", "GB01", "", 3)
+    make("NetSuite refuses our credentials", "DE01", NOVEMBER, 900, shared=[("DE01", 600), ("GB01", 300)])
+
+
+def blocked(person) -> list[tuple[str, str, int, D]]:
+    return [
+        (row.close.entity, row.close.period, row.case_count, row.amount_at_risk)
+        for row in tallies.closes_blocked(person)
+    ]
+
+
+def test_each_open_close_is_told_with_its_cases_and_amount_the_nearest_first(queue):
+    assert blocked(factories.make_person("controller")) == [
+        ("DE01", OCTOBER, 1, D(100)), ("DE01", NOVEMBER, 1, D(600)), ("GB01", NOVEMBER, 2, D(350)),
+    ]  # fmt: skip
+
+
+def test_a_person_of_one_entity_is_told_of_its_closes_and_amounts_alone(queue):
+    person = factories.make_person("controller", entities=("GB01",))
+    assert blocked(person) == [("GB01", NOVEMBER, 2, D(350))]
+    shared = ExceptionCase.objects.get(legal_entity_code="")
+    assert tallies.totals_of(person, [shared])[shared.pk].at_risk == D(300)
+
+
+@pytest.mark.parametrize(
+    ("asked", "amounts"),
+    [
+        ("blocks=any", {100, 50, 7, 900}),
+        ("blocks=DE01", {100, 900}),
+        ("blocks=GB01:2026-11", {50}),
+        ("blocks=GB01:", {50, 7}),
+        ("currency=eur", {100, 900}),
+        ("currency=KWD", set()),
+        ("at_least=50", {100, 50, 900}),
+        ("age=7", {50}),
+        ("q=netsuite", {100, 900}),
+        ("q=sku has GTX", {100}),
+        ("q=Toys%20gtx", set()),
+        ("q=%26%7C%21%3A%2A", set()),
+        ("q=gt", {100}),
+    ],
+)
+def test_each_filter_finds_what_it_says(queue, asked, amounts):
+    found = CaseFilter(QueryDict(asked), ExceptionCase.objects.all())
+    assert {int(case.amount_at_risk) for case in found.qs} == amounts
+    assert found.form.errors == {}
+
+
+@pytest.mark.parametrize("asked", ["at_least=much", "at_least=-1", "currency=EURO", "age=2"])
+def test_a_filter_that_cannot_be_read_is_named_and_the_list_shows_without_it(queue, asked):
+    found = CaseFilter(QueryDict(asked), ExceptionCase.objects.all())
+    assert (found.qs.count(), list(found.form.errors)) == (5, [asked.partition("=")[0]])
