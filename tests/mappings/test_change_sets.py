@@ -10,7 +10,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from connectors.models import Connection, ReferenceEntry
-from mappings import approvals, drafts
+from mappings import approvals, drafts, planning
 from mappings.drafts import DraftRefused, Line
 from mappings.models import ChangeSet, MappingRule
 from mappings.resolve import Snapshot, latest_change_set
@@ -182,6 +182,22 @@ def test_rows_that_were_slipped_in_after_the_proposal_void_it(maker, checker):
     change_set.lines.update(value="666")
     assert approve(change_set, checker).why == "The rows aren't those that were proposed."
     assert MappingRule.objects.count() == 0
+
+
+def test_of_a_large_set_the_hash_over_its_rows_is_signed_and_a_row_that_was_slipped_in_voids_it(
+    maker, checker, monkeypatch
+):
+    monkeypatch.setattr(planning, "ROWS_SIGNED", 1)
+    rows = [item("A", "1"), item("B", "2")]
+    first, second = propose(rows, maker), propose(rows, maker)
+    assert first.proposal.content["rows"] == second.proposal.content["rows"]
+    assert first.proposal.content["rows"]["count"] == 2
+    second.lines.filter(key="B").update(value="666")
+    assert approve(second, checker).why == "The rows aren't those that were proposed."
+    assert approve(first, checker).state == "approved"
+    assert list(MappingRule.objects.order_by("key").values_list("key", "value", "version")) == [
+        ("A", "1", 1), ("B", "2", 1),
+    ]  # fmt: skip
 
 
 def test_the_documents_that_it_releases_are_frozen_in_what_is_signed(maker, checker):
