@@ -271,8 +271,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         yield Fault(number, "key", "keys and values hold no line breaks, tabs or other signs that can't be seen")
     elif kind.keys and line.key not in kind.keys:
         yield Fault(number, "key", f"{line.key} isn't one of {', '.join(kind.keys)}")
-    elif kind.key_is_date and not _is_date(line.key):
-        yield Fault(number, "key", f"{line.key} isn't a date such as 2026-12-25")
+    elif kind.key_is and not _LOOKS[kind.key_is][0](line.key):
+        yield Fault(number, "key", f"{line.key} isn't {_LOOKS[kind.key_is][1]}")
     elif line.key != "*" and len(line.key.split("|")) != len(kind.key_fields):
         yield Fault(number, "key", f"a key of this kind is {'|'.join(kind.key_fields)}")
     elif scope.is_pattern(line.key) and not (kind.allows_patterns or (line.is_fallback and kind.allows_fallback)):
@@ -301,6 +301,13 @@ def _is_date(text: str) -> bool:
         return dt.date.fromisoformat(text).isoformat() == text
     except ValueError:
         return False
+
+
+_LOOKS: dict[str, tuple[Callable[[str], object], str]] = {
+    "date": (_is_date, "a date such as 2026-12-25"),
+    "currency": (re.compile("[A-Z]{3}").fullmatch, "a currency's code such as EUR"),
+    "pair": (re.compile("(?!(...)/\\1)[A-Z]{3}/[A-Z]{3}").fullmatch, "two currencies as base/quote, such as KWD/GBP"),
+}
 
 
 def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Fault]:

@@ -96,7 +96,7 @@ class Kind:
     values_say: str = ""  # the same in words
     verb: str = "becomes"  # between key and value, in a sentence
     values_of: tuple[tuple[str, str, str], ...] = ()  # where each key has its own: key, expression, words
-    key_is_date: bool = False
+    key_is: Literal["", "date", "currency", "pair"] = ""  # what any key must look like; a pair: base/quote
 
     def classes_for(self, key: str) -> tuple[str, ...]:
         """The account classes allowed for this key; empty means any."""
@@ -202,7 +202,7 @@ _KINDS = (
          "{system} has no payment terms for {key}{scope}", scope=("connection", "legal_entity")),
     Kind("currency", "Currency to ERP currency", ("currency",), "currencies", "missing_currency_mapping",
          "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP,
-         approval=CONTROLLER),
+         approval=CONTROLLER, key_is="currency"),
     Kind("customer", "Customer of a document that names none", ("customer",), "customers", "customer_unidentified",
          "Nobody has said who “{key}” is{scope}", scope=("connection", "legal_entity"),
          about="Source customer key to the ERP's customer, for documents whose source doesn't know the customer."),
@@ -254,7 +254,8 @@ _KINDS = (
          "No exchange rate of {key} is young enough", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
          about="A rate that the ERP's table lacks, as base/quote, e.g. KWD/GBP.",
-         approval=CONTROLLER),
+         approval=CONTROLLER, key_is="pair", values=r"0*[1-9][0-9]*(\.[0-9]+)?|0*\.0*[1-9][0-9]*|0\.[0-9]*[1-9][0-9]*",
+         values_say="a rate above 0, such as 2.5714"),
     Kind("work_calendar", "Working hours and closes", ("what",), FREE, "missing_work_calendar",
          "No rule says {key}{scope}", keys=tuple(key for key, _, _ in WORK_CALENDAR), values_of=WORK_CALENDAR,
          allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
@@ -262,7 +263,7 @@ _KINDS = (
          "the entity's time zone. Without a rule Monday to Friday, 09:00 to 17:00; receivables close at WD3 18:00, the "
          "ledger at WD5 18:00."),
     Kind("holiday", "Holiday", ("date",), FREE, "missing_holiday", "No rule says what {key} is{scope}",
-         key_is_date=True, allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
+         key_is="date", allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="A date on which an entity doesn't work, with its name. Promised times and closes leave it out."),
     Kind("retention", "How long it is kept", ("what",), FREE, "missing_retention",
          "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,

@@ -58,11 +58,15 @@ def test_a_close_is_where_the_rules_of_its_entity_put_it():
         ),
         ("work_calendar", "opens", "9", "9 isn't a time such as 09:00"),
         ("holiday", "2026-02-30", "Never", "2026-02-30 isn't a date such as 2026-12-25"),
+        ("manual_rate", "KWDGBP", "2.5", "KWDGBP isn't two currencies as base/quote, such as KWD/GBP"),
+        ("manual_rate", "GBP/GBP", "1", "GBP/GBP isn't two currencies as base/quote, such as KWD/GBP"),
+        ("manual_rate", "KWD/GBP", "abc", "abc isn't a rate above 0, such as 2.5714"),
+        ("manual_rate", "KWD/GBP", "0.00", "0.00 isn't a rate above 0, such as 2.5714"),
         ("holiday", "20261225", "Christmas", "20261225 isn't a date such as 2026-12-25"),
     ],
 )
 @pytest.mark.django_db
-def test_what_cannot_be_a_calendar_is_refused_with_what_can(kind, key, value, fault):
+def test_what_cannot_be_a_calendar_or_a_rate_is_refused_with_what_can(kind, key, value, fault):
     assert kind_of(kind).allows_patterns is False
     faults = check_lines([Line(kind=kind, key=key, value=value, effective_from=TODAY)], by=make_person("controller"))
     assert [f.text.startswith(fault) for f in faults] == [True]
