@@ -177,7 +177,7 @@ def _path_secret(home: Path, code: str) -> str:
 
 
 def _roles(connections: dict[str, Connection]) -> None:
-    """One system each for all entities; a cut-over adds rows for single ones."""
+    """One system each for all entities; from when on another takes documents is a rule (`target_system`)."""
     players = {Family.CRM: "salesforce", Family.BILLING: "stripe", Family.PAYMENTS: "stripe", Family.ERP: "netsuite"}
     for family, code in players.items():
         RoleAssignment.objects.get_or_create(

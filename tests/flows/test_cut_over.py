@@ -388,3 +388,11 @@ def test_a_credit_goes_where_its_invoice_goes_whatever_is_cut_over_when_and_whic
         "txn": SimpleNamespace(),
     }  # fmt: skip
     assert (dates.find_book(bill, **known).connection, originals.find_book(memo, **known).connection) == (expected,) * 2
+
+
+def test_the_machine_writes_to_the_system_that_a_step_chose_and_else_to_the_one_that_plays_the_role():
+    context = ports.BatchContext([])
+    run = SimpleNamespace(facts={}, legal_entity_code="GB01")
+    assert [context.system(port, run) for port in ("erp", "billing")] == [OLD, "stripe"]
+    run.facts = {"book": structs.replace(BOOK, connection=NEW), "billing_system": "stripe-new"}
+    assert [context.system(port, run) for port in ("erp", "billing")] == [NEW, "stripe-new"]
