@@ -6,7 +6,6 @@ A fault names its row, its field and the way out. The conflict detector names tw
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from mappings import scope
 from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, Kind
 from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
 from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.shapes import key_fault, value_fault
 from mappings.systems import Systems
 from q2c.core.access import entities_where, roles_with
 from q2c.core.history import save_with_reason
@@ -28,7 +28,6 @@ from q2c.core.models import LegalEntity, Person
 
 CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLine.Act.RETIRE
 END_OF_TIME = dt.date.max
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f]")
 PATTERNS_MAX = 2000  # of one set: each is compared with each
 AnyRule = MappingRule | KnownRule
 
@@ -265,18 +264,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     if kind is None:
         yield Fault(number, "kind", f"there is no kind {line.kind}; kinds are {', '.join(BY_CODE)}")
         return
-    if not line.key.strip() or line.key != line.key.strip():
-        yield Fault(number, "key", "a key has neither spaces around it nor is it empty")
-    elif _UNSEEN.search(line.key + line.value):
-        yield Fault(number, "key", "keys and values hold no line breaks, tabs or other signs that can't be seen")
-    elif kind.keys and line.key not in kind.keys:
-        yield Fault(number, "key", f"{line.key} isn't one of {', '.join(kind.keys)}")
-    elif kind.key_is and not _LOOKS[kind.key_is][0](line.key):
-        yield Fault(number, "key", f"{line.key} isn't {_LOOKS[kind.key_is][1]}")
-    elif line.key != "*" and len(line.key.split("|")) != len(kind.key_fields):
-        yield Fault(number, "key", f"a key of this kind is {'|'.join(kind.key_fields)}")
-    elif scope.is_pattern(line.key) and not (kind.allows_patterns or (line.is_fallback and kind.allows_fallback)):
-        yield Fault(number, "key", f"{kind.title} takes no patterns; name the key")
+    if said := key_fault(kind, line.key, is_fallback=line.is_fallback):
+        yield Fault(number, "key", said)
     if line.is_fallback and not kind.allows_fallback:
         yield Fault(number, "is_fallback", f"policy allows no fallback for {kind.title}")
     for name, value in zip(DIMENSIONS, line.dimensions, strict=True):
@@ -286,28 +275,12 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         scope.conditions_key(line.conditions)
     except ValueError as error:
         yield Fault(number, "conditions", str(error))
-    if line.act != RETIRE and not line.value.strip():
-        yield Fault(number, "value", "say what it becomes")
-    elif line.act != RETIRE and not re.fullmatch(kind.form_of(line.key)[0] or ".*", line.value):
-        yield Fault(number, "value", f"{line.value} isn't {kind.form_of(line.key)[1]}")
+    if line.act != RETIRE and (said := value_fault(kind, line.key, line.value)):
+        yield Fault(number, "value", said)
     if line.effective_to is not None and line.effective_to <= line.effective_from:
         yield Fault(number, "effective_to", "the end must lie after the beginning")
     if (line.rule_id is None) != (line.act == CREATE):
         yield Fault(number, "", "a change or retirement names its rule, a creation none")
-
-
-def _is_date(text: str) -> bool:
-    try:
-        return dt.date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-_LOOKS: dict[str, tuple[Callable[[str], object], str]] = {
-    "date": (_is_date, "a date such as 2026-12-25"),
-    "currency": (re.compile("[A-Z]{3}").fullmatch, "a currency's code such as EUR"),
-    "pair": (re.compile("(?!(...)/\\1)[A-Z]{3}/[A-Z]{3}").fullmatch, "two currencies as base/quote, such as KWD/GBP"),
-}
 
 
 def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Fault]:
