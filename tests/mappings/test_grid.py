@@ -86,3 +86,8 @@ def test_a_grid_that_is_filtered_by_a_key_begins_no_row_of_it(client, maker):
     address = f"{ADDRESS}&key=A"
     assert client.post(address, form_of(client, address, value_0="10391")).status_code == 302
     assert re.search(r'name="key-\d+" value="A"', client.get(f"{ADDRESS}&key=A&new=yes").content.decode())
+
+
+def test_the_grid_of_a_kind_without_rules_says_so(client, maker):
+    page = client.get("/mappings/grid/?kind=holiday").content.decode()
+    assert "<h1>No rule of kind “Holiday” yet</h1>" in page
