@@ -7,13 +7,15 @@ by other rates, so these figures are shown beside the document's own amount, nev
 from __future__ import annotations
 
 import time
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from django.conf import settings
 from django.db import connection as database
 
 KEPT_SECONDS = 300.0
 _CENT = Decimal("0.01")
+_LEAST, _MOST = Decimal("0.000001"), Decimal(1_000_000)
+_HIGHEST = Decimal(10) ** 15  # what a case's column holds, however many documents join it
 _kept: tuple[float, dict[tuple[str, str], Decimal]] | None = None
 _READ = """
     SELECT DISTINCT ON (external_id) external_id, attributes->>'rate' FROM connectors_referenceentry
@@ -27,7 +29,7 @@ def at_risk(amount: Decimal | None, currency: str) -> Decimal | None:
     if amount is None:
         return None
     rate = rate_of(currency)
-    return None if rate is None else (abs(amount) * rate).quantize(_CENT, ROUND_HALF_EVEN)
+    return None if rate is None else min(abs(amount) * rate, _HIGHEST).quantize(_CENT, ROUND_HALF_EVEN)
 
 
 def rate_of(currency: str) -> Decimal | None:
@@ -59,11 +61,20 @@ def _between(rates: dict[tuple[str, str], Decimal], one: str, other: str) -> Dec
     return 1 / inverse if inverse else None
 
 
+def _read_rate(text: str | None) -> Decimal | None:
+    """None for what can't be a rate: no document may fail to be held because of a figure in a list."""
+    try:
+        rate = Decimal(text or "")
+    except InvalidOperation:
+        return None
+    return rate if rate.is_finite() and _LEAST < rate < _MOST else None
+
+
 def _rates() -> dict[tuple[str, str], Decimal]:
     global _kept
     if _kept is None or time.monotonic() - _kept[0] > KEPT_SECONDS:
         with database.cursor() as cursor:
             cursor.execute(_READ)
-            rows = [(pair.split("/"), Decimal(rate)) for pair, rate in cursor.fetchall() if rate]
-        _kept = (time.monotonic(), {(pair[0], pair[1]): rate for pair, rate in rows})
+            rows = cursor.fetchall()
+        _kept = (time.monotonic(), {(pair[:3], pair[4:]): rate for pair, text in rows if (rate := _read_rate(text))})
     return _kept[1]

@@ -53,6 +53,16 @@ def test_an_amount_at_risk_is_in_reporting_currency_without_its_sign(rates, amou
     assert found == (D(said) if said else None)
 
 
+@pytest.mark.parametrize("rate", ["n/a", "", "NaN", "0", "-1", "1e30", None])
+def test_a_rate_that_cannot_be_read_holds_no_document_up(rates, rate):
+    ReferenceEntry.objects.filter(external_id="USD/GBP").update(attributes={"rate": rate})
+    reporting.forget_rates()
+    cases.open_for_steps([held(missing_item("A"), amount="12", currency="USD")])
+    case = case_of("A")
+    assert (case.document_count, case.amount_at_risk) == (1, D(0))
+    assert reporting.at_risk(D("1e18"), "GBP") == D("1e15")
+
+
 def test_what_joined_at_one_rate_leaves_at_that_rate(rates):
     row = held(missing_item("A"), amount=D("8"), currency="GBP", period_code="2026-10")
     cases.open_for_steps([row, held(missing_item("A"), amount=D("-4"), currency="GBP", period_code="2026-11")])
