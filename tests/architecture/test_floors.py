@@ -62,9 +62,13 @@ def test_every_floor_exists():
 
 
 def test_packages_hold_nothing_in_their_init():
-    """`from q2c.core import money` isn't seen as importing what `q2c/core/__init__.py` imports."""
+    """`from q2c.core import money` isn't seen as importing what `q2c/core/__init__.py` imports.
+
+    A package of models only names its own modules: Django wants all tables of an app under one name."""
     rooms = {home for home in floors() if home in modules()} | {"q2c", "connectors", "mappings", "exceptions"}
-    talking = [n for n in rooms if modules()[n].name == "__init__.py" and has_code(modules()[n])]
+    talking = [
+        n for n in rooms if modules()[n].name == "__init__.py" and not n.endswith(".models") and has_code(modules()[n])
+    ]
     assert talking == []
 
 
