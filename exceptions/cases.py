@@ -18,6 +18,7 @@ from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
+from exceptions.rerouting import route_again
 from q2c.core.history import save_with_reason
 from q2c.core.models import Person
 from q2c.core.problems import Problem
@@ -133,6 +134,8 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
             locked.state = ExceptionCase.State.IN_REVIEW
         save_with_reason(locked, why=f"assigned to {to}" if to else "given back to the queue", by=by)
         note(locked, verb="assigned", text=str(to) if to else "back to the queue", by=by)
+        if to is None:
+            route_again([locked.pk])  # what it was kept from while somebody had it
 
 
 def note(
@@ -148,7 +151,7 @@ def escalate(case: ExceptionCase, *, queue: str, why: str, by: Person | None) ->
         raise ValueError("say why")
     with atomic():
         locked = _lock(case)
-        locked.queue = queue
+        locked.queue, locked.routed_by, locked.is_moved_by_hand = queue, None, True
         save_with_reason(locked, why=why, by=by)
         note(locked, verb="escalated", text=why, by=by, data={"queue": queue})
 

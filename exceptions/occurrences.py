@@ -47,6 +47,8 @@ class HeldDocument(Protocol):
     def at(self) -> dt.datetime: ...
     @property
     def worker(self) -> str: ...
+    @property
+    def customers(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class StepProblem:
     period_code: str = ""
     connection_code: str = ""
     worker: str = ""
+    customers: tuple[str, ...] = ()  # id and name of whose document it is
 
 
 Pair = tuple[HeldDocument, int]  # a document and its case

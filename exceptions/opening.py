@@ -21,7 +21,7 @@ from exceptions import kinds, reporting, sla
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
 from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
-from exceptions.routing import queue_for
+from exceptions.routing import Facts, Route, Router, names_in
 from mappings.calendars import calendars
 
 _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take it first
@@ -29,6 +29,7 @@ _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take i
 
 Prints = dict[str, list[HeldDocument]]
 Due = dict[str, dt.datetime]
+Routes = dict[str, Route]
 
 
 def fingerprint_of(row: HeldDocument) -> str:
@@ -86,11 +87,12 @@ def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
         if not missing:
             return cases, set()
         due = _due_dates({p: by_print[p][0] for p in missing})
+        routes = _routes({p: by_print[p] for p in missing})
         again = [p for p in missing if p in closed]
         if again:
-            cases |= _reopen(cursor, again, closed, by_print, due)
+            cases |= _reopen(cursor, again, closed, by_print, due, routes)
         new = [p for p in missing if p not in closed]
-        opened = _insert_cases(cursor, new, by_print, due) if new else {}
+        opened = _insert_cases(cursor, new, by_print, due, routes) if new else {}
         cases |= opened
         _note_opening(opened, {p: cases[p] for p in again}, by_print)
     return cases, {cases[p] for p in missing}
@@ -134,13 +136,46 @@ def _due_dates(rows: dict[str, HeldDocument]) -> Due:
     return due
 
 
-def _reopen(cursor: Any, prints: list[str], closed: dict[str, int], by_print: Prints, due: Due) -> dict[str, int]:
+def _routes(by_print: Prints) -> Routes:
+    facts = {print_: _facts_of(rows) for print_, rows in by_print.items()}
+    router = Router(facts.values())
+    return {print_: router.route(asked) for print_, asked in facts.items()}
+
+
+def _facts_of(rows: list[HeldDocument]) -> Facts:
+    first, problem = rows[0], rows[0].problem
+    return Facts(
+        kind=problem.code, category=problem.category.value, flow=first.flow,
+        connection=_connection_of(first), legal_entity=_entity_of(rows), currency=first.currency,
+        names=names_in(problem.subject, first.customers),
+        amount=_at_risk(rows),
+    )  # fmt: skip
+
+
+def _reopen(
+    cursor: Any, prints: list[str], closed: dict[str, int], by_print: Prints, due: Due, routes: Routes
+) -> dict[str, int]:
     cursor.execute(
         "UPDATE exceptions_exceptioncase c SET state = 'open', closed_at = NULL,"
         " regressed_count = c.regressed_count + 1, failed_fix = c.resolution, resolution = '',"
-        " opened_at = x.at, last_at = x.at, due_at = x.due"
-        " FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) AS x(id, at, due) WHERE c.id = x.id",
-        [[closed[p] for p in prints], [by_print[p][0].at for p in prints], [due[p] for p in prints]],
+        " opened_at = x.at, last_at = x.at, due_at = x.due,"
+        " queue = CASE WHEN is_ours THEN x.queue ELSE c.queue END,"
+        " severity = CASE WHEN is_ours THEN x.severity ELSE c.severity END,"
+        " routed_by_id = CASE WHEN is_ours THEN x.rule ELSE c.routed_by_id END,"
+        " assignee_id = CASE WHEN is_ours THEN x.person ELSE c.assignee_id END"
+        " FROM (SELECT k.assignee_id IS NULL AND NOT k.is_moved_by_hand AS is_ours, u.*"
+        "         FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::smallint[],"
+        "                     %s::bigint[], %s::bigint[]) AS u(id, at, due, queue, severity, rule, person)"
+        "         JOIN exceptions_exceptioncase k ON k.id = u.id) x WHERE c.id = x.id",
+        [
+            [closed[p] for p in prints],
+            [by_print[p][0].at for p in prints],
+            [due[p] for p in prints],
+            [routes[p].queue for p in prints],
+            [routes[p].severity for p in prints],
+            [routes[p].rule for p in prints],
+            [routes[p].person for p in prints],
+        ],
     )
     return {p: closed[p] for p in prints}
 
@@ -149,48 +184,63 @@ _INSERT_CASES = """
     INSERT INTO exceptions_exceptioncase (
         fingerprint, fingerprint_version, kind, category, state, severity, queue, summary, subject, connection_code,
         legal_entity_code, period_code, flow, opened_at, last_at, due_at, resolution, close_reason, regressed_count,
-        failed_fix, document_count, amount_at_risk, blocks_entity, blocks_period)
-    SELECT x.print, %s, x.kind, x.category, 'open', x.severity, x.queue, x.summary, x.subject::jsonb, x.connection,
+        failed_fix, document_count, amount_at_risk, blocks_entity, blocks_period, routed_by_id, assignee_id)
+    SELECT x.print, %s, x.kind, x.category, CASE WHEN x.person IS NULL THEN 'open' ELSE 'in_review' END, x.severity,
+           x.queue, x.summary, x.subject::jsonb, x.connection,
            x.entity, x.period, x.flow, x.at, x.at, x.due, '', '', 0, '', x.documents, x.at_risk, x.blocks_entity,
-           x.blocks_period
+           x.blocks_period, x.rule, x.person
       FROM unnest(%s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::text[],
                   %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::numeric[],
-                  %s::text[], %s::text[])
+                  %s::text[], %s::text[], %s::bigint[], %s::bigint[])
            AS x(print, kind, category, severity, queue, summary, subject, connection, entity, period, flow, at, due,
-                documents, at_risk, blocks_entity, blocks_period)
+                documents, at_risk, blocks_entity, blocks_period, rule, person)
      ORDER BY x.print
     RETURNING fingerprint, id
 """
 
 
-def _insert_cases(cursor: Any, prints: list[str], by_print: Prints, due: Due) -> dict[str, int]:
-    rows = [_case_values(print_, by_print[print_], due[print_]) for print_ in prints]
+def _insert_cases(cursor: Any, prints: list[str], by_print: Prints, due: Due, routes: Routes) -> dict[str, int]:
+    rows = [_case_values(print_, by_print[print_], due[print_], routes[print_]) for print_ in prints]
     cursor.execute(_INSERT_CASES, [VERSION, *map(list, zip(*rows, strict=True))])
     return dict(cursor.fetchall())
 
 
-def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime) -> tuple[Any, ...]:
+def _connection_of(row: HeldDocument) -> str:
+    return row.problem.subject.get("connection", row.connection_code)[:40]
+
+
+def _entity_of(rows: list[HeldDocument]) -> str:
+    """The entity that all of them are of, or none."""
+    entities = {row.legal_entity_code for row in rows}
+    return entities.pop() if len(entities) == 1 else ""
+
+
+def _at_risk(rows: list[HeldDocument]) -> Decimal:
+    return sum((reporting.at_risk(row.amount, row.currency) or Decimal(0) for row in rows), Decimal(0))
+
+
+def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime, route: Route) -> tuple[Any, ...]:
     row, problem = rows[0], rows[0].problem
-    kind = kinds.kind_of(problem.code)
-    entities = {r.legal_entity_code for r in rows}
     return (
         print_,
         problem.code,
         problem.category.value,
-        kind.severity,
-        queue_for(kind, flow=row.flow),
+        route.severity,
+        route.queue,
         without_null(problem.summary)[:500],
         as_json(problem.subject),
-        problem.subject.get("connection", row.connection_code)[:40],
-        entities.pop() if len(entities) == 1 else "",
+        _connection_of(row),
+        _entity_of(rows),
         period_of(row),
         row.flow,
         row.at,
         due,
         sum(subject_id(r) is not None for r in rows),
-        sum((reporting.at_risk(r.amount, r.currency) or Decimal(0) for r in rows), Decimal(0)),
+        _at_risk(rows),
         row.legal_entity_code,
         period_of(row),
+        route.rule,
+        route.person,
     )
 
 
@@ -199,9 +249,15 @@ _HISTORY = ", ".join(f'"{column}"' for column in _KEPT)
 _KEEP_HISTORY = f"""
     INSERT INTO exceptions_historicalexceptioncase ({_HISTORY}, history_date, history_type, history_change_reason)
     SELECT {_HISTORY}, now(), CASE WHEN id = ANY(%s) THEN '+' ELSE '~' END,
-           CASE WHEN id = ANY(%s) THEN 'opened' ELSE 'regressed' END
+           CASE WHEN id = ANY(%s) THEN 'opened' ELSE %s END
       FROM exceptions_exceptioncase WHERE id = ANY(%s)
-"""  # what simple_history would keep of each case, in one statement
+"""
+
+
+def keep_history(cursor: Any, changed: Iterable[int], *, why: str, opened: Iterable[int] = ()) -> None:
+    """Keep what simple_history would keep of each case, in one statement: of new ones as opened, of others with why."""
+    new = list(opened)
+    cursor.execute(_KEEP_HISTORY, [new, new, why, [*new, *changed]])
 
 
 def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Prints) -> None:
@@ -211,6 +267,5 @@ def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Pr
             row = by_print[print_][0]
             notes.append(CaseNote(case_id=case, at=row.at, verb=verb, text=without_null(row.problem.summary)))
     CaseNote.objects.bulk_create(notes)
-    new = list(opened.values())
     with database.cursor() as cursor:
-        cursor.execute(_KEEP_HISTORY, [new, new, [*new, *reopened.values()]])
+        keep_history(cursor, reopened.values(), why="regressed", opened=opened.values())

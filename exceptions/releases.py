@@ -23,6 +23,7 @@ from mappings import approvals as mapping_approvals
 from mappings import building
 from mappings import emergencies as mapping_emergencies
 from mappings.drafts import DraftRefused, Line, save_draft
+from mappings.kinds import ROUTING
 from mappings.models import ChangeSet, Evidence
 from q2c.core import approvals, leases
 from q2c.core import emergencies as uses
@@ -154,6 +155,8 @@ def decide_change_set(
         text = why or decision.why or f"change set {change_set.number or change_set.pk} is {decision.state}"
         cases.end_waiting(waiting, by=by, text=text, verb=str(decision.state))
     results = repost_released(change_set, by=by) if decision.is_in_force else []
+    if decision.is_in_force and change_set.lines.filter(kind=ROUTING).exists():
+        on_commit(lambda: current_app.send_task("exceptions.tasks.reroute_cases", retry=False), robust=True)
     return decision, results
 
 

@@ -6,6 +6,8 @@ is left for the next time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db import connection as database
 from django.db.transaction import atomic
 
@@ -35,12 +37,13 @@ _SUM = """
        AND (c.document_count, c.amount_at_risk, c.last_at, c.blocks_entity, c.blocks_period) IS DISTINCT FROM
            (t.documents, t.at_risk, greatest(c.last_at, t.last_at), coalesce(t.entity, c.blocks_entity),
             coalesce(t.period, c.blocks_period))
+ RETURNING c.id
 """
 
 
-def roll_up() -> int:
+def roll_up(then: Callable[[list[int]], object] | None = None) -> int:
     """Bring the newest failure, the open documents, the amount at risk and the blocked close of every case whose
-    tallies changed up to date. Returns how many cases changed."""
+    tallies changed up to date. Returns how many cases changed; `then` is told which, a batch at a time."""
     changed, after = 0, 0
     while True:
         with atomic(), database.cursor() as cursor:
@@ -49,7 +52,10 @@ def roll_up() -> int:
             if cases:
                 cursor.execute(_TAKE, [cases])
                 cursor.execute(_SUM, [cases])  # a statement of its own: it sees what was committed while we waited
-                changed += cursor.rowcount
+                rolled = [row[0] for row in cursor.fetchall()]
+                changed += len(rolled)
         if not cases:
             return changed
+        if then is not None and rolled:
+            then(rolled)
         after = cases[-1]

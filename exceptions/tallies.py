@@ -52,7 +52,7 @@ def cases_visible_to(user: Any) -> QuerySet[ExceptionCase]:
 
 def case_visible_to(user: Any, case_id: int) -> ExceptionCase:
     """One case. Raises DoesNotExist for a foreign one too."""
-    return cases_visible_to(user).get(pk=case_id)
+    return cases_visible_to(user).select_related("assignee", "routed_by").get(pk=case_id)
 
 
 def totals_of(user: Any, cases: Iterable[ExceptionCase]) -> dict[int, Totals]:

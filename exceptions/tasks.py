@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, doubles, releases, resolutions, rolling, sla
+from exceptions import cases, doubles, releases, rerouting, resolutions, rolling, sla
 from exceptions.models import CaseNote, ExceptionCase
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
@@ -24,6 +24,7 @@ def sweep_cases() -> None:
     resolutions.make_way()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     cases.resolve_emptied()
+    rerouting.reroute()
     note_standing()
     tell_new_passwords()
     releases.finish_change_sets()
@@ -31,8 +32,14 @@ def sweep_cases() -> None:
 
 @shared_task(ignore_result=True)
 def roll_up_cases() -> None:
-    """Bring what lists are sorted and summed by up to date."""
-    rolling.roll_up()
+    """Bring what lists are sorted and summed by up to date, and where an amount sends its case."""
+    rolling.roll_up(then=rerouting.follow_amounts)
+
+
+@shared_task(ignore_result=True)
+def reroute_cases() -> None:
+    """Bring rules of routing that changed to the open cases."""
+    rerouting.reroute()
 
 
 @shared_task(ignore_result=True)

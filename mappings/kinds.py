@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mappings.survivorship import KEYS, OWNER_PATTERN, OWNER_WORDS
+from q2c.core.roles import QUEUES
 
 # The dimensions that may narrow a rule, in the order in which screens show them.
 DIMENSIONS = ("connection", "legal_entity", "currency", "region", "product_line")
@@ -163,6 +164,9 @@ WORK_CALENDAR = (
 TARGET_KEYS = (
     "erp|*", "erp|invoice", "erp|credit_memo", "erp|payment", "erp|payout", "erp|customer", "billing|order",
 )  # fmt: skip
+# Where a case goes: a queue, and if wanted whom to, how pressing, and from which amount at risk on; several by ";".
+ROUTING = "routing"
+_STEP = rf"({'|'.join(QUEUES)})( to [\w.@+-]+)?( as (urgent|high|medium|low))?( from {_AMOUNT})?"
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
 
 _KINDS = (
@@ -265,6 +269,15 @@ _KINDS = (
     Kind("holiday", "Holiday", ("date",), FREE, "missing_holiday", "No rule says what {key} is{scope}",
          key_is="date", allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="A date on which an entity doesn't work, with its name. Promised times and closes leave it out."),
+    Kind(ROUTING, "Who gets a case", ("category", "kind", "name"), FREE, "missing_routing",
+         "No rule says whose {key} is", scope=("connection", "legal_entity", "currency"), owner=CONTROLLERSHIP,
+         approval=CONTROLLER, values=f"{_STEP}(; {_STEP})*", verb="goes to",
+         values_say="a queue such as controllership, with what is wanted of: to anna, as urgent, from 50000; several "
+         "are parted by “; ”",
+         about="The queue of a case by its category, its kind and what it names (customer, SKU or other key), each of "
+         "which may be or end in *. “from” is an amount at risk in reporting currency: the first queue whose amount is "
+         "reached takes it; where none is, a wider rule, and last the kind’s own owner. Open cases follow when a rule "
+         "changes; a case that somebody has stays with whoever has it."),
     Kind("retention", "How long it is kept", ("what",), FREE, "missing_retention",
          "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,
          values="keep|[1-9][0-9]{0,2}", values_say="a number of months, or the word keep",

@@ -188,6 +188,11 @@ class Snapshot:
         lost = [Considered(rule, _why_not(rule, asked, on, document or {})) for rule in rules if rule.id not in ids]
         return [Considered(rule, f"{verdict}: {_why(rule)}") for rule in winners] + lost
 
+    def candidates(self, kind: str, key: str) -> list[Rule]:
+        """Every rule whose key is this one or a pattern over it, the most specific first, whatever its scope and
+        dates."""
+        return self._index.candidates(kind, key)
+
     def _answer(self, kind, key, on, connection, legal_entity, currency, region, product_line, document):
         index = self._index
         rules = index.candidates(kind, key)  # first: it may fetch, and learn that conditions matter for this kind

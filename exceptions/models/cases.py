@@ -31,6 +31,10 @@ class ExceptionCase(models.Model):
     state = models.CharField(max_length=20, choices=State, default=State.OPEN)
     severity = models.SmallIntegerField()
     queue = models.CharField(max_length=30)
+    routed_by = models.ForeignKey(  # the rule that put it into its queue; without one: the kind's own row
+        "mappings.MappingRule", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    is_moved_by_hand = models.BooleanField(default=False, db_default=False)  # somebody chose its queue
     summary = models.CharField(max_length=500)
     subject = models.JSONField(default=dict)
     connection_code = models.CharField(max_length=40, blank=True)
@@ -74,6 +78,9 @@ class ExceptionCase(models.Model):
                 name="case_ranked",
                 condition=Q(closed_at__isnull=True),
                 include=["legal_entity_code", "queue"],
+            ),
+            models.Index(
+                fields=["routed_by"], name="case_routed", condition=Q(closed_at__isnull=True, routed_by__isnull=False)
             ),
             models.Index(fields=["kind"], name="case_kind", condition=Q(closed_at__isnull=True)),
             models.Index(fields=["assignee"], name="case_assignee", condition=Q(closed_at__isnull=True)),

@@ -18,7 +18,7 @@ from q2c.core import access
 from q2c.core.filters import ListFilter
 from q2c.core.models import Person
 from q2c.core.problems import Category
-from q2c.core.roles import ROLES
+from q2c.core.roles import QUEUES
 
 STATES = [
     ("all", "All, closed ones too"),
@@ -28,7 +28,6 @@ STATES = [
     ("resolved", "Resolved"),
     ("waived", "Waived"),
 ]
-QUEUES = sorted({queue for role in ROLES for queue in role.queues})
 DUE = [("late", "Late"), ("today", "Within 24 hours"), ("week", "Within 7 days")]
 AGES = [("1", "Longer than a day"), ("7", "Longer than a week"), ("30", "Longer than 30 days")]
 OWNERS = [("mine", "You"), ("nobody", "Nobody"), ("mine_or_nobody", "You or nobody")]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 
+from exceptions.duty import workers_of
 from exceptions.models import ExceptionCase
 from q2c.core.filters import dress
 from q2c.core.models import Person
-from q2c.core.roles import ROLES
 
 
 class ReasonForm(forms.Form):
@@ -51,16 +50,6 @@ class AssignForm(forms.Form):
 
     def __init__(self, *args: Any, case: ExceptionCase, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        self.fields["to"].queryset = people_for(case)  # type: ignore[attr-defined]
+        self.fields["to"].queryset = workers_of(case.queue, case.legal_entity_code)  # type: ignore[attr-defined]
         self.initial.setdefault("to", case.assignee_id)
         dress(self)
-
-
-def people_for(case: ExceptionCase) -> Any:
-    """People who work the case's queue, for its entity or for all."""
-    roles = [role.code for role in ROLES if case.queue in role.queues and "exceptions.work_case" in role.may]
-    scope = Q(memberships__legal_entity__isnull=True)
-    if case.legal_entity_code:
-        scope |= Q(memberships__legal_entity__code=case.legal_entity_code)
-    people = Person.objects.filter(scope, memberships__role__in=roles, is_active=True)
-    return people.distinct().order_by("display_name", "username")

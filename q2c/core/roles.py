@@ -117,3 +117,4 @@ ROLES = (
     ),
 )
 BY_CODE = {role.code: role for role in ROLES}
+QUEUES = tuple(sorted({queue for role in ROLES for queue in role.queues}))

@@ -209,3 +209,4 @@ class HeldStep:
     connection_code: str
     at: dt.datetime
     worker: str
+    customers: tuple[str, ...] = ()  # id and name of whose document it is

@@ -408,4 +408,5 @@ def _held_step(run: Run, worker: WorkerProcess) -> HeldStep:
         connection_code=run.target_connection or run.source_connection,
         at=dt.datetime.now(dt.UTC),
         worker=worker.id,
+        customers=tuple(name for name in (run.customer_id, run.customer_name) if name),
     )
