@@ -137,8 +137,8 @@ def _moves(cases: list[ExceptionCase]) -> Iterator[_Move]:
         cursor.execute(_CUSTOMERS, [ids])
         customers = {case: names for case, *names in cursor.fetchall()}
     currencies: dict[int, set[str]] = defaultdict(set)
-    for case, currency in CaseTally.objects.filter(case__in=ids, document_count__gt=0).values_list("case", "currency"):
-        currencies[case].add(currency)
+    for pk, currency in CaseTally.objects.filter(case__in=ids, document_count__gt=0).values_list("case", "currency"):
+        currencies[pk].add(currency)
     facts = {
         case.pk: Facts(
             kind=case.kind, category=case.category, flow=case.flow, connection=case.connection_code,
