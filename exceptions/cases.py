@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
+from exceptions.fixes import record_fix
 from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
@@ -203,4 +204,5 @@ def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, b
     case.close_reason = why
     case.closed_at = timezone.now()
     save_with_reason(case, why=why, by=by)
-    note(case, verb=str(state), text=why, by=by, data={"resolution": resolution})
+    fix = record_fix(case, last=resolution, why=why, by=by)
+    note(case, verb=str(state), text=why, by=by, data={"resolution": resolution, "fix": fix.pk})

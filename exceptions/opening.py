@@ -18,6 +18,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import kinds, reporting, sla
+from exceptions.fixes import note_failed
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
 from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
@@ -82,13 +83,15 @@ def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
         if not missing:
             return cases, set()
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_OPENERS_LOCK])
-        closed = _lock_latest(cursor, missing, cases)
+        closed, waived = _lock_latest(cursor, missing, cases)
         missing = [p for p in missing if p not in cases]
         if not missing:
             return cases, set()
         due = _due_dates({p: by_print[p][0] for p in missing})
         routes = _routes({p: by_print[p] for p in missing})
         again = [p for p in missing if p in closed]
+        if again or waived:
+            note_failed({*(closed[p] for p in again), *waived}, timezone.now())
         if again:
             cases |= _reopen(cursor, again, closed, by_print, due, routes)
         new = [p for p in missing if p not in closed]
@@ -108,8 +111,9 @@ def _lock_open(cursor: Any, prints: list[str]) -> dict[str, int]:
     return dict(cursor.fetchall())
 
 
-def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> dict[str, int]:
-    """The newest case of each cause: open ones are added to `cases`, resolved ones returned; a waived one stays so."""
+def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> tuple[dict[str, int], list[int]]:
+    """The newest case of each cause: open ones are added to `cases`, resolved ones returned; waived ones are returned
+    apart, since they stay so."""
     cursor.execute(
         "SELECT c.fingerprint, c.id, c.state FROM exceptions_exceptioncase c"
         " JOIN (SELECT DISTINCT ON (fingerprint) id FROM exceptions_exceptioncase"
@@ -117,13 +121,15 @@ def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> dict[
         " ORDER BY c.fingerprint FOR KEY SHARE OF c",
         [prints],
     )
-    closed = {}
+    closed, waived = {}, []
     for print_, case, state in cursor.fetchall():
         if state in ExceptionCase.OPEN_STATES:
             cases[print_] = case
         elif state == ExceptionCase.State.RESOLVED:
             closed[print_] = case
-    return closed
+        else:
+            waived.append(case)
+    return closed, waived
 
 
 def _due_dates(rows: dict[str, HeldDocument]) -> Due:

@@ -171,7 +171,9 @@ def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
         present = dict(facts_of(signed))
         moved = [i for i, facts in signed.items() if present.get(i, {}).get("attempt") != facts["attempt"]]
         reason = f"change set {change_set.number}: {change_set.why}"
-        results = repost_documents([i for i in signed if i not in set(moved)], by=by, reason=reason, permission=None)
+        fix = {"how": REMAP_AND_REPOST, "change_set": change_set.pk, "author": change_set.proposed_by_id}
+        ids = [i for i in signed if i not in set(moved)]
+        results = repost_documents(ids, by=by, reason=reason, permission=None, fix=fix)
         results += [Restarted(i, False, "it moved after it was signed for") for i in moved]
         evidence.note_results(change_set, results)
     return results

@@ -6,7 +6,8 @@ may already be posted is never cancelled. Locks are taken in one order: transact
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -176,8 +177,9 @@ def decide_override(
         cases.end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
     if state == Proposal.State.APPROVED:
         results = repost_documents(
-            [transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None
-        )
+            [transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None,
+            fix={"how": OVERRIDE, "author": proposal.proposed_by_id},
+        )  # fmt: skip
     return state, results
 
 
@@ -224,9 +226,10 @@ def repost_documents(
     permission: str | None,
     verb: str = "repost",
     as_then: bool = False,
+    fix: Mapping[str, Any] | None = None,
 ) -> list[Restarted]:
     """Restart, mark, tell. Without a permission the right was given by the signatures; without a person what held them
-    is gone by itself."""
+    is gone by itself. `fix` says what the repost is part of: how, change_set, author (fixes.record_fix reads it)."""
     with atomic():
         chosen, refused = (
             (ids, []) if by is None or permission is None else _permitted(ids, by=by, permission=permission)
@@ -241,9 +244,12 @@ def repost_documents(
                 by_case.setdefault(case_id, []).append(transaction_id)
         now = timezone.now()
         CaseNote.objects.bulk_create(
-            CaseNote(case_id=case_id, at=now, by=by, verb=_DID[verb], text=reason, data={"documents": len(own)})
+            CaseNote(
+                case_id=case_id, at=now, by=by, verb=_DID[verb], text=reason,
+                data={"documents": len(own), "how": verb, **(fix or {})},
+            )
             for case_id, own in by_case.items()
-        )
+        )  # fmt: skip
         for case_id, own in by_case.items():
             mappings = "those of then" if as_then else "the newest"
             actor = by or audit.PORTAL
@@ -254,7 +260,8 @@ def repost_documents(
 
 def _tell(case: ExceptionCase, verb: str, *, by: Person, reason: str, ids: Iterable[UUID]) -> None:
     own = sorted(ids)
-    cases.note(case, verb=_DID[verb], text=reason, by=by, data={"documents": len(own)})
+    how = CORRECT_AT_SOURCE if verb == "send_back" else verb
+    cases.note(case, verb=_DID[verb], text=reason, by=by, data={"documents": len(own), "how": how})
     audit.record(by, verb, "case", case.pk, why=reason, data={"transactions": own})
 
 

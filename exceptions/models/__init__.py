@@ -1,6 +1,15 @@
-"""The tables of the workbench: cases with their occurrences, tallies and notes; marks of what was brought to them."""
+"""The tables of the workbench: cases with their occurrences, tallies and notes; what fixed them; how they are routed."""
 
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 
-__all__ = ["CaseNote", "CaseTally", "ExceptionCase", "Occurrence", "RoutingMark"]
+__all__ = [
+    "CaseFix",
+    "CaseNote",
+    "CaseTally",
+    "ExceptionCase",
+    "FailedFix",
+    "Occurrence",
+    "RoutingMark",
+]

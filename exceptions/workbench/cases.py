@@ -17,6 +17,7 @@ from exceptions import doubles, kinds, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
+from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
@@ -142,6 +143,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "pairs": _pairs(request.user, case, documents.rows),
         "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
         "remedies": remedies(request, case, kind, forms),
+        **playbook_facts(request, case),
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),
         "note_form": NoteForm(),
@@ -155,6 +157,7 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
     if not case.is_open:
         return []
     found = []
+    same = prefill(request, case)
     for code in kind.may:
         title = kinds.RESOLUTION_WORDS[code]
         permission, form_name = FORMS.get(code, ("", ""))
@@ -164,11 +167,11 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             who = ", ".join(role.title for role in ROLES if permission in role.may)
             found.append(Remedy(code, title, None, f"Not possible for you: {who} can."))
         elif code == kinds.REMAP_AND_REPOST:
-            found.append(Remedy(code, title, forms.get(form_name) or rule_form(request, case), ""))
+            found.append(Remedy(code, title, forms.get(form_name) or same.fill(rule_form(request, case), code), ""))
         else:
             url = reverse(f"exceptions:case_{form_name.removesuffix('_form')}", args=[case.pk])
             blank = RepostForm if code == kinds.REPOST else ReasonForm
-            found.append(Remedy(code, title, forms.get(form_name) or blank(prefix=code), "", url))
+            found.append(Remedy(code, title, forms.get(form_name) or same.fill(blank(prefix=code), code), "", url))
     return found
 
 

@@ -217,7 +217,8 @@ class RepostCase(Door):
             if done:
                 exception_cases.close_for_transactions(done, "reposted", case_id=row.pk)
                 note = f"Reposted by {caller.client_id}: {why.strip()}"
-                exception_cases.note(row, verb="reposted", text=note, by=None, data={"documents": len(done)})
+                facts = {"documents": len(done), "how": REPOST}
+                exception_cases.note(row, verb="reposted", text=note, by=None, data=facts)
                 audit.record(caller.client_id, "repost", "case", row.number, why=why.strip(),
                              data={"transactions": [str(i) for i in done]})  # fmt: skip
                 flows = set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True))

@@ -1,0 +1,144 @@
+"""What fixed a case, kept each time one closes; and which fixes failed, kept when the same cause comes back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection as database
+from django.db.models import Aggregate, Count, DurationField, Q
+
+from exceptions.kinds import CORRECT_AT_SOURCE, REPLAY_EVENT, RESOLUTION_WORDS, RESUME_CONNECTION, WAIVE
+from exceptions.models import CaseFix, CaseNote, ExceptionCase
+from q2c.core import access
+from q2c.core.models import Person
+from q2c.core.templatetags.words import span_words
+
+BY_ITSELF, OTHER_PROBLEM, LATER_VERSION, NOT_NEEDED = "by_itself", "other_problem", "later_version", "not_needed"
+HOW_WORDS = RESOLUTION_WORDS | {
+    BY_ITSELF: "Went on by itself",
+    OTHER_PROBLEM: "Held by another problem since",
+    LATER_VERSION: "A later version replaced it",
+    NOT_NEEDED: "Not needed any more",
+}
+# What the last document was closed by, where that alone says how the case was fixed.
+_HOW = {
+    "waived": WAIVE, "corrected_at_source": CORRECT_AT_SOURCE, "replayed": REPLAY_EVENT, "resumed": RESUME_CONNECTION,
+}  # fmt: skip
+_NO_ANSWER = {"completed": BY_ITSELF, "superseded": OTHER_PROBLEM}  # then what people did says it, else this
+NEWEST = 1000  # fixes of a kind that its figures count
+
+
+def how_words(how: str) -> str:
+    """How something was fixed, as people say it."""
+    return HOW_WORDS.get(how) or how.replace("_", " ").capitalize()
+
+
+def record_fix(case: ExceptionCase, *, last: str, why: str, by: Person | None) -> CaseFix:
+    """Keep how the case was fixed. Call it as the case closes, in that transaction; `last` is what closed its last
+    document: `completed`, `waived`, ..."""
+    assert case.closed_at is not None
+    acts = case.notes.filter(at__gte=case.opened_at, data__has_key="how").order_by("-id")
+    if last in _NO_ANSWER:
+        act = acts.first()
+        how = act.data["how"] if act else _NO_ANSWER[last]
+    else:
+        how = _HOW.get(last, last)
+        act = acts.filter(data__how=how).first()
+    return CaseFix.objects.create(
+        case=case, fingerprint=case.fingerprint, kind=case.kind, legal_entity_code=case.legal_entity_code, how=how,
+        why=act.text if act else why, by_id=_by(act, by), change_set_id=act.data.get("change_set") if act else None,
+        document_count=case.occurrences.filter(closed_at__gte=case.opened_at).count(),
+        opened_at=case.opened_at, at=case.closed_at, took=case.closed_at - case.opened_at,
+    )  # fmt: skip
+
+
+def note_failed(cases: Collection[int], at: dt.datetime) -> None:
+    """These closed cases' causes are back: their newest fix didn't hold. One statement."""
+    with database.cursor() as cursor:
+        cursor.execute(_FAILED, [at, sorted(cases)])
+
+
+def failed_fix_of(case: ExceptionCase) -> CaseFix | None:
+    """The fix after which the case came back last; None for one that never closed."""
+    if not case.regressed_count:
+        return None
+    rows = CaseFix.objects.filter(case=case, failure__isnull=False)
+    return rows.select_related("by", "change_set", "failure").order_by("-id").first()
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way that such cases were fixed: how often, half of them within `median`, and how many came back."""
+
+    how: str
+    count: int
+    stayed: int
+    median: dt.timedelta
+    newest: CaseFix
+
+    @property
+    def title(self) -> str:
+        """The way in words."""
+        return how_words(self.how)
+
+    @property
+    def lasted(self) -> str:
+        """The median in words: "2 h 10 min"."""
+        return span_words(self.median.total_seconds())
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """How earlier cases were fixed: of the very same cause, or (`is_same` False) of the same kind."""
+
+    is_same: bool
+    count: int
+    ways: list[Way]
+
+
+def playbook_of(user: Any, case: ExceptionCase) -> Playbook:
+    """What fixed this cause before; where it has no history, what fixed its kind in the person's entities."""
+    same = CaseFix.objects.filter(Q(fingerprint=case.fingerprint) | Q(case=case))
+    if ways := _ways(same):
+        return Playbook(True, sum(way.count for way in ways), ways)
+    alike = access.visible_to(user, CaseFix.objects.filter(kind=case.kind))
+    newest = alike.order_by("-id").values_list("pk", flat=True)[:NEWEST]
+    ways = _ways(CaseFix.objects.filter(pk__in=newest))
+    return Playbook(False, sum(way.count for way in ways), ways)
+
+
+class _Median(Aggregate):
+    function = "PERCENTILE_CONT"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = DurationField()
+
+
+def _ways(fixes: Any) -> list[Way]:
+    grouped = fixes.order_by().values("how").annotate(
+        count=Count("pk"), stayed=Count("pk", filter=Q(failure__isnull=True)), median=_Median("took")
+    )  # fmt: skip
+    rows = sorted(grouped, key=lambda row: (-row["stayed"], -row["count"], row["how"]))
+    if not rows:
+        return []
+    newest = {
+        fix.how: fix for fix in fixes.order_by("how", "-id").distinct("how").select_related("by", "change_set", "case")
+    }
+    return [Way(row["how"], row["count"], row["stayed"], row["median"], newest[row["how"]]) for row in rows]
+
+
+def _by(act: CaseNote | None, by: Person | None) -> int | None:
+    """Whoever thought of the fix: the author of its change set, else who acted last, else who closed the case."""
+    if act is None:
+        return by.pk if by else None
+    found: int | None = act.data.get("author", act.by_id)
+    return found
+
+
+_FAILED = """
+    INSERT INTO exceptions_failedfix (fix_id, at)
+    SELECT DISTINCT ON (case_id) id, %s FROM exceptions_casefix WHERE case_id = ANY(%s) ORDER BY case_id, id DESC
+    ON CONFLICT DO NOTHING
+"""
