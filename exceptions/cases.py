@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from exceptions.fixes import record_fix
+from exceptions.fixes import WHY_EMPTY, record_fix
 from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
@@ -81,7 +81,8 @@ def resolve_emptied(case_ids: Collection[int] | None = None) -> list[int]:
                 continue
             last = case.occurrences.order_by("-closed_at").values_list("closed_how", flat=True).first() or "completed"
             state = ExceptionCase.State.WAIVED if last == "waived" else ExceptionCase.State.RESOLVED
-            _close_case(case, state=state, resolution=last, why="No document is left in it.", by=None)
+            why = WHY_EMPTY.get(last, "No document is left in it.")
+            _close_case(case, state=state, resolution=last, why=why, by=None)
             resolved.append(case_id)
     return resolved
 

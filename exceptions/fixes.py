@@ -16,12 +16,21 @@ from q2c.core import access
 from q2c.core.models import Person
 from q2c.core.templatetags.words import span_words
 
-BY_ITSELF, OTHER_PROBLEM, LATER_VERSION, NOT_NEEDED = "by_itself", "other_problem", "later_version", "not_needed"
+BY_ITSELF, OTHER_PROBLEM, LATER_VERSION = "by_itself", "other_problem", "later_version"
+VOIDED, NOT_NEEDED = "voided", "not_needed"
 HOW_WORDS = RESOLUTION_WORDS | {
     BY_ITSELF: "Went on by itself",
     OTHER_PROBLEM: "Held by another problem since",
     LATER_VERSION: "A later version replaced it",
+    VOIDED: "Voided at its source",
     NOT_NEEDED: "Not needed any more",
+}
+# Why a case is over when its last document left it so; else that no document is left in it.
+WHY_EMPTY = {
+    LATER_VERSION: "A later version of its last document came, and is carried instead.",
+    VOIDED: "Its last document was voided at its source before it was posted.",
+    "corrected_at_source": "The corrected version of its last document came, and is carried instead.",
+    "superseded": "Another problem holds its last document now.",
 }
 # What the last document was closed by, where that alone says how the case was fixed.
 _HOW = {

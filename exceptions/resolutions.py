@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases
+from exceptions import cases, overtaken
 from exceptions.concerned import facts_of
+from exceptions.fixes import LATER_VERSION
 from exceptions.kinds import (
     CORRECT_AT_SOURCE,
     LOOK_AGAIN,
@@ -107,12 +107,19 @@ def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
 
 
 def make_way() -> list[UUID]:
-    """Cancel held documents whose corrected version has arrived in their lane; nothing of them may be posted."""
-    waiting = Occurrence.objects.filter(closed_at__isnull=True, source_asked_at__isnull=False)
+    """Cancel held documents of which a newer version stands behind them in their lane; nothing of them may be posted.
+
+    Those that somebody has sent back, and by themselves those of kinds that a correction at the source mends: the newer
+    version says all that the held one said, so only it is carried.
+    """
     with atomic():
-        ids, _ = _without_open_intent(_superseded(_ids(waiting)))
-        done = restart.cancel(ids, why="superseded: corrected at its source")
-        cases.close_for_transactions(done, "corrected_at_source")
+        asked, _ = _without_open_intent(overtaken.superseded(_ids(overtaken.sent_back())))
+        others, _ = _without_open_intent(overtaken.superseded(overtaken.waiting_behind()))
+        corrected = restart.cancel(asked, why="superseded: corrected at its source")
+        replaced = restart.cancel([i for i in others if i not in set(asked)], why="superseded: a later version came")
+        cases.close_for_transactions(corrected, "corrected_at_source")
+        cases.close_for_transactions(replaced, LATER_VERSION)
+        done = [*corrected, *replaced]
         flows = set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True))
         if done:
             audit.record(audit.PORTAL, "make_way", "transaction", done[0], data={"transactions": done})
@@ -276,17 +283,3 @@ def _without_open_intent(ids: list[UUID]) -> tuple[list[UUID], list[Restarted]]:
 
 
 _DID = {"repost": "reposted", "look_again": "looked_again", "waive": "waived", "send_back": "sent_back"}
-_SUPERSEDED = """
-    SELECT t.id FROM transactions_businesstransaction t
-     WHERE t.id = ANY(%s) AND t.state = 'held' AND EXISTS (
-        SELECT FROM transactions_businesstransaction later
-         WHERE later.lane = t.lane AND later.flow = t.flow AND later.lane_sequence > t.lane_sequence
-           AND later.source_id = t.source_id AND later.state <> 'cancelled')
-     ORDER BY t.id
-"""
-
-
-def _superseded(ids: list[UUID]) -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(_SUPERSEDED, [ids])
-        return [row[0] for row in cursor.fetchall()]

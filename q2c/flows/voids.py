@@ -31,7 +31,7 @@ def cancel_unposted(voided: Iterable[tuple[type[events.Event], DocumentVoid]]) -
         unsent = carried.filter(state="held", open_intent__isnull=True).order_by("id")
         done = restart.cancel(list(unsent.values_list("id", flat=True)), why=_WHY)
         if done:
-            cases.close_for_transactions(done, "not_needed")
+            cases.close_for_transactions(done, "voided")
             flows |= restart.release_waits([f"{name}:{connection}:{void.document_id}"])
         flows |= restart.hasten(list(carried.filter(state="waiting").values_list("id", flat=True)))
     return flows

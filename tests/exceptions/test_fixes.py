@@ -72,7 +72,7 @@ def test_what_went_on_by_itself_was_waived_or_met_another_problem_says_so(contro
         resolutions.waive(waived, by=controller, reason="bad debt, not revenue")
     assert [told(fix) for fix in CaseFix.objects.order_by("id")] == [
         ("by_itself", "No document is left in it.", None, 1),
-        ("other_problem", "No document is left in it.", None, 1),
+        ("other_problem", "Another problem holds its last document now.", None, 1),
         ("waive", "bad debt, not revenue", "cora", 1),
     ]
 

@@ -216,6 +216,26 @@ def test_a_document_sent_back_makes_way_only_when_its_corrected_version_has_come
     assert ExceptionCase.objects.get().state == "resolved"
 
 
+def test_a_held_document_makes_way_by_itself_for_a_later_version_but_not_what_may_be_posted(commits):
+    intent = {"external_id": "inv-3", "is_open": True, "generation": 0}
+    lane = {"lane": "stripe:invoice:in_1", "source_id": "in_1"}
+    case, ids = hold(negative_price(), lane_sequence=1, **lane)
+    hold(negative_price(), lane="stripe:invoice:in_2", lane_sequence=1, source_id="in_2")  # nothing waits behind it
+    hold(negative_price(), lane="stripe:invoice:in_3", lane_sequence=1, source_id="in_3", open_intent=intent)
+    use = {"lane": "stripe:customer:cus_1", "source_id": "cus_1", "flow": "customer_use_to_erp"}
+    hold(negative_price(), lane_sequence=1, **use)
+    for facts in (lane, use, {"lane": "stripe:invoice:in_3", "source_id": "in_3"}):
+        later = make_transaction(lane_sequence=2, state="running", **facts)
+        WorkItem.objects.create(
+            transaction=later, flow=later.flow, lane=later.lane, lane_sequence=2, available_at=later.created_at
+        )
+    with commits():
+        assert resolutions.make_way() == ids
+    assert Occurrence.objects.get(transaction_id=ids[0]).closed_how == "later_version"
+    assert (Occurrence.objects.filter(closed_at=None).count(), case.occurrences.count()) == (3, 4)
+    assert resolutions.make_way() == []
+
+
 def test_an_override_lets_one_document_pass_after_a_second_person_and_is_bound_to_it_as_it_was(billing, controller):
     problem = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
     case, ids = hold(problem)
