@@ -1,4 +1,4 @@
-"""The tables of the workbench: cases with their occurrences, tallies and notes; what fixed them; how they are routed."""
+"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed."""
 
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.fixes import CaseFix, FailedFix
