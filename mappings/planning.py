@@ -122,7 +122,7 @@ def _as_known(rule: KnownRule, rule_id: int) -> Rule:
     return Rule(
         rule.specificity, rule_id, rule.kind, rule.key, rule.connection_code, rule.legal_entity_code, rule.currency,
         rule.region, rule.product_line, rule.conditions, rule.effective_from, rule.effective_to, rule.value,
-        rule.value_label, rule.version, rule.is_fallback,
+        rule.value_label, rule.version, rule.is_fallback, rule.is_pattern,
     )  # fmt: skip
 
 

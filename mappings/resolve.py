@@ -20,7 +20,9 @@ from mappings.kinds import BY_CODE, DIMENSIONS, Kind
 from mappings.models import ChangeSet
 from q2c.core.problems import Category, Problem
 
-Want = tuple[str, str, Mapping[str, str]]  # kind, key, scope
+Want = tuple[str, str, Mapping[str, str]]  # kind, key, scope: of it, a legal entity narrows what is fetched
+Pair = tuple[str, str]
+Wish = Pair | tuple[str, str, str]  # kind, key, and perhaps the only legal entity that will ask
 
 
 class Rule(NamedTuple):
@@ -42,6 +44,7 @@ class Rule(NamedTuple):
     label: str
     version: int
     is_fallback: bool
+    is_pattern: bool
 
 
 class Resolved(NamedTuple):
@@ -78,17 +81,23 @@ class Considered(NamedTuple):
 
 
 _NO_CONDITIONS: Mapping[str, Any] = {}
+_NONE_YET: set[str] = set()
 _COLUMNS = (
     "r.specificity, r.id, r.kind, r.key, r.connection_code, r.legal_entity_code, r.currency, r.region, r.product_line, "
-    "r.conditions::text, r.effective_from, r.effective_to, r.value, r.value_label, r.version, r.is_fallback"
+    "r.conditions::text, r.effective_from, r.effective_to, r.value, r.value_label, r.version, r.is_fallback, "
+    "r.is_pattern"
 )
 _KNOWN = "r.known_from <= %(number)s AND (r.known_to IS NULL OR r.known_to > %(number)s)"
 _LOAD = f"""
-    SELECT {_COLUMNS} FROM unnest(%(kinds)s::text[], %(keys)s::text[]) AS w(kind, key)
-      JOIN mappings_mappingrule r ON r.kind = w.kind AND r.key = w.key WHERE NOT r.is_pattern AND {_KNOWN}
+    SELECT f.* FROM unnest(%(kinds)s::text[], %(keys)s::text[], %(entities)s::text[]) AS w(kind, key, entities)
+     CROSS JOIN LATERAL (
+        SELECT {_COLUMNS} FROM mappings_mappingrule r
+         WHERE r.kind = w.kind AND r.key = w.key AND NOT r.is_pattern AND {_KNOWN}
+           AND (w.entities IS NULL OR r.legal_entity_code = ANY(string_to_array(w.entities, '|')))
+        OFFSET 0) f
     UNION ALL
     SELECT {_COLUMNS} FROM mappings_mappingrule r WHERE r.is_pattern AND r.kind = ANY(%(all_kinds)s) AND {_KNOWN}
-"""
+"""  # OFFSET 0: the index is asked for each key, the whole table is never read for a batch
 
 
 def latest_change_set() -> int:
@@ -110,19 +119,26 @@ class Snapshot:
     @classmethod
     def load(cls, wants: Iterable[Want], change_set: int | None = None, *, overlay: Overlay | None = None) -> Snapshot:
         """The rules for these (kind, key, scope), as known at a change set (None: the newest), in two statements; with
-        an overlay, as they would be known if that draft were approved now."""
+        an overlay, as they would be known if that draft were approved now. A scope that names a legal entity spares
+        the rules of the others."""
         number = latest_change_set() if change_set is None else change_set
         index = _Index(number, overlay)
-        index.fetch({(kind, key) for kind, key, _ in wants})
+        index.fetch(
+            {
+                (kind, key, scope["legal_entity"]) if "legal_entity" in scope else (kind, key)
+                for kind, key, scope in wants
+            }
+        )
         return cls(number, index)
 
     def for_document(self) -> Snapshot:
         """A view over the same rules that notes its own use."""
         return Snapshot(self.change_set, self._index)
 
-    def fetch(self, pairs: set[tuple[str, str]]) -> None:
-        """Add what these (kind, key) need, in one statement; known ones cost nothing. KeyError for an unknown kind."""
-        self._index.fetch(pairs)
+    def fetch(self, wishes: Iterable[Wish]) -> None:
+        """Add what these (kind, key), or (kind, key, legal entity), need, in one statement; known ones cost nothing.
+        KeyError for an unknown kind."""
+        self._index.fetch(wishes)
 
     @property
     def key_count(self) -> int:
@@ -195,7 +211,9 @@ class Snapshot:
 
     def _answer(self, kind, key, on, connection, legal_entity, currency, region, product_line, document):
         index = self._index
-        rules = index.candidates(kind, key)  # first: it may fetch, and learn that conditions matter for this kind
+        rules = index.candidates(
+            kind, key, legal_entity
+        )  # first: it may fetch, and learn that conditions matter for this kind
         if document is not None and kind not in index.conditional_kinds:
             document = None
         question = (
@@ -243,7 +261,7 @@ class _Index:
         self._ended = overlay.ended if overlay else frozenset()
         self._planned: dict[tuple[str, str], list[Rule]] = {}  # patterns under (kind, "*")
         for rule in overlay.rules if overlay else ():
-            key = "*" if scope.is_pattern(rule.key) else rule.key
+            key = "*" if rule.is_pattern else rule.key
             self._planned.setdefault((rule.kind, key), []).append(rule)
         self.memo: dict[tuple, Any] = {}
         self.conditional_kinds: set[str] = set()
@@ -251,20 +269,20 @@ class _Index:
         self._exact: dict[tuple[str, str], list[Rule]] = {}
         self._patterns: dict[str, _Patterns] = {}
         self._candidates: dict[tuple[str, str], list[Rule]] = {}
-        self.asked: set[tuple[str, str]] = set()
+        self.asked: dict[tuple[str, str], set[str] | None] = {}  # the entities whose rules are here; None: all
         self._systems: dict[str, str] | None = None
 
-    def fetch(self, pairs: set[tuple[str, str]]) -> None:
-        """Add what these (kind, key) need, in one statement. Raises KeyError for a kind outside the catalogue."""
-        fresh = sorted(pairs - self.asked)
+    def fetch(self, wishes: Iterable[Wish]) -> None:
+        """Add what these need, in one statement. Raises KeyError for a kind outside the catalogue."""
+        fresh = self._note_asked(wishes)
         if not fresh:
             return
-        self.asked.update(fresh)
         new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
         self._patterns |= {kind: _Patterns() for kind in new_kinds}
         facts: dict[str, Any] = {
-            "kinds": [k for k, _ in fresh],
-            "keys": [k for _, k in fresh],
+            "kinds": [kind for kind, _ in fresh],
+            "keys": [key for _, key in fresh],
+            "entities": [None if only is None else "|".join(only) for only in fresh.values()],
             "all_kinds": new_kinds,
             "number": self.number,
         }
@@ -275,25 +293,52 @@ class _Index:
                 if rule.id not in self._ended:
                     self._add(rule)
         planned = self._planned
-        for rule in (rule for pair in [*fresh, *((kind, "*") for kind in new_kinds)] for rule in planned.get(pair, ())):
+        first = (pair for pair, only in fresh.items() if only is None or "" in only)
+        for rule in (rule for pair in [*first, *((kind, "*") for kind in new_kinds)] for rule in planned.get(pair, ())):
             self._add(rule)
+
+    def _note_asked(self, wishes: Iterable[Wish]) -> dict[Pair, list[str] | None]:
+        """What isn't here yet: by pair the entities whose rules are wanted ("": rules of no entity), or None for all
+        rules."""
+        fresh: dict[Pair, list[str] | None] = {}
+        asked = self.asked
+        for kind, key, *only in wishes:
+            pair = (kind, key)
+            here = asked.get(pair, _NONE_YET)
+            if here is None:
+                continue
+            if not only:
+                asked[pair] = fresh[pair] = None
+                self._exact.pop(pair, None)
+            elif here is _NONE_YET:
+                asked[pair] = {"", only[0]}
+                fresh[pair] = ["", only[0]]
+            elif only[0] not in here:
+                here.add(only[0])
+                fresh[pair] = [*(fresh.get(pair) or ()), only[0]]
+            else:
+                continue
+            self._candidates.pop(pair, None)
+        return fresh
 
     def _add(self, rule: Rule) -> None:
         if rule.conditions:
             self.conditional_kinds.add(rule.kind)
-        if scope.is_pattern(rule.key):
+        if rule.is_pattern:
             self._patterns[rule.kind].add(rule)
         else:
             self._exact.setdefault((rule.kind, rule.key), []).append(rule)
 
-    def candidates(self, kind: str, key: str) -> list[Rule]:
-        """The rules whose key is this one or a pattern over it, most specific first."""
+    def candidates(self, kind: str, key: str, legal_entity: str | None = None) -> list[Rule]:
+        """The rules whose key is this one or a pattern over it, most specific first: all (None), or at least those that
+        an entity may use."""
         pair = (kind, key)
+        here = self.asked.get(pair, _NONE_YET)
+        if here is not None and (legal_entity is None or legal_entity not in here):
+            self.late_fetch_count += 1
+            self.fetch({pair})
         known = self._candidates.get(pair)
         if known is None:
-            if pair not in self.asked:
-                self.late_fetch_count += 1
-                self.fetch({pair})
             known = self._exact.get(pair, []) + self._patterns[kind].over(key)
             if len(known) > 1:
                 known.sort(key=lambda rule: (-rule.specificity, rule.id))
@@ -355,7 +400,7 @@ def _applies(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[
 
 
 def _why(rule: Rule) -> str:
-    base = "fallback" if rule.is_fallback else "pattern " + rule.key if scope.is_pattern(rule.key) else "exact key"
+    base = "fallback" if rule.is_fallback else "pattern " + rule.key if rule.is_pattern else "exact key"
     narrowed = [value for value in rule[4:9] if value]
     return (
         base + (f", for {', '.join(narrowed)}" if narrowed else "") + (", with conditions" if rule.conditions else "")

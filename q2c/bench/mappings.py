@@ -64,7 +64,11 @@ def _measure_resolving(report: Report, keys: list[str]) -> None:
         for n in range(DOCUMENTS)
     ]
     asked = {sku for _, _, skus in documents for sku in skus}
-    wants: list[Any] = [*(("item", sku, {}) for sku in asked), *(("location", entity, {}) for entity in rules.ENTITIES)]
+    lines = {(sku, entity) for entity, _, skus in documents for sku in skus}
+    wants: list[Any] = [
+        *(("item", sku, {"legal_entity": entity}) for sku, entity in lines),
+        *(("location", entity, {}) for entity in rules.ENTITIES),
+    ]
     plain = dict.fromkeys(((sku, entity) for sku in asked for entity in rules.ENTITIES), "x")
     runs, loads, looks, queries = [], [], [], Counter[str]()
     for _ in range(REPEATS):

@@ -199,3 +199,26 @@ def test_what_ended_being_known_stays_ended():
     MappingRule.objects.filter(pk=rule.pk).update(known_to=5)
     with pytest.raises(DatabaseError), transaction.atomic():
         MappingRule.objects.filter(pk=rule.pk).update(known_to=None)
+
+
+def test_the_rules_of_other_entities_are_not_fetched_until_somebody_asks_for_them():
+    make_rule("item", "A", "1")
+    make_rule("item", "A", "2", legal_entity="GB01")
+    make_rule("item", "A", "3", legal_entity="FR01")
+    snapshot = Snapshot.load([("item", "A", {"legal_entity": "GB01"})])
+    assert snapshot.resolve("item", "A", on=ON, legal_entity="GB01").value == "2"
+    assert [row.rule.value for row in snapshot.explain("item", "A", on=ON, legal_entity="GB01")] == ["2", "1", "3"]
+    assert snapshot.resolve("item", "A", on=ON, legal_entity="FR01").value == "3"
+    assert snapshot.resolve("item", "A", on=ON, legal_entity="DE01").value == "1"
+
+
+def test_two_entities_ask_for_the_same_key_one_after_the_other():
+    make_rule("item", "A", "1")
+    make_rule("item", "A", "2", legal_entity="GB01")
+    make_rule("item", "A", "3", legal_entity="FR01")
+    snapshot = Snapshot.load([("item", "A", {"legal_entity": "GB01"})])
+    snapshot.resolve("item", "A", on=ON, legal_entity="GB01")
+    snapshot.fetch({("item", "A", "FR01"), ("item", "A", "GB01")})
+    assert snapshot.resolve("item", "A", on=ON, legal_entity="FR01").value == "3"
+    assert snapshot.late_fetch_count == 0
+    assert len(snapshot.explain("item", "A", on=ON, legal_entity="FR01")) == 3

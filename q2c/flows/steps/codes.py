@@ -17,7 +17,8 @@ ACCOUNT_ROLES = ("receivables", "receivables_control", "tax", "rounding", "bank"
 
 def want_codes(document: Any, book: Book) -> list[tuple[str, Any]]:
     """Items, product lines (with their rules) and tax codes of all lines, and the entity's location."""
-    wants = {("rule", ("item", line.sku)) for line in document.lines} | {("rule", ("location", book.code))}
+    wants: set[tuple[str, Any]] = {("rule", ("item", line.sku, book.code)) for line in document.lines}
+    wants.add(("rule", ("location", book.code)))
     wants |= {("rule", ("tax_code", tax.tax_code)) for line in document.lines for tax in line.taxes}
     wants |= {("product_line", line.sku) for line in document.lines}
     return list(wants)
