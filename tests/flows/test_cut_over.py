@@ -362,7 +362,7 @@ def test_a_credit_goes_where_its_invoice_goes_whatever_is_cut_over_when_and_whic
 ):
     days = [DAY + dt.timedelta(days=n) for n in (*cuts, 99)]
     rules = [
-        Rule(9, n, "target_system", "erp|*", "", "GB01", "", "", "", {}, start, end, f"erp-{n}", "", 1, False)
+        Rule(9, n, "target_system", "erp|*", "", "GB01", "", "", "", {}, start, end, f"erp-{n}", "", 1, False, True)
         for n, (start, end) in enumerate(itertools.pairwise(days))
     ]
 

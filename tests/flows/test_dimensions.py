@@ -55,7 +55,7 @@ def test_a_rule_for_the_product_line_goes_before_the_items_own_department_and_cl
 def test_the_rules_of_a_document_are_asked_for_at_once():
     document = SimpleNamespace(lines=(SimpleNamespace(sku="SUB", taxes=()),))
     assert set(want_codes(document, TOKYO)) == {
-        ("rule", ("item", "SUB")), ("rule", ("location", "JP01")), ("product_line", "SUB"),
+        ("rule", ("item", "SUB", "JP01")), ("rule", ("location", "JP01")), ("product_line", "SUB"),
     }  # fmt: skip
 
 

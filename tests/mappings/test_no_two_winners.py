@@ -48,7 +48,7 @@ def winners(rules: list[Line], key: str, entity: str, currency: str, country: st
     found = [
         resolve.Rule(
             line.specificity, number, line.kind, line.key, *line.dimensions, line.conditions, line.effective_from,
-            line.effective_to, line.value, "", 1, line.is_fallback,
+            line.effective_to, line.value, "", 1, line.is_fallback, scope.is_pattern(line.key),
         )
         for number, line in enumerate(rules)
         if line.key == key or (scope.is_pattern(line.key) and scope.matches(line.key, key))

@@ -207,7 +207,7 @@ def test_the_rules_of_other_entities_are_not_fetched_until_somebody_asks_for_the
     make_rule("item", "A", "3", legal_entity="FR01")
     snapshot = Snapshot.load([("item", "A", {"legal_entity": "GB01"})])
     assert snapshot.resolve("item", "A", on=ON, legal_entity="GB01").value == "2"
-    assert [row.rule.value for row in snapshot.explain("item", "A", on=ON, legal_entity="GB01")] == ["2", "1", "3"]
+    assert [row.rule.value for row in snapshot.explain("item", "A", on=ON, legal_entity="GB01")] == ["2", "3", "1"]
     assert snapshot.resolve("item", "A", on=ON, legal_entity="FR01").value == "3"
     assert snapshot.resolve("item", "A", on=ON, legal_entity="DE01").value == "1"
 
