@@ -83,6 +83,8 @@ def _customer_blocks(content: Mapping[str, Any]) -> set[str]:
             blocks.add(f"post:{postcode}:{longest[:4]}")
     if domain := _domain(content):
         blocks.add(f"mail:{domain}")
+    if content.get("pays_from"):
+        blocks.add(f"pays:{content['pays_from']}")
     return blocks
 
 
@@ -98,6 +100,9 @@ def _customers(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[int, st
     post, other = _postcode(a), _postcode(b)
     if post and other:
         points.append((15, "the same postal code") if post == other else (-15, "other postal codes"))
+    if a.get("pays_from") and a.get("pays_from") == b.get("pays_from"):
+        sort, _, digits = str(a["pays_from"]).rpartition(" ")
+        points.append((25, f"pay from the same {sort.replace('_', ' ')} ending {digits}"))
     street, other_street = _street(a), _street(b)
     if street and other_street and post == other and fuzz.ratio(street, other_street) >= STREET_CLOSE:
         points.append((10, "the same street"))

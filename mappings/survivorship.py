@@ -17,7 +17,7 @@ OWNER_WORDS = "crm, billing or erp, with :connection where one of several counts
 _OWNED: dict[str, dict[str, tuple[str, ...]]] = {
     "customer": {
         CRM: ("name", "number", "email", "phone", "bill_to", "ship_to", "parent_id", "legal_entity"),
-        BILLING: ("currency", "crm_id", "is_identified"),
+        BILLING: ("currency", "crm_id", "is_identified", "pays_from"),
         ERP: ("tax_registrations", "payment_terms"),
     },
     "product": {CRM: ("sku", "name", "family", "is_active"), BILLING: ("prices",)},

@@ -75,6 +75,11 @@ class Client:
 
     # Billing: customers
 
+    async def customer(self, customer_id: str) -> party.Customer:
+        """A customer with the last digits of what it pays from. Raises Problem `record_gone`."""
+        query = [("expand[]", "invoice_settings.default_payment_method")]
+        return inbound.customer(await self._get(f"/v1/customers/{customer_id}", "customer", query), self.line.code)
+
     async def find_customer(self, external_id: str) -> posting.SavedRecord | None:
         """The customer with our external id in its metadata: by searching, and among those that are too new to be
         found so (search lags behind writes by a minute, more in an incident) by listing."""

@@ -192,7 +192,14 @@ def subscription_changed(body: bytes, context: Context) -> list[Any]:
 def customer_changed(body: bytes, context: Context) -> list[Any]:
     """customer.created and .updated"""
     raw, at = _snapshot(body)
-    return [events.CustomerChanged(occurred_at=at, customer=inbound.customer(raw, context.connection))]
+    customer = context.fetched or inbound.customer(raw, context.connection)
+    return [events.CustomerChanged(occurred_at=at, customer=customer)]
+
+
+def names_payment_method(body: bytes) -> bool:
+    """Whether the snapshot of a customer names a default payment method, of which it holds the id only."""
+    raw, _ = _snapshot(body)
+    return bool((raw.get("invoice_settings") or {}).get("default_payment_method"))
 
 
 def product_changed(body: bytes, context: Context) -> list[Any]:
@@ -228,8 +235,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "charge.dispute.funds_reinstated": Means(dispute_changed("won")),
     "payout.paid": Means(payout_moved("paid"), refetch="payout"),
     "payout.failed": Means(payout_moved("failed"), refetch="payout"),
-    "customer.created": Means(customer_changed),
-    "customer.updated": Means(customer_changed),
+    "customer.created": Means(customer_changed, refetch="customer", refetch_when=names_payment_method),
+    "customer.updated": Means(customer_changed, refetch="customer", refetch_when=names_payment_method),
     "customer.subscription.created": Means(subscription_changed),
     "customer.subscription.updated": Means(subscription_changed),
     "customer.subscription.deleted": Means(subscription_changed),

@@ -178,7 +178,17 @@ def customer(raw: Mapping[str, Any], connection: str) -> party.Customer:
         legal_entity=notes.get("legal_entity", ""),
         crm_id=notes.get("sf_account_id") or notes.get("crm_id") or "",
         is_identified=not _is_unidentified(name, notes),
+        pays_from=_last_digits(dig(raw, "invoice_settings.default_payment_method")),
     )
+
+
+def _last_digits(method: Any) -> str:
+    """Sort and last digits of an expanded payment method (`sepa_debit.last4`, `card.last4`, …); a mere id says none."""
+    if not isinstance(method, Mapping):
+        return ""
+    sort = str(method.get("type") or "")
+    digits = (method.get(sort) or {}).get("last4")
+    return f"{sort} {digits}" if digits else ""
 
 
 def product(raw: Mapping[str, Any], connection: str) -> catalog.Product:

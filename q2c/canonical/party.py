@@ -36,6 +36,7 @@ class Customer(Document):
     legal_entity: str = ""  # the selling entity's code, when the source says so
     crm_id: str = ""  # the CRM account's id, when this is a billing customer that we made from it
     is_identified: bool = True  # False: the source itself doesn't know who bought
+    pays_from: str = ""  # the sort and last digits of the account or card that pays ("sepa_debit 3000"), never more
 
 
 class CustomerWanted(Customer):

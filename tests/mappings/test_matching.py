@@ -34,6 +34,16 @@ def test_customers_are_compared_by_name_tax_registration_domain_and_address(chan
     assert match.is_suspected == (score >= SUSPECTED)
 
 
+def test_two_names_that_are_nearly_the_same_and_pay_from_one_account_are_suspected():
+    one = {"name": "Northwind Traders International", "pays_from": "sepa_debit 3000"}
+    typo = {"name": "Northwind Traders Internationl", "pays_from": "sepa_debit 3000"}
+    match = compare("customer", one, typo)
+    assert match.reasons == ("names alike by 98 %", "pay from the same sepa debit ending 3000")
+    assert match.is_suspected
+    assert set(blocks_of("customer", one)) & set(blocks_of("customer", typo)) == {"pays:sepa_debit 3000"}
+    assert not compare("customer", one, typo | {"name": "Contoso"}).is_suspected
+
+
 def test_a_name_that_is_nearly_the_same_counts_unless_its_numbers_differ():
     one, typo = {"name": "Northwind Traders International"}, {"name": "Northwind Traders Internationl"}
     assert compare("customer", one, typo).reasons == ("names alike by 98 %",)

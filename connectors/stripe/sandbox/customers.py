@@ -5,6 +5,7 @@ from typing import Any
 from connectors.sandbox.request import Answer, Request
 from connectors.stripe.sandbox import forms
 from connectors.stripe.sandbox.core import StripeCore, make_id
+from connectors.stripe.sandbox.errors import invalid
 from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.lists import list_objects
 
@@ -155,11 +156,38 @@ def move_customer_balance(
 
 
 def create_payment_method(stripe: StripeCore, request: Request) -> Answer:
-    """POST /payment_methods: only test cards by token, never a number."""
-    card = forms.nested({"token": forms.text}, required=("token",))
-    spec = {"type": forms.choice("card"), "card": card, "metadata": forms.metadata}
-    given = forms.read_params(request.form(), spec, required=("type", "card"))
-    return stripe.answer(request, build_payment_method(stripe, given["card"]["token"]), effect="created")
+    """POST /payment_methods: test cards by token, never a number, and SEPA debits by IBAN, of which four digits stay."""
+    spec = {
+        "type": forms.choice("card", "sepa_debit"),
+        "card": forms.nested({"token": forms.text}, required=("token",)),
+        "sepa_debit": forms.nested({"iban": forms.text}, required=("iban",)),
+        "billing_details": forms.anything,
+        "metadata": forms.metadata,
+    }
+    given = forms.read_params(request.form(), spec, required=("type",))
+    if not given.get(given["type"]):
+        raise invalid(f"Missing required param: {given['type']}.", code="parameter_missing", param=given["type"])
+    if given["type"] == "card":
+        return stripe.answer(request, build_payment_method(stripe, given["card"]["token"]), effect="created")
+    return stripe.answer(request, _build_sepa_debit(stripe, given["sepa_debit"]["iban"]), effect="created")
+
+
+def _build_sepa_debit(stripe: StripeCore, iban: str) -> dict:
+    plain = iban.replace(" ", "").upper()
+    debit = {"bank_code": plain[4:12], "branch_code": "", "country": plain[:2], "last4": plain[-4:]}
+    method = {
+        "id": make_id("pm"),
+        "object": "payment_method",
+        "created": stripe.now,
+        "customer": None,
+        "livemode": False,
+        "metadata": {},
+        "sepa_debit": debit,
+        "type": "sepa_debit",
+        "_declines": False,
+    }
+    stripe.save(method)
+    return method
 
 
 def build_payment_method(stripe: StripeCore, token: str) -> dict:

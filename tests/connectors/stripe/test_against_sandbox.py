@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from connectors.calls import Outgoing, outgoing
@@ -100,6 +101,23 @@ def test_a_customer_is_made_once_per_key_and_found_again(build, sandboxes):
     assert found.was_found
     entries = [e for e in sandboxes.log("stripe", document_type="customer") if e["id"] == first.id]
     assert [e["effect"] for e in entries] == ["created", "none"]
+
+
+def test_of_the_account_that_a_customer_pays_from_only_the_last_digits_are_read(build, sandboxes):
+    given = sandboxes.vendor("stripe")
+    with httpx.Client(base_url=given["url"], auth=(given["credentials"]["api_key"], "")) as web:
+        debit = {"type": "sepa_debit", "sepa_debit[iban]": "DE89 3704 0044 0532 0130 00"}
+        method = web.post("/v1/payment_methods", data=debit).raise_for_status().json()["id"]
+    settings = {"name": "Fabrikam", "invoice_settings": {"default_payment_method": method}}
+    (made,) = sandboxes.make("stripe", "customer", settings)
+    page = run(build().changes("events", {}))
+    polled = next(p for p in page.found if p.source_id == made)
+    meaning = EVENTS["customer.created"]
+    assert meaning.refetch_when(polled.body)
+    fetched = run(build().customer(made))
+    context = Context("stripe", {}, polled.event_type, made, dt.datetime.now(dt.UTC), fetched)
+    (event,) = meaning.translate(polled.body, context)
+    assert (event.customer.name, event.customer.pays_from) == ("Fabrikam", "sepa_debit 3000")
 
 
 def test_a_customer_of_long_ago_is_found_without_reading_the_others(build, sandboxes):
