@@ -66,7 +66,7 @@ def test_from_one_signature_to_the_closed_review(sign_in, proposed):
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"why": ""}, "Why it can’t wait : This field is required."),
+        ({"why": ""}, "Why it can’t wait : Fill this in."),
         ({"hours": "13"}, "13 is not one of the available choices"),
         ({"seen_hash": "0" * 64}, "Not possible: It changed since you looked at it."),
     ],

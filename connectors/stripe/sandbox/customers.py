@@ -156,7 +156,7 @@ def move_customer_balance(
 
 
 def create_payment_method(stripe: StripeCore, request: Request) -> Answer:
-    """POST /payment_methods: test cards by token, never a number, and SEPA debits by IBAN, of which four digits stay."""
+    """POST /payment_methods: test cards by token, never a number, and SEPA debits by IBAN (four digits stay)."""
     spec = {
         "type": forms.choice("card", "sepa_debit"),
         "card": forms.nested({"token": forms.text}, required=("token",)),
