@@ -204,6 +204,7 @@ def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, b
     case.resolution = resolution[:40]
     case.close_reason = why
     case.closed_at = timezone.now()
+    case.snoozed_at = None
     save_with_reason(case, why=why, by=by)
     fix = record_fix(case, last=resolution, why=why, by=by)
     note(case, verb=str(state), text=why, by=by, data={"resolution": resolution, "fix": fix.pk})

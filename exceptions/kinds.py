@@ -27,6 +27,8 @@ LOOK_AGAIN = "look_again"
 REPLAY_EVENT = "replay_event"
 RESUME_CONNECTION = "resume_connection"
 WAIVE = "waive"
+CHOOSE_PERIOD = "choose_period"
+REOPEN_PERIOD = "reopen_period"
 RESOLUTION_WORDS = {
     REPOST: "Repost",
     REMAP_AND_REPOST: "Map and repost",
@@ -36,6 +38,8 @@ RESOLUTION_WORDS = {
     REPLAY_EVENT: "Replay the event",
     RESUME_CONNECTION: "Resume the connection",
     WAIVE: "Waive",
+    CHOOSE_PERIOD: "Another posting period",
+    REOPEN_PERIOD: "Reopen the period",
 }
 
 
@@ -190,10 +194,10 @@ _DOCUMENT = (
 )  # fmt: skip
 
 _PERIOD = (
-    Kind("period_closed", P, CONTROLLERSHIP, HIGH, hours(4), ("subsidiary", "period"), (REPOST, WAIVE),
+    Kind("period_closed", P, CONTROLLERSHIP, HIGH, hours(4), ("subsidiary", "period"), (CHOOSE_PERIOD, REPOST, WAIVE),
          "{period} is closed in {subsidiary}",
-         "Reopen the period with a second person, or let the document post in the next open one by policy; then "
-         "repost."),
+         "Choose below: post in the next open period, or ask for a reopening; a second person agrees. Either way the "
+         "documents then post by themselves. Repost what the ERP’s people have made way for already."),
     Kind("posted_in_other_period", D, CONTROLLERSHIP, HIGH, hours(4), ("connection", "document"),
          (LOOK_AGAIN, OVERRIDE), "{document} was posted in another period than asked for",
          "The ERP moved it. Reverse it there and post it in the period asked for; then look again. Or two people "

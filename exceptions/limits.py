@@ -44,6 +44,12 @@ def over_limit(documents: Iterable[Mapping[str, Any]]) -> list[str]:
     return said
 
 
+def total_in_book(entity: str, documents: Iterable[Mapping[str, Any]]) -> Decimal | None:
+    """What these documents amount to together, without signs, in the currency of the entity's book; None where a rate
+    or the book is missing, so that nobody can say."""
+    return _total(entity, [facts for facts in documents if facts.get("amount")])[1]
+
+
 def _total(entity: str, documents: list[Mapping[str, Any]]) -> tuple[str, Decimal | None]:
     try:
         book = ports.Calendar().book(entity)

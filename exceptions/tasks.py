@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from exceptions import cases, doubles, releases, rerouting, resolutions, rolling, sla
 from exceptions.models import CaseNote, ExceptionCase
+from exceptions.resolving import agreeing, snoozes
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.core.roles import ROLES
@@ -18,10 +19,12 @@ PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 @shared_task(ignore_result=True)
 def sweep_cases() -> None:
-    """Let corrected documents pass and decided doubles go on, resolve what is empty, note who is at risk or late, end
-    emergencies, and finish what was cut off."""
+    """Let corrected documents pass and decided doubles go on, wake what was snoozed, resolve what is empty, note who is
+    at risk or late, end emergencies, and finish what was cut off."""
     releases.end_emergencies()
     resolutions.make_way()
+    snoozes.wake_due()
+    agreeing.end_stale()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     cases.resolve_emptied()
     rerouting.reroute()

@@ -124,6 +124,19 @@ ACCOUNT_CLASSES = (
     ("suspense", ("asset", "liability")),
     ("refunds", ("asset", "liability")),
 )
+# What a rule of kind `resolution_approval` asks for, from the mildest to the strictest: how many sign, and who.
+COLLEAGUE, CONTROLLER_SIGNS = "exceptions.approve_resolution", "transactions.approve_posting"
+RESOLUTION_LEVELS: dict[str, Approval | None] = {
+    "nobody": None,
+    "1 colleague": Approval(COLLEAGUE),
+    "2 colleagues": Approval(COLLEAGUE, 2),
+    "1 controller": Approval(CONTROLLER_SIGNS),
+    "2 with a controller": Approval(COLLEAGUE, 2, CONTROLLER_SIGNS),
+    "2 controllers": Approval(CONTROLLER_SIGNS, 2),
+}
+RESOLUTION_APPROVAL = "resolution_approval"
+RESOLUTIONS_SIGNED = ("repost", "waive", "link", "edit_fields", "choose_period", "reopen_period")
+_LEVEL = f"({'|'.join(RESOLUTION_LEVELS)})"
 _AMOUNT = r"[0-9]{1,15}(\.[0-9]{1,6})?"
 _BOOK = "an amount in the book's currency"
 _OR = "{} or {}".format
@@ -145,6 +158,7 @@ POLICY_VALUES = (
     ("billed_account", "own|parent|top", "own, parent or top"),
     ("release_over", _AMOUNT, _BOOK),
     ("close_freeze", FREEZE_PATTERN, FREEZE_WORDS),
+    ("late_documents", "next period|reopen|either", "next period, reopen or either"),
     ("hold_duplicates", "off|[6-9][0-9]|100", "off, or a score from 60 to 100"),
 )  # fmt: skip
 POLICY_FIELDS = tuple(name for name, _, _ in POLICY_VALUES)
@@ -284,6 +298,14 @@ _KINDS = (
          about="Months after which a whole month is dropped, once nothing of it is unfinished. Steps, lineage and "
          "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12.",
          approval=CONTROLLER, propose=PROPOSE_POLICY),
+    Kind(RESOLUTION_APPROVAL, "Who agrees to a resolution", ("resolution", "field"), FREE,
+         "missing_resolution_approval", "Nobody says who agrees to {key}{scope}", allows_patterns=False,
+         owner=CONTROLLERSHIP, approval=CONTROLLER, propose=PROPOSE_POLICY,
+         values=rf"{_LEVEL}(; {_LEVEL} over {_AMOUNT})*",
+         values_say="who always, then who over which amount: nobody; 1 colleague over 1000; 2 controllers over 50000",
+         about="Who signs before a resolution of a case takes effect: " + ", ".join(RESOLUTIONS_SIGNED)
+         + "; for one field of an edit edit_fields|po_number. Amounts in the book's currency, of all documents of an "
+         "entity together. A colleague is of billing operations or controllership. Nobody signs what they proposed."),
     Kind(APPROVAL, "Who approves a change of rules", ("kind",), FREE, "missing_approval",
          "Nobody says who approves {key}{scope}", allows_patterns=False, owner=CONTROLLERSHIP,
          approval=CONTROLLER, propose=PROPOSE_POLICY, values="|".join(APPROVALS), values_say=", ".join(APPROVALS),

@@ -18,6 +18,7 @@ from connectors import registry
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
+from exceptions.models import Choice
 from mappings.kinds import BY_CODE
 from mappings.resolve import Resolved, Snapshot, latest_change_set
 from q2c.core.approvals import OVERRIDE, approved_contents
@@ -254,6 +255,15 @@ def accepted_problems(transaction_ids: list[UUID]) -> dict[UUID, list[tuple[str,
     """The problems that two people let these transactions pass: code and subject of each, by transaction."""
     found = approved_contents(OVERRIDE, "transaction", transaction_ids)
     return {UUID(i): [(c["problem"], c["subject"]) for c in contents] for i, contents in found.items()}
+
+
+def choices_of(transaction_ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
+    """What people chose for these transactions, by transaction and by what it's about; the newest choice counts."""
+    found: dict[UUID, dict[str, Any]] = {}
+    rows = Choice.objects.filter(transaction_id__in=transaction_ids).order_by("pk")
+    for transaction_id, about, content in rows.values_list("transaction_id", "about", "content"):
+        found.setdefault(transaction_id, {})[about] = content
+    return found
 
 
 class Target:

@@ -1,6 +1,8 @@
-"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed."""
+"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed; what
+people chose for documents."""
 
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.models.choices import Choice, Snooze
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 
@@ -8,8 +10,10 @@ __all__ = [
     "CaseFix",
     "CaseNote",
     "CaseTally",
+    "Choice",
     "ExceptionCase",
     "FailedFix",
     "Occurrence",
     "RoutingMark",
+    "Snooze",
 ]

@@ -52,6 +52,7 @@ class ExceptionCase(models.Model):
     blocks_period = models.CharField(max_length=20, blank=True)
     due_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
+    snoozed_at = models.DateTimeField(null=True, blank=True)  # left alone until what its snooze waits for
     resolution = models.CharField(max_length=40, blank=True)
     close_reason = models.TextField(blank=True)
     regressed_count = models.IntegerField(default=0)
@@ -77,7 +78,7 @@ class ExceptionCase(models.Model):
                 fields=["blocks_entity", "blocks_period", "-amount_at_risk", "-id"],
                 name="case_ranked",
                 condition=Q(closed_at__isnull=True),
-                include=["legal_entity_code", "queue"],
+                include=["legal_entity_code", "queue", "snoozed_at"],
             ),
             models.Index(
                 fields=["routed_by"], name="case_routed", condition=Q(closed_at__isnull=True, routed_by__isnull=False)

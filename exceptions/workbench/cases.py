@@ -19,6 +19,7 @@ from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
 from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
+from exceptions.workbench.resolving_forms import BUILDERS
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
 from q2c.core import access
@@ -37,6 +38,7 @@ FORMS = {
     kinds.OVERRIDE: ("exceptions.work_case", "override_form"),
     kinds.WAIVE: ("exceptions.waive_case", "waive_form"),
     kinds.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
+    kinds.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
 }
 
 
@@ -51,6 +53,7 @@ class Remedy(NamedTuple):
     form: Any
     why_not: str
     url: str = ""
+    template: str = ""  # of a form that asks for more than a reason
 
 
 @require_GET
@@ -85,7 +88,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
 
 def queue_counts(user: Any) -> dict[str, Counted]:
     """Open cases of the person's queues: all, mine, nobody's, awaiting approval, late; each exact up to 10,000."""
-    cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True)
+    cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True, snoozed_at__isnull=True)
     parts = {
         "open": cases,
         "mine": cases.filter(assignee=user),
@@ -169,7 +172,12 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
         elif code == kinds.REMAP_AND_REPOST:
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(rule_form(request, case), code), ""))
         else:
-            url = reverse(f"exceptions:case_{form_name.removesuffix('_form')}", args=[case.pk])
+            name = form_name.removesuffix("_form")
+            url = reverse(f"exceptions:case_{name}", args=[case.pk])
+            if code in BUILDERS:
+                form = forms.get(form_name) or BUILDERS[code](case)
+                found.append(Remedy(code, title, form, "", url, f"exceptions/resolving/{name}.html"))
+                continue
             blank = RepostForm if code == kinds.REPOST else ReasonForm
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(blank(prefix=code), code), "", url))
     return found

@@ -25,6 +25,7 @@ STATES = [
     ("open", "Open"),
     ("in_review", "In review"),
     ("awaiting_approval", "Awaiting approval"),
+    ("snoozed", "Snoozed"),
     ("resolved", "Resolved"),
     ("waived", "Waived"),
 ]
@@ -82,10 +83,13 @@ class CaseFilter(ListFilter):
     def qs(self) -> Any:
         """The filtered rows; closed cases only when asked for."""
         rows = super().qs
-        return rows if self.form.cleaned_data.get("state") else rows.filter(closed_at__isnull=True)
+        is_asked = self.form.cleaned_data.get("state")
+        return rows if is_asked else rows.filter(closed_at__isnull=True, snoozed_at__isnull=True)
 
     def filter_state(self, rows: Any, name: str, value: str) -> Any:
-        """By state, or all."""
+        """By state, snoozed, or all."""
+        if value == "snoozed":
+            return rows.filter(closed_at__isnull=True, snoozed_at__isnull=False)
         return rows if value == "all" else rows.filter(state=value)
 
     def filter_owner(self, rows: Any, name: str, value: str) -> Any:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, cases
+from exceptions.workbench import actions, cases, resolving
 
 app_name = "exceptions"
 urlpatterns = [
@@ -16,4 +16,5 @@ urlpatterns = [
     path("cases/<int:case_id>/waive/", actions.waive, name="case_waive"),
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
     path("cases/<int:case_id>/remap/", actions.remap, name="case_remap"),
+    path("cases/<int:case_id>/period/", resolving.period, name="case_period"),
 ]

@@ -30,6 +30,7 @@ PERMISSION_WORDS = {
     "exceptions.view_case": "See cases",
     "exceptions.work_case": "Work on a case",
     "exceptions.waive_case": "Waive a case",
+    "exceptions.approve_resolution": "Agree to a resolution",
     "mappings.view_rule": "See rules",
     "mappings.propose_rule": "Propose a rule",
     "mappings.propose_policy": "Propose a policy",
@@ -67,7 +68,14 @@ ROLES = (
         "billing_ops",
         "Billing operations",
         ("billing_ops", "controllership"),  # prepares what the controller then agrees to
-        VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event", "mappings.propose_rule"},
+        VIEW
+        | {
+            "exceptions.work_case",
+            "exceptions.approve_resolution",
+            "transactions.repost",
+            "inbox.replay_event",
+            "mappings.propose_rule",
+        },
     ),
     Role(
         "mapping_admin",
@@ -83,6 +91,7 @@ ROLES = (
         | {
             "exceptions.work_case",
             "exceptions.waive_case",
+            "exceptions.approve_resolution",
             "transactions.repost",
             "transactions.approve_posting",
             "mappings.propose_rule",

@@ -29,7 +29,9 @@ class Entry(NamedTuple):
 def open_cases(user: Any) -> QuerySet:
     """Open cases that a person sees."""
     tallies = apps.get_model("exceptions", "CaseTally").objects.all()
-    cases = apps.get_model("exceptions", "ExceptionCase").objects.filter(closed_at__isnull=True)
+    cases = apps.get_model("exceptions", "ExceptionCase").objects.filter(
+        closed_at__isnull=True, snoozed_at__isnull=True
+    )
     return cases.filter(access.cases_q(user, tallies))
 
 

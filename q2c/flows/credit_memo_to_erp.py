@@ -80,11 +80,12 @@ def build_posting(
     document_date: dt.date,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> ArCreditMemo:
     """The AR credit memo, applied to its invoice; raises Problem when it doesn't add up."""
     applied = document.total if document.applied_amount is None else document.applied_amount
     apply_to = (AppliedTo(document=erp_invoice, amount=applied),) if erp_invoice and applied else ()
-    return build_ar_credit_memo(
+    posting = build_ar_credit_memo(
         document,
         book=book,
         customer=erp_customer,
@@ -99,6 +100,7 @@ def build_posting(
         period=period,
         apply_to=apply_to,
     )
+    return dates.with_memo(posting, txn)
 
 
 def find_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:

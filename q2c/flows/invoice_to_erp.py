@@ -34,9 +34,10 @@ def build_posting(
     document_date: dt.date,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> ArInvoice:
     """The AR posting of this invoice; raises Problem when it doesn't add up."""
-    return build_ar_invoice(
+    posting = build_ar_invoice(
         document,
         book=book,
         customer=erp_customer,
@@ -50,6 +51,7 @@ def build_posting(
         posting_date=posting_date,
         period=period,
     )
+    return dates.with_memo(posting, txn)
 
 
 def find_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:

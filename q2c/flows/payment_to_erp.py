@@ -30,9 +30,10 @@ def build_receipt_posting(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> CashReceipt:
     """The receipt on account, gross."""
-    return build_receipt(
+    posting = build_receipt(
         document,
         book=book,
         customer=erp_customer,
@@ -42,6 +43,7 @@ def build_receipt_posting(
         posting_date=posting_date,
         period=period,
     )
+    return dates.with_memo(posting, txn)
 
 
 def find_receipt(posting: CashReceipt, erp: Any) -> PostedDocument:

@@ -77,9 +77,10 @@ def build_payout_posting(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> Journal:
     """Clearing to bank, with each fee and what converting cost."""
-    return build_payout(
+    posting = build_payout(
         document,
         book=book,
         currency=currency,
@@ -89,6 +90,7 @@ def build_payout_posting(
         period=period,
         booked=booked,
     )
+    return dates.with_memo(posting, txn)
 
 
 def build_dispute_posting(
@@ -99,11 +101,13 @@ def build_dispute_posting(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> Journal:
     """Disputes against clearing, with the fee."""
-    return build_dispute(
+    posting = build_dispute(
         document, book=book, currency=currency, accounts=accounts, rate=rate, posting_date=posting_date, period=period
     )
+    return dates.with_memo(posting, txn)
 
 
 def tell_payout(document: Payout, journal: PostedDocument, book: Book) -> list:

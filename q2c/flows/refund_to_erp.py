@@ -93,9 +93,10 @@ def build_refund_posting(
     rate: RateUse,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> CashRefund:
     """The refund: receivables against clearing, or the opposite where it failed."""
-    return build_refund(
+    posting = build_refund(
         document,
         book=book,
         customer=erp_customer,
@@ -106,6 +107,7 @@ def build_refund_posting(
         period=period,
         apply_to=credits,
     )
+    return dates.with_memo(posting, txn)
 
 
 def find_refund(posting: CashRefund, erp: Any) -> PostedDocument:

@@ -87,6 +87,7 @@ TOOLS = Tools(
     on_wait=lambda runs: nudge(done.answer_waits(runs)),
     on_refused_credentials=done.pause_refused,
     accepted=ports.accepted_problems,
+    chosen=ports.choices_of,
     nudge=nudge,
 )
 

@@ -6,7 +6,7 @@ a system is said so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,8 @@ from q2c.transactions.reading import read_forward
 AT_ONCE = 500
 POSTS, WAITS, HELD, ENDS = "posts", "waits", "held", "ends"  # what would become of a document
 _ASKS = "asks_system"
+_NOTHING: Mapping[UUID, dict[str, Any]] = {}
+_PREPARED = "posting"  # the fact that every flow to the ERP builds
 _IN_SUMMARY = BY_ITSELF_OR_IN_SUMMARY[0].name
 
 
@@ -39,6 +41,8 @@ class Tried:
     legal_entity: str = ""
     period: str = ""
     step: str = ""
+    prepared: Any = None  # what would be sent
+    rules: tuple[tuple[int, int], ...] = ()  # that it rests on, with their versions
 
 
 class TrialContext(ports.BatchContext):
@@ -63,11 +67,16 @@ class _Named:
 
 
 def try_held(
-    transaction_ids: Sequence[UUID], snapshot: Snapshot, *, told: Callable[[int], object] = lambda _count: None
+    transaction_ids: Sequence[UUID],
+    snapshot: Snapshot,
+    *,
+    told: Callable[[int], object] = lambda _count: None,
+    chosen: Mapping[UUID, dict[str, Any]] = _NOTHING,
 ) -> list[Tried]:
     """Read these held documents again, under these rules, up to the write that would be due. Stores nothing.
 
-    A batch of one flow costs the same few queries whatever its size. `told` hears how many are done.
+    A batch of one flow costs the same few queries whatever its size. `told` hears how many are done; `chosen` is what
+    people would choose for each, beside what they have chosen already.
     """
     found: list[Tried] = []
     rows = BusinessTransaction.objects.filter(pk__in=transaction_ids, state="held").order_by("flow", "pk")
@@ -77,17 +86,23 @@ def try_held(
         by_flow.setdefault(flow, []).append(claim)
     for code, claims in by_flow.items():
         for start in range(0, len(claims), AT_ONCE):
-            found += _try(code, claims[start : start + AT_ONCE], snapshot)
+            found += _try(code, claims[start : start + AT_ONCE], snapshot, chosen)
             told(len(found))
     return found
 
 
-def _try(flow_code: str, claims: list[Claim], snapshot: Snapshot) -> Iterable[Tried]:
+def _try(
+    flow_code: str, claims: list[Claim], snapshot: Snapshot, chosen: Mapping[UUID, dict[str, Any]]
+) -> Iterable[Tried]:
     runs = machine.load_runs(catalog.BY_CODE[flow_code], claims)
-    accepted = ports.accepted_problems([run.id for run in runs])
+
+    def choices(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
+        made = ports.choices_of(ids)
+        return {i: {**made.get(i, {}), **chosen.get(i, {})} for i in ids}
+
+    machine.take_decisions(runs, accepted=ports.accepted_problems, chosen=choices)
     for run in runs:
         run.attempt += 1  # as a repost's
-        run.accepted = accepted.get(run.id, [])
     looks = [run for run in runs if run.intent is not None and run.ending is None]
     read_forward([run for run in runs if run.intent is None and run.ending is None], TrialContext(runs, snapshot))
     for run in looks:
@@ -96,7 +111,7 @@ def _try(flow_code: str, claims: list[Claim], snapshot: Snapshot) -> Iterable[Tr
 
 
 def _tried(run: Run) -> Tried:
-    place = {"legal_entity": run.legal_entity_code, "period": run.period_code, "step": run.problem_step}
+    place: dict[str, Any] = {"legal_entity": run.legal_entity_code, "period": run.period_code, "step": run.problem_step}
     if run.ending is Ending.HELD and run.problem is not None:
         outcome = WAITS if run.problem.code == _ASKS else HELD
         return Tried(run.id, outcome, code=run.problem.code, says=run.problem.summary, **place)
@@ -105,4 +120,6 @@ def _tried(run: Run) -> Tried:
     if run.ending is Ending.WAITING and run.problem_step != _IN_SUMMARY:
         says = run.awaits.summary if run.awaits else run.problem.summary if run.problem else ""
         return Tried(run.id, WAITS, says=says, **place)
-    return Tried(run.id, POSTS, says="with the day's summary" if run.ending is Ending.WAITING else "", **place)
+    says = "with the day's summary" if run.ending is Ending.WAITING else ""
+    used = {(int(rule), int(version)) for row in run.rows for rule, version in (row.used or {}).get("rules", ())}
+    return Tried(run.id, POSTS, says=says, prepared=run.facts.get(_PREPARED), rules=tuple(sorted(used)), **place)

@@ -125,9 +125,10 @@ def build_credit(
     document_date: dt.date,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> ArCreditMemo:
     """The AR credit memo over what was left, applied to the invoice; raises Problem when it doesn't add up."""
-    return build_ar_credit_memo(
+    posting = build_ar_credit_memo(
         document,
         book=book,
         customer=erp_customer,
@@ -143,6 +144,7 @@ def build_credit(
         apply_to=(AppliedTo(document=erp_invoice, amount=document.total),),
         prefix="void",
     )
+    return dates.with_memo(posting, txn)
 
 
 def build_charge(
@@ -158,9 +160,10 @@ def build_charge(
     document_date: dt.date,
     posting_date: dt.date,
     period: Period,
+    txn: Any,
 ) -> ArInvoice:
     """The AR invoice that charges the credit again; raises Problem when it doesn't add up."""
-    return build_ar_invoice(
+    posting = build_ar_invoice(
         document,
         book=book,
         customer=erp_customer,
@@ -175,6 +178,7 @@ def build_charge(
         period=period,
         prefix="void",
     )
+    return dates.with_memo(posting, txn)
 
 
 def _credit_key(void: DocumentVoid) -> str:

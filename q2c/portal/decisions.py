@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from connectors import connections
 from exceptions import cases, doubles, resolutions
 from exceptions.kinds import OVERRIDE
+from exceptions.resolving import agreeing, deciding
 from mappings import identities
 from mappings.models import ChangeSet
 from q2c.core import access, approvals, emergencies, shell
@@ -133,6 +134,9 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
     """
     if proposal.kind == OVERRIDE:
         state, _ = resolutions.decide_override(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
+        return state
+    if proposal.kind.startswith(agreeing.PREFIX):
+        state, _ = deciding.decide(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
         return state
     refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
     if refused is not None:

@@ -27,6 +27,7 @@ CLOSES = 2
 DEEDS = 8
 SIGNS = (  # whoever may none of these decides nothing
     "mappings.approve_rule", "transactions.approve_posting", "connectors.approve_connection", "exceptions.waive_case",
+    "exceptions.approve_resolution",
 )  # fmt: skip
 
 

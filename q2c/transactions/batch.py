@@ -102,6 +102,7 @@ class Run:
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass
+    chosen: dict[str, Any] = field(default_factory=dict)  # what people chose for it: posting_date, ... (a repost's)
     port: Any = (
         None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
     )

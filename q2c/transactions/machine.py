@@ -8,6 +8,7 @@ It knows steps and knows no business: flows, vendors, cases and cross-references
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -59,9 +60,7 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
         remember(broken, worker=worker, tools=tools)
     context = tools.context(active)
     reposted = [r for r in active if r.attempt > 1]
-    accepted = tools.accepted([r.id for r in reposted]) if reposted else {}
-    for run in reposted:
-        run.accepted = accepted.get(run.id, [])
+    take_decisions(reposted, accepted=tools.accepted, chosen=tools.chosen)
     while active:
         looking = [r for r in active if r.intent and r.intent.get("is_open")]
         for run in looking:
@@ -84,6 +83,21 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
             _pause_refused(group, tools)
             active += [_cleared(r) for r in group if r.ending is Ending.WRITTEN]
     remember([], worker=worker, tools=tools)
+
+
+def take_decisions(
+    runs: list[Run],
+    *,
+    accepted: Callable[[list[UUID]], dict[UUID, list[tuple[str, dict[str, str]]]]],
+    chosen: Callable[[list[UUID]], dict[UUID, dict[str, Any]]],
+) -> None:
+    """Give reposted runs what people decided for them: problems that they may pass, and what was chosen."""
+    if not runs:
+        return
+    ids = [run.id for run in runs]
+    passed, choices = accepted(ids), chosen(ids)
+    for run in runs:
+        run.accepted, run.chosen = passed.get(run.id, []), choices.get(run.id, {})
 
 
 def _cleared(run: Run) -> Run:

@@ -43,4 +43,5 @@ class Tools:
     on_cancelled: Callable[[list[Run]], None]
     on_refused_credentials: Callable[[str, Problem], None]
     accepted: Callable[[list[UUID]], dict[UUID, list[tuple[str, dict[str, str]]]]]  # what people let pass, of reposts
+    chosen: Callable[[list[UUID]], dict[UUID, dict[str, Any]]]  # what people chose for these, by what it's about
     nudge: Callable[[Iterable[str]], None]  # flows that have work

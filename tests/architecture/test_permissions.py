@@ -55,6 +55,7 @@ SCREENS = {
     "exceptions:case_override": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_look": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "mappings:rule_list": ("get", [], ALL, 200),
     "mappings:rule_detail": ("get", ["rule"], ALL, 200),
     "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
@@ -156,7 +157,16 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
     assert digest() == before
     expected = {name: 403 for name, row in SCREENS.items() if role not in row[2]}
     if role in (SALES, PLATFORM):  # they work cases, but not of this queue
-        acts = ("case_detail", "case_assign", "case_note", "case_repost", "case_correct", "case_override", "case_look")
+        acts = (
+            "case_detail",
+            "case_assign",
+            "case_note",
+            "case_repost",
+            "case_correct",
+            "case_override",
+            "case_look",
+            "case_period",
+        )
         expected |= dict.fromkeys(acts, 404)
         expected = {f"exceptions:{n}" if n.startswith("case_") else n: status for n, status in expected.items()}
     assert told == expected
@@ -173,6 +183,7 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
     [
         ("mappings.propose_rule", "mappings.approve_rule"),
         ("exceptions.work_case", "transactions.approve_posting"),
+        ("exceptions.work_case", "exceptions.approve_resolution"),
         ("connectors.work_connection", "connectors.approve_connection"),
         ("mappings.propose_policy", "mappings.approve_policy"),
         ("core.approve_emergency", "core.review_emergency"),

@@ -80,7 +80,7 @@ def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_da
     house.carry(until=lambda: house.states("invoice_to_erp") == {"held": 1})
     assert (house.held(), house.made("netsuite", "invoice")) == (["period_closed"], [])
     (case,) = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
-    assert set(kinds.kind_of(case.kind).may) == {kinds.REPOST, kinds.WAIVE}
+    assert set(kinds.kind_of(case.kind).may) == {kinds.CHOOSE_PERIOD, kinds.REPOST, kinds.WAIVE}
     before = BusinessTransaction.objects.get(flow="invoice_to_erp")
     house.sandboxes.control("POST", "netsuite/account", {"open_period": this_month()})
     resolutions.repost(case, by=person("controller"), reason="opened again for one day")

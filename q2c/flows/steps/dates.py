@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import structs
 
+from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashReceipt, CashRefund, Journal
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import systems
 from q2c.flows.told import record_key
@@ -29,6 +30,8 @@ POLICY_FIELDS = (
     "missing_service_dates",
     "summary_cut_off",
 )
+POSTING_DATE = "posting_date"  # what a choice of another posting date is about
+T = TypeVar("T", ArInvoice, ArCreditMemo, CashReceipt, CashRefund, Journal)
 _INSTANTS = ("failed_at", "issued_at", "received_at", "refunded_at", "applied_at", "at")
 
 
@@ -142,9 +145,19 @@ def read_policy(book: Book, document_date: dt.date, mappings: Any, calendar: Any
     return check_policy(policy, book.code)
 
 
-def choose_posting_date(document_date: dt.date, policy: Policy, book: Book, calendar: Any) -> dt.date:
-    """The document date, or the day of posting, by the entity's policy."""
+def choose_posting_date(document_date: dt.date, policy: Policy, book: Book, calendar: Any, txn: Any) -> dt.date:
+    """What people chose for a document that came late; else the document date or the day of posting, by the entity's
+    policy."""
+    chosen = txn.chosen.get(POSTING_DATE)
+    if chosen is not None:
+        return dt.date.fromisoformat(chosen["posting_date"])
     return calendar.local_now(book.code).date() if policy.posting_date == "today" else document_date
+
+
+def with_memo(posting: T, txn: Any) -> T:
+    """The posting; one that people moved to another date says so in its memo, beside the document's own date."""
+    chosen = txn.chosen.get(POSTING_DATE)
+    return posting if chosen is None else structs.replace(posting, memo=f"{posting.memo}; {chosen['memo']}")
 
 
 def take_its_day(document_date: dt.date) -> dt.date:

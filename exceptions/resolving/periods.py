@@ -1,0 +1,237 @@
+"""A document that came after its period was closed: post it in the next open one, or ask for a reopening.
+
+Which of both an entity allows is posting policy (`late_documents`), and the clause is stored with the decision. The
+portal opens no period itself: an agreed reopening waits until the ERP's own list says that it's open, and then the
+documents that were signed for post by themselves, on their own dates. It accrues nothing: it has no accrual of its own.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from exceptions import cases
+from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.models import Choice, ExceptionCase, Snooze
+from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolving.agreeing import Agreed, Wished, wish
+from mappings.resolve import Snapshot
+from q2c.core.history import save_with_reason
+from q2c.core.models import AccountingPeriod, Person, Proposal
+from q2c.flows.steps.dates import POSTING_DATE
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.restart import Restarted
+
+NEXT, REOPEN, EITHER = "next period", "reopen", "either"
+POLICY = "late_documents"
+Place = tuple[str, str, str, str]  # legal entity, ERP, code of the closed period, ledger
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way for late documents, with its consequences in plain words, or why it isn't open to anybody now."""
+
+    code: str  # the resolution
+    title: str
+    happens: list[str]
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Late:
+    """Late documents of one book and period, and the next period of it that is open."""
+
+    place: Place
+    name: str  # the closed period, as the ERP calls it
+    documents: list[BusinessTransaction]
+    next_period: AccountingPeriod | None
+
+
+def late_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None = None) -> list[Late]:
+    """The case's held documents by book and period, with where they could go. Three statements, whatever their
+    number."""
+    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False)
+    if transaction_ids is not None:
+        rows = rows.filter(transaction_id__in=list(transaction_ids))
+    problems = rows.values_list("transaction_id", "problem")
+    ledgers = {i: str(p.get("subject", {}).get("ledger") or "") for i, p in problems if i is not None}
+    held = BusinessTransaction.objects.filter(pk__in=ledgers, state="held").defer("fact").order_by("pk")
+    grouped: dict[Place, list[BusinessTransaction]] = defaultdict(list)
+    for txn in held:
+        ledger = ledgers[txn.pk] or "receivables"
+        grouped[txn.legal_entity_code, txn.target_connection, txn.period_code, ledger].append(txn)
+    periods: dict[tuple[str, str], list[AccountingPeriod]] = defaultdict(list)
+    known = AccountingPeriod.objects.filter(subsidiary__legal_entity__code__in={place[0] for place in grouped})
+    for row in known.select_related("subsidiary__legal_entity", "subsidiary__connection").order_by("start_date"):
+        periods[row.subsidiary.legal_entity.code, row.subsidiary.connection.code].append(row)
+    found = []
+    for place, documents in sorted(grouped.items()):
+        own = periods[place[0], place[1]]
+        closed = next((p for p in own if p.code == place[2]), None)
+        later = (p for p in own if p.code > place[2] and _is_open(p, place[3]))
+        found.append(Late(place, closed.name if closed else place[2], documents, next(later, None)))
+    return found
+
+
+def options_of(late: Sequence[Late]) -> list[Option]:
+    """The ways that there are, each with what it would do, in the order in which they're offered."""
+    clauses = [clause_of(row.place[0]) for row in late]
+    return [_next_option(late, clauses), _reopen_option(late, clauses)]
+
+
+def clause_of(entity: str) -> dict[str, Any]:
+    """What the entity's posting policy says about late documents today: its words, and the rule that says so."""
+    rules = Snapshot.load([("posting_policy", POLICY, {})])
+    rule = rules.find("posting_policy", POLICY, on=timezone.localdate(), legal_entity=entity)
+    if rule is None:
+        return {"entity": entity, "field": POLICY, "says": EITHER, "rule": None, "version": None}
+    return {"entity": entity, "field": POLICY, "says": rule.value, "rule": rule.rule_id, "version": rule.version}
+
+
+def choose_period(
+    case: ExceptionCase, *, by: Person, reason: str, option: str, transaction_ids: Iterable[UUID] | None = None
+) -> tuple[Proposal | None, list[Restarted]]:
+    """Wish that late documents post in the next open period, or that theirs be reopened. Raises ResolutionRefused for
+    another kind of case, and where policy or the ERP's calendar doesn't allow it."""
+    check_case(case, reason, CHOOSE_PERIOD)
+    late = late_documents(case, transaction_ids)
+    if not late:
+        raise ResolutionRefused("No document of it is held any more.")
+    found = next((row for row in options_of(late) if row.code == option), None)
+    if found is None:
+        raise ResolutionRefused("Choose one of the ways that are offered.")
+    if found.why_not:
+        raise ResolutionRefused(found.why_not)
+    wished = Wished(
+        resolution=option, case=case, by=by, reason=reason, title=f"{found.title}: {_what(late)}",
+        happens=found.happens, documents=[txn.pk for row in late for txn in row.documents],
+        terms={"clauses": [clause_of(row.place[0]) for row in late], "places": [list(row.place) for row in late]},
+        chosen=_choices(late) if option == CHOOSE_PERIOD else None,
+    )  # fmt: skip
+    return wish(wished, apply_period if option == CHOOSE_PERIOD else apply_reopening)
+
+
+def apply_period(agreed: Agreed) -> list[Restarted]:
+    """Note the new posting date of each document, and repost them: their steps find it."""
+    now = timezone.now()
+    Choice.objects.bulk_create(
+        Choice(
+            transaction_id=i, about=POSTING_DATE, content=agreed.content["chosen"][str(i)][POSTING_DATE],
+            case=agreed.case, proposal=agreed.proposal, by=agreed.proposer, at=now,
+        )
+        for i in agreed.documents
+    )  # fmt: skip
+    return repost_documents(
+        agreed.documents, by=agreed.by, reason=f"posts in another period: {agreed.why}", permission=None
+    )
+
+
+def apply_reopening(agreed: Agreed) -> list[Restarted]:
+    """The case waits for the period to open; the ERP's people open it there."""
+    Snooze.objects.filter(case=agreed.case, woken_at__isnull=True).update(
+        woken_at=timezone.now(), woken_by="a reopening was agreed"
+    )
+    Snooze.objects.create(
+        case=agreed.case, until=Snooze.Until.PERIOD, wakes={"places": agreed.terms["places"]}, why=agreed.why,
+        proposal=agreed.proposal, by=agreed.proposer, at=timezone.now(),
+    )  # fmt: skip
+    locked = cases.lock_case(agreed.case.pk)
+    assert locked is not None  # a case is never deleted
+    locked.snoozed_at = timezone.now()
+    save_with_reason(locked, why="it waits for a reopening", by=agreed.by)
+    cases.note(agreed.case, verb="snoozed", text=f"until it’s open in the ERP: {agreed.why}", by=agreed.by)
+    return []
+
+
+def are_open(places: Iterable[Sequence[str]]) -> bool:
+    """Whether each of these books takes documents in its period again, as the ERP's own lists say."""
+    for entity, erp, code, ledger in places:
+        rows = AccountingPeriod.objects.filter(
+            subsidiary__legal_entity__code=entity, subsidiary__connection__code=erp, code=code
+        )
+        if not any(_is_open(row, ledger) for row in rows):
+            return False
+    return True
+
+
+def _is_open(period: AccountingPeriod, ledger: str) -> bool:
+    return period.is_ledger_open if ledger == "ledger" else period.is_receivables_open
+
+
+def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
+    title = "Post in the next open period"
+    for row, clause in zip(late, clauses, strict=True):
+        if clause["says"] == REOPEN:
+            return Option(
+                CHOOSE_PERIOD, title, [], f"The policy of {row.place[0]} has late documents wait for a reopening."
+            )
+        if row.next_period is None:
+            return Option(CHOOSE_PERIOD, title, [], f"No later period of {row.place[0]} is open in the ERP’s own list.")
+    happens = []
+    for row in late:
+        assert row.next_period is not None  # the loop above
+        happens.append(
+            f"{_count(row.documents)} of {row.place[0]} in {row.name} {_one(row.documents, 'posts', 'post')} on "
+            f"{_day(row.next_period.start_date)}, in {row.next_period.name}."
+        )
+    happens += [
+        "Each document keeps its own date; its memo names that date and the period that was closed.",
+        "Rate, accounts and dimensions are those of the new posting date; tax and due date stay the document’s.",
+    ]
+    return Option(CHOOSE_PERIOD, title, happens)
+
+
+def _reopen_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
+    title = "Ask for the period to be reopened"
+    for row, clause in zip(late, clauses, strict=True):
+        if clause["says"] == NEXT:
+            why = f"The policy of {row.place[0]} has late documents post in the next open period."
+            return Option(REOPEN_PERIOD, title, [], why)
+    happens = [
+        f"The people of the ERP are asked to open {row.name} in {row.place[0]}; {_count(row.documents)} "
+        f"{_one(row.documents, 'waits', 'wait')} for it."
+        for row in late
+    ]
+    happens += [
+        "Nothing posts before the ERP’s own list says that it’s open. The portal can’t open a period.",
+        "Then what was signed for posts by itself, on its own date and in its own period.",
+    ]
+    return Option(REOPEN_PERIOD, title, happens)
+
+
+def _choices(late: Sequence[Late]) -> dict[UUID, dict[str, Any]]:
+    found = {}
+    for row in late:
+        assert row.next_period is not None  # its option was open
+        for txn in row.documents:
+            own = f"dated {txn.document_date.isoformat()}, " if txn.document_date else ""
+            found[txn.pk] = {
+                POSTING_DATE: {
+                    "posting_date": row.next_period.start_date.isoformat(),
+                    "period": row.next_period.code,
+                    "memo": f"{own}posted late: {row.name} was closed",
+                }
+            }
+    return found
+
+
+def _what(late: Sequence[Late]) -> str:
+    return ", ".join(f"{_count(row.documents)} of {row.place[0]} in {row.name}" for row in late)
+
+
+def _count(documents: Sequence[object]) -> str:
+    return f"{len(documents):,} {_one(documents, 'document', 'documents')}"
+
+
+def _one(documents: Sequence[object], one: str, many: str) -> str:
+    return one if len(documents) == 1 else many
+
+
+def _day(date: dt.date) -> str:
+    return f"{date.day} {date:%B %Y}"

@@ -1,0 +1,84 @@
+"""Who has to agree to a resolution: a governed rule per resolution and entity, by amount and in levels.
+
+A rule of kind `resolution_approval` says it in words: `nobody; 1 colleague over 1000; 2 with a controller over 50000`,
+amounts in the currency of the entity's book. Over several entities the strictest holds; what can't be counted in the
+book's currency counts as over every limit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from exceptions.limits import total_in_book
+from mappings.kinds import RESOLUTION_APPROVAL, RESOLUTION_LEVELS, Approval
+from mappings.resolve import Snapshot
+
+# Where no rule says: what is asked for each resolution. Reposting alone changes nothing that was agreed.
+DEFAULTS = {
+    "repost": "nobody",
+    "waive": "nobody",
+    "link": "1 colleague",
+    "edit_fields": "1 colleague",
+    "choose_period": "1 controller",
+    "reopen_period": "1 controller",
+}
+_LEVELS = tuple(RESOLUTION_LEVELS)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked, and why: the words of the clause, and the rule that they come from (None: nobody has said)."""
+
+    level: str
+    clause: str
+    rule: int | None = None
+    version: int | None = None
+
+    @property
+    def approval(self) -> Approval | None:
+        """Who signs; None where nobody has to."""
+        return RESOLUTION_LEVELS[self.level]
+
+    def as_content(self) -> dict[str, Any]:
+        """As it's signed with the proposal."""
+        return {"level": self.level, "clause": self.clause, "rule": self.rule, "version": self.version}
+
+
+def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: Iterable[str] = ()) -> Asked:
+    """What is asked for this resolution of these documents; a field's own rule (`edit_fields|po_number`) stands before
+    that of its resolution."""
+    by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for facts in documents:
+        by_entity[facts["legal_entity"]].append(facts)
+    keys = [f"{resolution}|{name}" for name in fields]
+    rules = Snapshot.load([(RESOLUTION_APPROVAL, key, {}) for key in (resolution, *keys)])
+    today = timezone.localdate()
+    found: list[Asked] = []
+    for entity, own in sorted(by_entity.items()):
+        for key in keys or [resolution]:
+            rule = rules.find(RESOLUTION_APPROVAL, key, on=today, legal_entity=entity)
+            rule = rule or rules.find(RESOLUTION_APPROVAL, resolution, on=today, legal_entity=entity)
+            clause = rule.value if rule else DEFAULTS[resolution]
+            level = level_of(clause, own, entity)
+            found.append(Asked(level, clause, rule.rule_id if rule else None, rule.version if rule else None))
+    return max(found, key=lambda asked: _LEVELS.index(asked.level), default=Asked("nobody", "nobody"))
+
+
+def level_of(clause: str, documents: Iterable[Mapping[str, Any]], entity: str) -> str:
+    """The strictest level of a clause whose limit these documents of one entity are over together."""
+    total: Decimal | None = None
+    is_counted = False
+    strictest = ""
+    for part in clause.split(";"):
+        level, _, over = part.strip().partition(" over ")
+        if over and not is_counted:
+            total, is_counted = total_in_book(entity, documents), True
+        if not over or total is None or total > Decimal(over):
+            strictest = max(strictest or level, level, key=_LEVELS.index)
+    return strictest
