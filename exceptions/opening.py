@@ -7,7 +7,6 @@ the case's own row.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -17,7 +16,8 @@ from django.db import connection as database
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import kinds, reporting, sla
+from exceptions import kinds, reporting
+from exceptions.clocks import Promise, promise
 from exceptions.fixes import note_failed
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
@@ -29,7 +29,7 @@ _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take i
 
 
 Prints = dict[str, list[HeldDocument]]
-Due = dict[str, dt.datetime]
+Due = dict[str, Promise]
 Routes = dict[str, Route]
 
 
@@ -136,9 +136,7 @@ def _due_dates(rows: dict[str, HeldDocument]) -> Due:
     known = calendars({row.legal_entity_code for row in rows.values()}, on=timezone.localdate())
     due = {}
     for print_, row in rows.items():
-        kind = kinds.kind_of(row.problem.code)
-        calendar = None if kind.owner == kinds.PLATFORM else known[row.legal_entity_code].work
-        due[print_] = sla.due_at(row.at, kind.sla, calendar)
+        due[print_] = promise(kinds.kind_of(row.problem.code), row.at, known[row.legal_entity_code])
     return due
 
 
@@ -165,18 +163,21 @@ def _reopen(
         "UPDATE exceptions_exceptioncase c SET state = 'open', closed_at = NULL,"
         " regressed_count = c.regressed_count + 1, failed_fix = c.resolution, resolution = '',"
         " opened_at = x.at, last_at = x.at, due_at = x.due,"
+        " turns_at = x.turns, standing = 'on_time', escalation = 0, paused_for = '',"
         " queue = CASE WHEN is_ours THEN x.queue ELSE c.queue END,"
         " severity = CASE WHEN is_ours THEN x.severity ELSE c.severity END,"
         " routed_by_id = CASE WHEN is_ours THEN x.rule ELSE c.routed_by_id END,"
         " assignee_id = CASE WHEN is_ours THEN x.person ELSE c.assignee_id END"
         " FROM (SELECT k.assignee_id IS NULL AND NOT k.is_moved_by_hand AS is_ours, u.*"
-        "         FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::smallint[],"
-        "                     %s::bigint[], %s::bigint[]) AS u(id, at, due, queue, severity, rule, person)"
+        "         FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[],"
+        "                     %s::smallint[], %s::bigint[], %s::bigint[])"
+        "           AS u(id, at, due, turns, queue, severity, rule, person)"
         "         JOIN exceptions_exceptioncase k ON k.id = u.id) x WHERE c.id = x.id",
         [
             [closed[p] for p in prints],
             [by_print[p][0].at for p in prints],
-            [due[p] for p in prints],
+            [due[p].due_at for p in prints],
+            [due[p].at_risk_at for p in prints],
             [routes[p].queue for p in prints],
             [routes[p].severity for p in prints],
             [routes[p].rule for p in prints],
@@ -190,16 +191,17 @@ _INSERT_CASES = """
     INSERT INTO exceptions_exceptioncase (
         fingerprint, fingerprint_version, kind, category, state, severity, queue, summary, subject, connection_code,
         legal_entity_code, period_code, flow, opened_at, last_at, due_at, resolution, close_reason, regressed_count,
-        failed_fix, document_count, amount_at_risk, blocks_entity, blocks_period, routed_by_id, assignee_id)
+        failed_fix, document_count, amount_at_risk, blocks_entity, blocks_period, routed_by_id, assignee_id,
+        turns_at)
     SELECT x.print, %s, x.kind, x.category, CASE WHEN x.person IS NULL THEN 'open' ELSE 'in_review' END, x.severity,
            x.queue, x.summary, x.subject::jsonb, x.connection,
            x.entity, x.period, x.flow, x.at, x.at, x.due, '', '', 0, '', x.documents, x.at_risk, x.blocks_entity,
-           x.blocks_period, x.rule, x.person
+           x.blocks_period, x.rule, x.person, x.turns
       FROM unnest(%s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::text[],
                   %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::int[], %s::numeric[],
-                  %s::text[], %s::text[], %s::bigint[], %s::bigint[])
+                  %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::timestamptz[])
            AS x(print, kind, category, severity, queue, summary, subject, connection, entity, period, flow, at, due,
-                documents, at_risk, blocks_entity, blocks_period, rule, person)
+                documents, at_risk, blocks_entity, blocks_period, rule, person, turns)
      ORDER BY x.print
     RETURNING fingerprint, id
 """
@@ -225,7 +227,7 @@ def _at_risk(rows: list[HeldDocument]) -> Decimal:
     return sum((reporting.at_risk(row.amount, row.currency) or Decimal(0) for row in rows), Decimal(0))
 
 
-def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime, route: Route) -> tuple[Any, ...]:
+def _case_values(print_: str, rows: list[HeldDocument], due: Promise, route: Route) -> tuple[Any, ...]:
     row, problem = rows[0], rows[0].problem
     return (
         print_,
@@ -240,13 +242,14 @@ def _case_values(print_: str, rows: list[HeldDocument], due: dt.datetime, route:
         period_of(row),
         row.flow,
         row.at,
-        due,
+        due.due_at,
         sum(subject_id(r) is not None for r in rows),
         _at_risk(rows),
         row.legal_entity_code,
         period_of(row),
         route.rule,
         route.person,
+        due.at_risk_at,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, QuerySet, Sum
 
+from exceptions.clocks import escalated_to
 from exceptions.closes import Close, Place, closes_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
 from q2c.core import access
@@ -51,8 +52,16 @@ def cases_visible_to(user: Any) -> QuerySet[ExceptionCase]:
 
 
 def case_visible_to(user: Any, case_id: int) -> ExceptionCase:
-    """One case. Raises DoesNotExist for a foreign one too."""
-    return cases_visible_to(user).select_related("assignee", "routed_by").get(pk=case_id)
+    """One case, of the person's queues or told to a role of theirs. Raises DoesNotExist for a foreign one too."""
+    try:
+        return cases_visible_to(user).select_related("routed_by").get(pk=case_id)
+    except ExceptionCase.DoesNotExist:
+        case = ExceptionCase.objects.select_related("assignee", "routed_by").get(pk=case_id, closed_at__isnull=True)
+        role = escalated_to(case)
+        own = [code for held, code in access.memberships(user) if held.code == role]
+        if None in own or (case.legal_entity_code and case.legal_entity_code in own):
+            return case
+        raise
 
 
 def totals_of(user: Any, cases: Iterable[ExceptionCase]) -> dict[int, Totals]:

@@ -6,8 +6,8 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, doubles, releases, rerouting, resolutions, rolling, sla
-from exceptions.models import CaseNote, ExceptionCase
+from exceptions import cases, clocks, doubles, releases, rerouting, resolutions, rolling
+from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, snoozes
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
@@ -28,7 +28,7 @@ def sweep_cases() -> None:
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     cases.resolve_emptied()
     rerouting.reroute()
-    note_standing()
+    clocks.note_standing()
     tell_new_passwords()
     releases.finish_change_sets()
 
@@ -67,24 +67,3 @@ def tell_new_passwords() -> int:
             cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, person=name, since=since))
             told += 1
     return told
-
-
-def note_standing() -> int:
-    """Note once, in its timeline, that a case is at risk or breached. Returns how many notes were made."""
-    now = timezone.now()
-    open_cases = ExceptionCase.objects.filter(closed_at__isnull=True)
-    noted = set(
-        CaseNote.objects.filter(case__in=open_cases, verb__in=("at_risk", "breached")).values_list("case", "verb", "at")
-    )
-    last: dict[int, tuple[str, dt.datetime]] = {}
-    for case_id, verb, at in sorted(noted, key=lambda row: row[2]):
-        last[case_id] = (verb, at)
-    notes = []
-    for case in open_cases.only("id", "opened_at", "due_at").iterator(chunk_size=2000):
-        standing = sla.standing(case.due_at, now, opened=case.opened_at)
-        verb, told_at = last.get(case.pk, ("", None))
-        is_told = told_at is not None and told_at >= case.opened_at and verb in (standing, "breached")
-        if standing != "on_time" and not is_told:
-            notes.append(CaseNote(case=case, at=now, verb=standing, text=f"due {case.due_at:%Y-%m-%d %H:%M} UTC"))
-    CaseNote.objects.bulk_create(notes, batch_size=1000)
-    return len(notes)

@@ -172,6 +172,8 @@ WORK_CALENDAR = (
     ("closes", _TIME, _TIME_SAYS),
     ("receivables_close", _CLOSE, _CLOSE_SAYS),
     ("ledger_close", _CLOSE, _CLOSE_SAYS),
+    ("close_days", FREEZE_PATTERN.replace("|close", ""), "working days around a period's end, such as WD-2 to WD+3"),
+    ("close_pace", "[1-9]", "a number from 1 to 9"),
 )
 # What goes to a system of its own from a day on, by the role that the system plays. A refund, dispute or application
 # follows what it is about, and so does a credit or payment that names its invoice.
@@ -279,7 +281,8 @@ _KINDS = (
          allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="The hours that promised times are counted in, and when receivables and the ledger of a month close, in "
          "the entity's time zone. Without a rule Monday to Friday, 09:00 to 17:00; receivables close at WD3 18:00, the "
-         "ledger at WD5 18:00."),
+         "ledger at WD5 18:00. Around a period's end (close_days: WD-2 to WD+3) promised time is used up close_pace "
+         "(2) times as fast; 1 leaves it alone."),
     Kind("holiday", "Holiday", ("date",), FREE, "missing_holiday", "No rule says what {key} is{scope}",
          key_is="date", allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
          about="A date on which an entity doesn't work, with its name. Promised times and closes leave it out."),

@@ -3,12 +3,14 @@ people chose for documents."""
 
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
+from exceptions.models.clocks import CasePause
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 
 __all__ = [
     "CaseFix",
     "CaseNote",
+    "CasePause",
     "CaseTally",
     "Choice",
     "ExceptionCase",

@@ -51,13 +51,22 @@ class ExceptionCase(models.Model):
     blocks_entity = models.CharField(max_length=20, blank=True)
     blocks_period = models.CharField(max_length=20, blank=True)
     due_at = models.DateTimeField()
+    # The clock (`exceptions.clocks`): where the promise stands, when that changes next (None: not by itself), how far
+    # up it was told, and for whom it waits.
+    standing = models.CharField(max_length=10, default="on_time", db_default="on_time")
+    turns_at = models.DateTimeField(null=True, blank=True)
+    escalation = models.SmallIntegerField(default=0, db_default=0)
+    paused_for = models.CharField(max_length=10, blank=True, default="", db_default="")
     closed_at = models.DateTimeField(null=True, blank=True)
     snoozed_at = models.DateTimeField(null=True, blank=True)  # left alone until what its snooze waits for
     resolution = models.CharField(max_length=40, blank=True)
     close_reason = models.TextField(blank=True)
     regressed_count = models.IntegerField(default=0)
     failed_fix = models.CharField(max_length=200, blank=True)  # of a regressed case: what was done before
-    ROLLED_UP = ("last_at", "document_count", "amount_at_risk", "blocks_entity", "blocks_period")
+    ROLLED_UP = (
+        "last_at", "document_count", "amount_at_risk", "blocks_entity", "blocks_period", "standing", "turns_at",
+        "escalation",
+    )  # fmt: skip
     history = HistoricalRecords(excluded_fields=list(ROLLED_UP))
 
     class Meta:
@@ -70,6 +79,19 @@ class ExceptionCase(models.Model):
         ]
         indexes = [
             models.Index(fields=["due_at", "id"], name="case_open_due", condition=Q(closed_at__isnull=True)),
+            models.Index(
+                fields=["turns_at", "id"],
+                name="case_turns",
+                condition=Q(closed_at__isnull=True, turns_at__isnull=False),
+            ),
+            models.Index(
+                fields=["standing", "due_at"],
+                name="case_standing",
+                condition=Q(closed_at__isnull=True) & ~Q(standing="on_time"),
+            ),
+            models.Index(
+                fields=["due_at"], name="case_paused", condition=Q(closed_at__isnull=True) & ~Q(paused_for="")
+            ),
             models.Index(fields=["queue", "due_at"], name="case_queue", condition=Q(closed_at__isnull=True)),
             models.Index(
                 fields=["legal_entity_code", "due_at"], name="case_entity", condition=Q(closed_at__isnull=True)

@@ -15,6 +15,7 @@ from connectors import links_out
 from connectors.models import Connection
 from exceptions import doubles, kinds, tallies
 from exceptions.models import ExceptionCase
+from exceptions.workbench.clock_forms import clock_context
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
 from exceptions.workbench.playbook import playbook_facts, prefill
@@ -87,14 +88,15 @@ def case_list(request: HttpRequest) -> HttpResponse:
 
 
 def queue_counts(user: Any) -> dict[str, Counted]:
-    """Open cases of the person's queues: all, mine, nobody's, awaiting approval, late; each exact up to 10,000."""
+    """Open cases of the person's queues: all, mine, nobody's, awaiting approval, at risk, late; exact up to 10,000."""
     cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True, snoozed_at__isnull=True)
     parts = {
         "open": cases,
         "mine": cases.filter(assignee=user),
         "nobody": cases.filter(assignee__isnull=True),
         "awaiting": cases.filter(state="awaiting_approval"),
-        "late": cases.filter(due_at__lt=timezone.now()),
+        "at_risk": cases.filter(standing="at_risk", paused_for=""),
+        "late": cases.filter(due_at__lt=timezone.now(), paused_for=""),
     }
     return {name: count_rows(rows) for name, rows in parts.items()}
 
@@ -150,6 +152,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),
         "note_form": NoteForm(),
+        **clock_context(case),
         **forms,
     }
     return page(request, "exceptions/case_detail.html", "exceptions/_documents.html", context, status=status)

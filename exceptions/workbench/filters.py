@@ -29,7 +29,10 @@ STATES = [
     ("resolved", "Resolved"),
     ("waived", "Waived"),
 ]
-DUE = [("late", "Late"), ("today", "Within 24 hours"), ("week", "Within 7 days")]
+DUE = [
+    ("at_risk", "At risk"), ("late", "Late"), ("today", "Within 24 hours"), ("week", "Within 7 days"),
+    ("paused", "Not while it waits"),
+]  # fmt: skip
 AGES = [("1", "Longer than a day"), ("7", "Longer than a week"), ("30", "Longer than 30 days")]
 OWNERS = [("mine", "You"), ("nobody", "Nobody"), ("mine_or_nobody", "You or nobody")]
 
@@ -98,7 +101,12 @@ class CaseFilter(ListFilter):
         return rows.filter({"mine": mine, "nobody": nobody, "mine_or_nobody": mine | nobody}[value])
 
     def filter_due(self, rows: Any, name: str, value: str) -> Any:
-        """By promised time."""
+        """By promised time; what waits for somebody outside has none."""
+        if value == "paused":
+            return rows.exclude(paused_for="")
+        rows = rows.filter(paused_for="")
+        if value == "at_risk":
+            return rows.filter(standing="at_risk")
         days = {"late": 0, "today": 1, "week": 7}[value]
         return rows.filter(due_at__lt=timezone.now() + dt.timedelta(days=days))
 

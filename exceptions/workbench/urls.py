@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, cases, resolving
+from exceptions.workbench import actions, cases, clocks, resolving
 
 app_name = "exceptions"
 urlpatterns = [
     path("cases/", cases.case_list, name="case_list"),
     path("cases/<int:case_id>/", cases.case_detail, name="case_detail"),
     path("cases/<int:case_id>/assign/", actions.assign, name="case_assign"),
+    path("cases/<int:case_id>/pause/", clocks.pause, name="case_pause"),
+    path("cases/<int:case_id>/resume/", clocks.resume, name="case_resume"),
     path("cases/<int:case_id>/note/", actions.note, name="case_note"),
     path("cases/<int:case_id>/repost/", actions.repost, name="case_repost"),
     path("cases/<int:case_id>/look/", actions.look, name="case_look"),

@@ -48,6 +48,8 @@ SCREENS = {
     "exceptions:case_list": ("get", [], STAFF, 200),
     "exceptions:case_detail": ("get", ["case"], QUEUE, 200),
     "exceptions:case_assign": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 303),
+    "exceptions:case_pause": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_resume": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_note": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_repost": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_waive": ("post", ["case"], {CONTROLLER}, 422),
@@ -167,6 +169,7 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_look",
             "case_period",
         )
+        acts += ("case_pause", "case_resume")
         expected |= dict.fromkeys(acts, 404)
         expected = {f"exceptions:{n}" if n.startswith("case_") else n: status for n, status in expected.items()}
     assert told == expected

@@ -130,7 +130,22 @@ def test_the_platform_teams_clock_never_stops():
     assert sla.due_at(begin, dt.timedelta(hours=1), None) == dt.datetime(2026, 11, 21, 4, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(("hour", "standing"), [(11, "on_time"), (15, "at_risk"), (17, "breached")])
-def test_a_case_is_at_risk_when_three_quarters_of_its_time_are_gone(hour, standing):
-    opened, due = (dt.datetime(2026, 11, 20, h, tzinfo=UTC) for h in (9, 17))
-    assert sla.standing(due, dt.datetime(2026, 11, 20, hour, tzinfo=UTC), opened=opened) == standing
+@pytest.mark.parametrize(
+    ("start", "hours", "due"),
+    [
+        ("2026-11-20T09:00", 8, "2026-11-20T13:00"),  # a Friday around the close: four hours use up eight
+        ("2026-11-19T15:00", 8, "2026-11-20T12:00"),  # two hours as ever, then three that count twice
+        ("2026-11-19T09:00", 8, "2026-11-19T17:00"),  # used up before the close begins
+    ],
+)
+def test_around_a_close_promised_time_is_used_up_faster(start, hours, due):
+    begin, end = (dt.datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, due))
+    fast = {dt.date(2026, 11, 20)}
+    assert sla.due_at(begin, dt.timedelta(hours=hours), LONDON, fast=fast, pace=2) == end
+    assert sla.used(begin, end, LONDON, fast=fast, pace=2) == dt.timedelta(hours=hours)
+
+
+def test_nights_and_weekends_use_up_nothing():
+    friday, monday = dt.datetime(2026, 11, 20, 17, tzinfo=UTC), dt.datetime(2026, 11, 23, 9, tzinfo=UTC)
+    assert sla.used(friday, monday, LONDON) == dt.timedelta()
+    assert sla.used(friday, monday, None) == monday - friday

@@ -10,7 +10,7 @@ from mappings.calendars import LEDGER, calendars
 from mappings.drafts import Line, check_lines
 from mappings.kinds import kind_of
 from q2c.core.workdays import WorkCalendar
-from tests.factories import make_entity, make_person
+from tests.factories import make_entity, make_period, make_person
 from tests.mappings.rules import make_rule
 
 TODAY, OCTOBER = dt.date(2026, 11, 2), dt.date(2026, 10, 31)  # a Saturday
@@ -47,6 +47,20 @@ def test_a_close_is_where_the_rules_of_its_entity_put_it():
     assert found["??"].work == WorkCalendar()
 
 
+@pytest.mark.django_db
+def test_the_days_around_a_close_count_more_as_the_rules_say():
+    make_period("GB01", "2026-10")
+    found = calendars(["GB01"], on=TODAY)["GB01"]
+    assert (min(found.fast), max(found.fast), found.pace) == (dt.date(2026, 10, 29), dt.date(2026, 11, 4), 2)
+    make_rule("work_calendar", "close_days", "WD-1 to WD+1")
+    make_rule("work_calendar", "close_pace", "3", legal_entity="GB01")
+    found = calendars(["GB01"], on=TODAY)["GB01"]
+    assert (min(found.fast), max(found.fast), found.pace) == (dt.date(2026, 10, 30), dt.date(2026, 11, 2), 3)
+    make_rule("work_calendar", "close_pace", "1", on=TODAY)
+    make_rule("work_calendar", "close_days", "WD-1 to close", legal_entity="GB01")  # it can't be drafted
+    assert calendars(["GB01"], on=TODAY)["GB01"].fast == frozenset()
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "value", "fault"),
     [
@@ -57,6 +71,8 @@ def test_a_close_is_where_the_rules_of_its_entity_put_it():
             "3 18:00 isn't a working day after the period",
         ),
         ("work_calendar", "opens", "9", "9 isn't a time such as 09:00"),
+        ("work_calendar", "close_days", "WD-1 to close", "WD-1 to close isn't working days around a period's end"),
+        ("work_calendar", "close_pace", "0", "0 isn't a number from 1 to 9"),
         ("holiday", "2026-02-30", "Never", "2026-02-30 isn't a date such as 2026-12-25"),
         ("manual_rate", "KWDGBP", "2.5", "KWDGBP isn't two currencies as base/quote, such as KWD/GBP"),
         ("manual_rate", "GBP/GBP", "1", "GBP/GBP isn't two currencies as base/quote, such as KWD/GBP"),

@@ -143,15 +143,16 @@ def case_badge(case: Any) -> SafeString:
 
 
 @register.simple_tag
-def promise(due_at: dt.datetime | None, opened_at: dt.datetime | None = None, is_open: bool = True) -> SafeString | str:
-    """How much time is left: calm, at risk under a quarter of the whole, or late."""
-    if due_at is None or not is_open:
+def case_promise(case: Any) -> SafeString | str:
+    """Where the promise of a case stands: for whom it waits, or how much time is left by its own working hours."""
+    if case.closed_at is not None:
         return ""
-    left = (due_at - timezone.now()).total_seconds()
+    if case.paused_for:
+        return _state("calm", "clock", f"Paused: {case.paused_for}")
+    left = (case.due_at - timezone.now()).total_seconds()
     if left < 0:
         return _state("late", "late", f"{span_words(left)} late")
-    whole = (due_at - opened_at).total_seconds() if opened_at else 0
-    if whole and left < whole / 4:
+    if case.standing != "on_time":
         return _state("act", "risk", f"{span_words(left)} left")
     return _state("calm", "clock", f"{span_words(left)} left")
 
