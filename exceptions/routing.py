@@ -17,8 +17,9 @@ from django.utils import timezone
 
 from exceptions import duty
 from exceptions.kinds import SALES_OPS, SEVERITY_WORDS, Kind, kind_of
+from mappings.fetching import Rule
 from mappings.kinds import DIMENSIONS, ROUTING
-from mappings.resolve import Rule, Snapshot
+from mappings.resolve import Snapshot
 from mappings.scope import conditions_hold
 
 # Flows that carry what sales sold; everything else carries what billing billed.

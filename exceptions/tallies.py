@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, QuerySet, Sum
 
+from exceptions import counting
 from exceptions.clocks import escalated_to
 from exceptions.closes import Close, Place, closes_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
@@ -91,12 +92,8 @@ def closes_blocked(user: Any) -> list[BlockedClose]:
     """The closes that open cases of this person's queues stand in the way of, the nearest first, each with how many
     cases and their amount at risk in the person's entities. A close that the ERP has finished is blocked no more."""
     cases = cases_visible_to(user).filter(closed_at__isnull=True)
-    of_one = cases.exclude(blocks_period="").exclude(legal_entity_code="")
     found: dict[Place, list[Any]] = defaultdict(lambda: [0, Decimal(0)])
-    for entity, period, count, amount in (
-        of_one.order_by().values_list("blocks_entity", "blocks_period").annotate(Count("pk"), Sum("amount_at_risk"))
-    ):
-        found[entity, period] = [count, amount]
+    found.update({place: [*sums] for place, sums in counting.open_by_close(user).items()})
     shared = CaseTally.objects.filter(
         case__in=cases.filter(legal_entity_code="").order_by().values("pk"), document_count__gt=0
     )

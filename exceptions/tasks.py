@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, clocks, doubles, releases, rerouting, resolutions, rolling
+from exceptions import cases, clocks, counting, doubles, releases, rerouting, resolutions, rolling
 from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, snoozes
 from q2c.core.models import Person
@@ -37,6 +37,7 @@ def sweep_cases() -> None:
 def roll_up_cases() -> None:
     """Bring what lists are sorted and summed by up to date, and where an amount sends its case."""
     rolling.roll_up(then=rerouting.follow_amounts)
+    counting.add_up()
 
 
 @shared_task(ignore_result=True)

@@ -16,9 +16,10 @@ from django.db.models import Count, Max
 
 from mappings import scope
 from mappings.drafts import CREATE, RETIRE, Line, identity, line_of, lines_of, rules_by_identity
+from mappings.fetching import Overlay, Rule
 from mappings.known import KnownRule, places_ever, rules_by_id
 from mappings.models import ChangeLine, ChangeSet
-from mappings.resolve import Overlay, Rule, latest_change_set
+from mappings.resolve import latest_change_set
 from q2c.core import jcs
 
 ROWS_SIGNED = 1000

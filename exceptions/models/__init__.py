@@ -1,9 +1,10 @@
-"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed; what
-people chose for documents."""
+"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed
+and counted; what people chose for documents."""
 
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
 from exceptions.models.clocks import CasePause
+from exceptions.models.counts import OpenChange, OpenCount
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 
@@ -16,6 +17,8 @@ __all__ = [
     "ExceptionCase",
     "FailedFix",
     "Occurrence",
+    "OpenChange",
+    "OpenCount",
     "RoutingMark",
     "Snooze",
 ]

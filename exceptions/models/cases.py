@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
+from exceptions.models.counts import COUNTED
 from q2c.core.models import APPEND_ONLY
 
 
@@ -117,6 +118,7 @@ class ExceptionCase(models.Model):
             models.Index(fields=["-closed_at", "-id"], name="case_closed", condition=Q(closed_at__isnull=False)),
             models.Index(fields=["fingerprint", "-id"], name="case_fingerprint"),
         ]
+        triggers = COUNTED
 
     def __str__(self) -> str:
         return self.number

@@ -90,6 +90,18 @@ def cases_q(user: Any, tallies: QuerySet) -> Q:
     return functools.reduce(operator.or_, parts) if parts else NOBODY
 
 
+def places_q(user: Any) -> Q:
+    """Rows of one queue and one entity (not of several) of the person's queues and entities."""
+    parts = []
+    for role, code in memberships(user):
+        if "exceptions.view_case" in role.may:
+            queue = Q(queue__in=role.queues) if role.queues else Q()
+            parts.append(queue if code is None else queue & Q(legal_entity_code=code))
+    if any(not part for part in parts):
+        return Q()
+    return functools.reduce(operator.or_, parts) if parts else NOBODY
+
+
 def who_may(permission: str, entity: str = "") -> list[Person]:
     """People who hold a permission for an entity, for "who can do it instead"."""
     roles = [role.code for role in ROLES if permission in role.may]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import forms
 
-_SAY = {
+_SAY: dict[type[forms.Field], str] = {
     forms.Field: "Fill this in.",
     forms.ChoiceField: "Choose one.",
     forms.ModelChoiceField: "Choose one.",

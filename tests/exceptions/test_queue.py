@@ -9,8 +9,8 @@ import pytest
 from django.http import QueryDict
 from django.utils import timezone
 
-from exceptions import tallies
-from exceptions.models import CaseTally, ExceptionCase
+from exceptions import counting, tallies
+from exceptions.models import CaseTally, ExceptionCase, OpenChange
 from exceptions.workbench.filters import CaseFilter
 from tests import factories
 
@@ -56,6 +56,24 @@ def test_each_open_close_is_told_with_its_cases_and_amount_the_nearest_first(que
     assert blocked(factories.make_person("controller")) == [
         ("DE01", OCTOBER, 1, D(100)), ("DE01", NOVEMBER, 1, D(600)), ("GB01", NOVEMBER, 2, D(350)),
     ]  # fmt: skip
+
+
+def test_the_sums_follow_every_change_before_and_after_they_are_added_up(queue):
+    person = factories.make_person("controller")
+    before = blocked(person)
+    assert OpenChange.objects.count() > 0
+    assert counting.add_up() > 0
+    assert (blocked(person), OpenChange.objects.count()) == (before, 0)
+    case = ExceptionCase.objects.get(amount_at_risk=100)
+    ExceptionCase.objects.filter(pk=case.pk).update(amount_at_risk=130, blocks_period=NOVEMBER)
+    ExceptionCase.objects.filter(pk=case.pk).update(summary="The same for as much")
+    after = [("DE01", NOVEMBER, 2, D(730)), ("GB01", NOVEMBER, 2, D(350))]
+    assert blocked(person) == after
+    assert OpenChange.objects.count() == 2  # taken from one place, added to another; other words change no sum
+    counting.add_up()
+    assert blocked(person) == after
+    ExceptionCase.objects.filter(pk=case.pk).update(closed_at=timezone.now())
+    assert blocked(person) == [("DE01", NOVEMBER, 1, D(600)), ("GB01", NOVEMBER, 2, D(350))]
 
 
 def test_a_person_of_one_entity_is_told_of_its_closes_and_amounts_alone(queue):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from mappings import resolve
+from mappings.fetching import Rule
 from mappings.models import MappingRule
 from mappings.references import Reference, store_references
-from mappings.resolve import Rule
 from q2c import ports
 from q2c.canonical.base import Source
 from q2c.canonical.billing import (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mappings import resolve, scope
 from mappings.drafts import Line, could_both_win
+from mappings.fetching import Rule
 
 FIRST = dt.date(2026, 1, 1)
 DAYS = [FIRST + dt.timedelta(days=n) for n in range(4)]
@@ -43,10 +44,10 @@ def accepted(wished: list[Line]) -> list[Line]:
     return kept
 
 
-def winners(rules: list[Line], key: str, entity: str, currency: str, country: str, on: dt.date) -> list[resolve.Rule]:
+def winners(rules: list[Line], key: str, entity: str, currency: str, country: str, on: dt.date) -> list[Rule]:
     """What the resolver finds, by its own choice among the rules over this key."""
     found = [
-        resolve.Rule(
+        Rule(
             line.specificity, number, line.kind, line.key, *line.dimensions, line.conditions, line.effective_from,
             line.effective_to, line.value, "", 1, line.is_fallback, scope.is_pattern(line.key),
         )

@@ -1,0 +1,65 @@
+"""How many cases are open and for how much, by queue, entity and blocked close, whatever the table's size.
+
+The database appends a row for what each statement changed (`exceptions.models.counts`); beat adds them up. Whoever
+reads takes the sums and what wasn't added yet in one statement: exact at every moment.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection as database
+from django.db.models import Sum
+from django.db.transaction import atomic
+
+from exceptions.closes import Place
+from exceptions.models import OpenChange, OpenCount
+from q2c.core import access
+
+BATCH = 10_000
+_PLACE = "queue, legal_entity_code, blocks_entity, blocks_period"
+_ADD_UP = f"""
+    WITH taken AS (
+        DELETE FROM exceptions_openchange WHERE id IN (
+            SELECT id FROM exceptions_openchange ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+        RETURNING *),
+    summed AS (SELECT {_PLACE}, sum(case_count) AS cases, sum(amount_at_risk) AS amount, count(*) AS changes
+                 FROM taken GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4),
+    kept AS (
+        INSERT INTO exceptions_opencount AS c ({_PLACE}, case_count, amount_at_risk)
+        SELECT {_PLACE}, cases, amount FROM summed
+        ON CONFLICT ({_PLACE}) DO UPDATE SET case_count = c.case_count + excluded.case_count,
+                                             amount_at_risk = c.amount_at_risk + excluded.amount_at_risk)
+    SELECT coalesce(sum(changes), 0) FROM summed
+"""
+
+
+def add_up() -> int:
+    """Bring what was appended into the sums. Returns how many changes were taken; several may do it at once."""
+    taken = 0
+    while True:
+        with atomic(), database.cursor() as cursor:
+            cursor.execute(_ADD_UP, [BATCH])
+            count = int(cursor.fetchone()[0])
+        taken += count
+        if count < BATCH:
+            return taken
+
+
+def open_by_close(user: Any) -> dict[Place, tuple[int, Decimal]]:
+    """Open cases of the person's queues and entities by the entity and period that they block, and their amount at
+    risk in reporting currency; cases about several entities aside, of which each is seen in part."""
+    rows = [
+        model.objects.filter(access.places_q(user))
+        .exclude(legal_entity_code="")
+        .values_list("blocks_entity", "blocks_period")
+        .annotate(cases=Sum("case_count"), amount=Sum("amount_at_risk"))
+        .order_by()
+        for model in (OpenCount, OpenChange)
+    ]
+    found: dict[Place, tuple[int, Decimal]] = {}
+    for entity, period, cases, amount in rows[0].union(rows[1], all=True):  # one statement, or a change counts twice
+        count, total = found.get((entity, period), (0, Decimal(0)))
+        found[entity, period] = (count + cases, total + amount)
+    return {place: sums for place, sums in found.items() if sums[0]}
