@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
+from simple_history.utils import bulk_update_with_history
 
 from exceptions.fixes import WHY_EMPTY, record_fix
 from exceptions.kinds import RESOLUTION_WORDS, kind_of
@@ -138,6 +139,22 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
         note(locked, verb="assigned", text=str(to) if to else "back to the queue", by=by)
         if to is None:
             route_again([locked.pk])  # what it was kept from while somebody had it
+
+
+def assign_all(locked: list[ExceptionCase], to: Person, *, by: Person, why: str) -> None:
+    """Give these cases, locked by the caller, to somebody: in a few statements, each with its history and note."""
+    for case in locked:
+        case.assignee = to
+        if case.state == ExceptionCase.State.OPEN:
+            case.state = ExceptionCase.State.IN_REVIEW
+    said = (why or f"assigned to {to}")[:100]
+    bulk_update_with_history(
+        locked, ExceptionCase, ["assignee", "state"], batch_size=500, default_user=by, default_change_reason=said
+    )
+    now = timezone.now()
+    CaseNote.objects.bulk_create(
+        CaseNote(case=case, at=now, by=by, verb="assigned", text=f"{to}: {why}" if why else str(to)) for case in locked
+    )
 
 
 def note(

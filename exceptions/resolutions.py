@@ -25,6 +25,7 @@ from exceptions.kinds import (
     REPOST,
     RESOLUTION_WORDS,
     WAIVE,
+    Kind,
     kind_of,
 )
 from exceptions.models import CaseNote, ExceptionCase, Occurrence
@@ -39,6 +40,9 @@ from q2c.transactions.restart import Restarted
 WORK, MAY_REPOST, MAY_WAIVE = "exceptions.work_case", "transactions.repost", "exceptions.waive_case"
 MAY_OVERRIDE = "transactions.approve_posting"
 EVIDENCE_LEASE_SECONDS = 120.0
+OTHER_ENTITY = "your role doesn't reach its entity"
+NOT_HELD = "it isn't held any more"
+UNDECIDED = "the target may hold it: its outcome must be known first"
 
 
 class ResolutionRefused(Exception):
@@ -78,16 +82,24 @@ def waive(
     """
     check_case(case, reason, WAIVE)
     with atomic():
-        chosen, refused = _permitted(_documents(case, transaction_ids), by=by, permission=MAY_WAIVE)
-        ids, undecided = _without_open_intent(chosen)
-        done = set(restart.cancel(ids, why=f"waived by {by}: {reason}"))
-        cases.close_for_transactions(done, "waived", case_id=case.pk)
-        if transaction_ids is None and not refused and not undecided:
+        results = give_up(_documents(case, transaction_ids), by=by, reason=reason, case_id=case.pk)
+        if transaction_ids is None and all(row.is_restarted or row.why_not == NOT_HELD for row in results):
             events = case.occurrences.filter(closed_at__isnull=True).values_list("event_id", flat=True)
             cases.close_for_events([i for i in events if i is not None], "waived")
             cases.close_loose(case, "waived")
+        done = {row.transaction_id for row in results if row.is_restarted}
         _tell(case, "waive", by=by, reason=reason, ids=done)
-    left = [Restarted(i, False, "it isn't held any more") for i in ids if i not in done]
+    return results
+
+
+def give_up(ids: list[UUID], *, by: Person, reason: str, case_id: int | None = None) -> list[Restarted]:
+    """Cancel these documents where the person may and nothing of them may be posted; their occurrences close. Whoever
+    calls it tells, in the same transaction."""
+    chosen, refused = _permitted(ids, by=by, permission=MAY_WAIVE)
+    clear, undecided = _without_open_intent(chosen)
+    done = set(restart.cancel(clear, why=f"waived by {by}: {reason}"))
+    cases.close_for_transactions(done, "waived", case_id=case_id)
+    left = [Restarted(i, False, NOT_HELD) for i in clear if i not in done]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
 
 
@@ -98,12 +110,20 @@ def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
     """
     check_case(case, reason, CORRECT_AT_SOURCE)
     with atomic():
-        chosen, _ = _permitted(_documents(case, None), by=by, permission=WORK)
-        waiting = case.occurrences.filter(transaction_id__in=chosen, closed_at__isnull=True)
-        count = waiting.update(source_asked_at=timezone.now())
-        _tell(case, "send_back", by=by, reason=reason, ids=set(chosen))
+        results = send_back(_documents(case, None), by=by)
+        sent = {row.transaction_id for row in results if row.is_restarted}
+        _tell(case, "send_back", by=by, reason=reason, ids=sent)
     make_way()
-    return count
+    return len(sent)
+
+
+def send_back(ids: list[UUID], *, by: Person) -> list[Restarted]:
+    """These documents wait for a corrected version from their source. Whoever calls it tells, in the same
+    transaction."""
+    chosen, refused = _permitted(ids, by=by, permission=WORK)
+    waiting = Occurrence.objects.filter(transaction_id__in=chosen, closed_at__isnull=True)
+    waiting.update(source_asked_at=timezone.now())
+    return [*(Restarted(i, True) for i in chosen), *refused]
 
 
 def make_way() -> list[UUID]:
@@ -197,10 +217,16 @@ def check_case(case: ExceptionCase, reason: str, *wanted: str) -> None:
     case.refresh_from_db()
     if not case.is_open:
         raise ResolutionRefused(f"{case.number} is {case.get_state_display().lower()} already.")
-    kind = kind_of(case.kind)
-    if not set(wanted) & set(kind.may):
-        ways = ", ".join(RESOLUTION_WORDS[code].lower() for code in kind.may)
-        raise ResolutionRefused(f"{kind.title} isn't solved by this, but by: {ways}.")
+    if said := why_not_solved(kind_of(case.kind), *wanted):
+        raise ResolutionRefused(f"{said}.")
+
+
+def why_not_solved(kind: Kind, *wanted: str) -> str:
+    """Why none of these resolutions solves this kind, and what does; empty where one does."""
+    if set(wanted) & set(kind.may):
+        return ""
+    ways = ", ".join(RESOLUTION_WORDS[code].lower() for code in kind.may)
+    return f"{kind.title} isn't solved by this, but by: {ways}"
 
 
 def _documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None) -> list[UUID]:
@@ -222,7 +248,7 @@ def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UU
     entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
     mine = [i for i in ids if entities.get(i) in allowed]
     others = [i for i in ids if entities.get(i) not in allowed]
-    return mine, [Restarted(i, False, "your role doesn't reach its entity") for i in others]
+    return mine, [Restarted(i, False, OTHER_ENTITY) for i in others]
 
 
 def repost_documents(
@@ -238,12 +264,8 @@ def repost_documents(
     """Restart, mark, tell. Without a permission the right was given by the signatures; without a person what held them
     is gone by itself. `fix` says what the repost is part of: how, change_set, author (fixes.record_fix reads it)."""
     with atomic():
-        chosen, refused = (
-            (ids, []) if by is None or permission is None else _permitted(ids, by=by, permission=permission)
-        )
-        results = restart.restart(chosen, as_then=as_then)
+        results = continue_held(ids, by=by, permission=permission, as_then=as_then)
         done = {result.transaction_id for result in results if result.is_restarted}
-        cases.close_for_transactions(done, cases.REPOSTED)
         touched = Occurrence.objects.filter(transaction_id__in=done, closed_at__isnull=True)
         by_case: dict[int, list[UUID]] = {}
         for case_id, transaction_id in touched.order_by("case", "pk").values_list("case", "transaction_id"):
@@ -252,23 +274,38 @@ def repost_documents(
         now = timezone.now()
         CaseNote.objects.bulk_create(
             CaseNote(
-                case_id=case_id, at=now, by=by, verb=_DID[verb], text=reason,
+                case_id=case_id, at=now, by=by, verb=DID[verb], text=reason,
                 data={"documents": len(own), "how": verb, **(fix or {})},
             )
             for case_id, own in by_case.items()
         )  # fmt: skip
-        for case_id, own in by_case.items():
-            mappings = "those of then" if as_then else "the newest"
-            actor = by or audit.PORTAL
-            audit.record(actor, verb, "case", case_id, why=reason, data={"transactions": own, "mappings": mappings})
-        nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
+        mappings = "those of then" if as_then else "the newest"
+        audit.record_all(
+            audit.Act(actor=by or audit.PORTAL, verb=verb, subject=("case", case_id), why=reason,
+                      data={"transactions": own, "mappings": mappings})
+            for case_id, own in by_case.items()
+        )  # fmt: skip
+    return results
+
+
+def continue_held(
+    ids: list[UUID], *, by: Person | None, permission: str | None, as_then: bool = False,
+    priority: int = restart.REPOSTED,
+) -> list[Restarted]:  # fmt: skip
+    """Restart these documents where the person may; their occurrences are running. Whoever calls it tells, in the same
+    transaction."""
+    chosen, refused = (ids, []) if by is None or permission is None else _permitted(ids, by=by, permission=permission)
+    results = restart.restart(chosen, as_then=as_then, priority=priority)
+    done = {result.transaction_id for result in results if result.is_restarted}
+    cases.close_for_transactions(done, cases.REPOSTED)
+    nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
     return [*results, *refused]
 
 
 def _tell(case: ExceptionCase, verb: str, *, by: Person, reason: str, ids: Iterable[UUID]) -> None:
     own = sorted(ids)
     how = CORRECT_AT_SOURCE if verb == "send_back" else verb
-    cases.note(case, verb=_DID[verb], text=reason, by=by, data={"documents": len(own), "how": how})
+    cases.note(case, verb=DID[verb], text=reason, by=by, data={"documents": len(own), "how": how})
     audit.record(by, verb, "case", case.pk, why=reason, data={"transactions": own})
 
 
@@ -277,9 +314,7 @@ def _without_open_intent(ids: list[UUID]) -> tuple[list[UUID], list[Restarted]]:
     rows = BusinessTransaction.objects.filter(pk__in=ids, open_intent__isnull=False)
     undecided = set(rows.values_list("pk", flat=True))
     clear = [i for i in ids if i not in undecided]
-    return clear, [
-        Restarted(i, False, "the target may hold it: its outcome must be known first") for i in sorted(undecided)
-    ]
+    return clear, [Restarted(i, False, UNDECIDED) for i in sorted(undecided)]
 
 
-_DID = {"repost": "reposted", "look_again": "looked_again", "waive": "waived", "send_back": "sent_back"}
+DID = {"repost": "reposted", "look_again": "looked_again", "waive": "waived", "send_back": "sent_back"}

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import cases, clocks, counting, doubles, releases, rerouting, resolutions, rolling
+from exceptions import bulk, cases, clocks, counting, doubles, releases, rerouting, resolutions, rolling
 from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, snoozes
 from q2c.core.models import Person
@@ -31,6 +31,14 @@ def sweep_cases() -> None:
     clocks.note_standing()
     tell_new_passwords()
     releases.finish_change_sets()
+    bulk.run_due()
+    bulk.forget_drafts()
+
+
+@shared_task(ignore_result=True)
+def run_bulk_actions() -> None:
+    """Begin the bulk actions whose time to undo is over."""
+    bulk.run_due()
 
 
 @shared_task(ignore_result=True)

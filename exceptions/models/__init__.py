@@ -1,6 +1,7 @@
 """The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed
-and counted; what people chose for documents."""
+and counted; what people chose for documents; what was done to many at once."""
 
+from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
 from exceptions.models.clocks import CasePause
@@ -9,6 +10,8 @@ from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 
 __all__ = [
+    "BulkAction",
+    "BulkItem",
     "CaseFix",
     "CaseNote",
     "CasePause",

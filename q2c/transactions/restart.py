@@ -18,7 +18,7 @@ class Restarted:
     why_not: str = ""
 
 
-_WHY_NOT = {
+WHY_NOT = {
     "running": "it is running already",
     "waiting": "it is waiting and goes on by itself",
     "unknown": "its outcome isn't known yet; a look-up decides",
@@ -27,7 +27,10 @@ _WHY_NOT = {
 }
 
 
-def restart(transaction_ids: list[UUID], *, priority: int = 3, as_then: bool = False) -> list[Restarted]:
+REPOSTED = 3  # goes before what arrives anew
+
+
+def restart(transaction_ids: list[UUID], *, priority: int = REPOSTED, as_then: bool = False) -> list[Restarted]:
     """Put held transactions back to work at their held step; a double click finds nothing held and says why.
 
     Its mappings are the newest, or with `as_then` those by which it was first read, until it's held again.
@@ -63,7 +66,7 @@ def restart(transaction_ids: list[UUID], *, priority: int = 3, as_then: bool = F
     return [
         Restarted(i, True)
         if states.get(i) == "held"
-        else Restarted(i, False, _WHY_NOT.get(states.get(i, ""), "there is no such transaction"))
+        else Restarted(i, False, WHY_NOT.get(states.get(i, ""), "there is no such transaction"))
         for i in transaction_ids
     ]
 
