@@ -12,7 +12,8 @@ from typing import Any
 from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth, Exchange
-from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions import freezing
+from exceptions.models import BulkAction, CaseNote, CaseTally, ExceptionCase, Occurrence
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
 from q2c.core import ids
 from q2c.core.models import AccountingPeriod, EmergencyUse, LegalEntity, Membership, Person, Proposal, Subsidiary
@@ -233,6 +234,12 @@ def make_case(
         tally.save()
     CaseNote.objects.create(case=case, at=now, by=None, verb="opened", text="by the first document")
     return case
+
+
+def make_bulk(by: Person, case: ExceptionCase, what: str = "repost") -> BulkAction:
+    """A frozen set of a case's documents, not confirmed."""
+    cases = ExceptionCase.objects.filter(pk=case.pk)
+    return freezing.freeze(what, by=by, cases=cases, chosen={"cases": [case.pk]}, words="1 case")
 
 
 def make_message(

@@ -18,6 +18,7 @@ from exceptions.models import ExceptionCase
 from exceptions.workbench.clock_forms import clock_context
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
+from exceptions.workbench.picks import picks_of_case, picks_of_queue
 from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
 from exceptions.workbench.resolving_forms import BUILDERS
@@ -83,6 +84,7 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "totals": tallies.totals_of(request.user, listed.rows),
         "now": timezone.now(),
         "counts": queue_counts(request.user),
+        "picks": None if has_closed else picks_of_queue(request, Counted(listed.total, listed.total_is_exact)),
     }
     return page(request, "exceptions/case_list.html", "exceptions/_case_table.html", context)
 
@@ -152,6 +154,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),
         "note_form": NoteForm(),
+        "picks": picks_of_case(request, case, kind),
         **clock_context(case),
         **forms,
     }

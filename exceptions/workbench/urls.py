@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, cases, clocks, resolving
+from exceptions.workbench import actions, bulk, cases, clocks, resolving
 
 app_name = "exceptions"
 urlpatterns = [
@@ -19,4 +19,10 @@ urlpatterns = [
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
     path("cases/<int:case_id>/remap/", actions.remap, name="case_remap"),
     path("cases/<int:case_id>/period/", resolving.period, name="case_period"),
+    path("bulk/", bulk.bulk_list, name="bulk_list"),
+    path("bulk/freeze/", bulk.bulk_freeze, name="bulk_freeze"),
+    path("bulk/<int:action_id>/", bulk.bulk_detail, name="bulk_detail"),
+    path("bulk/<int:action_id>/confirm/", bulk.bulk_confirm, name="bulk_confirm"),
+    path("bulk/<int:action_id>/undo/", bulk.bulk_undo, name="bulk_undo"),
+    path("bulk/<int:action_id>/again/", bulk.bulk_again, name="bulk_again"),
 ]

@@ -64,6 +64,21 @@ LOOKS: dict[str, dict[str, Look]] = {
         "ends": Look("Ends without posting", "off", "cancelled"),
         "differs": Look("Comes out differently", "act", "risk"),
     },
+    "bulk": {
+        "draft": Look("Preview", "calm", "review"),
+        "waiting": Look("Begins in a moment", "calm", "clock"),
+        "running": Look("Running", "calm", "running"),
+        "carrying": Look("On the way", "calm", "running"),
+        "settled": Look("Done", "done", "completed"),
+        "done": Look("Done", "done", "completed"),
+        "undone": Look("Undone", "off", "undo"),
+    },
+    "bulk_item": {
+        "pending": Look("Not yet", "calm", "open"),
+        "done": Look("Done", "done", "completed"),
+        "left": Look("Left as it was", "off", "cancelled"),
+        "back": Look("Came back", "act", "risk"),
+    },
     "duplicate": {
         "suspected": Look("Suspected", "act", "risk"),
         "distinct": Look("Two records", "off", "waived"),

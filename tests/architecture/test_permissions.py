@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from exceptions import bulk
 from q2c.core.models import Person
 from q2c.core.roles import ROLES
 from tests import factories
@@ -58,6 +59,12 @@ SCREENS = {
     "exceptions:case_look": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:bulk_list": ("get", [], STAFF, 200),
+    "exceptions:bulk_freeze": ("post", [], {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM}, 302),  # nothing is chosen
+    "exceptions:bulk_detail": ("get", ["bulk"], QUEUE, 200),
+    "exceptions:bulk_confirm": ("post", ["bulk"], {BILLING, MAPPING, CONTROLLER}, 404),  # it's somebody else's
+    "exceptions:bulk_undo": ("post", ["bulk"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "exceptions:bulk_again": ("post", ["bulk"], {BILLING, CONTROLLER}, 302),
     "mappings:rule_list": ("get", [], ALL, 200),
     "mappings:rule_detail": ("get", ["rule"], ALL, 200),
     "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
@@ -122,6 +129,9 @@ def things(db):
     """One of each thing that an address may name."""
     factories.make_connection("netsuite")
     held = factories.make_transaction("held")
+    case = factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops"))
+    done = factories.make_bulk(factories.make_person("billing_ops"), case)
+    bulk.undo(done, by=done.made_by)
     every = IntervalSchedule.objects.create(every=30, period="seconds")
     return {
         "transaction": held.pk,
@@ -130,7 +140,8 @@ def things(db):
         "proposal": factories.make_proposal().pk,
         "emergency": factories.make_emergency().pk,
         "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
-        "case": factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops")).pk,
+        "case": case.pk,
+        "bulk": done.pk,
         "rule": factories.make_rule().pk,
         "change_set": factories.make_change_set(state="proposed").pk,
         "line": 1,  # of a set that is proposed: none is taken out
@@ -170,8 +181,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_period",
         )
         acts += ("case_pause", "case_resume")
-        expected |= dict.fromkeys(acts, 404)
-        expected = {f"exceptions:{n}" if n.startswith("case_") else n: status for n, status in expected.items()}
+        acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_again")
+        expected |= {f"exceptions:{act}": 404 for act in acts}
     assert told == expected
     allowed = {
         name: getattr(client, method)(reverse(name, args=[things[w] for w in wants])).status_code

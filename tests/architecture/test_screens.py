@@ -9,6 +9,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from exceptions import bulk, freezing
+from exceptions.models import ExceptionCase
+from q2c.core.models import Person
 from q2c.flows.field_owners import field_owners
 from tests import factories
 
@@ -34,13 +37,21 @@ def fill(first, rows):
         factories.make_exchange(posted)
         factories.make_link(posted, ("salesforce", "Order", f"801{n}"), ("stripe", "invoice", f"in_p{n}"))
         case = factories.make_case(f"No item for SKU {n}", transactions=[held])
+        bulk.undo(factories.make_bulk(proposer, case), by=proposer)
         message = factories.make_message()
         change_set = factories.make_change_set(f"Map {n}", by=proposer, state="proposed")
         proposal = factories.make_proposal(f"Change {n}")
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
+    controller = Person.objects.get(username="controls")
+    every = ExceptionCase.objects.all()
+    draft = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
+    done = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
+    bulk.undo(done, by=controller)
     return {
+        "bulk": done.pk,
+        "draft": draft.pk,
         "held": held.pk,
         "posted": posted.pk,
         "case": case.pk,
@@ -73,6 +84,9 @@ SCREENS = {
     "audit trail": "/audit/",
     "cases": "/exceptions/cases/",
     "case": "/exceptions/cases/{case}/",
+    "bulk actions": "/exceptions/bulk/?of=all",
+    "a bulk action, done": "/exceptions/bulk/{bulk}/",
+    "a bulk action, draft": "/exceptions/bulk/{draft}/",
     "mappings": "/mappings/rules/",
     "mapping": "/mappings/rules/{rule}/",
     "proposal of a mapping": "/mappings/rules/propose/",
@@ -103,7 +117,7 @@ SCREENS = {
 def controller(db):
     """A controller of all entities, signed in."""
     client = Client()
-    client.force_login(factories.make_person("controller"))
+    client.force_login(factories.make_person("controller", username="controls"))
     return client
 
 

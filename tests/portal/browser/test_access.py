@@ -38,6 +38,8 @@ def addresses(story):
         "/keys/",
         "/exceptions/cases/",
         f"/exceptions/cases/{story['case'].pk}/",
+        "/exceptions/bulk/",
+        f"/exceptions/bulk/{story['bulk'].pk}/",
         "/mappings/rules/",
         f"/mappings/rules/{story['rule'].pk}/",
         "/mappings/grid/?kind=item",
@@ -75,6 +77,7 @@ def test_every_screen_is_accessible(open_page, story, part):
     story["record"] = factories.make_record("customer", "stripe:customer:cus_1", content={"name": "B"}, refused=[lost])
     story["pair"] = factories.make_pair(1)
     story["emergency"] = factories.make_emergency()
+    story["bulk"] = factories.make_bulk(person, story["case"])
     page = open_page(person, "/")
     home = page.url
     for address in addresses(story)[part::PARTS]:
