@@ -80,7 +80,8 @@ def items_visible_to(user: Any, action: BulkAction) -> QuerySet[BulkItem]:
 
 def totals_for(user: Any, action: BulkAction) -> list[Total]:
     """What was frozen, by document type, entity, period and currency, of the person's queues and entities."""
-    scopes, found = _scopes(user), {}
+    scopes = _scopes(user)
+    found: dict[tuple[str, ...], Total] = {}
     for queue, flow, entity, period, currency, may_act, count, amount in action.totals:
         if not any((not queues or queue in queues) and (own is None or own == entity) for queues, own in scopes):
             continue

@@ -125,9 +125,9 @@ def _freeze(
         if way.code == ASSIGN:
             cursor.execute(_CASES.format(rows=asked), [number, *may, OTHER_ENTITY, *given])
         else:
-            kinds = [[kind.code for kind in KINDS], [why_not_solved(kind, *way.solves) for kind in KINDS]]
+            kinds: list[Any] = [[kind.code for kind in KINDS], [why_not_solved(kind, *way.solves) for kind in KINDS]]
             unknown = why_not_solved(kind_of(""), *way.solves)
-            undecided = [way.code == WAIVE, UNDECIDED]
+            undecided: list[Any] = [way.code == WAIVE, UNDECIDED]
             cursor.execute(
                 _DOCUMENTS.format(rows=asked),
                 [number, NO_DOCUMENT, *may, OTHER_ENTITY, *undecided, unknown, *kinds, [*WHY_NOT], [*WHY_NOT.values()],
