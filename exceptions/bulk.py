@@ -128,11 +128,13 @@ def carry_chunk(action_id: int, size: int = CHUNK) -> bool:
         if action.state != State.RUNNING:
             return False
         items = list(action.items.filter(result=Result.PENDING).order_by("id")[:size])
-        if not items:
-            _end(action)
+        if items:
+            why_not = _act(action, items)
+            _write(action, items, why_not)
+            if done := [item for item in items if item.pk not in why_not]:
+                _tell(action, done)
         else:
-            _write(action, items, _act(action, items))
-        action.keep()
+            _end(action)
     if not items and action.what == CORRECT_AT_SOURCE:
         resolutions.make_way()
     return bool(items)
@@ -145,7 +147,7 @@ def forget_drafts() -> int:
 
 
 def _act(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
-    """Do it to these, and tell. Returns why not, by item, of those that it wasn't done to."""
+    """Do it to these. Returns why not, by item, of those that it wasn't done to."""
     by, way = action.made_by, WAYS[action.what]
     if not by.is_active or not access.may(by, way.permission):
         return {item.pk: NO_RIGHT for item in items}
@@ -164,9 +166,7 @@ def _act(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
         for item in rest
         if item.transaction_id in results and not results[item.transaction_id].is_restarted
     }
-    why_not = unseen | moved | left
-    _tell(action, [item for item in items if item.pk not in why_not])
-    return why_not
+    return unseen | moved | left
 
 
 def _carry(action: BulkAction, ids: list[UUID]) -> list[Restarted]:
@@ -230,15 +230,16 @@ def _assign(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
         else:
             given.append(case)
     cases.assign_all(given, to, by=by, why=action.why)
-    facts = {"cases": [case.pk for case in given], "to": str(to)}
-    if given:
-        audit.record(by, "assign", "bulk_action", action.pk, why=action.why, data=facts)
     return why_not
 
 
 def _tell(action: BulkAction, items: list[BulkItem]) -> None:
     """One note in a case's timeline for the whole action; an entry in the audit trail for each case of the chunk."""
     verb, by_case = _VERBS[action.what], _by_case(items)
+    if action.what == ASSIGN:  # their notes are made with them
+        facts = {"cases": [item.case_id for item in items], "to": str(action.assign_to)}
+        audit.record(action.made_by, verb, "bulk_action", action.pk, why=action.why, data=facts)
+        return
     noted = CaseNote.objects.filter(case__in=list(by_case), verb=resolutions.DID[verb], data__bulk=action.pk)
     known = set(noted.values_list("case", flat=True))
     chosen = action.items.filter(case__in=by_case.keys() - known).exclude(result=Result.REFUSED)
@@ -247,7 +248,7 @@ def _tell(action: BulkAction, items: list[BulkItem]) -> None:
     CaseNote.objects.bulk_create(
         CaseNote(
             case_id=case_id, at=now, by=action.made_by, verb=resolutions.DID[verb],
-            text=f"{action.why} ({action.number})", data={"documents": count, "bulk": action.pk},
+            text=f"{action.why} ({action.number})", data={"documents": count, "how": action.what, "bulk": action.pk},
         )
         for case_id, count in sorted(counts.items())
     )  # fmt: skip
@@ -269,7 +270,7 @@ def _by_case(items: Iterable[BulkItem]) -> dict[int, list[UUID]]:
 
 
 def _write(action: BulkAction, items: list[BulkItem], why_not: Mapping[int, str]) -> None:
-    """The result of each, and the action's counts."""
+    """The result of each, and the action's state and counts."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE exceptions_bulkitem i SET says = left(x.says, 300),"
@@ -279,6 +280,7 @@ def _write(action: BulkAction, items: list[BulkItem], why_not: Mapping[int, str]
         )
     action.refused_count += len(why_not)
     action.done_count += len(items) - len(why_not)
+    action.keep()
 
 
 def _refuse_first(action_id: int, error: Exception) -> None:
@@ -288,10 +290,10 @@ def _refuse_first(action_id: int, error: Exception) -> None:
         first: Any = action.items.filter(result=Result.PENDING).order_by("id").first()
         if first is not None:
             _write(action, [first], {first.pk: f"we couldn't do it ({type(error).__name__}); the log has it"})
-            action.keep()
 
 
 def _end(action: BulkAction) -> None:
     action.state, action.ended_at = State.DONE, timezone.now()
+    action.keep()
     facts = {"done": action.done_count, "refused": action.refused_count}
     audit.record(action.made_by, "finish_bulk", "bulk_action", action.pk, why=action.why, data=facts)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from q2c.bench.bulk import measure_bulk
 from q2c.bench.figures import Report
 from q2c.bench.invoices import measure_invoices, measure_latency
 from q2c.bench.mappings import measure_mappings
@@ -16,7 +17,7 @@ from q2c.bench.webhooks import measure_webhooks
 from q2c.transactions import workers
 
 # Retail before what fills tables, webhooks last: they leave a full inbox behind.
-PARTS = ("invoices", "latency", "retail", "mappings", "queue", "webhooks")
+PARTS = ("invoices", "latency", "bulk", "retail", "mappings", "queue", "webhooks")
 SECONDS_MAX = 15 * 60
 AFTER_RETAIL_SECONDS = 90
 
@@ -27,6 +28,7 @@ def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> 
     measures: dict[str, Callable[[], None]] = {
         "invoices": lambda: measure_invoices(stage, report),
         "latency": lambda: measure_latency(stage, report),
+        "bulk": lambda: measure_bulk(stage, report),
         "mappings": lambda: measure_mappings(stage, report),
         "retail": lambda: measure_retail(
             stage, report, seconds=SECONDS_MAX - AFTER_RETAIL_SECONDS - (time.monotonic() - began)

@@ -22,6 +22,7 @@ class Seller:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         self.customers: list[str] = []
+        self.sku = SKU
         self.serial = count()
 
     def win_customers(self) -> None:
@@ -45,7 +46,7 @@ class Seller:
         return ids
 
     def _invoice(self) -> dict[str, Any]:
-        line = {"amount": 10_000, "quantity": 1, "description": SKU, "metadata": {"sku": SKU}}
+        line = {"amount": 10_000, "quantity": 1, "description": self.sku, "metadata": {"sku": self.sku}}
         customer = self.customers[next(self.serial) % len(self.customers)]
         return {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
 
