@@ -15,6 +15,7 @@ from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 from simple_history.utils import bulk_update_with_history
 
+from exceptions import duty
 from exceptions.fixes import WHY_EMPTY, record_fix
 from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
@@ -128,17 +129,22 @@ def is_waived_since(problem: Problem, moment: dt.datetime, **facts: Any) -> bool
     return waived.filter(closed_at__gt=moment).exists()
 
 
-def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> None:
-    """Give the case to somebody, or back to its queue."""
+def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> str:
+    """Give the case to somebody, or back to its queue. Whoever is away is stood in for: returns what to say of it."""
+    said = ""
     with atomic():
         locked = _lock(case)
+        if to is not None and to.pk != by.pk:
+            to, said = duty.receiver(to, locked.queue, locked.legal_entity_code)
         locked.assignee = to
         if to is not None and locked.state == ExceptionCase.State.OPEN:
             locked.state = ExceptionCase.State.IN_REVIEW
         save_with_reason(locked, why=f"assigned to {to}" if to else "given back to the queue", by=by)
-        note(locked, verb="assigned", text=str(to) if to else "back to the queue", by=by)
+        text = f"{to}: {said}" if said else str(to) if to else "back to the queue"
+        note(locked, verb="assigned", text=text, by=by)
         if to is None:
             route_again([locked.pk])  # what it was kept from while somebody had it
+    return said
 
 
 def assign_all(locked: list[ExceptionCase], to: Person, *, by: Person, why: str) -> None:

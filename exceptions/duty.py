@@ -1,4 +1,4 @@
-"""Who works a queue for an entity."""
+"""Who works a queue for an entity, and who gets what is meant for somebody who is away."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from django.db.models import Q, QuerySet
 
+from q2c.core import absences
 from q2c.core.models import Membership, Person
 from q2c.core.roles import BY_CODE, ROLES
 
@@ -24,16 +25,21 @@ def workers_of(queue: str, legal_entity: str = "") -> QuerySet[Person]:
 
 
 class Duty:
-    """What these people work, read by one statement and asked for many cases."""
+    """What these people and whoever stands in for somebody work, read by two statements and asked for many cases."""
 
     def __init__(self, usernames: Iterable[str] = (), *, ids: Iterable[int] = ()) -> None:
+        self._away = absences.stand_ins()
+        known = {*ids, *(instead.person for instead in self._away.values())}
         rows = Membership.objects.filter(
-            Q(person__username__in=set(usernames)) | Q(person__in=set(ids)), person__is_active=True
+            Q(person__username__in=set(usernames)) | Q(person__in=known), person__is_active=True
         )
         self._scopes: dict[int, list[tuple[str, str | None]]] = defaultdict(list)
         self._ids: dict[str, int] = {}
-        for person, name, role, entity in rows.values_list("person", "person__username", "role", "legal_entity__code"):
+        self._names: dict[int, str] = {}
+        fields = ("person", "person__username", "person__display_name", "role", "legal_entity__code")
+        for person, name, shown, role, entity in rows.values_list(*fields):
             self._ids[name] = person
+            self._names[person] = shown or name
             self._scopes[person].append((role, entity))
 
     def works(self, person: int, queue: str, legal_entity: str) -> bool:
@@ -45,6 +51,21 @@ class Duty:
         )  # fmt: skip
 
     def who(self, username: str, queue: str, legal_entity: str) -> tuple[int | None, str]:
-        """The id of whoever takes what is meant for that person: nobody where they don't work the queue."""
-        person = self._ids.get(username)
-        return (person, "") if person is not None and self.works(person, queue, legal_entity) else (None, "")
+        """The id and name of whoever takes what is meant for that person, which is who stands in while they are away:
+        nobody where that one doesn't work the queue themselves."""
+        named = self._ids.get(username)
+        person = self._away[named].person if named in self._away else named
+        if named is None or person is None or not self.works(person, queue, legal_entity):
+            return None, ""
+        words = self._names[person]
+        return person, words if person == named else f"{words}, who stands in for {self._names[named]}"
+
+
+def receiver(person: Person, queue: str, legal_entity: str) -> tuple[Person, str]:
+    """Whoever gets a case that is given to this person, and a note where that is another or they are away."""
+    instead, said = absences.reached(person)
+    if not said:
+        return person, ""
+    if Duty(ids=[instead.pk]).works(instead.pk, queue, legal_entity):
+        return instead, said
+    return person, f"{person} is away, and {instead}, who stands in, doesn’t work this queue"

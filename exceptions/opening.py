@@ -97,7 +97,7 @@ def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
         new = [p for p in missing if p not in closed]
         opened = _insert_cases(cursor, new, by_print, due, routes) if new else {}
         cases |= opened
-        _note_opening(opened, {p: cases[p] for p in again}, by_print)
+        _note_opening(opened, {p: cases[p] for p in again}, by_print, routes)
     return cases, {cases[p] for p in missing}
 
 
@@ -269,12 +269,14 @@ def keep_history(cursor: Any, changed: Iterable[int], *, why: str, opened: Itera
     cursor.execute(_KEEP_HISTORY, [new, new, why, [*new, *changed]])
 
 
-def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Prints) -> None:
+def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Prints, routes: Routes) -> None:
     notes = []
     for verb, found in (("opened", opened), ("regressed", reopened)):
         for print_, case in found.items():
             row = by_print[print_][0]
             notes.append(CaseNote(case_id=case, at=row.at, verb=verb, text=without_null(row.problem.summary)))
+            if verb == "opened" and routes[print_].person:
+                notes.append(CaseNote(case_id=case, at=row.at, verb="assigned", text=routes[print_].person_says))
     CaseNote.objects.bulk_create(notes)
     with database.cursor() as cursor:
         keep_history(cursor, reopened.values(), why="regressed", opened=opened.values())

@@ -161,7 +161,7 @@ def _move_of(case: ExceptionCase, route: Route, duty: Duty) -> _Move | None:
     person, words = case.assignee_id, [] if case.queue == route.queue else [f"to {_words(route.queue)}"]
     if person is None:
         person = route.person
-        words += ["to whom it names"] if person else []
+        words += [f"to {route.person_says}"] if person else []
     elif not duty.works(person, route.queue, case.legal_entity_code):
         if duty.works(person, case.queue, case.legal_entity_code):
             return None

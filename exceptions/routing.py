@@ -63,7 +63,7 @@ class Route:
     severity: int
     rule: int | None = None
     person: int | None = None
-    stands_in_for: str = ""  # who the rule names, where another stands in
+    person_says: str = ""  # that person's name, and for whom they stand in
 
 
 def names_in(subject: Mapping[str, Any], customers: Iterable[str] = ()) -> tuple[str, ...]:
@@ -91,10 +91,10 @@ class Router:
             for step in _steps(rule):
                 if facts.amount >= Decimal(step["from"] or 0):
                     severity = _SEVERITIES.get(step["as"] or "", kind.severity)
-                    person, instead_of = None, ""
+                    person, says = None, ""
                     if step["to"] and self._people is not None:
-                        person, instead_of = self._people.who(step["to"], step["queue"], facts.legal_entity)
-                    return Route(step["queue"], severity, rule.id, person, instead_of)
+                        person, says = self._people.who(step["to"], step["queue"], facts.legal_entity)
+                    return Route(step["queue"], severity, rule.id, person, says)
         return Route(queue_for(kind, flow=facts.flow), kind.severity)
 
     def _over(self, facts: Facts) -> list[Rule]:

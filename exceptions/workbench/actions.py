@@ -62,7 +62,8 @@ def assign(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     if not form.is_valid():
         return show_case(request, case, status=422, assign_form=form)
     to = form.cleaned_data["to"]
-    services.assign(case, to, by=request.user)
+    if said := services.assign(case, to, by=request.user):
+        return _done(request, case, f"{case.number} is given: {said}.")
     return _done(request, case, f"{to} has {case.number} now." if to else f"{case.number} is back in its queue.")
 
 

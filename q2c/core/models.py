@@ -131,6 +131,27 @@ class Membership(models.Model):
         return f"{self.person}: {self.role}"
 
 
+class Absence(models.Model):
+    """Somebody is away, and who stands in: new assignments and mentions go there, rights don't."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="absences")
+    deputy = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="stands_in")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    why = models.CharField(max_length=200, blank=True)
+    ended_at = models.DateTimeField(null=True)  # sooner, by themselves
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(deputy=F("person")), name="nobody_stands_in_for_themselves"),
+            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="absence_in_order"),
+        ]
+        indexes = [models.Index(fields=["ends_at"], name="absence_open", condition=Q(ended_at__isnull=True))]
+
+    def __str__(self) -> str:
+        return f"from {self.starts_at:%Y-%m-%d} until {self.ends_at:%Y-%m-%d}"
+
+
 class AuditEntry(models.Model):
     """Who did what to what, and why. Append-only, chained by hash under a lock (`q2c.core.audit.record`)."""
 

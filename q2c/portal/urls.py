@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from q2c.portal import audit, decisions, emergencies, home, inbox, lineage, person, schedules, search, transactions
+from q2c.portal import (
+    absences,
+    audit,
+    decisions,
+    emergencies,
+    home,
+    inbox,
+    lineage,
+    person,
+    schedules,
+    search,
+    transactions,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -26,5 +38,7 @@ urlpatterns = [
     path("schedules/<int:task_id>/", schedules.schedule_edit, name="schedule_edit"),
     path("audit/", audit.audit_list, name="audit_list"),
     path("you/", person.you, name="you"),
+    path("you/absences/", absences.absence_list, name="absence_list"),
+    path("you/absences/<int:absence_id>/end/", absences.absence_end, name="absence_end"),
     path("keys/", person.keys, name="keys"),
 ]

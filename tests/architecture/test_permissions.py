@@ -45,6 +45,8 @@ SCREENS = {
     "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
     "portal:audit_list": ("get", [], STAFF, 200),
     "portal:you": ("get", [], ALL, 200),
+    "portal:absence_list": ("get", [], ALL, 200),
+    "portal:absence_end": ("post", ["line"], ALL, 404),  # it's nobody's
     "portal:keys": ("get", [], ALL, 200),
     "exceptions:case_list": ("get", [], STAFF, 200),
     "exceptions:case_detail": ("get", ["case"], QUEUE, 200),

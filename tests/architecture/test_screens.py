@@ -109,6 +109,7 @@ SCREENS = {
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
     "you": "/you/",
+    "out of office": "/you/absences/",
     "keys": "/keys/",
 }
 
