@@ -17,7 +17,6 @@ from simple_history.utils import bulk_update_with_history
 
 from exceptions import duty
 from exceptions.fixes import WHY_EMPTY, record_fix
-from exceptions.kinds import RESOLUTION_WORDS, kind_of
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
@@ -200,22 +199,6 @@ def end_waiting(case: ExceptionCase, *, by: Person | None, text: str, verb: str)
             locked.state = ExceptionCase.State.IN_REVIEW if locked.assignee_id else ExceptionCase.State.OPEN
             save_with_reason(locked, why=text, by=by)
         note(locked, verb=verb, text=text, by=by)
-
-
-def words_for(case: ExceptionCase) -> dict[str, Any]:
-    """What the kind's row says about this case: title and runbook with its names filled in, and the resolutions."""
-    kind = kind_of(case.kind)
-    facts = _Facts(case.subject)
-    return {
-        "title": kind.says.format_map(facts),
-        "runbook": kind.runbook.format_map(facts),
-        "may": [(code, RESOLUTION_WORDS[code]) for code in kind.may],
-    }
-
-
-class _Facts(dict):
-    def __missing__(self, name: str) -> str:
-        return name.replace("_", " ")
 
 
 def _lock(case: ExceptionCase) -> ExceptionCase:

@@ -1,5 +1,6 @@
 """The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed
-and counted; what people chose for documents; what was done to many at once."""
+and counted; what people chose for documents; what was done to many at once;
+runbooks."""
 
 from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
@@ -8,6 +9,7 @@ from exceptions.models.clocks import CasePause
 from exceptions.models.counts import OpenChange, OpenCount
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
+from exceptions.models.runbooks import RunbookVersion
 
 __all__ = [
     "BulkAction",
@@ -23,5 +25,6 @@ __all__ = [
     "OpenChange",
     "OpenCount",
     "RoutingMark",
+    "RunbookVersion",
     "Snooze",
 ]

@@ -9,11 +9,12 @@ from django.db.models import Count, Min, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions import doubles, kinds, tallies
+from exceptions import doubles, kinds, runbooks, tallies
 from exceptions.models import ExceptionCase
 from exceptions.workbench.clock_forms import clock_context
 from exceptions.workbench.filters import CaseFilter
@@ -27,6 +28,7 @@ from mappings.forms import RuleForm
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import Counted, count_rows, page, paginate
+from q2c.core.markup import render_markup
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.words import spoken
 from q2c.flows.catalog import BY_CODE as FLOWS
@@ -136,6 +138,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     change_sets = list(case.change_sets.select_related("proposed_by").order_by("-id")[:10])
     context = {
         "case": case,
+        "kind": kind,
         "kind_title": kind.title,
         "key_title": _key_title(case),
         "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
@@ -218,17 +221,10 @@ def _may(user: Any, permission: str, case: ExceptionCase) -> bool:
     return access.may(user, permission, case.legal_entity_code or None)
 
 
-def _runbook(case: ExceptionCase, kind: kinds.Kind) -> str:
-    """What to do, with the case's own words filled in."""
-    words = {**case.subject, "connection": case.connection_code}
-    return kind.runbook.format_map(_Words(words))
-
-
-class _Words(dict[str, Any]):
-    """Names that the case doesn't know stay readable."""
-
-    def __missing__(self, name: str) -> str:
-        return name.replace("_", " ")
+def _runbook(case: ExceptionCase, kind: kinds.Kind) -> SafeString:
+    """What to do: the newest text of those who work the queue, with the case's own words filled in."""
+    text = runbooks.text_of(kind, runbooks.newest(kind.code))
+    return render_markup(runbooks.fill_in(text, {**case.subject, "connection": case.connection_code}))
 
 
 def _sentence(flow: str, step: str) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, bulk, cases, clocks, resolving
+from exceptions.workbench import actions, bulk, cases, catalog, clocks, resolving
 
 app_name = "exceptions"
 urlpatterns = [
@@ -17,6 +17,9 @@ urlpatterns = [
     path("cases/<int:case_id>/override/", actions.override, name="case_override"),
     path("cases/<int:case_id>/waive/", actions.waive, name="case_waive"),
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
+    path("kinds/", catalog.kind_list, name="kind_list"),
+    path("kinds/<slug:code>/", catalog.kind_detail, name="kind_detail"),
+    path("kinds/<slug:code>/runbook/", catalog.kind_runbook, name="kind_runbook"),
     path("cases/<int:case_id>/remap/", actions.remap, name="case_remap"),
     path("cases/<int:case_id>/period/", resolving.period, name="case_period"),
     path("bulk/", bulk.bulk_list, name="bulk_list"),

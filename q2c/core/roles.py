@@ -19,6 +19,9 @@ VIEW = frozenset(
     }
 )
 
+# What everybody who works a queue may do there.
+WORK = frozenset({"exceptions.work_case", "exceptions.edit_runbook"})
+
 PERMISSION_WORDS = {
     "portal.view_home": "See the home page",
     "transactions.view_transaction": "See transactions and their lineage",
@@ -31,6 +34,7 @@ PERMISSION_WORDS = {
     "exceptions.work_case": "Work on a case",
     "exceptions.waive_case": "Waive a case",
     "exceptions.approve_resolution": "Agree to a resolution",
+    "exceptions.edit_runbook": "Change a runbook",
     "mappings.view_rule": "See rules",
     "mappings.propose_rule": "Propose a rule",
     "mappings.propose_policy": "Propose a policy",
@@ -62,15 +66,15 @@ ROLES = (
         "sales_ops",
         "Sales and revenue operations",
         ("sales_ops",),
-        VIEW | {"exceptions.work_case", "transactions.repost", "inbox.replay_event"},
+        VIEW | WORK | {"transactions.repost", "inbox.replay_event"},
     ),
     Role(
         "billing_ops",
         "Billing operations",
         ("billing_ops", "controllership"),  # prepares what the controller then agrees to
         VIEW
+        | WORK
         | {
-            "exceptions.work_case",
             "exceptions.approve_resolution",
             "transactions.repost",
             "inbox.replay_event",
@@ -81,15 +85,15 @@ ROLES = (
         "mapping_admin",
         "Mapping administration",
         ("billing_ops",),
-        VIEW | {"exceptions.work_case", "mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
+        VIEW | WORK | {"mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
     ),
     Role(
         "controller",
         "Controllership",
         ("controllership", "billing_ops", "sales_ops"),
         VIEW
+        | WORK
         | {
-            "exceptions.work_case",
             "exceptions.waive_case",
             "exceptions.approve_resolution",
             "transactions.repost",
@@ -107,8 +111,8 @@ ROLES = (
         "Platform",
         ("platform",),
         VIEW
+        | WORK
         | {
-            "exceptions.work_case",
             "transactions.repost",
             "inbox.replay_event",
             "connectors.work_connection",

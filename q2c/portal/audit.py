@@ -35,6 +35,7 @@ SAID = {
     "follow_merge": "Followed a merge", "override_field": "Let another value stand",
     "approve_emergency": "Approved in an emergency", "review_emergency": "Reviewed an emergency",
     "end_emergency": "Ended an emergency",
+    "edit_runbook": "Changed the runbook",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

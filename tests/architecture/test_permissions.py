@@ -59,6 +59,9 @@ SCREENS = {
     "exceptions:case_correct": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_override": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_look": ("post", ["case"], {BILLING, CONTROLLER}, 422),
+    "exceptions:kind_list": ("get", [], STAFF, 200),
+    "exceptions:kind_detail": ("get", ["kind"], STAFF, 200),
+    "exceptions:kind_runbook": ("post", ["kind"], STAFF - {AUDITOR}, 422),
     "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:bulk_list": ("get", [], STAFF, 200),
@@ -144,6 +147,8 @@ def things(db):
         "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
         "case": case.pk,
         "bulk": done.pk,
+        "case": factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops")).pk,
+        "kind": "negative_price",
         "rule": factories.make_rule().pk,
         "change_set": factories.make_change_set(state="proposed").pk,
         "line": 1,  # of a set that is proposed: none is taken out
@@ -237,7 +242,7 @@ def test_foreign_and_made_up_ids_are_not_found(things):
     client = Client()
     client.force_login(factories.make_person("controller"))
     strange = {name: uuid.uuid4() if isinstance(value, uuid.UUID) else 999999 for name, value in things.items()}
-    strange["connection"] = "no-such"
+    strange["connection"] = strange["kind"] = "no-such"
     strange["record_type"] = "customer"
     for name, (method, wants, roles, _) in SCREENS.items():
         if wants and CONTROLLER in roles:

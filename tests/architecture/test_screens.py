@@ -87,6 +87,8 @@ SCREENS = {
     "bulk actions": "/exceptions/bulk/?of=all",
     "a bulk action, done": "/exceptions/bulk/{bulk}/",
     "a bulk action, draft": "/exceptions/bulk/{draft}/",
+    "kinds of exception": "/exceptions/kinds/",
+    "a kind of exception": "/exceptions/kinds/missing_item_mapping/",
     "mappings": "/mappings/rules/",
     "mapping": "/mappings/rules/{rule}/",
     "proposal of a mapping": "/mappings/rules/propose/",
