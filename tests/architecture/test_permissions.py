@@ -145,7 +145,6 @@ def things(db):
         "proposal": factories.make_proposal().pk,
         "emergency": factories.make_emergency().pk,
         "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
-        "case": case.pk,
         "bulk": done.pk,
         "case": factories.make_case(transactions=[held], assignee=factories.make_person("billing_ops")).pk,
         "kind": "negative_price",
