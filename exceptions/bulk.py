@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -19,20 +20,19 @@ from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases, resolutions, tallies
+from exceptions import bulk_agreeing, cases, resolutions, tallies
 from exceptions.duty import Duty
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused
 from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE
 from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
-from q2c.core import access, audit, leases
+from q2c.core import access, approvals, audit, leases
 from q2c.core.ending import is_ending
-from q2c.core.models import Person
+from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import WHY_NOT, Restarted
 
 log = structlog.get_logger(__name__)
 
 State, Result = BulkAction.State, BulkItem.Result
-UNDO_SECONDS = 60
 LEASE_SECONDS = 30.0
 CHUNK = 500
 PRIORITY = 5  # as what arrives anew: ten thousand reposts never stand before today's invoices
@@ -46,8 +46,11 @@ _VERBS = {REPOST: "repost", LOOK_AGAIN: "look_again", CORRECT_AT_SOURCE: "send_b
 def confirm(
     action: BulkAction, *, by: Person, why: str, as_then: bool = False, assign_to: Person | None = None
 ) -> BulkAction:
-    """Have a draft done, a minute from now. Raises BulkRefused: somebody else's, not a draft any more, nothing in it
-    that the person may act on, without a reason, without the right."""
+    """Have a draft done: a minute from now, or from the last signature where the rules ask for one.
+
+    Raises BulkRefused: somebody else's, not a draft any more, nothing in it that the person may act on, without a
+    reason, without the right.
+    """
     with atomic():
         own = BulkAction.objects.select_for_update().get(pk=action.pk)
         if own.made_by_id != by.pk:
@@ -62,10 +65,8 @@ def confirm(
             raise BulkRefused("Say who gets them.")
         if own.what != ASSIGN and not why.strip():
             raise BulkRefused("Say why.")
-        now = timezone.now()
-        own.state, own.why, own.as_then, own.assign_to = State.WAITING, why, as_then, assign_to
-        own.confirmed_at, own.starts_at = now, now + dt.timedelta(seconds=UNDO_SECONDS)
-        own.keep()
+        own.why, own.as_then, own.assign_to = why, as_then, assign_to
+        bulk_agreeing.begin_or_ask(own, by=by)
         facts = {"what": own.what, "chosen": own.chosen, "items": own.item_count, "not_allowed": own.refused_count,
                  "totals": own.totals, "to": str(assign_to or "")}  # fmt: skip
         audit.record(by, "confirm_bulk", "bulk_action", own.pk, why=why, data=facts)
@@ -73,9 +74,14 @@ def confirm(
 
 
 def undo(action: BulkAction, *, by: Person) -> bool:
-    """Let go of a draft, or of a confirmed one before it begins. Returns whether that was in time."""
-    in_time = Q(state=State.DRAFT) | Q(state=State.WAITING, starts_at__gt=timezone.now())
+    """Let go of a draft, or of a confirmed one before it begins; what waited for a signature is withdrawn. Returns
+    whether that was in time."""
+    in_time = Q(state__in=(State.DRAFT, State.ASKED)) | Q(state=State.WAITING, starts_at__gt=timezone.now())
     with atomic():
+        proposal = bulk_agreeing.proposal_of(action)
+        if proposal is not None and proposal.state == Proposal.State.PROPOSED and proposal.proposed_by_id == by.pk:
+            with suppress(approvals.ApprovalRefused):  # signed at this moment: then the minute has begun
+                approvals.withdraw(proposal, by=by, why=f"{action.number} was undone")
         own = BulkAction.objects.filter(in_time, pk=action.pk, made_by=by)
         if not own.update(state=State.UNDONE, ended_at=timezone.now()):
             return False

@@ -37,7 +37,7 @@ ASSIGN = "assign"
 NO_DOCUMENT = "it holds no document: its own page says what can be done"
 
 
-class BulkRefused(Exception):
+class BulkRefused(ValueError):
     """Why this can't be done in bulk, in words for the screen."""
 
 

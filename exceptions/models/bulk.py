@@ -18,6 +18,7 @@ class BulkAction(models.Model):
 
     class State(models.TextChoices):
         DRAFT = "draft"
+        ASKED = "asked"  # confirmed, and waits for whom the rules ask
         WAITING = "waiting"  # confirmed: may be undone until `starts_at`
         RUNNING = "running"
         DONE = "done"

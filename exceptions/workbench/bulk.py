@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions import bulk, bulk_results, tallies
+from exceptions import bulk, bulk_agreeing, bulk_results, tallies
 from exceptions.bulk_results import BACK, DONE, LEFT, ON_WAY, PENDING, POSTED, Outcome
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused, freeze, freeze_again
 from exceptions.kinds import REPOST
@@ -34,7 +34,7 @@ PLACES = (
     (POSTED, "Posted"), (ON_WAY, "On the way"), (BACK, "Came back"), (DONE, "Done"), (LEFT, "Left as they were"),
     (PENDING, "Not yet"),
 )  # fmt: skip
-POLLS = {"waiting": "1s", "running": "1s", "carrying": "2s"}
+POLLS = {"asked": "15s", "waiting": "1s", "running": "1s", "carrying": "2s"}
 
 
 class AssignManyForm(forms.Form):
@@ -165,6 +165,7 @@ def _show(request: PersonRequest, action: BulkAction, *, form: Any = None, statu
         "totals": bulk_results.totals_for(request.user, action),
         "reasons": bulk_results.reasons_of(request.user, action),
         "is_own": is_own,
+        "proposal": bulk_agreeing.proposal_of(action) if phase in ("asked", "undone") else None,
         "form": (form or _form(action)) if phase == "draft" and is_own and outcome.counts[PENDING] else None,
         "again_count": outcome.counts[BACK] + outcome.counts[LEFT] if phase in ("carrying", "settled") else 0,
         "may_again": access.may(request.user, WAYS[action.what].permission),

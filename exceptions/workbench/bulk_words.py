@@ -35,6 +35,8 @@ def headline(action: BulkAction, outcome: Outcome, phase: str, seconds_left: int
     noun, counts = ("case" if is_of_cases(action) else "document"), outcome.counts
     if phase == "draft":
         return f"You may {_MAY[action.what].format(_share(counts[PENDING], outcome.total, noun))}"
+    if phase == "asked":
+        return f"{_BEGINS[action.what].format(_count(counts[PENDING], noun))} once somebody else approves"
     if phase == "waiting":
         begins = _BEGINS[action.what].format(_count(counts[PENDING], noun))
         return f"{begins} in {_count(seconds_left, 'second')}" if seconds_left else f"{begins} in a moment"

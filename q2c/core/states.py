@@ -66,6 +66,7 @@ LOOKS: dict[str, dict[str, Look]] = {
     },
     "bulk": {
         "draft": Look("Preview", "calm", "review"),
+        "asked": Look("Awaiting approval", "decide", "awaiting"),
         "waiting": Look("Begins in a moment", "calm", "clock"),
         "running": Look("Running", "calm", "running"),
         "carrying": Look("On the way", "calm", "running"),

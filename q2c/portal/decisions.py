@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from connectors import connections
-from exceptions import cases, doubles, resolutions
+from exceptions import bulk_agreeing, cases, doubles, resolutions
 from exceptions.kinds import OVERRIDE
 from exceptions.resolving import agreeing, deciding
 from mappings import identities
@@ -149,6 +149,8 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
             connections.apply_change(proposal, by=by)
         elif proposal.kind == connections.PROPOSAL_KIND and state != Proposal.State.PROPOSED:
             connections.drop_change(proposal)
+        if proposal.kind == bulk_agreeing.KIND and state != Proposal.State.PROPOSED:
+            bulk_agreeing.apply_decision(proposal, state)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
             nudge(release_waits(identities.apply_change(proposal, by=by)))
         if proposal.kind == overrides.KIND and state == Proposal.State.APPROVED:

@@ -62,5 +62,6 @@ def keys(request: HttpRequest) -> HttpResponse:
 KEYS = (
     ("/", "Search for any number or id"), ("j", "Next row"), ("k", "Previous row"), ("o", "Open the current row"),
     ("f", "Filter the list"), ("n", "Next page"), ("N", "Previous page"), ("Ctrl Enter", "Do the one primary action"),
-    ("Esc", "Close what is open"), ("?", "This map"),
+    ("x", "Tick the current row"), ("z", "Undo, within 60 seconds"), ("Esc", "Close what is open, untick rows"),
+    ("?", "This map"),
 )  # fmt: skip

@@ -12,16 +12,21 @@ from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from exceptions import bulk, cases, freezing, resolutions, tallies
+from connectors.models import RoleAssignment
+from exceptions import bulk, bulk_agreeing, cases, freezing, resolutions, tallies
 from exceptions.freezing import BulkRefused
 from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
+from q2c import ports
 from q2c.core import audit, leases
+from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry, LegalEntity, Membership, Person
 from q2c.core.problems import Category, Problem
+from q2c.portal.decisions import decide
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.core.people import make_person
 from tests.exceptions.problems import held, missing_item
-from tests.factories import make_transaction
+from tests.factories import make_connection, make_subsidiary, make_transaction
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
 WHY = "The item is in NetSuite now"
@@ -35,6 +40,15 @@ def ben():
 @pytest.fixture
 def cora():
     return make_person("cora", "controller")
+
+
+@pytest.fixture
+def asking():
+    """In GB01 a repost of more than GBP 15 asks for a colleague."""
+    make_subsidiary("GB01")
+    RoleAssignment.objects.create(family="erp", connection=make_connection("netsuite"))
+    ports.forget_kept()
+    return make_rule("resolution_approval", "repost", "nobody; 1 colleague over 15", legal_entity="GB01")
 
 
 def hold(problem: Problem | None = None, count: int = 1, **facts) -> tuple[ExceptionCase, list[UUID]]:
@@ -310,6 +324,38 @@ def test_waiving_in_bulk_takes_the_right_and_the_kind_of_a_single_one_and_never_
     )  # fmt: skip
     assert set(Occurrence.objects.filter(closed_how="waived").values_list("transaction_id", flat=True)) == set(ids)
     assert case.notes.filter(verb="waived").count() == 1
+
+
+def test_where_the_rules_ask_for_a_second_person_the_minute_begins_with_their_signature(ben, cora, asking):
+    _, ids = hold(count=2)
+    action = bulk.confirm(freeze(ben), by=ben, why=WHY)
+    proposal = bulk_agreeing.proposal_of(action)
+    assert (action.state, action.starts_at, proposal.title) == (
+        "asked", None, f"Repost 2 documents at once, {action.number}",
+    )  # fmt: skip
+    bulk.run_due()
+    assert states(ids) == ["held", "held"]
+    with pytest.raises(ApprovalRefused):
+        decide(proposal, by=ben, approve=True, why="", seen_hash=proposal.content_hash)
+    decide(proposal, by=cora, approve=True, why="", seen_hash=proposal.content_hash)
+    assert counts(action) == ("waiting", 0, 0)
+    BulkAction.objects.update(starts_at=timezone.now())
+    bulk.run_due()
+    assert (counts(action), states(ids)) == (("done", 2, 0), ["running"] * 2)
+
+
+def test_what_waits_for_a_second_person_is_taken_back_or_rejected_and_nothing_happens(ben, cora, asking):
+    _, ids = hold(count=2)
+    back = bulk.confirm(freeze(ben), by=ben, why=WHY)
+    assert bulk.undo(back, by=ben)
+    with pytest.raises(ApprovalRefused):
+        decide(bulk_agreeing.proposal_of(back), by=cora, approve=True, why="", seen_hash="")
+    rejected = bulk.confirm(freeze(ben), by=ben, why=WHY)
+    decide(bulk_agreeing.proposal_of(rejected), by=cora, approve=False, why="Not before the call", seen_hash="")
+    bulk.run_due()
+    assert (counts(back)[0], counts(rejected)[0], states(ids)) == ("undone", "undone", ["held", "held"])
+    few = bulk.confirm(freeze(ben, occurrences=[Occurrence.objects.first().pk]), by=ben, why=WHY)
+    assert few.state == "waiting"  # 10 GBP are under the limit
 
 
 def test_correcting_at_the_source_marks_what_waits(ben):
