@@ -40,12 +40,20 @@
     all.forEach(function (row) { row.classList.toggle("cur", row === next); });
     next.querySelector("a").focus();
   }
+  document.addEventListener("htmx:beforeRequest", function (event) {
+    if (document.hidden && event.target.closest("[data-poll]")) event.preventDefault();
+  });
   function follow(selector) {
     var link = document.querySelector(selector);
     if (link) link.click();
   }
   document.addEventListener("keydown", function (event) {
     var field = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select");
+    if ((event.key === "k" || event.key === "K") && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      document.getElementById("find").focus();
+      return;
+    }
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       var main = document.querySelector("[data-primary]");
       if (main && !main.disabled) { event.preventDefault(); main.click(); }
@@ -62,6 +70,21 @@
       return;
     }
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    var asked = document.querySelector('[data-key="' + CSS.escape(event.key) + '"]');
+    if (asked) {
+      event.preventDefault();
+      var holder = asked.closest("details");
+      if (holder) holder.open = true;
+      var first = asked.querySelector("input:not([type=hidden]), select, textarea, button") || asked;
+      first.focus();
+      first.scrollIntoView({ block: "nearest" });
+      return;
+    }
+    if (/^[1-9]$/.test(event.key)) {
+      var tabs = document.querySelectorAll(".views a");
+      if (tabs[event.key - 1]) { event.preventDefault(); tabs[event.key - 1].click(); }
+      return;
+    }
     if (event.key === "/") { event.preventDefault(); document.getElementById("find").focus(); }
     else if (event.key === "j") go(1);
     else if (event.key === "k") go(-1);

@@ -10,6 +10,7 @@ from exceptions.models.counts import OpenChange, OpenCount
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.routing import RoutingMark
 from exceptions.models.runbooks import RunbookVersion
+from exceptions.models.views import SavedView
 
 __all__ = [
     "BulkAction",
@@ -26,5 +27,6 @@ __all__ = [
     "OpenCount",
     "RoutingMark",
     "RunbookVersion",
+    "SavedView",
     "Snooze",
 ]

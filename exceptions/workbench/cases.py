@@ -23,6 +23,7 @@ from exceptions.workbench.picks import picks_of_case, picks_of_queue
 from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
 from exceptions.workbench.resolving_forms import BUILDERS
+from exceptions.workbench.views import query_of, views_for
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
 from q2c.core import access
@@ -87,6 +88,10 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "now": timezone.now(),
         "counts": queue_counts(request.user),
         "picks": None if has_closed else picks_of_queue(request, Counted(listed.total, listed.total_is_exact)),
+        "views": views_for(request),
+        "kept": query_of(request.GET),
+        "listens": not has_closed and not listed.previous_url,
+        "density": "compact" if request.GET.get("density") == "compact" else "",
     }
     return page(request, "exceptions/case_list.html", "exceptions/_case_table.html", context)
 

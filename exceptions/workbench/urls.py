@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, bulk, cases, catalog, clocks, resolving
+from exceptions.workbench import actions, bulk, cases, catalog, clocks, resolving, views
 
 app_name = "exceptions"
 urlpatterns = [
     path("cases/", cases.case_list, name="case_list"),
+    path("cases/news/", views.case_news, name="case_news"),
+    path("views/keep/", views.view_keep, name="view_keep"),
+    path("views/<int:view_id>/forget/", views.view_forget, name="view_forget"),
     path("cases/<int:case_id>/", cases.case_detail, name="case_detail"),
     path("cases/<int:case_id>/assign/", actions.assign, name="case_assign"),
     path("cases/<int:case_id>/pause/", clocks.pause, name="case_pause"),

@@ -60,8 +60,11 @@ def keys(request: HttpRequest) -> HttpResponse:
 
 
 KEYS = (
-    ("/", "Search for any number or id"), ("j", "Next row"), ("k", "Previous row"), ("o", "Open the current row"),
-    ("f", "Filter the list"), ("n", "Next page"), ("N", "Previous page"), ("Ctrl Enter", "Do the one primary action"),
-    ("x", "Tick the current row"), ("z", "Undo, within 60 seconds"), ("Esc", "Close what is open, untick rows"),
-    ("?", "This map"),
+    ("/ or Ctrl K", "Search for any number or id, go to any screen by its name"),
+    ("j", "Next row"), ("k", "Previous row"), ("o", "Open the current row"), ("f", "Filter the list"),
+    ("1 to 9", "Open a view of the list"), ("n", "Next page"), ("N", "Previous page"),
+    ("a", "In a case: who takes it"), ("r", "In a case: repost"), ("m", "In a case: map and repost"),
+    ("c", "In a case: say something"), ("F2", "Take the first suggestion"),
+    ("Ctrl Enter", "Do the one primary action"), ("x", "Tick the current row"),
+    ("z", "Undo, within 60 seconds"), ("Esc", "Close what is open, untick rows"), ("?", "This map"),
 )  # fmt: skip

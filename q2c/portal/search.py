@@ -22,6 +22,7 @@ from mappings.models import CrossReference
 from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to
 from q2c.core import access
 from q2c.core.access import requires
+from q2c.core.shell import NAVIGATION
 from q2c.core.templatetags.words import spoken_noun
 from q2c.inbox.selectors import messages_visible_to
 from q2c.portal import told
@@ -60,10 +61,27 @@ def search(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/search.html", {"searched": text, "hits": hits})
 
 
+def _screens(user: Any, text: str) -> list[Hit]:
+    """The screens whose name begins with what was typed, so that the box leads everywhere without a mouse."""
+    begins = text.lower()
+    return [
+        Hit("Screen", entry.title, "Open the screen", reverse(entry.view))
+        for _title, entries in NAVIGATION
+        for entry in entries
+        if len(begins) > 2 and entry.title.lower().startswith(begins) and access.may(user, entry.permission)
+    ]
+
+
 def find(user: Any, text: str) -> list[Hit]:
     """Everything of the person's that carries exactly this id or number."""
     forms = spellings(text)
-    hits = [*_cases(user, text), *_change_sets(user, text), *_transactions(user, forms, text), *_messages(user, text)]
+    hits = [
+        *_screens(user, text),
+        *_cases(user, text),
+        *_change_sets(user, text),
+        *_transactions(user, forms, text),
+        *_messages(user, text),
+    ]
     names = dict(Connection.objects.values_list("code", "name"))
     hits += [*_records(user, forms, names), *_rules(user, forms), *_documents(user, forms, names)]
     return list({hit.url: hit for hit in hits}.values())[:MOST]

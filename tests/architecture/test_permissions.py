@@ -49,6 +49,9 @@ SCREENS = {
     "portal:absence_end": ("post", ["line"], ALL, 404),  # it's nobody's
     "portal:keys": ("get", [], ALL, 200),
     "exceptions:case_list": ("get", [], STAFF, 200),
+    "exceptions:case_news": ("get", [], STAFF, 404),  # it names no instant here
+    "exceptions:view_keep": ("post", [], STAFF, 302),
+    "exceptions:view_forget": ("post", ["view"], STAFF, 404),
     "exceptions:case_detail": ("get", ["case"], QUEUE, 200),
     "exceptions:case_assign": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 303),
     "exceptions:case_pause": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
@@ -155,6 +158,7 @@ def things(db):
         "pair": factories.make_pair(1).pk,
         "record_type": "customer",
         "record_key": factories.make_record("customer", "stripe:customer:cus_1").record_key,
+        "view": 0,  # nobody's
         "sheet": factories.make_sheet(factories.make_person("mapping_admin")).pk,
     }
 

@@ -1,0 +1,119 @@
+"""The queue's saved views, and the word that new cases came: rows are never put in under the cursor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Q
+from django.db.transaction import atomic
+from django.db.utils import IntegrityError
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_GET, require_POST
+
+from exceptions import tallies
+from exceptions.models import SavedView
+from exceptions.workbench.filters import CaseFilter
+from q2c.core import audit
+from q2c.core.access import PersonRequest, requires
+from q2c.core.filters import dress
+from q2c.core.htmx import count_rows
+
+MOST = 12  # of a person's own, and of those that are shared
+OTHERS = ("sort", "density")  # what a view keeps besides the filters
+
+
+class ViewForm(forms.Form):
+    """What a view is called, who sees it, and what it asks."""
+
+    name = forms.CharField(label="Name of this view", max_length=40)
+    is_shared = forms.BooleanField(label="Everybody may open it", required=False)
+    query = forms.CharField(max_length=2000, required=False, widget=forms.HiddenInput)
+
+
+def query_of(given: QueryDict) -> str:
+    """What a view keeps of an address: its filters and order, in a fixed sequence, without the place in the list."""
+    names = [*CaseFilter.base_filters, *OTHERS]
+    return urlencode([(name, given[name].strip()) for name in names if given.get(name, "").strip()])
+
+
+def views_for(request: HttpRequest) -> dict[str, Any]:
+    """The tabs of the queue: shared views first, then one's own; which one is open, and the form to keep this one."""
+    now = query_of(request.GET)
+    rows = SavedView.objects.filter(Q(owner=request.user.pk) | Q(is_shared=True)).select_related("owner")
+    found = list(rows.order_by("-is_shared", "name")[: 2 * MOST])
+    current = next((view for view in found if view.query == now), None)
+    form = dress(ViewForm(initial={"query": now}, label_suffix="", auto_id="id_view_%s"), small=True)
+    is_own = current is not None and current.owner_id == request.user.pk
+    return {"saved": found, "current": current, "is_own": is_own, "form": form, "can_keep": bool(now) and not current}
+
+
+@require_POST
+@requires("exceptions.view_case")
+def view_keep(request: PersonRequest) -> HttpResponse:
+    """Keep what the queue shows now under a name; one's own view of that name asks this from now on."""
+    form = ViewForm(request.POST)
+    query = query_of(QueryDict(request.POST.get("query", "")[:2000]))
+    back = f"/exceptions/cases/?{query}"
+    if not form.is_valid() or not query or len(query) > SavedView._meta.get_field("query").max_length:
+        said = "Give it a name of up to 40 letters" if query else "Filter the list first: a view is a name for a filter"
+        messages.warning(request, f"{said}. Nothing was kept.", extra_tags="act")
+        return redirect(back)
+    name, is_shared = form.cleaned_data["name"].strip(), form.cleaned_data["is_shared"]
+    own = SavedView.objects.filter(owner=request.user)
+    if own.exclude(name=name).count() >= MOST:
+        said = f"You keep {MOST} views already. Forget one first; nothing was kept."
+        messages.warning(request, said, extra_tags="act")
+        return redirect(back)
+    try:
+        with atomic():
+            values = {"query": query, "is_shared": is_shared, "made_at": timezone.now()}
+            view, _ = SavedView.objects.update_or_create(owner=request.user, name=name, defaults=values)
+            audit.record(request.user, "keep_view", "saved_view", view.pk, data={"name": name, "query": query,
+                                                                               "is_shared": is_shared})  # fmt: skip
+    except IntegrityError:
+        messages.warning(
+            request, f"Somebody else shares a view called “{name}”. Choose another name.", extra_tags="act"
+        )
+        return redirect(back)
+    who = "Everybody finds" if is_shared else "You find"
+    messages.success(request, f"{who} “{name}” above the list.", extra_tags="done")
+    return redirect(back)
+
+
+@require_POST
+@requires("exceptions.view_case")
+def view_forget(request: PersonRequest, view_id: int) -> HttpResponse:
+    """Forget a view of one's own; the cases stay as they are."""
+    view = SavedView.objects.filter(pk=view_id, owner=request.user).first()
+    if view is None:
+        raise Http404
+    with atomic():
+        audit.record(request.user, "forget_view", "saved_view", view.pk, data={"name": view.name, "query": view.query})
+        view.delete()
+    messages.success(request, f"“{view.name}” is forgotten. No case changed.", extra_tags="done")
+    return redirect(f"/exceptions/cases/?{view.query}")
+
+
+@require_GET
+@requires("exceptions.view_case")
+def case_news(request: HttpRequest) -> HttpResponse:
+    """How many cases came into this list since it was read. 204 while the page says it already."""
+    since = parse_datetime(request.GET.get("since", "").replace(" ", "+"))
+    if since is None or timezone.is_naive(since):
+        raise Http404
+    since = max(since, timezone.now() - dt.timedelta(days=7))
+    found = CaseFilter(request.GET, tallies.cases_visible_to(request.user), request=request)
+    fresh = count_rows(found.qs.filter(Q(opened_at__gt=since), closed_at__isnull=True))
+    if str(fresh.number) == request.GET.get("said", "0"):
+        return HttpResponse(status=204)
+    query = request.GET.copy()
+    for name in ("since", "said", "after", "before", "at"):
+        query.pop(name, None)
+    return render(request, "exceptions/_news.html", {"fresh": fresh, "since": since, "query": query.urlencode()})
