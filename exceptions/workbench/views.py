@@ -25,6 +25,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import count_rows
 
+LONGEST = 500
 MOST = 12  # of a person's own, and of those that are shared
 OTHERS = ("sort", "density")  # what a view keeps besides the filters
 
@@ -40,7 +41,8 @@ class ViewForm(forms.Form):
 def query_of(given: QueryDict) -> str:
     """What a view keeps of an address: its filters and order, in a fixed sequence, without the place in the list."""
     names = [*CaseFilter.base_filters, *OTHERS]
-    return urlencode([(name, given[name].strip()) for name in names if given.get(name, "").strip()])
+    said = {name: str(given.get(name, "")).strip() for name in names}
+    return urlencode({name: value for name, value in said.items() if value})
 
 
 def views_for(request: HttpRequest) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def view_keep(request: PersonRequest) -> HttpResponse:
     form = ViewForm(request.POST)
     query = query_of(QueryDict(request.POST.get("query", "")[:2000]))
     back = f"/exceptions/cases/?{query}"
-    if not form.is_valid() or not query or len(query) > SavedView._meta.get_field("query").max_length:
+    if not form.is_valid() or not query or len(query) > LONGEST:
         said = "Give it a name of up to 40 letters" if query else "Filter the list first: a view is a name for a filter"
         messages.warning(request, f"{said}. Nothing was kept.", extra_tags="act")
         return redirect(back)
