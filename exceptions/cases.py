@@ -16,8 +16,8 @@ from django.utils import timezone
 from simple_history.utils import bulk_update_with_history
 
 from exceptions import duty
-from exceptions.fixes import WHY_EMPTY, record_fix
-from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.fixes import MERGED, WHY_EMPTY, record_fix
+from exceptions.models import CaseAlias, CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
 from exceptions.rerouting import route_again
@@ -80,12 +80,19 @@ def resolve_emptied(case_ids: Collection[int] | None = None) -> list[int]:
             case = lock_case(case_id)
             if case is None or not case.is_open or case.occurrences.filter(closed_at__isnull=True).exists():
                 continue
-            last = case.occurrences.order_by("-closed_at").values_list("closed_how", flat=True).first() or "completed"
+            last = _last_of(case)
             state = ExceptionCase.State.WAIVED if last == "waived" else ExceptionCase.State.RESOLVED
             why = WHY_EMPTY.get(last, "No document is left in it.")
             _close_case(case, state=state, resolution=last, why=why, by=None)
             resolved.append(case_id)
     return resolved
+
+
+def _last_of(case: ExceptionCase) -> str:
+    """How its last document left the case; `merged` where they were moved into another."""
+    if CaseAlias.objects.filter(came_from=case, ended_at__isnull=True).exists():
+        return MERGED
+    return case.occurrences.order_by("-closed_at").values_list("closed_how", flat=True).first() or "completed"
 
 
 def lock_case(case_id: int) -> ExceptionCase | None:
@@ -212,5 +219,7 @@ def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, b
     case.closed_at = timezone.now()
     case.snoozed_at = None
     save_with_reason(case, why=why, by=by)
-    fix = record_fix(case, last=resolution, why=why, by=by)
-    note(case, verb=str(state), text=why, by=by, data={"resolution": resolution, "fix": fix.pk})
+    facts: dict[str, Any] = {"resolution": resolution}
+    if resolution != MERGED:  # its work goes on elsewhere, so nothing is fixed
+        facts["fix"] = record_fix(case, last=resolution, why=why, by=by).pk
+    note(case, verb=str(state), text=why, by=by, data=facts)

@@ -17,7 +17,7 @@ from q2c.core.models import Person
 from q2c.core.templatetags.words import span_words
 
 BY_ITSELF, OTHER_PROBLEM, LATER_VERSION = "by_itself", "other_problem", "later_version"
-VOIDED, NOT_NEEDED = "voided", "not_needed"
+VOIDED, NOT_NEEDED, MERGED = "voided", "not_needed", "merged"
 HOW_WORDS = RESOLUTION_WORDS | {
     BY_ITSELF: "Went on by itself",
     OTHER_PROBLEM: "Held by another problem since",
@@ -27,6 +27,7 @@ HOW_WORDS = RESOLUTION_WORDS | {
 }
 # Why a case is over when its last document left it so; else that no document is left in it.
 WHY_EMPTY = {
+    MERGED: "Its documents are in another case, which it was merged into.",
     LATER_VERSION: "A later version of its last document came, and is carried instead.",
     VOIDED: "Its last document was voided at its source before it was posted.",
     "corrected_at_source": "The corrected version of its last document came, and is carried instead.",

@@ -109,6 +109,7 @@ _COMES_BACK = """
     DO UPDATE SET attempt = excluded.attempt, at = excluded.at, step = excluded.step, problem = excluded.problem,
                   reposted_at = NULL, source_asked_at = NULL
      WHERE o.case_id = excluded.case_id
+        OR EXISTS (SELECT FROM exceptions_apartcase p WHERE p.case_id = o.case_id AND p.out_of_id = excluded.case_id)
     RETURNING coalesce(transaction_id, event_id), xmax = 0
 """
 _ADD_TO_TALLIES = """

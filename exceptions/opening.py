@@ -2,7 +2,7 @@
 
 Two workers at once make one case and never wait in a circle: an existing case is only key-share locked, in order of
 fingerprint; whoever must open or reopen one first takes a lock that all openers share. One more document doesn't touch
-the case's own row.
+the case's own row. A cause that people merged into another (`CaseAlias`) counts as that one.
 """
 
 from __future__ import annotations
@@ -83,10 +83,14 @@ def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
         if not missing:
             return cases, set()
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_OPENERS_LOCK])
+        leads = _leads(cursor, missing)
+        if leads:
+            by_print = _led(by_print, leads)
+            missing = sorted({leads.get(p, p) for p in missing})
         closed, waived = _lock_latest(cursor, missing, cases)
         missing = [p for p in missing if p not in cases]
         if not missing:
-            return cases, set()
+            return cases | {p: cases[to] for p, to in leads.items()}, set()
         due = _due_dates({p: by_print[p][0] for p in missing})
         routes = _routes({p: by_print[p] for p in missing})
         again = [p for p in missing if p in closed]
@@ -98,14 +102,33 @@ def _find_or_open(by_print: Prints) -> tuple[dict[str, int], set[int]]:
         opened = _insert_cases(cursor, new, by_print, due, routes) if new else {}
         cases |= opened
         _note_opening(opened, {p: cases[p] for p in again}, by_print, routes)
-    return cases, {cases[p] for p in missing}
+    return cases | {p: cases[to] for p, to in leads.items()}, {cases[p] for p in missing}
+
+
+def _leads(cursor: Any, prints: list[str]) -> dict[str, str]:
+    """Of these causes those that people have merged into another: that one's fingerprint."""
+    cursor.execute(
+        "SELECT fingerprint, target FROM exceptions_casealias WHERE fingerprint = ANY(%s) AND ended_at IS NULL",
+        [prints],
+    )
+    return dict(cursor.fetchall())
+
+
+def _led(by_print: Prints, leads: dict[str, str]) -> Prints:
+    """The documents of merged causes under the one that they count as."""
+    found: Prints = {}
+    for print_ in sorted(by_print):
+        found.setdefault(leads.get(print_, print_), []).extend(by_print[print_])
+    return found
 
 
 def _lock_open(cursor: Any, prints: list[str]) -> dict[str, int]:
     cursor.execute(
-        "SELECT fingerprint, id FROM exceptions_exceptioncase"
-        " WHERE fingerprint = ANY(%s) AND state IN ('open', 'in_review', 'awaiting_approval')"
-        " ORDER BY fingerprint FOR KEY SHARE",
+        "SELECT p.print, c.id FROM unnest(%s::text[]) AS p (print)"
+        " LEFT JOIN exceptions_casealias a ON a.fingerprint = p.print AND a.ended_at IS NULL"
+        " JOIN exceptions_exceptioncase c ON c.fingerprint = coalesce(a.target, p.print)"
+        "  AND c.state IN ('open', 'in_review', 'awaiting_approval')"
+        " ORDER BY c.fingerprint FOR KEY SHARE OF c",
         [prints],
     )
     return dict(cursor.fetchall())

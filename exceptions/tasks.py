@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import bulk, cases, clocks, counting, doubles, releases, rerouting, resolutions, rolling
+from exceptions import bulk, cases, clocks, counting, doubles, regrouping, releases, rerouting, resolutions, rolling
 from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, snoozes
 from q2c.core.models import Person
@@ -26,6 +26,7 @@ def sweep_cases() -> None:
     snoozes.wake_due()
     agreeing.end_stale()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
+    regrouping.finish_merges()
     cases.resolve_emptied()
     rerouting.reroute()
     clocks.note_standing()

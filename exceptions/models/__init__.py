@@ -1,6 +1,6 @@
 """The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed
 and counted; what people chose for documents; what was done to many at once;
-runbooks."""
+runbooks; what was merged and split."""
 
 from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
@@ -8,13 +8,16 @@ from exceptions.models.choices import Choice, Snooze
 from exceptions.models.clocks import CasePause
 from exceptions.models.counts import OpenChange, OpenCount
 from exceptions.models.fixes import CaseFix, FailedFix
+from exceptions.models.groups import ApartCase, CaseAlias
 from exceptions.models.routing import RoutingMark
 from exceptions.models.runbooks import RunbookVersion
 from exceptions.models.views import SavedView
 
 __all__ = [
+    "ApartCase",
     "BulkAction",
     "BulkItem",
+    "CaseAlias",
     "CaseFix",
     "CaseNote",
     "CasePause",

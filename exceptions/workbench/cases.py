@@ -22,6 +22,7 @@ from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostF
 from exceptions.workbench.picks import picks_of_case, picks_of_queue
 from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
+from exceptions.workbench.regroup_forms import regroup_facts
 from exceptions.workbench.resolving_forms import BUILDERS
 from exceptions.workbench.views import query_of, views_for
 from mappings import kinds as mapping_kinds
@@ -159,6 +160,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
         "remedies": remedies(request, case, kind, forms),
         **playbook_facts(request, case),
+        **regroup_facts(case),
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),
         "note_form": NoteForm(),

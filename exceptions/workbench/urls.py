@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, bulk, cases, catalog, clocks, resolving, views
+from exceptions.workbench import actions, bulk, cases, catalog, clocks, regroup, resolving, views
 
 app_name = "exceptions"
 urlpatterns = [
@@ -20,6 +20,9 @@ urlpatterns = [
     path("cases/<int:case_id>/override/", actions.override, name="case_override"),
     path("cases/<int:case_id>/waive/", actions.waive, name="case_waive"),
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
+    path("cases/<int:case_id>/merge/", regroup.merge, name="case_merge"),
+    path("cases/<int:case_id>/split/", regroup.split, name="case_split"),
+    path("cases/<int:case_id>/take-out/", regroup.take_out, name="case_take_out"),
     path("kinds/", catalog.kind_list, name="kind_list"),
     path("kinds/<slug:code>/", catalog.kind_detail, name="kind_detail"),
     path("kinds/<slug:code>/runbook/", catalog.kind_runbook, name="kind_runbook"),

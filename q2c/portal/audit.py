@@ -35,7 +35,8 @@ SAID = {
     "follow_merge": "Followed a merge", "override_field": "Let another value stand",
     "approve_emergency": "Approved in an emergency", "review_emergency": "Reviewed an emergency",
     "end_emergency": "Ended an emergency",
-    "edit_runbook": "Changed the runbook",
+    "edit_runbook": "Changed the runbook", "merge_case": "Merged into another case",
+    "take_out_case": "Took a cause out of a case", "split_case": "Took documents out of the case",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

@@ -54,11 +54,11 @@ def test_another_sku_is_another_case():
 
 
 @pytest.mark.scenario(62)
-def test_a_thousand_problems_take_ten_statements():
+def test_a_thousand_problems_take_eleven_statements():
     rows = [held(missing_item(f"SKU-{n % 200}")) for n in range(1000)]
     with CaptureQueriesContext(database) as queries:
         cases.open_for_steps(rows)
-    assert len(queries) == 10
+    assert len(queries) == 11
     assert (ExceptionCase.objects.count(), Occurrence.objects.count()) == (200, 1000)
     with CaptureQueriesContext(database) as queries:
         cases.open_for_steps([held(missing_item(f"SKU-{n % 200}")) for n in range(1000)])
