@@ -168,8 +168,10 @@ def _move(case: int, to: int, chosen: list[int] | None = None) -> None:
             cursor.execute(_MOVE.format(only="" if chosen is None else "AND id = ANY(%(chosen)s)"),
                            {"case": case, "to": to, "chosen": chosen, "limit": AT_ONCE})  # fmt: skip
             moved = cursor.fetchall()
-            changes = [Change(case, *row[:3], -1, row[3], row[4], "people") for row in moved]
-            changes += [Change(to, *row[:3], 1, row[3], row[4], "people", row[5]) for row in moved]
+            changes = []
+            for entity, period, currency, amount, risk, at in moved:
+                changes.append(Change(case, entity, period, currency, -1, amount, risk, "people"))
+                changes.append(Change(to, entity, period, currency, 1, amount, risk, "people", at))
             add_to_tallies(cursor, changes)
         if len(moved) < AT_ONCE:
             return

@@ -45,7 +45,7 @@ def split(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     if form.is_valid():
         wanted = form.cleaned_data["documents"]
         rows = tallies.occurrences_visible_to(request.user, case).filter(closed_at__isnull=True, number__in=wanted)
-        found = dict(rows.exclude(transaction_id=None).values_list("number", "transaction_id"))
+        found = {number: i for number, i in rows.values_list("number", "transaction_id") if i is not None}
         strange = [number for number in wanted if number not in found]
         if strange:
             form.add_error("documents", f"Not open in this case: {', '.join(strange[:5])}.")
