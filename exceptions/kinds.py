@@ -27,8 +27,22 @@ LOOK_AGAIN = "look_again"
 REPLAY_EVENT = "replay_event"
 RESUME_CONNECTION = "resume_connection"
 WAIVE = "waive"
+LINK = "link"
+EDIT_FIELDS = "edit_fields"
+EMERGENCY_EDIT = "emergency_edit"
 CHOOSE_PERIOD = "choose_period"
 REOPEN_PERIOD = "reopen_period"
+SNOOZE, SEND_BACK = "snooze", "send_back"  # of any open case
+# Why a document may be given up: a closed list, so that what was waived can be counted by reason.
+WAIVE_REASONS = {
+    "bad_debt": "Bad debt, which isn’t revenue",
+    "booked_by_hand": "Booked by hand in the ERP",
+    "duplicate": "The same as another document",
+    "withdrawn": "The customer withdrew",
+    "not_ours": "Not ours to book",
+    "test": "A test, not a sale",
+    "looked_into": "Looked into: nothing is to be booked",
+}
 RESOLUTION_WORDS = {
     REPOST: "Repost",
     REMAP_AND_REPOST: "Map and repost",
@@ -38,6 +52,11 @@ RESOLUTION_WORDS = {
     REPLAY_EVENT: "Replay the event",
     RESUME_CONNECTION: "Resume the connection",
     WAIVE: "Waive",
+    SNOOZE: "Snooze",
+    SEND_BACK: "Send back",
+    EDIT_FIELDS: "Edit the document",
+    EMERGENCY_EDIT: "Edit in an emergency",
+    LINK: "Link to a document of the target",
     CHOOSE_PERIOD: "Another posting period",
     REOPEN_PERIOD: "Reopen the period",
 }
@@ -124,10 +143,11 @@ _DOCUMENT = (
     Kind("rounding_over_limit", V, BILLING_OPS, MEDIUM, hours(8), ("connection", "document"),
          (CORRECT_AT_SOURCE, REPOST), "Rounding of {document} is over the limit",
          "Find the line whose unrounded amount is off, or raise the limit by policy."),
-    Kind("revenue_treatment", V, CONTROLLERSHIP, HIGH, hours(8), ("sku", "legal_entity"), _FIX,
+    Kind("revenue_treatment", V, CONTROLLERSHIP, HIGH, hours(8), ("sku", "legal_entity"), (EDIT_FIELDS, *_FIX),
          "SKU {sku} defers revenue, and has no service dates",
-         "Give the line its service period in billing. If the item shouldn't defer, correct it in the ERP; if such "
-         "lines are earned on their own date, say so in the posting policy (missing_service_dates); then repost."),
+         "Give the line its service period in billing, or here with a second person. If the item shouldn't defer, "
+         "correct it in the ERP; if such lines are earned on their own date, say so in the posting policy "
+         "(missing_service_dates); then repost."),
     Kind("negative_price", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "sku"), _FIX_OR_WAIVE,
          "SKU {sku} has a negative price",
          "Ask whether this is a credit or an adjustment. If it's bad debt it isn't revenue: waive it here with that "
@@ -185,10 +205,12 @@ _DOCUMENT = (
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),
-    Kind("posting_rejected", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+    Kind("posting_rejected", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"),
+         (EDIT_FIELDS, *_FIX_OR_WAIVE),
          "The posting of {document} was rejected",
          "Read why, and correct the document at its source or a mapping; a repost asks for approval again."),
-    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "wording"), _FIX_OR_WAIVE,
+    Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "wording"),
+         (EDIT_FIELDS, *_FIX_OR_WAIVE),
          "{connection} refused the document",
          "Read the vendor's sentence below; correct the field it names at the source, then repost.", True),
 )  # fmt: skip
@@ -209,18 +231,18 @@ _PERIOD = (
 )  # fmt: skip
 
 _OUTCOME = (
-    Kind("outcome_unknown", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"), (LOOK_AGAIN,),
+    Kind("outcome_unknown", U, BILLING_OPS, URGENT, hours(2), ("connection", "document"), (LOOK_AGAIN, LINK),
          "{connection} didn't answer for {document}: nobody knows yet whether it was posted",
          "It's never sent again on suspicion. Look again: what is found is linked, and only what the target proves "
-         "absent is sent. If it stays undecided, search there for our external id and enter it by hand."),
+         "absent is sent. If it stays undecided, search there for its number and link what you find."),
     Kind("document_exists_differs", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
-         (LOOK_AGAIN, CORRECT_AT_SOURCE), "{document} exists in {connection} with other content",
+         (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{document} exists in {connection} with other content",
          "Somebody posted it by hand or changed it. Reverse there, or link it."),
     Kind("cross_reference_conflict", C, BILLING_OPS, HIGH, hours(8), ("connection", "external_type", "external_id"),
          (CORRECT_AT_SOURCE, REPOST), "{external_id} of {connection} belongs to another record",
          "Decide which record it is, correct the other system, then repost."),
     Kind("document_exists", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
-         (LOOK_AGAIN, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
+         (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
          "Look at what is there. If it's ours, a repost finds and links it; if somebody typed it in, reverse that "
          "one."),
     Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error", "wording"), (REPOST, CORRECT_AT_SOURCE),

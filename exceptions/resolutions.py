@@ -28,7 +28,7 @@ from exceptions.kinds import (
     Kind,
     kind_of,
 )
-from exceptions.models import CaseNote, ExceptionCase, Occurrence
+from exceptions.models import CaseNote, ExceptionCase, Occurrence, Waiver
 from q2c.core import approvals, audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
@@ -74,15 +74,17 @@ def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarte
 
 
 def waive(
-    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
-) -> list[Restarted]:
-    """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list.
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None,
+    code: str = "looked_into",
+) -> list[Restarted]:  # fmt: skip
+    """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list, under a
+    reason code of `kinds.WAIVE_REASONS`.
 
     A document of which the target may hold something is never waived: its outcome must be known first.
     """
     check_case(case, reason, WAIVE)
     with atomic():
-        results = give_up(_documents(case, transaction_ids), by=by, reason=reason, case_id=case.pk)
+        results = give_up(_documents(case, transaction_ids), by=by, reason=reason, code=code, case_id=case.pk)
         if transaction_ids is None and all(row.is_restarted or row.why_not == NOT_HELD for row in results):
             events = case.occurrences.filter(closed_at__isnull=True).values_list("event_id", flat=True)
             cases.close_for_events([i for i in events if i is not None], "waived")
@@ -92,12 +94,15 @@ def waive(
     return results
 
 
-def give_up(ids: list[UUID], *, by: Person, reason: str, case_id: int | None = None) -> list[Restarted]:
-    """Cancel these documents where the person may and nothing of them may be posted; their occurrences close. Whoever
-    calls it tells, in the same transaction."""
+def give_up(
+    ids: list[UUID], *, by: Person, reason: str, code: str = "looked_into", case_id: int | None = None
+) -> list[Restarted]:
+    """Cancel these documents where the person may and nothing of them may be posted; their occurrences close, and they
+    stand on the list of open items. Whoever calls it tells, in the same transaction."""
     chosen, refused = _permitted(ids, by=by, permission=MAY_WAIVE)
     clear, undecided = _without_open_intent(chosen)
     done = set(restart.cancel(clear, why=f"waived by {by}: {reason}"))
+    _keep_open_items(done, code=code, by=by, reason=reason)
     cases.close_for_transactions(done, "waived", case_id=case_id)
     left = [Restarted(i, False, NOT_HELD) for i in clear if i not in done]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
@@ -300,6 +305,24 @@ def continue_held(
     cases.close_for_transactions(done, cases.REPOSTED)
     nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))
     return [*results, *refused]
+
+
+def _keep_open_items(ids: set[UUID], *, code: str, by: Person, reason: str) -> None:
+    now = timezone.now()
+    held_in = Occurrence.objects.filter(transaction_id__in=ids, closed_at__isnull=True)
+    case_of = dict(held_in.values_list("transaction_id", "case_id"))
+    names = ("pk", "number", "legal_entity_code", "period_code", "currency", "amount")
+    rows = BusinessTransaction.objects.filter(pk__in=list(case_of)).order_by("pk").values_list(*names)
+    Waiver.objects.bulk_create(
+        (
+            Waiver(
+                case_id=case_of[pk], transaction_id=pk, number=number, legal_entity_code=entity, period_code=period,
+                currency=currency, amount=amount, code=code, why=reason, by=by, at=now,
+            )
+            for pk, number, entity, period, currency, amount in rows
+        ),
+        batch_size=1000,
+    )  # fmt: skip
 
 
 def _tell(case: ExceptionCase, verb: str, *, by: Person, reason: str, ids: Iterable[UUID]) -> None:

@@ -8,10 +8,11 @@ from django.utils import timezone
 
 from exceptions import bulk, cases, clocks, counting, doubles, regrouping, releases, rerouting, resolutions, rolling
 from exceptions.models import ExceptionCase
-from exceptions.resolving import agreeing, snoozes
+from exceptions.resolving import agreeing, edits, snoozes
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.core.roles import ROLES
+from q2c.flows.done import portal_person
 
 NEW_PASSWORD = "approver_has_new_password"
 PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
@@ -23,6 +24,7 @@ def sweep_cases() -> None:
     at risk or late, end emergencies, and finish what was cut off."""
     releases.end_emergencies()
     resolutions.make_way()
+    edits.end_emergencies(by=portal_person())
     snoozes.wake_due()
     agreeing.end_stale()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")

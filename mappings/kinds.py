@@ -248,7 +248,8 @@ _KINDS = (
          "billed (own, parent or top), how much a change set may release on one signature (release_over, in the "
          "book's currency; beyond, two people sign, one of controllership), around a period's end how long no rule "
          "comes into force without a second signature of controllership (close_freeze), and whether a new customer "
-         "who looks like one that the ERP has is held (hold_duplicates: off, or the score from which on, 60 to 100).",
+         "who looks like one that the ERP has is held (hold_duplicates: off, or the score from which on, 60 to 100). "
+         "Where documents of a closed period go (late_documents: next period, reopen or either).",
          approval=CONTROLLER, values_of=POLICY_VALUES),
     Kind("target_system", "Which system it goes to", ("role", "object_type"), CONNECTIONS, "no_system_for_role",
          "No system takes {key}{scope}", scope=("legal_entity", "region", "product_line"), keys=TARGET_KEYS,

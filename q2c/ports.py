@@ -26,7 +26,7 @@ from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.links import Links, fetch_links
 from q2c.posting.facts import Book, Period, RuleDates
-from q2c.transactions.batch import Run
+from q2c.transactions.batch import LINK, Run
 
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
@@ -281,6 +281,22 @@ class Target:
         return getattr(self._client, verb)
 
 
+class Linked:
+    """An ERP for a transaction that people linked to a document of it: a look-up for ours gives that one."""
+
+    def __init__(self, target: Target, *, document_type: str, document: str) -> None:
+        self._target, self._type, self._document = target, document_type, document
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def find(self, document_type: str, external_id: str) -> Any:
+        """The linked document, read by its own id; anything else as ever. Raises as the client's `read`."""
+        if document_type == self._type:
+            return self._target.read(document_type, self._document)
+        return self._target.find(document_type, external_id)
+
+
 collector = Collector()  # this process's telephone notes; the machine takes them with each commit
 _targets: dict[str, tuple[Any, Target]] = {}
 
@@ -353,7 +369,8 @@ class BatchContext:
                 counts=False,
                 connection=code,
             )
-        return target(code)
+        linked = run.chosen.get(LINK) if name == "erp" else None
+        return target(code) if linked is None else Linked(target(code), **linked)
 
     def system(self, name: str, run: Run) -> str:
         """The code of the connection that serves this transaction: the one that its own step chose, else the one that

@@ -17,6 +17,7 @@ from connectors.families import ReferenceRow
 from connectors.http import Line, Reply, Telephone
 from connectors.netsuite import inbound, outbound
 from connectors.netsuite.records import (
+    BY_NUMBER,
     CUSTOMER_SUBSIDIARIES,
     LISTS,
     OURS,
@@ -35,6 +36,7 @@ SUITEQL = "/services/rest/query/v1/suiteql"
 PAGE = 1000
 PAGES_MAX = 100  # SuiteQL gives 100,000 rows at most
 RATE_DAYS = 14
+LIKE_MAX = 10
 _STRICT = {"X-NetSuite-PropertyNameValidation": "Error"}  # the default drops names it doesn't know, silently
 
 
@@ -56,6 +58,13 @@ class Client:
     async def read(self, document_type: str, document_id: str) -> posting.PostedDocument:
         """A document by NetSuite's own id, with what it's applied to. Raises Problem `record_gone`."""
         return await self._get(document_type, document_id, verb=f"read_{document_type}")
+
+    async def find_by_number(self, document_type: str, number: str) -> list[posting.PostedDocument]:
+        """The documents of this type and number, whoever made them: NetSuite lets several have one. Ten at most."""
+        record = TYPES[document_type]
+        params = [record.code, number]
+        rows = [raw async for raw in self._query(BY_NUMBER, params, verb=f"find_{document_type}_by_number")]
+        return [await self.read(document_type, str(raw["id"])) for raw in rows[:LIKE_MAX]]
 
     async def save_customer(self, customer: posting.ErpCustomer) -> posting.PostedDocument:
         """Upsert by external id: master data may be sent twice; its sublists are replaced, not added to."""

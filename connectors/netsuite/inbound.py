@@ -41,6 +41,7 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         id=str(raw["id"]),
         external_id=str(raw.get("externalId") or ""),
         number=str(raw.get(record.number) or ""),
+        customer=_id(raw.get("entity") or raw.get("customer")),
         total=total,
         currency_code=_currency_code(raw.get("currency")),
         currency=_id(raw.get("currency")),

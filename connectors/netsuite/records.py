@@ -39,7 +39,9 @@ TYPES = {
     ),
 }  # fmt: skip
 
-READ_BACK = "id,externalId,tranId,tranDate,postingPeriod,subsidiary,currency,exchangeRate,total,approvalStatus,status"
+READ_BACK = (
+    "id,externalId,tranId,entity,tranDate,postingPeriod,subsidiary,currency,exchangeRate,total,approvalStatus,status"
+)
 
 # List name -> SuiteQL. Column names confirmed from dbt_netsuite's seeds; dates are asked for in ISO, since SuiteQL
 # gives
@@ -95,6 +97,7 @@ OURS = (
     "FROM transaction t JOIN currency c ON c.id = t.currency "
     "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE '%-%-%' ORDER BY t.id"
 )
+BY_NUMBER = "SELECT t.id FROM transaction t WHERE t.type = ? AND t.tranid = ? ORDER BY t.id"
 TOTALS = (
     "SELECT t.type, c.symbol AS currency, COUNT(*) AS count, SUM(t.foreigntotal) AS amount "
     "FROM transaction t JOIN currency c ON c.id = t.currency "

@@ -12,6 +12,7 @@ from exceptions.models.groups import ApartCase, CaseAlias
 from exceptions.models.routing import RoutingMark
 from exceptions.models.runbooks import RunbookVersion
 from exceptions.models.views import SavedView
+from exceptions.models.waivers import Waiver
 
 __all__ = [
     "ApartCase",
@@ -32,4 +33,5 @@ __all__ = [
     "RunbookVersion",
     "SavedView",
     "Snooze",
+    "Waiver",
 ]

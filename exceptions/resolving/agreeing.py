@@ -6,12 +6,14 @@ a document that moved since drops out and is named; when none is left, the propo
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from django.db.transaction import atomic
+from django.utils import timezone
 
 from exceptions import cases
 from exceptions.models import ExceptionCase
@@ -58,6 +60,7 @@ class Agreed:
     by: Person
     why: str
     proposal: Proposal | None
+    at: dt.datetime = field(default_factory=timezone.now)
 
     @property
     def terms(self) -> Mapping[str, Any]:
@@ -104,7 +107,7 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
         case = cases.lock_case(wished.case.pk)
         if case is None or not case.is_open:
             raise ResolutionRefused(f"{wished.case.number} is closed already.")
-        _refuse_second(kind, case)
+        _refuse_second(kind, case, {d["transaction"] for d in documents})
         proposal = approvals.propose(
             kind, ("case", case.pk), content=content, by=wished.by, title=wished.title, why=wished.reason,
             permission=approval.permission, signatures=approval.signatures, also=approval.also,
@@ -160,12 +163,14 @@ def end_stale() -> int:
     return count
 
 
-def _refuse_second(kind: str, case: ExceptionCase) -> None:
+def _refuse_second(kind: str, case: ExceptionCase, ids: set[str]) -> None:
+    """One wish of a kind stands per document."""
     standing = Proposal.objects.filter(
         kind=kind, subject_type="case", subject_id=str(case.pk), state=Proposal.State.PROPOSED
     ).select_related("proposed_by")
-    for proposal in standing.defer("content")[:1]:
-        raise ResolutionRefused(f"{proposal.proposed_by} proposed it already, and it waits for a second person.")
+    for proposal in standing:
+        if any(row["transaction"] in ids for row in proposal.content["documents"]):
+            raise ResolutionRefused(f"{proposal.proposed_by} proposed it already, and it waits for a second person.")
 
 
 def _moved(content: Mapping[str, Any]) -> dict[str, list[str]]:

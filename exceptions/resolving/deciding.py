@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
-from exceptions.resolving import agreeing, periods
+from exceptions.kinds import CHOOSE_PERIOD, EDIT_FIELDS, EMERGENCY_EDIT, LINK, REOPEN_PERIOD, REPOST, WAIVE
+from exceptions.resolving import agreeing, edits, linking, periods, reposts, waivers
+from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import Restarted
 
 APPLIES: dict[str, agreeing.Apply] = {
     agreeing.PREFIX + CHOOSE_PERIOD: periods.apply_period,
+    agreeing.PREFIX + EDIT_FIELDS: edits.apply_edit,
+    agreeing.PREFIX + EMERGENCY_EDIT: edits.apply_edit,
+    agreeing.PREFIX + LINK: linking.apply_link,
     agreeing.PREFIX + REOPEN_PERIOD: periods.apply_reopening,
+    agreeing.PREFIX + REPOST: reposts.apply_repost,
+    agreeing.PREFIX + WAIVE: waivers.apply_waiver,
 }
 
 
 def decide(
-    proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = ""
+    proposal: Proposal,
+    *,
+    by: Person,
+    approve: bool,
+    why: str = "",
+    seen_hash: str = "",
+    emergency_hours: int | None = None,
 ) -> tuple[str, list[Restarted]]:
-    """Sign a resolution; once all have, it's in force. Raises ApprovalRefused."""
-    return agreeing.decide(proposal, APPLIES[proposal.kind], by=by, approve=approve, why=why, seen_hash=seen_hash)
+    """Sign a resolution; once all have, it's in force. One in an emergency takes the hours for which it holds. Raises
+    ApprovalRefused."""
+    if proposal.kind == agreeing.PREFIX + EMERGENCY_EDIT and approve and emergency_hours is None:
+        raise ApprovalRefused("hours", "Say for how many hours it holds.")
+    return agreeing.decide(
+        proposal, APPLIES[proposal.kind], by=by, approve=approve, why=why, seen_hash=seen_hash,
+        emergency_hours=emergency_hours if proposal.kind == agreeing.PREFIX + EMERGENCY_EDIT and approve else None,
+    )  # fmt: skip

@@ -119,11 +119,10 @@ def choose_period(
 
 def apply_period(agreed: Agreed) -> list[Restarted]:
     """Note the new posting date of each document, and repost them: their steps find it."""
-    now = timezone.now()
     Choice.objects.bulk_create(
         Choice(
             transaction_id=i, about=POSTING_DATE, content=agreed.content["chosen"][str(i)][POSTING_DATE],
-            case=agreed.case, proposal=agreed.proposal, by=agreed.proposer, at=now,
+            case=agreed.case, proposal=agreed.proposal, by=agreed.proposer, at=agreed.at,
         )
         for i in agreed.documents
     )  # fmt: skip

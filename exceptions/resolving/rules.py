@@ -17,7 +17,9 @@ from django.utils import timezone
 
 from exceptions.limits import total_in_book
 from mappings.kinds import RESOLUTION_APPROVAL, RESOLUTION_LEVELS, Approval
+from mappings.models import MappingRule
 from mappings.resolve import Snapshot
+from q2c.core.approvals import IN_EMERGENCY
 
 # Where no rule says: what is asked for each resolution. Reposting alone changes nothing that was agreed.
 DEFAULTS = {
@@ -25,10 +27,13 @@ DEFAULTS = {
     "waive": "nobody",
     "link": "1 colleague",
     "edit_fields": "1 colleague",
+    "emergency_edit": "1 in an emergency",
     "choose_period": "1 controller",
     "reopen_period": "1 controller",
 }
-_LEVELS = tuple(RESOLUTION_LEVELS)
+IN_EMERGENCY_LEVEL = "1 in an emergency"  # no rule asks for it: it's what an emergency is
+_ALL: dict[str, Approval | None] = {**RESOLUTION_LEVELS, IN_EMERGENCY_LEVEL: Approval(IN_EMERGENCY)}
+_LEVELS = tuple(_ALL)
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Asked:
     @property
     def approval(self) -> Approval | None:
         """Who signs; None where nobody has to."""
-        return RESOLUTION_LEVELS[self.level]
+        return _ALL[self.level]
 
     def as_content(self) -> dict[str, Any]:
         """As it's signed with the proposal."""
@@ -68,6 +73,12 @@ def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: I
             level = level_of(clause, own, entity)
             found.append(Asked(level, clause, rule.rule_id if rule else None, rule.version if rule else None))
     return max(found, key=lambda asked: _LEVELS.index(asked.level), default=Asked("nobody", "nobody"))
+
+
+def asks_nobody(resolution: str) -> bool:
+    """Whether it's asked of nobody anywhere: no rule is about it, and none is asked where no rule says."""
+    is_ruled = MappingRule.objects.filter(kind=RESOLUTION_APPROVAL, key=resolution, known_to=None).exists()
+    return DEFAULTS[resolution] == "nobody" and not is_ruled
 
 
 def level_of(clause: str, documents: Iterable[Mapping[str, Any]], entity: str) -> str:

@@ -1,4 +1,4 @@
-"""What people do to a case: take it, say something, map what is missing, repost, waive. Each gives a reason."""
+"""What people do to a case: take it, say something, map what is missing. Each gives a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from exceptions import cases as services
 from exceptions import releases, resolutions
 from exceptions.models import ExceptionCase
 from exceptions.workbench.cases import rule_form, show_case, visible_case
-from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
+from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
 from mappings.drafts import DraftRefused
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
@@ -78,18 +78,6 @@ def note(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("transactions.repost")
-def repost(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
-    """Put the case's documents that this person may repost back to work."""
-    form = RepostForm(request.POST, prefix="repost")
-    if form.is_valid():
-        data = form.cleaned_data
-        with refusals(form):
-            result = resolutions.repost(case, by=request.user, reason=data["why"], as_then=data["as_then"])
-            return _done(request, case, said_of(result, "on the way again"))
-    return show_case(request, case, status=422, repost_form=form)
-
-
-@acts("transactions.repost")
 def look(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Have the target looked at once more; nothing is sent on suspicion."""
     form = ReasonForm(request.POST, prefix="look_again")
@@ -110,17 +98,6 @@ def override(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
             said = f"Proposed for {len(made):,} {'document' if len(made) == 1 else 'documents'}."
             return _done(request, case, f"{said} Nothing passes until someone else approves.", tags="decide")
     return show_case(request, case, status=422, override_form=form)
-
-
-@acts("exceptions.waive_case")
-def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
-    """Give the case's documents up for good: they won't post."""
-    form = ReasonForm(request.POST, prefix="waive")
-    if form.is_valid():
-        with refusals(form):
-            result = resolutions.waive(case, by=request.user, reason=form.cleaned_data["why"])
-            return _done(request, case, said_of(result, "given up"))
-    return show_case(request, case, status=422, waive_form=form)
 
 
 @acts("exceptions.work_case")

@@ -23,7 +23,7 @@ from exceptions.workbench.picks import picks_of_case, picks_of_queue
 from exceptions.workbench.playbook import playbook_facts, prefill
 from exceptions.workbench.queue import ranked_page
 from exceptions.workbench.regroup_forms import regroup_facts
-from exceptions.workbench.resolving_forms import BUILDERS
+from exceptions.workbench.resolving_forms import BUILDERS, put_aside
 from exceptions.workbench.views import query_of, views_for
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
@@ -34,6 +34,7 @@ from q2c.core.markup import render_markup
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.words import spoken
 from q2c.flows.catalog import BY_CODE as FLOWS
+from q2c.ports import choices_of
 from q2c.records.models import DuplicatePair
 from q2c.transactions.models import BusinessTransaction
 
@@ -44,8 +45,16 @@ FORMS = {
     kinds.OVERRIDE: ("exceptions.work_case", "override_form"),
     kinds.WAIVE: ("exceptions.waive_case", "waive_form"),
     kinds.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
+    kinds.EDIT_FIELDS: ("exceptions.work_case", "edit_form"),
+    kinds.EMERGENCY_EDIT: ("exceptions.work_case", "emergency_form"),
+    kinds.LINK: ("transactions.repost", "link_form"),
     kinds.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
 }
+
+
+EDITS = (kinds.EDIT_FIELDS, kinds.EMERGENCY_EDIT)  # of a document that the address may name
+# What is offered for every open case, whatever its kind allows.
+ANY_CASE = {kinds.SNOOZE: "snooze_form", kinds.SEND_BACK: "sendback_form"}
 
 
 SORTS = {"due": ("due_at", "id"), "newest": ("-id",)}
@@ -134,7 +143,9 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     ids = [row.transaction_id for row in documents if row.transaction_id]
     txns = {t.pk: t for t in BusinessTransaction.objects.filter(pk__in=ids).defer("fact")}
     connections = {c.code: c for c in Connection.objects.all()}
+    chosen = choices_of(ids)
     for row in documents:
+        row.chosen = chosen.get(row.transaction_id, {})
         row.txn = txns.get(row.transaction_id)
         if row.txn is not None and row.txn.target_id:
             target = connections.get(row.txn.target_connection)
@@ -161,11 +172,13 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "remedies": remedies(request, case, kind, forms),
         **playbook_facts(request, case),
         **regroup_facts(case),
+        "may_waive": _may(request.user, "exceptions.waive_case", case),
         "may_work": _may(request.user, "exceptions.work_case", case),
         "assign_form": AssignForm(case=case),
         "note_form": NoteForm(),
         "picks": picks_of_case(request, case, kind),
         **clock_context(case),
+        **put_aside(case),
         **forms,
     }
     return page(request, "exceptions/case_detail.html", "exceptions/_documents.html", context, status=status)
@@ -177,7 +190,8 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
         return []
     found = []
     same = prefill(request, case)
-    for code in kind.may:
+    ways = [*kind.may, *((kinds.EMERGENCY_EDIT,) if kinds.EDIT_FIELDS in kind.may else ())]
+    for code in ways:
         title = kinds.RESOLUTION_WORDS[code]
         permission, form_name = FORMS.get(code, ("", ""))
         if not permission:
@@ -191,11 +205,22 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             name = form_name.removesuffix("_form")
             url = reverse(f"exceptions:case_{name}", args=[case.pk])
             if code in BUILDERS:
-                form = forms.get(form_name) or BUILDERS[code](case)
+                form = forms.get(form_name) or BUILDERS[code](case, request.GET if code in EDITS else None)
+                if form is None:
+                    found.append(Remedy(code, title, None, "None of its documents has a field that may be edited."))
+                    continue
                 found.append(Remedy(code, title, form, "", url, f"exceptions/resolving/{name}.html"))
                 continue
             blank = RepostForm if code == kinds.REPOST else ReasonForm
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(blank(prefix=code), code), "", url))
+    may_work = _may(request.user, "exceptions.work_case", case)
+    for code, form_name in ANY_CASE.items() if may_work else ():
+        if code == kinds.SNOOZE and case.snoozed_at is not None:
+            continue
+        name = form_name.removesuffix("_form")
+        form = forms.get(form_name) or BUILDERS[code](case)
+        url = reverse(f"exceptions:case_{name}", args=[case.pk])
+        found.append(Remedy(code, kinds.RESOLUTION_WORDS[code], form, "", url, f"exceptions/resolving/{name}.html"))
     return found
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from django import forms
 
 from exceptions import kinds
-from exceptions.models import ExceptionCase
-from exceptions.resolving import periods
+from exceptions.models import ExceptionCase, Snooze
+from exceptions.resolving import agreeing, edits, periods, snoozes
+from exceptions.resolving.linking import Candidate
+from exceptions.resolving.sendbacks import TO
 from exceptions.workbench.forms import ReasonForm
-from q2c.core.filters import dress
+from q2c.canonical.edits import Place
+from q2c.core.filters import DateField, dress
+from q2c.core.models import Proposal
+from q2c.transactions.models import BusinessTransaction
 
 
 class PeriodForm(ReasonForm):
@@ -30,10 +37,190 @@ class PeriodForm(ReasonForm):
         dress(self)
 
 
+class LinkForm(ReasonForm):
+    """Which held document, and what it is called in the ERP; then which of those found, where one has to choose."""
+
+    transaction = forms.TypedChoiceField(label="Document of ours", coerce=UUID)
+    wanted = forms.CharField(
+        label="Its number or id there", max_length=120, help_text="As the target shows it; both are looked for."
+    )
+    document = forms.CharField(required=False, max_length=120, widget=forms.HiddenInput)
+    field_order = ("transaction", "wanted", "document", "why")
+
+    def __init__(self, *args: Any, documents: Sequence[tuple[UUID, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["transaction"].choices = [(str(i), number) for i, number in documents]  # type: ignore[attr-defined]
+        self.found: list[Candidate] = []
+        if len(documents) == 1:
+            self.initial.setdefault("wanted", documents[0][1])
+        dress(self)
+
+
+def link_form(case: ExceptionCase, data: Any = None) -> LinkForm:
+    """The case's held documents, the newest hundred of them, to be found in the target."""
+    return LinkForm(data, prefix=kinds.LINK, documents=_held_of(case))
+
+
+def _held_of(case: ExceptionCase) -> list[tuple[UUID, str]]:
+    """The case's newest held documents with their numbers, a hundred of them."""
+    ids = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("-pk")
+    newest = [i for i in ids.values_list("transaction_id", flat=True)[:100] if i is not None]
+    held = BusinessTransaction.objects.filter(pk__in=newest, state="held").order_by("number", "pk")
+    return [(pk, number or source) for pk, number, source in held.values_list("pk", "number", "source_id")]
+
+
+class WaiveForm(ReasonForm):
+    """Why in one of a few words, and why in full."""
+
+    code = forms.ChoiceField(label="Why it’s given up", choices=[("", "Choose"), *kinds.WAIVE_REASONS.items()])
+    field_order = ("code", "why")
+
+
+class SnoozeForm(ReasonForm):
+    """Until when the case is left alone."""
+
+    until = forms.ChoiceField(
+        label="Until",
+        choices=[
+            ("date", "a day"),
+            ("count", "it has so many documents"),
+            ("period", "its period is open in the ERP"),
+            ("customer", "one of its customers changes"),
+        ],
+    )
+    date = DateField(label="Day", required=False)
+    count = forms.IntegerField(label="Documents", required=False, min_value=1, max_value=1_000_000)
+    field_order = ("until", "date", "count", "why")
+
+    def clean(self) -> dict[str, Any]:
+        """A day needs its date, a number of documents its number."""
+        data = super().clean() or {}
+        until = data.get("until")
+        if until in ("date", "count") and not data.get(until) and until not in self.errors:
+            self.add_error(until, "Say which day." if until == "date" else "Say how many.")
+        return data
+
+
+class SendBackForm(ReasonForm):
+    """Whose it is to mend, and what they're asked."""
+
+    to = forms.ChoiceField(label="To", choices=())
+    field_order = ("to", "why")
+
+    def __init__(self, *args: Any, case: ExceptionCase, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["to"].choices = [(q, t) for q, t in TO.items() if q != case.queue]  # type: ignore[attr-defined]
+        self.fields["why"].label = "What they should do"
+
+
+class EditForm(ReasonForm):
+    """The words of one held document that may be corrected; dates as 2026-10-01."""
+
+    transaction = forms.UUIDField(widget=forms.HiddenInput)
+    field_order = ("transaction",)
+
+    def __init__(
+        self, *args: Any, places: Sequence[Place], number: str, others: Sequence[tuple[UUID, str]], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.places, self.number, self.others = places, number, others
+        self.is_asked_for = False
+        why = self.fields.pop("why")
+        for place in places:
+            field: forms.Field = forms.CharField(label=place.label, required=False, max_length=place.field.length)
+            if place.field.is_date:
+                field = DateField(label=place.label, required=False)
+                self.initial[place.path] = dt.date.fromisoformat(place.value) if place.value else None
+            else:
+                self.initial[place.path] = place.value
+            self.fields[place.path] = field
+        self.fields["why"] = why
+        dress(self)
+
+    @property
+    def offered(self) -> list[forms.BoundField]:
+        """The fields of the document."""
+        return [self[place.path] for place in self.places]
+
+    def values(self) -> dict[str, str]:
+        """What each field says now, as text."""
+        found = {}
+        for place in self.places:
+            value = self.cleaned_data.get(place.path)
+            found[place.path] = value.isoformat() if isinstance(value, dt.date) else (value or "").strip()
+        return found
+
+
+def emergency_form(case: ExceptionCase, data: Any = None) -> EditForm | None:
+    """As `edit_form`, of the fields that are edited in an emergency only."""
+    return edit_form(case, data, code=kinds.EMERGENCY_EDIT)
+
+
+def edit_form(case: ExceptionCase, data: Any = None, *, code: str = kinds.EDIT_FIELDS) -> EditForm | None:
+    """The fields of the document that the data names, else of the newest held one; None where none may be edited."""
+    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("-pk")
+    wanted = (data or {}).get(f"{code}-transaction", "")
+    try:
+        ids = rows.filter(transaction_id=UUID(wanted)) if wanted else rows
+    except ValueError:
+        ids = rows
+    first = ids.values_list("transaction_id", flat=True).first()
+    txn = BusinessTransaction.objects.filter(pk=first, state="held").first() if first is not None else None
+    places = edits.places_for(txn, in_emergency=code == kinds.EMERGENCY_EDIT) if txn is not None else []
+    if txn is None or not places:
+        return None
+    posted = data if data is not None and f"{code}-why" in data else None
+    form = EditForm(
+        posted, prefix=code, places=places, number=txn.number or txn.source_id, others=_held_of(case),
+        initial={"transaction": txn.pk},
+    )  # fmt: skip
+    form.is_asked_for = bool(wanted)
+    return form
+
+
+def waive_form(case: ExceptionCase, data: Any = None) -> WaiveForm:
+    """Why the case's documents are given up."""
+    return WaiveForm(data, prefix=kinds.WAIVE)
+
+
+def snooze_form(case: ExceptionCase, data: Any = None) -> SnoozeForm:
+    """Until when the case is left alone."""
+    return SnoozeForm(data, prefix=kinds.SNOOZE)
+
+
+def sendback_form(case: ExceptionCase, data: Any = None) -> SendBackForm:
+    """To whom the case goes back."""
+    return SendBackForm(data, prefix=kinds.SEND_BACK, case=case)
+
+
 def period_form(case: ExceptionCase, data: Any = None) -> PeriodForm:
     """The ways for the case's late documents."""
     return PeriodForm(data, prefix=kinds.CHOOSE_PERIOD, options=periods.options_of(periods.late_documents(case)))
 
 
 # What builds the form of a resolution for a case.
-BUILDERS: dict[str, Callable[[ExceptionCase], Any]] = {kinds.CHOOSE_PERIOD: period_form}
+BUILDERS: dict[str, Callable[..., Any]] = {
+    kinds.CHOOSE_PERIOD: period_form,
+    kinds.EDIT_FIELDS: edit_form,
+    kinds.EMERGENCY_EDIT: emergency_form,
+    kinds.LINK: link_form,
+    kinds.WAIVE: waive_form,
+    kinds.SNOOZE: snooze_form,
+    kinds.SEND_BACK: sendback_form,
+}
+
+
+def put_aside(case: ExceptionCase) -> dict[str, Any]:
+    """What of the case waits: its snooze in words, proposals that nobody has decided, documents that were given up."""
+    found: dict[str, Any] = {"wake_form": ReasonForm(prefix="wake"), "take_up_form": ReasonForm(prefix="take_up")}
+    if case.snoozed_at is not None:
+        found["snooze"] = Snooze.objects.filter(case=case, woken_at__isnull=True).select_related("by").first()
+        found["snoozed_until"] = snoozes.words_of(found["snooze"]) if found["snooze"] else ""
+    if case.state == ExceptionCase.State.AWAITING_APPROVAL:
+        standing = Proposal.objects.filter(
+            kind__startswith=agreeing.PREFIX, subject_type="case", subject_id=str(case.pk), state="proposed"
+        )
+        found["wishes"] = list(standing.select_related("proposed_by").defer("content").order_by("pk"))
+    if not case.is_open:
+        found["given_up"] = case.waivers.filter(undone_at__isnull=True).count()
+    return found

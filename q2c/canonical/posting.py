@@ -266,6 +266,7 @@ class PostedDocument(Document):
     id: str
     external_id: str
     number: str = ""
+    customer: str = ""  # the ERP's id
     total: Decimal | None = None
     currency_code: str = ""
     currency: str = ""  # the ERP's id of it

@@ -29,6 +29,7 @@ LOOKS: dict[str, dict[str, Look]] = {
         "regressed": Look("Regressed", "act", "regressed"),
         "resolved": Look("Resolved", "done", "resolved"),
         "waived": Look("Waived", "off", "waived"),
+        "snoozed": Look("Snoozed", "calm", "waiting"),
     },
     "step": {
         "done": Look("Done", "done", "completed"),

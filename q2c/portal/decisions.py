@@ -13,14 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from connectors import connections
 from exceptions import bulk_agreeing, cases, doubles, resolutions
-from exceptions.kinds import OVERRIDE
+from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
 from exceptions.resolving import agreeing, deciding
 from mappings import identities
 from mappings.models import ChangeSet
 from q2c.core import access, approvals, emergencies, shell
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
-from q2c.core.models import Person, Proposal
+from q2c.core.models import EMERGENCY_HOURS_MAX, Person, Proposal
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
@@ -38,11 +38,11 @@ def proposals_visible_to(user: Any) -> Any:
 def decision_list(request: HttpRequest) -> HttpResponse:
     """What waits for a decision; with `?state=` what was decided."""
     state = request.GET.get("state", "")
-    rows = proposals_visible_to(request.user)
+    rows = proposals_visible_to(request.user).defer("content")  # what is signed may be thousands of documents
     is_past = state in ("approved", "rejected", "withdrawn", "void")
     rows = rows.filter(state=state) if is_past else rows.filter(state="proposed")
     listed = paginate(request, rows, order=("-id",) if is_past else ("proposed_at", "id"))
-    waiting = list(shell.open_decisions(request.user)[:200])
+    waiting = list(shell.open_decisions(request.user).defer("content")[:200])
     for_you = [
         p for p in waiting if p.proposed_by_id != request.user.pk and access.may(request.user, p.signer_permission)
     ]
@@ -75,6 +75,7 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "proposal": proposal,
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")),
         "cant": why_not(request.user, proposal),
+        "hours_max": EMERGENCY_HOURS_MAX if proposal.kind == agreeing.PREFIX + EMERGENCY_EDIT else 0,
         "signers": access.who_may(proposal.signer_permission),
         **forms,
     }
@@ -87,6 +88,7 @@ class SignForm(forms.Form):
     verdict = forms.ChoiceField(choices=[("approve", "Approve"), ("reject", "Reject")])
     why = forms.CharField(label="Reason", required=False, max_length=1000)
     seen_hash = forms.CharField(max_length=64)
+    hours = forms.IntegerField(label="Hours", required=False, min_value=1, max_value=EMERGENCY_HOURS_MAX)
 
 
 @require_POST
@@ -107,6 +109,7 @@ def decision_sign(request: HttpRequest, proposal_id: Any) -> HttpResponse:
             approve=data["verdict"] == "approve",
             why=data["why"],
             seen_hash=data["seen_hash"],
+            emergency_hours=data["hours"],
         )
     except approvals.ApprovalRefused as refused:
         form.add_error(None, f"Not possible: {refused.why}")
@@ -127,8 +130,11 @@ SAID: dict[str, str] = {
 }
 
 
-def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: str) -> str:
-    """Sign, and put into force what two people agreed on. Returns the proposal's state.
+def decide(
+    proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: str, emergency_hours: int | None = None
+) -> str:
+    """Sign, and put into force what two people agreed on. Returns the proposal's state. `emergency_hours` is of an edit
+    in an emergency.
 
     Raises ApprovalRefused, or ValueError when it can't be put into force any more (then nothing is signed).
     """
@@ -136,7 +142,9 @@ def decide(proposal: Proposal, *, by: Any, approve: bool, why: str, seen_hash: s
         state, _ = resolutions.decide_override(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
         return state
     if proposal.kind.startswith(agreeing.PREFIX):
-        state, _ = deciding.decide(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
+        state, _ = deciding.decide(
+            proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, emergency_hours=emergency_hours
+        )
         return state
     refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
     if refused is not None:

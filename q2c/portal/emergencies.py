@@ -12,6 +12,9 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions.concerned import that_used
+from exceptions.kinds import EMERGENCY_EDIT
+from exceptions.resolving import edits
+from exceptions.resolving.agreeing import PREFIX
 from mappings import emergencies as mapping_emergencies
 from mappings.models import ChangeSet
 from q2c.core import access, emergencies
@@ -19,9 +22,10 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
-from q2c.core.models import EmergencyUse
+from q2c.core.models import EmergencyUse, Person
 from q2c.transactions.selectors import transactions_visible_to
 
+EDITED = PREFIX + EMERGENCY_EDIT
 SHOWN = 50  # documents on the page; the review keeps all their ids
 
 
@@ -66,7 +70,7 @@ def emergency_review(request: PersonRequest, proposal_id: UUID) -> HttpResponse:
             emergencies.review(
                 use, by=request.user, verdict=form.cleaned_data["verdict"], says=form.cleaned_data["says"],
                 found={"count": len(ids), "transactions": [str(i) for i in ids]},
-                end=lambda locked: mapping_emergencies.end_emergency(locked, by=request.user),
+                end=lambda locked: _end(locked, by=request.user),
             )  # fmt: skip
         except ApprovalRefused as refused:
             form.add_error(None, f"Not possible: {refused.why}")
@@ -83,10 +87,18 @@ def _visible(request: HttpRequest, proposal_id: UUID) -> EmergencyUse:
     return found
 
 
+def _end(use: EmergencyUse, *, by: Person) -> object:
+    if use.proposal.kind == EDITED:
+        return edits.end_emergency(use, by=by)
+    return mapping_emergencies.end_emergency(use, by=by)
+
+
 def _documents(use: EmergencyUse) -> list[UUID]:
     """The transactions that used what it put in force; as they were found at its review, once it's reviewed."""
     if use.reviewed_at is not None:
         return [UUID(i) for i in use.found.get("transactions", ())]
+    if use.proposal.kind == EDITED:
+        return edits.documents_of_use(use)
     return that_used(mapping_emergencies.rules_of_use(use), use.used_at)
 
 

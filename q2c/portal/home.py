@@ -48,10 +48,8 @@ def waiting_work(user: Any) -> dict[str, Any]:
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
     all_count = count_rows(cases)
     shown = [case for case, _ in rank(mine, size=SHOWN, is_few=all_count.number <= FEW)]
-    proposals = (
-        shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").order_by("proposed_at")
-    )
-    decisions = [d for d in proposals[:50] if access.may(user, d.signer_permission)]
+    proposals = shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").defer("content")
+    decisions = [d for d in proposals.order_by("proposed_at")[:50] if access.may(user, d.signer_permission)]
     reviews = []
     if access.may(user, emergencies.REVIEW):
         open_uses = emergencies.uses_visible_to(user).filter(reviewed_at=None).order_by("used_at")

@@ -9,9 +9,10 @@ from django.views.decorators.http import require_GET
 
 from connectors import links_out, recorder
 from connectors.models import Connection, Exchange
-from exceptions.models import Occurrence
+from exceptions.models import Choice, Occurrence
 from mappings.models import CrossReference
 from mappings.references import RECORD_TYPES
+from q2c.canonical.edits import EDIT
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
@@ -65,6 +66,7 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         )
     steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
     used = reasons.used_rules(steps)
+    choices = list(Choice.objects.filter(transaction_id=txn.pk).select_related("by").order_by("-pk")[:20])
     connections = {c.code: c for c in Connection.objects.all()}
     others = list(selectors.lane_of(txn)[:10])
     for other in others:
@@ -96,6 +98,8 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         **_summary(txn),
         "has_lineage": LineageLink.objects.filter(transaction_id=txn.pk).exists(),
         "fact": bytes(txn.fact),
+        "choices": choices,
+        "is_edited": any(choice.about == EDIT for choice in choices),
     }
     return page(request, "portal/transaction_detail.html", "portal/_steps.html", context)
 

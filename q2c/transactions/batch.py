@@ -15,6 +15,8 @@ from q2c.core.money import round_money
 from q2c.core.problems import Awaits, Problem
 from q2c.transactions.steps import Flow, Step, Write
 
+LINK = "link"  # what a choice of the target's own document is about
+
 
 class Ending(StrEnum):
     """How a round ended for a transaction."""
@@ -132,6 +134,11 @@ class Run:
     def due_write(self) -> Write:
         """The step where it stands, when that is a write (its ending is INTENT)."""
         return cast(Write, self.flow.steps[self.position])
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether people said which document of the target it is: it's looked up there, and never sent."""
+        return LINK in self.chosen
 
     def accepts(self, problem: Problem) -> bool:
         """Whether two people let this transaction pass this very problem: its code, and each word of its subject."""

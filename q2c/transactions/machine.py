@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from q2c.canonical import schema
+from q2c.canonical.edits import EDIT, apply_edits
 from q2c.core import ids
 from q2c.core.problems import Category, Problem
 from q2c.transactions import claims
@@ -54,13 +55,13 @@ def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
 
 
 def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
+    reposted = [r for r in runs if r.attempt > 1 and r.ending is None]
+    take_decisions(reposted, accepted=tools.accepted, chosen=tools.chosen)
     broken = [r for r in runs if r.ending is Ending.HELD]
     active = [r for r in runs if r.ending is None]
     if broken:
         remember(broken, worker=worker, tools=tools)
     context = tools.context(active)
-    reposted = [r for r in active if r.attempt > 1]
-    take_decisions(reposted, accepted=tools.accepted, chosen=tools.chosen)
     while active:
         looking = [r for r in active if r.intent and r.intent.get("is_open")]
         for run in looking:
@@ -98,6 +99,13 @@ def take_decisions(
     passed, choices = accepted(ids), chosen(ids)
     for run in runs:
         run.accepted, run.chosen = passed.get(run.id, []), choices.get(run.id, {})
+        if EDIT not in run.chosen or run.ending is not None:
+            continue
+        name = run.flow.starts_with[0]
+        try:
+            run.facts[name] = apply_edits(run.facts[name], run.chosen[EDIT]["changes"])
+        except ValueError as error:  # a field that may not be edited any more
+            run.fail(run.flow.steps[run.position], unexpected(run, run.flow.steps[run.position], error))
 
 
 def _cleared(run: Run) -> Run:

@@ -82,6 +82,21 @@ def cancel(transaction_ids: list[UUID], *, why: str) -> list[UUID]:
         return [row[0] for row in cursor.fetchall()]
 
 
+def revive(transaction_ids: list[UUID]) -> list[UUID]:
+    """Hold cancelled transactions again (a waiver taken back), so that they can be restarted. One of which a later
+    version has come stays cancelled. Returns those that are held now."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE transactions_businesstransaction t SET state = 'held', state_at = now(), waits_for = ''"
+            " WHERE t.id = ANY(%s) AND t.state = 'cancelled' AND NOT EXISTS ("
+            " SELECT FROM transactions_businesstransaction later WHERE later.lane = t.lane AND later.flow = t.flow"
+            " AND later.lane_sequence > t.lane_sequence AND later.source_id = t.source_id"
+            " AND later.state <> 'cancelled') RETURNING t.id",
+            [transaction_ids],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
 def release_waits(keys: list[str]) -> set[str]:
     """What these keys were waited for has come: whoever waits is due at once. Returns the flows to nudge."""
     with connection.cursor() as cursor:

@@ -103,7 +103,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     tools.dial(run, step.name, deadline)
     port = run.port
     looks_first = port.repeats.looks_first or run.is_after_restore
-    looks = intent.get("is_open") or intent.get("looks") or (looks_first and not step.upsert)
+    looks = intent.get("is_open") or run.is_linked or intent.get("looks") or (looks_first and not step.upsert)
     try:
         if looks:
             found = await _look(run, step, port)

@@ -69,6 +69,14 @@ SCREENS = {
     "exceptions:kind_detail": ("get", ["kind"], STAFF, 200),
     "exceptions:kind_runbook": ("post", ["kind"], STAFF - {AUDITOR}, 422),
     "exceptions:case_remap": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_link": ("post", ["case"], {BILLING, CONTROLLER}, 422),
+    "exceptions:case_edit": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_emergency": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_snooze": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_wake": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_sendback": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_take_up": ("post", ["case"], {CONTROLLER}, 422),
+    "exceptions:open_items": ("get", [], STAFF, 200),
     "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:bulk_list": ("get", [], STAFF, 200),
     "exceptions:bulk_freeze": ("post", [], {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM}, 302),  # nothing is chosen
@@ -195,8 +203,17 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_override",
             "case_look",
             "case_period",
+            "case_link",
         )
-        acts += ("case_pause", "case_resume")
+        acts += (
+            "case_pause",
+            "case_resume",
+            "case_edit",
+            "case_snooze",
+            "case_wake",
+            "case_sendback",
+        )
+        acts += ("case_emergency",)
         acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_again")
         expected |= {f"exceptions:{act}": 404 for act in acts}
     assert told == expected

@@ -89,6 +89,7 @@ SCREENS = {
     "a bulk action, draft": "/exceptions/bulk/{draft}/",
     "kinds of exception": "/exceptions/kinds/",
     "a kind of exception": "/exceptions/kinds/missing_item_mapping/",
+    "open items": "/exceptions/open-items/",
     "mappings": "/mappings/rules/",
     "mapping": "/mappings/rules/{rule}/",
     "proposal of a mapping": "/mappings/rules/propose/",

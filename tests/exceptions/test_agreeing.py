@@ -14,7 +14,7 @@ from exceptions import resolutions
 from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import Choice, ExceptionCase, Snooze
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import agreeing, deciding, periods
+from exceptions.resolving import agreeing, deciding, periods, reposts
 from q2c import ports
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry, Membership, Person, Proposal, Signature
@@ -170,6 +170,18 @@ def test_the_policy_of_an_entity_closes_one_of_the_ways_and_stands_in_the_decisi
     assert asked.content["terms"]["clauses"] == [
         {"entity": "GB01", "field": "late_documents", "says": "reopen", "rule": rule.pk, "version": 1}
     ]
+
+
+def test_where_a_rule_asks_for_it_a_repost_waits_for_a_colleague_and_else_for_nobody(billing):
+    case, ids = late_case()
+    make_rule("resolution_approval", "repost", "1 colleague", legal_entity="US01")
+    assert [r.is_restarted for r in reposts.repost(case, by=billing, reason="reopened")[1]] == [True]
+    BusinessTransaction.objects.filter(pk__in=ids).update(state="completed")
+    case, ids = late_case(entity="US01")
+    proposal, _ = reposts.repost(case, by=billing, reason="reopened")
+    assert (states(ids), proposal.content["asked"]["level"]) == (["held"], "1 colleague")
+    assert deciding.decide(proposal, by=make_person("cleo", "billing_ops"), approve=True)[0] == "approved"
+    assert states(ids) == ["running"]
 
 
 def test_an_agreed_reopening_sends_nothing_itself(billing, controller):

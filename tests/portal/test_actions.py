@@ -16,6 +16,7 @@ from q2c.core.models import AuditEntry, Proposal
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction
 from tests import factories
+from tests.exceptions.late import late_case
 
 pytestmark = pytest.mark.django_db
 
@@ -146,11 +147,63 @@ def test_only_a_kind_that_allows_it_is_waived_and_only_with_a_reason(sign_in, db
     )
     client = sign_in("controller")
     assert client.post(f"/exceptions/cases/{case.pk}/waive/", {"waive-why": "no"}).status_code == 422
-    client.post(f"/exceptions/cases/{case.pk}/waive/", {"waive-why": "Bad debt, written off in NetSuite"})
+    given = {"waive-why": "Bad debt, written off in NetSuite", "waive-code": "bad_debt"}
+    client.post(f"/exceptions/cases/{case.pk}/waive/", given)
     cases.resolve_emptied()
     case.refresh_from_db()
     txn.refresh_from_db()
     assert (case.is_open, case.resolution, txn.state) == (False, "waived", "cancelled")
+    items = client.get("/exceptions/open-items/?entity=GB01&code=bad_debt").content.decode()
+    assert (txn.number in items, "Bad debt, which isn’t revenue" in items) == (True, True)
+    assert txn.number not in client.get("/exceptions/open-items/?code=duplicate").content.decode()
+    page = client.post(f"/exceptions/cases/{case.pk}/take-up/", {"take_up-why": "They paid after all"}, follow=True)
+    assert "1 document is on the way again." in page.content.decode()
+    txn.refresh_from_db()
+    assert txn.state == "running"
+
+
+def test_late_documents_are_moved_on_the_screens_by_one_person_and_agreed_to_by_another(sign_in, db):
+    case, ids = late_case(2)
+    maker, checker = sign_in("billing_ops", display_name="Ben Okafor"), sign_in("controller")
+    page = maker.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    assert "Ask for the period to be reopened" in page
+    wish = {"choose_period-option": "choose_period", "choose_period-why": "They came two days late"}
+    sent = maker.post(f"/exceptions/cases/{case.pk}/period/", wish, follow=True)
+    address, _ = sent.redirect_chain[-1]
+    shown = checker.get(address).content.decode()
+    assert "2 documents of GB01 in " in shown
+    assert "By the posting policy of GB01" in shown
+    again = maker.post(f"/exceptions/cases/{case.pk}/period/", wish)
+    assert (again.status_code, "Ben Okafor proposed it already" in again.content.decode()) == (422, True)
+    assert address in maker.get(f"/exceptions/cases/{case.pk}/").content.decode()  # the decision that it waits for
+    proposal = Proposal.objects.get()
+    given = {"verdict": "approve", "seen_hash": proposal.content_hash, "why": ""}
+    assert maker.post(f"{address}sign/", given).status_code == 403
+    assert checker.post(f"{address}sign/", given).status_code == 302
+    assert set(BusinessTransaction.objects.filter(pk__in=ids).values_list("state", flat=True)) == {"running"}
+    assert checker.post(f"{address}sign/", given).status_code == 422
+    chosen = checker.get(f"/transactions/{ids[0]}/").content.decode()
+    assert "Posts on 2026-10-01" in chosen
+
+
+def test_a_case_is_snoozed_woken_and_sent_back_and_leaves_the_queue_meanwhile(sign_in, held):
+    _, case = held
+    client = sign_in("controller")
+    wish = {"snooze-until": "count", "snooze-count": "", "snooze-why": "wait for the month's run"}
+    assert "Say how many." in client.post(f"/exceptions/cases/{case.pk}/snooze/", wish).content.decode()
+    client.post(f"/exceptions/cases/{case.pk}/snooze/", wish | {"snooze-count": "2"})
+    link = f'href="/exceptions/cases/{case.pk}/"'
+    assert link not in client.get("/exceptions/cases/").content.decode()
+    assert link in client.get("/exceptions/cases/?state=snoozed").content.decode()
+    assert "Snoozed until it has 2 documents" in client.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    client.post(f"/exceptions/cases/{case.pk}/wake/", {"wake-why": "The run is early"})
+    assert link in client.get("/exceptions/cases/").content.decode()
+    given = {"send_back-to": "sales_ops", "send_back-why": "Ask for the SKU's name"}
+    client.post(f"/exceptions/cases/{case.pk}/send-back/", given)
+    case.refresh_from_db()
+    assert (case.queue, case.notes.last().text) == (
+        "sales_ops", "Sent back to sales operations: Ask for the SKU's name",
+    )  # fmt: skip
 
 
 def test_taking_a_case_makes_it_mine_and_notes_it(sign_in, held):

@@ -139,6 +139,8 @@ def badge(kind: str, state: str, detail: str = "", bare: bool = False) -> SafeSt
 @register.simple_tag
 def case_badge(case: Any) -> SafeString:
     """The state of a case; one that came back shows as regressed while nobody has it."""
+    if case.snoozed_at is not None:
+        return badge("case", "snoozed")
     return badge("case", "regressed" if case.state == "open" and case.regressed_count else case.state)
 
 

@@ -1,0 +1,98 @@
+"""Giving documents up with a reason code, by whom the rules ask, and taking them up again.
+
+A waiver posts nothing. What it gave up stays on the list of open items, with amount, reason and who, until it's taken
+up again: then the document goes on as if it had been held all the time, unless a later version of it has gone on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from exceptions import cases, resolutions
+from exceptions.kinds import WAIVE, WAIVE_REASONS
+from exceptions.models import ExceptionCase, Waiver
+from exceptions.resolutions import ResolutionRefused
+from exceptions.resolving import rules
+from exceptions.resolving.agreeing import Agreed, Wished, wish
+from exceptions.resolving.binding import state_of
+from q2c.core import audit
+from q2c.core.access import entities_where
+from q2c.core.models import Person, Proposal
+from q2c.flows.tasks import nudge
+from q2c.transactions import restart
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.restart import Restarted
+
+
+def waive(
+    case: ExceptionCase, *, by: Person, reason: str, code: str, transaction_ids: Iterable[UUID] | None = None
+) -> tuple[Proposal | None, list[Restarted]]:
+    """Give the case's documents up, or wish it where the rules ask for a signature. Raises ResolutionRefused."""
+    resolutions.check_case(case, reason, WAIVE)
+    if code not in WAIVE_REASONS:
+        raise ResolutionRefused("Choose one of the reasons.")
+    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("transaction_id")
+    if transaction_ids is not None:
+        rows = rows.filter(transaction_id__in=list(transaction_ids))
+    ids = [i for i in rows.values_list("transaction_id", flat=True) if i is not None]
+    if rules.asks_nobody(WAIVE) or rules.asked_for(WAIVE, state_of(ids).values()).approval is None:
+        return None, resolutions.waive(case, by=by, reason=reason, code=code, transaction_ids=transaction_ids)
+    noun = "document" if len(ids) == 1 else "documents"
+    return wish(
+        Wished(
+            resolution=WAIVE, case=case, by=by, reason=reason,
+            title=f"Waive {len(ids):,} {noun} of {case.number}: {WAIVE_REASONS[code].lower()}",
+            happens=[
+                f"{len(ids):,} {noun} won’t post: {WAIVE_REASONS[code].lower()}.",
+                "Nothing is booked for it. What is given up stays on the list of open items, with this reason.",
+                "Whoever may waive can take it up again; then it goes on where it stopped.",
+            ],
+            documents=ids, terms={"code": code},
+        ),
+        apply_waiver,
+    )  # fmt: skip
+
+
+def apply_waiver(agreed: Agreed) -> list[Restarted]:
+    """Give up what was signed for."""
+    return resolutions.waive(
+        agreed.case, by=agreed.proposer, reason=agreed.why, code=agreed.terms["code"], transaction_ids=agreed.documents
+    )
+
+
+def take_up(
+    case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None
+) -> list[Restarted]:
+    """Take waived documents of a case up again: they go on, and come back to a case if what held them still does.
+
+    A document of which a later version has gone on stays given up. Raises ResolutionRefused when none is waived.
+    """
+    if not reason.strip():
+        raise ResolutionRefused("Say why.")
+    allowed = entities_where(by, resolutions.MAY_WAIVE)
+    with atomic():
+        rows = Waiver.objects.filter(case=case, undone_at__isnull=True)
+        if transaction_ids is not None:
+            rows = rows.filter(transaction_id__in=list(transaction_ids))
+        ids = sorted(rows.values_list("transaction_id", flat=True))
+        if not ids:
+            raise ResolutionRefused("None of its documents is waived.")
+        entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
+        mine = [i for i in ids if allowed is None or entities.get(i) in allowed]
+        revived = set(restart.revive(mine))
+        results = restart.restart(sorted(revived))
+        rows.filter(transaction_id__in=revived).update(undone_by=by, undone_at=timezone.now(), undone_why=reason)
+        if revived:
+            cases.note(case, verb="taken_up", text=reason, by=by, data={"documents": len(revived)})
+            audit.record(by, "take_up", "case", case.pk, why=reason, data={"transactions": sorted(revived)})
+            nudge(set(BusinessTransaction.objects.filter(pk__in=revived).values_list("flow", flat=True)))
+    left = [
+        Restarted(i, False, "a later version of it went on") if i in mine
+        else Restarted(i, False, "your role doesn't reach its entity")
+        for i in ids if i not in revived
+    ]  # fmt: skip
+    return [*results, *left]

@@ -1,0 +1,122 @@
+"""Waivers that stay on the list of open items and can be taken back; cases left alone until something happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from exceptions import cases
+from exceptions.models import ExceptionCase, Snooze, Waiver
+from exceptions.resolutions import ResolutionRefused
+from exceptions.resolving import deciding, sendbacks, snoozes, waivers
+from q2c.core import audit
+from q2c.core.models import AccountingPeriod, AuditEntry
+from q2c.records.models import GoldenRecord
+from q2c.transactions.models import BusinessTransaction, WorkItem
+from tests import factories
+from tests.core.people import make_person
+from tests.exceptions.late import late_case
+from tests.exceptions.problems import held
+from tests.mappings.rules import make_rule
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def controller():
+    return make_person("cora", "controller")
+
+
+def test_a_waived_document_stays_an_open_item_until_it_is_taken_up_again(controller):
+    case, ids = late_case(2)
+    with pytest.raises(ResolutionRefused, match="Choose one of the reasons"):
+        waivers.waive(case, by=controller, reason="booked on Friday", code="because")
+    proposal, results = waivers.waive(case, by=controller, reason="booked on Friday", code="booked_by_hand")
+    assert (proposal, sum(r.is_restarted for r in results)) == (None, 2)
+    standing = Waiver.objects.filter(undone_at__isnull=True)
+    assert set(standing.values_list("code", "currency", "amount", "by")) == {
+        ("booked_by_hand", "GBP", 120, controller.pk)
+    }
+    assert WorkItem.objects.count() == 0
+    factories.make_transaction("running", source_id=BusinessTransaction.objects.get(pk=ids[0]).source_id,
+                               lane=BusinessTransaction.objects.get(pk=ids[0]).lane, lane_sequence=2)  # fmt: skip
+    results = {r.transaction_id: r for r in waivers.take_up(case, by=controller, reason="it wasn't booked")}
+    assert (results[ids[0]].why_not, results[ids[1]].is_restarted) == ("a later version of it went on", True)
+    assert list(standing.values_list("transaction_id", flat=True)) == [ids[0]]
+    assert WorkItem.objects.filter(pk=ids[1]).count() == 1
+    assert list(AuditEntry.objects.values_list("verb", flat=True)) == ["waive", "take_up"]
+    with pytest.raises(ResolutionRefused, match="None of its documents is waived"):
+        waivers.take_up(case, by=controller, reason="again", transaction_ids=[ids[1]])
+    assert audit.verify().holds
+
+
+def test_where_a_rule_asks_for_it_a_waiver_waits_for_another_controller(controller):
+    make_rule("resolution_approval", "waive", "1 controller", legal_entity="GB01")
+    case, ids = late_case()
+    proposal, results = waivers.waive(case, by=controller, reason="a test", code="test")
+    assert (results, Waiver.objects.count(), proposal.content["terms"]) == ([], 0, {"code": "test"})
+    assert deciding.decide(proposal, by=make_person("carl", "controller"), approve=True)[0] == "approved"
+    assert list(Waiver.objects.values_list("transaction_id", "by")) == [(ids[0], controller.pk)]
+    assert BusinessTransaction.objects.get(pk=ids[0]).state == "cancelled"
+
+
+def test_a_snoozed_case_wakes_on_its_day_with_its_documents_still_held(controller):
+    case, ids = late_case()
+    tomorrow = timezone.localdate() + dt.timedelta(days=1)
+    with pytest.raises(ResolutionRefused, match="after today"):
+        snoozes.snooze(case, by=controller, reason="later", until="date", date=timezone.localdate())
+    snoozes.snooze(case, by=controller, reason="the bank answers tomorrow", until="date", date=tomorrow)
+    assert snoozes.wake_due() == 0
+    with time_machine.travel(timezone.now() + dt.timedelta(days=1)):
+        assert (snoozes.wake_due(), snoozes.wake_due()) == (1, 0)
+    case.refresh_from_db()
+    assert (case.snoozed_at, case.is_open, Snooze.objects.get().woken_by) == (None, True, "the day has come")
+    assert BusinessTransaction.objects.get(pk=ids[0]).state == "held"
+
+
+def test_a_snoozed_case_wakes_when_it_has_so_many_documents_its_period_opens_or_its_customer_changes(controller):
+    case, ids = late_case(customer_id="cus_1")
+    snoozes.snooze(case, by=controller, reason="wait for more", until="count", count=2)
+    late_case(number="INV-MORE")
+    assert snoozes.wake_due() == 1
+    snoozes.snooze(case, by=controller, reason="reopened on Monday", until="period")
+    assert snoozes.wake_due() == 0
+    AccountingPeriod.objects.filter(code="2026-09").update(is_receivables_open=True)
+    assert snoozes.wake_due() == 1
+    factories.make_record("customer", "stripe:customer:cus_1", aliases=["stripe:cus_1"])
+    snoozes.snooze(case, by=controller, reason="they send a VAT number", until="customer")
+    assert snoozes.wake_due() == 0
+    GoldenRecord.objects.update(changed_at=timezone.now() + dt.timedelta(seconds=1))
+    assert snoozes.wake_due() == 1
+    assert list(Snooze.objects.order_by("pk").values_list("woken_by", flat=True))[:2] == [
+        "it has 2 documents", "2026-09 is open in GB01",
+    ]  # fmt: skip
+    assert BusinessTransaction.objects.get(pk=ids[0]).state == "held"
+
+
+def test_only_one_snooze_stands_a_closed_case_takes_none_and_waking_it_by_hand_says_who(controller):
+    case, _ = late_case()
+    snoozes.snooze(case, by=controller, reason="first", until="count", count=5)
+    snoozes.snooze(case, by=controller, reason="second", until="count", count=9)
+    assert list(Snooze.objects.order_by("pk").values_list("woken_by", flat=True)) == ["Cora chose another", ""]
+    snoozes.wake(case, by=controller, reason="a customer calls")
+    with pytest.raises(ResolutionRefused, match="isn’t snoozed"):
+        snoozes.wake(case, by=controller, reason="again")
+    ExceptionCase.objects.filter(pk=case.pk).update(state="resolved", closed_at=timezone.now())
+    with pytest.raises(ResolutionRefused, match="closed already"):
+        snoozes.snooze(case, by=controller, reason="late", until="count", count=9)
+
+
+def test_a_case_sent_back_is_nobodys_in_the_other_queue_with_the_message(controller):
+    found = cases.open_for_steps([held(transaction_id=factories.make_transaction("held").pk)])
+    case = ExceptionCase.objects.get(pk=next(iter(found.values())))
+    cases.assign(case, controller, by=controller)
+    with pytest.raises(ResolutionRefused, match="in the queue of billing operations already"):
+        sendbacks.send_back(case, by=controller, to="billing_ops", message="mend it")
+    sendbacks.send_back(case, by=controller, to="sales_ops", message="Which product is GTX-1?")
+    case.refresh_from_db()
+    assert (case.queue, case.assignee, case.is_moved_by_hand) == ("sales_ops", None, True)
+    assert case.notes.last().text == "Sent back to sales operations: Which product is GTX-1?"
