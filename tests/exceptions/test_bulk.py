@@ -104,7 +104,10 @@ def test_a_set_is_frozen_with_its_money_and_who_may_act_on_what():
         mine[0]: ("pending", ""),
         mine[1]: ("pending", ""),
         foreign[0]: ("refused", "your role doesn't reach its entity"),
-        others_kind[0]: ("refused", "Outcome unknown isn't solved by this, but by: look in the target again"),
+        others_kind[0]: (
+            "refused",
+            "Outcome unknown isn't solved by this, but by: look in the target again, link to a document of the target",
+        ),
     }
     assert [row[2:] for row in action.totals if row[5]] == [["GB01", "2026-11", "GBP", True, 2, "20.000000"]]
     assert [row[2:] for row in action.totals if not row[5] and row[2] == "US01"] == [
