@@ -8,6 +8,7 @@ that passed.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import kinds, sla
+from exceptions.alerts import grouping
 from exceptions.models import CaseNote, CasePause, ExceptionCase
 from mappings.calendars import EntityCalendar, calendars
 from q2c.core.history import save_with_reason
@@ -64,8 +66,13 @@ def promise(kind: kinds.Kind, start: dt.datetime, calendar: EntityCalendar) -> P
 
 def escalated_to(case: ExceptionCase) -> str:
     """The role that was told last; empty while only those who work the queue were."""
-    roles = {LEAD: LEADS.get(case.queue, "controller"), CONTROLLERSHIP: "controller", PLATFORM: "platform"}
-    return roles.get(case.escalation, "")
+    return role_at(case.escalation, case.queue)
+
+
+def role_at(level: int, queue: str) -> str:
+    """The role that a broken promise of a queue is told to so far up; empty below the lead."""
+    roles = {LEAD: LEADS.get(queue, "controller"), CONTROLLERSHIP: "controller", PLATFORM: "platform"}
+    return roles.get(level, "")
 
 
 def counted_in(case: ExceptionCase) -> str:
@@ -135,6 +142,11 @@ def _turn(cases: list[ExceptionCase], now: dt.datetime) -> int:
         cursor.execute(_TURN, [list(column) for column in columns])
     notes = list(_notes(turns, now))
     CaseNote.objects.bulk_create(notes)
+    by_level: dict[tuple[str, int], list[ExceptionCase]] = defaultdict(list)
+    for row in notes:
+        by_level[row.case.standing, row.case.escalation].append(row.case)
+    for (standing, level), told in sorted(by_level.items()):
+        grouping.add(told, standing, now=now, level=level)
     return len(notes)
 
 

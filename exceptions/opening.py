@@ -186,7 +186,7 @@ def _reopen(
         "UPDATE exceptions_exceptioncase c SET state = 'open', closed_at = NULL,"
         " regressed_count = c.regressed_count + 1, failed_fix = c.resolution, resolution = '',"
         " opened_at = x.at, last_at = x.at, due_at = x.due,"
-        " turns_at = x.turns, standing = 'on_time', escalation = 0, paused_for = '',"
+        " turns_at = x.turns, standing = 'on_time', escalation = 0, paused_for = '', is_told = false,"
         " queue = CASE WHEN is_ours THEN x.queue ELSE c.queue END,"
         " severity = CASE WHEN is_ours THEN x.severity ELSE c.severity END,"
         " routed_by_id = CASE WHEN is_ours THEN x.rule ELSE c.routed_by_id END,"

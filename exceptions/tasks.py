@@ -7,6 +7,7 @@ from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
 from exceptions import bulk, cases, clocks, counting, doubles, regrouping, releases, rerouting, resolutions, rolling
+from exceptions.alerts import telling
 from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, edits, snoozes
 from q2c.core.models import Person
@@ -55,6 +56,12 @@ def roll_up_cases() -> None:
 def reroute_cases() -> None:
     """Bring rules of routing that changed to the open cases."""
     rerouting.reroute()
+
+
+@shared_task(ignore_result=True)
+def tell_people() -> None:
+    """Put what is new into alerts, and send what is due."""
+    telling.tell()
 
 
 @shared_task(ignore_result=True)

@@ -149,6 +149,15 @@ if not IS_DEMO:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+EMAIL_HOST = os.environ.get("Q2C_EMAIL_HOST", "localhost")
+EMAIL_PORT = int(os.environ.get("Q2C_EMAIL_PORT", "587"))
+EMAIL_HOST_USER = os.environ.get("Q2C_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("Q2C_EMAIL_PASSWORD", "")
+EMAIL_USE_TLS, EMAIL_TIMEOUT = True, 15
+DEFAULT_FROM_EMAIL = os.environ.get("Q2C_EMAIL_FROM", "portal@localhost")
+if IS_DEMO and "Q2C_EMAIL_HOST" not in os.environ:  # nobody is written to: the mails are files
+    EMAIL_BACKEND, EMAIL_FILE_PATH = "django.core.mail.backends.filebased.EmailBackend", str(HOME / "mail")
+
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True

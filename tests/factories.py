@@ -13,9 +13,18 @@ from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth, Exchange
 from exceptions import freezing
-from exceptions.models import BulkAction, CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.models import (
+    AlertChannel,
+    AlertGroup,
+    AlertSubscription,
+    BulkAction,
+    CaseNote,
+    CaseTally,
+    ExceptionCase,
+    Occurrence,
+)
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
-from q2c.core import ids
+from q2c.core import ids, vault
 from q2c.core.models import AccountingPeriod, EmergencyUse, LegalEntity, Membership, Person, Proposal, Subsidiary
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
@@ -407,3 +416,22 @@ def make_reference(
         transaction_id=txn.pk,
         **{**values, **fields},
     )
+
+
+def make_channel(name: str = "Close room", *, address: str = "http://127.0.0.1:9/hook", **fields: Any) -> AlertChannel:
+    """A room of a chat that is told of everything."""
+    sealed = vault.seal_with_master(address.encode())
+    values = {"sort": "slack", "host": "127.0.0.1", "address": sealed, **fields}
+    channel = AlertChannel.objects.create(name=name, **values)
+    AlertSubscription.objects.create(channel=channel, severity=4)
+    return channel
+
+
+def make_alert(kind: str = "missing_item_mapping", **fields: Any) -> AlertGroup:
+    """An alert that runs, planned already."""
+    now = timezone.now()
+    values = {
+        "about": "opened", "severity": 2, "queues": ["billing_ops"], "entities": ["GB01"], "case_count": 1,
+        "first_at": now, "last_at": now, "grew_at": now, "is_planned": True,
+    }  # fmt: skip
+    return AlertGroup.objects.create(kind=kind, **{**values, **fields})

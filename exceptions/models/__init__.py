@@ -1,7 +1,8 @@
-"""The tables of the workbench: cases with occurrences, tallies and notes; what fixed them; how they are routed
+"""The tables of the workbench: alerts; cases with occurrences, tallies and notes; what fixed them; how they are routed
 and counted; what people chose for documents; what was done to many at once;
 runbooks; what was merged and split."""
 
+from exceptions.models.alerts import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
 from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
@@ -15,6 +16,10 @@ from exceptions.models.views import SavedView
 from exceptions.models.waivers import Waiver
 
 __all__ = [
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertGroup",
+    "AlertSubscription",
     "ApartCase",
     "BulkAction",
     "BulkItem",

@@ -58,6 +58,7 @@ class ExceptionCase(models.Model):
     turns_at = models.DateTimeField(null=True, blank=True)
     escalation = models.SmallIntegerField(default=0, db_default=0)
     paused_for = models.CharField(max_length=10, blank=True, default="", db_default="")
+    is_told = models.BooleanField(default=False, db_default=False)  # its opening stands in an alert
     closed_at = models.DateTimeField(null=True, blank=True)
     snoozed_at = models.DateTimeField(null=True, blank=True)  # left alone until what its snooze waits for
     resolution = models.CharField(max_length=40, blank=True)
@@ -66,7 +67,7 @@ class ExceptionCase(models.Model):
     failed_fix = models.CharField(max_length=200, blank=True)  # of a regressed case: what was done before
     ROLLED_UP = (
         "last_at", "document_count", "amount_at_risk", "blocks_entity", "blocks_period", "standing", "turns_at",
-        "escalation",
+        "escalation", "is_told",
     )  # fmt: skip
     history = HistoricalRecords(excluded_fields=list(ROLLED_UP))
 
@@ -85,6 +86,7 @@ class ExceptionCase(models.Model):
                 name="case_turns",
                 condition=Q(closed_at__isnull=True, turns_at__isnull=False),
             ),
+            models.Index(fields=["id"], name="case_untold", condition=Q(closed_at__isnull=True, is_told=False)),
             models.Index(
                 fields=["standing", "due_at"],
                 name="case_standing",

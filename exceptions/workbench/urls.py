@@ -2,10 +2,15 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, bulk, cases, catalog, clocks, regroup, resolving, views
+from exceptions.workbench import actions, alerts, bulk, cases, catalog, clocks, regroup, resolving, views
 
 app_name = "exceptions"
 urlpatterns = [
+    path("alerts/", alerts.alert_list, name="alert_list"),
+    path("alerts/mine/", alerts.alert_mine, name="alert_mine"),
+    path("alerts/channels/", alerts.channel_list, name="channel_list"),
+    path("alerts/channels/<int:channel_id>/", alerts.channel_edit, name="channel_edit"),
+    path("alerts/channels/<int:channel_id>/test/", alerts.channel_test, name="channel_test"),
     path("cases/", cases.case_list, name="case_list"),
     path("cases/news/", views.case_news, name="case_news"),
     path("views/keep/", views.view_keep, name="view_keep"),

@@ -33,6 +33,7 @@ PERMISSION_WORDS = {
     "exceptions.view_case": "See cases",
     "exceptions.work_case": "Work on a case",
     "exceptions.waive_case": "Waive a case",
+    "exceptions.manage_alerts": "Keep the channels of alerts",
     "exceptions.approve_resolution": "Agree to a resolution",
     "exceptions.edit_runbook": "Change a runbook",
     "mappings.view_rule": "See rules",
@@ -115,6 +116,7 @@ ROLES = (
         | {
             "transactions.repost",
             "inbox.replay_event",
+            "exceptions.manage_alerts",
             "connectors.work_connection",
             "connectors.approve_connection",
             "schedules.change_schedule",

@@ -77,6 +77,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Change sets", "mappings:change_set_list", "sealed", "mappings.view_rule"),
     )),
     ("Running", (
+        Entry("Alerts", "exceptions:alert_list", "risk", "exceptions.view_case"),
         Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
         Entry("Schedules", "portal:schedule_list", "nclose", "portal.view_home"),
         Entry("Audit trail", "portal:audit_list", "naudit", "core.view_audit"),

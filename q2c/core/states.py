@@ -31,6 +31,12 @@ LOOKS: dict[str, dict[str, Look]] = {
         "waived": Look("Waived", "off", "waived"),
         "snoozed": Look("Snoozed", "calm", "waiting"),
     },
+    "alert": {
+        "opened": Look("Running", "act", "risk"),
+        "at_risk": Look("At risk", "act", "risk"),
+        "breached": Look("Late", "late", "late"),
+        "over": Look("Over", "done", "completed"),
+    },
     "step": {
         "done": Look("Done", "done", "completed"),
         "failed": Look("Came back", "act", "risk"),

@@ -27,6 +27,7 @@ SCHEDULES = (
     Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),
     Schedule("Rank the cases", "exceptions.tasks.roll_up_cases", 15, queue="reconciliation"),
     Schedule("Begin bulk actions", "exceptions.tasks.run_bulk_actions", 2),
+    Schedule("Tell people of alerts", "exceptions.tasks.tell_people", 15, queue="reconciliation"),
     Schedule("Sweep the cases", "exceptions.tasks.sweep_cases", 60, queue="reconciliation"),
     Schedule("Anchor the audit chain", "q2c.core.tasks.anchor_audit", 60, queue="reconciliation"),
     Schedule("Anchor the workers' seals", "q2c.flows.tasks.anchor_seals", 60, queue="reconciliation"),

@@ -43,6 +43,7 @@ def fill(first, rows):
         proposal = factories.make_proposal(f"Change {n}")
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
+        factories.make_alert(f"kind_{n}")
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     controller = Person.objects.get(username="controls")
     every = ExceptionCase.objects.all()
@@ -112,6 +113,8 @@ SCREENS = {
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
     "you": "/you/",
+    "alerts": "/exceptions/alerts/",
+    "what one is told of": "/exceptions/alerts/mine/",
     "out of office": "/you/absences/",
     "keys": "/keys/",
 }

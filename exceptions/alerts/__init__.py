@@ -1,0 +1,1 @@
+"""Alerts: cases that fail alike are one alert; told to whom it concerns, when they want, with an all-clear."""

@@ -1,0 +1,105 @@
+"""What a message says, as mail, for Slack and for Teams. It names kinds, counts and entities; no customer, no payload.
+
+Slack: an incoming webhook takes `{"text", "blocks"}`, answers 200 "ok"; `&`, `<` and `>` are escaped
+(docs.slack.dev, Incoming webhooks; Formatting message text). Teams: a workflow's webhook takes a message with one
+Adaptive Card as its attachment, answers 202 (learn.microsoft.com, Create incoming webhooks with Workflows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from exceptions import kinds
+from exceptions.models import AlertDelivery, AlertGroup
+from q2c.core.templatetags.words import spoken
+
+CARD = "application/vnd.microsoft.card.adaptive"
+TEST = "test_message"  # of no kind: what a channel is tried with
+_ENTITIES_MAX = 8
+
+
+def title_of(group: AlertGroup, what: str) -> str:
+    """One sentence: what it is, and how much of it."""
+    if group.kind == TEST:
+        return "A test: nothing is wrong."
+    kind = kinds.kind_of(group.kind).title
+    noun = "case" if group.case_count == 1 else "cases"
+    count = f"{group.case_count:,} {noun}"
+    if what == AlertDelivery.What.ALL_CLEAR:
+        return f"Over: {kind}. {count} of it {'is' if group.case_count == 1 else 'are'} closed."
+    if group.about == AlertGroup.About.AT_RISK:
+        return f"At risk: {kind}. The promise of {count} is running out."
+    if group.about == AlertGroup.About.BREACHED:
+        return f"Late: {kind}. The promise of {count} is broken."
+    return f"{kind}: {count} opened."
+
+
+def place_of(group: AlertGroup) -> str:
+    """Where: queue, system, flow and entities, as words."""
+    entities = [code for code in group.entities if code]
+    listed = ", ".join(entities[:_ENTITIES_MAX])
+    if len(entities) > _ENTITIES_MAX:
+        listed += f" and {len(entities) - _ENTITIES_MAX} more"
+    parts = [
+        f"Severity {kinds.SEVERITY_WORDS.get(group.severity, group.severity)}",
+        f"queue {', '.join(spoken(queue) for queue in group.queues)}",
+        f"system {group.connection_code}" if group.connection_code else "",
+        spoken(group.flow) if group.flow else "",
+        listed,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def link_to(group: AlertGroup) -> str:
+    """The list of what it is about."""
+    query = {"kind": group.kind, "connection": group.connection_code, "flow": group.flow}
+    found = urlencode({name: value for name, value in query.items() if value})
+    return f"{settings.BASE_URL.rstrip('/')}/exceptions/cases/?{found}"
+
+
+def as_slack(group: AlertGroup, what: str) -> dict[str, Any]:
+    """The JSON body for Slack; `text` is what notifications and screen readers say."""
+    title, place = _escaped(title_of(group, what)), _escaped(place_of(group))
+    button = {"type": "button", "text": {"type": "plain_text", "text": "Open the cases"}, "url": link_to(group)}
+    return {
+        "text": title,
+        "blocks": [
+            {"type": "section", "text": {"type": "mrkdwn", "text": f"*{title}*"}},
+            {"type": "context", "elements": [{"type": "mrkdwn", "text": place}]},
+            {"type": "actions", "elements": [button]},
+        ],
+    }
+
+
+def as_teams(group: AlertGroup, what: str) -> dict[str, Any]:
+    """The JSON body for Teams: a message with one Adaptive Card."""
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "TextBlock", "text": title_of(group, what), "weight": "bolder", "wrap": True},
+            {"type": "TextBlock", "text": place_of(group), "isSubtle": True, "wrap": True},
+        ],
+        "actions": [{"type": "Action.OpenUrl", "title": "Open the cases", "url": link_to(group)}],
+    }
+    return {"type": "message", "attachments": [{"contentType": CARD, "contentUrl": None, "content": card}]}
+
+
+def as_mail(deliveries: Sequence[AlertDelivery]) -> tuple[str, str]:
+    """Subject and text of one mail about one or, in a digest, several."""
+    parts = [f"{title_of(row.group, row.what)}\n{place_of(row.group)}\n{link_to(row.group)}" for row in deliveries]
+    if len(deliveries) == 1:
+        subject = title_of(deliveries[0].group, deliveries[0].what)
+    else:
+        subject = f"{len(deliveries)} alerts since the last mail"
+    mine = f"{settings.BASE_URL.rstrip('/')}/exceptions/alerts/mine/"
+    return f"{settings.PRODUCT_NAME}: {subject}", "\n\n".join([*parts, f"What you are told of: {mine}"])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

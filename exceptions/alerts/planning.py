@@ -1,0 +1,131 @@
+"""Who is told of an alert, and when: by their subscription, within what they may see, not in their quiet hours.
+
+A promise that is broken also reaches the role that it's escalated to, by mail, whether somebody subscribed or not.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from django.conf import settings
+from django.db.transaction import atomic
+from django.utils import timezone
+
+from exceptions.alerts.times import after_quiet, next_digest
+from exceptions.clocks import role_at
+from exceptions.kinds import LOW
+from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
+from q2c.core import people
+from q2c.core.models import Membership, Person
+from q2c.core.roles import BY_CODE
+
+VIEW = "exceptions.view_case"
+What, About = AlertDelivery.What, AlertGroup.About
+Seen = dict[int, list[tuple[frozenset[str], str | None]]]  # of a person: queues (none: all) and entity (None: all)
+
+
+def plan(now: dt.datetime | None = None) -> int:
+    """Note the messages of alerts that grew since. Returns how many; nobody gets two of one alert."""
+    now, planned = now or timezone.now(), 0
+    with atomic():
+        grown = list(AlertGroup.objects.filter(is_planned=False).select_for_update().order_by("pk"))
+        if not grown:
+            return 0
+        subscriptions = list(
+            AlertSubscription.objects.filter(is_active=True).select_related("person", "channel").order_by("pk")
+        )
+        subscriptions = [s for s in subscriptions if getattr(s.person or s.channel, "is_active", False)]
+        seen = _seen([s.person_id for s in subscriptions if s.person_id])
+        for group in grown:
+            messages = list(_messages(group, subscriptions, seen, now))
+            planned += len(AlertDelivery.objects.bulk_create(messages, ignore_conflicts=True))
+        AlertGroup.objects.filter(pk__in=[group.pk for group in grown]).update(is_planned=True)
+    return planned
+
+
+def plan_all_clear(groups: Iterable[AlertGroup], now: dt.datetime | None = None) -> int:
+    """Whoever was told that it began is told that it's over; who wasn't told yet needn't be. Returns how many are."""
+    now = now or timezone.now()
+    opened = [group.pk for group in groups if group.about == About.OPENED]
+    began = AlertDelivery.objects.filter(group__in=opened, what=What.ALERT)
+    with atomic():
+        waiting = began.filter(state=AlertDelivery.State.WAITING, taken_until=None)
+        waiting.update(state=AlertDelivery.State.DROPPED)
+        told = list(began.filter(state=AlertDelivery.State.SENT).select_related("person", "channel"))
+        of = {
+            (s.person_id, s.channel_id): s
+            for s in AlertSubscription.objects.filter(is_active=True).select_related("person", "channel")
+        }
+        messages = [
+            _message(row.group_id, What.ALL_CLEAR, subscription, now)
+            for row in told
+            if (subscription := of.get((row.person_id, row.channel_id))) is not None
+        ]
+        AlertDelivery.objects.bulk_create(messages, ignore_conflicts=True)
+    return len(messages)
+
+
+def _messages(
+    group: AlertGroup, subscriptions: list[AlertSubscription], seen: Seen, now: dt.datetime
+) -> Iterator[AlertDelivery]:
+    for subscription in subscriptions:
+        if _concerns(subscription, group, seen):
+            yield _message(group.pk, What.ALERT, subscription, now)
+    if group.about == About.BREACHED:
+        known = {s.person_id: s for s in subscriptions if s.person_id}
+        roles = {role_at(group.level, queue) for queue in group.queues}
+        for person in _holders(roles - {""}, group.entities):
+            quiet = known.get(person.pk) or AlertSubscription(person=person)
+            yield _message(group.pk, What.ALERT, quiet, now)
+
+
+def _concerns(subscription: AlertSubscription, group: AlertGroup, seen: Seen) -> bool:
+    if group.severity > min(subscription.severity, LOW):
+        return False
+    if group.about != About.OPENED and not subscription.has_clocks:
+        return False
+    queues = set(group.queues) & set(subscription.queues) if subscription.queues else set(group.queues)
+    entities = set(group.entities) & set(subscription.entities) if subscription.entities else set(group.entities)
+    if not queues or not entities:
+        return False
+    if subscription.channel_id:
+        return True
+    return any(
+        (not own or own & queues) and (entity is None or entity in entities)
+        for own, entity in seen.get(subscription.person_id or 0, ())
+    )
+
+
+def _message(group: int, what: str, subscription: AlertSubscription, now: dt.datetime) -> AlertDelivery:
+    person = subscription.person
+    zone = people.zone_of(person) if person else zoneinfo.ZoneInfo(settings.TIME_ZONE)
+    is_digest = person is not None and subscription.rhythm == AlertSubscription.Rhythm.DIGEST
+    if is_digest:
+        due_at = next_digest(now, zone, subscription.digest_at)
+    else:
+        due_at = after_quiet(now, zone, subscription.quiet_from, subscription.quiet_until)
+    return AlertDelivery(
+        group_id=group, what=what, person=person, channel=subscription.channel, is_digest=is_digest, due_at=due_at
+    )
+
+
+def _seen(person_ids: list[int]) -> Seen:
+    found: Seen = defaultdict(list)
+    rows = Membership.objects.filter(person__in=person_ids)
+    for person, role, entity in rows.values_list("person", "role", "legal_entity__code"):
+        if role in BY_CODE and VIEW in BY_CODE[role].may:
+            found[person].append((frozenset(BY_CODE[role].queues), entity))
+    return found
+
+
+def _holders(roles: set[str], entities: list[str]) -> list[Person]:
+    rows = Membership.objects.filter(role__in=roles, person__is_active=True).select_related("person", "legal_entity")
+    found = {
+        row.person_id: row.person
+        for row in rows.order_by("person")
+        if row.legal_entity is None or row.legal_entity.code in entities
+    }
+    return list(found.values())
