@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('exceptions', '0014_groups'),
+        ('exceptions', '0015_waivers'),
         ('mappings', '0012_suggestions'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
