@@ -17,6 +17,7 @@ from q2c.bench.invoices import LIFTED
 from q2c.bench.selling import Seller, await_posted
 from q2c.bench.stage import Stage, wait_for
 from q2c.core.models import Person
+from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction
 
 DOCUMENTS = 10_000
@@ -35,6 +36,7 @@ def measure_bulk(stage: Stage, report: Report) -> None:
         started = time.monotonic()
         seller.sell(DOCUMENTS)
         wait_for(lambda: _held() == DOCUMENTS, f"{DOCUMENTS:,} held", seconds=HOLD_SECONDS, every=0.5)
+        wait_for(_is_quiet, "the last messages about them", seconds=HOLD_SECONDS, every=0.5)
         held_in = time.monotonic() - started
         rules.fill_rules([(SKU, "GB01")], rules.items())
         mark, before = stage.last("netsuite"), stage.cpu()
@@ -78,6 +80,10 @@ def _freeze_and_confirm() -> tuple[float, float, BulkAction]:
 
 def _held() -> int:
     return BusinessTransaction.objects.filter(flow="invoice_to_erp", state="held").count()
+
+
+def _is_quiet() -> bool:
+    return not InboundKey.objects.filter(verdict="received").exists()
 
 
 def _posts(stage: Stage, mark: int) -> int:

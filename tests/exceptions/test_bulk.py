@@ -193,6 +193,7 @@ def test_a_document_that_moved_after_it_was_chosen_drops_out_alone_and_is_named(
     assert counts(action) == ("done", 1, 3)
 
 
+@pytest.mark.scenario(62)
 def test_a_crash_in_the_middle_leaves_finished_ones_alone_and_the_next_process_does_the_rest(ben, monkeypatch):
     case, ids = hold(count=7)
     action = begin(freeze(ben), ben)
@@ -242,6 +243,7 @@ def test_a_document_that_nobody_can_do_is_refused_by_name_and_stops_no_other(ben
     assert results(action)[ids[5]] == ("refused", "we couldn't do it (ValueError); the log has it")
 
 
+@pytest.mark.scenario(9)
 @pytest.mark.parametrize("first", [0, 1])
 def test_two_people_with_overlapping_sets_have_one_effect_on_each_document(ben, cora, first):
     _, ids = hold(count=4)
