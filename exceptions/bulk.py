@@ -23,7 +23,7 @@ from django.utils import timezone
 from exceptions import bulk_agreeing, cases, resolutions, tallies
 from exceptions.duty import Duty
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused
-from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE
+from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE, WAIVE_REASONS
 from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
 from q2c.core import access, approvals, audit, leases
 from q2c.core.ending import is_ending
@@ -44,7 +44,7 @@ _VERBS = {REPOST: "repost", LOOK_AGAIN: "look_again", CORRECT_AT_SOURCE: "send_b
 
 
 def confirm(
-    action: BulkAction, *, by: Person, why: str, as_then: bool = False, assign_to: Person | None = None
+    action: BulkAction, *, by: Person, why: str, as_then: bool = False, assign_to: Person | None = None, code: str = ""
 ) -> BulkAction:
     """Have a draft done: a minute from now, or from the last signature where the rules ask for one.
 
@@ -65,10 +65,12 @@ def confirm(
             raise BulkRefused("Say who gets them.")
         if own.what != ASSIGN and not why.strip():
             raise BulkRefused("Say why.")
-        own.why, own.as_then, own.assign_to = why, as_then, assign_to
+        if own.what == WAIVE and code not in WAIVE_REASONS:
+            raise BulkRefused("Choose one of the reasons.")
+        own.why, own.code, own.as_then, own.assign_to = why, code, as_then, assign_to
         bulk_agreeing.begin_or_ask(own, by=by)
         facts = {"what": own.what, "chosen": own.chosen, "items": own.item_count, "not_allowed": own.refused_count,
-                 "totals": own.totals, "to": str(assign_to or "")}  # fmt: skip
+                 "totals": own.totals, "to": str(assign_to or ""), "code": code}  # fmt: skip
         audit.record(by, "confirm_bulk", "bulk_action", own.pk, why=why, data=facts)
     return own
 
@@ -178,7 +180,7 @@ def _act(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
 def _carry(action: BulkAction, ids: list[UUID]) -> list[Restarted]:
     by = action.made_by
     if action.what == WAIVE:
-        return resolutions.give_up(ids, by=by, reason=action.why)
+        return resolutions.give_up(ids, by=by, reason=action.why, code=action.code)
     if action.what == CORRECT_AT_SOURCE:
         return resolutions.send_back(ids, by=by)
     return resolutions.continue_held(

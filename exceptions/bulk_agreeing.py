@@ -91,5 +91,6 @@ def _content(action: BulkAction, asked: rules.Asked, items: Any) -> dict[str, An
     ]
     return {
         "action": action.number, "resolution": action.what, "chosen": action.chosen_words, "documents": money,
-        "by_the_mappings_of_then": action.as_then, "asked": asked.as_content(), "set_hash": seal.hexdigest(),
+        "by_the_mappings_of_then": action.as_then, "reason_code": action.code,
+        "asked": asked.as_content(), "set_hash": seal.hexdigest(),
     }  # fmt: skip

@@ -16,12 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 from exceptions import bulk, bulk_agreeing, bulk_results, tallies
 from exceptions.bulk_results import BACK, DONE, LEFT, ON_WAY, PENDING, POSTED, Outcome
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused, freeze, freeze_again
-from exceptions.kinds import REPOST
+from exceptions.kinds import REPOST, WAIVE
 from exceptions.models import BulkAction
 from exceptions.workbench.bulk_words import headline
 from exceptions.workbench.cases import visible_case
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import ReasonForm, RepostForm
+from exceptions.workbench.resolving_forms import WaiveForm
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
@@ -105,8 +106,9 @@ def bulk_confirm(request: PersonRequest, action_id: int) -> HttpResponse:
         data = form.cleaned_data
         try:
             bulk.confirm(
-                action, by=request.user, why=data["why"], as_then=data.get("as_then", False), assign_to=data.get("to")
-            )
+                action, by=request.user, why=data["why"], as_then=data.get("as_then", False),
+                assign_to=data.get("to"), code=data.get("code", ""),
+            )  # fmt: skip
         except BulkRefused as refused:
             form.add_error(None, f"Not possible: {refused}")
         else:
@@ -249,4 +251,4 @@ def _own(request: PersonRequest, action_id: int) -> BulkAction:
 def _form(action: BulkAction, data: Any = None) -> Any:
     if action.what == ASSIGN:
         return AssignManyForm(data, queues=action.queues)
-    return RepostForm(data) if action.what == REPOST else ReasonForm(data)
+    return {REPOST: RepostForm, WAIVE: WaiveForm}.get(action.what, ReasonForm)(data)

@@ -15,7 +15,7 @@ from django.utils import timezone
 from connectors.models import RoleAssignment
 from exceptions import bulk, bulk_agreeing, cases, freezing, resolutions, tallies
 from exceptions.freezing import BulkRefused
-from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
+from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence, Waiver
 from q2c import ports
 from q2c.core import audit, leases
 from q2c.core.approvals import ApprovalRefused
@@ -321,7 +321,9 @@ def test_waiving_in_bulk_takes_the_right_and_the_kind_of_a_single_one_and_never_
         "your role doesn't reach its entity",
         "Missing item mapping isn't solved by this, but by: map and repost, correct at source, repost",
     }
-    action = begin(freeze(cora, "waive"), cora)
+    with pytest.raises(BulkRefused, match="Choose one of the reasons"):
+        bulk.confirm(freeze(cora, "waive"), by=cora, why=WHY)
+    action = begin(freeze(cora, "waive"), cora, code="bad_debt")
     assert results(action)[intended[0]][1] == "the target may hold it: its outcome must be known first"
     bulk.run_due()
     assert (counts(action), states(ids), states([*mapping, *intended])) == (
@@ -329,6 +331,7 @@ def test_waiving_in_bulk_takes_the_right_and_the_kind_of_a_single_one_and_never_
     )  # fmt: skip
     assert set(Occurrence.objects.filter(closed_how="waived").values_list("transaction_id", flat=True)) == set(ids)
     assert case.notes.filter(verb="waived").count() == 1
+    assert set(Waiver.objects.values_list("transaction_id", "code", "why")) == {(i, "bad_debt", WHY) for i in ids}
 
 
 def test_where_the_rules_ask_for_a_second_person_the_minute_begins_with_their_signature(ben, cora, asking):
