@@ -243,8 +243,8 @@ _OUTCOME = (
          "Decide which record it is, correct the other system, then repost."),
     Kind("document_exists", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
          (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
-         "Look at what is there. If it's ours, a repost finds and links it; if somebody typed it in, reverse that "
-         "one."),
+         "Look at what is there. If it's ours, looking again finds and links it. If somebody typed it in, link it "
+         "where every figure is the same; otherwise reverse that one."),
     Kind("conflict", C, BILLING_OPS, MEDIUM, hours(8), ("connection", "error", "wording"), (REPOST, CORRECT_AT_SOURCE),
          "{connection} says that the record changed meanwhile", "Repost: it reads again before it writes.", True),
     Kind("record_busy", C, PLATFORM, MEDIUM, hours(4), ("connection", "error"), (REPOST,),

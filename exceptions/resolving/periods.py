@@ -180,7 +180,7 @@ def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
             f"{_day(row.next_period.start_date)}, in {row.next_period.name}."
         )
     happens += [
-        "Each document keeps its own date; its memo names that date and the period that was closed.",
+        "Invoices and credit memos keep their own date; each document’s memo names its date and the closed period.",
         "Rate, accounts and dimensions are those of the new posting date; tax and due date stay the document’s.",
     ]
     return Option(CHOOSE_PERIOD, title, happens)

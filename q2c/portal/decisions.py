@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -26,6 +28,8 @@ from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
 from q2c.records import duplicates, overrides
 from q2c.transactions.restart import release_waits
+
+SIGNED_SHOWN = 50
 
 
 def proposals_visible_to(user: Any) -> Any:
@@ -76,10 +80,24 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "signatures": list(proposal.signatures.select_related("signed_by").order_by("signed_at")),
         "cant": why_not(request.user, proposal),
         "hours_max": EMERGENCY_HOURS_MAX if proposal.kind == agreeing.PREFIX + EMERGENCY_EDIT else 0,
+        "signed": _signed_documents(proposal),
         "signers": access.who_may(proposal.signer_permission),
         **forms,
     }
     return page(request, "portal/decision_detail.html", "portal/_decision_form.html", context, status=status)
+
+
+def _signed_documents(proposal: Proposal) -> list[dict[str, Any]]:
+    """The first documents of a resolution as they were signed for, with amounts and dates as such."""
+    if not proposal.kind.startswith(agreeing.PREFIX):
+        return []
+    found = []
+    for row in proposal.content["documents"][:SIGNED_SHOWN]:
+        would = row.get("would", {})
+        named = [name for name in ("document_date", "posting_date") if name in would]
+        dates = {name: dt.date.fromisoformat(would[name]) for name in named}
+        found.append({**row, **dates, "amount": Decimal(row["amount"]) if row["amount"] else None})
+    return found
 
 
 class SignForm(forms.Form):
