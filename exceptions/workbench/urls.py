@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, alerts, bulk, cases, catalog, clocks, regroup, resolving, views
+from exceptions.workbench import actions, alerts, bulk, cases, catalog, clocks, evidence, regroup, resolving, views
 
 app_name = "exceptions"
 urlpatterns = [
@@ -25,6 +25,7 @@ urlpatterns = [
     path("cases/<int:case_id>/override/", actions.override, name="case_override"),
     path("cases/<int:case_id>/waive/", resolving.waive, name="case_waive"),
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
+    path("cases/<int:case_id>/evidence/", evidence.case_evidence, name="case_evidence"),
     path("cases/<int:case_id>/merge/", regroup.merge, name="case_merge"),
     path("cases/<int:case_id>/split/", regroup.split, name="case_split"),
     path("cases/<int:case_id>/take-out/", regroup.take_out, name="case_take_out"),

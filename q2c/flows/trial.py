@@ -94,6 +94,13 @@ def try_held(
 def _try(
     flow_code: str, claims: list[Claim], snapshot: Snapshot, chosen: Mapping[UUID, dict[str, Any]]
 ) -> Iterable[Tried]:
+    return [_tried(run) for run in read_in_memory(flow_code, claims, snapshot, chosen=chosen)]
+
+
+def read_in_memory(
+    flow_code: str, claims: list[Claim], snapshot: Snapshot, *, chosen: Mapping[UUID, dict[str, Any]] = _NOTHING
+) -> list[Run]:
+    """What the reading steps of these documents would give under these rules, up to the write that would be due."""
     runs = machine.load_runs(catalog.BY_CODE[flow_code], claims)
 
     def choices(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
@@ -107,7 +114,7 @@ def _try(
     read_forward([run for run in runs if run.intent is None and run.ending is None], TrialContext(runs, snapshot))
     for run in looks:
         run.ending = Ending.INTENT
-    return [_tried(run) for run in runs]
+    return runs
 
 
 def _tried(run: Run) -> Tried:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from connectors.models import Connection, ReferenceEntry
+from connectors.models import Connection
+from exceptions.preview import LISTS, ledger_entries
 from mappings import scope
 from mappings.kinds import BY_CODE
 from mappings.models import CrossReference, MappingRule
@@ -20,7 +21,6 @@ from q2c.posting.facts import RuleDates
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import steps_of
 
-LISTS = {"account": "accounts", "department": "departments", "class_": "classes", "location": "locations"}
 KIND_OF = {"department": "department", "class_": "class", "location": "location"}
 INVOICE_FLOW = "invoice_to_erp"
 SKUS_SHOWN = 5
@@ -168,11 +168,7 @@ def _line(row: Mapping[str, Any], names: Mapping[tuple[str, str], str]) -> Poste
 
 def _names(connection: str, journal: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     """What the ERP calls the accounts and dimensions of these lines."""
-    wanted = {(LISTS[name], row[name]) for row in journal for name in LISTS if row.get(name)}
-    rows = ReferenceEntry.objects.filter(
-        connection__code=connection, list_name__in={name for name, _ in wanted},
-        external_id__in={value for _, value in wanted},
-    )  # fmt: skip
+    rows = ledger_entries(connection, journal).values()
     return {
         (row.list_name, row.external_id): f"{row.code} {row.name}" if row.code and row.code != row.name else row.name
         for row in rows

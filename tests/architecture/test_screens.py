@@ -88,6 +88,7 @@ SCREENS = {
     "bulk actions": "/exceptions/bulk/?of=all",
     "a bulk action, done": "/exceptions/bulk/{bulk}/",
     "a bulk action, draft": "/exceptions/bulk/{draft}/",
+    "evidence of a case": "/exceptions/cases/{case}/evidence/",
     "kinds of exception": "/exceptions/kinds/",
     "a kind of exception": "/exceptions/kinds/missing_item_mapping/",
     "open items": "/exceptions/open-items/",

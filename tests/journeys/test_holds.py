@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exceptions import kinds, releases, resolutions
 from exceptions.models import ExceptionCase
+from exceptions.preview import preview
 from mappings.approvals import propose_change_set
 from mappings.drafts import Line, retirement_of, save_draft
 from mappings.models import MappingRule
@@ -48,6 +50,15 @@ def test_a_missing_item_holds_its_documents_and_a_mapping_by_two_people_releases
     house.carry()
     assert len(house.made("netsuite", "invoice")) == 1  # one person's word changes nothing
     releases.decide_change_set(change_set, by=person("controller"), approve=True)
+    released = preview(BusinessTransaction.objects.filter(pk__in=case.occurrences.values("transaction_id")).first())
+    assert (released.has_posting, released.debit, {check.passes for check in released.checks}) == (
+        True, released.credit, {True},
+    )  # fmt: skip
+    rows = {row.title: row for row in released.rows}
+    assert (rows["Total"].marks, Decimal(rows["Total"].posting)) == (frozenset(), released.txn.amount)
+    held = preview(BusinessTransaction.objects.get(state="held"))
+    assert (held.has_posting, held.problem.code, held.stops_at != "") == (False, "missing_item_mapping", True)
+    assert len(house.made("netsuite", "invoice")) == 1  # what would be booked is found out without sending anything
     house.carry()
     assert house.states("invoice_to_erp") == {"completed": 4, "held": 1}
     assert len(house.made("netsuite", "invoice")) == 4
