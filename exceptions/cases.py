@@ -141,7 +141,8 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> str:
     with atomic():
         locked = _lock(case)
         if to is not None and to.pk != by.pk:
-            to, said = duty.receiver(to, locked.queue, locked.legal_entity_code)
+            place = (locked.queue, locked.legal_entity_code)
+            to, said = duty.receivers(to, [place])[place]
         locked.assignee = to
         if to is not None and locked.state == ExceptionCase.State.OPEN:
             locked.state = ExceptionCase.State.IN_REVIEW
@@ -154,9 +155,14 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> str:
 
 
 def assign_all(locked: list[ExceptionCase], to: Person, *, by: Person, why: str) -> None:
-    """Give these cases, locked by the caller, to somebody: in a few statements, each with its history and note."""
+    """Give these cases, locked by the caller, to somebody, or to whoever stands in for them: in a few statements, each
+    with its history and note."""
+    places = {case.pk: (case.queue, case.legal_entity_code) for case in locked}
+    given = {} if to.pk == by.pk else duty.receivers(to, places.values())
+    texts: dict[int, str] = {}
     for case in locked:
-        case.assignee = to
+        case.assignee, told = given.get(places[case.pk], (to, ""))
+        texts[case.pk] = ": ".join(part for part in (str(case.assignee), told, why) if part)
         if case.state == ExceptionCase.State.OPEN:
             case.state = ExceptionCase.State.IN_REVIEW
     said = (why or f"assigned to {to}")[:100]
@@ -165,7 +171,7 @@ def assign_all(locked: list[ExceptionCase], to: Person, *, by: Person, why: str)
     )
     now = timezone.now()
     CaseNote.objects.bulk_create(
-        CaseNote(case=case, at=now, by=by, verb="assigned", text=f"{to}: {why}" if why else str(to)) for case in locked
+        CaseNote(case=case, at=now, by=by, verb="assigned", text=texts[case.pk]) for case in locked
     )
 
 

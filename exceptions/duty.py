@@ -61,11 +61,13 @@ class Duty:
         return person, words if person == named else f"{words}, who stands in for {self._names[named]}"
 
 
-def receiver(person: Person, queue: str, legal_entity: str) -> tuple[Person, str]:
-    """Whoever gets a case that is given to this person, and a note where that is another or they are away."""
+def receivers(person: Person, places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[Person, str]]:
+    """For each queue and entity: whoever gets a case that is given to this person, and a note where that is another or
+    they are away. Two statements, however many."""
+    places = set(places)
     instead, said = absences.reached(person)
     if not said:
-        return person, ""
-    if Duty(ids=[instead.pk]).works(instead.pk, queue, legal_entity):
-        return instead, said
-    return person, f"{person} is away, and {instead}, who stands in, doesn’t work this queue"
+        return dict.fromkeys(places, (person, ""))
+    works = Duty(ids=[instead.pk]).works
+    kept = f"{person} is away, and {instead}, who stands in, doesn’t work this queue"
+    return {place: (instead, said) if works(instead.pk, *place) else (person, kept) for place in places}

@@ -59,6 +59,15 @@ def test_whoever_stands_in_gets_nothing_that_they_do_not_work_themselves(anna):
     assert ExceptionCase.objects.latest("id").assignee is None
 
 
+def test_of_many_cases_given_at_once_those_that_the_deputy_works_go_there(anna):
+    cora = make_person("sales_ops", username="sally")
+    away(anna, cora)
+    both = [make_case(queue="sales_ops"), make_case(queue="billing_ops")]
+    cases.assign_all(both, anna, by=make_person("controller"), why="")
+    assert [ExceptionCase.objects.get(pk=case.pk).assignee for case in both] == [cora, anna]
+    assert both[0].notes.latest("id").text.startswith("sally: sally stands in for anna until")
+
+
 def test_a_rule_that_names_somebody_who_is_away_reaches_whoever_stands_in(anna, ben):
     away(anna, ben)
     make_rule(ROUTING, "*", "billing_ops to anna")
