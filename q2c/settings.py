@@ -209,6 +209,7 @@ OAUTH2_PROVIDER: dict[str, Any] = {
     "SCOPES": {
         "orders:write": "Submit orders",
         "transactions:read": "Read transactions and trace documents",
+        "cards:read": "Read where a document stands",
         "cases:read": "Read exception cases",
         "cases:repost": "Repost held transactions",
     },

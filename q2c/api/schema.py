@@ -125,6 +125,24 @@ class Case(serializers.Serializer):
     amounts = Amount(many=True)
 
 
+class Card(serializers.Serializer):
+    number = serializers.CharField()
+    document = serializers.CharField()
+    state = serializers.CharField()
+    amount = serializers.CharField(allow_null=True)
+    currency = serializers.CharField(allow_blank=True)
+    legal_entity = serializers.CharField(allow_blank=True)
+    problem = serializers.CharField(allow_blank=True)
+    owner = serializers.CharField(allow_blank=True)
+    expected_at = serializers.DateTimeField(allow_null=True)
+    posted_in = serializers.CharField(allow_blank=True)
+    posted_as = serializers.CharField(allow_blank=True)
+
+
+class Cards(serializers.Serializer):
+    items = Card(many=True)
+
+
 class CaseDetail(Case):
     occurrences = Occurrence(many=True)
 

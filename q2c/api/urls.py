@@ -20,6 +20,7 @@ urlpatterns = [
     *_both("orders", views.Orders.as_view(), "orders"),
     *_both("transactions/<uuid:transaction_id>", views.Transactions.as_view(), "transaction"),
     *_both("trace", views.Trace.as_view(), "trace"),
+    *_both("cards", views.Cards.as_view(), "cards"),
     *_both("cases", views.Cases.as_view(), "cases"),
     *_both("cases/<str:case_id>", views.OneCase.as_view(), "case"),
     *_both("cases/<str:case_id>/repost", views.RepostCase.as_view(), "repost"),

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from exceptions import cases as exception_cases
 from exceptions import tallies
+from exceptions.cards import cards_of
 from exceptions.kinds import REMAP_AND_REPOST, REPOST, kind_of
 from exceptions.models import ExceptionCase
 from q2c.api import schema, shown
@@ -141,6 +142,26 @@ class Trace(Door):
         if found is None:
             raise _not_found("document")
         return Response(found)
+
+
+class Cards(Door):
+    """Where documents stand, for those who talk to customers."""
+
+    scopes = {"GET": ["cards:read"]}
+
+    @extend_schema(
+        operation_id="read_cards",
+        parameters=[OpenApiParameter("number", str, required=True, description="The number of a document")],
+        responses={200: schema.Cards, **schema.problems(400)},
+    )
+    def get(self, request: Request) -> Response:
+        """The documents with this number: state, what is missing, who has it, when it's expected. Empty: none of the
+        caller's entities has one."""
+        asked = request.query_params.get("number", "").strip()
+        if not asked or len(asked) > 120 or "\x00" in asked:
+            fault = FieldFault("number", "required", "Which document?", "Send ?number= with a document's number.")
+            raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
+        return Response({"items": [card.as_json() for card in cards_of(caller_of(request), asked)]})
 
 
 class Cases(Door):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 VIEW = frozenset(
     {
         "portal.view_home",
+        "portal.view_self",
+        "portal.view_card",
         "transactions.view_transaction",
         "transactions.view_exchange",
         "inbox.view_event",
@@ -24,6 +26,8 @@ WORK = frozenset({"exceptions.work_case", "exceptions.edit_runbook"})
 
 PERMISSION_WORDS = {
     "portal.view_home": "See the home page",
+    "portal.view_self": "See your own page",
+    "portal.view_card": "See where a document stands",
     "transactions.view_transaction": "See transactions and their lineage",
     "transactions.view_exchange": "See requests and answers",
     "transactions.repost": "Repost what is held",
@@ -130,6 +134,7 @@ ROLES = (
         (),
         VIEW - {"exceptions.view_case", "core.view_audit"} | {"core.approve_emergency"},
     ),
+    Role("customer_facing", "Customer-facing teams", (), frozenset({"portal.view_card", "portal.view_self"})),
 )
 BY_CODE = {role.code: role for role in ROLES}
 QUEUES = tuple(sorted({queue for role in ROLES for queue in role.queues}))

@@ -67,6 +67,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Decisions", "portal:decision_list", "awaiting", "core.view_decision", _count_decisions),
     )),
     ("Facts", (
+        Entry("Money card", "portal:card", "search", "portal.view_card"),
         Entry("Transactions", "portal:transaction_list", "ntxn", "transactions.view_transaction"),
         Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
         Entry("Inbox", "portal:event_list", "ninbox", "inbox.view_event"),
@@ -99,6 +100,11 @@ class Shell:
     def role(self) -> str:
         """The person's roles by title."""
         return ", ".join(dict.fromkeys(role.title for role, _ in access.memberships(self.user)))
+
+    @cached_property
+    def searches(self) -> bool:
+        """Whether the person may use the search box."""
+        return access.may(self.user, "portal.view_home")
 
     @property
     def zone(self) -> str:

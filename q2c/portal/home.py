@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
@@ -32,9 +33,11 @@ SIGNS = (  # whoever may none of these decides nothing
 
 
 @require_GET
-@requires("portal.view_home")
+@requires("portal.view_self")
 def home(request: HttpRequest) -> HttpResponse:
-    """What waits for this person."""
+    """What waits for this person; who only looks documents up begins there."""
+    if not access.may(request.user, "portal.view_home"):
+        return redirect("portal:card")
     context = {**waiting_work(request.user), **running_work(request.user), **systems(request.user)}
     if not context["works"] and access.may(request.user, "core.view_audit"):
         context["deeds"] = latest_deeds(request.user)

@@ -27,7 +27,7 @@ class ZoneForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@requires("portal.view_home")
+@requires("portal.view_self")
 def you(request: PersonRequest) -> HttpResponse:
     """Who I am here, what I may do, my time zone, light or dark, signing out."""
     roles = access.memberships(request.user)
@@ -53,7 +53,7 @@ REGIONS = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/",
 
 
 @require_GET
-@requires("portal.view_home")
+@requires("portal.view_self")
 def keys(request: HttpRequest) -> HttpResponse:
     """The keyboard map."""
     return render(request, "portal/keys.html", {"keys": KEYS})

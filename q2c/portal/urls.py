@@ -5,6 +5,7 @@ from django.urls import path
 from q2c.portal import (
     absences,
     audit,
+    cards,
     decisions,
     emergencies,
     home,
@@ -37,6 +38,7 @@ urlpatterns = [
     path("schedules/", schedules.schedule_list, name="schedule_list"),
     path("schedules/<int:task_id>/", schedules.schedule_edit, name="schedule_edit"),
     path("audit/", audit.audit_list, name="audit_list"),
+    path("card/", cards.card, name="card"),
     path("you/", person.you, name="you"),
     path("you/absences/", absences.absence_list, name="absence_list"),
     path("you/absences/<int:absence_id>/end/", absences.absence_end, name="absence_end"),

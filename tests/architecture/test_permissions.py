@@ -17,7 +17,7 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
-SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR, EMERGENCY = (role.code for role in ROLES)
+SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR, EMERGENCY, FACING = (role.code for role in ROLES)
 STAFF = {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM, AUDITOR}
 ALL = STAFF | {EMERGENCY}
 QUEUE = {BILLING, MAPPING, CONTROLLER, AUDITOR}  # who sees the billing queue; the others get 404 for its cases
@@ -44,10 +44,11 @@ SCREENS = {
     "portal:schedule_list": ("get", [], ALL, 200),
     "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
     "portal:audit_list": ("get", [], STAFF, 200),
-    "portal:you": ("get", [], ALL, 200),
+    "portal:card": ("get", [], STAFF | {FACING}, 200),
+    "portal:you": ("get", [], ALL | {FACING}, 200),
     "portal:absence_list": ("get", [], ALL, 200),
     "portal:absence_end": ("post", ["line"], ALL, 404),  # it's nobody's
-    "portal:keys": ("get", [], ALL, 200),
+    "portal:keys": ("get", [], ALL | {FACING}, 200),
     "exceptions:case_list": ("get", [], STAFF, 200),
     "exceptions:case_news": ("get", [], STAFF, 404),  # it names no instant here
     "exceptions:view_keep": ("post", [], STAFF, 302),
@@ -224,6 +225,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
         acts += ("case_emergency",)
         acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_again")
         expected |= {f"exceptions:{act}": 404 for act in acts}
+    if role == FACING:
+        expected["portal:home"] = 302  # it begins at the money card
     assert told == expected
     allowed = {
         name: getattr(client, method)(reverse(name, args=[things[w] for w in wants])).status_code

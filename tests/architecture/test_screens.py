@@ -113,6 +113,7 @@ SCREENS = {
     "documents of a change set": "/mappings/change-sets/{change_set}/documents/",
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
+    "money card": "/card/?q=INV-1",
     "you": "/you/",
     "alerts": "/exceptions/alerts/",
     "what one is told of": "/exceptions/alerts/mine/",
