@@ -21,6 +21,8 @@ from exceptions import tallies
 from exceptions.cards import cards_of
 from exceptions.kinds import REMAP_AND_REPOST, REPOST, kind_of
 from exceptions.models import ExceptionCase
+from exceptions.resolving import rules
+from exceptions.resolving.binding import state_of
 from q2c.api import schema, shown
 from q2c.api.callers import HasScope, caller_of
 from q2c.api.idempotency import answer_once, fingerprint, key_of
@@ -233,6 +235,9 @@ class RepostCase(Door):
         with transaction.atomic():
             held = tallies.occurrences_visible_to(caller, row).filter(closed_at__isnull=True)
             ids = sorted(i for i in held.values_list("transaction_id", flat=True) if i is not None)
+            if rules.asked_for(REPOST, state_of(ids).values()).approval is not None:
+                detail = "A rule asks for a second person. Propose it in the portal, where somebody else agrees."
+                raise ApiProblem(422, "not-repostable", "This repost needs a second person", detail)
             results = restart.restart(ids)
             done = [r.transaction_id for r in results if r.is_restarted]
             if done:

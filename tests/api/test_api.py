@@ -17,6 +17,7 @@ from q2c.core.problems import Category, Problem
 from q2c.inbox.models import ApiClient
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun, WorkItem
 from tests.api.conftest import ALL_SCOPES, ask_token, bearer, make_client
+from tests.mappings.rules import make_rule
 
 NOW = timezone.now()
 
@@ -186,6 +187,17 @@ def test_a_repost_restarts_what_is_held_once_and_is_audited(house):
     assert again.json() == {"reposted": [], "refused": [{"transaction": str(row.pk), "why": "it is running already"}]}
     assert WorkItem.objects.get().transaction_id == row.pk
     assert (AuditEntry.objects.get().actor, AuditEntry.objects.get().verb) == ("upstream", "repost")
+
+
+def test_a_machine_is_no_second_person(house):
+    make_client("upstream")
+    make_rule("resolution_approval", "repost", "1 colleague")
+    row = make_transaction()
+    path = f"/api/v1/cases/{hold(row).number}/repost"
+    answer = bearer("upstream").post(path, {"why": "the rule was mended"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (422, "not-repostable")
+    assert "Propose it in the portal" in answer.json()["detail"]
+    assert not WorkItem.objects.exists()
 
 
 def test_a_case_shows_its_documents(house):
