@@ -10,6 +10,7 @@ from exceptions.models.clocks import CasePause
 from exceptions.models.counts import OpenChange, OpenCount
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.groups import ApartCase, CaseAlias
+from exceptions.models.mentions import Mention
 from exceptions.models.routing import RoutingMark
 from exceptions.models.runbooks import RunbookVersion
 from exceptions.models.views import SavedView
@@ -31,6 +32,7 @@ __all__ = [
     "Choice",
     "ExceptionCase",
     "FailedFix",
+    "Mention",
     "Occurrence",
     "OpenChange",
     "OpenCount",

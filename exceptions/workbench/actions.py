@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from exceptions import cases as services
-from exceptions import releases, resolutions
+from exceptions import mentions, releases, resolutions
 from exceptions.models import ExceptionCase
 from exceptions.workbench.cases import rule_form, show_case, visible_case
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
@@ -73,8 +73,8 @@ def note(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     form = NoteForm(request.POST)
     if not form.is_valid():
         return show_case(request, case, status=422, note_form=form)
-    services.note(case, text=form.cleaned_data["text"], by=request.user)
-    return _done(request, case, "Your note is in the case.")
+    _, said = mentions.comment(case, text=form.cleaned_data["text"], by=request.user)
+    return _done(request, case, " ".join(["Your note is in the case.", *said]), tags="act" if said else "done")
 
 
 @acts("transactions.repost")

@@ -34,7 +34,10 @@ class RepostForm(ReasonForm):
 class NoteForm(forms.Form):
     """What somebody wants to say."""
 
-    text = forms.CharField(label="Note", min_length=2, max_length=4000, widget=forms.Textarea(attrs={"rows": 2}))
+    text = forms.CharField(
+        label="Note", min_length=2, max_length=4000, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="@name tells a colleague who sees this case.",
+    )  # fmt: skip
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})

@@ -15,6 +15,7 @@ urlpatterns = [
     path("cases/news/", views.case_news, name="case_news"),
     path("views/keep/", views.view_keep, name="view_keep"),
     path("views/<int:view_id>/forget/", views.view_forget, name="view_forget"),
+    path("mentions/<int:mention_id>/read/", views.mention_read, name="mention_read"),
     path("cases/<int:case_id>/", cases.case_detail, name="case_detail"),
     path("cases/<int:case_id>/assign/", actions.assign, name="case_assign"),
     path("cases/<int:case_id>/pause/", clocks.pause, name="case_pause"),

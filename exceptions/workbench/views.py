@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions import tallies
+from exceptions import mentions, tallies
 from exceptions.models import SavedView
 from exceptions.workbench.filters import CaseFilter
 from q2c.core import audit
@@ -101,6 +101,15 @@ def view_forget(request: PersonRequest, view_id: int) -> HttpResponse:
         view.delete()
     messages.success(request, f"“{view.name}” is forgotten. No case changed.", extra_tags="done")
     return redirect(f"/exceptions/cases/?{view.query}")
+
+
+@require_POST
+@requires("exceptions.view_case")
+def mention_read(request: PersonRequest, mention_id: int) -> HttpResponse:
+    """A note that names this person has been read; it leaves their home page."""
+    if not mentions.mark_read(request.user, mention_id):
+        raise Http404
+    return redirect("portal:home")
 
 
 @require_GET

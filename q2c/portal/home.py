@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from connectors.connections import health_of
 from connectors.models import Connection
-from exceptions import tallies
+from exceptions import mentions, tallies
 from exceptions.ranking import FEW, rank
 from q2c.core import access, audit, emergencies, shell
 from q2c.core.access import requires
@@ -59,6 +59,7 @@ def waiting_work(user: Any) -> dict[str, Any]:
         reviews = emergencies.reviewable_by(user, open_uses[:50])
     return {
         "reviews": reviews,
+        "mentions": mentions.unread(user)[:SHOWN] if works else [],
         "works": works,
         "signs": any(access.may(user, permission) for permission in SIGNS),
         "cases": shown,

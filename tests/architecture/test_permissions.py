@@ -52,6 +52,7 @@ SCREENS = {
     "exceptions:case_list": ("get", [], STAFF, 200),
     "exceptions:case_news": ("get", [], STAFF, 404),  # it names no instant here
     "exceptions:view_keep": ("post", [], STAFF, 302),
+    "exceptions:mention_read": ("post", ["view"], STAFF, 404),
     "exceptions:view_forget": ("post", ["view"], STAFF, 404),
     "exceptions:case_detail": ("get", ["case"], QUEUE, 200),
     "exceptions:case_assign": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 303),
