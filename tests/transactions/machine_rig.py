@@ -147,6 +147,7 @@ class Rig:
             on_cancelled=lambda runs: None,
             on_refused_credentials=lambda code, problem: None,
             accepted=lambda ids: dict.fromkeys(ids, self.accepted),
+            chosen=lambda ids: {},
             nudge=self.nudged.extend,
         )
 
