@@ -92,21 +92,21 @@ def calm(rows) -> None:
 
 
 def test_a_storm_is_one_alert_and_one_all_clear_however_many_cases(room, channel):
-    rows = storm(600)
-    assert ExceptionCase.objects.count() == 600
+    rows = storm(60)
+    assert ExceptionCase.objects.count() == 60
     telling.tell()
-    rows += storm(400, first=600)
+    rows += storm(40, first=60)
     for _ in range(3):
         telling.tell()
-    assert room.texts == ["Outcome unknown: 600 cases opened."]
-    assert AlertGroup.objects.get().case_count == 1000
+    assert room.texts == ["Outcome unknown: 60 cases opened."]
+    assert AlertGroup.objects.get().case_count == 100
     calm(rows[:-1])
     telling.tell()
     assert len(room.got) == 1  # one is left
     calm(rows)
     for _ in range(2):
         telling.tell()
-    assert room.texts[1:] == ["Over: Outcome unknown. 1,000 cases of it are closed."]
+    assert room.texts[1:] == ["Over: Outcome unknown. 100 cases of it are closed."]
 
 
 def test_what_another_kind_connection_or_flow_does_is_another_alert(room, channel):
