@@ -90,11 +90,10 @@ class Index:
 
     def fetch(self, wishes: Iterable[Wish]) -> None:
         """Add what these need, in one statement. Raises KeyError for a kind outside the catalogue."""
-        fresh = self._note_asked(wishes)
+        fresh, asked = self._missing(wishes)
         if not fresh:
             return
         new_kinds = sorted({BY_CODE[kind].code for kind, _ in fresh} - self._patterns.keys())
-        self._patterns |= {kind: _Patterns() for kind in new_kinds}
         facts: dict[str, Any] = {
             "kinds": [kind for kind, _ in fresh],
             "keys": [key for _, key in fresh],
@@ -104,38 +103,40 @@ class Index:
         }
         with database.cursor() as cursor:
             cursor.execute(_LOAD, facts)
-            for row in cursor.fetchall():
-                rule = Rule._make((*row[:9], _NO_CONDITIONS if row[9] == "{}" else json.loads(row[9]), *row[10:]))
-                if rule.id not in self._ended:
-                    self._add(rule)
+            rows = cursor.fetchall()
+        # Only now: what a lost connection didn't bring would else count as known, and its documents as unmapped.
+        self.asked |= asked
+        self._patterns |= {kind: _Patterns() for kind in new_kinds}
+        for pair, only in fresh.items():
+            self._candidates.pop(pair, None)
+            if only is None:
+                self._exact.pop(pair, None)
+        for row in rows:
+            rule = Rule._make((*row[:9], _NO_CONDITIONS if row[9] == "{}" else json.loads(row[9]), *row[10:]))
+            if rule.id not in self._ended:
+                self._add(rule)
         planned = self._planned
         first = (pair for pair, only in fresh.items() if only is None or "" in only)
         for rule in (rule for pair in [*first, *((kind, "*") for kind in new_kinds)] for rule in planned.get(pair, ())):
             self._add(rule)
 
-    def _note_asked(self, wishes: Iterable[Wish]) -> dict[Pair, list[str] | None]:
+    def _missing(self, wishes: Iterable[Wish]) -> tuple[dict[Pair, list[str] | None], dict[Pair, set[str] | None]]:
         """What isn't here yet: by pair the entities whose rules are wanted ("": rules of no entity), or None for all
-        rules."""
+        rules; and what of these pairs will be here then."""
         fresh: dict[Pair, list[str] | None] = {}
-        asked = self.asked
+        asked: dict[Pair, set[str] | None] = {}
         for kind, key, *only in wishes:
             pair = (kind, key)
-            here = asked.get(pair, _NONE_YET)
-            if here is None:
+            here = asked[pair] if pair in asked else self.asked.get(pair, _NONE_YET)
+            if here is None or (only and only[0] in here):
                 continue
             if not only:
                 asked[pair] = fresh[pair] = None
-                self._exact.pop(pair, None)
-            elif here is _NONE_YET:
-                asked[pair] = {"", only[0]}
-                fresh[pair] = ["", only[0]]
-            elif only[0] not in here:
-                here.add(only[0])
-                fresh[pair] = [*(fresh.get(pair) or ()), only[0]]
             else:
-                continue
-            self._candidates.pop(pair, None)
-        return fresh
+                added = [only[0]] if here else list(dict.fromkeys(("", only[0])))
+                asked[pair] = {*here, *added}
+                fresh[pair] = [*(fresh.get(pair) or ()), *added]
+        return fresh, asked
 
     def _add(self, rule: Rule) -> None:
         if rule.conditions:

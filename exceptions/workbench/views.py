@@ -116,10 +116,14 @@ def mention_read(request: PersonRequest, mention_id: int) -> HttpResponse:
 @requires("exceptions.view_case")
 def case_news(request: HttpRequest) -> HttpResponse:
     """How many cases came into this list since it was read. 204 while the page says it already."""
-    since = parse_datetime(request.GET.get("since", "").replace(" ", "+"))
+    try:
+        since = parse_datetime(request.GET.get("since", "").replace(" ", "+"))
+    except ValueError:  # written as an instant, and none
+        since = None
     if since is None or timezone.is_naive(since):
         raise Http404
-    since = max(since, timezone.now() - dt.timedelta(days=7))
+    now = timezone.now()
+    since = min(max(since, now - dt.timedelta(days=7)), now)
     found = CaseFilter(request.GET, tallies.cases_visible_to(request.user), request=request)
     fresh = count_rows(found.qs.filter(Q(opened_at__gt=since), closed_at__isnull=True))
     if str(fresh.number) == request.GET.get("said", "0"):

@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from django.db import connection as database
 from django.db import transaction
-from django.db.utils import DatabaseError, IntegrityError
+from django.db.utils import DatabaseError, IntegrityError, OperationalError
 from django.test.utils import CaptureQueriesContext
 
 from connectors.models import Connection
@@ -222,3 +222,18 @@ def test_two_entities_ask_for_the_same_key_one_after_the_other():
     assert snapshot.resolve("item", "A", on=ON, legal_entity="FR01").value == "3"
     assert snapshot.late_fetch_count == 0
     assert len(snapshot.explain("item", "A", on=ON, legal_entity="FR01")) == 3
+
+
+def test_what_a_lost_connection_did_not_bring_is_asked_for_again():
+    make_rule("item", "A", "1", legal_entity="GB01")
+    make_rule("item", "B*", "2")
+    snapshot = Snapshot.load([])
+
+    def lost(*_):
+        raise OperationalError("the connection is lost")
+
+    for wishes in ({("item", "A", "GB01")}, {("item", "A")}):
+        with database.execute_wrapper(lost), pytest.raises(OperationalError):
+            snapshot.fetch(wishes)
+    assert snapshot.resolve("item", "A", on=ON, legal_entity="GB01").value == "1"
+    assert snapshot.resolve("item", "B1", on=ON, legal_entity="GB01").value == "2"
