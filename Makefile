@@ -5,7 +5,13 @@ Q2C_PORT ?= 8000
 Q2C_SANDBOX_PORT ?= 8900
 Q2C_BENCH_PORT ?= 8100
 Q2C_BENCH_SANDBOX_PORT ?= 9000
-WORKERS ?= 2
+Q2C_CHAOS_PORT ?= 8300
+Q2C_CHAOS_SANDBOX_PORT ?= 9200
+Q2C_PICTURES_PORT ?= 8200
+Q2C_PICTURES_SANDBOX_PORT ?= 9100
+WORKERS ?= 3
+CHAOS_MINUTES ?= 10
+CHAOS_SEED ?=
 export Q2C_HOME Q2C_PORT Q2C_SANDBOX_PORT
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
@@ -14,11 +20,14 @@ py := $(venv)/bin/python
 pip := $(py) -m pip install --quiet --disable-pip-version-check
 tests = $(py) -m q2c.embedded $(Q2C_HOME)/test env Q2C_HOME=$(Q2C_HOME)/test
 
-.PHONY: help demo test check bench worker sandbox reset
+chaos = exec env Q2C_CHAOS_PORT=$(Q2C_CHAOS_PORT) Q2C_CHAOS_SANDBOX_PORT=$(Q2C_CHAOS_SANDBOX_PORT) \
+	CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) $(py) -m tests.chaos
+
+.PHONY: help demo test check check-all chaos bench screenshots worker sandbox reset
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1  /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1  /p' Makefile
 
 demo: $(venv)/demo.stamp ## the portal with its workers, schedules and vendor sandboxes
 	@exec env Q2C_ENV=demo $(py) -m q2c.launch
@@ -35,9 +44,23 @@ check: $(venv)/check.stamp ## ruff, format, mypy, floors, system check, missing 
 	@$(tests) env Q2C_ENV=test $(py) manage.py makemigrations --check --dry-run
 	@$(tests) $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
-bench: $(venv)/test.stamp ## the figures of PERFORMANCE, to bench-results.json
+check-all: check ## everything of check, then what takes longer: every flow, 1,000 lost answers, chaos ...
+	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 tests/journeys/test_crashes.py \
+		tests/journeys/test_answers.py tests/journeys/test_paused_workers.py tests/journeys/test_refused_commits.py
+	@$(tests) env Q2C_TRIALS=1000 Q2C_SHUFFLED=15 $(py) -m pytest tests/journeys/test_lost_answers.py \
+		tests/journeys/test_shuffled.py
+	@$(chaos)
+
+chaos: $(venv)/test.stamp ## the real processes under fire for CHAOS_MINUTES (10); CHAOS_SEED repeats the torments
+	@$(chaos)
+
+bench: $(venv)/bench.stamp ## the figures of PERFORMANCE, to bench-results.json
 	@$(py) -m q2c.embedded $(Q2C_HOME)/bench env Q2C_HOME=$(Q2C_HOME)/bench Q2C_ENV=test \
 		Q2C_PORT=$(Q2C_BENCH_PORT) Q2C_SANDBOX_PORT=$(Q2C_BENCH_SANDBOX_PORT) $(py) manage.py bench $(ARGS)
+
+screenshots: $(venv)/test.stamp ## pictures of the main screens to docs/screenshots, from a demo of its own
+	@exec env Q2C_HOME=$(Q2C_HOME)/pictures Q2C_PORT=$(Q2C_PICTURES_PORT) \
+		Q2C_SANDBOX_PORT=$(Q2C_PICTURES_SANDBOX_PORT) $(py) -m tests.pictures
 
 worker: $(venv)/demo.stamp ## one more worker beside a running demo
 	@exec env Q2C_ENV=demo $(py) -m q2c.launch worker
@@ -60,6 +83,11 @@ $(venv)/test.stamp: pyproject.toml | $(py)
 	@echo "Installing into $(venv) with what the tests need ..."
 	@$(pip) -e '.[embedded,test]'
 	@touch $@ $(venv)/demo.stamp
+
+$(venv)/bench.stamp: pyproject.toml | $(py)
+	@echo "Installing into $(venv) with the engines that the bench compares with ..."
+	@$(pip) -e '.[embedded,test,bench]' || $(pip) -e '.[embedded,test]'
+	@touch $@ $(venv)/test.stamp $(venv)/demo.stamp
 
 $(venv)/check.stamp: pyproject.toml | $(py)
 	@echo "Installing into $(venv) with what the checks need ..."

@@ -1,18 +1,23 @@
 """Opens when a connection fails too often, lets one probe through, closes when it succeeds; and remembers its health.
 
-In memory, one per connection and process; `registry.save_health` stores what it saw. Counted are availability
-failures only
-(no connection, no answer, 5xx): a refusal is an answer.
+One per connection, and one per object type of it: what fails for invoices alone stops invoices. It counts in memory;
+that it's open, who probes (one, over all processes) and that it's well again is shared (`probes`), asked only while
+something is wrong. `registry.save_health` stores what it saw. Counted are availability failures only (no connection,
+no answer, 5xx): a refusal is an answer.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import redis
+
+from connectors import probes
 from q2c.core.problems import NeverSent
 
 WINDOW_SECONDS = 60.0
@@ -25,10 +30,13 @@ OPEN_SECONDS_MAX = 120.0
 
 @dataclass
 class Breaker:
-    """State of one connection: closed, open until an instant, or half-open while its probe is out."""
+    """State of one connection, or of one object type of it: closed, open until an instant, or half-open while its probe
+    is out. Without `shared` it's this process's own."""
 
     connection: str
     clock: Callable[[], float] = time.monotonic
+    object_type: str = ""
+    shared: probes.Probes | None = None
     state: str = "closed"
     open_until: float = 0.0
     failures_in_row: int = 0
@@ -42,21 +50,30 @@ class Breaker:
     _open_seconds: float = OPEN_SECONDS_FIRST
     _calls: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=2000))
 
-    def let_through(self) -> None:
-        """Returns when a call may go out. Raises NeverSent, which isn't an attempt, while it's open or a probe is
-        out."""
+    @property
+    def name(self) -> str:
+        """What it's called among processes."""
+        return f"{self.connection}/{self.object_type}" if self.object_type else self.connection
+
+    def let_through(self, *, probe_seconds: float = OPEN_SECONDS_MAX) -> bool:
+        """Returns when a call may go out: whether it's the probe, which takes at most so long. Raises NeverSent, which
+        isn't an attempt, while it's open or a probe is out."""
         if self.state == "closed":
-            return
+            return False
         wait = self.open_until - self.clock()
-        if self.state == "open" and wait <= 0:
-            self.state, self.is_changed = "half_open", True
-            self.open_until = self.clock() + OPEN_SECONDS_MAX  # a probe that is lost doesn't lock us out for good
-            return
-        if self.state == "half_open" and wait <= 0:
-            self.open_until = self.clock() + OPEN_SECONDS_MAX
-            return
+        if wait <= 0:
+            what, wait = self._ask(probe_seconds)
+            if what == probes.WELL:
+                self._close()
+                return False
+            if what == "probe":
+                self.state, self.is_changed = "half_open", True
+                self.open_until = self.clock() + probe_seconds  # a probe that is lost doesn't lock us out for good
+                return True
+            self.open_until = self.clock() + wait
+        about = f" about {self.object_type.replace('_', ' ')}s" if self.object_type else ""
         raise NeverSent(
-            f"{self.connection} isn't answering; calls wait until a probe gets through",
+            f"{self.connection} isn't answering{about}; calls wait until a probe gets through",
             wait_seconds=max(1.0, min(wait, self._open_seconds)),
             counts=False,
             connection=self.connection,
@@ -70,19 +87,29 @@ class Breaker:
         self.latency_ms = latency_ms
         self.is_changed = True
         if self.state != "closed":
-            self.state, self._open_seconds = "closed", OPEN_SECONDS_FIRST
-            self._calls.clear()
+            self._close()
+            self._tell(lambda shared: shared.tell_well(self.name))
 
     def note_failure(self, why: str) -> None:
         """A call failed for want of availability."""
         now = self.clock()
         self._calls.append((now, True))
         self.failures_in_row += 1
-        self.last_failure_at = dt.datetime.now(dt.UTC)
-        self.last_failure = why[:300]
-        self.is_changed = True
+        self.note_seen(why)
         if self.state == "half_open" or (self.state == "closed" and self._is_too_much(now)):
             self._open(now)
+        elif self.state == "closed" and (seconds := self._open_elsewhere()):
+            self.state, self.open_until = "open", now + seconds
+
+    def note_connected(self) -> None:
+        """It could be reached, and what failed counts elsewhere: a probe of this one is over."""
+        if self.state == "half_open":
+            self._close()
+            self._tell(lambda shared: shared.tell_well(self.name))
+
+    def note_seen(self, why: str) -> None:
+        """A failure that is shown, and counted elsewhere."""
+        self.last_failure_at, self.last_failure, self.is_changed = dt.datetime.now(dt.UTC), why[:300], True
 
     def wait(self) -> dt.timedelta:
         """How long until a probe may go out."""
@@ -92,6 +119,7 @@ class Breaker:
         """The probe never left the house for a reason of ours: let another one try at once."""
         if self.state == "half_open":
             self.state, self.open_until = "open", self.clock()
+            self._tell(lambda shared: shared.drop(self.name))
 
     def _is_too_much(self, now: float) -> bool:
         if self.failures_in_row >= FAILURES_IN_ROW:
@@ -105,16 +133,48 @@ class Breaker:
         if self.state == "half_open":
             self._open_seconds = min(self._open_seconds * 2, OPEN_SECONDS_MAX)
         self.state, self.open_until = "open", now + self._open_seconds
+        self._tell(lambda shared: shared.tell_open(self.name, self._open_seconds))
+
+    def _close(self) -> None:
+        self.state, self._open_seconds, self.failures_in_row, self.is_changed = "closed", OPEN_SECONDS_FIRST, 0, True
+        self._calls.clear()
+
+    def _ask(self, probe_seconds: float) -> tuple[str, float]:
+        if self.shared is not None:
+            try:
+                return self.shared.ask(self.name, lease_seconds=probe_seconds)
+            except (redis.RedisError, OSError):
+                pass  # on our own
+        return "probe", 0.0
+
+    def _open_elsewhere(self) -> float:
+        if self.shared is None:
+            return 0.0
+        try:
+            return self.shared.open_seconds(self.name)
+        except (redis.RedisError, OSError):
+            return 0.0
+
+    def _tell(self, tell: Callable[[probes.Probes], None]) -> None:
+        if self.shared is None:
+            return
+        try:
+            tell(self.shared)
+        except (redis.RedisError, OSError):
+            return  # others find out for themselves
 
 
-_breakers: dict[str, Breaker] = {}
+_breakers: dict[tuple[str, str], Breaker] = {}
+_probes: dict[int, probes.Probes] = {}  # by process: a forked child is another one
 
 
-def breaker_of(connection: str) -> Breaker:
-    """The process's breaker of a connection."""
-    breaker = _breakers.get(connection)
+def breaker_of(connection: str, object_type: str = "") -> Breaker:
+    """The process's breaker of a connection, or of one object type of it."""
+    breaker = _breakers.get((connection, object_type))
     if breaker is None:
-        breaker = _breakers[connection] = Breaker(connection)
+        shared = _probes.setdefault(os.getpid(), probes.Probes())
+        breaker = Breaker(connection, object_type=object_type, shared=shared)
+        _breakers[connection, object_type] = breaker
     return breaker
 
 
@@ -124,5 +184,6 @@ def breakers() -> list[Breaker]:
 
 
 def forget_breakers() -> None:
-    """Start afresh: for tests, and after a person resumed a connection."""
+    """Start afresh, over all processes: for tests, and after a person resumed a connection."""
     _breakers.clear()
+    probes.forget_all()

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from connectors.lanes import NORMAL
 from q2c.core.problems import Category, NotAnswered, Problem
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -31,6 +32,8 @@ class Outgoing:
     correlation_id: str = ""
     deadline: dt.datetime | None = None
     customer: tuple[str, str] | None = None
+    lane: int = NORMAL
+    object_type: str = ""  # what is sent, for its own breaker; "" of polls, tests and tokens
 
 
 outgoing: ContextVar[Outgoing] = ContextVar("outgoing", default=Outgoing())  # noqa: B039 (frozen)

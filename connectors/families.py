@@ -81,6 +81,14 @@ class Crm(Protocol):
     async def publish_status(self, *, order_id: str, fields: dict[str, str]) -> posting.SavedRecord: ...
 
 
+class TakesNotes(Protocol):
+    """Keeps on its records what we say of them (`Manifest.notes_on`): status, message and case of what holds one."""
+
+    async def publish_hold(
+        self, document_type: str, document_id: str, *, fields: dict[str, str], key: str
+    ) -> posting.SavedRecord: ...
+
+
 class Billing(Protocol):
     """Bills. `key` arguments are idempotency keys where the vendor has them."""
 

@@ -3,11 +3,13 @@ Pure."""
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
+@functools.lru_cache(maxsize=256)  # asked of each call, of a handful of addresses
 def refuse_address(address: str, *, allows_private: bool) -> str | None:
     """Why this IP address may not be dialled, or None.
 

@@ -17,7 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -31,13 +31,15 @@ from connectors.breaker import Breaker, breaker_of
 from connectors.calls import Auth, Line, Outgoing, Recorded, Reply, outgoing
 from connectors.guard import refuse_address, refuse_scheme
 from connectors.manifest import Limits
-from connectors.slots import drop_slots, one_slot
+from connectors.quota import quota_of
+from connectors.slots import drop_slots, lower, one_slot
 from connectors.throttle import throttle_of
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
 __all__ = ["Auth", "Line", "Outgoing", "Recorded", "Reply", "Telephone", "close_sessions", "outgoing"]
 
 ANSWER_BYTES_MAX = 20_000_000
+PROBE_SLACK_SECONDS = 5.0  # of a probe's lease beyond its call's longest time
 USER_AGENT = "q2c-portal/1"
 _READS = frozenset({"GET", "HEAD"})
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -171,7 +173,7 @@ class Telephone:
 
     @property
     def breaker(self) -> Breaker:
-        """This connection's breaker in this process."""
+        """This whole connection's breaker in this process."""
         return breaker_of(self.line.code)
 
     async def call(
@@ -210,7 +212,9 @@ class Telephone:
             request = dict(sent_headers)
             if is_authorized:
                 await self.auth.authorize(request, method=method, url=url, query=query, telephone=self)
-            reply = await self._send(method, url, query, body, request, sent_headers, verb, is_write, is_listing)
+            # A token is about the connection, whatever it's fetched for.
+            about = outgoing.get() if is_authorized else replace(outgoing.get(), object_type="")
+            reply = await self._send(about, method, url, query, body, request, sent_headers, verb, is_write, is_listing)
             if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget():
                 continue
             break
@@ -222,10 +226,13 @@ class Telephone:
         problem = self.explain(reply)
         if problem.category is Category.RATE_LIMIT and problem.wait_seconds:
             throttle_of(self.line.code, self.limits.per_second).pause(problem.wait_seconds)
+        elif problem.category is Category.RATE_LIMIT:
+            lower(self.account, self.line.at_once)
         return problem
 
     async def _send(
         self,
+        about: Outgoing,
         method: str,
         url: str,
         query: Sequence[tuple[str, str]],
@@ -236,14 +243,15 @@ class Telephone:
         is_write: bool,
         is_listing: bool,
     ) -> Reply:
-        about = outgoing.get()
         target = URL(f"{url}?{urlencode(query, quote_via=quote, safe='')}" if query else url, encoded=True)
         self._check_target(target)
         if about.correlation_id:
             headers["X-Correlation-Id"] = about.correlation_id
-        async with one_slot(self.account, self.line.at_once):
+        quota = quota_of(self.line.code)
+        quota.let_through(about.lane, per_day=self.limits.per_day)
+        async with one_slot(self.account, self.line.at_once, about.lane):
             await throttle_of(self.line.code, self.limits.per_second).wait_turn()
-            self.breaker.let_through()
+            self._let_through(about.object_type)
             noted = Recorded(
                 self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body
             )
@@ -269,7 +277,7 @@ class Telephone:
             raise self._silence(error, send, noted, is_write=is_write) from error
         except BaseException:
             noted.failure = "cancelled"
-            self.breaker.drop_probe()
+            self._drop_probes(noted.about.object_type)
             raise
         finally:
             _sending.reset(token)
@@ -278,11 +286,13 @@ class Telephone:
                 noted.leave_out_answer()
             self.record(noted)
         if reply.status >= 500:
-            self.breaker.note_failure(f"answered {reply.status}")
+            self._note_failure(noted.about.object_type, f"answered {reply.status}")
         else:
-            self.breaker.note_success(noted.took_ms)
+            for breaker in self._breakers(noted.about.object_type):
+                breaker.note_success(noted.took_ms)
         if self.read_quota is not None and (quota := self.read_quota(reply.headers)):
             self.breaker.quota_used, self.breaker.quota_limit = quota
+            quota_of(self.line.code).note(*quota)
         return reply
 
     async def _exchange(
@@ -300,18 +310,49 @@ class Telephone:
         name = self.line.code
         why = str(error) or type(error).__name__
         noted.failure = f"{type(error).__name__}: {why}"[:200]
+        about = noted.about.object_type
         if isinstance(error, _TooLate):
-            self.breaker.drop_probe()
+            self._drop_probes(about)
             return NeverSent(f"The send deadline for {name} had passed, so nothing was sent", connection=name)
         if (refused := _refused_address(error)) is not None:
-            self.breaker.drop_probe()
+            self._drop_probes(about)
             return self._address_refused(str(refused))
-        self.breaker.note_failure(noted.failure)
+        self._note_failure(about if send.left else "", noted.failure)
+        if about and not send.left:
+            breaker_of(name, about).drop_probe()  # nothing was learnt of what it was about
         if not send.left:
             return NeverSent(f"No connection to {name}: {why}", connection=name)
         if is_write:
             return NotAnswered(f"{name} didn't answer: {why}", connection=name)
         return Problem("system_unavailable", Category.AVAILABILITY, f"{name} didn't answer: {why}", connection=name)
+
+    def _breakers(self, object_type: str) -> list[Breaker]:
+        """Those that a call passes: of what it's about, where that is known, and of the whole connection."""
+        code = self.line.code
+        return [breaker_of(code, object_type), breaker_of(code)] if object_type else [breaker_of(code)]
+
+    def _let_through(self, object_type: str) -> None:
+        seconds = self.limits.connect_seconds + self.limits.timeout_seconds + PROBE_SLACK_SECONDS
+        probing: list[Breaker] = []
+        for breaker in self._breakers(object_type):
+            try:
+                if breaker.let_through(probe_seconds=seconds):
+                    probing.append(breaker)
+            except NeverSent:
+                for other in probing:
+                    other.drop_probe()
+                raise
+
+    def _drop_probes(self, object_type: str) -> None:
+        for breaker in self._breakers(object_type):
+            breaker.drop_probe()
+
+    def _note_failure(self, object_type: str, why: str) -> None:
+        """A failure counts for what the call was about; one to connect at all for the whole connection."""
+        breaker_of(self.line.code, object_type).note_failure(why)
+        if object_type:
+            self.breaker.note_connected()
+            self.breaker.note_seen(why)
 
     def _check_target(self, target: URL) -> None:
         refusal = refuse_scheme(target.scheme, allows_private=self.line.allows_private)

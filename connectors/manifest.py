@@ -31,6 +31,16 @@ class Secret:
     is_required: bool = True
 
 
+# Of a vendor whose records take our note of what holds them (`Manifest.notes_on`).
+TELLS_HOLDS = Setting("tells_holds", "Write on its records what holds a document: yes or no", "yes", is_required=False)
+
+# Ceilings below what the vendor allows; with its own concurrency they are what a connection is governed by.
+GOVERNED = (
+    Setting("per_second", "Calls a second at most; empty: as the vendor allows", is_required=False),
+    Setting("per_day", "Calls a day at most, where the vendor tells how many are used", is_required=False),
+)
+
+
 @dataclass(frozen=True)
 class Limits:
     """The vendor's documented limits. `at_once` is what we keep in flight; a connection may lower it."""
@@ -172,4 +182,10 @@ class Manifest:
     # How the vendor tells ids to be the same (case, leading zeros, short and long form): an id's one spelling, as its
     # API gives it. Raises ValueError for what can't be an id of it.
     spell_id: Callable[[str], str] = str.strip
+    # The kinds of records that take our note of what holds them, by the verb `publish_hold`.
+    notes_on: tuple[str, ...] = ()
+    # For people who compare: under which path of a message the record itself stands (the first that is one; "" is the
+    # message), and where our fields stand in it, as it came.
+    raw_roots: tuple[str, ...] = ("",)
+    raw_fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sandbox_notes: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from simple_history.models import HistoricalRecords
@@ -51,6 +52,7 @@ class ConnectionHealth(models.Model):
     breaker = models.CharField(max_length=10, default="closed")
     breaker_until = models.DateTimeField(null=True)
     failures_in_row = models.IntegerField(default=0)
+    stopped = ArrayField(models.CharField(max_length=40), default=list, db_default=[])  # object types not called
     quota_used = models.BigIntegerField(null=True)
     quota_limit = models.BigIntegerField(null=True)
     latency_ms = models.IntegerField(null=True)

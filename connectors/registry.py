@@ -127,13 +127,24 @@ def _line(connection: Connection, facts: Manifest) -> http.Line:
     )
 
 
+def read_ceiling(text: Any) -> float | None:
+    """A ceiling of calls as it's stored; None where none is, or where it isn't a number above 0."""
+    try:
+        number = float(text or 0)
+    except (TypeError, ValueError):
+        return None
+    return number if number >= 1 and number < 10**9 else None
+
+
 def _limits(connection: Connection, facts: Manifest) -> Limits:
     own = connection.settings
     changes: dict[str, Any] = {}
-    if own.get("per_second"):
-        changes["per_second"] = float(own["per_second"])
+    if (ceiling := read_ceiling(own.get("per_second"))) is not None:
+        changes["per_second"] = ceiling
     elif connection.is_sandbox and own.get("is_unlimited"):
         changes["per_second"] = None
+    if (ceiling := read_ceiling(own.get("per_day"))) is not None:
+        changes["per_day"] = int(ceiling)
     if own.get("timeout_seconds"):
         changes["timeout_seconds"] = float(own["timeout_seconds"])
     return dataclasses.replace(facts.limits, **changes) if changes else facts.limits
@@ -166,19 +177,6 @@ def store_secrets(connection: Connection, secrets: Mapping[str, str]) -> None:
 def seal_secrets(secrets: Mapping[str, str]) -> bytes:
     """Credentials as they are stored; empty ones are left out."""
     return vault.seal_with_master(json.dumps({k: v for k, v in secrets.items() if v}).encode())
-
-
-def reseal_secrets() -> int:
-    """Seal all credentials under the newest master key (after a rotation). Gives of how many connections."""
-    count = 0
-    for connection in Connection.objects.exclude(secrets=None, next_secrets=None):
-        for name in ("secrets", "next_secrets"):
-            sealed = getattr(connection, name)
-            if sealed is not None:
-                setattr(connection, name, vault.seal_with_master(vault.open_with_master(bytes(sealed))))
-        connection.save(update_fields=["secrets", "next_secrets"])
-        count += 1
-    return count
 
 
 def verbs_of(code: str) -> dict[Family, dict[str, bool]]:
@@ -220,16 +218,18 @@ def save_health(codes: Iterable[str] | None = None) -> None:
     changed = [b for b in breaker.breakers() if b.is_changed and (wanted is None or b.connection in wanted)]
     if not changed:
         return
-    ids = dict(Connection.objects.filter(code__in=[b.connection for b in changed]).values_list("code", "id"))
-    now = timezone.now()
-    for seen in sorted(changed, key=lambda b: b.connection):
+    codes = sorted({b.connection for b in changed})
+    for seen in changed:
         seen.is_changed = False
-        if seen.connection not in ids:
-            continue
+    ids = dict(Connection.objects.filter(code__in=codes).values_list("code", "id"))
+    now = timezone.now()
+    for seen in (breaker.breaker_of(code) for code in codes if code in ids):
+        stopped = [b for b in breaker.breakers() if b.connection == seen.connection and b.object_type]
         values: dict[str, Any] = {
             "breaker": seen.state,
             "breaker_until": None if seen.state == "closed" else now + seen.wait(),
             "failures_in_row": seen.failures_in_row,
+            "stopped": sorted(b.object_type for b in stopped if b.state != "closed"),
             "latency_ms": seen.latency_ms,
         }
         if seen.last_success_at:

@@ -1,5 +1,9 @@
 """Calls at once over all processes and threads: slots of an account, leased out of Redis and kept while there is work.
 
+Calls wait in lanes (`lanes`): a free slot is the highest lane's first, over processes too; a process whose calls are of
+a lower lane than another's hands its slots on. What has waited rises, so no lane waits for ever.
+A vendor that refuses for too many calls at once halves the slots for a while (`lower`), over all processes.
+
 A slot is leased for `LEASE_SECONDS` and renewed by its holder; who has more calls than slots takes several in one round
 trip, keeps them from call to call, and hands them on when others want some. So the hot path asks nobody.
 
@@ -17,7 +21,6 @@ import socket
 import time
 import uuid
 import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +28,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
+from connectors import lanes
 from q2c.core.problems import NeverSent
 
 LEASE_SECONDS = 3.0
@@ -33,35 +37,41 @@ ASK_SECONDS = 0.03  # while calls wait for a slot that others hold
 RENEW_SECONDS = 0.25  # while all have one: the lease goes on, and we hear who else wants some
 AGAIN_SECONDS = 1.0  # while Redis is away
 
-# Gives back, renews (also after a wipe, as far as there's room), and grants. KEYS: slots, who wants some.
+LOWERED_SECONDS = 30.0
+
+# Gives back, renews (also after a wipe, as far as there's room), and grants. KEYS: slots, who wants some ("lane|me"),
+# the lowered limit. What is left goes to lower lanes only beyond what higher ones of others want.
 _TRIP = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
-local me, limit, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local given, kept, granted, lost = tonumber(ARGV[4]), tonumber(ARGV[5]), {}, {}
+local me, limit, lease, lane = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local given, kept, granted, lost = tonumber(ARGV[5]), tonumber(ARGV[6]), {}, {}
+limit = math.min(limit, tonumber(redis.call('GET', KEYS[3]) or limit))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-for i = 6, 5 + given do redis.call('ZREM', KEYS[1], ARGV[i]) end
-for i = 6 + given, 5 + given + kept do
+for at = 0, 2 do redis.call('ZREM', KEYS[2], at .. '|' .. me) end
+local above, beside = 0, 0
+for _, other in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  local of = tonumber(string.sub(other, 1, 1))
+  if of < lane then above = above + 1 elseif of == lane then beside = beside + 1 end
+end
+for i = 7, 6 + given do redis.call('ZREM', KEYS[1], ARGV[i]) end
+for i = 7 + given, 6 + given + kept do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) or redis.call('ZCARD', KEYS[1]) < limit then
     redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
   else
     lost[#lost + 1] = ARGV[i]
   end
 end
-for i = 6 + given + kept, #ARGV do
-  if redis.call('ZCARD', KEYS[1]) < limit then
+for i = 7 + given + kept, #ARGV do
+  if redis.call('ZCARD', KEYS[1]) < limit - above then
     redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
     granted[#granted + 1] = ARGV[i]
   end
 end
-if #granted < #ARGV - 5 - given - kept then
-  redis.call('ZADD', KEYS[2], now + 1000, me)
-else
-  redis.call('ZREM', KEYS[2], me)
-end
+if #granted < #ARGV - 6 - given - kept then redis.call('ZADD', KEYS[2], now + 1000, lane .. '|' .. me) end
 redis.call('PEXPIRE', KEYS[1], 2 * lease)
 redis.call('PEXPIRE', KEYS[2], 2 * lease)
-return {granted, lost, redis.call('ZCARD', KEYS[2])}
+return {granted, lost, beside, above, limit}
 """
 
 Share = Callable[[int], int]
@@ -91,8 +101,10 @@ class Slots:
         self.held: dict[str, float] = {}  # since when
         self.free: list[str] = []
         self.given: list[str] = []  # to be told to Redis with the next trip
-        self.waiting: deque[asyncio.Future[str]] = deque()
-        self.others = 0
+        self.waiting: lanes.Line[asyncio.Future[str]] = lanes.Line(clock)
+        self.others = 0  # that want some for calls of our lane, or of a higher one
+        self.above = 0  # of them, of a higher one
+        self._lane = lanes.NORMAL  # of what was served last
         self.is_away = False
         self._leased_until = 0.0
         self._away_since = 0.0
@@ -100,13 +112,14 @@ class Slots:
         self._keeper: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
 
-    async def take(self, at_once: int) -> str:
+    async def take(self, at_once: int, lane: int = lanes.NORMAL) -> str:
         """A slot, as soon as there is one. Raises NeverSent, which isn't an attempt, after a long wait."""
         self.at_once = at_once
         if self.free and not self.waiting:
+            self._lane = lane
             return self.free.pop()
         place: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.waiting.append(place)
+        self.waiting.join(place, lane)
         self._wanted.set()
         if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.create_task(self._keep())
@@ -145,8 +158,10 @@ class Slots:
 
     def _hand_over(self, slot: str) -> None:
         while self.waiting:
-            place = self.waiting.popleft()
+            lane = self.waiting.best()
+            place = self.waiting.take()
             if not place.done():
+                self._lane = lane
                 place.set_result(slot)
                 return
         self.free.append(slot)
@@ -156,7 +171,10 @@ class Slots:
         self.given.append(slot)
 
     def _fair(self) -> int:
-        """How many of the slots are ours while others want some too: each has one, while there are enough."""
+        """How many of the slots are ours while others want some too: each has one, while there are enough; one, while a
+        higher lane wants some."""
+        if self.above:
+            return 1
         return max(1, self.at_once // (self.others + 1)) if self.others else self.at_once
 
     async def _keep(self) -> None:
@@ -188,7 +206,7 @@ class Slots:
     def _trip(self, wanted: int) -> None:
         before = self.clock()
         try:
-            granted, lost, self.others = self._ask_redis(wanted)
+            granted, lost, self.others, self.above = self._ask_redis(wanted)
         except (redis.RedisError, OSError):
             self._go_alone(before)
             return
@@ -201,22 +219,22 @@ class Slots:
             self.held[slot] = before
             self._hand_over(slot)
 
-    def _ask_redis(self, wanted: int) -> tuple[list[str], list[str], int]:
+    def _ask_redis(self, wanted: int) -> tuple[list[str], list[str], int, int]:
         names = [self._name() for _ in range(wanted)]
         key = f"q2c:slots:{self.account}"
-        arguments: list[Any] = [self.me, self.at_once, int(LEASE_SECONDS * 1000), len(self.given), len(self.held)]
-        answer: Any = _broker().eval(
-            _TRIP, 2, key, f"{key}:wanted", *arguments, *self.given, *sorted(self.held), *names
-        )
+        lane = self.waiting.best() if self.waiting else self._lane
+        arguments: list[Any] = [self.me, self.at_once, int(LEASE_SECONDS * 1000), lane, len(self.given), len(self.held)]
+        keys = (key, f"{key}:wanted", f"{key}:lowered")
+        answer: Any = broker().eval(_TRIP, 3, *keys, *arguments, *self.given, *sorted(self.held), *names)
         self.given.clear()
-        granted, lost, wanting = answer
-        is_short = len(granted) < wanted
-        return [s.decode() for s in granted], [s.decode() for s in lost], wanting - is_short
+        granted, lost, beside, above, limit = answer
+        self.at_once = min(self.at_once, limit)
+        return [s.decode() for s in granted], [s.decode() for s in lost], beside + above, above
 
     def _go_alone(self, now: float) -> None:
         """Redis is away: no more than our share, once all leases that it gave have ended."""
         if not self.is_away:
-            self.is_away, self._away_since, self.others = True, now, 0
+            self.is_away, self._away_since, self.others, self.above = True, now, 0, 0
         if now < max(self._leased_until, self._away_since + LEASE_SECONDS):
             return
         self.given.clear()
@@ -236,7 +254,8 @@ class Slots:
 _brokers: dict[str, redis.Redis] = {}
 
 
-def _broker() -> redis.Redis:
+def broker() -> redis.Redis:
+    """This process's client of Redis, which gives up soon: a call waits for it."""
     url = settings.REDIS_URL
     if url not in _brokers:
         _brokers[url] = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
@@ -247,17 +266,35 @@ _slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] =
 
 
 @asynccontextmanager
-async def one_slot(account: str, at_once: int) -> AsyncIterator[None]:
+async def one_slot(account: str, at_once: int, lane: int = lanes.NORMAL) -> AsyncIterator[None]:
     """Hold one of the account's slots. Raises NeverSent, which isn't an attempt, when none comes free for long."""
     of_loop = _slots.setdefault(asyncio.get_running_loop(), {})
     slots = of_loop.get(account)
     if slots is None:
         slots = of_loop[account] = Slots(account)
-    slot = await slots.take(at_once)
+    slot = await slots.take(at_once, lane)
     try:
         yield
     finally:
         slots.give(slot)
+
+
+def lower(account: str, at_once: int) -> None:
+    """The vendor refused for too many calls at once: half as many for a while, over all processes. While Redis is away
+    nothing is lowered, and the vendor's next refusal is the last word."""
+    try:
+        broker().set(f"q2c:slots:{account}:lowered", max(1, at_once // 2), px=int(LOWERED_SECONDS * 1000))
+    except (redis.RedisError, OSError):
+        return
+
+
+def forget_lowered() -> None:
+    """All accounts have their slots again: for tests; nothing happens while Redis is away."""
+    try:
+        for key in list(broker().scan_iter("q2c:slots:*:lowered")):
+            broker().delete(key)
+    except (redis.RedisError, OSError):
+        return
 
 
 def drop_slots() -> None:

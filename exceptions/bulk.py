@@ -40,6 +40,7 @@ DRAFTS_KEPT = dt.timedelta(days=7)
 MOVED = "it moved after it was chosen"
 NO_RIGHT = "your role doesn't allow it any more"
 NO_SIGHT = "you don't see its case any more"
+STOPPED = "stopped before it was done"
 _VERBS = {REPOST: "repost", LOOK_AGAIN: "look_again", CORRECT_AT_SOURCE: "send_back", WAIVE: "waive", ASSIGN: "assign"}
 
 
@@ -89,6 +90,23 @@ def undo(action: BulkAction, *, by: Person) -> bool:
             return False
         audit.record(by, "undo_bulk", "bulk_action", action.pk)
     return True
+
+
+def stop(action: BulkAction, *, by: Person) -> int | None:
+    """End one's running action: what a chunk has done is kept, the rest isn't begun and says so. Waits for the chunk
+    that is being done. Returns how many were left, None when it isn't running."""
+    with atomic():
+        own = BulkAction.objects.select_for_update().filter(pk=action.pk, made_by=by, state=State.RUNNING).first()
+        if own is None:
+            return None
+        left = own.items.filter(result=Result.PENDING).update(result=Result.REFUSED, says=STOPPED)
+        own.refused_count += left
+        own.state, own.ended_at = State.DONE, timezone.now()
+        own.keep()
+        audit.record(by, "stop_bulk", "bulk_action", own.pk, why=own.why, data={"done": own.done_count, "left": left})
+    if own.what == CORRECT_AT_SOURCE:
+        resolutions.make_way()
+    return left
 
 
 def run_due() -> None:
@@ -223,17 +241,17 @@ def _assign(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
         .filter(pk__in=[item.case_id for item in items])
         .order_by("pk")
     }
-    allowed = access.entities_where(by, WAYS[ASSIGN].permission)
+    allowed = access.reach(by, WAYS[ASSIGN].permission)
     duty, why_not, given = Duty(ids=[to.pk]), {}, []
     for item in items:
         case = locked[item.case_id]
         if not case.is_open:
             why_not[item.pk] = f"it is {case.get_state_display().lower()} already"
-        elif allowed is not None and case.legal_entity_code and case.legal_entity_code not in allowed:
+        elif case.legal_entity_code and not allowed.covers(case.legal_entity_code, case.kind):
             why_not[item.pk] = resolutions.OTHER_ENTITY
         elif str(case.assignee_id or "") != item.version:
             why_not[item.pk] = f"{MOVED}: {case.assignee or 'nobody'} has it now"
-        elif not duty.works(to.pk, case.queue, case.legal_entity_code):
+        elif not duty.works(to.pk, case.queue, case.legal_entity_code, case.kind):
             why_not[item.pk] = f"{to} doesn't work its queue"
         else:
             given.append(case)

@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce
 
 from exceptions.freezing import ASSIGN, WAYS
 from exceptions.kinds import LOOK_AGAIN, REPOST
 from exceptions.models import BulkAction, BulkItem, Occurrence
 from q2c.core import access
+from q2c.core.roles import Role
 from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.transactions.models import BusinessTransaction
 
@@ -54,10 +56,12 @@ class Total:
 def actions_visible_to(user: Any) -> QuerySet[BulkAction]:
     """The person's own, and those of others that touch their queues and entities; drafts are one's own."""
     parts = [Q(made_by=user)]
-    for queues, entity in _scopes(user):
+    for role, entity in _scopes(user):
         part = ~Q(state=State.DRAFT)
-        if queues:
-            part &= Q(queues__overlap=list(queues))
+        if role.queues:
+            part &= Q(queues__overlap=list(role.queues))
+        if role.kinds:
+            part &= Q(Exists(BulkItem.objects.filter(action=OuterRef("pk"), case__kind__in=role.kinds)))
         if entity is not None:
             part &= Q(legal_entity_codes__contains=[entity])
         parts.append(part)
@@ -68,10 +72,10 @@ def actions_visible_to(user: Any) -> QuerySet[BulkAction]:
 def items_visible_to(user: Any, action: BulkAction) -> QuerySet[BulkItem]:
     """The action's rows of the person's queues and entities."""
     parts = []
-    for queues, entity in _scopes(user):
-        part = Q(action=action)
-        if queues:
-            part &= Q(queue__in=queues)
+    for role, entity in _scopes(user):
+        part = Q(action=action) & access.class_q(role, "case__") if role.kinds else Q(action=action)
+        if role.queues:
+            part &= Q(queue__in=role.queues)
         if entity is not None:
             part &= Q(legal_entity_code=entity)
         parts.append(part)
@@ -82,8 +86,13 @@ def totals_for(user: Any, action: BulkAction) -> list[Total]:
     """What was frozen, by document type, entity, period and currency, of the person's queues and entities."""
     scopes = _scopes(user)
     found: dict[tuple[str, ...], Total] = {}
-    for queue, flow, entity, period, currency, may_act, count, amount in action.totals:
-        if not any((not queues or queue in queues) and (own is None or own == entity) for queues, own in scopes):
+    is_limited = any(role.kinds for role, _ in scopes)  # the totals don't tell kinds: they are added up from the rows
+    for queue, flow, entity, period, currency, may_act, count, amount in (
+        _totals_of(user, action) if is_limited else action.totals
+    ):
+        if not is_limited and not any(
+            (not role.queues or queue in role.queues) and own in (None, entity) for role, own in scopes
+        ):
             continue
         place = (flow, entity, period, currency)
         total = found.setdefault(place, Total(FLOWS[flow].title if flow in FLOWS else flow, entity, period, currency))
@@ -111,6 +120,11 @@ def outcome_of(user: Any, action: BulkAction) -> Outcome:
             found.begun += count
             found.running += count if state_now == "running" else 0
     return found
+
+
+def are_rows_gone(action: BulkAction) -> bool:
+    """Whether policy has let go of what became of each: only the counts are left."""
+    return bool(action.ended_at and action.item_count) and not action.items.exists()
 
 
 def rows_at(action: BulkAction, rows: QuerySet[BulkItem], place: str) -> QuerySet[BulkItem]:
@@ -167,7 +181,13 @@ def _place(action: BulkAction, result: str, state: str | None) -> str:
     return _OF_STATE.get(state or "", DONE) if action.what in CARRIED_ON else DONE
 
 
-def _scopes(user: Any) -> list[tuple[tuple[str, ...], str | None]]:
-    """Queues (none: all) and entity (None: all) of each role that sees cases."""
-    roles = access.memberships(user)
-    return [(role.queues, entity) for role, entity in roles if "exceptions.view_case" in role.may]
+def _totals_of(user: Any, action: BulkAction) -> QuerySet[BulkItem, Any]:
+    may_act = Case(When(result=Result.REFUSED, then=Value(False)), default=Value(True))
+    place = ("queue", "flow", "legal_entity_code", "period_code", "currency")
+    rows = items_visible_to(user, action).annotate(may_act=may_act).order_by().values_list(*place, "may_act")
+    return rows.annotate(count=Count("pk"), total=Coalesce(Sum("amount"), Value(Decimal(0))))
+
+
+def _scopes(user: Any) -> list[tuple[Role, str | None]]:
+    """Each role that sees cases, with its entity (None: all)."""
+    return [(role, entity) for role, entity in access.memberships(user) if access.VIEW_CASE in role.may]

@@ -17,6 +17,7 @@ from exceptions.models import Occurrence
 from q2c.core.money import decimals
 from q2c.core.templatetags.words import spoken
 from q2c.flows.catalog import BY_CODE as FLOWS
+from q2c.flows.catalog import TELLING
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import transactions_visible_to
 
@@ -63,7 +64,12 @@ def cards_of(user: Any, text: str) -> list[Card]:
     """The documents of the person's entities that carry this number, the newest first; status messages aside."""
     forms = spellings(text)
     wanted = Q(number__in=forms) | Q(source_id__in=forms) | Q(target_number__in=forms)
-    rows = transactions_visible_to(user).filter(wanted).exclude(flow="status_to_crm").order_by("-id")
+    rows = (
+        transactions_visible_to(user, permission="portal.view_card")
+        .filter(wanted)
+        .exclude(flow__in=TELLING)
+        .order_by("-id")
+    )
     found = list(rows[:MOST])
     held = {
         o.transaction_id: o.case

@@ -1,27 +1,30 @@
 """The exceptions room's door for the machinery, and what people do to a case short of resolving it.
 
 In: `open_for_steps`, `open_case`. Closing: `close_for_transactions` when a document is carried or given back. A case
-with nothing left resolves itself after the commit, in a transaction of its own: the machinery never waits for it.
+with nothing left resolves itself after the commit (`closing.py`): the machinery never waits for it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from django.db import connection as database
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 from simple_history.utils import bulk_update_with_history
 
 from exceptions import duty
-from exceptions.fixes import MERGED, WHY_EMPTY, record_fix
-from exceptions.models import CaseAlias, CaseNote, CaseTally, ExceptionCase, Occurrence
+from exceptions.closing import close_cases, resolve_emptied
+from exceptions.fixes import READ_LATER, Ending
+from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.occurrences import StepProblem, close_occurrences
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
 from exceptions.rerouting import route_again
 from q2c.core.history import save_with_reason
+from q2c.core.ids import uuid7_bound
 from q2c.core.models import Person
 from q2c.core.problems import Problem
 
@@ -53,6 +56,32 @@ def close_for_events(ids: Iterable[UUID], how: str, *, worker: str = "") -> int:
     return _close("event_id", list(ids), how, worker, None)
 
 
+def close_read_later(read: Iterable[tuple[str, UUID, dt.datetime]]) -> int:
+    """Close what is open of messages that couldn't be read, of whose objects a later message has been read: its
+    `read_key`, its id, and when it happened by the vendor's clock. In one statement where there's none. Returns how
+    many were closed.
+
+    Nobody knows when an unread message happened, only that it was before it came; so a message is later where it
+    happened at or after that.
+    """
+    rows = list(read)
+    if not rows:
+        return 0
+    bounds = [uuid7_bound(int(at.timestamp() * 1000) + 1) for _, _, at in rows]
+    with database.cursor() as cursor:
+        cursor.execute(_READ_LATER, [[key for key, _, _ in rows], [event_id for _, event_id, _ in rows], bounds])
+        ids = [row[0] for row in cursor.fetchall()]
+    return close_for_events(ids, READ_LATER)
+
+
+_READ_LATER = """
+    SELECT DISTINCT o.event_id FROM exceptions_occurrence o
+      JOIN unnest(%s::text[], %s::uuid[], %s::uuid[]) AS n (key, event, bound)
+        ON o.read_key = n.key AND o.event_id < least(n.event, n.bound)
+     WHERE o.closed_at IS NULL AND o.read_key IS NOT NULL
+"""
+
+
 def _close(column: str, ids: list[UUID], how: str, worker: str, case_id: int | None) -> int:
     if not ids:
         return 0
@@ -65,34 +94,6 @@ def _close(column: str, ids: list[UUID], how: str, worker: str, case_id: int | N
         if emptied:
             on_commit(lambda: resolve_emptied(emptied), robust=True)
     return len(left)
-
-
-def resolve_emptied(case_ids: Collection[int] | None = None) -> list[int]:
-    """Resolve open cases that have no open document left, one transaction each; None looks at all of them."""
-    if case_ids is None:
-        left = Occurrence.objects.filter(closed_at__isnull=True).values("case")
-        case_ids = list(
-            ExceptionCase.objects.filter(closed_at__isnull=True).exclude(pk__in=left).values_list("pk", flat=True)
-        )
-    resolved = []
-    for case_id in sorted(case_ids):
-        with atomic():
-            case = lock_case(case_id)
-            if case is None or not case.is_open or case.occurrences.filter(closed_at__isnull=True).exists():
-                continue
-            last = _last_of(case)
-            state = ExceptionCase.State.WAIVED if last == "waived" else ExceptionCase.State.RESOLVED
-            why = WHY_EMPTY.get(last, "No document is left in it.")
-            _close_case(case, state=state, resolution=last, why=why, by=None)
-            resolved.append(case_id)
-    return resolved
-
-
-def _last_of(case: ExceptionCase) -> str:
-    """How its last document left the case; `merged` where they were moved into another."""
-    if CaseAlias.objects.filter(came_from=case, ended_at__isnull=True).exists():
-        return MERGED
-    return case.occurrences.order_by("-closed_at").values_list("closed_how", flat=True).first() or "completed"
 
 
 def lock_case(case_id: int) -> ExceptionCase | None:
@@ -113,7 +114,7 @@ def close_matching(problem: Problem, *, how: str, why: str, by: Person | None = 
             return None  # documents of it are still held: they close it by completing
         case.occurrences.filter(closed_at__isnull=True).update(closed_at=timezone.now(), closed_how=how)
         CaseTally.objects.filter(case=case).update(document_count=0, amount=0, amount_at_risk=0, is_rolled=False)
-        _close_case(case, state=ExceptionCase.State.RESOLVED, resolution=how, why=why, by=by)
+        close_cases([Ending(case, ExceptionCase.State.RESOLVED, how, why)], by=by)
         return case.pk
 
 
@@ -141,7 +142,7 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> str:
     with atomic():
         locked = _lock(case)
         if to is not None and to.pk != by.pk:
-            place = (locked.queue, locked.legal_entity_code)
+            place = (locked.queue, locked.legal_entity_code, locked.kind)
             to, said = duty.receivers(to, [place])[place]
         locked.assignee = to
         if to is not None and locked.state == ExceptionCase.State.OPEN:
@@ -157,7 +158,7 @@ def assign(case: ExceptionCase, to: Person | None, *, by: Person) -> str:
 def assign_all(locked: list[ExceptionCase], to: Person, *, by: Person, why: str) -> None:
     """Give these cases, locked by the caller, to somebody, or to whoever stands in for them: in a few statements, each
     with its history and note."""
-    places = {case.pk: (case.queue, case.legal_entity_code) for case in locked}
+    places = {case.pk: (case.queue, case.legal_entity_code, case.kind) for case in locked}
     given = {} if to.pk == by.pk else duty.receivers(to, places.values())
     texts: dict[int, str] = {}
     for case in locked:
@@ -216,16 +217,3 @@ def end_waiting(case: ExceptionCase, *, by: Person | None, text: str, verb: str)
 
 def _lock(case: ExceptionCase) -> ExceptionCase:
     return ExceptionCase.objects.select_for_update().get(pk=case.pk)
-
-
-def _close_case(case: ExceptionCase, *, state: str, resolution: str, why: str, by: Person | None) -> None:
-    case.state = state
-    case.resolution = resolution[:40]
-    case.close_reason = why
-    case.closed_at = timezone.now()
-    case.snoozed_at = None
-    save_with_reason(case, why=why, by=by)
-    facts: dict[str, Any] = {"resolution": resolution}
-    if resolution != MERGED:  # its work goes on elsewhere, so nothing is fixed
-        facts["fix"] = record_fix(case, last=resolution, why=why, by=by).pk
-    note(case, verb=str(state), text=why, by=by, data=facts)

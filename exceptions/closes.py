@@ -32,15 +32,22 @@ class Close:
     is_open: bool  # the ERP still takes documents in it
 
 
-def closes_of(places: Iterable[Place]) -> dict[Place, Close]:
-    """The closes of these entities' periods, by one statement; a period that no ERP's list has is left out."""
+Known = dict[Place, Close | None]  # None: no ERP's list has it
+
+
+def closes_of(places: Iterable[Place], *, known: Known | None = None) -> dict[Place, Close]:
+    """The closes of these entities' periods, by one statement; a period that no ERP's list has is left out. `known`
+    keeps what was read, for whoever asks again within the same request."""
+    known = {} if known is None else known
     wanted = {place for place in places if all(place)}
-    if not wanted:
-        return {}
-    rows = AccountingPeriod.objects.filter(
-        **{f"{_ENTITY}__in": {entity for entity, _ in wanted}}, code__in={code for _, code in wanted}
-    )
-    return {place: close for place, close in _read(rows).items() if place in wanted}
+    missing = wanted - known.keys()
+    if missing:
+        rows = AccountingPeriod.objects.filter(
+            **{f"{_ENTITY}__in": {entity for entity, _ in missing}}, code__in={code for _, code in missing}
+        )
+        found = _read(rows)
+        known |= {place: found.get(place) for place in missing}
+    return {place: close for place in wanted if (close := known[place]) is not None}
 
 
 def next_close(periods: QuerySet[AccountingPeriod], *, now: dt.datetime) -> Close | None:
@@ -61,8 +68,9 @@ def _read(rows: QuerySet[AccountingPeriod]) -> dict[Place, Close]:
     for entity, code, name, end, is_open, zone, rules in rows.values_list(*names):
         other = found.get((entity, code))  # an entity may keep books in two ERPs: it's open while one of them is
         is_open = is_open or (other is not None and other.is_open)
-        calendar = of.setdefault(entity, read_calendar(zone, rules))
-        found[entity, code] = Close(entity, code, name, calendar.closes_at(end), is_open)
+        if entity not in of:
+            of[entity] = read_calendar(zone, rules)
+        found[entity, code] = Close(entity, code, name, of[entity].closes_at(end), is_open)
     return found
 
 

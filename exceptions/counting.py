@@ -1,4 +1,4 @@
-"""How many cases are open and for how much, by queue, entity and blocked close, whatever the table's size.
+"""How many cases are open and for how much, by queue, kind, entity and blocked close, whatever the table's size.
 
 The database appends a row for what each statement changed (`exceptions.models.counts`); beat adds them up. Whoever
 reads takes the sums and what wasn't added yet in one statement: exact at every moment.
@@ -18,14 +18,14 @@ from exceptions.models import OpenChange, OpenCount
 from q2c.core import access
 
 BATCH = 10_000
-_PLACE = "queue, legal_entity_code, blocks_entity, blocks_period"
+_PLACE = "queue, kind, legal_entity_code, blocks_entity, blocks_period"
 _ADD_UP = f"""
     WITH taken AS (
         DELETE FROM exceptions_openchange WHERE id IN (
             SELECT id FROM exceptions_openchange ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
         RETURNING *),
     summed AS (SELECT {_PLACE}, sum(case_count) AS cases, sum(amount_at_risk) AS amount, count(*) AS changes
-                 FROM taken GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4),
+                 FROM taken GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5),
     kept AS (
         INSERT INTO exceptions_opencount AS c ({_PLACE}, case_count, amount_at_risk)
         SELECT {_PLACE}, cases, amount FROM summed
@@ -48,8 +48,8 @@ def add_up() -> int:
 
 
 def open_by_close(user: Any) -> dict[Place, tuple[int, Decimal]]:
-    """Open cases of the person's queues and entities by the entity and period that they block, and their amount at
-    risk in reporting currency; cases about several entities aside, of which each is seen in part."""
+    """Open cases of the person's queues, kinds and entities by the entity and period that they block, and their amount
+    at risk in reporting currency; cases about several entities aside, of which each is seen in part."""
     rows = [
         model.objects.filter(access.places_q(user))
         .exclude(legal_entity_code="")

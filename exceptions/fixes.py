@@ -5,23 +5,25 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection as database
-from django.db.models import Aggregate, Count, DurationField, Q
+from django.db.models import Aggregate, Count, DurationField, F, Q
+from django.db.models.fields.json import KeyTextTransform
 
 from exceptions.kinds import CORRECT_AT_SOURCE, REPLAY_EVENT, RESOLUTION_WORDS, RESUME_CONNECTION, WAIVE
-from exceptions.models import CaseFix, CaseNote, ExceptionCase
+from exceptions.models import CaseFix, CaseNote, ExceptionCase, Occurrence
 from q2c.core import access
 from q2c.core.models import Person
 from q2c.core.templatetags.words import span_words
 
 BY_ITSELF, OTHER_PROBLEM, LATER_VERSION = "by_itself", "other_problem", "later_version"
-VOIDED, NOT_NEEDED, MERGED = "voided", "not_needed", "merged"
+VOIDED, NOT_NEEDED, MERGED, READ_LATER = "voided", "not_needed", "merged", "read_later"
 HOW_WORDS = RESOLUTION_WORDS | {
     BY_ITSELF: "Went on by itself",
     OTHER_PROBLEM: "Held by another problem since",
     LATER_VERSION: "A later version replaced it",
+    READ_LATER: "A later message of the same record could be read",
     VOIDED: "Voided at its source",
     NOT_NEEDED: "Not needed any more",
 }
@@ -29,6 +31,7 @@ HOW_WORDS = RESOLUTION_WORDS | {
 WHY_EMPTY = {
     MERGED: "Its documents are in another case, which it was merged into.",
     LATER_VERSION: "A later version of its last document came, and is carried instead.",
+    READ_LATER: "Fixed at its source: a later message of the same record could be read.",
     VOIDED: "Its last document was voided at its source before it was posted.",
     "corrected_at_source": "The corrected version of its last document came, and is carried instead.",
     "superseded": "Another problem holds its last document now.",
@@ -46,22 +49,48 @@ def how_words(how: str) -> str:
     return HOW_WORDS.get(how) or how.replace("_", " ").capitalize()
 
 
-def record_fix(case: ExceptionCase, *, last: str, why: str, by: Person | None) -> CaseFix:
-    """Keep how the case was fixed. Call it as the case closes, in that transaction; `last` is what closed its last
-    document: `completed`, `waived`, ..."""
-    assert case.closed_at is not None
-    acts = case.notes.filter(at__gte=case.opened_at, data__has_key="how").order_by("-id")
+class Ending(NamedTuple):
+    """A case that closes: in which state, what closed its last document (`completed`, `waived`, ...), and why."""
+
+    case: ExceptionCase
+    state: str
+    last: str
+    why: str
+
+
+def record_fixes(endings: Collection[Ending], *, at: dt.datetime, by: Person | None) -> dict[int, int]:
+    """Keep how these cases were fixed, in three statements, as they close and in that transaction. Returns each case's
+    fix."""
+    if not endings:
+        return {}
+    cases = [ending.case.pk for ending in endings]
+    rows = CaseNote.objects.filter(case__in=cases, at__gte=F("case__opened_at"), data__has_key="how")
+    newest: dict[int, list[CaseNote]] = {case: [] for case in cases}
+    named = rows.annotate(how=KeyTextTransform("how", "data"))
+    for act in named.order_by("case_id", "how", "-id").distinct("case_id", "how"):
+        newest[act.case_id].append(act)
+    gone = Occurrence.objects.filter(case__in=cases, closed_at__gte=F("case__opened_at")).order_by()
+    counts = dict(gone.values_list("case").annotate(Count("pk")))
+    fixes = CaseFix.objects.bulk_create(
+        _fix(ending, newest[ending.case.pk], counts.get(ending.case.pk, 0), at, by) for ending in endings
+    )
+    return {fix.case_id: fix.pk for fix in fixes}
+
+
+def _fix(ending: Ending, acts: list[CaseNote], documents: int, at: dt.datetime, by: Person | None) -> CaseFix:
+    """What fixed one case; `acts` are the newest of each way that somebody tried since it opened."""
+    case, last = ending.case, ending.last
     if last in _NO_ANSWER:
-        act = acts.first()
+        act = max(acts, key=lambda each: each.pk, default=None)
         how = act.data["how"] if act else _NO_ANSWER[last]
     else:
         how = _HOW.get(last, last)
-        act = acts.filter(data__how=how).first()
-    return CaseFix.objects.create(
+        act = next((each for each in acts if each.data["how"] == how), None)
+    return CaseFix(
         case=case, fingerprint=case.fingerprint, kind=case.kind, legal_entity_code=case.legal_entity_code, how=how,
-        why=act.text if act else why, by_id=_by(act, by), change_set_id=act.data.get("change_set") if act else None,
-        document_count=case.occurrences.filter(closed_at__gte=case.opened_at).count(),
-        opened_at=case.opened_at, at=case.closed_at, took=case.closed_at - case.opened_at,
+        why=act.text if act else ending.why, by_id=_by(act, by),
+        change_set_id=act.data.get("change_set") if act else None, document_count=documents,
+        opened_at=case.opened_at, at=at, took=at - case.opened_at,
     )  # fmt: skip
 
 

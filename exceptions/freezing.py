@@ -85,7 +85,7 @@ def freeze(
         rows = Occurrence.objects.filter(case__in=cases.order_by().values("pk"))
         if occurrences is not None:
             rows = rows.filter(pk__in=list(occurrences))
-        rows = access.visible_to(by, rows.filter(closed_at__isnull=True))
+        rows = rows.filter(access.of_cases_q(by), closed_at__isnull=True)
     return _freeze(WAYS[what], rows, by=by, chosen=chosen, words=words, again_of=None)
 
 
@@ -104,7 +104,7 @@ def freeze_again(former: BulkAction, *, by: Person) -> BulkAction:
         back = BusinessTransaction.objects.filter(pk__in=done, state="held").values("pk")
         either = Q(transaction_id__in=left.values("transaction_id")) | Q(transaction_id__in=back)
         open_ones = Occurrence.objects.filter(either, closed_at__isnull=True, case__in=seen.order_by().values("pk"))
-        rows = access.visible_to(by, open_ones)
+        rows = open_ones.filter(access.of_cases_q(by))
         words = f"What {former.number} left or brought back"
     chosen = {"again": former.pk}
     return _freeze(WAYS[former.what], rows, by=by, chosen=chosen, words=words, again_of=former)
@@ -113,8 +113,9 @@ def freeze_again(former: BulkAction, *, by: Person) -> BulkAction:
 def _freeze(
     way: Way, rows: QuerySet[Any], *, by: Person, chosen: dict[str, Any], words: str, again_of: BulkAction | None
 ) -> BulkAction:
-    allowed = access.entities_where(by, way.permission)
-    may: list[Any] = [allowed is None, sorted(allowed or ())]
+    allowed = access.reach(by, way.permission)
+    of_kind = [f"{entity}|{kind}" for entity, kind in sorted(allowed.of_kind)]
+    may: list[Any] = [allowed.is_everywhere, sorted(allowed.entities), of_kind, of_kind]
     try:
         asked, given = rows.order_by().values_list("pk")[: DOCUMENTS_MAX + 1].query.sql_with_params()
     except EmptyResultSet:
@@ -162,7 +163,8 @@ _DOCUMENTS = f"""{_COLUMNS}
                coalesce(t.attempt::text, '') AS version,
                CASE WHEN o.transaction_id IS NULL THEN %s
                     WHEN coalesce(k.says, u.says) <> '' THEN coalesce(k.says, u.says)
-                    WHEN NOT (%s OR t.legal_entity_code = ANY(%s)) THEN %s
+                    WHEN NOT (%s OR t.legal_entity_code = ANY(%s) OR t.legal_entity_code || '|' || c.kind = ANY(%s)
+                              OR '|' || c.kind = ANY(%s)) THEN %s
                     WHEN t.state IS DISTINCT FROM 'held' THEN coalesce(w.says, 'there is no such transaction')
                     WHEN %s AND t.open_intent IS NOT NULL THEN %s
                     ELSE '' END AS says
@@ -180,7 +182,9 @@ _CASES = f"""{_COLUMNS}
            coalesce(x.assignee_id::text, ''), CASE x.says WHEN '' THEN 'pending' ELSE 'refused' END, x.says
       FROM (
         SELECT c.*,
-               CASE WHEN %s OR c.legal_entity_code = '' OR c.legal_entity_code = ANY(%s) THEN '' ELSE %s END AS says
+               CASE WHEN %s OR c.legal_entity_code = '' OR c.legal_entity_code = ANY(%s)
+                      OR c.legal_entity_code || '|' || c.kind = ANY(%s) OR '|' || c.kind = ANY(%s) THEN ''
+                    ELSE %s END AS says
           FROM exceptions_exceptioncase c WHERE c.id IN ({{rows}})) x
      ORDER BY x.id
 """

@@ -30,8 +30,10 @@ WAIVE = "waive"
 LINK = "link"
 EDIT_FIELDS = "edit_fields"
 EMERGENCY_EDIT = "emergency_edit"
+WRITE_OFF, ACCEPT_DIFFERENCE = "write_off", "accept_difference"
 CHOOSE_PERIOD = "choose_period"
 REOPEN_PERIOD = "reopen_period"
+ACCRUE = "accrue"
 SNOOZE, SEND_BACK = "snooze", "send_back"  # of any open case
 # Why a document may be given up: a closed list, so that what was waived can be counted by reason.
 WAIVE_REASONS = {
@@ -57,8 +59,11 @@ RESOLUTION_WORDS = {
     EDIT_FIELDS: "Edit the document",
     EMERGENCY_EDIT: "Edit in an emergency",
     LINK: "Link to a document of the target",
+    WRITE_OFF: "Write off what is open",
+    ACCEPT_DIFFERENCE: "Accept a difference",
     CHOOSE_PERIOD: "Another posting period",
     REOPEN_PERIOD: "Reopen the period",
+    ACCRUE: "Accrue, and post in the next period",
 }
 
 
@@ -199,9 +204,16 @@ _DOCUMENT = (
          "Name the owner of the gateway account under Connections and settle the other entities' part between them, "
          "or let the gateway pay out each entity's cash by itself; then repost."),
     Kind("uncollectible_proposed", C, CONTROLLERSHIP, MEDIUM, hours(24), ("connection", "document"),
-         (REPLAY_EVENT, WAIVE), "Billing gave up {document}",
-         "Billing's word is only a proposal. Write the invoice off in the ERP by a document of its own, or have it "
-         "collected; then close this with what was decided."),
+         (WRITE_OFF, ACCEPT_DIFFERENCE, REPLAY_EVENT, WAIVE), "Billing gave up {document}",
+         "Billing's word is only a proposal. Write off here what the ERP has open of the invoice, or accept it as a "
+         "difference where it's small; a second person agrees, and the ERP gets a document of its own. Or have it "
+         "collected, and waive this with what was decided."),
+    Kind("open_amount_moved", C, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"),
+         (WRITE_OFF, ACCEPT_DIFFERENCE, REPOST, WAIVE),
+         "Of {document} another amount is open than was to be taken off",
+         "Somebody paid, credited or wrote it off meanwhile, so nothing was posted. Decide anew on what is left: that "
+         "takes the place of what was decided before. Or put it right in the ERP, then repost; or waive this with the "
+         "reason."),
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),
@@ -209,6 +221,11 @@ _DOCUMENT = (
          (EDIT_FIELDS, *_FIX_OR_WAIVE),
          "The posting of {document} was rejected",
          "Read why, and correct the document at its source or a mapping; a repost asks for approval again."),
+    Kind("hold_not_told", V, PLATFORM, LOW, hours(24), ("connection",), (CORRECT_AT_SOURCE, REPOST, WAIVE),
+         "{connection} doesn't take our notes of what holds its documents",
+         "The documents themselves aren't concerned. Read the vendor's sentence below: give our user the right to "
+         "write (in Salesforce the fields Q2C_Hold__c, Q2C_Hold_Message__c and Q2C_Hold_Case__c), then repost; or set "
+         "tells_holds to no under Connections, and waive this."),
     Kind("vendor_refused", V, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "wording"),
          (EDIT_FIELDS, *_FIX_OR_WAIVE),
          "{connection} refused the document",
@@ -218,8 +235,9 @@ _DOCUMENT = (
 _PERIOD = (
     Kind("period_closed", P, CONTROLLERSHIP, HIGH, hours(4), ("subsidiary", "period"), (CHOOSE_PERIOD, REPOST, WAIVE),
          "{period} is closed in {subsidiary}",
-         "Choose below: post in the next open period, or ask for a reopening; a second person agrees. Either way the "
-         "documents then post by themselves. Repost what the ERP’s people have made way for already."),
+         "Choose below: post in the next open period, accrue beside it what was earned, or ask for a reopening; a "
+         "second person agrees. Whichever it is, the documents then post by themselves. Repost what the ERP’s people "
+         "have made way for already."),
     Kind("posted_in_other_period", D, CONTROLLERSHIP, HIGH, hours(4), ("connection", "document"),
          (LOOK_AGAIN, OVERRIDE), "{document} was posted in another period than asked for",
          "The ERP moved it. Reverse it there and post it in the period asked for; then look again. Or two people "

@@ -44,15 +44,15 @@ def over_limit(documents: Iterable[Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def total_in_book(entity: str, documents: Iterable[Mapping[str, Any]]) -> Decimal | None:
-    """What these documents amount to together, without signs, in the currency of the entity's book; None where a rate
-    or the book is missing, so that nobody can say."""
-    return _total(entity, [facts for facts in documents if facts.get("amount")])[1]
+def total_in_book(entity: str, documents: Iterable[Mapping[str, Any]], *, connection: str = "") -> Decimal | None:
+    """What these documents amount to together, without signs, in the currency of the entity's book (of the one at this
+    connection, where it's named); None where a rate or the book is missing, so that nobody can say."""
+    return _total(entity, [facts for facts in documents if facts.get("amount")], connection)[1]
 
 
-def _total(entity: str, documents: list[Mapping[str, Any]]) -> tuple[str, Decimal | None]:
+def _total(entity: str, documents: list[Mapping[str, Any]], connection: str = "") -> tuple[str, Decimal | None]:
     try:
-        book = ports.Calendar().book(entity)
+        book = ports.Calendar().book(entity, connection)
     except Problem:
         return "", None
     rates = ports.reference(book.connection, "rates")

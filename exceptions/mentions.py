@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases, tallies
+from exceptions import cases, files, tallies
 from exceptions.models import CaseNote, ExceptionCase, Mention
 from q2c.core import absences
 from q2c.core.models import Person
@@ -21,12 +21,16 @@ MOST = 10  # people in one note
 _NAMED = re.compile(r"(?<![\w@.])@([\w.+-]{1,150})")
 
 
-def comment(case: ExceptionCase, *, text: str, by: Person) -> tuple[CaseNote, list[str]]:
-    """Add a note, and tell those whom it names. Returns the note and a sentence for each name that nobody was told of
-    or that somebody stands in for."""
+def comment(
+    case: ExceptionCase, *, text: str, by: Person, file: files.Given | None = None
+) -> tuple[CaseNote, list[str]]:
+    """Add a note, with a file if there is one, and tell those whom it names. Returns the note and a
+    sentence for each name that nobody was told of or that somebody stands in for. Raises FileRefused."""
     said: list[str] = []
     with atomic():
         note = cases.note(case, text=text, by=by)
+        if file is not None:
+            files.attach(note, file, by=by)
         told: dict[int, int] = {}
         for name, person in _named(text).items():
             if person is None or not _sees(person, case):

@@ -59,6 +59,7 @@ class StepProblem:
     at: dt.datetime
     transaction_id: UUID | None = None
     event_id: UUID | None = None
+    read_key: str | None = None  # of a message that couldn't be read: whose later version, read, closes this
     flow: str = ""
     step: str = ""
     attempt: int = 1
@@ -95,19 +96,21 @@ class Change:
 
 _INSERT = """
     INSERT INTO exceptions_occurrence AS o (
-        case_id, transaction_id, event_id, flow, step, attempt, number, legal_entity_code, period_code, amount,
-        currency, amount_at_risk, problem, at, closed_how)
-    SELECT x.case_id, x.txn, x.event, x.flow, x.step, x.attempt, x.number, x.entity, x.period, x.amount, x.currency,
-           x.at_risk, x.problem::jsonb, x.at, ''
-      FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[],
-                  %s::text[], %s::numeric[], %s::text[], %s::numeric[], %s::text[], %s::timestamptz[])
-           AS x(case_id, txn, event, flow, step, attempt, number, entity, period, amount, currency, at_risk, problem,
-                at)
+        case_id, transaction_id, event_id, read_key, flow, step, attempt, number, legal_entity_code, period_code,
+        amount, currency, amount_at_risk, problem, at, closed_how)
+    SELECT x.case_id, x.txn, x.event, x.read_key, x.flow, x.step, x.attempt, x.number, x.entity, x.period, x.amount,
+           x.currency, x.at_risk, x.problem::jsonb, x.at, ''
+      FROM unnest(%s::bigint[], %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[],
+                  %s::text[], %s::text[], %s::numeric[], %s::text[], %s::numeric[], %s::text[], %s::timestamptz[])
+           AS x(case_id, txn, event, read_key, flow, step, attempt, number, entity, period, amount, currency, at_risk,
+                problem, at)
 """
 _COMES_BACK = """
     ON CONFLICT ({column}) WHERE closed_at IS NULL AND {column} IS NOT NULL
     DO UPDATE SET attempt = excluded.attempt, at = excluded.at, step = excluded.step, problem = excluded.problem,
-                  reposted_at = NULL, source_asked_at = NULL
+                  reposted_at = NULL, source_asked_at = NULL,
+                  told = CASE WHEN o.told = 1 AND o.problem - 'evidence' <> excluded.problem - 'evidence' THEN 2
+                              ELSE o.told END
      WHERE o.case_id = excluded.case_id
         OR EXISTS (SELECT FROM exceptions_apartcase p WHERE p.case_id = o.case_id AND p.out_of_id = excluded.case_id)
     RETURNING coalesce(transaction_id, event_id), xmax = 0
@@ -236,6 +239,7 @@ def _values(row: HeldDocument, case: int) -> tuple[Any, ...]:
         case,
         row.transaction_id,
         getattr(row, "event_id", None),
+        getattr(row, "read_key", None),
         row.flow,
         row.step,
         row.attempt,

@@ -22,8 +22,9 @@ from exceptions.fixes import note_failed
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
 from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
-from exceptions.routing import Facts, Route, Router, names_in
+from exceptions.routing import Facts, Route, Router, main_customer, names_in
 from mappings.calendars import calendars
+from q2c.core.models import Person
 
 _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take it first
 
@@ -174,7 +175,7 @@ def _facts_of(rows: list[HeldDocument]) -> Facts:
     return Facts(
         kind=problem.code, category=problem.category.value, flow=first.flow,
         connection=_connection_of(first), legal_entity=_entity_of(rows), currency=first.currency,
-        names=names_in(problem.subject, first.customers),
+        names=names_in(problem.subject, main_customer((row.customers, _at_risk([row])) for row in rows)),
         amount=_at_risk(rows),
     )  # fmt: skip
 
@@ -279,17 +280,21 @@ def _case_values(print_: str, rows: list[HeldDocument], due: Promise, route: Rou
 _KEPT = [field.column for field in ExceptionCase._meta.concrete_fields if field.name not in ExceptionCase.ROLLED_UP]
 _HISTORY = ", ".join(f'"{column}"' for column in _KEPT)
 _KEEP_HISTORY = f"""
-    INSERT INTO exceptions_historicalexceptioncase ({_HISTORY}, history_date, history_type, history_change_reason)
+    INSERT INTO exceptions_historicalexceptioncase (
+        {_HISTORY}, history_date, history_type, history_change_reason, history_user_id)
     SELECT {_HISTORY}, now(), CASE WHEN id = ANY(%s) THEN '+' ELSE '~' END,
-           CASE WHEN id = ANY(%s) THEN 'opened' ELSE %s END
+           CASE WHEN id = ANY(%s) THEN 'opened' ELSE %s END, %s
       FROM exceptions_exceptioncase WHERE id = ANY(%s)
 """
 
 
-def keep_history(cursor: Any, changed: Iterable[int], *, why: str, opened: Iterable[int] = ()) -> None:
-    """Keep what simple_history would keep of each case, in one statement: of new ones as opened, of others with why."""
+def keep_history(
+    cursor: Any, changed: Iterable[int], *, why: str, opened: Iterable[int] = (), by: Person | None = None
+) -> None:
+    """Keep what simple_history would keep of each case, in one statement: of new ones as opened, of others with why;
+    `by` is None where the portal itself acts."""
     new = list(opened)
-    cursor.execute(_KEEP_HISTORY, [new, new, why, [*new, *changed]])
+    cursor.execute(_KEEP_HISTORY, [new, new, why, by.pk if by else None, [*new, *changed]])
 
 
 def _note_opening(opened: dict[str, int], reopened: dict[str, int], by_print: Prints, routes: Routes) -> None:

@@ -21,13 +21,14 @@ def sent_back() -> QuerySet[Occurrence]:
     return Occurrence.objects.filter(closed_at__isnull=True, source_asked_at__isnull=False)
 
 
-def waiting_behind() -> list[UUID]:
+def waiting_behind() -> dict[UUID, bool]:
     """Held documents behind which a later transaction of their lane waits, of kinds that a correction at the source
-    mends. Found from the work to do, so its cost doesn't grow with the cases; first versions aren't looked at."""
+    mends, and those that somebody sent back (true). Found from the work to do, so its cost doesn't grow with the cases;
+    first versions aren't looked at."""
     kinds = [kind.code for kind in KINDS if CORRECT_AT_SOURCE in kind.may]
     with connection.cursor() as cursor:
         cursor.execute(_WAITING_BEHIND, {"kinds": kinds, "limit": AT_ONCE})
-        return [row[0] for row in cursor.fetchall()]
+        return dict(cursor.fetchall())
 
 
 def superseded(ids: list[UUID]) -> list[UUID]:
@@ -40,12 +41,12 @@ def superseded(ids: list[UUID]) -> list[UUID]:
 
 
 _WAITING_BEHIND = """
-    SELECT DISTINCT t.id FROM transactions_workitem w
+    SELECT DISTINCT t.id, o.source_asked_at IS NOT NULL FROM transactions_workitem w
       JOIN transactions_businesstransaction t
         ON t.lane = w.lane AND t.flow = w.flow AND t.lane_sequence < w.lane_sequence AND t.state = 'held'
       JOIN exceptions_occurrence o ON o.transaction_id = t.id AND o.closed_at IS NULL
       JOIN exceptions_exceptioncase c ON c.id = o.case_id
-     WHERE w.lane_sequence > 1 AND w.worker = '' AND o.source_asked_at IS NULL AND c.kind = ANY(%(kinds)s)
+     WHERE w.lane_sequence > 1 AND w.worker = '' AND (o.source_asked_at IS NOT NULL OR c.kind = ANY(%(kinds)s))
      LIMIT %(limit)s
 """
 _SUPERSEDED = """

@@ -16,9 +16,11 @@ from typing import Any
 from django.db.models import Min
 
 from connectors.models import ReferenceEntry
+from exceptions.side_by_side import NOTHING, Cell, Column, Raw, Row, columns_of, differ, lay_out, read_raw
 from mappings.resolve import Snapshot, latest_change_set
 from q2c.core.problems import Problem
 from q2c.flows.trial import read_in_memory
+from q2c.inbox.models import InboundKey
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.claims import Claim
 from q2c.transactions.models import BusinessTransaction, StepRun
@@ -26,24 +28,6 @@ from q2c.transactions.steps import encode_output
 
 NEWEST = 2000  # documents of the flow among which one that went through is looked for
 LISTS = {"account": "accounts", "department": "departments", "class_": "classes", "location": "locations"}
-OF_SOURCE, OF_RULES, OF_POLICY, OF_TARGET = "source", "mapping", "policy", "target"
-# What is laid side by side: the field's words, who owns it, and its names in our document and in the posting.
-_FIELDS = (
-    ("Number", OF_SOURCE, "number", "number"),
-    ("Customer", OF_RULES, "", "customer"),
-    ("Subsidiary", OF_RULES, "", "subsidiary"),
-    ("Currency", OF_SOURCE, "currency", "currency_code"),
-    ("Total", OF_SOURCE, "total", "total"),
-    ("Tax", OF_SOURCE, "tax_total", "tax_total"),
-    ("Document date", OF_SOURCE, "document_date", "document_date"),
-    ("Due date", OF_SOURCE, "due_date", "due_date"),
-    ("Posting date", OF_POLICY, "", "posting_date"),
-    ("Period", OF_POLICY, "", "period"),
-    ("Rate", OF_POLICY, "", "exchange_rate"),
-    ("Receivables account", OF_RULES, "", "receivables_account"),
-    ("Terms", OF_RULES, "", "terms"),
-)
-_ALIKE = frozenset({"Subsidiary", "Currency", "Receivables account", "Terms"})  # worth a look if another
 
 
 @dataclass(frozen=True)
@@ -66,30 +50,6 @@ class Check:
     facts: str = ""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One field side by side: as we hold it, of the last attempt, as it would be posted, in the target, of the last
-    document that went through."""
-
-    title: str
-    owner: str
-    ours: Any
-    was: Any
-    posting: Any
-    target: Any
-    last: Any
-
-    @property
-    def marks(self) -> frozenset[str]:
-        """The cells that somebody should look at: what would be posted isn't ours, or others aren't what would be."""
-        marked = {name for name in ("was", "target") if _differ(getattr(self, name), self.posting)}
-        if self.owner == OF_SOURCE and _differ(self.ours, self.posting):
-            marked.add("posting")
-        if self.title in _ALIKE and _differ(self.last, self.posting):
-            marked.add("last")
-        return frozenset(marked)
-
-
 @dataclass
 class Preview:
     """The document as the ERP would hold it, as far as that can be told."""
@@ -106,6 +66,18 @@ class Preview:
     lists_read_at: dt.datetime | None = None
     last: BusinessTransaction | None = None
     has_posting: bool = False
+    raw: Raw = NOTHING  # the message as it came
+
+    @property
+    def columns(self) -> list[Column]:
+        """What is laid side by side, without what nobody says anything in."""
+        return columns_of(self.rows)
+
+    @property
+    def table(self) -> list[tuple[Row, list[Cell]]]:
+        """The fields, each with its value per column."""
+        columns = self.columns
+        return [(row, row.cells(columns)) for row in self.rows]
 
     @property
     def debit(self) -> Decimal:
@@ -118,8 +90,9 @@ class Preview:
         return sum((line.credit for line in self.lines), Decimal(0))
 
 
-def preview(txn: BusinessTransaction) -> Preview:
-    """Read the document again in memory, by the newest rules and what people let pass, and say what would be sent."""
+def preview(txn: BusinessTransaction, *, message: InboundKey | None = None) -> Preview:
+    """Read the document again in memory, by the newest rules and what people let pass, and say what would be sent.
+    With the message that it came as, what that says stands beside it."""
     run = _read(txn)
     facts = {name: json.loads(encode_output(value)) for name, value in run.facts.items()}
     found = Preview(txn)
@@ -139,8 +112,14 @@ def preview(txn: BusinessTransaction) -> Preview:
     entries = ledger_entries(book.get("connection", txn.target_connection), journal)
     found.lines = [_line(row, entries) for row in journal]
     found.last = _last_success(txn)
-    before, last = _stored(txn), _stored(found.last) if found.last else {}
-    found.rows = list(_rows(_object(facts, "document"), before, posting, txn, last))
+    found.raw = read_raw(message)
+    started = run.flow.starts_with[0]
+    found.rows = lay_out(
+        txn, ours=_object(facts, started) or _object(facts, "document"), was=_stored(txn, "posting"),
+        was_ours=_stored(txn, "document"), posting=posting, raw=found.raw, record_type=started,
+        last=_stored(found.last, "posting") if found.last else {},
+        rules={int(rule) for row in run.rows for rule, _ in (row.used or {}).get("rules", ())},
+    )  # fmt: skip
     found.checks = _checks(found, facts, journal, entries)
     found.lists_read_at = ReferenceEntry.objects.filter(
         connection__code=book.get("connection", txn.target_connection), list_name="accounts"
@@ -199,40 +178,11 @@ def _last_success(txn: BusinessTransaction) -> BusinessTransaction | None:
     return rows.defer("fact").order_by("-id").first()
 
 
-def _stored(txn: BusinessTransaction) -> dict[str, Any]:
-    """The posting that the document's last attempt built."""
-    built = StepRun.objects.filter(transaction_id=txn.pk, gave="posting", state="done").order_by("-sequence").first()
+def _stored(txn: BusinessTransaction, gave: str) -> dict[str, Any]:
+    """What the document's last attempt gave: the posting that it built, or the document that it read."""
+    built = StepRun.objects.filter(transaction_id=txn.pk, gave=gave, state="done").order_by("-sequence").first()
     value = json.loads(bytes(built.output)) if built and built.output else None
     return value if isinstance(value, dict) else {}
-
-
-def _rows(
-    ours: Mapping[str, Any], before: Mapping[str, Any], posting: Mapping[str, Any], txn: BusinessTransaction,
-    last: Mapping[str, Any],
-) -> Iterable[Row]:  # fmt: skip
-    held = {"Number": txn.target_number} if txn.target_id else {}
-    own = {**ours, "document_date": ours.get("document_date") or txn.document_date, "number": txn.number}
-    for title, owner, name, posted in _FIELDS:
-        row = Row(
-            title, owner, ours=own.get(name) if name else (txn.customer_name if title == "Customer" else None),
-            was=before.get(posted), posting=posting.get(posted), target=held.get(title), last=last.get(posted),
-        )  # fmt: skip
-        if any(value not in (None, "") for value in (row.ours, row.was, row.posting, row.target, row.last)):
-            yield row
-
-
-def _differ(one: Any, other: Any) -> bool:
-    if one in (None, "") or other in (None, ""):
-        return False
-    return _plain(one) != _plain(other)
-
-
-def _plain(value: Any) -> str:
-    text = str(value)
-    try:
-        return str(Decimal(text).normalize())
-    except ArithmeticError:
-        return text
 
 
 def _checks(
@@ -257,5 +207,5 @@ def _checks(
         checks.append(Check(what, not gone, f"not: {', '.join(gone)}" if gone else f"{len(wanted)} looked up"))
     total, posted = _object(facts, "document").get("total"), _object(facts, "posting").get("total")
     if total is not None and posted is not None:
-        checks.append(Check("The total is the document’s own", not _differ(total, posted), f"{posted} of {total}"))
+        checks.append(Check("The total is the document’s own", not differ(total, posted), f"{posted} of {total}"))
     return checks

@@ -13,7 +13,7 @@ from django.db import connection as database
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases
+from exceptions import cases, closing
 from exceptions.kinds import REMAP_AND_REPOST, kind_of
 from exceptions.models import ApartCase, CaseAlias, ExceptionCase, Occurrence
 from exceptions.occurrences import Change, StepProblem, add_to_tallies
@@ -58,7 +58,7 @@ def merge(case: ExceptionCase, *, into: ExceptionCase, by: Person, why: str) -> 
         cases.note(case, verb="merged", text=f"into {into.number}: {why}", by=by, data={"alias": alias.pk})
         audit.record(by, "merge_case", "case", case.pk, why=why, data={"into": into.pk})
     _move(case.pk, into.pk)
-    cases.resolve_emptied([case.pk])
+    closing.resolve_emptied([case.pk])
     return alias
 
 
@@ -82,7 +82,7 @@ def take_out(alias: CaseAlias, *, by: Person, why: str) -> ExceptionCase:
         cases.note(alias.case, verb="gave_back", text=f"{back.number}: {why}", by=by)
         audit.record(by, "take_out_case", "case", back.pk, why=why, data={"out_of": alias.case_id})
     _move(alias.case_id, back.pk, own)
-    cases.resolve_emptied([alias.case_id])
+    closing.resolve_emptied([alias.case_id])
     return back
 
 
@@ -120,7 +120,7 @@ def finish_merges() -> None:
     left = CaseAlias.objects.filter(ended_at__isnull=True, came_from__closed_at__isnull=True)
     for came_from, case in left.values_list("came_from", "case"):
         _move(came_from, case)
-        cases.resolve_emptied([came_from])
+        closing.resolve_emptied([came_from])
 
 
 def _check(case: ExceptionCase, into: ExceptionCase) -> None:
@@ -187,6 +187,7 @@ _MOVE = f"""
     WITH chosen AS (
         SELECT id FROM {Occurrence._meta.db_table} WHERE case_id = %(case)s AND closed_at IS NULL {{only}}
          ORDER BY transaction_id, id LIMIT %(limit)s FOR UPDATE)
-    UPDATE {Occurrence._meta.db_table} o SET case_id = %(to)s FROM chosen WHERE o.id = chosen.id
+    UPDATE {Occurrence._meta.db_table} o SET case_id = %(to)s, told = CASE o.told WHEN 1 THEN 2 ELSE o.told END
+      FROM chosen WHERE o.id = chosen.id
     RETURNING o.legal_entity_code, o.period_code, o.currency, o.amount, o.amount_at_risk, o.at
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection as database
@@ -23,7 +24,7 @@ from django.utils import timezone
 from exceptions.duty import Duty
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, RoutingMark
 from exceptions.opening import keep_history
-from exceptions.routing import Facts, Route, Router, names_in
+from exceptions.routing import Facts, Route, Router, main_customer, names_in
 from mappings.kinds import ROUTING
 from mappings.models import MappingRule
 from q2c.core import leases
@@ -32,13 +33,15 @@ BATCH = 2000
 _MANY = 200  # rules; beyond, all open cases are looked at
 _LEASE_SECONDS = 600.0
 _OPENING = dt.timedelta(minutes=5)  # no transaction that opens cases takes longer
+_DOCUMENTS_MAX = 1000  # of a case, the newest, that say whose it mostly is
 _CUSTOMERS = """
-    SELECT o.case_id, t.customer_id, t.customer_name
+    SELECT o.case_id, t.customer_id, t.customer_name, coalesce(o.amount_at_risk, 0)
       FROM unnest(%s::bigint[]) AS c(id)
-     CROSS JOIN LATERAL (SELECT case_id, transaction_id FROM exceptions_occurrence
-                          WHERE case_id = c.id AND transaction_id IS NOT NULL ORDER BY id LIMIT 1) o
+     CROSS JOIN LATERAL (SELECT case_id, transaction_id, amount_at_risk FROM exceptions_occurrence
+                          WHERE case_id = c.id AND closed_at IS NULL ORDER BY id DESC LIMIT %s) o
       JOIN transactions_businesstransaction t ON t.id = o.transaction_id
 """
+_BY_NAME = ~Q(key="*") & ~Q(key__endswith="|*")  # rules
 _MOVE = """
     UPDATE exceptions_exceptioncase c
        SET queue = x.queue, severity = x.severity, routed_by_id = x.rule, assignee_id = x.person,
@@ -92,8 +95,9 @@ def _reroute() -> int:
 
 
 def follow_amounts(case_ids: Collection[int]) -> int:
-    """Cases whose amount at risk changed go where a step "from" so much sends them. Returns how many went."""
-    if not MappingRule.objects.filter(kind=ROUTING, known_to=None, value__contains=" from ").exists():
+    """Cases whose amount at risk changed go where a step "from" so much sends them, or a rule of the customer whose
+    they mostly are now. Returns how many went."""
+    if not MappingRule.objects.filter(_BY_NAME | Q(value__contains=" from "), kind=ROUTING, known_to=None).exists():
         return 0
     return route_again(case_ids)
 
@@ -133,9 +137,13 @@ def _route_all(cases: QuerySet[ExceptionCase]) -> int:
 
 def _moves(cases: list[ExceptionCase]) -> Iterator[_Move]:
     ids = [case.pk for case in cases]
-    with database.cursor() as cursor:
-        cursor.execute(_CUSTOMERS, [ids])
-        customers = {case: names for case, *names in cursor.fetchall()}
+    documents: dict[int, list[tuple[tuple[str, ...], Decimal]]] = defaultdict(list)
+    if _names_are_asked():
+        with database.cursor() as cursor:
+            cursor.execute(_CUSTOMERS, [ids, _DOCUMENTS_MAX])
+            for case_id, customer, name, amount in cursor.fetchall():
+                documents[case_id].append(((customer, name), amount))
+    customers = {case_id: main_customer(found) for case_id, found in documents.items()}
     currencies: dict[int, set[str]] = defaultdict(set)
     for pk, currency in CaseTally.objects.filter(case__in=ids, document_count__gt=0).values_list("case", "currency"):
         currencies[pk].add(currency)
@@ -155,6 +163,11 @@ def _moves(cases: list[ExceptionCase]) -> Iterator[_Move]:
             yield move
 
 
+def _names_are_asked() -> bool:
+    """Whether any rule names a customer, SKU or other key: else nobody need look whose the documents are."""
+    return MappingRule.objects.filter(_BY_NAME, kind=ROUTING, known_to=None).exists()
+
+
 def _move_of(case: ExceptionCase, route: Route, duty: Duty) -> _Move | None:
     if (case.queue, case.severity, case.routed_by_id) == (route.queue, route.severity, route.rule):
         return None
@@ -162,8 +175,8 @@ def _move_of(case: ExceptionCase, route: Route, duty: Duty) -> _Move | None:
     if person is None:
         person = route.person
         words += [f"to {route.person_says}"] if person else []
-    elif not duty.works(person, route.queue, case.legal_entity_code):
-        if duty.works(person, case.queue, case.legal_entity_code):
+    elif not duty.works(person, route.queue, case.legal_entity_code, case.kind):
+        if duty.works(person, case.queue, case.legal_entity_code, case.kind):
             return None
         person = route.person
         words.append("its owner doesn’t work that queue any more")

@@ -29,8 +29,10 @@ from exceptions.kinds import (
     kind_of,
 )
 from exceptions.models import CaseNote, ExceptionCase, Occurrence, Waiver
+from exceptions.resolving import binding, rules
+from exceptions.resolving.waiting import end_waiting
 from q2c.core import approvals, audit
-from q2c.core.access import entities_where
+from q2c.core.access import reach
 from q2c.core.models import Person, Proposal
 from q2c.flows.tasks import nudge
 from q2c.transactions import restart
@@ -38,7 +40,6 @@ from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
 WORK, MAY_REPOST, MAY_WAIVE = "exceptions.work_case", "transactions.repost", "exceptions.waive_case"
-MAY_OVERRIDE = "transactions.approve_posting"
 EVIDENCE_LEASE_SECONDS = 120.0
 OTHER_ENTITY = "your role doesn't reach its entity"
 NOT_HELD = "it isn't held any more"
@@ -131,15 +132,18 @@ def send_back(ids: list[UUID], *, by: Person) -> list[Restarted]:
     return [*(Restarted(i, True) for i in chosen), *refused]
 
 
-def make_way() -> list[UUID]:
+def make_way(*, also_sent_back: bool = True) -> list[UUID]:
     """Cancel held documents of which a newer version stands behind them in their lane; nothing of them may be posted.
 
-    Those that somebody has sent back, and by themselves those of kinds that a correction at the source mends: the newer
-    version says all that the held one said, so only it is carried.
+    Those that somebody has sent back (all of them are looked at, unless told otherwise), and by themselves those of
+    kinds that a correction at the source mends: the newer version says all that the held one said, so only it is
+    carried.
     """
     with atomic():
-        asked, _ = _without_open_intent(overtaken.superseded(_ids(overtaken.sent_back())))
-        others, _ = _without_open_intent(overtaken.superseded(overtaken.waiting_behind()))
+        behind = overtaken.waiting_behind()
+        sent_back = set(_ids(overtaken.sent_back()) if also_sent_back else ()) | {i for i in behind if behind[i]}
+        asked, _ = _without_open_intent(overtaken.superseded(sorted(sent_back)))
+        others, _ = _without_open_intent(overtaken.superseded([i for i in behind if i not in sent_back]))
         corrected = restart.cancel(asked, why="superseded: corrected at its source")
         replaced = restart.cancel([i for i in others if i not in set(asked)], why="superseded: a later version came")
         cases.close_for_transactions(corrected, "corrected_at_source")
@@ -157,9 +161,10 @@ def propose_overrides(
 ) -> list[Proposal]:
     """Ask a second person to let each document pass in spite of the rule that holds it: one decision per document.
 
-    Each approval is bound to the document as it is and to what was found about it: its facts' hash, its attempt and the
-    problem's own words are signed too. What is proposed already isn't proposed twice. Raises ResolutionRefused when no
-    document is left to propose.
+    Who signs is a governed rule by amount, as for every resolution; an override is never asked of nobody. Each approval
+    is bound to the document as it is and to what was found about it: its facts' hash, its attempt and the problem's own
+    words are signed too. What is proposed already isn't proposed twice. Raises ResolutionRefused when no document is
+    left to propose.
     """
     check_case(case, reason, OVERRIDE)
     with atomic():
@@ -176,15 +181,19 @@ def propose_overrides(
             case.occurrences.filter(closed_at__isnull=True, transaction_id__in=[i for i, _ in documents])
             .values_list("transaction_id", "problem")
         )  # fmt: skip
+        levels = rules.asked_of_each(OVERRIDE, [facts for _, facts in documents])
+        signers = [each.approval or rules.SOMEBODY for each in levels]
         return approvals.propose_all(
             (
                 approvals.Wish(
                     kind=OVERRIDE, subject=("transaction", i), title=f"{title} of {facts['number']}", why=reason,
-                    content={"case": case.pk, "problem": held_by[i]["code"], "says": held_by[i]["summary"],
-                             "subject": held_by[i]["subject"], "document": facts},
-                    permission=MAY_OVERRIDE, legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [],
+                    content={"case": case.pk, approvals.OF_KIND: case.kind, "problem": held_by[i]["code"],
+                             "says": held_by[i]["summary"], "subject": held_by[i]["subject"],
+                             "document": facts, "asked": each.as_content()},
+                    permission=who.permission, signatures=who.signatures, also=who.also,
+                    legal_entities=[facts["legal_entity"]] if facts["legal_entity"] else [],
                 )
-                for i, facts in documents
+                for (i, facts), each, who in zip(documents, levels, signers, strict=True)
             ),
             by=by,
         )  # fmt: skip
@@ -199,14 +208,14 @@ def decide_override(
     """
     transaction_id = UUID(proposal.subject_id)
     case = ExceptionCase.objects.get(pk=proposal.content["case"])
-    present = dict(facts_of([transaction_id])).get(transaction_id)
-    if approve and present != proposal.content["document"]:
-        state = approvals.void(proposal, reason="The document moved since it was proposed.")
+    signed, present = proposal.content["document"], dict(facts_of([transaction_id])).get(transaction_id)
+    if approve and proposal.state == Proposal.State.PROPOSED and present != signed:
+        state = approvals.void(proposal, reason=binding.moved_words(signed, present), by=by)
     else:
         state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
     results: list[Restarted] = []
     if state != Proposal.State.PROPOSED:
-        cases.end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
+        end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
     if state == Proposal.State.APPROVED:
         results = repost_documents(
             [transaction_id], by=by, reason=f"override approved: {proposal.why}", permission=None,
@@ -247,13 +256,16 @@ def _ids(rows: QuerySet[Occurrence]) -> list[UUID]:
 
 def _permitted(ids: list[UUID], *, by: Person, permission: str) -> tuple[list[UUID], list[Restarted]]:
     """Which of these this person may act on; the others each with the reason."""
-    allowed = entities_where(by, permission)
-    if allowed is None:
+    allowed = reach(by, permission)
+    if allowed.is_everywhere:
         return ids, []
     entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
-    mine = [i for i in ids if entities.get(i) in allowed]
-    others = [i for i in ids if entities.get(i) not in allowed]
-    return mine, [Restarted(i, False, OTHER_ENTITY) for i in others]
+    kinds: dict[Any, str] = {}
+    if allowed.of_kind:
+        held = Occurrence.objects.filter(transaction_id__in=ids, closed_at__isnull=True)
+        kinds = dict(held.values_list("transaction_id", "case__kind"))
+    mine = {i for i in ids if allowed.covers(entities.get(i), kinds.get(i, ""))}
+    return [i for i in ids if i in mine], [Restarted(i, False, OTHER_ENTITY) for i in ids if i not in mine]
 
 
 def repost_documents(
@@ -267,7 +279,7 @@ def repost_documents(
     fix: Mapping[str, Any] | None = None,
 ) -> list[Restarted]:
     """Restart, mark, tell. Without a permission the right was given by the signatures; without a person what held them
-    is gone by itself. `fix` says what the repost is part of: how, change_set, author (fixes.record_fix reads it)."""
+    is gone by itself. `fix` says what the repost is part of: how, change_set, author (fixes.record_fixes reads it)."""
     with atomic():
         results = continue_held(ids, by=by, permission=permission, as_then=as_then)
         done = {result.transaction_id for result in results if result.is_restarted}

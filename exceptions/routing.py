@@ -8,6 +8,7 @@ step whose amount at risk is reached takes the case; where none is, the next wid
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -72,6 +73,18 @@ def names_in(subject: Mapping[str, Any], customers: Iterable[str] = ()) -> tuple
     return tuple(dict.fromkeys(str(name) for name in found if name))
 
 
+def main_customer(documents: Iterable[tuple[tuple[str, ...], Decimal]]) -> tuple[str, ...]:
+    """Id and name of the customer to whom more than half of what is at risk belongs (where nothing is, of the
+    documents), of each document's customer and amount at risk; nobody where no one has so much."""
+    parts: dict[tuple[str, ...], Decimal] = {}
+    counts: Counter[tuple[str, ...]] = Counter()
+    for customers, amount in documents:
+        parts[customers] = parts.get(customers, Decimal(0)) + amount
+        counts[customers] += 1
+    weights: Mapping[tuple[str, ...], Decimal | int] = parts if any(parts.values()) else counts
+    return next((who for who, weight in weights.items() if 2 * weight > sum(weights.values())), ())
+
+
 class Router:
     """The rules in force today for these cases, read by one statement; one more where a rule names a person."""
 
@@ -93,7 +106,7 @@ class Router:
                     severity = _SEVERITIES.get(step["as"] or "", kind.severity)
                     person, says = None, ""
                     if step["to"] and self._people is not None:
-                        person, says = self._people.who(step["to"], step["queue"], facts.legal_entity)
+                        person, says = self._people.who(step["to"], step["queue"], facts.legal_entity, facts.kind)
                     return Route(step["queue"], severity, rule.id, person, says)
         return Route(queue_for(kind, flow=facts.flow), kind.severity)
 

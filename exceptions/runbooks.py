@@ -30,7 +30,7 @@ class RunbookRefused(Exception):
 def may_edit(user: Any, kind: Kind) -> bool:
     """Those who work the kind's queue, and the platform's people."""
     return any(
-        EDIT in role.may and (kind.owner in role.queues or PLATFORM in role.queues)
+        role.holds(EDIT, kind.code) and (kind.owner in role.queues or PLATFORM in role.queues)
         for role, _ in access.memberships(user)
     )
 

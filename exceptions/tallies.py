@@ -12,7 +12,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from exceptions import counting
 from exceptions.clocks import escalated_to
-from exceptions.closes import Close, Place, closes_of
+from exceptions.closes import Close, Known, Place, closes_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
 from q2c.core import access
 
@@ -68,7 +68,7 @@ def case_visible_to(user: Any, case_id: int) -> ExceptionCase:
 def totals_of(user: Any, cases: Iterable[ExceptionCase]) -> dict[int, Totals]:
     """Open documents and amounts per case, of the person's entities only; one query."""
     found: dict[int, Totals] = defaultdict(Totals)
-    rows = access.visible_to(user, CaseTally.objects.filter(case__in=[case.pk for case in cases]))
+    rows = CaseTally.objects.filter(access.of_cases_q(user), case__in=[case.pk for case in cases])
     sums = rows.values_list("case_id", "currency").annotate(
         Sum("document_count"), Sum("amount"), Sum("amount_at_risk")
     )  # fmt: skip
@@ -81,33 +81,35 @@ def total_of_open(user: Any) -> Totals:
     """Open documents and amounts of all open cases that the person sees."""
     total = Totals()
     open_cases = cases_visible_to(user).filter(closed_at__isnull=True).order_by().values("pk")
-    rows = access.visible_to(user, CaseTally.objects.filter(case__in=open_cases))
+    rows = CaseTally.objects.filter(access.of_cases_q(user), case__in=open_cases)
     sums = rows.values_list("currency").annotate(Sum("document_count"), Sum("amount"), Sum("amount_at_risk"))
     for currency, count, amount, at_risk in sums.order_by():
         total.add(currency, count, amount, at_risk)
     return total
 
 
-def closes_blocked(user: Any) -> list[BlockedClose]:
+def closes_blocked(user: Any, *, known: Known | None = None) -> list[BlockedClose]:
     """The closes that open cases of this person's queues stand in the way of, the nearest first, each with how many
-    cases and their amount at risk in the person's entities. A close that the ERP has finished is blocked no more."""
+    cases and their amount at risk in the person's entities. A close that the ERP has finished is blocked no more.
+    `known` as of `closes_of`."""
     cases = cases_visible_to(user).filter(closed_at__isnull=True)
     found: dict[Place, list[Any]] = defaultdict(lambda: [0, Decimal(0)])
     found.update({place: [*sums] for place, sums in counting.open_by_close(user).items()})
     shared = CaseTally.objects.filter(
         case__in=cases.filter(legal_entity_code="").order_by().values("pk"), document_count__gt=0
     )
-    shared = access.visible_to(user, shared).exclude(period_code="").exclude(legal_entity_code="")
+    shared = shared.filter(access.of_cases_q(user)).exclude(period_code="").exclude(legal_entity_code="")
     for entity, period, count, amount in (
         shared.order_by().values_list("legal_entity_code", "period_code")
         .annotate(Count("case", distinct=True), Sum("amount_at_risk"))
     ):  # fmt: skip
         found[entity, period][0] += count
         found[entity, period][1] += amount
-    blocked = [BlockedClose(close, *found[place]) for place, close in closes_of(found).items() if close.is_open]
+    closes = closes_of(found, known=known)
+    blocked = [BlockedClose(close, *found[place]) for place, close in closes.items() if close.is_open]
     return sorted(blocked, key=lambda row: (row.close.closes_at, -row.amount_at_risk))
 
 
 def occurrences_visible_to(user: Any, case: ExceptionCase) -> QuerySet[Occurrence]:
     """The case's documents of the person's entities, open ones first."""
-    return access.visible_to(user, Occurrence.objects.filter(case=case))
+    return Occurrence.objects.filter(access.of_cases_q(user), case=case)

@@ -6,16 +6,34 @@ from celery import shared_task
 from django.db.models import DateTimeField, ExpressionWrapper, F
 from django.utils import timezone
 
-from exceptions import bulk, cases, clocks, counting, doubles, regrouping, releases, rerouting, resolutions, rolling
+from exceptions import (
+    bulk,
+    cases,
+    clocks,
+    closing,
+    counting,
+    doubles,
+    keeping,
+    regrouping,
+    releases,
+    rerouting,
+    resolutions,
+    rolling,
+    writeback,
+)
 from exceptions.alerts import telling
 from exceptions.models import ExceptionCase
 from exceptions.resolving import agreeing, edits, snoozes
+from exceptions.sheets import carrying
+from q2c.core import access
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
-from q2c.core.roles import ROLES
+from q2c.core.roles import PERMISSION_WORDS
+from q2c.flows import corrections
 from q2c.flows.done import portal_person
 
 NEW_PASSWORD = "approver_has_new_password"
+APPROVING = tuple(name for name in PERMISSION_WORDS if ".approve_" in name)
 PASSWORD_IS_NEW = dt.timedelta(hours=24)  # as the trigger on core_person has it
 
 
@@ -30,13 +48,14 @@ def sweep_cases() -> None:
     agreeing.end_stale()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
     regrouping.finish_merges()
-    cases.resolve_emptied()
+    closing.resolve_emptied()
     rerouting.reroute()
     clocks.note_standing()
     tell_new_passwords()
     releases.finish_change_sets()
     bulk.run_due()
     bulk.forget_drafts()
+    carrying.forget_sheets()
 
 
 @shared_task(ignore_result=True)
@@ -59,9 +78,23 @@ def reroute_cases() -> None:
 
 
 @shared_task(ignore_result=True)
+def tell_sources() -> None:
+    """Let documents that were corrected outside pass, and write on the records outside what holds them."""
+    corrections.read_held_again()
+    resolutions.make_way(also_sent_back=False)
+    writeback.tell_sources()
+
+
+@shared_task(ignore_result=True)
 def tell_people() -> None:
     """Put what is new into alerts, and send what is due."""
     telling.tell()
+
+
+@shared_task(ignore_result=True)
+def let_go_of_old() -> None:
+    """Drop the alerts and the rows of bulk actions that are older than policy keeps them."""
+    keeping.let_go()
 
 
 @shared_task(ignore_result=True)
@@ -74,8 +107,10 @@ def tell_new_passwords() -> int:
     """Open a case for each person who may approve and whose password was changed within a day. Returns how many.
 
     Read from what the database set, so that a password changed past every screen is told too."""
-    approves = [r.code for r in ROLES if any(".approve_" in permission for permission in r.may)]
-    people = Person.objects.filter(approves_from__gt=timezone.now(), memberships__role__in=approves).distinct()
+    people = Person.objects.filter(
+        access.role_q(*APPROVING, prefix="memberships__"), access.in_force("memberships__"),
+        approves_from__gt=timezone.now(),
+    ).distinct()  # fmt: skip
     changed = ExpressionWrapper(F("approves_from") - PASSWORD_IS_NEW, output_field=DateTimeField())
     known = ExceptionCase.objects.filter(kind=NEW_PASSWORD)
     told = 0

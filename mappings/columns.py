@@ -44,8 +44,6 @@ YES, NO = frozenset({"yes", "y", "true", "1", "x", "fallback"}), frozenset({"", 
 
 SHORTENED = "is a long number that the spreadsheet has shortened. Format the column as text and write it in full."
 
-# What spreadsheets take for the beginning of a formula, also in the width of East Asian signs.
-_ACTIVE = frozenset("=+-@\t\r\n'＝＋－＠")
 _FORMULA = re.compile(r"=\s*(?:[A-Za-z_.]+\s*\(|'?[A-Za-z]+'?!|\$?[A-Z]{1,3}\$?\d|\d|\()")
 _POWER = re.compile(r"\d(?:[.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 _NUMERIC_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})")
@@ -106,16 +104,6 @@ def _unknown_heading(heading: str, known: Iterable[str]) -> str:
     if near:
         return f"there is no column of this name. Did you mean “{HEADINGS.get(_KNOWN.get(near[0], ''), near[0])}”?"
     return "there is no column of this name; it isn’t read. Columns are " + ", ".join(HEADINGS.values()) + "."
-
-
-def harmless(text: str) -> str:
-    """A cell that no spreadsheet runs: what would begin a formula is written after an apostrophe."""
-    return f"'{text}" if text[:1] in _ACTIVE and text else text
-
-
-def unguarded(text: str) -> str:
-    """The text of a cell that `harmless` wrote; any other stays as it is."""
-    return text[1:] if text[:1] == "'" and text[1:2] and text[1] in _ACTIVE else text
 
 
 _SUSPECT = re.compile(r"[=#\x00-\x1f\x7f\ufffd]|\dE[+-]?\d|\d[.,]\d+E", re.IGNORECASE)

@@ -17,9 +17,10 @@ from django.utils import timezone
 
 from connectors.models import ReferenceEntry
 from mappings import scope
-from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, Kind
+from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, RETRY_POLICY, Kind
 from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
 from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.retries import retry_faults
 from mappings.shapes import key_fault, value_fault
 from mappings.systems import Systems
 from q2c.core.access import entities_where, roles_with
@@ -277,6 +278,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
         yield Fault(number, "conditions", str(error))
     if line.act != RETIRE and (said := value_fault(kind, line.key, line.value)):
         yield Fault(number, "value", said)
+    elif line.act != RETIRE and line.kind == RETRY_POLICY:
+        yield from (Fault(number, name, text) for name, text in retry_faults(line.key, line.value))
     if line.effective_to is not None and line.effective_to <= line.effective_from:
         yield Fault(number, "effective_to", "the end must lie after the beginning")
     if (line.rule_id is None) != (line.act == CREATE):

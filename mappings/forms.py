@@ -94,8 +94,7 @@ class RuleForm(forms.Form):
             self.fields["connection_code"].choices = [("", "Every system"), *choices]  # type: ignore[attr-defined]
         if "legal_entity_code" in self.fields:
             mine = access.entities_where(self.user, self.kind.propose)
-            entities = [e for e in access.visible_entities(self.user) if mine is None or e.code in mine]
-            choices = [(e.code, f"{e.code} only") for e in entities]
+            choices = [(e.code, f"{e.code} only") for e in access.visible_entities(self.user, self.kind.propose)]
             if mine is None:
                 choices.append((ALL_ENTITIES, "All entities"))
                 choices.sort(key=lambda choice: choice[0] != self.asked.get("legal_entity", ""))

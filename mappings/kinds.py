@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mappings.survivorship import KEYS, OWNER_PATTERN, OWNER_WORDS
+from q2c.canonical.edits import EDITABLE
+from q2c.core import retries
 from q2c.core.roles import QUEUES
 
 # The dimensions that may narrow a rule, in the order in which screens show them.
@@ -17,9 +19,10 @@ DIMENSIONS = ("connection", "legal_entity", "currency", "region", "product_line"
 # The document fields that a rule's conditions may look at: a small fixed set, never an expression.
 CONDITION_FIELDS = ("document_type", "customer_country", "ship_to_country", "charge_type", "payment_method")
 
-BILLING_OPS, CONTROLLERSHIP, SALES_OPS = "billing_ops", "controllership", "sales_ops"
+BILLING_OPS, CONTROLLERSHIP, SALES_OPS, PLATFORM = "billing_ops", "controllership", "sales_ops", "platform"
 PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
 PROPOSE_POLICY, APPROVE_POLICY = "mappings.propose_policy", "mappings.approve_policy"
+PROPOSE_RUNNING = "mappings.propose_running"  # what concerns how the machine runs, not what it posts
 FREE = "free"
 APPROVAL = "approval"  # the kind whose rules say who approves each kind
 # From which working day before a period's end to which after it; "close": until the ERP has closed the period.
@@ -123,6 +126,7 @@ ACCOUNT_CLASSES = (
     ("discounts", ("revenue", "expense")),
     ("suspense", ("asset", "liability")),
     ("refunds", ("asset", "liability")),
+    ("accrued_revenue", ("asset",)),  # earned, not billed in the ledger yet: never receivables, which are by customer
 )
 # What a rule of kind `resolution_approval` asks for, from the mildest to the strictest: how many sign, and who.
 COLLEAGUE, CONTROLLER_SIGNS = "exceptions.approve_resolution", "transactions.approve_posting"
@@ -135,8 +139,18 @@ RESOLUTION_LEVELS: dict[str, Approval | None] = {
     "2 controllers": Approval(CONTROLLER_SIGNS, 2),
 }
 RESOLUTION_APPROVAL = "resolution_approval"
-RESOLUTIONS_SIGNED = ("repost", "waive", "link", "edit_fields", "choose_period", "reopen_period")
+RESOLUTIONS_SIGNED = (
+    "repost", "waive", "link", "edit_fields", "choose_period", "reopen_period", "accrue", "override", "write_off",
+    "accept_difference",
+)  # fmt: skip
+# How much may be taken off receivables: of one invoice, by one person, of one customer, in one period; each cumulated.
+ADJUSTMENT_LIMIT = "adjustment_limit"
+LIMITED_BY = ("item", "person", "customer", "period")
+ADJUSTMENT_LIMITS = tuple(f"{what}|{of}" for what in ("accept_difference", "write_off") for of in LIMITED_BY)
+# One field of an edit may have a rule of its own, which stands before that of edits.
+EDITED_FIELDS = tuple(dict.fromkeys(f"edit_fields|{field.name}" for fields in EDITABLE.values() for field in fields))
 _LEVEL = f"({'|'.join(RESOLUTION_LEVELS)})"
+_SIGNED_LEVEL = f"({'|'.join(level for level, asked in RESOLUTION_LEVELS.items() if asked)})"
 _AMOUNT = r"[0-9]{1,15}(\.[0-9]{1,6})?"
 _BOOK = "an amount in the book's currency"
 _OR = "{} or {}".format
@@ -158,7 +172,8 @@ POLICY_VALUES = (
     ("billed_account", "own|parent|top", "own, parent or top"),
     ("release_over", _AMOUNT, _BOOK),
     ("close_freeze", FREEZE_PATTERN, FREEZE_WORDS),
-    ("late_documents", "next period|reopen|either", "next period, reopen or either"),
+    ("late_documents", "next period|accrue|reopen|either", "next period, accrue, reopen or either"),
+    ("write_off_tax", "keep|take back", _OR("keep", "take back")),
     ("hold_duplicates", "off|[6-9][0-9]|100", "off, or a score from 60 to 100"),
 )  # fmt: skip
 POLICY_FIELDS = tuple(name for name, _, _ in POLICY_VALUES)
@@ -183,7 +198,8 @@ TARGET_KEYS = (
 # Where a case goes: a queue, and if wanted whom to, how pressing, and from which amount at risk on; several by ";".
 ROUTING = "routing"
 _STEP = rf"({'|'.join(QUEUES)})( to [\w.@+-]+)?( as (urgent|high|medium|low))?( from {_AMOUNT})?"
-RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events")
+RETRY_POLICY = "retry_policy"
+RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events", "alerts", "bulk_rows")
 
 _KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
@@ -210,7 +226,7 @@ _KINDS = (
          "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
          date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
          about="receivables, receivables_control (of summaries), clearing:<gateway>, bank, fees, disputes, reserves, "
-         "rounding, discounts, suspense, refunds.",
+         "rounding, discounts, suspense, refunds, accrued_revenue (of documents that came after their period’s close).",
          approval=CONTROLLER),
     Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
          "{system} has no department for {key}{scope}", date_basis="original_line"),
@@ -249,7 +265,8 @@ _KINDS = (
          "book's currency; beyond, two people sign, one of controllership), around a period's end how long no rule "
          "comes into force without a second signature of controllership (close_freeze), and whether a new customer "
          "who looks like one that the ERP has is held (hold_duplicates: off, or the score from which on, 60 to 100). "
-         "Where documents of a closed period go (late_documents: next period, reopen or either).",
+         "Where documents of a closed period go (late_documents: next period, accrue, reopen or either), and whether a "
+         "write-off takes its part of the invoice's tax back (write_off_tax: keep or take back).",
          approval=CONTROLLER, values_of=POLICY_VALUES),
     Kind("target_system", "Which system it goes to", ("role", "object_type"), CONNECTIONS, "no_system_for_role",
          "No system takes {key}{scope}", scope=("legal_entity", "region", "product_line"), keys=TARGET_KEYS,
@@ -300,16 +317,39 @@ _KINDS = (
          "No rule says how long to keep {key}", scope=(), keys=RETAINED, allows_patterns=False, owner=CONTROLLERSHIP,
          values="keep|[1-9][0-9]{0,2}", values_say="a number of months, or the word keep",
          about="Months after which a whole month is dropped, once nothing of it is unfinished. Steps, lineage and "
-         "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12.",
+         "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12. Alerts "
+         "that are over (12) and the rows of bulk actions that ended (24, never before 12) go one by one, unless an "
+         "open case rests on them.",
          approval=CONTROLLER, propose=PROPOSE_POLICY),
+    Kind(RETRY_POLICY, "How often an error is tried again", ("vendor", "error"), FREE, "missing_retry_policy",
+         "No rule says how often {key} is tried again", scope=("connection",), owner=PLATFORM, propose=PROPOSE_RUNNING,
+         values=retries.PATTERN, values_say=retries.WORDS,
+         about="Attempts, least and most wait and jitter by the vendor and its own code of the error (or status, or "
+         "our own code where no answer came), each of which may end in *: stripe|*/rate_limit, netsuite|503, *|*. "
+         "Waits double from the least to the most, and are never shorter than the vendor asks. After the last attempt "
+         f"the document is held. Where no rule says: {retries.DEFAULT.says}. What waiting doesn’t mend is never tried "
+         "again, whatever a rule says; a wait for a pause or a breaker is no attempt; people repost as often as they "
+         "like."),
     Kind(RESOLUTION_APPROVAL, "Who agrees to a resolution", ("resolution", "field"), FREE,
          "missing_resolution_approval", "Nobody says who agrees to {key}{scope}", allows_patterns=False,
+         keys=(*RESOLUTIONS_SIGNED, *EDITED_FIELDS),
          owner=CONTROLLERSHIP, approval=CONTROLLER, propose=PROPOSE_POLICY,
          values=rf"{_LEVEL}(; {_LEVEL} over {_AMOUNT})*",
          values_say="who always, then who over which amount: nobody; 1 colleague over 1000; 2 controllers over 50000",
+         values_of=(("override", rf"{_SIGNED_LEVEL}(; {_SIGNED_LEVEL} over {_AMOUNT})*",
+                     "who always, then who over which amount, never nobody: 1 controller; 2 controllers over 50000"),),
          about="Who signs before a resolution of a case takes effect: " + ", ".join(RESOLUTIONS_SIGNED)
-         + "; for one field of an edit edit_fields|po_number. Amounts in the book's currency, of all documents of an "
-         "entity together. A colleague is of billing operations or controllership. Nobody signs what they proposed."),
+         + "; for one field of an edit edit_fields|po_number and the like. Amounts in the book's currency, of all "
+         "documents of an entity together. A colleague is of billing operations or controllership. Nobody signs what "
+         "they proposed."),
+    Kind(ADJUSTMENT_LIMIT, "How much may be taken off receivables", ("resolution", "of"), FREE,
+         "missing_adjustment_limit", "Nobody says how much {key} may be{scope}", allows_patterns=False,
+         keys=ADJUSTMENT_LIMITS, owner=CONTROLLERSHIP, approval=CONTROLLER, propose=PROPOSE_POLICY,
+         values=_AMOUNT, values_say=_BOOK,
+         about="The limits of accepted differences and of write-offs: of one invoice (item), of what one person "
+         "proposed in a period (person), of one customer in a period (customer), and of an entity in a period "
+         "(period), each cumulated, in the book's currency. A difference is accepted only where a limit per item is "
+         "set; what has no other limit has none."),
     Kind(APPROVAL, "Who approves a change of rules", ("kind",), FREE, "missing_approval",
          "Nobody says who approves {key}{scope}", allows_patterns=False, owner=CONTROLLERSHIP,
          approval=CONTROLLER, propose=PROPOSE_POLICY, values="|".join(APPROVALS), values_say=", ".join(APPROVALS),

@@ -100,6 +100,12 @@ def patterns_of(kinds: Collection[str]) -> Iterator[KnownRule]:
         yield from _read(f"{_SELECT} r.kind = ANY(%s) AND r.is_pattern AND r.known_to IS NULL", [list(kinds)])
 
 
+def rules_of_kind(kind: str, change_set: int) -> Iterator[KnownRule]:
+    """All rules of a kind as a change set knew them, whatever their dates."""
+    knew = f"{_SELECT} r.kind = %s AND r.known_from <= %s AND (r.known_to IS NULL OR r.known_to > %s)"
+    yield from _read(knew, [kind, change_set, change_set])
+
+
 def rules_like(kind: str, stems: Mapping[str, str]) -> Iterator[tuple[str, KnownRule]]:
     """For each key the first rules of its kind whose key begins with its stem (in capitals), patterns apart."""
     with connection.cursor() as cursor:

@@ -14,8 +14,8 @@ from django.utils import timezone
 from mappings.drafts import Line
 from mappings.kinds import APPROVAL, APPROVALS, BY_CODE, TWO_ONE_CONTROLLER, Approval
 from mappings.models import MappingRule
+from q2c.core import access
 from q2c.core.models import Membership, Proposal
-from q2c.core.roles import ROLES
 
 Place = tuple[str, str]  # a kind, and the entity that a row is about ("" for every entity)
 
@@ -85,8 +85,9 @@ def too_few(proposal: Proposal) -> str:
 
 def _people(permission: str, proposal: Proposal) -> set[int]:
     """Active people other than the proposer who hold a permission for all entities of a proposal."""
-    roles = [role.code for role in ROLES if permission in role.may]
-    rows = Membership.objects.filter(role__in=roles, person__is_active=True).exclude(person=proposal.proposed_by_id)
+    rows = Membership.objects.filter(access.role_q(permission), access.in_force(), person__is_active=True).exclude(
+        person=proposal.proposed_by_id
+    )
     entities: dict[int, set[str | None]] = {}
     for person, code in rows.values_list("person", "legal_entity__code"):
         entities.setdefault(person, set()).add(code)

@@ -17,7 +17,7 @@ RULE_ORDER = ("kind", "sorted_key", "id")  # of `by_key`
 
 def rules_visible_to(user: Any) -> QuerySet[MappingRule]:
     """Rules of the person's entities, and those that hold for all entities."""
-    codes = access.entities_of(user)
+    codes = access.entities_of(user, "mappings.view_rule")
     rows = MappingRule.objects.select_related("proposed_by", "approved_by")
     return rows if codes is None else rows.filter(legal_entity_code__in=["", *sorted(codes)])
 
@@ -49,7 +49,7 @@ def life_of(rule: MappingRule) -> str:
 def change_sets_visible_to(user: Any) -> QuerySet[ChangeSet]:
     """Change sets none of whose lines names an entity that the person doesn't see."""
     rows = ChangeSet.objects.select_related("proposed_by", "proposal", "case")
-    codes = access.entities_of(user)
+    codes = access.entities_of(user, "mappings.view_rule")
     if codes is None:
         return rows
     foreign = ChangeLine.objects.filter(change_set=OuterRef("pk")).exclude(legal_entity_code__in=["", *sorted(codes)])

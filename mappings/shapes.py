@@ -22,7 +22,7 @@ def key_fault(kind: Kind, key: str, *, is_fallback: bool) -> str:
         return f"{key} isn't one of {', '.join(kind.keys)}"
     if kind.key_is and not _LOOKS[kind.key_is][0](key):
         return f"{key} isn't {_LOOKS[kind.key_is][1]}"
-    if key != "*" and len(key.split("|")) != len(kind.key_fields):
+    if key != "*" and not kind.keys and len(key.split("|")) != len(kind.key_fields):
         return f"a key of this kind is {'|'.join(kind.key_fields)}"
     if scope.is_pattern(key) and not (kind.allows_patterns or (is_fallback and kind.allows_fallback)):
         return f"{kind.title} takes no patterns; name the key"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
 from charset_normalizer import from_bytes
 
 from mappings import workbooks
-from mappings.columns import looks_like_header, unguarded
+from mappings.columns import looks_like_header
 from mappings.kinds import Kind
 from mappings.workbooks import Unreadable
+from q2c.core.exports import ABOUT_MARKS, ABOUT_SHEET, unguarded
+
+IsHeader = Callable[[list[str]], bool]
 
 BYTES_MAX = 20_000_000
 ROWS_MAX = 100_000
@@ -33,8 +36,9 @@ class Table:
     seal: list[list[str]] = field(default_factory=list)  # the hidden sheet of one of our own exports
 
 
-def read_table(content: bytes, kind: Kind | None, *, seal_sheet: str = "") -> Table:
-    """The table of a file's bytes, whatever its name says. Raises Unreadable with what to do."""
+def read_table(content: bytes, kind: Kind | None, *, seal_sheet: str = "", is_header: IsHeader | None = None) -> Table:
+    """The table of a file's bytes, whatever its name says; `is_header` knows the first row of a sheet that isn't of
+    rules. Raises Unreadable with what to do."""
     if len(content) > BYTES_MAX:
         raise Unreadable(
             f"The file has {len(content) / 1_000_000:,.0f} MB; up to {BYTES_MAX // 1_000_000} MB are read. Split it."
@@ -42,12 +46,12 @@ def read_table(content: bytes, kind: Kind | None, *, seal_sheet: str = "") -> Ta
     if content.startswith(_OLD_EXCEL):
         raise Unreadable("This is an old .xls file, or one with a password. Save it as .xlsx without a password.")
     if content.startswith(_ZIP):
-        return _read_workbook(content, kind, seal_sheet)
+        return _read_workbook(content, kind, seal_sheet, is_header)
     text, notes = decode(content)
-    return read_text(text, kind, notes)
+    return read_text(text, kind, notes, is_header=is_header)
 
 
-def read_text(text: str, kind: Kind | None, notes: Iterable[str] = ()) -> Table:
+def read_text(text: str, kind: Kind | None, notes: Iterable[str] = (), *, is_header: IsHeader | None = None) -> Table:
     """The table of text: pasted cells, or a CSV file. Raises Unreadable where there's none."""
     if not text.strip():
         raise Unreadable("There is nothing in it. Copy the cells with their headings, or choose another file.")
@@ -55,7 +59,7 @@ def read_text(text: str, kind: Kind | None, notes: Iterable[str] = ()) -> Table:
     notes = [*notes, f"Read with {SEPARATORS[separator]} between its cells."]
     csv.field_size_limit(1_000_000)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return _with_header(_numbered(lines), kind, notes)
+    return _with_header(_numbered(lines), kind, notes, is_header)
 
 
 def decode(content: bytes) -> tuple[str, list[str]]:
@@ -107,14 +111,14 @@ def _numbered(lines: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             raise Unreadable(
                 f"Row {number} can’t be read ({error}). A quote is open, or a cell is far too long."
             ) from error
-        if any(cell.strip() for cell in cells):
+        if any(cell.strip() for cell in cells) and cells[0] not in ABOUT_MARKS:
             yield number, [unguarded(cell[:CELL_MAX].strip(" \u00a0")) for cell in cells]
 
 
-def _read_workbook(content: bytes, kind: Kind | None, seal_sheet: str) -> Table:
+def _read_workbook(content: bytes, kind: Kind | None, seal_sheet: str, is_header: IsHeader | None) -> Table:
     package = workbooks.open_workbook(io.BytesIO(content))
     sheets = workbooks.sheet_parts(package)
-    shown = [(name, part) for name, part, is_shown in sheets if is_shown]
+    shown = [(name, part) for name, part, is_shown in sheets if is_shown and name != ABOUT_SHEET]
     if not shown:
         raise Unreadable("The spreadsheet has no sheet that is shown.")
     name, part = shown[0]
@@ -126,20 +130,26 @@ def _read_workbook(content: bytes, kind: Kind | None, seal_sheet: str) -> Table:
         for number, cells in enumerate(workbooks.read_sheet(package, part), 1)
         if any(cell.strip() or isinstance(cell, workbooks.Formula) for cell in cells)
     )
-    table = _with_header(rows, kind, notes)
+    table = _with_header(rows, kind, notes, is_header)
     hidden = next((part for name, part, is_shown in sheets if name == seal_sheet and not is_shown), "")
     if hidden:
         table.seal = list(workbooks.read_sheet(package, hidden))
     return table
 
 
-def _with_header(rows: Iterator[tuple[int, list[str]]], kind: Kind | None, notes: list[str]) -> Table:
+def _with_header(
+    rows: Iterator[tuple[int, list[str]]], kind: Kind | None, notes: list[str], is_header: IsHeader | None
+) -> Table:
     """The first row is headings, or else the rows are a key and what it becomes, in this order."""
     first = next(rows, None)
     if first is None:
         raise Unreadable("There is nothing in it. Copy the cells with their headings, or choose another file.")
-    if looks_like_header(first[1], kind):
+    if is_header(first[1]) if is_header else looks_like_header(first[1], kind):
         return Table(rows, first[1], notes)
+    if is_header is not None:
+        raise Unreadable(
+            "Its first row isn’t the headings of an export of ours. Export the rows again, and fill that in."
+        )
     if kind is not None and _is_plain_pair(first[1]):
         notes.append("It has no headings: the first column was read as the key, the second as what it becomes.")
         return Table(_chained(first, rows), ["key", "value"], notes)

@@ -212,7 +212,7 @@ def reset() -> int:
         place = Place(folder)
         for elsewhere in {place.folder, place.sockets} - {folder}:
             shutil.rmtree(elsewhere)
-    kept = ["test", "bench"]  # the tests' and the bench's own homes
+    kept = ["test", "bench", "pictures", "chaos"]  # homes of their own
     for path in folder.iterdir():
         if path.name in kept:
             continue

@@ -21,6 +21,7 @@ from connectors.recorder import Collector
 from exceptions.models import Choice
 from mappings.kinds import BY_CODE
 from mappings.resolve import Resolved, Snapshot, latest_change_set
+from mappings.retries import Retries
 from q2c.core.approvals import OVERRIDE, approved_contents
 from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
@@ -31,7 +32,7 @@ from q2c.transactions.batch import LINK, Run
 KEPT_SECONDS = 5.0
 FAMILY_OF = {"erp": Family.ERP, "billing": Family.BILLING, "crm": Family.CRM, "payments": Family.PAYMENTS}
 # The fact by which a transaction's own system is known, once a step has chosen it; else the one that plays the role.
-CHOSEN_BY = {"erp": "book", "billing": "billing_system"}
+CHOSEN_BY = {"erp": "book", "billing": "billing_system", "source": "note_system"}
 WHOLE_ROLE = {Family.ERP: "erp|*", Family.BILLING: "billing|order"}  # the key of a rule that would answer
 _kept: dict[str, tuple[float, Any]] = {}
 
@@ -47,6 +48,7 @@ def forget_kept() -> None:
     """Read small tables afresh (after a change in this process, and between tests)."""
     _kept.clear()
     _known.clear()
+    _retries.clear()
     _targets.clear()
 
 
@@ -324,11 +326,25 @@ def known_rules() -> Snapshot:
     return _known[0]
 
 
+_retries: list[Retries] = []
+
+
+def known_retries(change_set: int) -> Retries:
+    """The retry policies as known now: read anew when a change set has come."""
+    if not _retries or _retries[0].change_set != change_set:
+        _retries[:] = [Retries.load(change_set)]
+    found = _retries[0]
+    if found.has_rules:
+        found.vendors = {code: connection.vendor for code, connection in connections().items()}
+    return found
+
+
 class BatchContext:
     """A batch's view of the world (the machine's `Context`)."""
 
     def __init__(self, runs: list[Run], snapshot: Snapshot | None = None) -> None:
         self._snapshot = snapshot or known_rules()
+        self.retry_of = known_retries(self._snapshot.change_set).policy
         self._of_then = {run.known_at: Snapshot.load([], run.known_at) for run in runs if run.known_at is not None}
         self._links = Links()
         self._rules: dict[UUID, Rules] = {}

@@ -25,6 +25,7 @@ SECRET_KEY = secrets_home.secret_key(HOME, ENV)
 VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
 ARE_VAULT_KEYS_MADE_UP = secrets_home.are_vault_keys_made_up()
 ANCHOR_FILE = os.environ.get("Q2C_ANCHOR_FILE", "")  # of the audit chain; in production under another administrator
+CLAMD = os.environ.get("Q2C_CLAMD", "")  # host:port or unix:/path; without one files aren't scanned
 DEBUG = os.environ.get("Q2C_DEBUG") == "1"
 ALLOWED_HOSTS = [h for h in os.environ.get("Q2C_ALLOWED_HOSTS", "").split(",") if h]
 if IS_DEMO:
@@ -69,6 +70,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "q2c.core.middleware.ZippedPages",
     "q2c.core.middleware.correlation",
     "q2c.core.middleware.measure",
     "django.contrib.sessions.middleware.SessionMiddleware",

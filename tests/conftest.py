@@ -1,5 +1,6 @@
 """What every test may ask for: a browser. The database and the broker come from tests/settings.py."""
 
+import gc
 import os
 import shutil
 
@@ -13,6 +14,16 @@ CHROMIUM = os.environ.get("Q2C_CHROMIUM") or shutil.which("chromium") or shutil.
 
 
 LONGEST = "tests/journeys/test_demo.py"
+
+
+def pytest_configure(config):
+    """What was imported stays: looking through it for garbage again and again is a twentieth of the run."""
+    gc.set_threshold(50_000, 20, 100)
+
+
+def pytest_collection_finish(session):
+    """Whatever is there by now lives until the end."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

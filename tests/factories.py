@@ -12,12 +12,13 @@ from typing import Any
 from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth, Exchange
-from exceptions import freezing
+from exceptions import files, freezing
 from exceptions.models import (
     AlertChannel,
     AlertGroup,
     AlertSubscription,
     BulkAction,
+    CaseFile,
     CaseNote,
     CaseTally,
     ExceptionCase,
@@ -25,10 +26,19 @@ from exceptions.models import (
 )
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
 from q2c.core import ids, vault
-from q2c.core.models import AccountingPeriod, EmergencyUse, LegalEntity, Membership, Person, Proposal, Subsidiary
+from q2c.core.models import (
+    AccountingPeriod,
+    CustomRole,
+    EmergencyUse,
+    LegalEntity,
+    Membership,
+    Person,
+    Proposal,
+    Subsidiary,
+)
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
-from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
+from q2c.transactions.models import BusinessTransaction, LineageLink, Pause, StepRun
 
 PASSWORD = "correct horse battery"
 ENTITIES = {
@@ -62,6 +72,14 @@ def make_person(
         if role:
             Membership.objects.get_or_create(person=person, role=role, legal_entity=entity)
     return person
+
+
+def make_custom_role(code: str, holder: str, *, entities: tuple[str, ...] = (), **fields: Any) -> Membership:
+    """A role that people composed, and the (last) membership of somebody who holds it."""
+    proposal = make_proposal(f"A new role: {code}", subject_type="role", subject_id=code, kind="role_change")
+    values = {"title": code.title(), "permissions": ["portal.view_home", "exceptions.view_case"], **fields}
+    CustomRole.objects.create(code=code, proposal=proposal, changed_at=timezone.now(), **values)
+    return make_person(code, username=holder, entities=entities).memberships.latest("pk")
 
 
 def make_connection(code: str = "netsuite", **fields: Any) -> Connection:
@@ -245,6 +263,13 @@ def make_case(
     return case
 
 
+def make_file(case: ExceptionCase, name: str = "remittance.pdf", body: bytes = b"%PDF-1.7 ...") -> CaseFile:
+    """A file beside a note."""
+    by = Person.objects.order_by("pk").first() or make_person("controller")
+    note = CaseNote.objects.create(case=case, at=timezone.now(), by=by, verb="noted", text="What the bank says")
+    return files.attach(note, files.take(name, body), by=by)
+
+
 def make_bulk(by: Person, case: ExceptionCase, what: str = "repost") -> BulkAction:
     """A frozen set of a case's documents, not confirmed."""
     cases = ExceptionCase.objects.filter(pk=case.pk)
@@ -425,6 +450,12 @@ def make_channel(name: str = "Close room", *, address: str = "http://127.0.0.1:9
     channel = AlertChannel.objects.create(name=name, **values)
     AlertSubscription.objects.create(channel=channel, severity=4)
     return channel
+
+
+def make_pause(**fields: Any) -> Pause:
+    """A pause of the invoices of one entity."""
+    values = {"flow": "invoice_to_erp", "legal_entity_code": "GB01", "reason": "The ERP is moved", "by": "runs"}
+    return Pause.objects.create(at=timezone.now(), **{**values, **fields})
 
 
 def make_alert(kind: str = "missing_item_mapping", **fields: Any) -> AlertGroup:

@@ -9,11 +9,12 @@ from django.core.exceptions import ValidationError
 from django.core.validators import URLValidator
 
 from connectors import registry
-from connectors.manifest import Manifest, Secret
+from connectors.manifest import GOVERNED, Manifest, Secret
 from connectors.models import Connection
 from q2c.core.filters import DateField, dress
 
 _ADDRESS = URLValidator(schemes=["https", "http"])
+_CEILINGS = tuple(part.name for part in GOVERNED)
 
 
 class ReasonForm(forms.Form):
@@ -68,6 +69,17 @@ class ConnectionForm(forms.Form):
                 )
         dress(self)
 
+    def clean(self) -> dict[str, Any]:
+        """Ceilings are whole numbers above 0, or empty."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        for name in _CEILINGS:
+            text = str(cleaned.get(f"setting_{name}") or "").strip()
+            if text and not (text.isdecimal() and registry.read_ceiling(text)):
+                self.add_error(f"setting_{name}", "Write a whole number above 0, such as 50000, or leave it empty.")
+            elif f"setting_{name}" in cleaned:
+                cleaned[f"setting_{name}"] = text
+        return cleaned
+
     def clean_base_url(self) -> str:
         """An address of the web, without a password in it."""
         url = self.cleaned_data["base_url"].strip()
@@ -91,8 +103,10 @@ class ConnectionForm(forms.Form):
     @property
     def settings(self) -> dict[str, Any]:
         """The vendor's settings, its account among them, as they are to be."""
-        given = {name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_") and value}
-        return {**self.connection.settings, **given}
+        plain = {name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_")}
+        known = self.connection.settings
+        given = {name: value for name, value in plain.items() if value or (name in _CEILINGS and known.get(name))}
+        return {**known, **given}  # a ceiling can be taken away
 
     @property
     def secrets(self) -> dict[str, str]:

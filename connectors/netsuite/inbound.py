@@ -53,6 +53,9 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         is_in_ledger=_is_in_ledger(raw),
         url=f"{account_url}{record.page.format(id=raw['id'])}" if account_url else "",
         applied=_applied(raw.get("apply")),
+        open_amount=_decimal(raw.get("amountRemaining")) if document_type == "ar_invoice" else None,
+        reversal=_id(raw.get("reversalEntry")),
+        reversal_date=_date(raw.get("reversalDate")),
     )
 
 

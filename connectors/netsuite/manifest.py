@@ -12,7 +12,7 @@ from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.fields import without_zeros
 from connectors.http import Auth, Line, Telephone
-from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, Undo, When
+from connectors.manifest import GOVERNED, Limits, Manifest, Repeats, Secret, Setting, Undo, When
 from connectors.netsuite.records import TYPES
 from q2c.core.problems import Category, Problem
 
@@ -133,6 +133,7 @@ MANIFEST = Manifest(
         Setting("app_url", "Address of the user interface", is_required=False),
         Setting("auth", "oauth2 or tba", default="oauth2", is_required=False),
         Setting("jwt_algorithm", "PS256, PS384, PS512, ES256, ES384 or ES512", default="PS256", is_required=False),
+        *GOVERNED,
         Secret("client_id", is_required=False),
         Secret("certificate_id", is_required=False),
         Secret("private_key", is_required=False),

@@ -127,8 +127,12 @@ def applied(apply_to: tuple[posting.AppliedTo, ...]) -> dict[str, Any]:
 
 
 def journal(entry: posting.Journal) -> dict[str, Any]:
-    """A journal entry, approved by what our own house has approved."""
-    return _entry(entry, entry.lines)
+    """A journal entry, approved by what our own house has approved. With a reversal date NetSuite makes the reversing
+    entry at once and posts it in that date's period, not on that day only (`reversalDefer`)."""
+    body = _entry(entry, entry.lines)
+    if entry.reversal_date is not None:
+        body |= {"reversalDate": entry.reversal_date.isoformat(), "reversalDefer": False}
+    return body
 
 
 def refund_journal(refund: posting.CashRefund) -> dict[str, Any]:

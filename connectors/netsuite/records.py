@@ -40,7 +40,8 @@ TYPES = {
 }  # fmt: skip
 
 READ_BACK = (
-    "id,externalId,tranId,entity,tranDate,postingPeriod,subsidiary,currency,exchangeRate,total,approvalStatus,status"
+    "id,externalId,tranId,entity,tranDate,postingPeriod,subsidiary,currency,exchangeRate,total,amountRemaining,"
+    "approvalStatus,status"
 )
 
 # List name -> SuiteQL. Column names confirmed from dbt_netsuite's seeds; dates are asked for in ISO, since SuiteQL

@@ -108,6 +108,20 @@ class Client:
             raise reply.strange("a change answers 204")
         return self._saved(known, fields.get("status", ""))
 
+    async def publish_hold(
+        self, document_type: str, document_id: str, *, fields: dict[str, str], key: str
+    ) -> posting.SavedRecord:
+        """Write on an opportunity or order what holds it, or take that away. Safe to repeat (`key` isn't needed): it
+        sets values. Raises as `publish_status`."""
+        path, query, known = self._record_of(document_id)
+        body = outbound.hold_note(fields)
+        reply = await self.telephone.call("PATCH", await self._url(path), verb="publish_hold", query=query, json=body)
+        if query and reply.status == 200:
+            known = str(reply.json("id")["id"])
+        elif reply.status != 204:
+            raise reply.strange("a change answers 204")
+        return self._saved(known, fields.get("status", ""))
+
     def _record_of(self, order_id: str) -> tuple[str, list[tuple[str, str]], str]:
         """Where an order's record is changed, with which query, and its id as far as it's known: by id, or by the
         external id under which the org keeps orders of others. Raises Problem `target_gone` where it keeps none."""

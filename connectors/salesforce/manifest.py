@@ -12,7 +12,7 @@ from connectors.auth import FetchedToken, Token, assertion, basic, fetch_token
 from connectors.errors import VendorError, oauth_error
 from connectors.families import Family
 from connectors.http import Auth, Line, Telephone
-from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
+from connectors.manifest import GOVERNED, TELLS_HOLDS, Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
 from connectors.salesforce import door
 from connectors.salesforce.events import EVENTS
 from connectors.salesforce.ids import full_id
@@ -154,6 +154,7 @@ MANIFEST = Manifest(
         Setting("has_selling_models", "yes or no", default="yes", is_required=False),
         Setting("has_orders", "yes or no", default="yes", is_required=False),
         Setting("has_quotes", "yes or no", default="yes", is_required=False),
+        TELLS_HOLDS,
         Setting(
             "legal_entity_field",
             "Field of account and opportunity with the seller",
@@ -167,6 +168,7 @@ MANIFEST = Manifest(
         ),
         Setting("term_months", "Term of an order that names none", default="12", is_required=False),
         Setting("billing_frequency", "Of a line that names none", default="annual", is_required=False),
+        *GOVERNED,
         Secret("client_id"),
         Secret("client_secret", is_required=False),
         Secret("private_key", is_required=False),
@@ -182,7 +184,17 @@ MANIFEST = Manifest(
     hides_errors=hides_errors,
     read_quota=read_quota,
     customer_of=customer_of,
+    notes_on=("Opportunity", "Order"),
     auth=auth,
     record_url="{app_url}/{id}",
+    raw_fields={
+        "number": ("OrderNumber", "Name"),
+        "customer": ("Account.Name", "AccountId"),
+        "currency": ("CurrencyIsoCode",),
+        "total": ("Amount", "TotalAmount"),
+        "document_date": ("CloseDate", "EffectiveDate"),
+        "start_date": ("EffectiveDate", "CloseDate"),
+        "po_number": ("PoNumber",),
+    },
     spell_id=full_id,
 )

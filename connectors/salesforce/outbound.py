@@ -12,6 +12,14 @@ STATUS_FIELDS = {  # CONTRACTS section 3
 }
 
 
+HOLD_FIELDS = {"status": "Q2C_Hold__c", "message": "Q2C_Hold_Message__c", "case": "Q2C_Hold_Case__c"}
+
+
+def hold_note(fields: Mapping[str, str]) -> dict[str, str | None]:
+    """What holds a record, in fields of our own (text of 255 characters); an empty one is cleared."""
+    return {HOLD_FIELDS[name]: value[:255] or None for name, value in fields.items()}
+
+
 def order_status(fields: Mapping[str, str]) -> dict[str, str]:
     """The status fields of an opportunity. Raises ValueError for a field that isn't one of ours."""
     unknown = sorted(set(fields) - STATUS_FIELDS.keys() - set(STATUS_FIELDS.values()))

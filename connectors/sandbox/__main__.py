@@ -14,6 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", default=os.environ.get("Q2C_HOME", ".q2c"))
     parser.add_argument("--port", type=int, default=int(os.environ.get("Q2C_SANDBOX_PORT", "8900")))
+    parser.add_argument("--shown-port", type=int, help="vendors say that they are at the ports after this one")
     parser.add_argument("--vendors", help="names separated by commas; all by default")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -25,7 +26,7 @@ def main() -> None:
         sys.stdout.write(f"ready: control door at http://127.0.0.1:{arguments.port}\n")
         sys.stdout.flush()
 
-    run(Path(arguments.home), arguments.port, found, on_ready=say_ready)
+    run(Path(arguments.home), arguments.port, found, on_ready=say_ready, shown_port=arguments.shown_port)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,14 @@ def run(
     vendors: dict[str, type[Vendor]] | None = None,
     *,
     on_ready: Callable[[], None] | None = None,
+    shown_port: int | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. The control door listens on `control_port`, the vendors on those after it."""
-    asyncio.run(serve(home, control_port, find_vendors() if vendors is None else vendors, on_ready=on_ready))
+    """Serve until SIGTERM or SIGINT. The control door listens on `control_port`, the vendors on those after it.
+
+    Where something stands in front of the vendors they call themselves by the ports after `shown_port`.
+    """
+    classes = find_vendors() if vendors is None else vendors
+    asyncio.run(serve(home, control_port, classes, on_ready=on_ready, shown_port=shown_port))
 
 
 async def serve(
@@ -53,8 +58,10 @@ async def serve(
     classes: dict[str, type[Vendor]],
     *,
     on_ready: Callable[[], None] | None = None,
+    shown_port: int | None = None,
 ) -> None:
     """The same inside a running event loop."""
+    shown = control_port if shown_port is None else shown_port
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
@@ -70,7 +77,7 @@ async def serve(
             faults[code] = Faults()
             outside = Outside(store, clock, faults[code])
             with store.transaction():
-                vendor = kind(store, clock, f"http://{HOST}:{control_port + number}", outside)
+                vendor = kind(store, clock, f"http://{HOST}:{shown + number}", outside)
                 vendor.seed()
             outside.vendor = vendors[code] = vendor
             runners.append(await _listen(build_server(vendor, faults[code]), control_port + number))

@@ -22,6 +22,7 @@ VERSION = "2026-10-28.endive"
 PAGE = 100
 RATES_KEPT = 2_000
 SEARCHABLE_AFTER_SECONDS = 3600  # a minute as Stripe says; "longer during outages"
+_NOTED = {"invoice": "invoices", "credit_note": "credit_notes", "customer": "customers", "refund": "refunds"}
 _ENDED = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -97,6 +98,16 @@ class Client:
         path = f"/v1/customers/{customer.source.object_id}" if is_theirs else "/v1/customers"
         body = outbound.customer(customer, external_id=external_id)
         return self._saved("customer", await self._post(path, body, verb="save_customer", key=key))
+
+    async def publish_hold(
+        self, document_type: str, document_id: str, *, fields: dict[str, str], key: str
+    ) -> posting.SavedRecord:
+        """Write on a record what holds it, or take that away: our own keys of its metadata. Safe to repeat. Stripe says
+        `<type>.updated` of it, which `events.is_corrected` knows to be ours."""
+        path = f"/v1/{_NOTED[document_type]}/{document_id}"
+        return self._saved(
+            document_type, await self._post(path, outbound.hold_note(fields), verb="publish_hold", key=key)
+        )
 
     # Billing: subscriptions
 
@@ -323,7 +334,7 @@ class Client:
 
     def _saved(self, kind: str, raw: Mapping[str, Any], *, was_found: bool = False) -> posting.SavedRecord:
         pages = {"customer": "customers", "subscription": "subscriptions", "schedule": "subscription_schedules",
-                 "invoice": "invoices"}  # fmt: skip
+                 **_NOTED}  # fmt: skip
         return posting.SavedRecord(
             document_type="subscription" if kind == "schedule" else kind,
             id=str(raw["id"]),

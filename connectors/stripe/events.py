@@ -36,6 +36,36 @@ def invoice_posted(body: bytes, context: Context) -> list[Any]:
     ]
 
 
+OWN_NOTES = "q2c_"  # metadata that we write ourselves (`outbound.hold_note`)
+
+
+def is_corrected(body: bytes) -> bool:
+    """Whether somebody else changed the notes of a document that is issued: all that may still change of it (Stripe's
+    `previous_attributes` holds the keys that changed). What we wrote ourselves says nothing new."""
+    data = read_json(body)["data"]
+    raw, before = data["object"], (data.get("previous_attributes") or {}).get("metadata") or {}
+    now = raw.get("metadata") or {}
+    return raw.get("status") != "draft" and any(
+        now.get(name) != value for name, value in before.items() if not name.startswith(OWN_NOTES)
+    )
+
+
+def invoice_corrected(body: bytes, context: Context) -> list[Any]:
+    """invoice.updated, with the invoice that was asked for; of nothing else than a correction nobody asks."""
+    if context.fetched is None:
+        return []
+    _, at = _snapshot(body)
+    return [events.InvoiceCorrected(occurred_at=at, invoice=structs.replace(context.fetched, balance_entries=()))]
+
+
+def credit_memo_corrected(body: bytes, context: Context) -> list[Any]:
+    """credit_note.updated, the same."""
+    if context.fetched is None:
+        return []
+    _, at = _snapshot(body)
+    return [events.CreditMemoCorrected(occurred_at=at, credit_memo=context.fetched)]
+
+
 def is_incomplete(body: bytes) -> bool:
     """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only,
     doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
@@ -244,7 +274,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "customer.subscription.resumed": Means(subscription_changed),
     "product.created": Means(product_changed),
     "product.updated": Means(product_changed),
-    **dict.fromkeys(("invoice.created", "invoice.updated", "invoice.deleted", "invoice.finalization_failed"), _DRAFT),
+    "invoice.updated": Means(invoice_corrected, refetch="invoice", refetch_when=is_corrected),
+    **dict.fromkeys(("invoice.created", "invoice.deleted", "invoice.finalization_failed"), _DRAFT),
     **dict.fromkeys(
         ("invoice.payment_succeeded", "charge.refunded", "charge.refund.updated", "charge.captured", "charge.failed",
          "charge.updated", "charge.pending", "charge.expired", "payout.reconciliation_completed"), _SAID,
@@ -290,7 +321,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
          "customer.tax_id.deleted"), _PRICE,
     ),
     **dict.fromkeys(("invoiceitem.created", "invoiceitem.updated", "invoiceitem.deleted"), _DRAFT),
-    "credit_note.updated": Ignored("only its memo or metadata can change"),
+    "credit_note.updated": Means(credit_memo_corrected, refetch="credit_note", refetch_when=is_corrected),
     "credit_note.voided": Means(credit_voided),
     "billing.meter.created": NotYet("usage arrives on the invoice"),
     "billing.meter.updated": NotYet("usage arrives on the invoice"),

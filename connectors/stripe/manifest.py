@@ -11,7 +11,7 @@ from connectors.auth import Bearer
 from connectors.errors import VendorError
 from connectors.families import Family
 from connectors.http import Auth, Line
-from connectors.manifest import Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
+from connectors.manifest import GOVERNED, TELLS_HOLDS, Limits, Manifest, Repeats, Secret, Setting, WebhookDoor, When
 from connectors.stripe import door
 from connectors.stripe.events import EVENTS
 from q2c.core.problems import Category
@@ -100,6 +100,8 @@ MANIFEST = Manifest(
     settings=(
         Setting("app_url", "Address of the dashboard", default="https://dashboard.stripe.com", is_required=False),
         Setting("legal_entity", "Legal entity that owns this Stripe account, for its payouts", is_required=False),
+        TELLS_HOLDS,
+        *GOVERNED,
         Secret("api_key"),
         Secret("webhook_secret"),
         Secret("webhook_secret_previous", is_required=False),
@@ -111,6 +113,23 @@ MANIFEST = Manifest(
     webhook=WebhookDoor(verify=door.verify, split=door.split),
     read_errors=read_errors,
     customer_of=customer_of,
+    notes_on=("invoice", "credit_note", "customer", "refund"),
     auth=auth,
     record_url="{app_url}/search?query={id}",
+    raw_roots=("data.object", ""),
+    raw_fields={
+        "number": ("number", "metadata.invoice_no"),
+        "customer": ("customer_name", "customer.name", "customer", "customer.id"),
+        "legal_entity": (
+            "metadata.legal_entity",
+            "parent.subscription_details.metadata.legal_entity",
+            "customer.metadata.legal_entity",
+        ),
+        "currency": ("currency",),
+        "total": ("total", "amount"),
+        "tax_total": ("tax", "total_taxes.0.amount"),
+        "document_date": ("effective_at", "status_transitions.finalized_at", "created"),
+        "due_date": ("due_date",),
+        "po_number": ("metadata.po_number",),
+    },
 )

@@ -53,6 +53,12 @@ def customer(party: Customer, *, external_id: str) -> Form:
     )
 
 
+def hold_note(fields: Mapping[str, str]) -> Form:
+    """Our note on a record: three keys of its metadata (of at most 50, values of at most 500 characters). An empty
+    value takes its key away."""
+    return form({"metadata": {f"q2c_{name}": value[:500] for name, value in fields.items()}})
+
+
 def product(line: OrderLine) -> Form:
     """A product whose id is the SKU, so that a second one can't be made and an invoice line leads back to the SKU."""
     return form(

@@ -19,12 +19,13 @@ from exceptions.clocks import role_at
 from exceptions.kinds import LOW
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core import people
+from q2c.core.access import find_roles, in_force
 from q2c.core.models import Membership, Person
-from q2c.core.roles import BY_CODE
+from q2c.core.roles import Role
 
 VIEW = "exceptions.view_case"
 What, About = AlertDelivery.What, AlertGroup.About
-Seen = dict[int, list[tuple[frozenset[str], str | None]]]  # of a person: queues (none: all) and entity (None: all)
+Seen = dict[int, list[tuple[Role, str | None]]]  # of a person: the roles that see cases, and entity (None: all)
 
 
 def plan(now: dt.datetime | None = None) -> int:
@@ -34,10 +35,7 @@ def plan(now: dt.datetime | None = None) -> int:
         grown = list(AlertGroup.objects.filter(is_planned=False).select_for_update().order_by("pk"))
         if not grown:
             return 0
-        subscriptions = list(
-            AlertSubscription.objects.filter(is_active=True).select_related("person", "channel").order_by("pk")
-        )
-        subscriptions = [s for s in subscriptions if getattr(s.person or s.channel, "is_active", False)]
+        subscriptions = _in_use()
         seen = _seen([s.person_id for s in subscriptions if s.person_id])
         for group in grown:
             messages = list(_messages(group, subscriptions, seen, now))
@@ -55,10 +53,7 @@ def plan_all_clear(groups: Iterable[AlertGroup], now: dt.datetime | None = None)
         waiting = began.filter(state=AlertDelivery.State.WAITING, taken_until=None)
         waiting.update(state=AlertDelivery.State.DROPPED)
         told = list(began.filter(state=AlertDelivery.State.SENT).select_related("person", "channel"))
-        of = {
-            (s.person_id, s.channel_id): s
-            for s in AlertSubscription.objects.filter(is_active=True).select_related("person", "channel")
-        }
+        of = {(s.person_id, s.channel_id): s for s in _in_use()}
         messages = [
             _message(row.group_id, What.ALL_CLEAR, subscription, now)
             for row in told
@@ -66,6 +61,12 @@ def plan_all_clear(groups: Iterable[AlertGroup], now: dt.datetime | None = None)
         ]
         AlertDelivery.objects.bulk_create(messages, ignore_conflicts=True)
     return len(messages)
+
+
+def _in_use() -> list[AlertSubscription]:
+    """Those of people and channels that aren't switched off."""
+    rows = AlertSubscription.objects.filter(is_active=True).select_related("person", "channel").order_by("pk")
+    return [s for s in rows if getattr(s.person or s.channel, "is_active", False)]
 
 
 def _messages(
@@ -94,8 +95,10 @@ def _concerns(subscription: AlertSubscription, group: AlertGroup, seen: Seen) ->
     if subscription.channel_id:
         return True
     return any(
-        (not own or own & queues) and (entity is None or entity in entities)
-        for own, entity in seen.get(subscription.person_id or 0, ())
+        (not role.queues or queues.intersection(role.queues))
+        and role.holds(VIEW, group.kind)
+        and (entity is None or entity in entities)
+        for role, entity in seen.get(subscription.person_id or 0, ())
     )
 
 
@@ -114,15 +117,19 @@ def _message(group: int, what: str, subscription: AlertSubscription, now: dt.dat
 
 def _seen(person_ids: list[int]) -> Seen:
     found: Seen = defaultdict(list)
-    rows = Membership.objects.filter(person__in=person_ids)
-    for person, role, entity in rows.values_list("person", "role", "legal_entity__code"):
-        if role in BY_CODE and VIEW in BY_CODE[role].may:
-            found[person].append((frozenset(BY_CODE[role].queues), entity))
+    rows = Membership.objects.filter(in_force(), person__in=person_ids)
+    held = list(rows.values_list("person", "role", "legal_entity__code"))
+    roles = find_roles(role for _, role, _ in held)
+    for person, role, entity in held:
+        if role in roles and VIEW in roles[role].may:
+            found[person].append((roles[role], entity))
     return found
 
 
 def _holders(roles: set[str], entities: list[str]) -> list[Person]:
-    rows = Membership.objects.filter(role__in=roles, person__is_active=True).select_related("person", "legal_entity")
+    rows = Membership.objects.filter(in_force(), role__in=roles, person__is_active=True).select_related(
+        "person", "legal_entity"
+    )
     found = {
         row.person_id: row.person
         for row in rows.order_by("person")

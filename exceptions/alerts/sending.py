@@ -23,6 +23,7 @@ from connectors.manifest import Limits
 from exceptions.alerts import channels, messages
 from exceptions.kinds import LOW, PLATFORM
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup
+from q2c.core import vault
 from q2c.core.problems import Category, Problem
 
 BATCH = 200
@@ -56,7 +57,7 @@ def try_channel(channel: AlertChannel) -> str:
 @atomic
 def _take(now: dt.datetime) -> list[AlertDelivery]:
     free = Q(taken_until=None) | Q(taken_until__lt=now)
-    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now)
+    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now).exclude(channel__is_active=False)
     rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")[:BATCH])
     ids = [row.pk for row in rows]
     AlertDelivery.objects.filter(pk__in=ids).update(taken_until=now + LEASE)
@@ -105,7 +106,10 @@ async def _post_one(row: AlertDelivery) -> str:
     if channel is None:
         return "no channel"
     body = messages.as_teams if channel.sort == AlertChannel.Sort.TEAMS else messages.as_slack
-    address = channels.address_of(channel)
+    try:
+        address = channels.address_of(channel)
+    except vault.Unsealable:  # its failure alone: what goes with it was sent
+        return "its address can’t be opened"
     line = http.Line(
         f"alerts-{channel.pk}", "alerts", channel.name, address, at_once=LIMITS.at_once,
         allows_private=settings.IS_DEMO,

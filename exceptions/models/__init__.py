@@ -1,22 +1,26 @@
-"""The tables of the workbench: alerts; cases with occurrences, tallies and notes; what fixed them; how they are routed
-and counted; what people chose for documents; what was done to many at once;
+"""The tables of the workbench: what was taken off receivables; alerts; cases with occurrences, tallies and notes; what
+fixed them; how they are routed and counted; what people chose for documents; what was done to many at once; sheets;
 runbooks; what was merged and split."""
 
+from exceptions.models.adjustments import Adjustment
 from exceptions.models.alerts import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
 from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
 from exceptions.models.clocks import CasePause
 from exceptions.models.counts import OpenChange, OpenCount
+from exceptions.models.files import CaseFile
 from exceptions.models.fixes import CaseFix, FailedFix
 from exceptions.models.groups import ApartCase, CaseAlias
 from exceptions.models.mentions import Mention
 from exceptions.models.routing import RoutingMark
 from exceptions.models.runbooks import RunbookVersion
+from exceptions.models.sheets import CaseSheet
 from exceptions.models.views import SavedView
 from exceptions.models.waivers import Waiver
 
 __all__ = [
+    "Adjustment",
     "AlertChannel",
     "AlertDelivery",
     "AlertGroup",
@@ -25,9 +29,11 @@ __all__ = [
     "BulkAction",
     "BulkItem",
     "CaseAlias",
+    "CaseFile",
     "CaseFix",
     "CaseNote",
     "CasePause",
+    "CaseSheet",
     "CaseTally",
     "Choice",
     "ExceptionCase",

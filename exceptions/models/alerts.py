@@ -17,13 +17,19 @@ class AlertChannel(models.Model):
 
     name = models.CharField(max_length=80, unique=True)
     sort = models.CharField(max_length=10, choices=Sort)
-    address = models.BinaryField()  # sealed with the master key, never shown again
+    address = models.BinaryField(default=bytes)  # sealed with the master key, never shown again; empty: none agreed yet
+    next_address = models.BinaryField(null=True)  # one that waits for a second person
     host = models.CharField(max_length=253)  # of the address, to be recognised by
     is_active = models.BooleanField(default=True)
-    history = HistoricalRecords(excluded_fields=["address"])
+    history = HistoricalRecords(excluded_fields=["address", "next_address"])
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether two people have agreed to an address of it."""
+        return bool(self.address)
 
 
 class AlertSubscription(models.Model):

@@ -143,6 +143,7 @@ class Occurrence(models.Model):
     case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="occurrences")
     transaction_id = models.UUIDField(null=True)
     event_id = models.UUIDField(null=True)  # of a refused inbound event
+    read_key = models.CharField(max_length=300, null=True)  # of such a one: what it says something of, and of what sort
     flow = models.CharField(max_length=40, blank=True)
     step = models.CharField(max_length=40, blank=True)
     attempt = models.IntegerField(default=1)
@@ -154,6 +155,8 @@ class Occurrence(models.Model):
     amount_at_risk = models.DecimalField(max_digits=20, decimal_places=2, null=True)  # as of its opening; null: no rate
     problem = models.JSONField(default=dict)
     at = models.DateTimeField()
+    # What is said of it on records outside (`exceptions.writeback`): 0 nothing, 1 what stands here, 2 what stood here.
+    told = models.SmallIntegerField(default=0, db_default=0)
     source_asked_at = models.DateTimeField(null=True)  # to be corrected at its source: waits for the corrected version
     reposted_at = models.DateTimeField(null=True)  # running again: closes on completion, or comes back
     closed_at = models.DateTimeField(null=True)
@@ -174,6 +177,19 @@ class Occurrence(models.Model):
             models.Index(fields=["case", "-id"], name="occurrence_case"),
             models.Index(fields=["case", "-id"], name="occurrence_open", condition=Q(closed_at__isnull=True)),
             models.Index(fields=["transaction_id", "-id"], name="occurrence_txn"),
+            models.Index(
+                fields=["read_key"],
+                name="occurrence_unread",
+                condition=Q(closed_at__isnull=True, read_key__isnull=False),
+            ),
+            models.Index(
+                fields=["id"],
+                name="occurrence_to_tell",
+                condition=Q(closed_at__isnull=True, transaction_id__isnull=False) & ~Q(told=1),
+            ),
+            models.Index(
+                fields=["id"], name="occurrence_to_take_back", condition=Q(closed_at__isnull=False) & ~Q(told=0)
+            ),
         ]
 
     def __str__(self) -> str:

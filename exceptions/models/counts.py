@@ -1,15 +1,15 @@
-"""How many cases are open, and for how much, by queue, entity and blocked close: summed from changes, never counted."""
+"""How many cases are open, and for how much, by queue, kind, entity and blocked close: summed, never counted."""
 
 from __future__ import annotations
 
 import pgtrigger
 from django.db import models
 
-_PLACE = "queue, legal_entity_code, blocks_entity, blocks_period"
+_PLACE = "queue, kind, legal_entity_code, blocks_entity, blocks_period"
 _ADD = """
     INSERT INTO exceptions_openchange ({place}, case_count, amount_at_risk)
     SELECT {place}, sum(one), sum(amount) FROM ({rows}) x
-     GROUP BY 1, 2, 3, 4 HAVING sum(one) <> 0 OR sum(amount) <> 0;
+     GROUP BY 1, 2, 3, 4, 5 HAVING sum(one) <> 0 OR sum(amount) <> 0;
     RETURN NULL;
 """
 _NOW = f"SELECT {_PLACE}, 1 AS one, amount_at_risk AS amount FROM new_cases WHERE closed_at IS NULL"
@@ -32,6 +32,7 @@ COUNTED = [
 
 class _Place(models.Model):
     queue = models.CharField(max_length=30)
+    kind = models.CharField(max_length=60)
     legal_entity_code = models.CharField(max_length=20, blank=True)  # empty: of several
     blocks_entity = models.CharField(max_length=20, blank=True)
     blocks_period = models.CharField(max_length=20, blank=True)
@@ -57,6 +58,7 @@ class OpenCount(_Place):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["queue", "legal_entity_code", "blocks_entity", "blocks_period"], name="one_count_per_place"
+                fields=["queue", "kind", "legal_entity_code", "blocks_entity", "blocks_period"],
+                name="one_count_per_place",
             )
         ]

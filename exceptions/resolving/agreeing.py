@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,14 +19,14 @@ from django.utils import timezone
 from exceptions import cases
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import binding, rules
+from exceptions.resolving import binding, rules, waiting
 from q2c.core import approvals, audit
 from q2c.core.models import Person, Proposal
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
 DOCUMENTS_MAX = 5_000  # on one proposal
-PREFIX = "resolve:"  # of the kinds of these proposals
+PREFIX = waiting.PREFIX
 Apply = Callable[["Agreed"], list[Restarted]]
 
 
@@ -47,6 +48,9 @@ class Wished:
     terms: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[UUID, dict[str, Any]] | None = None
     fields: Sequence[str] = ()
+    state: str = "held"  # in which the documents are
+    amounts: Mapping[UUID, Decimal] = field(default_factory=dict)  # where it's about less than the documents' own
+    counted: Mapping[UUID, Decimal] = field(default_factory=dict)  # what the rules are asked for, where it's not that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +76,17 @@ class Agreed:
 def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]]:
     """Propose it, or apply it at once where the rules ask for nobody. Raises ResolutionRefused, for an empty selection,
     a second proposal of its kind, or where none of the documents would post."""
-    if not wished.documents:
-        raise ResolutionRefused("No document of it is held any more.")
-    if len(wished.documents) > DOCUMENTS_MAX:
-        raise ResolutionRefused(
-            f"{len(wished.documents):,} documents are more than one decision takes ({DOCUMENTS_MAX:,}): choose fewer."
-        )
+    check_count(wished.documents)
     state = binding.state_of(wished.documents, wished.chosen)
-    documents = [state[i] for i in wished.documents if state[i]["state"] == "held"]
+    documents = [_signed(state[i], wished.amounts.get(i)) for i in wished.documents
+                 if state[i]["state"] == wished.state]  # fmt: skip
     if not documents:
         raise ResolutionRefused("No document of it is held any more.")
-    asked = rules.asked_for(wished.resolution, documents, wished.fields)
+    counted = [_signed(own, wished.counted.get(UUID(own["transaction"]))) for own in documents]
+    asked = rules.asked_for(wished.resolution, counted, wished.fields)
     content = {
         "case": wished.case.pk,
+        approvals.OF_KIND: wished.case.kind,
         "resolution": wished.resolution,
         "happens": list(wished.happens),
         "terms": dict(wished.terms),
@@ -117,6 +119,16 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
     return proposal, []
 
 
+def check_count(documents: Sequence[UUID]) -> None:
+    """Raises ResolutionRefused for none, and for more documents than one decision takes."""
+    if not documents:
+        raise ResolutionRefused("No document of it is held any more.")
+    if len(documents) > DOCUMENTS_MAX:
+        raise ResolutionRefused(
+            f"{len(documents):,} documents are more than one decision takes ({DOCUMENTS_MAX:,}): choose fewer."
+        )
+
+
 def decide(
     proposal: Proposal, apply: Apply, *, by: Person, approve: bool, why: str = "", seen_hash: str = "",
     emergency_hours: int | None = None,
@@ -146,9 +158,21 @@ def decide(
             emergency_hours=emergency_hours,
         )  # fmt: skip
     if state != Proposal.State.PROPOSED:
-        text = why or proposal.void_reason or f"“{proposal.title}” is {state}"
-        cases.end_waiting(case, by=by, text=text, verb=str(state))
+        waiting.end_waiting(
+            case, by=by, text=why or proposal.void_reason or f"“{proposal.title}” is {state}", verb=str(state)
+        )
     return state, results
+
+
+def withdraw(proposal: Proposal, *, by: Person, why: str) -> None:
+    """Whoever proposed a resolution takes it back, before it's decided: nothing was done, and the case is worked again.
+    Raises ApprovalRefused for anybody else, without a reason, and when it's decided already."""
+    if not why.strip():
+        raise approvals.ApprovalRefused("no_reason", "Say why you take it back.")
+    with atomic():
+        approvals.withdraw(proposal, by=by, why=why)
+        case = ExceptionCase.objects.get(pk=proposal.content["case"])
+        waiting.end_waiting(case, by=by, text=f"“{proposal.title}”: {why}", verb="withdrawn")
 
 
 def end_stale() -> int:
@@ -161,6 +185,10 @@ def end_stale() -> int:
             approvals.void(proposal, reason="Its case is closed: nothing is left to agree to.")
             count += 1
     return count
+
+
+def _signed(facts: dict[str, Any], amount: Decimal | None) -> dict[str, Any]:
+    return facts if amount is None else {**facts, "amount": str(amount)}
 
 
 def _refuse_second(kind: str, case: ExceptionCase, ids: set[str]) -> None:

@@ -60,6 +60,15 @@ def what_moved(signed: Mapping[str, Any], present: Mapping[str, Any] | None) -> 
     return [_in_words(name, signed.get("would", {}), present.get("would", {})) for name in moved]
 
 
+def moved_words(signed: Mapping[str, Any], present: Mapping[str, Any] | None) -> str:
+    """Of one document whose facts aren't as they were signed: which of them, and what they say now, as a sentence."""
+    number = signed["number"] or "The document"
+    if present is None:
+        return f"{number} moved: it’s gone."
+    moved = [_in_words(name, signed, present) for name in signed if signed[name] != present[name]]
+    return f"{number} moved: {'; '.join(moved)}."
+
+
 def _in_words(name: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if name in _WORDS:
         return _WORDS[name]

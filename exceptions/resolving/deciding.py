@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from exceptions.kinds import CHOOSE_PERIOD, EDIT_FIELDS, EMERGENCY_EDIT, LINK, REOPEN_PERIOD, REPOST, WAIVE
-from exceptions.resolving import agreeing, edits, linking, periods, reposts, waivers
+from exceptions.kinds import (
+    ACCEPT_DIFFERENCE,
+    ACCRUE,
+    CHOOSE_PERIOD,
+    EDIT_FIELDS,
+    EMERGENCY_EDIT,
+    LINK,
+    REOPEN_PERIOD,
+    REPOST,
+    WAIVE,
+    WRITE_OFF,
+)
+from exceptions.resolving import adjustments, agreeing, edits, linking, periods, reposts, waivers
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import Restarted
@@ -14,8 +25,11 @@ APPLIES: dict[str, agreeing.Apply] = {
     agreeing.PREFIX + EMERGENCY_EDIT: edits.apply_edit,
     agreeing.PREFIX + LINK: linking.apply_link,
     agreeing.PREFIX + REOPEN_PERIOD: periods.apply_reopening,
+    agreeing.PREFIX + ACCRUE: periods.apply_accrual,
     agreeing.PREFIX + REPOST: reposts.apply_repost,
     agreeing.PREFIX + WAIVE: waivers.apply_waiver,
+    agreeing.PREFIX + WRITE_OFF: adjustments.apply_adjustment,
+    agreeing.PREFIX + ACCEPT_DIFFERENCE: adjustments.apply_adjustment,
 }
 
 

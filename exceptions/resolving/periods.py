@@ -1,35 +1,43 @@
-"""A document that came after its period was closed: post it in the next open one, or ask for a reopening.
+"""A document that came after its period was closed: post it in the next open one, with what it earned accrued in its
+own period or without, or ask for a reopening.
 
-Which of both an entity allows is posting policy (`late_documents`), and the clause is stored with the decision. The
+Which of them an entity allows is posting policy (`late_documents`), and the clause is stored with the decision. The
 portal opens no period itself: an agreed reopening waits until the ERP's own list says that it's open, and then the
-documents that were signed for post by themselves, on their own dates. It accrues nothing: it has no accrual of its own.
+documents that were signed for post by themselves, on their own dates.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
 from exceptions import cases
-from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.kinds import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import Choice, ExceptionCase, Snooze
 from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolving import accruals, agreeing
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from mappings.resolve import Snapshot
+from q2c.canonical import schema
+from q2c.canonical.posting import Accrual
 from q2c.core.history import save_with_reason
 from q2c.core.models import AccountingPeriod, Person, Proposal
+from q2c.core.money import ZERO
+from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP
 from q2c.flows.steps.dates import POSTING_DATE
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
-NEXT, REOPEN, EITHER = "next period", "reopen", "either"
+NEXT, REOPEN, ACCRUED, EITHER = "next period", "reopen", "accrue", "either"
 POLICY = "late_documents"
+NOTHING_ACCRUED = "their lines defer revenue, or they wouldn’t post as they are."
+NOT_ACCRUED = "Tax isn’t accrued, nor are lines that defer revenue: the ERP’s own plan makes theirs."
 Place = tuple[str, str, str, str]  # legal entity, ERP, code of the closed period, ledger
 
 
@@ -41,6 +49,7 @@ class Option:
     title: str
     happens: list[str]
     why_not: str = ""
+    accounts: Mapping[Place, Mapping[str, str]] = field(default_factory=dict)  # of accrued revenue, by currency
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Late:
     name: str  # the closed period, as the ERP calls it
     documents: list[BusinessTransaction]
     next_period: AccountingPeriod | None
+    closed: AccountingPeriod | None  # its row, where the ERP's list has it
 
 
 def late_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None = None) -> list[Late]:
@@ -60,12 +70,13 @@ def late_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None =
     if transaction_ids is not None:
         rows = rows.filter(transaction_id__in=list(transaction_ids))
     problems = rows.values_list("transaction_id", "problem")
-    ledgers = {i: str(p.get("subject", {}).get("ledger") or "") for i, p in problems if i is not None}
-    held = BusinessTransaction.objects.filter(pk__in=ledgers, state="held").defer("fact").order_by("pk")
+    subjects: dict[UUID, Mapping[str, Any]] = {i: p.get("subject", {}) for i, p in problems if i is not None}
+    held = BusinessTransaction.objects.filter(pk__in=subjects, state="held").defer("fact").order_by("pk")
     grouped: dict[Place, list[BusinessTransaction]] = defaultdict(list)
     for txn in held:
-        ledger = ledgers[txn.pk] or "receivables"
-        grouped[txn.legal_entity_code, txn.target_connection, txn.period_code, ledger].append(txn)
+        subject = subjects[txn.pk]  # an accrual's may name the period in which it's taken back
+        period, ledger = str(subject.get("period") or txn.period_code), str(subject.get("ledger") or "receivables")
+        grouped[txn.legal_entity_code, txn.target_connection, period, ledger].append(txn)
     periods: dict[tuple[str, str], list[AccountingPeriod]] = defaultdict(list)
     known = AccountingPeriod.objects.filter(subsidiary__legal_entity__code__in={place[0] for place in grouped})
     for row in known.select_related("subsidiary__legal_entity", "subsidiary__connection").order_by("start_date"):
@@ -75,14 +86,15 @@ def late_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None =
         own = periods[place[0], place[1]]
         closed = next((p for p in own if p.code == place[2]), None)
         later = (p for p in own if p.code > place[2] and _is_open(p, place[3]))
-        found.append(Late(place, closed.name if closed else place[2], documents, next(later, None)))
+        found.append(Late(place, closed.name if closed else place[2], documents, next(later, None), closed))
     return found
 
 
 def options_of(late: Sequence[Late]) -> list[Option]:
     """The ways that there are, each with what it would do, in the order in which they're offered."""
     clauses = [clause_of(row.place[0]) for row in late]
-    return [_next_option(late, clauses), _reopen_option(late, clauses)]
+    accrue = _accrue_option(late, clauses)
+    return [_next_option(late, clauses, is_accrued=not accrue.why_not), accrue, _reopen_option(late, clauses)]
 
 
 def clause_of(entity: str) -> dict[str, Any]:
@@ -97,8 +109,8 @@ def clause_of(entity: str) -> dict[str, Any]:
 def choose_period(
     case: ExceptionCase, *, by: Person, reason: str, option: str, transaction_ids: Iterable[UUID] | None = None
 ) -> tuple[Proposal | None, list[Restarted]]:
-    """Wish that late documents post in the next open period, or that theirs be reopened. Raises ResolutionRefused for
-    another kind of case, and where policy or the ERP's calendar doesn't allow it."""
+    """Wish that late documents post in the next open period, accrued or not, or that theirs be reopened. Raises
+    ResolutionRefused for another kind of case, and where policy or the ERP's calendar doesn't allow it."""
     check_case(case, reason, CHOOSE_PERIOD)
     late = late_documents(case, transaction_ids)
     if not late:
@@ -108,13 +120,22 @@ def choose_period(
         raise ResolutionRefused("Choose one of the ways that are offered.")
     if found.why_not:
         raise ResolutionRefused(found.why_not)
+    terms: dict[str, Any] = {"clauses": [clause_of(row.place[0]) for row in late]}
+    terms["places"] = [list(row.place) for row in late]
+    happens, chosen = found.happens, _choices(late) if option != REOPEN_PERIOD else None
+    if option == ACCRUE and chosen is not None:
+        agreeing.check_count([txn.pk for row in late for txn in row.documents])
+        own = {txn.pk: row.closed for row in late for txn in row.documents if row.closed is not None}
+        accrued = accruals.accruals_of(chosen, own, reason)
+        if not accrued:
+            raise ResolutionRefused("Nothing of them is accrued: " + NOTHING_ACCRUED)
+        terms["accruals"] = {str(i): schema.to_builtins(accrual) for i, accrual in accrued.items()}
+        happens = [*_accrued_words(late, accrued, found.accounts), *happens]
     wished = Wished(
-        resolution=option, case=case, by=by, reason=reason, title=f"{found.title}: {_what(late)}",
-        happens=found.happens, documents=[txn.pk for row in late for txn in row.documents],
-        terms={"clauses": [clause_of(row.place[0]) for row in late], "places": [list(row.place) for row in late]},
-        chosen=_choices(late) if option == CHOOSE_PERIOD else None,
+        resolution=option, case=case, by=by, reason=reason, title=f"{found.title}: {_what(late)}", happens=happens,
+        documents=[txn.pk for row in late for txn in row.documents], terms=terms, chosen=chosen,
     )  # fmt: skip
-    return wish(wished, apply_period if option == CHOOSE_PERIOD else apply_reopening)
+    return wish(wished, _APPLIES[option])
 
 
 def apply_period(agreed: Agreed) -> list[Restarted]:
@@ -129,6 +150,13 @@ def apply_period(agreed: Agreed) -> list[Restarted]:
     return repost_documents(
         agreed.documents, by=agreed.by, reason=f"posts in another period: {agreed.why}", permission=None
     )
+
+
+def apply_accrual(agreed: Agreed) -> list[Restarted]:
+    """As `apply_period`, and the accrual of each document that went on."""
+    results = apply_period(agreed)
+    accruals.start_accruals(agreed, [row.transaction_id for row in results if row.is_restarted])
+    return results
 
 
 def apply_reopening(agreed: Agreed) -> list[Restarted]:
@@ -148,6 +176,9 @@ def apply_reopening(agreed: Agreed) -> list[Restarted]:
     return []
 
 
+_APPLIES = {CHOOSE_PERIOD: apply_period, ACCRUE: apply_accrual, REOPEN_PERIOD: apply_reopening}
+
+
 def are_open(places: Iterable[Sequence[str]]) -> bool:
     """Whether each of these books takes documents in its period again, as the ERP's own lists say."""
     for entity, erp, code, ledger in places:
@@ -163,35 +194,91 @@ def _is_open(period: AccountingPeriod, ledger: str) -> bool:
     return period.is_ledger_open if ledger == "ledger" else period.is_receivables_open
 
 
-def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
+def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]], *, is_accrued: bool) -> Option:
     title = "Post in the next open period"
     for row, clause in zip(late, clauses, strict=True):
+        if any(txn.flow == ACCRUAL_TO_ERP.code for txn in row.documents):
+            return Option(
+                CHOOSE_PERIOD, title, [], "An accrual belongs to its own period: have it reopened, or waive it."
+            )
+        if clause["says"] == ACCRUED and is_accrued:
+            return Option(CHOOSE_PERIOD, title, [], f"The policy of {row.place[0]} has late documents accrued.")
         if clause["says"] == REOPEN:
             return Option(
                 CHOOSE_PERIOD, title, [], f"The policy of {row.place[0]} has late documents wait for a reopening."
             )
         if row.next_period is None:
             return Option(CHOOSE_PERIOD, title, [], f"No later period of {row.place[0]} is open in the ERP’s own list.")
+    return Option(CHOOSE_PERIOD, title, _posts_next(late))
+
+
+def _posts_next(late: Sequence[Late]) -> list[str]:
     happens = []
     for row in late:
-        assert row.next_period is not None  # the loop above
+        assert row.next_period is not None  # its option was open
         happens.append(
             f"{_count(row.documents)} of {row.place[0]} in {row.name} {_one(row.documents, 'posts', 'post')} on "
             f"{_day(row.next_period.start_date)}, in {row.next_period.name}."
         )
-    happens += [
+    return [
+        *happens,
         "Invoices and credit memos keep their own date; each document’s memo names its date and the closed period.",
         "Rate, accounts and dimensions are those of the new posting date; tax and due date stay the document’s.",
     ]
-    return Option(CHOOSE_PERIOD, title, happens)
+
+
+def _accrue_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
+    title, to = "Accrue, and post in the next open period", {}
+    for row, clause in zip(late, clauses, strict=True):
+        if clause["says"] not in (ACCRUED, EITHER):
+            how = "wait for a reopening" if clause["says"] == REOPEN else "post in the next open period as they are"
+            return Option(ACCRUE, title, [], f"The policy of {row.place[0]} has late documents {how}.")
+        way = accruals.way_of(row.place, row.name, row.closed, row.next_period, row.documents)
+        if way.why_not:
+            return Option(ACCRUE, title, [], way.why_not)
+        to[row.place] = way.accounts
+    happens = []
+    for row in late:
+        assert row.next_period is not None  # nothing else can be accrued
+        assert row.closed is not None
+        happens.append(
+            f"What they earned, net of tax, is shown in {row.name} by a journal of {_day(row.closed.end_date)} "
+            f"({', '.join(sorted(set(to[row.place].values())))} against their own accounts), which the ERP takes back "
+            f"on {_day(row.next_period.start_date)}."
+        )
+    return Option(ACCRUE, title, [*happens, NOT_ACCRUED, *_posts_next(late)], accounts=to)
+
+
+def _accrued_words(
+    late: Sequence[Late], accrued: Mapping[UUID, Accrual], accounts: Mapping[Place, Mapping[str, str]]
+) -> list[str]:
+    """What is accrued, of each book and currency: how much, and to which accounts."""
+    said = []
+    for row in late:
+        by_currency: dict[str, list[Accrual]] = defaultdict(list)
+        for txn in row.documents:
+            if txn.pk in accrued:
+                by_currency[accrued[txn.pk].currency].append(accrued[txn.pk])
+        for currency, own in sorted(by_currency.items()):
+            total = sum((each.amount for each in own), ZERO)
+            booked = accruals.booked_words(own, accounts[row.place][currency])
+            said.append(
+                f"{currency} {total:,}, net of tax, is accrued in {row.name} of {row.place[0]}, for {len(own):,} of "
+                f"{_count(row.documents)}: it {booked}."
+            )
+    return said
 
 
 def _reopen_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
     title = "Ask for the period to be reopened"
     for row, clause in zip(late, clauses, strict=True):
-        if clause["says"] == NEXT:
-            why = f"The policy of {row.place[0]} has late documents post in the next open period."
-            return Option(REOPEN_PERIOD, title, [], why)
+        if clause["says"] in (NEXT, ACCRUED):
+            how = "accrued" if clause["says"] == ACCRUED else "post in the next open period"
+            return Option(REOPEN_PERIOD, title, [], f"The policy of {row.place[0]} has late documents {how}.")
+        if accrued := accruals.standing_of(row.documents, row.place[2]):
+            who = f"{accrued[0]} and {len(accrued) - 1:,} more are" if len(accrued) > 1 else f"{accrued[0]} is"
+            why_not = f"{who} accrued in {row.name} already: posted there too, it would count twice."
+            return Option(REOPEN_PERIOD, title, [], why_not)
     happens = [
         f"The people of the ERP are asked to open {row.name} in {row.place[0]}; {_count(row.documents)} "
         f"{_one(row.documents, 'waits', 'wait')} for it."

@@ -7,6 +7,7 @@ book's currency counts as over every limit.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from django.utils import timezone
 
 from exceptions.limits import total_in_book
-from mappings.kinds import RESOLUTION_APPROVAL, RESOLUTION_LEVELS, Approval
+from mappings.kinds import CONTROLLER_SIGNS, RESOLUTION_APPROVAL, RESOLUTION_LEVELS, Approval
 from mappings.models import MappingRule
 from mappings.resolve import Snapshot
 from q2c.core.approvals import IN_EMERGENCY
@@ -30,7 +31,12 @@ DEFAULTS = {
     "emergency_edit": "1 in an emergency",
     "choose_period": "1 controller",
     "reopen_period": "1 controller",
+    "accrue": "1 controller",
+    "write_off": "1 controller",
+    "accept_difference": "1 colleague",
+    "override": "1 controller",  # goes past a rule of the house, so somebody always agrees
 }
+SOMEBODY = Approval(CONTROLLER_SIGNS)  # signs where a rule says nobody and somebody has to
 IN_EMERGENCY_LEVEL = "1 in an emergency"  # no rule asks for it: it's what an emergency is
 _ALL: dict[str, Approval | None] = {**RESOLUTION_LEVELS, IN_EMERGENCY_LEVEL: Approval(IN_EMERGENCY)}
 _LEVELS = tuple(_ALL)
@@ -64,15 +70,28 @@ def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: I
     keys = [f"{resolution}|{name}" for name in fields]
     rules = Snapshot.load([(RESOLUTION_APPROVAL, key, {}) for key in (resolution, *keys)])
     today = timezone.localdate()
-    found: list[Asked] = []
-    for entity, own in sorted(by_entity.items()):
-        for key in keys or [resolution]:
-            rule = rules.find(RESOLUTION_APPROVAL, key, on=today, legal_entity=entity)
-            rule = rule or rules.find(RESOLUTION_APPROVAL, resolution, on=today, legal_entity=entity)
-            clause = rule.value if rule else DEFAULTS[resolution]
-            level = level_of(clause, own, entity)
-            found.append(Asked(level, clause, rule.rule_id if rule else None, rule.version if rule else None))
+    found = [
+        _asked(rules, key, resolution, own, entity, today)
+        for entity, own in sorted(by_entity.items())
+        for key in keys or [resolution]
+    ]
     return max(found, key=lambda asked: _LEVELS.index(asked.level), default=Asked("nobody", "nobody"))
+
+
+def asked_of_each(resolution: str, documents: Iterable[Mapping[str, Any]]) -> list[Asked]:
+    """What is asked for each of these documents by itself, in their order: a decision per document."""
+    rules, today = Snapshot.load([(RESOLUTION_APPROVAL, resolution, {})]), timezone.localdate()
+    return [_asked(rules, resolution, resolution, [own], own["legal_entity"], today) for own in documents]
+
+
+def _asked(
+    rules: Snapshot, key: str, resolution: str, documents: list[Mapping[str, Any]], entity: str, today: dt.date
+) -> Asked:
+    rule = rules.find(RESOLUTION_APPROVAL, key, on=today, legal_entity=entity)
+    rule = rule or rules.find(RESOLUTION_APPROVAL, resolution, on=today, legal_entity=entity)
+    clause = rule.value if rule else DEFAULTS[resolution]
+    level = level_of(clause, documents, entity)
+    return Asked(level, clause, rule.rule_id if rule else None, rule.version if rule else None)
 
 
 def asks_nobody(resolution: str) -> bool:

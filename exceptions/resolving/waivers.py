@@ -73,7 +73,7 @@ def take_up(
     """
     if not reason.strip():
         raise ResolutionRefused("Say why.")
-    allowed = entities_where(by, resolutions.MAY_WAIVE)
+    allowed = entities_where(by, resolutions.MAY_WAIVE, kind=case.kind)
     with atomic():
         rows = Waiver.objects.filter(case=case, undone_at__isnull=True)
         if transaction_ids is not None:

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from exceptions import cases as services
 from exceptions import mentions, releases, resolutions
+from exceptions.files import FileRefused
 from exceptions.models import ExceptionCase
 from exceptions.workbench.cases import rule_form, show_case, visible_case
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm
@@ -36,7 +37,7 @@ def acts(permission: str) -> Callable[[Act], Callable[..., HttpResponse]]:
         @functools.wraps(act)
         def guarded(request: PersonRequest, case_id: int) -> HttpResponse:
             case = visible_case(request, case_id)
-            if case.legal_entity_code and not access.may(request.user, permission, case.legal_entity_code):
+            if not access.may(request.user, permission, case.legal_entity_code or None, kind=case.kind):
                 return access.denied(request, permission)
             if not case.is_open and act.__name__ != "note":
                 messages.warning(
@@ -70,10 +71,15 @@ def assign(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def note(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Say something about the case."""
-    form = NoteForm(request.POST)
+    form = NoteForm(request.POST, request.FILES)
     if not form.is_valid():
         return show_case(request, case, status=422, note_form=form)
-    _, said = mentions.comment(case, text=form.cleaned_data["text"], by=request.user)
+    data = form.cleaned_data
+    try:
+        _, said = mentions.comment(case, text=data["text"], by=request.user, file=data["file"])
+    except FileRefused as refused:
+        form.add_error("file", str(refused))
+        return show_case(request, case, status=422, note_form=form)
     return _done(request, case, " ".join(["Your note is in the case.", *said]), tags="act" if said else "done")
 
 

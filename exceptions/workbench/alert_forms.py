@@ -52,8 +52,8 @@ class SubscriptionForm(forms.ModelForm):
             entities = list(LegalEntity.objects.filter(is_active=True).order_by("code"))
             queues: Any = QUEUES
         else:
-            entities = access.visible_entities(person)
-            own = [role.queues for role, _ in access.memberships(person)]
+            entities = access.visible_entities(person, access.VIEW_CASE)
+            own = [role.queues for role, _ in access.memberships(person) if access.VIEW_CASE in role.may]
             queues = QUEUES if () in own else sorted({queue for found in own for queue in found})
         fields["queues"].choices = [(queue, spoken(queue)) for queue in queues]
         fields["entities"].choices = [(entity.code, entity.code) for entity in entities]
@@ -90,7 +90,7 @@ class ChannelForm(ReasonForm):
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
         help_text="As the chat gave it for incoming webhooks. It’s kept sealed and never shown again.",
     )  # fmt: skip
-    is_active = forms.BooleanField(label="It’s told", required=False, initial=True)
+    is_active = forms.BooleanField(label="Messages are sent to it", required=False, initial=True)
     field_order = ("name", "sort", "address", "is_active", "why")
 
     def __init__(self, *args: Any, channel: AlertChannel, **kwargs: Any) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
-from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -28,6 +27,7 @@ def alerts_visible_to(user: Any) -> QuerySet[AlertGroup]:
     for role, entity in access.memberships(user):
         if VIEW in role.may:
             own = Q(queues__overlap=list(role.queues)) if role.queues else Q(pk__gt=0)
+            own &= Q(kind__in=role.kinds) if role.kinds else Q()
             seen |= own & (Q(pk__gt=0) if entity is None else Q(entities__contains=[entity]))
     return AlertGroup.objects.filter(seen)
 
@@ -85,6 +85,9 @@ def channel_edit(request: PersonRequest, channel_id: int) -> HttpResponse:
 def channel_test(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Send a message that says that it's a test."""
     channel = _channel(channel_id)
+    if not channel.is_agreed:
+        messages.warning(request, f"Nobody has agreed to the address of {channel} yet.", extra_tags="act")
+        return redirect("exceptions:channel_edit", channel.pk)
     error = sending.try_channel(channel)
     audit.record(request.user, "test", "alert_channel", channel.pk, data={"error": error})
     if error:
@@ -107,19 +110,24 @@ def _channel_form(request: PersonRequest, channel: AlertChannel) -> HttpResponse
     filters = SubscriptionForm(request.POST or None, instance=subscription or AlertSubscription(), prefix="told")
     if request.method == "POST" and form.is_valid() and filters.is_valid():
         try:
-            with atomic():
-                saved = channels.save_channel(channel, by=request.user, **form.cleaned_data)
-                filters.instance.channel = saved
-                filters.save()
+            proposal = channels.propose_channel(
+                channel, by=request.user, told=filters.cleaned_data, **form.cleaned_data
+            )
         except channels.ChannelRefused as refused:
             form.add_error(None, str(refused))
         else:
-            messages.success(request, f"{saved} is kept.", extra_tags="done")
-            return redirect("exceptions:channel_edit", saved.pk)
+            if proposal is None:
+                messages.success(request, f"{channel} is told nothing any more.", extra_tags="done")
+                return redirect("exceptions:channel_edit", channel.pk)
+            said = "Proposed. Nothing is told otherwise until somebody else approves it."
+            messages.success(request, said, extra_tags="decide")
+            return redirect("exceptions:channel_edit", proposal.content["channel"])
     context = {
         "form": form,
         "filters": filters,
         "channel": channel if channel.pk else None,
+        "proposal": channels.open_proposal(channel) if channel.pk else None,
+        "signers": [person for person in access.who_may(channels.APPROVE) if person.pk != request.user.pk],
         "channels": list(AlertChannel.objects.select_related("alerts").order_by("name")),
     }
     is_wrong = bool(form.errors or filters.errors) and request.method == "POST"

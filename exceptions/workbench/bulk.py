@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from django import forms
@@ -18,7 +20,7 @@ from exceptions.bulk_results import BACK, DONE, LEFT, ON_WAY, PENDING, POSTED, O
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused, freeze, freeze_again
 from exceptions.kinds import REPOST, WAIVE
 from exceptions.models import BulkAction
-from exceptions.workbench.bulk_words import headline
+from exceptions.workbench.bulk_words import headline, headline_of_counts
 from exceptions.workbench.cases import visible_case
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import ReasonForm, RepostForm
@@ -28,7 +30,6 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate, wants_fragment
 from q2c.core.models import Person
-from q2c.core.roles import ROLES
 
 IDS_MAX = 500  # that one form can name; more are chosen by a filter
 PLACES = (
@@ -48,8 +49,8 @@ class AssignManyForm(forms.Form):
 
     def __init__(self, *args: Any, queues: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        roles = [r.code for r in ROLES if set(queues) & set(r.queues) and WAYS[ASSIGN].permission in r.may]
-        people = Person.objects.filter(memberships__role__in=roles, is_active=True).distinct()
+        works = [access.holders_q(WAYS[ASSIGN].permission, queue=queue) for queue in queues]
+        people = Person.objects.filter(functools.reduce(operator.or_, works, access.NOBODY)).distinct()
         self.fields["to"].queryset = people.order_by("display_name", "username")  # type: ignore[attr-defined]
         dress(self)
 
@@ -130,6 +131,20 @@ def bulk_undo(request: PersonRequest, action_id: int) -> HttpResponse:
 
 @require_POST
 @requires("exceptions.work_case")
+def bulk_stop(request: PersonRequest, action_id: int) -> HttpResponse:
+    """End one's running action; what is done stays done."""
+    action = _own(request, action_id)
+    left = bulk.stop(action, by=request.user)
+    if left is None:
+        messages.warning(request, f"Not possible: {action.number} isn’t running any more.", extra_tags="act")
+    else:
+        said = f"{action.number} is stopped. {left:,} stay as they were; what was begun goes on."
+        messages.success(request, said, extra_tags="done")
+    return redirect("exceptions:bulk_detail", action.pk)
+
+
+@require_POST
+@requires("exceptions.work_case")
 def bulk_again(request: PersonRequest, action_id: int) -> HttpResponse:
     """A new frozen set of what an action left or brought back."""
     former = _visible(request, action_id)
@@ -183,11 +198,13 @@ def _head(action: BulkAction, outcome: Outcome, phase: str) -> dict[str, Any]:
     every = POLLS.get(phase, "")
     if phase == "carrying" and not outcome.running:
         every = "15s"  # what waits for a system or a look-up can take its time
+    is_gone = not outcome.total and bulk_results.are_rows_gone(action)
     part = outcome.counts[POSTED] + outcome.counts[BACK] if phase == "carrying" else outcome.begun
     done = part + outcome.counts[LEFT]
     return {
         "action": action, "way": WAYS[action.what], "outcome": outcome, "phase": phase, "every": every,
-        "headline": headline(action, outcome, phase, left),
+        "headline": headline_of_counts(action) if is_gone else headline(action, outcome, phase, left),
+        "is_gone": is_gone,
         "percent": 100 * done // outcome.total if outcome.total and phase in ("running", "carrying") else None,
         "is_of_cases": bulk_results.is_of_cases(action), "seconds_left": left,
     }  # fmt: skip

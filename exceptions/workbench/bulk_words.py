@@ -54,6 +54,14 @@ def headline(action: BulkAction, outcome: Outcome, phase: str, seconds_left: int
     return f"{_count(done, noun)} {_is(done)} {word}".replace("no ", "No ", 1) + _rest(outcome)
 
 
+def headline_of_counts(action: BulkAction) -> str:
+    """The same of an action of which only the counts are kept."""
+    noun = "case" if is_of_cases(action) else "document"
+    if action.state == BulkAction.State.UNDONE:
+        return f"Undone: nothing happened to {_count(action.item_count, noun)}"
+    return f"{action.done_count:,} of {_count(action.item_count, noun)} {_is(action.done_count)} {_DONE[action.what]}"
+
+
 def _rest(outcome: Outcome) -> str:
     counts, parts = outcome.counts, []
     if counts[ON_WAY]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, Sum
+from django.db.models import Count, Min, Prefetch, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -15,8 +16,12 @@ from django.views.decorators.http import require_GET
 from connectors import links_out
 from connectors.models import Connection
 from exceptions import doubles, kinds, runbooks, tallies
-from exceptions.models import ExceptionCase
+from exceptions.case_columns import CHOSEN
+from exceptions.closes import Known
+from exceptions.models import CaseFile, CaseNote, ExceptionCase
+from exceptions.said import cover_notes
 from exceptions.workbench.clock_forms import clock_context
+from exceptions.workbench.columns import column_facts, columns_address
 from exceptions.workbench.filters import CaseFilter
 from exceptions.workbench.forms import AssignForm, NoteForm, ReasonForm, RepostForm
 from exceptions.workbench.picks import picks_of_case, picks_of_queue
@@ -27,12 +32,13 @@ from exceptions.workbench.resolving_forms import BUILDERS, put_aside
 from exceptions.workbench.views import query_of, views_for
 from mappings import kinds as mapping_kinds
 from mappings.forms import RuleForm
-from q2c.core import access
+from q2c.core import access, shell
 from q2c.core.access import requires
 from q2c.core.htmx import Counted, count_rows, page, paginate
 from q2c.core.markup import render_markup
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.words import spoken
+from q2c.flows import pausing
 from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.ports import choices_of
 from q2c.records.models import DuplicatePair
@@ -49,9 +55,12 @@ FORMS = {
     kinds.EMERGENCY_EDIT: ("exceptions.work_case", "emergency_form"),
     kinds.LINK: ("transactions.repost", "link_form"),
     kinds.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
+    kinds.WRITE_OFF: ("exceptions.work_case", "write_off_form"),
+    kinds.ACCEPT_DIFFERENCE: ("exceptions.work_case", "difference_form"),
 }
 
 
+_FILES = Prefetch("files", CaseFile.objects.defer("body", "body_key").order_by("id"))
 EDITS = (kinds.EDIT_FIELDS, kinds.EMERGENCY_EDIT)  # of a document that the address may name
 # What is offered for every open case, whatever its kind allows.
 ANY_CASE = {kinds.SNOOZE: "snooze_form", kinds.SEND_BACK: "sendback_form"}
@@ -76,15 +85,21 @@ class Remedy(NamedTuple):
 def case_list(request: HttpRequest) -> HttpResponse:
     """Cases of the queues and entities I may see: open ones by amount at risk and nearness of the close, or as
     asked."""
+    if CHOSEN in request.GET:
+        return redirect(request.path + columns_address(request.GET))
     rows = tallies.cases_visible_to(request.user)
     found = CaseFilter(request.GET, rows, request=request)
     has_closed = request.GET.get("state") in ("resolved", "waived", "all")
     sort = request.GET.get("sort", "")
+    counts = queue_counts(request.user)
+    shell.know_open_cases(request.user, counts["open"])
+    closes: Known = {}
+    counted = _counted_already(found, counts)
     if has_closed or sort in SORTS:
-        listed = paginate(request, found.qs, order=("-id",) if has_closed else SORTS[sort])
+        listed = paginate(request, found.qs, order=("-id",) if has_closed else SORTS[sort], counted=counted)
     else:
-        listed = ranked_page(request, found.qs)
-    blocked_closes = tallies.closes_blocked(request.user)
+        listed = ranked_page(request, found.qs, counted=counted, known=closes)
+    blocked_closes = tallies.closes_blocked(request.user, known=closes)
     context = {
         "filter": found,
         "page": listed,
@@ -96,14 +111,25 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "reporting_currency": settings.REPORTING_CURRENCY,
         "totals": tallies.totals_of(request.user, listed.rows),
         "now": timezone.now(),
-        "counts": queue_counts(request.user),
+        "counts": counts,
+        "paused_work": pausing.pauses_seen_by(request.user),
         "picks": None if has_closed else picks_of_queue(request, Counted(listed.total, listed.total_is_exact)),
         "views": views_for(request),
         "kept": query_of(request.GET),
         "listens": not has_closed and not listed.previous_url,
+        **column_facts(request, listed.rows),
         "density": "compact" if request.GET.get("density") == "compact" else "",
     }
     return page(request, "exceptions/case_list.html", "exceptions/_case_table.html", context)
+
+
+def _counted_already(found: CaseFilter, counts: dict[str, Counted]) -> Counted | None:
+    """How many the list has where one of the tabs counts the same cases."""
+    found.form.is_valid()
+    asked = {name: value for name, value in found.form.cleaned_data.items() if value not in (None, "")}
+    if not asked:
+        return counts["open"]
+    return counts.get(asked["owner"]) if list(asked) == ["owner"] else None
 
 
 def queue_counts(user: Any) -> dict[str, Counted]:
@@ -156,6 +182,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
     context = {
         "case": case,
         "kind": kind,
+        "paused_work": pausing.pauses_seen_by(request.user, entity=case.legal_entity_code) if case.is_open else [],
         "kind_title": kind.title,
         "key_title": _key_title(case),
         "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
@@ -165,7 +192,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "by_flow": _by_flow(request.user, case),
         "page": documents,
         "held_at": _sentence(documents.rows[0].flow, documents.rows[0].step) if documents.rows else "",
-        "notes": list(case.notes.select_related("by").order_by("-id")[:50]),
+        "notes": _notes(request.user, case),
         "change_sets": change_sets,
         "pairs": _pairs(request.user, case, documents.rows),
         "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
@@ -182,6 +209,14 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         **forms,
     }
     return page(request, "exceptions/case_detail.html", "exceptions/_documents.html", context, status=status)
+
+
+def _notes(user: Any, case: ExceptionCase) -> list[CaseNote]:
+    """The newest notes, as this person may read them."""
+    rows = list(case.notes.select_related("by").prefetch_related(_FILES).order_by("-id")[:50])
+    for row in rows:
+        row.case = case
+    return cover_notes(user, rows)
 
 
 def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms: dict[str, Any]) -> list[Remedy]:
@@ -250,7 +285,7 @@ def _key_title(case: ExceptionCase) -> str:
 
 
 def _may(user: Any, permission: str, case: ExceptionCase) -> bool:
-    return access.may(user, permission, case.legal_entity_code or None)
+    return access.may(user, permission, case.legal_entity_code or None, kind=case.kind)
 
 
 def _runbook(case: ExceptionCase, kind: kinds.Kind) -> SafeString:

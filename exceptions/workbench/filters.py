@@ -78,7 +78,7 @@ class CaseFilter(ListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.request is not None:
-            entities = [(e.code, e.code) for e in access.visible_entities(self.request.user)]
+            entities = [(e.code, e.code) for e in access.visible_entities(self.request.user, access.VIEW_CASE)]
             self.form.fields["entity"].choices = [("", "Any"), *entities]
             self.form.fields["connection"].choices = [("", "Any"), *Connection.objects.values_list("code", "name")]
 
@@ -93,6 +93,8 @@ class CaseFilter(ListFilter):
         """By state, snoozed, or all."""
         if value == "snoozed":
             return rows.filter(closed_at__isnull=True, snoozed_at__isnull=False)
+        if value in ExceptionCase.OPEN_STATES:  # by the index of open cases
+            rows = rows.filter(closed_at__isnull=True)
         return rows if value == "all" else rows.filter(state=value)
 
     def filter_owner(self, rows: Any, name: str, value: str) -> Any:

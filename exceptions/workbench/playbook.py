@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from exceptions import fixes
+from exceptions import fixes, said
 from exceptions.kinds import REMAP_AND_REPOST
 from exceptions.models import CaseFix, ExceptionCase
 from mappings.drafts import lines_of
@@ -20,12 +20,13 @@ class Prefill:
 
     case: ExceptionCase
     fix: CaseFix | None
+    why: str = ""  # of the fix, as the person may read it
 
     def fill(self, form: Any, code: str) -> Any:
         """The form of a resolution, filled in as the earlier fix was where it's of that sort. It stays to be sent."""
         if form is None or self.fix is None or self.fix.how != code:
             return form
-        form.initial["why"] = f"As in {self.fix.case.number}: {self.fix.why}"[:1000]
+        form.initial["why"] = f"As in {self.fix.case.number}: {self.why}"[:1000]
         if code == REMAP_AND_REPOST and self.fix.change_set is not None:
             form.initial |= _value(self.fix, self.case)
         form.is_prefilled = True
@@ -38,6 +39,7 @@ def playbook_facts(request: HttpRequest, case: ExceptionCase) -> dict[str, Any]:
     return {
         "playbook": fixes.playbook_of(request.user, case),
         "failed_fix": failed,
+        "failed_why": said.cover_why(request.user, failed) if failed else "",
         "failed_how": fixes.how_words(failed.how) if failed else "",
     }
 
@@ -50,9 +52,12 @@ def prefill(request: HttpRequest, case: ExceptionCase) -> Prefill:
     rows = CaseFix.objects.filter(pk=int(asked), kind=case.kind).select_related("case", "change_set")
     found = rows.first()
     is_mine = found is not None and (
-        found.fingerprint == case.fingerprint or access.sees_entity(request.user, found.legal_entity_code)
+        found.fingerprint == case.fingerprint
+        or access.sees_entity(request.user, found.legal_entity_code, access.VIEW_CASE)
     )
-    return Prefill(case, found if is_mine else None)
+    if found is None or not is_mine:
+        return Prefill(case, None)
+    return Prefill(case, found, said.cover_why(request.user, found))
 
 
 def _value(fix: CaseFix, case: ExceptionCase) -> dict[str, Any]:

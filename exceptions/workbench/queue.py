@@ -5,14 +5,19 @@ from __future__ import annotations
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from exceptions.closes import Known
 from exceptions.models import ExceptionCase
-from exceptions.ranking import FEW, Rank, rank
-from q2c.core.htmx import Page, count_rows
+from exceptions.ranking import Rank, rank
+from q2c.core.htmx import Counted, Page, count_rows
 
 
-def ranked_page(request: HttpRequest, rows: QuerySet[ExceptionCase], *, size: int = 50) -> Page:
+def ranked_page(
+    request: HttpRequest, rows: QuerySet[ExceptionCase], *, size: int = 50, counted: Counted | None = None,
+    known: Known | None = None,
+) -> Page:  # fmt: skip
     """One page by amount at risk and nearness of the close. As `q2c.core.htmx.paginate`, but for an order that no
-    column holds: `after=` and `before=` name the instant of the weights, the score and the case."""
+    column holds: `after=` and `before=` name the instant of the weights, the score and the case. `known` as of
+    `closes_of`."""
     query = request.GET.copy()
     query._mutable = True
     after, before = query.pop("after", [""])[-1], query.pop("before", [""])[-1]
@@ -22,8 +27,8 @@ def ranked_page(request: HttpRequest, rows: QuerySet[ExceptionCase], *, size: in
     backwards = bool(before) and place is not None
     if place is None:
         first = 1
-    total, is_exact = count_rows(rows)
-    found = rank(rows, size=size + 1, place=place, backwards=backwards, is_few=total <= FEW)
+    total, is_exact = counted or count_rows(rows)
+    found = rank(rows, size=size + 1, place=place, backwards=backwards, total=total, known=known)
     has_more = len(found) > size
     found = found[-size:] if backwards else found[:size]
     if backwards:

@@ -24,7 +24,7 @@ def merge(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     form = MergeForm(request.POST, prefix="merge")
     if form.is_valid():
         into = tallies.cases_visible_to(request.user).filter(pk=form.cleaned_data["into"]).first()
-        if into is None or not access.may(request.user, WORK, into.legal_entity_code or None):
+        if into is None or not access.may(request.user, WORK, into.legal_entity_code or None, kind=into.kind):
             form.add_error("into", "There's no such case that you work on.")
         else:
             try:

@@ -13,11 +13,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import kinds
 from exceptions.models import ExceptionCase, Waiver
-from exceptions.resolving import edits, linking, periods, reposts, sendbacks, snoozes, waivers
+from exceptions.resolving import adjustments, edits, linking, periods, reposts, sendbacks, snoozes, waivers
 from exceptions.workbench.actions import acts, refusals, said_of
 from exceptions.workbench.cases import show_case, visible_case
 from exceptions.workbench.forms import ReasonForm, RepostForm
 from exceptions.workbench.resolving_forms import (
+    BUILDERS,
     EditForm,
     edit_form,
     emergency_form,
@@ -117,6 +118,30 @@ def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 
 
 @acts("exceptions.work_case")
+def write_off(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
+    """Ask the ERP what is open of the case's invoice, and propose to write that, or a part, off."""
+    return _adjust(request, case, kinds.WRITE_OFF, "write_off_form")
+
+
+@acts("exceptions.work_case")
+def difference(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
+    """Ask the ERP what is open of the case's invoice, and propose to accept that, or a part, as a difference."""
+    return _adjust(request, case, kinds.ACCEPT_DIFFERENCE, "difference_form")
+
+
+def _adjust(request: PersonRequest, case: ExceptionCase, resolution: str, name: str) -> HttpResponse:
+    form = BUILDERS[resolution](case, request.POST)
+    if form.is_valid():
+        with refusals(form):
+            data = form.cleaned_data
+            made = adjustments.adjust(
+                case, by=request.user, reason=data["why"], resolution=resolution, amount=data["amount"]
+            )
+            return wished(request, case, made, "on its way to the ERP")
+    return show_case(request, case, status=422, **{name: form})
+
+
+@acts("exceptions.work_case")
 def snooze(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Leave the case alone until something happens."""
     form = snooze_form(case, request.POST)
@@ -159,7 +184,7 @@ def sendback(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 def take_up(request: PersonRequest, case_id: int) -> HttpResponse:
     """Take what was waived of a case up again."""
     case = visible_case(request, case_id)
-    if case.legal_entity_code and not access.may(request.user, "exceptions.waive_case", case.legal_entity_code):
+    if not access.may(request.user, "exceptions.waive_case", case.legal_entity_code or None, kind=case.kind):
         return access.denied(request, "exceptions.waive_case")
     form = ReasonForm(request.POST, prefix="take_up")
     if form.is_valid():
@@ -173,7 +198,7 @@ def take_up(request: PersonRequest, case_id: int) -> HttpResponse:
 @requires("exceptions.view_case")
 def open_items(request: PersonRequest) -> HttpResponse:
     """What was given up and stands, newest first; with `?entity=` and `?code=` of one entity or reason."""
-    rows = access.visible_to(request.user, Waiver.objects.filter(undone_at__isnull=True))
+    rows = Waiver.objects.filter(access.in_cases_q(request.user), undone_at__isnull=True)
     entity, code = request.GET.get("entity", ""), request.GET.get("code", "")
     if entity:
         rows = rows.filter(legal_entity_code=entity)
@@ -187,7 +212,7 @@ def open_items(request: PersonRequest) -> HttpResponse:
         "page": listed,
         "totals": list(totals.order_by("currency")[:20]),
         "reasons": kinds.WAIVE_REASONS.items(),
-        "entities": [row.code for row in access.visible_entities(request.user)],
+        "entities": [row.code for row in access.visible_entities(request.user, access.VIEW_CASE)],
         "entity": entity,
         "code": code,
     }

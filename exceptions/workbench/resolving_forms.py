@@ -11,7 +11,7 @@ from django import forms
 
 from exceptions import kinds
 from exceptions.models import ExceptionCase, Snooze
-from exceptions.resolving import agreeing, edits, periods, snoozes
+from exceptions.resolving import adjustments, agreeing, edits, periods, snoozes
 from exceptions.resolving.linking import Candidate
 from exceptions.resolving.sendbacks import TO
 from exceptions.workbench.forms import ReasonForm
@@ -178,6 +178,33 @@ def edit_form(case: ExceptionCase, data: Any = None, *, code: str = kinds.EDIT_F
     return form
 
 
+class AdjustForm(ReasonForm):
+    """How much of what is open is taken off, and why, beside the limits and what would be booked."""
+
+    amount = forms.DecimalField(label="Amount", required=False, max_digits=20, decimal_places=6, localize=False)
+    field_order = ("amount", "why")
+
+    def __init__(self, *args: Any, before: adjustments.Before, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.before = before
+        amount = self.fields["amount"]
+        amount.label = f"Amount in {before.currency}" if before.currency else "Amount"
+        amount.help_text = "Empty: all that the ERP has open. Of a part the rest stays open there."
+        amount.widget.attrs |= {"inputmode": "decimal", "class": "num"}
+        dress(self)
+
+
+def write_off_form(case: ExceptionCase, data: Any = None) -> AdjustForm:
+    """How much of the case's invoice is written off, and why."""
+    return AdjustForm(data, prefix=kinds.WRITE_OFF, before=adjustments.known_before(case, kinds.WRITE_OFF))
+
+
+def difference_form(case: ExceptionCase, data: Any = None) -> AdjustForm:
+    """How much of the case's invoice is accepted as a difference, and why."""
+    before = adjustments.known_before(case, kinds.ACCEPT_DIFFERENCE)
+    return AdjustForm(data, prefix=kinds.ACCEPT_DIFFERENCE, before=before)
+
+
 def waive_form(case: ExceptionCase, data: Any = None) -> WaiveForm:
     """Why the case's documents are given up."""
     return WaiveForm(data, prefix=kinds.WAIVE)
@@ -205,6 +232,8 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     kinds.EMERGENCY_EDIT: emergency_form,
     kinds.LINK: link_form,
     kinds.WAIVE: waive_form,
+    kinds.WRITE_OFF: write_off_form,
+    kinds.ACCEPT_DIFFERENCE: difference_form,
     kinds.SNOOZE: snooze_form,
     kinds.SEND_BACK: sendback_form,
 }

@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from exceptions.workbench import actions, alerts, bulk, cases, catalog, clocks, evidence, regroup, resolving, views
+from exceptions.workbench import (
+    actions,
+    alerts,
+    bulk,
+    cases,
+    catalog,
+    clocks,
+    evidence,
+    files,
+    regroup,
+    related,
+    resolving,
+    sheets,
+    views,
+)
 
 app_name = "exceptions"
 urlpatterns = [
@@ -21,12 +35,15 @@ urlpatterns = [
     path("cases/<int:case_id>/pause/", clocks.pause, name="case_pause"),
     path("cases/<int:case_id>/resume/", clocks.resume, name="case_resume"),
     path("cases/<int:case_id>/note/", actions.note, name="case_note"),
+    path("cases/<int:case_id>/files/<int:file_id>/", files.case_file, name="case_file"),
+    path("cases/<int:case_id>/related/", related.case_related, name="case_related"),
     path("cases/<int:case_id>/repost/", resolving.repost, name="case_repost"),
     path("cases/<int:case_id>/look/", actions.look, name="case_look"),
     path("cases/<int:case_id>/override/", actions.override, name="case_override"),
     path("cases/<int:case_id>/waive/", resolving.waive, name="case_waive"),
     path("cases/<int:case_id>/correct/", actions.correct, name="case_correct"),
     path("cases/<int:case_id>/evidence/", evidence.case_evidence, name="case_evidence"),
+    path("cases/<int:case_id>/evidence/reveal/", evidence.evidence_reveal, name="evidence_reveal"),
     path("cases/<int:case_id>/merge/", regroup.merge, name="case_merge"),
     path("cases/<int:case_id>/split/", regroup.split, name="case_split"),
     path("cases/<int:case_id>/take-out/", regroup.take_out, name="case_take_out"),
@@ -35,11 +52,16 @@ urlpatterns = [
     path("kinds/<slug:code>/runbook/", catalog.kind_runbook, name="kind_runbook"),
     path("cases/<int:case_id>/remap/", actions.remap, name="case_remap"),
     path("cases/<int:case_id>/period/", resolving.period, name="case_period"),
+    path("sheets/", sheets.sheet_new, name="sheet_new"),
+    path("sheets/export/", sheets.sheet_export, name="sheet_export"),
+    path("sheets/<int:sheet_id>/", sheets.sheet_detail, name="sheet_detail"),
+    path("sheets/<int:sheet_id>/carry/", sheets.sheet_carry, name="sheet_carry"),
     path("bulk/", bulk.bulk_list, name="bulk_list"),
     path("bulk/freeze/", bulk.bulk_freeze, name="bulk_freeze"),
     path("bulk/<int:action_id>/", bulk.bulk_detail, name="bulk_detail"),
     path("bulk/<int:action_id>/confirm/", bulk.bulk_confirm, name="bulk_confirm"),
     path("bulk/<int:action_id>/undo/", bulk.bulk_undo, name="bulk_undo"),
+    path("bulk/<int:action_id>/stop/", bulk.bulk_stop, name="bulk_stop"),
     path("bulk/<int:action_id>/again/", bulk.bulk_again, name="bulk_again"),
     path("cases/<int:case_id>/snooze/", resolving.snooze, name="case_snooze"),
     path("cases/<int:case_id>/wake/", resolving.wake, name="case_wake"),
@@ -48,5 +70,7 @@ urlpatterns = [
     path("open-items/", resolving.open_items, name="open_items"),
     path("cases/<int:case_id>/edit/", resolving.edit, name="case_edit"),
     path("cases/<int:case_id>/emergency-edit/", resolving.emergency, name="case_emergency"),
+    path("cases/<int:case_id>/write-off/", resolving.write_off, name="case_write_off"),
+    path("cases/<int:case_id>/difference/", resolving.difference, name="case_difference"),
     path("cases/<int:case_id>/link/", resolving.link, name="case_link"),
 ]

@@ -18,6 +18,7 @@ from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import mentions, tallies
+from exceptions.case_columns import PARAM, columns_said
 from exceptions.models import SavedView
 from exceptions.workbench.filters import CaseFilter
 from q2c.core import audit
@@ -27,7 +28,7 @@ from q2c.core.htmx import count_rows
 
 LONGEST = 500
 MOST = 12  # of a person's own, and of those that are shared
-OTHERS = ("sort", "density")  # what a view keeps besides the filters
+OTHERS = ("sort", "density", PARAM)  # what a view keeps besides the filters
 
 
 class ViewForm(forms.Form):
@@ -42,6 +43,7 @@ def query_of(given: QueryDict) -> str:
     """What a view keeps of an address: its filters and order, in a fixed sequence, without the place in the list."""
     names = [*CaseFilter.base_filters, *OTHERS]
     said = {name: str(given.get(name, "")).strip() for name in names}
+    said[PARAM] = columns_said(said[PARAM].split(","))
     return urlencode({name: value for name, value in said.items() if value})
 
 

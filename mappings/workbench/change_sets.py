@@ -16,6 +16,7 @@ from connectors.models import Connection
 from exceptions import evidence, releases
 from mappings import building
 from mappings.drafts import DraftRefused
+from mappings.kinds import PROPOSE, PROPOSE_RUNNING
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
 from mappings.selectors import change_sets_visible_to
 from mappings.workbench.figures import content_of, figures_of, names_of
@@ -87,7 +88,7 @@ class NameForm(forms.Form):
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def propose(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Propose a draft with what it would do."""
     change_set = visible_change_set(request, change_set_id)
@@ -112,7 +113,7 @@ def say_proposed(request: HttpRequest, proposal: Proposal | None) -> None:
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def compute(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Find out now what a draft would do."""
     change_set = visible_change_set(request, change_set_id)
@@ -124,7 +125,7 @@ def compute(request: PersonRequest, change_set_id: int) -> HttpResponse:
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def remove(request: PersonRequest, change_set_id: int, line_id: int) -> HttpResponse:
     """Take a row out of a draft."""
     change_set = visible_change_set(request, change_set_id)
@@ -132,7 +133,7 @@ def remove(request: PersonRequest, change_set_id: int, line_id: int) -> HttpResp
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def withdraw(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Its author takes it back."""
     change_set = visible_change_set(request, change_set_id)
@@ -140,7 +141,7 @@ def withdraw(request: PersonRequest, change_set_id: int) -> HttpResponse:
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def anew(request: PersonRequest, change_set_id: int) -> HttpResponse:
     """Propose what was ended once more, on the rules of now and with evidence of now."""
     change_set = visible_change_set(request, change_set_id)
@@ -200,7 +201,7 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
     signatures = list(proposal.signatures.select_related("signed_by").order_by("signed_at")) if proposal else []
     is_own_draft = change_set.state == "draft" and change_set.proposed_by_id == user.pk
     lines = paginate(request, change_set.lines.select_related("rule"), order=("kind", "key", "id"), size=LINES_SHOWN)
-    may_propose = access.may(user, "mappings.propose_rule")
+    may_propose = access.may(user, PROPOSE) or access.may(user, PROPOSE_RUNNING)
     context = {
         "change_set": change_set,
         "proposal": proposal,
@@ -237,7 +238,7 @@ def _releases(user: Any, change_set: ChangeSet) -> dict[str, Any]:
     """The held documents that are signed for release: how many, how much in each currency, and what became of the
     first. Own entities only."""
     facts = change_set.proposal.content.get("affected", []) if change_set.proposal else []
-    mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""))]
+    mine = [f for f in facts if access.sees_entity(user, f.get("legal_entity", ""), "mappings.view_rule")]
     amounts: dict[str, Decimal] = {}
     for fact in mine:
         if fact.get("amount"):

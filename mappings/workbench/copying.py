@@ -16,12 +16,13 @@ from django.views.decorators.http import require_http_methods
 
 from connectors.models import Connection
 from mappings import copies, sheets, tasks
-from mappings.columns import HEADINGS, NAMES, harmless, write_conditions
+from mappings.columns import HEADINGS, NAMES, write_conditions
 from mappings.drafts import Line
 from mappings.kinds import KINDS
 from mappings.models import MappingRule
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
+from q2c.core.exports import harmless
 from q2c.core.filters import DateField, dress
 
 PAIRS_MAX = 2000
@@ -39,7 +40,8 @@ class CopyForm(forms.Form):
         scoped = [(kind.code, kind.title) for kind in KINDS if "legal_entity" in kind.scope]
         first = {"on": timezone.localdate(), "kinds": [code for code, _ in scoped]}
         super().__init__(data, initial=first, label_suffix="")
-        entities = [(entity.code, f"{entity.code} {entity.name}") for entity in access.visible_entities(user)]
+        seen = access.visible_entities(user, "mappings.view_rule")
+        entities = [(entity.code, f"{entity.code} {entity.name}") for entity in seen]
         self.fields["source"].choices = entities  # type: ignore[attr-defined]
         self.fields["to"].choices = [("", "Choose the new one"), *entities]  # type: ignore[attr-defined]
         self.fields["kinds"].choices = scoped  # type: ignore[attr-defined]

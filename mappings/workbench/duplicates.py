@@ -25,6 +25,7 @@ from q2c.flows.tasks import find_duplicates
 from q2c.records import duplicates
 from q2c.records.models import DuplicatePair, GoldenRecord
 
+DECIDE = "mappings.propose_rule"
 SUSPECTED, DISTINCT, MERGED = DuplicatePair.State.values
 RADAR = "q2c.flows.tasks.find_duplicates"
 MERGE_ONE, MERGE_OTHER, SAY_DISTINCT, UNDO = "one", "other", "distinct", "undo"
@@ -50,13 +51,13 @@ def duplicate_list(request: HttpRequest) -> HttpResponse:
     context = {
         "page": listed, "state": state, "states": [DISTINCT, MERGED], "open_count": open_count,
         "looked_at": PeriodicTask.objects.filter(task=RADAR).values_list("last_run_at", flat=True).first(),
-        "may_decide": access.may(request.user, "mappings.propose_rule"),
+        "may_decide": access.may(request.user, DECIDE),
     }  # fmt: skip
     return page(request, "mappings/duplicate_list.html", "mappings/_duplicate_table.html", context)
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(DECIDE)
 def duplicate_look(request: HttpRequest) -> HttpResponse:
     """Have the radar look now instead of within the hour."""
     try:
@@ -83,10 +84,12 @@ class DecideForm(forms.Form):
 
 
 @require_POST
-@requires("mappings.propose_rule")
+@requires(DECIDE)
 def duplicate_decide(request: PersonRequest, pair_id: int) -> HttpResponse:
     """Propose a merge or its undoing, or say that they are two."""
     pair = _visible(request, pair_id)
+    if not access.sees_entity(request.user, pair.legal_entity_code, DECIDE):  # another role of theirs shows it
+        return access.denied(request, DECIDE)
     form = dress(DecideForm(request.POST, label_suffix=""))
     if not form.is_valid():
         return _show(request, pair, status=422, form=form)
@@ -126,7 +129,7 @@ def _show(request: HttpRequest, pair: DuplicatePair, *, status: int = 200, form:
         "waiting": waiting,
         "form": form or dress(DecideForm(label_suffix="")),
         "may_merge": pair.record_type in duplicates.MERGEABLE,
-        "may_decide": access.may(request.user, "mappings.propose_rule"),
+        "may_decide": access.sees_entity(request.user, pair.legal_entity_code, DECIDE),
     }
     return page(request, "mappings/duplicate_detail.html", "mappings/duplicate_detail.html", context, status=status)
 

@@ -19,18 +19,19 @@ from q2c.flows.catalog import BY_CODE as FLOWS
 from q2c.flows.trial import POSTS
 
 LISTS = ("accounts", "departments", "classes", "locations")
+SEE = "mappings.view_rule"
 ROWS_MAX = 60  # of a table on the page; its documents have a page of their own
 
 
 def figures_of(user: Any, content: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The tables of the evidence: own entities only. `names` are the connections' by code."""
-    released = [_released(row) for row in content["released"] if access.sees_entity(user, row[2])]
-    cells = [row for row in content["cells"] if access.sees_entity(user, row[0])]
+    released = [_released(row) for row in content["released"] if access.sees_entity(user, row[2], SEE)]
+    cells = [row for row in content["cells"] if access.sees_entity(user, row[0], SEE)]
     back_test = content.get("back_test", {})
-    differs = [row for row in back_test.get("changed", ()) if access.sees_entity(user, row[0])]
-    altered = [row for row in content["altered"] if access.sees_entity(user, row[0])]
-    in_flight = [row for row in content["in_flight"] if access.sees_entity(user, row[0])]
-    used = [row for row in content["used"] if access.sees_entity(user, row[0])]
+    differs = [row for row in back_test.get("changed", ()) if access.sees_entity(user, row[0], SEE)]
+    altered = [row for row in content["altered"] if access.sees_entity(user, row[0], SEE)]
+    in_flight = [row for row in content["in_flight"] if access.sees_entity(user, row[0], SEE)]
+    used = [row for row in content["used"] if access.sees_entity(user, row[0], SEE)]
     cases = tallies.cases_visible_to(user).filter(pk__in=content["cases"]).order_by("pk")[:ROWS_MAX]
     return {
         "released": released[:ROWS_MAX],

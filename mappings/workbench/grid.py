@@ -19,7 +19,7 @@ from django.views.decorators.http import require_http_methods
 
 from connectors.models import Connection
 from mappings import choices, drafts, hints, sheets, suggestions
-from mappings.columns import HEADINGS, NAMES, harmless
+from mappings.columns import HEADINGS, NAMES
 from mappings.exports import cells_of
 from mappings.imports import Report, check_table
 from mappings.kinds import BY_CODE, KINDS, OWN_LISTS, Kind
@@ -28,6 +28,7 @@ from mappings.selectors import RULE_ORDER
 from mappings.tables import Table
 from mappings.workbench.rules import RuleFilter, rules_visible_to
 from q2c.core.access import PersonRequest, requires
+from q2c.core.exports import harmless
 from q2c.core.htmx import Page, paginate
 from q2c.core.ids import digest
 

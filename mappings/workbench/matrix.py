@@ -104,7 +104,7 @@ def _roles(kind: Kind) -> list[tuple[str | None, str, str]]:
 def _places(user: Any, kind: Kind, system: str, own: dict[str | None, str]) -> list[Place]:
     """The entities that the person sees, each with the currencies that it has really billed in, if they matter, and
     with the system that it posts to unless one is asked for."""
-    codes = [entity.code for entity in access.visible_entities(user)]
+    codes = [entity.code for entity in access.visible_entities(user, "mappings.view_rule")]
     pairs = [(code, "") for code in codes]
     if "currency" in kind.scope:
         billed = BilledDocument.objects.filter(legal_entity_code__in=codes).order_by("legal_entity_code", "currency")

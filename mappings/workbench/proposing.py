@@ -16,7 +16,7 @@ from exceptions import releases
 from mappings import building, meanwhile, suggestions
 from mappings.drafts import DraftRefused, Line, retirement_of, save_draft
 from mappings.forms import RetireForm, RuleForm
-from mappings.kinds import BY_CODE, KINDS
+from mappings.kinds import BY_CODE, KINDS, PROPOSE, PROPOSE_RUNNING
 from mappings.models import MappingRule
 from mappings.selectors import change_sets_visible_to, rules_visible_to
 from mappings.workbench.change_sets import say_proposed
@@ -29,13 +29,14 @@ TARGETS_SHOWN = 50
 
 
 @require_http_methods(["GET", "POST"])
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def propose(request: PersonRequest) -> HttpResponse:
     """A new rule, or (with `?rule=`) another version of one."""
     rule = _rule(request)
     if rule is not None and request.method == "GET" and (other := _moved_to(request, rule, "mappings:propose")):
         return other
-    kind = rule.kind if rule else request.GET.get("kind", "item")
+    mine = [kind for kind in KINDS if access.may(request.user, kind.propose)]
+    kind = rule.kind if rule else request.GET.get("kind", mine[0].code)
     if kind not in BY_CODE:
         raise Http404
     form = RuleForm(request.POST or None, kind=kind, user=request.user, rule=rule)
@@ -51,13 +52,13 @@ def propose(request: PersonRequest) -> HttpResponse:
     draft = building.drafts_of(request.user).first()
     context = {
         "form": form, "rule": rule, "kind": BY_CODE[kind], "draft": draft,
-        "kinds": [other for other in KINDS if access.may(request.user, other.propose)], **_meanwhile(request, rule),
+        "kinds": mine, **_meanwhile(request, rule),
     }  # fmt: skip
     return render(request, "mappings/propose.html", context, status=422 if request.method == "POST" else 200)
 
 
 @require_GET
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def targets(request: HttpRequest) -> HttpResponse:
     """Entries of a target's list that are like what has been typed so far."""
     kind = BY_CODE.get(request.GET.get("kind", ""))
@@ -71,7 +72,7 @@ def targets(request: HttpRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@requires("mappings.propose_rule")
+@requires(PROPOSE, PROPOSE_RUNNING)
 def retire(request: PersonRequest, rule_id: int) -> HttpResponse:
     """Propose that a rule ends."""
     rule = rules_visible_to(request.user).filter(pk=rule_id).first()

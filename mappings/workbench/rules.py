@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from exceptions import tallies
-from mappings.kinds import BY_CODE, KINDS
+from mappings.kinds import BY_CODE, KINDS, PROPOSE, PROPOSE_RUNNING
 from mappings.models import MappingRule
 from mappings.selectors import (
     RULE_ORDER,
@@ -96,7 +96,8 @@ def rule_list(request: HttpRequest) -> HttpResponse:
         "kind": BY_CODE.get(request.GET.get("kind", "")),
         "names": dict(Connection.objects.values_list("code", "name")),
         "open_count": change_sets_visible_to(request.user).filter(state="proposed").count(),
-        "may_propose": access.may(request.user, "mappings.propose_rule"),
+        "may_propose": access.may(request.user, PROPOSE),
+        "may_propose_running": access.may(request.user, PROPOSE_RUNNING),
     }
     return page(request, "mappings/rule_list.html", "mappings/_rule_table.html", context)
 
@@ -130,6 +131,7 @@ def rule_detail(request: HttpRequest, rule_id: int) -> HttpResponse:
         "verb": BY_CODE[rule.kind].verb if rule.kind in BY_CODE else "becomes",
         "names": dict(Connection.objects.values_list("code", "name")),
         "versions": list(same.exclude(pk=rule.pk).order_by("-known_from", "-effective_from")[:30]),
-        "may_propose": access.may(request.user, "mappings.propose_rule", rule.legal_entity_code or None),
+        "may_propose": rule.kind in BY_CODE
+        and access.may(request.user, BY_CODE[rule.kind].propose, rule.legal_entity_code or None),
     }
     return page(request, "mappings/rule_detail.html", "mappings/rule_detail.html", context)

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from q2c.core.leases import BEAT, WORKER, living
+from q2c.core.leases import BEAT, living, living_workers
 from q2c.core.metrics import scrape
 
 MIGRATIONS_REMEMBERED_SECONDS = 30  # a look at all migration files takes a tenth of a second
@@ -63,7 +63,7 @@ def missing_parts(*, only_accept: bool) -> list[str]:
     if not has_broker():
         missing.append("broker")
     is_known = not missing or missing == ["broker"]
-    if not (is_known and living(WORKER + "flows")):
+    if not (is_known and living_workers("flows")):
         missing.append("worker")
     if not (is_known and living(BEAT)):
         missing.append("beat")

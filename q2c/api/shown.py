@@ -13,7 +13,7 @@ from exceptions.models import ExceptionCase, Occurrence
 from exceptions.tallies import Totals
 from mappings.models import CrossReference
 from q2c.api.callers import Caller
-from q2c.core.access import sees_entity
+from q2c.core import access
 from q2c.core.money import decimals
 from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
@@ -109,7 +109,7 @@ def traced(caller: Caller, asked: str) -> dict[str, Any] | None:
     if not starts:
         return None
     links, is_partial = trace(caller, sorted(starts))
-    visible = [link for link in links if sees_entity(caller, link.legal_entity_code)]
+    visible = [link for link in links if _sees(caller, link.legal_entity_code)]
     if not visible and not rows:
         return None
     ids = {link.transaction_id for link in visible} | {t.pk for t in rows}
@@ -125,6 +125,10 @@ def traced(caller: Caller, asked: str) -> dict[str, Any] | None:
         "documents": [_document(key) for key in sorted(mine)],
         "links": [_link(caller, link) for link in links],
     }
+
+
+def _sees(caller: Caller, code: str) -> bool:
+    return access.sees_entity(caller, code, "transactions.view_transaction")
 
 
 def _carriers(caller: Caller, asked: str) -> Any:
@@ -145,20 +149,16 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 def _starts(caller: Caller, asked: str) -> set[Key]:
     hops = LineageLink.objects.filter(Q(source_id=asked) | Q(target_id=asked))[:MOST]
-    starts = {
-        end for hop in hops if sees_entity(caller, hop.legal_entity_code) for end in _ends(hop) if end[2] == asked
-    }
+    starts = {end for hop in hops if _sees(caller, hop.legal_entity_code) for end in _ends(hop) if end[2] == asked}
     references = CrossReference.objects.select_related("connection").filter(Q(external_id=asked) | Q(number=asked))[
         :MOST
     ]
     starts |= {
-        (r.connection.code, r.external_type, r.external_id)
-        for r in references
-        if sees_entity(caller, r.legal_entity_code)
+        (r.connection.code, r.external_type, r.external_id) for r in references if _sees(caller, r.legal_entity_code)
     }
     billed = BilledDocument.objects.filter(Q(external_id=asked) | Q(number=asked))[:MOST]
     starts |= {
-        (d.connection_code, d.document_type, d.external_id) for d in billed if sees_entity(caller, d.legal_entity_code)
+        (d.connection_code, d.document_type, d.external_id) for d in billed if _sees(caller, d.legal_entity_code)
     }
     return starts
 
@@ -172,7 +172,7 @@ def _ends(link: LineageLink) -> tuple[Key, Key]:
 
 
 def _link(caller: Caller, link: LineageLink) -> dict[str, Any]:
-    if not sees_entity(caller, link.legal_entity_code):
+    if not _sees(caller, link.legal_entity_code):
         return {"source": _hidden(link.source_system, link.source_type), "relation": link.relation,
                 "target": _hidden(link.target_system, link.target_type)}  # fmt: skip
     source, target = _ends(link)

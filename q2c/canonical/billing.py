@@ -136,6 +136,28 @@ class DocumentVoid(Document):
     legal_entity: str = ""
 
 
+class WriteOff(Document):
+    """That people took what is open of a posted invoice off receivables, or a part of it: as lost (`write_off`), or as
+    a difference that they accept (`difference`). `source` is their decision. Amounts are in the invoice's currency:
+    `amount` (positive) is taken off, `open_amount` what the ERP had open when they decided (None: the amount), `before`
+    what was written off of the same invoice earlier."""
+
+    source: Source
+    invoice_id: str
+    invoice_number: str
+    number: str
+    customer_id: str
+    customer_name: str
+    currency: Currency
+    amount: Decimal
+    decided_on: dt.date
+    kind: Literal["write_off", "difference"] = "write_off"
+    reason: str = ""
+    legal_entity: str = ""
+    open_amount: Decimal | None = None
+    before: Decimal = Decimal(0)
+
+
 class DebitMemo(Document):
     source: Source
     number: str
@@ -281,14 +303,6 @@ class Dispute(Document):
     def movement(self) -> str:
         """Which movement of the dispute this is: the withdrawal, or the money's coming back."""
         return self.status
-
-
-class WriteOff(Document):
-    source: Source
-    invoice_id: str
-    currency: Currency
-    amount: Decimal
-    at: dt.datetime
 
 
 class UsageSummary(Document):

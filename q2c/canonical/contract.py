@@ -72,6 +72,19 @@ class Renewal(Document):
     term_months: int
 
 
+class HoldNote(Document):
+    """What is written on the record of a held document, in the system that it came from or was sold in.
+
+    `source` is the record; `message` holds neither payload nor personal data. Without a message the note is taken away.
+    """
+
+    source: Source
+    at: dt.datetime  # when it was said: of several notes on a record the newest counts
+    status: str = ""
+    message: str = ""
+    link: str = ""  # to the case
+
+
 class OrderStatus(Document):
     """What the CRM is told about an order: only the parts that this fact changes are set. `at` is the source's
     clock."""

@@ -49,6 +49,13 @@ class InvoicePosted(Event, tag=True):
     invoice: billing.Invoice
 
 
+class InvoiceCorrected(Event, tag=True):
+    """Somebody changed an issued invoice in billing, in what may still be changed there: its notes. Where it's held, it
+    is read again."""
+
+    invoice: billing.Invoice
+
+
 class InvoiceStatusChanged(Event, tag=True):
     """The state of an invoice that the CRM is told: open, paid, void, uncollectible."""
 
@@ -71,6 +78,12 @@ class CreditMemoVoided(Event, tag=True):
 
 
 class CreditMemoIssued(Event, tag=True):
+    credit_memo: billing.CreditMemo
+
+
+class CreditMemoCorrected(Event, tag=True):
+    """The same of a credit note."""
+
     credit_memo: billing.CreditMemo
 
 
@@ -109,10 +122,12 @@ AnyEvent = (
     | OrderClosedWon
     | SubscriptionChanged
     | InvoicePosted
+    | InvoiceCorrected
     | InvoiceStatusChanged
     | InvoiceVoided
     | CreditMemoVoided
     | CreditMemoIssued
+    | CreditMemoCorrected
     | PaymentReceived
     | PaymentApplied
     | PaymentFailed

@@ -207,6 +207,9 @@ class CashRefund(Document):
 
 
 class Journal(Document):
+    """A double entry of its own. With a `reversal_date` the ERP makes its opposite of that date in the same act, at the
+    same rate."""
+
     external_id: str
     subsidiary: str
     currency: str
@@ -216,6 +219,7 @@ class Journal(Document):
     lines: tuple[JournalLine, ...]
     memo: str = ""
     exchange_rate: Decimal | None = None
+    reversal_date: dt.date | None = None
 
     @property
     def total(self) -> Decimal:
@@ -249,6 +253,34 @@ class DaySummary(Document):
         return self.posting_date
 
 
+class AccruedLine(Document):
+    """What is accrued on one account of the ERP: revenue is positive, what takes revenue back negative."""
+
+    account: str
+    amount: Decimal
+    department: str = ""
+    class_: str = ""
+    location: str = ""
+
+
+class Accrual(Document):
+    """That people accrue what a late document earned in its own period, net of tax: on that period's last day, taken
+    back on the first day of the period in which the document itself posts. `source` is their decision."""
+
+    source: Source
+    document_type: str  # of the source: invoice, credit_note
+    document_id: str
+    number: str  # of the document
+    legal_entity: str
+    erp: str  # our connection's code
+    currency: Currency
+    document_date: dt.date  # the last day of the period in which it's accrued
+    reversed_on: dt.date
+    amount: Decimal  # of all lines together
+    lines: tuple[AccruedLine, ...]
+    reason: str = ""
+
+
 class Deposit(Document):
     """A payout: clearing to bank."""
 
@@ -278,7 +310,10 @@ class PostedDocument(Document):
     is_in_ledger: bool = True
     url: str = ""
     applied: tuple[AppliedTo, ...] = ()
+    open_amount: Decimal | None = None  # of an invoice: what isn't settled yet, in its currency
     was_found: bool = False  # a look-up found it: we didn't see our own create answered
+    reversal: str = ""  # of a journal: the ERP's id of its opposite
+    reversal_date: dt.date | None = None
 
 
 class SavedRecord(Document):

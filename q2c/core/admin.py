@@ -1,5 +1,7 @@
 """Django's admin: for superusers only, and never for governed tables (those change through proposals)."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
@@ -7,10 +9,19 @@ from q2c.core.models import LegalEntity, Membership, Person
 
 
 class MembershipInline(admin.TabularInline):
-    """Roles of a person."""
+    """Roles of a person, to be read: they are given and taken on the screen "People and roles", by two people."""
 
     model = Membership
+    fk_name = "person"
+    fields = readonly_fields = ("role", "legal_entity", "starts_at", "ends_at", "given_by", "approved_by", "ended_at")
     extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: Any, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+        return False
 
 
 @admin.register(Person)
@@ -23,5 +34,17 @@ class PersonAdmin(UserAdmin):
     readonly_fields = ("approves_from",)
 
 
-admin.site.register(LegalEntity)
+@admin.register(LegalEntity)
+class LegalEntityAdmin(admin.ModelAdmin):
+    """Legal entities. Rights, documents and rules name them by code, so a code stays once given, and so do they."""
+
+    list_display = ("code", "name", "country", "currency", "is_active")
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> tuple[str, ...]:
+        return ("code",) if obj else ()
+
+    def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
+        return False
+
+
 admin.site.has_permission = lambda request: request.user.is_active and request.user.is_superuser  # type: ignore[method-assign]

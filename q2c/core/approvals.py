@@ -22,6 +22,8 @@ from q2c.core.problems import Category, Problem
 
 IN_EMERGENCY = "core.approve_emergency"
 OVERRIDE = "override"  # the kind of proposals that let one transaction pass one problem
+OF_KIND = "case_kind"  # in its content: the kind of the case that it's about
+CONCERNS = "concerns"  # in a proposal's content: whose rights it is about, who therefore doesn't sign it
 EVIDENCE_KEPT = dt.timedelta(hours=24)
 State = Proposal.State
 
@@ -118,6 +120,8 @@ def why_not(proposal: Proposal, person: Person, *, in_emergency: bool = False) -
         return ApprovalRefused("decided", f"It was {proposal.state} meanwhile.")
     if proposal.proposed_by_id == person.pk:
         return ApprovalRefused("own", "You proposed it, so somebody else has to approve it.")
+    if person.pk in proposal.content.get(CONCERNS, ()):
+        return ApprovalRefused("own", "It’s about what you may do, so somebody else has to approve it.")
     if not person.is_active:
         return ApprovalRefused("inactive", "This account is closed.")
     if not _holds(person, IN_EMERGENCY if in_emergency else proposal.signer_permission, proposal):
@@ -256,7 +260,7 @@ def _voided(proposal: Proposal, *, by: Person, why: str) -> audit.Act:
 
 def _holds(person: Person, permission: str, proposal: Proposal) -> bool:
     """Whether a person holds it for every entity that the proposal concerns."""
-    allowed = entities_where(person, permission)
+    allowed = entities_where(person, permission, kind=str(proposal.content.get(OF_KIND, "")))
     return allowed is None or bool(proposal.legal_entities and set(proposal.legal_entities) <= allowed)
 
 

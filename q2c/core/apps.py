@@ -10,6 +10,8 @@ class Room(AppConfig):
     def ready(self):
         from q2c import celery  # noqa: F401 - or tasks would be sent through Celery's default app, to nobody
         from q2c.core import checks  # noqa: F401 - registers the system checks
+        from q2c.core.arrays import write_arrays_quickly
         from q2c.core.form_words import say_what_to_do
 
+        write_arrays_quickly()
         say_what_to_do()

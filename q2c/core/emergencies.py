@@ -25,7 +25,7 @@ Verdict = EmergencyUse.Verdict
 def uses_visible_to(user: Any) -> QuerySet[EmergencyUse]:
     """Emergency approvals about the person's entities; those about every entity are seen by people of all."""
     rows = EmergencyUse.objects.select_related("proposal", "proposed_by", "used_by", "reviewed_by")
-    codes = access.entities_of(user)
+    codes = access.entities_of(user, "core.view_decision")
     if codes is None:
         return rows
     return rows.filter(proposal__legal_entities__contained_by=sorted(codes)).exclude(proposal__legal_entities=[])

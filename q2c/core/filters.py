@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import django_filters
 from django import forms
+from django.forms.renderers import DjangoTemplates
 from django.http import QueryDict
 
 # Native date pickers follow the browser's locale, and 10/01 means two things (DESIGN section 5).
 DATE_FORMATS = ["%Y-%m-%d", "%d %b %Y", "%d %B %Y"]
 FIRST_YEAR, LAST_YEAR = 1971, 2999  # what the time in an id, in any zone, can hold
 _PLACE = ("after", "before", "at")
+DRAWN_MAX = 1000
 
 
 class Chip(NamedTuple):
@@ -20,6 +24,12 @@ class Chip(NamedTuple):
     label: str
     value: str
     url: str
+
+
+def others_of(given: QueryDict, *, without: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """What else an address says, for a form that asks anew: the place in the list begins anew."""
+    gone = {*without, *_PLACE}
+    return [(name, value) for name, values in given.lists() if name not in gone for value in values if value]
 
 
 class DateField(forms.DateField):
@@ -67,6 +77,26 @@ def dress(form: forms.Form, *, small: bool = False) -> forms.Form:
     return form
 
 
+class KeptChoices(DjangoTemplates):
+    """Draws a list of choices once per process: a page has a dozen of them, mostly as on every other page."""
+
+    def render(self, template_name: str, context: Any, request: Any = None) -> Any:
+        """The widget's HTML; what people typed isn't kept."""
+        if "optgroups" not in context.get("widget", ()):
+            return super().render(template_name, context, request)
+        key = (template_name, repr(context))  # a choice's words are plain text, so the same words are the same HTML
+        found = _drawn.get(key)
+        if found is None:
+            if len(_drawn) >= DRAWN_MAX:
+                _drawn.clear()
+            found = _drawn[key] = super().render(template_name, context, request)
+        return found
+
+
+_drawn: dict[tuple[str, str], Any] = {}
+_CHOICES = KeptChoices()
+
+
 class ListFilter(django_filters.FilterSet):
     """A list's filters. A value that can't be read is named beside its field, and the list shows without it."""
 
@@ -75,6 +105,7 @@ class ListFilter(django_filters.FilterSet):
     ) -> None:
         super().__init__(data if data is not None else QueryDict(), queryset, request=request, prefix=prefix)
         self.form.label_suffix = ""
+        self.form.renderer = _CHOICES
         dress(self.form, small=True)
 
     @property
@@ -88,6 +119,11 @@ class ListFilter(django_filters.FilterSet):
         return bool(self.chips)
 
     @property
+    def others(self) -> list[tuple[str, str]]:
+        """What the address says besides the filters (order, columns, density): it stays when they change."""
+        return others_of(self.data, without=self.form.fields) if isinstance(self.data, QueryDict) else []
+
+    @functools.cached_property
     def chips(self) -> list[Chip]:
         """What is on, in words."""
         chips = []

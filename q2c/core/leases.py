@@ -48,3 +48,14 @@ def living(prefix: str) -> int:
             "SELECT count(*) FROM core_lease WHERE starts_with(name, %s) AND until >= clock_timestamp()", [prefix]
         )
         return cursor.fetchone()[0]
+
+
+def living_workers(queue: str) -> int:
+    """How many living workers take from a queue, alone or beside others (`worker:doors+flows@host:7`)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM core_lease WHERE starts_with(name, %s) AND until >= clock_timestamp()"
+            " AND %s = ANY (string_to_array(split_part(substr(name, length(%s) + 1), '@', 1), '+'))",
+            [WORKER, queue, WORKER],
+        )
+        return cursor.fetchone()[0]

@@ -4,6 +4,7 @@ import time
 
 import structlog
 from django.conf import settings
+from django.middleware.gzip import GZipMiddleware
 from django.utils import timezone
 
 from q2c.core import people
@@ -61,3 +62,13 @@ def no_store(get_response):
         return response
 
     return middleware
+
+
+class ZippedPages(GZipMiddleware):
+    """Pages go out compressed, padded at random against guessing by length (BREACH); the tokens of forms are masked
+    anew in each. Machines' answers and files stay as they are: small, or compressed already."""
+
+    def process_response(self, request, response):
+        """The page, compressed where the browser takes that."""
+        is_page = response.get("Content-Type", "").startswith("text/html")
+        return super().process_response(request, response) if is_page else response

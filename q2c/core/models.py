@@ -12,8 +12,9 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import F, Q
 
+from q2c.core.held_roles import CustomRole as CustomRole  # Django looks for every table of the room here
+from q2c.core.held_roles import Membership as Membership
 from q2c.core.ids import uuid7
-from q2c.core.roles import ROLES
 
 APPEND_ONLY = [
     pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
@@ -111,24 +112,6 @@ class AccountingPeriod(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subsidiary} {self.code}"
-
-
-class Membership(models.Model):
-    """A role of a person, for one legal entity or (null) for all."""
-
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=30, choices=[(r.code, r.title) for r in ROLES])
-    legal_entity = models.ForeignKey(LegalEntity, null=True, blank=True, on_delete=models.CASCADE)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["person", "role", "legal_entity"], nulls_distinct=False, name="one_membership_per_scope"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.person}: {self.role}"
 
 
 class Absence(models.Model):

@@ -1,16 +1,19 @@
 """How long things are kept: whole months are dropped by the owner's function, never one that holds anything unfinished.
 
-The months are a governed mapping kind (`retention`), so two people agree to them. What is dropped is told in the audit
-chain, with the number of its rows and their checksum.
+Rows of other tables go one by one, by the same rules (`kept_since`). The months are a governed mapping kind
+(`retention`), so two people agree to them. What is dropped is told in the audit chain, with the number of its rows and
+their checksum.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from django.db import OperationalError, connection
+from django.db.models import Model
 from django.db.transaction import atomic
 
 from q2c.core import audit
@@ -55,6 +58,14 @@ def drop_expired() -> list[str]:
             continue
         dropped.append(child)
     return dropped
+
+
+def kept_since(model: type[Model]) -> dt.datetime | None:
+    """Rows of this table that ended before this instant may go; None where policy keeps them all."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT now() - make_interval(months => q2c_retention_months(%s))", [model._meta.db_table])
+        since: dt.datetime | None = cursor.fetchone()[0]
+    return since
 
 
 def dropped_ranges(table: str) -> list[Dropped]:

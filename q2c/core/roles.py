@@ -1,5 +1,5 @@
-"""Which role may do what: a table, printed to the docs and tested. Rows a person may see are another question
-(`access`)."""
+"""Which role may do what: a table, printed to the docs and tested; people compose further ones (`memberships`). Rows a
+person may see are another question (`access`)."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ PERMISSION_WORDS = {
     "portal.view_home": "See the home page",
     "portal.view_self": "See your own page",
     "portal.view_card": "See where a document stands",
+    "portal.view_report": "See the flash and the cut-off list",
     "transactions.view_transaction": "See transactions and their lineage",
     "transactions.view_exchange": "See requests and answers",
     "transactions.repost": "Repost what is held",
     "transactions.approve_posting": "Approve a posting",
+    "transactions.pause_work": "Pause and resume work",
     "inbox.view_event": "See messages",
     "inbox.replay_event": "Replay a message",
     "exceptions.view_case": "See cases",
@@ -43,6 +45,7 @@ PERMISSION_WORDS = {
     "mappings.view_rule": "See rules",
     "mappings.propose_rule": "Propose a rule",
     "mappings.propose_policy": "Propose a policy",
+    "mappings.propose_running": "Propose how the machine runs",
     "mappings.approve_rule": "Approve a rule",
     "mappings.approve_policy": "Approve a policy",
     "connectors.view_connection": "See connections",
@@ -52,18 +55,65 @@ PERMISSION_WORDS = {
     "core.view_decision": "See decisions",
     "core.approve_emergency": "Approve in an emergency",
     "core.review_emergency": "Review an emergency",
+    "core.view_access": "See who may do what",
+    "core.manage_access": "Give and take roles",
+    "core.approve_access": "Approve roles",
+    "core.reveal_masked": "Show masked values",
     "schedules.change_schedule": "Change schedules",
+}
+
+
+# What a permission is about, by the first part of its name, in the order of the screens.
+OBJECTS = {
+    "portal": "Everyday pages",
+    "exceptions": "Cases",
+    "transactions": "Transactions",
+    "inbox": "Messages",
+    "mappings": "Mappings",
+    "connectors": "Connections",
+    "schedules": "Schedules",
+    "core": "Control",
+}
+# Rights about cases: a role limited to some kinds of case holds them for these only.
+OF_CASES = frozenset(
+    {name for name in PERMISSION_WORDS if name.startswith("exceptions.") and name != "exceptions.manage_alerts"}
+    | {"transactions.repost"}
+)
+# What lets a person see rows of a table with an entity's code.
+SEEN_BY = {
+    "exceptions.casefix": "exceptions.view_case",
+    "exceptions.casetally": "exceptions.view_case",
+    "exceptions.occurrence": "exceptions.view_case",
+    "exceptions.waiver": "exceptions.view_case",
+    "inbox.inboundkey": "inbox.view_event",
+    "mappings.crossreference": "mappings.view_rule",
+    "mappings.evidencedocument": "mappings.view_rule",
+    "reconciliation.feeddocument": "transactions.view_transaction",
+    "records.billeddocument": "transactions.view_transaction",
+    "records.duplicatepair": "mappings.view_rule",
+    "records.goldenrecord": "mappings.view_rule",
+    "transactions.businesstransaction": "transactions.view_transaction",
+    "transactions.lineagelink": "transactions.view_transaction",
+    "transactions.workitem": "transactions.view_transaction",
 }
 
 
 @dataclass(frozen=True)
 class Role:
-    """A role: its code, its title, the queues it works, and its permissions."""
+    """A role: its code, its title, the queues it works (none: it sees all of them), its permissions, and the kinds of
+    case that it's limited to (none: all of them)."""
 
     code: str
     title: str
     queues: tuple[str, ...]
     may: frozenset[str]
+    kinds: tuple[str, ...] = ()
+
+    def holds(self, permission: str, kind: str = "") -> bool:
+        """Whether it holds a permission, for this kind of case where the permission is about cases."""
+        if permission not in self.may:
+            return False
+        return not self.kinds or permission not in OF_CASES or kind in self.kinds
 
 
 ROLES = (
@@ -90,7 +140,14 @@ ROLES = (
         "mapping_admin",
         "Mapping administration",
         ("billing_ops",),
-        VIEW | WORK | {"mappings.propose_rule", "mappings.propose_policy", "mappings.approve_rule"},
+        VIEW
+        | WORK
+        | {
+            "mappings.propose_rule",
+            "mappings.propose_policy",
+            "mappings.propose_running",
+            "mappings.approve_rule",
+        },
     ),
     Role(
         "controller",
@@ -105,9 +162,14 @@ ROLES = (
             "transactions.approve_posting",
             "mappings.propose_rule",
             "mappings.propose_policy",
+            "mappings.propose_running",
             "mappings.approve_rule",
             "mappings.approve_policy",
             "core.review_emergency",
+            "portal.view_report",
+            "core.view_access",
+            "core.approve_access",
+            "core.reveal_masked",
             "connectors.approve_connection",  # where the books are sent is finance's to agree to, beside the platform
         },
     ),
@@ -119,14 +181,20 @@ ROLES = (
         | WORK
         | {
             "transactions.repost",
+            "transactions.pause_work",
             "inbox.replay_event",
             "exceptions.manage_alerts",
+            "mappings.propose_running",
             "connectors.work_connection",
             "connectors.approve_connection",
+            "core.view_access",
+            "core.manage_access",
+            "core.approve_access",
+            "core.reveal_masked",
             "schedules.change_schedule",
         },
     ),
-    Role("auditor", "Audit", (), VIEW),
+    Role("auditor", "Audit", (), VIEW | {"portal.view_report", "core.view_access"}),  # reads, scoped, until a date
     # Held by few, beside another role or alone: it signs in place of all that policy asks, for hours, and is reviewed.
     Role(
         "emergency",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.apps import apps  # rooms above are read by name: the frame counts their rows, and nothing else of them
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, BooleanField, Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models.functions import Cast
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject, cached_property
 
 from q2c.core import access
-from q2c.core.htmx import count_rows
+from q2c.core.approvals import OF_KIND
+from q2c.core.htmx import Counted, count_rows
 from q2c.core.models import Proposal
+
+VIEW_DECISION = "core.view_decision"
 
 
 class Entry(NamedTuple):
@@ -24,22 +31,57 @@ class Entry(NamedTuple):
     icon: str
     permission: str
     count: Callable[[Any], int | str] | None = None  # type: ignore[assignment]  # it hides the tuple's own count()
+    also: str = ""  # the view below which its other pages are
 
 
 def open_cases(user: Any) -> QuerySet:
     """Open cases that a person sees."""
-    tallies = apps.get_model("exceptions", "CaseTally").objects.all()
-    cases = apps.get_model("exceptions", "ExceptionCase").objects.filter(
-        closed_at__isnull=True, snoozed_at__isnull=True
-    )
-    return cases.filter(access.cases_q(user, tallies))
+    return _cases().filter(access.cases_q(user, _tallies()), closed_at__isnull=True, snoozed_at__isnull=True)
+
+
+def _cases() -> QuerySet:
+    return apps.get_model("exceptions", "ExceptionCase").objects.all()
+
+
+def _tallies() -> QuerySet:
+    return apps.get_model("exceptions", "CaseTally").objects.all()
 
 
 def proposals_visible_to(user: Any) -> QuerySet:
     """Proposals about the person's entities. One without entities is seen by people of all."""
-    codes = access.entities_of(user)
-    rows = Proposal.objects.all()
+    codes = access.entities_of(user, VIEW_DECISION)
+    rows = Proposal.objects.filter(_class_q(user))
     return rows if codes is None else rows.filter(legal_entities__contained_by=sorted(codes)).exclude(legal_entities=[])
+
+
+def _class_q(user: Any) -> Q:
+    """Proposals that aren't about a case of another class than the person's. A role that isn't limited to kinds shows
+    all that are about its entities."""
+    scopes = [(role, code) for role, code in access.memberships(user) if VIEW_DECISION in role.may]
+    limited = [role for role, _ in scopes if role.kinds]
+    free = {code for role, code in scopes if not role.kinds}
+    if not limited or None in free:
+        return Q()
+    wanted = functools.reduce(operator.or_, (access.class_q(role) for role in limited))
+    cases = _cases().filter(wanted)
+    kinds = sorted({kind for role in limited for kind in role.kinds})
+    items = apps.get_model("exceptions", "BulkItem").objects.filter(
+        action__pk=Cast(OuterRef("subject_id"), BigIntegerField())
+    )
+    foreign = Exists(items.exclude(case__in=cases))
+    of_class = Case(
+        When(
+            subject_type="case",
+            then=Q(subject_id__in=cases.annotate(as_text=Cast("pk", CharField())).values("as_text")),
+        ),
+        When(subject_type="bulk_action", then=~foreign),
+        When(content__has_key=OF_KIND, then=Q(**{f"content__{OF_KIND}__in": kinds})),
+        default=Value(True),
+        output_field=BooleanField(),
+    )
+    own = Q(of_class)
+    mine = sorted(code for code in free if code)
+    return own | (Q(legal_entities__contained_by=mine) & ~Q(legal_entities=[])) if mine else own
 
 
 def open_decisions(user: Any) -> QuerySet:
@@ -47,8 +89,14 @@ def open_decisions(user: Any) -> QuerySet:
     return proposals_visible_to(user).filter(state=Proposal.State.PROPOSED)
 
 
+def know_open_cases(user: Any, counted: Counted) -> None:
+    """A page that counts a person's open cases for itself spares the frame counting them again."""
+    user._open_cases = counted
+
+
 def _count_cases(user: Any) -> int | str:
-    counted = count_rows(open_cases(user))
+    known: Counted | None = getattr(user, "_open_cases", None)
+    counted = count_rows(open_cases(user)) if known is None else known
     return counted.number if counted.is_exact else "10,000+"
 
 
@@ -64,13 +112,15 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("", (
         Entry("Home", "portal:home", "nhome", "portal.view_home"),
         Entry("Exceptions", "exceptions:case_list", "ncase", "exceptions.view_case", _count_cases),
-        Entry("Decisions", "portal:decision_list", "awaiting", "core.view_decision", _count_decisions),
+        Entry("Decisions", "portal:decision_list", "awaiting", VIEW_DECISION, _count_decisions),
     )),
     ("Facts", (
         Entry("Money card", "portal:card", "search", "portal.view_card"),
         Entry("Transactions", "portal:transaction_list", "ntxn", "transactions.view_transaction"),
         Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
         Entry("Inbox", "portal:event_list", "ninbox", "inbox.view_event"),
+        Entry("Flash", "portal:flash", "nops", "portal.view_report"),
+        Entry("Cut-off list", "portal:cut_off", "nclose", "portal.view_report"),
     )),
     ("Rules", (
         Entry("Mappings", "mappings:rule_list", "nmap", "mappings.view_rule"),
@@ -80,7 +130,9 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Running", (
         Entry("Alerts", "exceptions:alert_list", "risk", "exceptions.view_case"),
         Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
-        Entry("Schedules", "portal:schedule_list", "nclose", "portal.view_home"),
+        Entry("Pauses", "portal:pause_list", "paused", "transactions.view_transaction"),
+        Entry("Schedules", "portal:schedule_list", "clock", "portal.view_home"),
+        Entry("People and roles", "portal:person_list", "npeople", "core.view_access", also="portal:role_list"),
         Entry("Audit trail", "portal:audit_list", "naudit", "core.view_audit"),
     )),
 )  # fmt: skip
@@ -123,7 +175,13 @@ class Shell:
         groups = []
         for title, entries in NAVIGATION:
             shown = [
-                {"title": e.title, "view": e.view, "icon": e.icon, "count": e.count(self.user) if e.count else 0}
+                {
+                    "title": e.title,
+                    "view": e.view,
+                    "icon": e.icon,
+                    "count": e.count(self.user) if e.count else 0,
+                    "also": reverse(e.also) if e.also else "",
+                }
                 for e in entries
                 if access.may(self.user, e.permission)
             ]

@@ -57,6 +57,7 @@ FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
 MANUAL_RATE_DAYS = 90  # for how long the opening's manual rates were approved
 # Retail goods carry numeric stock codes; carriage has its own items. Whatever else the file sells is left to people.
+OWN_ITEMS = {"ROUNDING": "#rounding", "WRITE-OFF": "#write_off", "DIFFERENCE": "#difference"}  # nobody sells them
 RETAIL_ITEMS = {
     **{f"{digit}*": "RETAIL-GOODS" for digit in "123456789"},
     "POST": "RETAIL-POST",
@@ -111,17 +112,23 @@ def _people(passwords: dict[str, str]) -> dict[str, Person]:
     for username, title, role, zone in PEOPLE:
         made_with = {
             "display_name": title,
-            "password": make_password(passwords[username]),
+            "password": lambda name=username: make_password(passwords[name]),  # half a second of CPU, once
             "preferences": {ZONE: zone},
         }
-        person, _ = Person.objects.get_or_create(username=username, defaults=made_with)
-        if not person.check_password(passwords[username]):
+        person, is_new = Person.objects.get_or_create(username=username, defaults=made_with)
+        if not is_new and not person.check_password(passwords[username]):
             person.set_password(passwords[username])
             person.save()
-        Membership.objects.get_or_create(person=person, role=role, legal_entity=None)
+        _give(person, role)
         found[username] = person
-    Membership.objects.get_or_create(person=found[ON_CALL], role="emergency", legal_entity=None)
+    _give(found[ON_CALL], "emergency")
     return found
+
+
+def _give(person: Person, role: str) -> None:
+    """What the demo begins with, once: what people agreed on since stays."""
+    if not Membership.objects.filter(person=person, role=role).exists():
+        Membership.objects.create(person=person, role=role, why="The demo’s beginning")
 
 
 def _entities() -> dict[str, LegalEntity]:
@@ -227,7 +234,7 @@ def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any
     accounts = {a.code: a for a in lists["accounts"]}
     rows: list[dict[str, Any]] = []
     for code, item in sorted(items.items()):
-        if code not in {*RETAIL_ITEMS.values(), "ROUNDING"}:
+        if code not in {*RETAIL_ITEMS.values(), *OWN_ITEMS}:
             rows.append({"kind": "item", "key": code, "value": item.external_id, "label": item.name})
     for key, code in RETAIL_ITEMS.items():
         if code in items:
@@ -240,15 +247,9 @@ def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any
                     "entity": "GB01",
                 }
             )
-    if "ROUNDING" in items:
-        rows.append(
-            {
-                "kind": "item",
-                "key": "#rounding",
-                "value": items["ROUNDING"].external_id,
-                "label": items["ROUNDING"].name,
-            }
-        )
+    for code, key in OWN_ITEMS.items():
+        if code in items:
+            rows.append({"kind": "item", "key": key, "value": items[code].external_id, "label": items[code].name})
     for role, name in _account_roles(accounts).items():
         rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
     clearing = {a.name: a for a in accounts.values()}
@@ -283,6 +284,7 @@ def _account_roles(accounts: dict[str, ReferenceEntry]) -> dict[str, str]:
     wanted = {
         "receivables": "1100",
         "receivables_control": "1105",
+        "accrued_revenue": "1110",
         "tax": "2400",
         "bank": "1010",
         "fees": first("fee") or "5700",

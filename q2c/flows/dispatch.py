@@ -16,6 +16,7 @@ from uuid import UUID
 from q2c.canonical.schema import to_json
 from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.core.ids import uuid7
+from q2c.flows import urgency
 
 _LAST_IN_LANE = """
 SELECT w.lane, coalesce((SELECT t.lane_sequence FROM transactions_businesstransaction t WHERE t.lane = w.lane
@@ -31,17 +32,18 @@ WITH new AS (
     INSERT INTO transactions_businesstransaction
         (id, flow, business_key, lane, lane_sequence, state_at, created_at, fact_type, fact, source_connection,
          source_type, source_id, number, event_id, legal_entity_code, customer_id, customer_name, currency, amount,
-         line_count, document_date, feed, feed_type, rounding, correlation_id, origin_id)
+         line_count, document_date, feed, feed_type, rounding, correlation_id, origin_id, tax, service_end)
     SELECT n.id, n.flow, n.business_key, n.lane, n.lane_sequence, now(), now(), n.fact_type,
          n.fact, n.source_connection, n.source_type, n.source_id, n.number, n.event_id, n.legal_entity,
          n.customer_id, n.customer_name, n.currency, n.amount, n.line_count, n.document_date, n.feed,
-         n.feed_type, n.rounding, n.correlation_id, n.origin_id
+         n.feed_type, n.rounding, n.correlation_id, n.origin_id, n.tax, n.service_end
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::int8[], %s::text[], %s::bytea[], %s::text[],
                 %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
-                %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::uuid[])
+                %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::uuid[],
+                %s::numeric[], %s::date[])
         AS n (id, flow, business_key, lane, lane_sequence, fact_type, fact, source_connection, source_type, source_id,
               number, event_id, legal_entity, customer_id, customer_name, currency, amount, line_count, document_date,
-              feed, feed_type, rounding, correlation_id, origin_id)
+              feed, feed_type, rounding, correlation_id, origin_id, tax, service_end)
     ON CONFLICT (flow, business_key) DO NOTHING
     RETURNING id, flow, lane, lane_sequence)
 INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, priority, available_at)
@@ -70,6 +72,8 @@ class Fact:
     amount: Decimal | None = None
     line_count: int = 0
     document_date: dt.date | None = None
+    tax: Decimal | None = None
+    service_end: dt.date | None = None
     feed: str = ""
     feed_type: str = ""
     rounding: Decimal = Decimal(0)
@@ -129,10 +133,11 @@ def _insert(fresh: list[tuple[UUID, Fact]]) -> None:
                 fact.customer_name[:200], fact.currency, fact.amount, fact.line_count, fact.document_date,
                 fact.feed[:40],
                 fact.feed_type[:20], fact.rounding, fact.correlation_id or str(fact.event_id or new_id), fact.origin_id,
+                fact.tax, fact.service_end,
             )
         )  # fmt: skip
     columns = [list(column) for column in zip(*rows, strict=True)]
-    priorities = [fact.priority for _, fact in fresh]
+    priorities = urgency.priorities_of([fact for _, fact in fresh])
     written = fetch_rows(_INSERT, [*columns, columns[0], priorities])
     if len(written) != len(fresh):
         raise RuntimeError("another lane holds the same business key")  # the key names the lane, so this can't be

@@ -21,6 +21,8 @@ from q2c.core import ids
 from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.flows.dispatch import Fact
 from q2c.flows.steps.orders import APPROVED
+from q2c.flows.turned import credit_memo_of
+from q2c.posting.days import last_service_day
 from q2c.records.documents import Seen
 
 NO_INSTANT = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -45,6 +47,7 @@ class About:
     order_id: str = ""
     time_zone: str = "UTC"
     is_changed: bool = True  # of a record that has states: whether this event changed it
+    is_held: bool = False  # of a document that was corrected: whether its newest version is held
     known: Seen | None = None  # of a document: what came of it before this event
 
 
@@ -94,6 +97,17 @@ def _invoice(event: events.InvoicePosted, about: About) -> list[Fact] | Ignored:
     return facts
 
 
+def _corrected(event: events.InvoiceCorrected | events.CreditMemoCorrected, about: About) -> list[Fact]:
+    """Only what is held is read again: what was posted is never edited, and what runs goes on as it came."""
+    if not about.is_held:
+        return []
+    if isinstance(event, events.CreditMemoCorrected):
+        return [_billed(event.credit_memo, "credit_memo_to_erp", about)]
+    if event.invoice.total < 0:
+        return [_negative_invoice(event.invoice, about)]
+    return [_billed(event.invoice, "invoice_to_erp", about)]
+
+
 def _is_nothing(document: billing.Invoice | billing.CreditMemo) -> bool:
     """A feed's document of 0, by its contract, or a credit note of nothing. The lines of another one may move revenue
     or sell what has a price: its flow decides, by policy."""
@@ -104,38 +118,6 @@ def _is_nothing(document: billing.Invoice | billing.CreditMemo) -> bool:
 
 def _negative_invoice(invoice: billing.Invoice, about: About) -> Fact:
     return _billed(credit_memo_of(invoice), "credit_memo_to_erp", about)
-
-
-def credit_memo_of(invoice: billing.Invoice) -> billing.CreditMemo:
-    """An invoice with a negative total as the ERP's credit memo: the signs of amounts and quantities turn."""
-    return billing.CreditMemo(
-        source=invoice.source,
-        number=invoice.number,
-        customer_id=invoice.customer_id,
-        customer_name=invoice.customer_name,
-        currency=invoice.currency,
-        issued_at=invoice.issued_at,
-        document_date=invoice.document_date,
-        total=-invoice.total,
-        tax_total=-invoice.tax_total,
-        lines=tuple(_turned(line) for line in invoice.lines),
-        reason="Invoice with a negative total",
-        legal_entity=invoice.legal_entity,
-        feed=invoice.feed,
-        feed_number=invoice.feed_number,
-        feed_type=invoice.feed_type,
-        is_customer_known=invoice.is_customer_known,
-        declared_total=invoice.declared_total,
-    )
-
-
-def _turned(line: billing.InvoiceLine) -> billing.InvoiceLine:
-    """The line with its sign turned: a negative price, or else the quantity, becomes positive; a price never stays
-    below 0."""
-    taxes = tuple(replace_fields(t, amount=-t.amount, base=-t.base) for t in line.taxes)
-    declared = None if line.declared_amount is None else -line.declared_amount
-    sign = {"unit_price": -line.unit_price} if line.unit_price < 0 else {"quantity": -line.quantity}
-    return replace_fields(line, amount=-line.amount, taxes=taxes, declared_amount=declared, **sign)
 
 
 def _credit_memo(event: events.CreditMemoIssued, about: About) -> list[Fact] | Ignored:
@@ -163,7 +145,8 @@ def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: Ab
         customer_name=document.customer_name, currency=document.currency, amount=document.total,
         line_count=len(document.lines), document_date=document.document_date or _date(document.issued_at, about),
         feed=document.feed, feed_type=document.feed_type, rounding=rounding_of(document),
-        legal_entity=document.legal_entity, priority=6 if document.feed else 5,
+        legal_entity=document.legal_entity, priority=6 if document.feed else 5, tax=document.tax_total,
+        service_end=last_service_day(document, about.time_zone),
     )  # fmt: skip
 
 
@@ -378,6 +361,8 @@ _MAKERS: dict[type, Callable[[Any, About], list[Fact] | Ignored]] = {
     events.OrderClosedWon: _order,
     events.SubscriptionChanged: _subscription,
     events.InvoicePosted: _invoice,
+    events.InvoiceCorrected: _corrected,
+    events.CreditMemoCorrected: _corrected,
     events.InvoiceStatusChanged: _invoice_status,
     events.InvoiceVoided: _invoice_void,
     events.CreditMemoVoided: _credit_void,

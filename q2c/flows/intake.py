@@ -19,7 +19,7 @@ from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
 from q2c.core.problems import Category, Problem
-from q2c.flows import sightings
+from q2c.flows import corrections, sightings
 from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
@@ -33,6 +33,7 @@ from q2c.records.documents import Billed, Seen, known_documents, store_documents
 from q2c.records.merging import follow_merge
 from q2c.records.store import Stored, alias_of, store_records
 from q2c.records.suspects import compare_now
+from q2c.transactions.selectors import entity_of_invoice, held_sources
 
 REMEMBERED_SECONDS = 20.0
 Owners = dict[str, tuple[str, str]]  # whose a message is, by its id: connection and customer there
@@ -73,6 +74,7 @@ def _tools(flows: set[str], owners: Owners) -> Tools:
         client=client_of,
         carry=lambda items: _carry(items, flows, owners),
         open_case=cases.open_case,
+        close_read=cases.close_read_later,
         pause=pause_refused,
     )
 
@@ -135,9 +137,9 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
         before = seen.get(document.key) if document is not None else None
         if document is not None and before is not None and before.is_ahead_of(document):
             outcome = "stale"
-        if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
-            _propose_write_off(item, event)
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
+        if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
+            _propose_write_off(item, event, about)
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
@@ -156,6 +158,9 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
         if verdict.customer_id:
             owners[str(item.claimed.event_id)] = owner_of(item.source.code, verdict.customer_id)
     store_documents(billed)
+    corrections.remember({
+        (item.source.code, n): item.claimed.event_id for item, e in pairs if (n := around.corrected_too_early(item, e))
+    })  # fmt: skip
     flows |= dispatch_facts(facts).flows
     flows |= cancel_unposted((type(e), e.void) for _, e in pairs if hasattr(e, "void"))
 
@@ -183,16 +188,17 @@ def _ignore(item: Item, ignored: Ignored, document: Billed | None, about: About)
         verdict.rounding = document.rounding
 
 
-def _propose_write_off(item: Item, event: events.InvoiceStatusChanged) -> None:
+def _propose_write_off(item: Item, event: events.InvoiceStatusChanged, about: About) -> None:
     """Billing gives up an invoice: only a proposal, since a write-off is an AR document that people decide on."""
     number = event.number or event.invoice_id
+    entity = about.legal_entity or entity_of_invoice(item.source.code, event.invoice_id)
     problem = Problem(
         "uncollectible_proposed", Category.CONFLICT,
         f"Billing gave up {event.number or 'an invoice'}, of which {event.currency} {event.amount:,} is owed",
-        connection=item.source.code, document=number,
+        connection=item.source.code, document=number, invoice=event.invoice_id,
     )  # fmt: skip
     cases.open_case(problem, event_id=item.claimed.event_id, connection_code=item.source.code, number=number,
-                    amount=event.amount, currency=event.currency)  # fmt: skip
+                    amount=event.amount, currency=event.currency, legal_entity_code=entity)  # fmt: skip
 
 
 def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
@@ -248,6 +254,8 @@ class _Around:
         self._records: dict[tuple[str, str], tuple[str, str, str]] = {}
         for record_type, aliases, name, entity, order in fetch_rows(_KNOWN, [sorted(named)]) if named else ():
             self._records |= {(record_type, alias): (name, entity, order or "") for alias in aliases}
+        corrected = [n for _, e in pairs if (n := sightings.corrected_of(e))]
+        self._held = held_sources(corrected) if corrected else frozenset()
         invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
         self._invoices = known_documents(invoices)
 
@@ -265,8 +273,14 @@ class _Around:
             order_id=sightings.order_of(event) or order or (invoice.order_id if invoice else ""),
             time_zone=time_zone_of(entity),
             is_changed=is_changed,
+            is_held=(item.source.code, sightings.corrected_of(event)) in self._held,
             known=known,
         )
+
+    def corrected_too_early(self, item: Item, event: Any) -> str:
+        """The document that this event corrects and that isn't held; empty otherwise."""
+        corrected = sightings.corrected_of(event)
+        return "" if (item.source.code, corrected) in self._held else corrected
 
     def _record(self, record_type: str, item: Item, object_id: str) -> tuple[str, str, str]:
         return self._records.get((record_type, alias_of(item.source.code, object_id)), ("", "", ""))

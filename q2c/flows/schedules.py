@@ -21,12 +21,14 @@ class Schedule:
 
 SCHEDULES = (
     Schedule("Take up due work", "q2c.flows.tasks.resume_due", 2),
+    Schedule("Let old work go first", "q2c.flows.tasks.raise_old", 60),
     Schedule("Translate what was received", "q2c.inbox.carry_events", 2, queue="doors"),
     Schedule("Start summaries of days that are over", "q2c.flows.tasks.start_summaries", 60),
     Schedule("Check sheets that wait", "mappings.tasks.check_waiting_sheets", 60, queue="reconciliation"),
     Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),
     Schedule("Rank the cases", "exceptions.tasks.roll_up_cases", 15, queue="reconciliation"),
     Schedule("Begin bulk actions", "exceptions.tasks.run_bulk_actions", 2),
+    Schedule("Follow corrections, tell what is held", "exceptions.tasks.tell_sources", 5, queue="reconciliation"),
     Schedule("Tell people of alerts", "exceptions.tasks.tell_people", 15, queue="reconciliation"),
     Schedule("Sweep the cases", "exceptions.tasks.sweep_cases", 60, queue="reconciliation"),
     Schedule("Anchor the audit chain", "q2c.core.tasks.anchor_audit", 60, queue="reconciliation"),
@@ -36,6 +38,7 @@ SCHEDULES = (
     Schedule("Let fields follow their owners", "q2c.flows.tasks.follow_field_owners", 60, queue="reconciliation"),
     Schedule("Look for duplicates", "q2c.flows.tasks.find_duplicates", 3600, queue="reconciliation"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
+    Schedule("Let go of old alerts and bulk rows", "exceptions.tasks.let_go_of_old", 24 * 3600, queue="reconciliation"),
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip
 

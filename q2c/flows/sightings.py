@@ -58,6 +58,10 @@ def billed_of(event: Any, connection: str) -> Billed | None:
             return _billed("invoice", d, "open", at, number=d.number, customer_id=d.customer_id, order_id=d.order_id,
                            subscription_id=d.subscription_id, amount=d.total, line_count=len(d.lines), feed=d.feed,
                            feed_type=d.feed_type, rounding=rounding_of(d), document_date=d.document_date)  # fmt: skip
+        case events.InvoiceCorrected(invoice=d):  # of the age of its issue: it says no state
+            return billed_of(events.InvoicePosted(occurred_at=d.issued_at, invoice=d), connection)
+        case events.CreditMemoCorrected(credit_memo=d):
+            return billed_of(events.CreditMemoIssued(occurred_at=d.issued_at, credit_memo=d), connection)
         case events.CreditMemoIssued(credit_memo=d):
             return _billed("credit_memo", d, "issued", at, number=d.number, customer_id=d.customer_id, amount=d.total,
                            line_count=len(d.lines), feed=d.feed, feed_type=d.feed_type, rounding=rounding_of(d),
@@ -115,6 +119,12 @@ def invoice_of(event: Any) -> str:
     """The invoice whose order tells which order an event is about."""
     is_status = isinstance(event, events.InvoiceStatusChanged | events.PaymentFailed)
     return event.invoice_id if is_status else ""
+
+
+def corrected_of(event: Any) -> str:
+    """The document that an event says was corrected; empty for every other event."""
+    is_correction = isinstance(event, events.InvoiceCorrected | events.CreditMemoCorrected)
+    return _document(event).source.object_id if is_correction else ""
 
 
 def order_of(event: Any) -> str:

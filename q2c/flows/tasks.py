@@ -13,6 +13,7 @@ from django.db.transaction import on_commit
 from kombu.exceptions import OperationalError
 
 from connectors import http, registry, slots
+from connectors.lanes import lane_of
 from exceptions import cases
 from q2c import ports
 from q2c.core.customer_keys import owner_of
@@ -25,6 +26,7 @@ from q2c.flows import (
     intake,
     lost_targets,
     nudger,
+    pausing,
     polling,
     reference,
     summaries,
@@ -33,9 +35,8 @@ from q2c.flows import (
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.records import duplicates
-from q2c.transactions import machine, seals
+from q2c.transactions import claims, machine, seals
 from q2c.transactions.batch import Run
-from q2c.transactions.models import FlowSwitch
 from q2c.transactions.tools import Tools
 
 PULLS_SECONDS = 2.0  # then the task ends and nudges itself, so that one flow doesn't starve the others
@@ -70,6 +71,8 @@ def _dial(run: Run, step: str, deadline) -> None:
             correlation_id=run.correlation_id,
             deadline=deadline,
             customer=owner_of(run.source_connection, customer) if customer else None,
+            lane=lane_of(run.priority),
+            object_type=run.flow.lane_type,
         )
     )
 
@@ -95,8 +98,6 @@ TOOLS = Tools(
 def carry(code: str, *, seconds: float = PULLS_SECONDS) -> int:
     """Pull this flow's due work until there's none or the time is up. Returns how many transactions were claimed."""
     flow, total, until = catalog.BY_CODE[code], 0, time.monotonic() + seconds
-    if FlowSwitch.objects.filter(flow=code, is_paused=True).exists():
-        return 0
     while True:
         claimed = machine.advance(flow, TOOLS)
         total += claimed
@@ -125,6 +126,7 @@ def run_flow(code: str) -> None:
 def resume_due() -> None:
     """Beat's own nudge: every flow that has something due, leased by a dead worker included."""
     nudge(due_flows())
+    nudge(pausing.catch_up())
 
 
 @shared_task(name="q2c.inbox.carry_events", ignore_result=True)
@@ -156,6 +158,12 @@ def refresh_lists(code: str) -> None:
         lost_targets.tell_lost_targets(code)
     finally:
         tell_health()
+
+
+@shared_task(ignore_result=True)
+def raise_old() -> None:
+    """Let what has been due for long go first, a few at a time."""
+    claims.raise_old(list(catalog.BY_CODE))
 
 
 @shared_task(ignore_result=True)

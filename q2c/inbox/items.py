@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from connectors.manifest import Manifest
 from q2c.core import vault
@@ -79,4 +81,6 @@ class Tools:
     client: Callable[[Source], Any]
     carry: Callable[[list[Item]], None]  # records and dispatch; sets each item's verdict; inside our transaction
     open_case: Callable[..., Any]
+    # What couldn't be read before: key, id and the vendor's instant of what could be now.
+    close_read: Callable[[list[tuple[str, UUID, dt.datetime]]], Any]
     pause: Callable[[str, Problem], None]  # a connection whose credentials were refused

@@ -5,7 +5,7 @@ What may not be imported from here (golden records, flows, cases, the registry) 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ import structlog
 from django.db import DatabaseError, connection, transaction
 
 from connectors.manifest import Context, Ignored, Means, NotYet
+from q2c.canonical import events
 from q2c.core import vault
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
@@ -84,6 +85,31 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     item.events = list(meaning.translate(body, context))
     if not item.events:
         item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
+
+
+def _read_keys(items: list[Item], tools: Tools) -> dict[int, str]:
+    """By key id: what a message says something of, and of what sort. A later one of the same says all that an earlier
+    one did. None of one that names no record, or of a sort that nobody reads.
+
+    Event types that mean the same (a customer created or updated) are one sort.
+    """
+    sorts: dict[tuple[str, str], str | None] = {}
+    found = {}
+    for item in items:
+        kind = item.source.vendor, item.claimed.event_type
+        if kind not in sorts:
+            sorts[kind] = _sort_of(item.claimed.event_type, tools.manifest(item.source.vendor).events)
+        if (sort := sorts[kind]) and item.claimed.source_id:
+            found[item.claimed.key_id] = f"{item.source.code}|{sort}|{item.claimed.source_id}"
+    return found
+
+
+def _sort_of(event_type: str, known: Mapping[str, Means | Ignored | NotYet]) -> str | None:
+    """The first event type that is translated in the same way."""
+    meaning = known.get(event_type)
+    if not isinstance(meaning, Means):
+        return None
+    return next(name for name, m in known.items() if isinstance(m, Means) and m.translate is meaning.translate)
 
 
 def _find_owner(item: Item, tools: Tools) -> None:
@@ -203,13 +229,29 @@ def _write(items: list[Item], tools: Tools) -> None:
     undecided = [i for i in items if i.verdict is None]
     if undecided:
         tools.carry(undecided)
+    keys = _read_keys(items, tools)
     for item in items:
         if item.verdict is not None and item.verdict.kind == "refused" and item.verdict.problem is not None:
             item.verdict.problem.subject.setdefault("connection", item.source.code)
             item.verdict.problem.subject.setdefault("event_type", item.claimed.event_type)
             tools.open_case(
-                item.verdict.problem, event_id=item.claimed.event_id, connection_code=item.source.code, step="translate"
+                item.verdict.problem,
+                event_id=item.claimed.event_id,
+                read_key=keys.get(item.claimed.key_id),
+                connection_code=item.source.code,
+                step="translate",
             )
+    was_read = [i for i in items if i.claimed.key_id in keys and _says_all(i)]
+    tools.close_read(
+        [(keys[i.claimed.key_id], i.claimed.event_id, min(e.occurred_at for e in i.events)) for i in was_read]
+    )
     for item in items:
         _find_owner(item, tools)
     verdicts.write_verdicts(items)
+
+
+def _says_all(item: Item) -> bool:
+    """Whether it was carried, and says all that an earlier one of its record did. A refund's failure doesn't: each of
+    its movements is posted by itself."""
+    is_carried = bool(item.events) and item.decided.kind == "translated" and not item.decided.code
+    return is_carried and not any(isinstance(event, events.RefundMade) for event in item.events)

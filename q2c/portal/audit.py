@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
-from q2c.core import access, audit
+from q2c.core import access, audit, reveals
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import AuditEntry, Person
@@ -35,6 +35,8 @@ SAID = {
     "follow_merge": "Followed a merge", "override_field": "Let another value stand",
     "approve_emergency": "Approved in an emergency", "review_emergency": "Reviewed an emergency",
     "end_emergency": "Ended an emergency",
+    "give_role": "Gave a role", "take_role": "Took a role back", "change_role": "Changed a role",
+    "give_first_role": "Gave the first role", "reveal": "Saw masked values",
     "edit_runbook": "Changed the runbook", "merge_case": "Merged into another case",
     "take_out_case": "Took a cause out of a case", "split_case": "Took documents out of the case",
     "correct_at_source": "Waits for the source’s correction",
@@ -55,9 +57,12 @@ def audit_list(request: HttpRequest) -> HttpResponse:
     rows = deeds_visible_to(request.user)
     by = request.GET.get("by", "")
     counts = rows.aggregate(
-        people=Count("pk", filter=~Q(actor=audit.PORTAL)), portal=Count("pk", filter=Q(actor=audit.PORTAL))
-    )
-    if by != "all":
+        people=Count("pk", filter=~Q(actor=audit.PORTAL)), portal=Count("pk", filter=Q(actor=audit.PORTAL)),
+        revealed=Count("pk", filter=Q(verb=reveals.VERB)),
+    )  # fmt: skip
+    if by == "revealed":
+        rows = rows.filter(verb=reveals.VERB)
+    elif by != "all":
         rows = rows.filter(actor=audit.PORTAL) if by == "portal" else rows.exclude(actor=audit.PORTAL)
     listed = paginate(request, rows, order=("-sequence",))
     tell_entries(listed.rows)
@@ -67,9 +72,13 @@ def audit_list(request: HttpRequest) -> HttpResponse:
 
 
 def deeds_visible_to(user: Any) -> QuerySet[AuditEntry]:
-    """Entries carry no entity: people of some entities see only their own deeds."""
+    """Entries carry no entity, but for masked values that were shown: beside these, people of some entities see only
+    their own deeds."""
     rows = AuditEntry.objects.all()
-    return rows if access.entities_of(user) is None else rows.filter(actor=user.username)
+    codes = access.entities_of(user, "core.view_audit")
+    if codes is None:
+        return rows
+    return rows.filter(Q(actor=user.username) | Q(verb=reveals.VERB, data__entity__in=sorted(codes)))
 
 
 def tell_entries(entries: Iterable[AuditEntry]) -> None:
@@ -93,6 +102,12 @@ def _subject(entry: AuditEntry, systems: dict[str, str], documents: dict[uuid.UU
     if kind in NUMBERED and bare.isdecimal():
         title, view = NUMBERED[kind]
         return title.format(id=bare), reverse(view, args=[int(bare)])
+    if kind == "exchange":
+        return "A request and its answer", ""
+    if kind == "role":
+        return f"The role {key.replace('_', ' ')}", reverse("portal:role_detail", args=[key])
+    if kind == "work":
+        return "Work", reverse("portal:pause_list")
     if kind == "event" and (found := as_uuid(key)):
         return "A message", reverse("portal:event_detail", args=[found])
     if kind == "seals":

@@ -14,13 +14,16 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from connectors import connections
-from exceptions import bulk_agreeing, cases, doubles, resolutions
+from connectors.manifest import TELLS_HOLDS
+from exceptions import bulk_agreeing, cases, doubles, resolutions, tallies, writeback
+from exceptions.alerts import channels
 from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
-from exceptions.resolving import agreeing, deciding
+from exceptions.resolving import agreeing, deciding, waiting
 from mappings import identities
 from mappings.models import ChangeSet
-from q2c.core import access, approvals, emergencies, shell
-from q2c.core.access import requires
+from q2c.core import access, approvals, emergencies, memberships, shell
+from q2c.core.access import PersonRequest, requires
+from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.models import EMERGENCY_HOURS_MAX, Person, Proposal
 from q2c.flows.field_owners import field_owners
@@ -82,6 +85,12 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "hours_max": EMERGENCY_HOURS_MAX if proposal.kind == agreeing.PREFIX + EMERGENCY_EDIT else 0,
         "signed": _signed_documents(proposal),
         "signers": access.who_may(proposal.signer_permission),
+        "may_withdraw": proposal.proposed_by_id == request.user.pk and _is_withdrawable(proposal),
+        "withdraw_form": WithdrawForm(),
+        "sees_case": _sees_case(request.user, proposal),
+        "is_about_roles": proposal.kind in memberships.KINDS,
+        "is_about_channel": proposal.kind == channels.KIND,
+        "sees_people": access.may(request.user, "core.view_access"),
         **forms,
     }
     return page(request, "portal/decision_detail.html", "portal/_decision_form.html", context, status=status)
@@ -98,6 +107,24 @@ def _signed_documents(proposal: Proposal) -> list[dict[str, Any]]:
         dates = {name: dt.date.fromisoformat(would[name]) for name in named}
         found.append({**row, **dates, "amount": Decimal(row["amount"]) if row["amount"] else None})
     return found
+
+
+def _sees_case(user: Any, proposal: Proposal) -> bool:
+    """Whether this person may open the case that it's about: a signer of the emergency role may not."""
+    case_id = proposal.content.get("case")
+    if not isinstance(case_id, int) or not access.may(user, "exceptions.view_case"):
+        return False
+    return tallies.cases_visible_to(user).filter(pk=case_id).exists()
+
+
+class WithdrawForm(forms.Form):
+    """Why somebody takes back what they proposed."""
+
+    why = forms.CharField(label="Reason", min_length=3, max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", "prefix": "withdraw", **kwargs})
+        dress(self)
 
 
 class SignForm(forms.Form):
@@ -136,15 +163,43 @@ def decision_sign(request: HttpRequest, proposal_id: Any) -> HttpResponse:
         proposal.refresh_from_db()  # what was signed was taken back with it
         form.add_error(None, f"Not possible: {refused}")
         return show_decision(request, proposal, status=422, sign_form=form)
-    messages.success(request, SAID[state], extra_tags="done")
+    messages.success(request, proposal.void_reason or SAID[state], extra_tags="done")
     return redirect("portal:decision_detail", proposal.pk)
+
+
+@require_POST
+@requires("core.view_decision")
+def decision_withdraw(request: PersonRequest, proposal_id: Any) -> HttpResponse:
+    """Whoever proposed a resolution or a channel takes it back while nobody has decided."""
+    proposal = visible_proposal(request, proposal_id)
+    form = WithdrawForm(request.POST)
+    is_filled = form.is_valid()
+    if proposal.proposed_by_id != request.user.pk:
+        form.add_error(None, "Not possible: Only its proposer can withdraw it.")
+    elif not _is_withdrawable(proposal):
+        form.add_error(None, "Not possible: It’s decided, or taken back on its own page.")
+    elif is_filled:
+        try:
+            take_back = channels.withdraw if proposal.kind == channels.KIND else agreeing.withdraw
+            take_back(proposal, by=request.user, why=form.cleaned_data["why"])
+        except approvals.ApprovalRefused as refused:
+            form.add_error(None, f"Not possible: {refused.why}")
+        else:
+            messages.success(request, "Withdrawn. Nothing changes.", extra_tags="done")
+            return redirect("portal:decision_detail", proposal.pk)
+    return show_decision(request, proposal, status=422, withdraw_form=form)
+
+
+def _is_withdrawable(proposal: Proposal) -> bool:
+    waits = proposal.state == Proposal.State.PROPOSED
+    return waiting.is_withdrawable(proposal) or (proposal.kind == channels.KIND and waits)
 
 
 SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
     Proposal.State.REJECTED: "Rejected. Nothing changes.",
     Proposal.State.PROPOSED: "Your signature is there; it needs another person.",
-    Proposal.State.VOID: "Its evidence is too old, so it’s void. It has to be proposed again.",
+    Proposal.State.VOID: "It’s void. It has to be proposed again.",
 }
 
 
@@ -173,10 +228,18 @@ def decide(
         state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
         if proposal.kind == connections.PROPOSAL_KIND and state == Proposal.State.APPROVED:
             connections.apply_change(proposal, by=by)
+            if TELLS_HOLDS.name in proposal.content.get("settings", {}):
+                writeback.tell_anew()
         elif proposal.kind == connections.PROPOSAL_KIND and state != Proposal.State.PROPOSED:
             connections.drop_change(proposal)
+        if proposal.kind == channels.KIND and state == Proposal.State.APPROVED:
+            channels.apply_change(proposal, by=by)
+        elif proposal.kind == channels.KIND and state != Proposal.State.PROPOSED:
+            channels.drop_change(proposal)
         if proposal.kind == bulk_agreeing.KIND and state != Proposal.State.PROPOSED:
             bulk_agreeing.apply_decision(proposal, state)
+        if proposal.kind in memberships.KINDS and state == Proposal.State.APPROVED:
+            memberships.apply_agreed(proposal, by=by)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
             nudge(release_waits(identities.apply_change(proposal, by=by)))
         if proposal.kind == overrides.KIND and state == Proposal.State.APPROVED:

@@ -14,8 +14,10 @@ from connectors.models import Connection
 from q2c.core import access
 from q2c.core.filters import DateFilter, ListFilter
 from q2c.core.ids import uuid7_bound
+from q2c.core.roles import SEEN_BY
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.portal import told
+from q2c.reconciliation.documents import month_of
 from q2c.transactions.models import BusinessTransaction
 
 STATES = [
@@ -27,8 +29,9 @@ AMOUNT = {"max_digits": 20, "decimal_places": 6}  # what the column holds
 
 
 def entity_choices(request: Any) -> list[tuple[str, str]]:
-    """The entities that the person sees."""
-    return [(e.code, f"{e.code} {e.name}") for e in access.visible_entities(request.user)]
+    """The entities whose transactions the person sees."""
+    shown = access.visible_entities(request.user, SEEN_BY[BusinessTransaction._meta.label_lower])
+    return [(e.code, f"{e.code} {e.name}") for e in shown]
 
 
 def connection_choices(request: Any) -> list[tuple[str, str]]:
@@ -65,13 +68,14 @@ class AskedChoice(django_filters.ChoiceFilter):
 
 
 class TransactionFilter(ListFilter):
-    """Number or id, flow, state, entity, system, currency, amount, day received."""
+    """Number or id, flow, state, entity, system, period, currency, amount, day received."""
 
     number = django_filters.CharFilter(label="Number or id", method="filter_number")
     flow = AskedChoice(label="Flow", choices=flow_choices)
     state = django_filters.ChoiceFilter(label="State", choices=STATES, empty_label="Any", method="filter_state")
     entity = AskedChoice(label="Entity", field_name="legal_entity_code", choices=entity_choices)
     source = AskedChoice(label="From system", field_name="source_connection", choices=connection_choices)
+    period = django_filters.CharFilter(label="Period", max_length=20, method="filter_period")
     currency = django_filters.CharFilter(label="Currency", field_name="currency", lookup_expr="iexact", max_length=3)
     least = django_filters.NumberFilter(label="Amount from", field_name="amount", lookup_expr="gte", **AMOUNT)
     most = django_filters.NumberFilter(label="Amount to", field_name="amount", lookup_expr="lte", **AMOUNT)
@@ -90,6 +94,14 @@ class TransactionFilter(ListFilter):
     def filter_state(self, rows: Any, name: str, value: str) -> Any:
         """By state; "open" means everything that hasn't ended."""
         return rows.exclude(state__in=["completed", "cancelled"]) if value == "open" else rows.filter(state=value)
+
+    def filter_period(self, rows: Any, name: str, value: str) -> Any:
+        """What posts in a period; of an entity that is chosen too, also what is dated in it and has no period yet."""
+        chosen = Q(period_code=value)
+        month = month_of(self.form.cleaned_data.get("entity") or "", value)
+        if month is not None:
+            chosen |= Q(period_code="", document_date__range=(month.first, month.last))
+        return rows.filter(chosen)
 
     def filter_received_from(self, rows: Any, name: str, value: dt.date) -> Any:
         """By the time in the id: a range of the primary key."""

@@ -14,6 +14,7 @@ from connectors import links_out
 from connectors.models import Connection
 from q2c.core import access
 from q2c.core.templatetags.words import spoken_noun
+from q2c.flows.catalog import TELLING
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 
@@ -89,7 +90,7 @@ def draw(user: Any, links: list[LineageLink], starts: list[Key], names: dict[str
     for link in links:
         for key in ends_of(link):
             boxes.setdefault(key, Box(*key))
-            if access.sees_entity(user, link.legal_entity_code):
+            if access.sees_entity(user, link.legal_entity_code, "transactions.view_transaction"):
                 seen_by_me.add(key)
     connections = {c.code: c for c in Connection.objects.filter(code__in={key[0] for key in boxes})}
     for key, box in boxes.items():
@@ -109,7 +110,7 @@ def draw(user: Any, links: list[LineageLink], starts: list[Key], names: dict[str
 
 def _hop(user: Any, link: LineageLink, boxes: dict[Key, Box]) -> Hop:
     source, target = (boxes[key] for key in ends_of(link))
-    is_foreign = not access.sees_entity(user, link.legal_entity_code)
+    is_foreign = not access.sees_entity(user, link.legal_entity_code, "transactions.view_transaction")
     amount = None if is_foreign else link.amount
     return Hop(source, target, link.relation, amount, link.currency, link.at, link.transaction_id, is_foreign)
 
@@ -124,7 +125,7 @@ def _name(boxes: list[Box], hops: list[Hop], user: Any) -> None:
             made.setdefault((hop.target.system, hop.target.id), hop.transaction_id)
             made[hop.source.system, hop.source.id] = hop.transaction_id
     wanted = Q(source_id__in=ids) | Q(target_id__in=ids) | Q(pk__in=set(made.values()))
-    rows = transactions_visible_to(user).filter(wanted).exclude(flow="status_to_crm").order_by("id")[:400]
+    rows = transactions_visible_to(user).filter(wanted).exclude(flow__in=TELLING).order_by("id")[:400]
     txns = {txn.pk: txn for txn in rows}
     by_source: dict[tuple[str, str], BusinessTransaction] = {(t.source_connection, t.source_id): t for t in rows}
     by_target = {(t.target_connection, t.target_id): t for t in rows}

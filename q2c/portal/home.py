@@ -14,17 +14,21 @@ from django.views.decorators.http import require_GET
 from connectors.connections import health_of
 from connectors.models import Connection
 from exceptions import mentions, tallies
-from exceptions.ranking import FEW, rank
+from exceptions.case_columns import columns_asked
+from exceptions.models import Mention
+from exceptions.ranking import rank
+from exceptions.said import cover_notes
 from q2c.core import access, audit, emergencies, shell
 from q2c.core.access import requires
 from q2c.core.htmx import count_rows, page
 from q2c.core.models import AuditEntry
-from q2c.portal import told
+from q2c.flows import pausing
+from q2c.portal import reports, told
 from q2c.portal.audit import deeds_visible_to, tell_entries
 from q2c.transactions import selectors
 
 SHOWN = 8
-CLOSES = 2
+CLOSES = 8
 DEEDS = 8
 SIGNS = (  # whoever may none of these decides nothing
     "mappings.approve_rule", "transactions.approve_posting", "connectors.approve_connection", "exceptions.waive_case",
@@ -39,6 +43,8 @@ def home(request: HttpRequest) -> HttpResponse:
     if not access.may(request.user, "portal.view_home"):
         return redirect("portal:card")
     context = {**waiting_work(request.user), **running_work(request.user), **systems(request.user)}
+    context["paused_work"] = pausing.pauses_seen_by(request.user)
+    context["reports"] = reports.report_links(request.user)
     if not context["works"] and access.may(request.user, "core.view_audit"):
         context["deeds"] = latest_deeds(request.user)
     return page(request, "portal/home.html", "portal/_facts.html", context)
@@ -50,7 +56,7 @@ def waiting_work(user: Any) -> dict[str, Any]:
     works = access.may(user, "exceptions.work_case")
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
     all_count = count_rows(cases)
-    shown = [case for case, _ in rank(mine, size=SHOWN, is_few=all_count.number <= FEW)]
+    shown = [case for case, _ in rank(mine, size=SHOWN, total=all_count.number)]
     proposals = shell.open_decisions(user).exclude(proposed_by=user).select_related("proposed_by").defer("content")
     decisions = [d for d in proposals.order_by("proposed_at")[:50] if access.may(user, d.signer_permission)]
     reviews = []
@@ -59,10 +65,11 @@ def waiting_work(user: Any) -> dict[str, Any]:
         reviews = emergencies.reviewable_by(user, open_uses[:50])
     return {
         "reviews": reviews,
-        "mentions": mentions.unread(user)[:SHOWN] if works else [],
+        "mentions": _mentions(user) if works else [],
         "works": works,
         "signs": any(access.may(user, permission) for permission in SIGNS),
         "cases": shown,
+        "columns": columns_asked("money,owner,due"),
         "case_count": count_rows(mine),
         "late_count": count_rows(mine.filter(due_at__lt=timezone.now())),
         "all_case_count": all_count,
@@ -112,3 +119,10 @@ def systems(user: Any) -> dict[str, Any]:
         "connection_count": len(told_health),
         "run_systems": told_health if access.may(user, "connectors.work_connection") else [],
     }
+
+
+def _mentions(user: Any) -> list[Mention]:
+    """The notes that name them, as they may read them."""
+    rows = list(mentions.unread(user)[:SHOWN])
+    cover_notes(user, [row.note for row in rows])
+    return rows

@@ -11,21 +11,27 @@ from django.contrib import messages
 from django.db.transaction import atomic
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import cases
-from q2c.core import access
+from q2c.core import access, reveals
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.redact import redact
 from q2c.core.roles import ROLES
+from q2c.core.templatetags.technical import pretty
 from q2c.core.vault import Unsealable
 from q2c.inbox import bodies, replay, selectors
 from q2c.inbox.models import InboundKey, Refusal
 from q2c.portal import told
 from q2c.portal.filters import EventFilter
+from q2c.records.persons import persons_among
+from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import transactions_visible_to
+
+REPLAY = "inbox.replay_event"
 
 
 @require_GET
@@ -40,7 +46,9 @@ def event_list(request: HttpRequest) -> HttpResponse:
         "page": listed,
         "refused_count": visible.filter(verdict="refused").count(),
         "waiting_count": visible.filter(verdict="received").count(),
-        "refusals": list(Refusal.objects.order_by("-last_at")[:5]) if access.entities_of(request.user) is None else [],
+        "refusals": list(Refusal.objects.order_by("-last_at")[:5])
+        if access.entities_of(request.user, "inbox.view_event") is None
+        else [],
     }
     return page(request, "portal/event_list.html", "portal/_event_table.html", context)
 
@@ -53,16 +61,25 @@ def event_detail(request: HttpRequest, event_id: Any) -> HttpResponse:
 
 
 @require_POST
-@requires("inbox.replay_event")
+@requires(reveals.PERMISSION)
+def event_reveal(request: PersonRequest, event_id: Any) -> HttpResponse:
+    """The same with what is masked, this once and with a reason."""
+    return show_event(request, event_id, reveal=reveals.RevealForm(request.POST))
+
+
+@require_POST
+@requires(REPLAY)
 def event_replay(request: PersonRequest, event_id: Any) -> HttpResponse:
     """Run a stored message again, with a reason. What it became already is found again, not made twice."""
     form = dress(ReplayForm(request.POST))
     if not form.is_valid():
         return show_event(request, event_id, status=422, form=form)
     try:
-        selectors.message_visible_to(request.user, event_id)
+        key = selectors.message_visible_to(request.user, event_id)
     except InboundKey.DoesNotExist:
         raise Http404 from None
+    if not access.sees_entity(request.user, key.legal_entity_code, REPLAY):  # another role of theirs shows it
+        return access.denied(request, REPLAY)
     with atomic():
         is_new = replay.replay_event(event_id, by=request.user, reason=form.cleaned_data["why"])
         if is_new:
@@ -81,7 +98,7 @@ def read_message(key: InboundKey) -> dict[str, Any]:
         headers = bodies.read_headers(key.event, key)
     except Unsealable as error:
         return {"unreadable": f"It can’t be opened: {error}."}
-    return {"body": shown_body(body), "headers": redact(headers)}
+    return {"body": pretty(shown_body(body)), "headers": pretty(redact(headers)) if headers else ""}
 
 
 def shown_body(body: bytes) -> Any:
@@ -107,19 +124,37 @@ class ReplayForm(forms.Form):
     why = forms.CharField(label="Reason", min_length=5, max_length=500)
 
 
-def show_event(request: HttpRequest, event_id: Any, *, status: int = 200, **forms: Any) -> HttpResponse:
+def show_event(
+    request: HttpRequest, event_id: Any, *, status: int = 200, reveal: reveals.RevealForm | None = None, **forms: Any
+) -> HttpResponse:
     """The page of a message, also after a form that couldn't be used."""
     try:
         key = selectors.message_visible_to(request.user, event_id)
     except InboundKey.DoesNotExist:
         raise Http404 from None
+    read = read_message(key)
+    plain = {name: text for name, text in read.items() if name != "unreadable"}
+    people = persons_among(
+        BusinessTransaction.objects.filter(event_id=event_id).values_list("customer_name", flat=True)
+    )
+    shown = reveals.show_masked(
+        request.user, ("event", key.event_id), plain, entity=key.legal_entity_code, form=reveal, people=people
+    )
     context = {
         "key": key,
         "event": key.event,
-        **read_message(key),
+        **read,
+        **shown,
+        "reveal_url": reverse("portal:event_reveal", args=[key.event_id]),
         "transactions": _led_to(request, event_id),
-        "replayers": [role.title for role in ROLES if "inbox.replay_event" in role.may],
-        "may_replay": access.may(request.user, "inbox.replay_event"),
+        "replayers": [role.title for role in ROLES if REPLAY in role.may],
+        "may_replay": access.sees_entity(request.user, key.legal_entity_code, REPLAY),
         **forms,
     }
-    return page(request, "portal/event_detail.html", "portal/event_detail.html", context, status=status)
+    return page(
+        request,
+        "portal/event_detail.html",
+        "portal/event_detail.html",
+        context,
+        status=max(status, reveals.status_of(shown)),
+    )

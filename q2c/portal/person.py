@@ -42,7 +42,6 @@ def you(request: PersonRequest) -> HttpResponse:
             return redirect("portal:you")
     context = {
         "roles": roles,
-        "permissions": sorted({p for r, _ in roles for p in r.may}),
         "form": form,
         "zones": sorted(name for name in zoneinfo.available_timezones() if name.startswith(REGIONS)),
     }

@@ -24,6 +24,7 @@ from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.shell import NAVIGATION
 from q2c.core.templatetags.words import spoken_noun
+from q2c.flows.catalog import TELLING
 from q2c.inbox.selectors import messages_visible_to
 from q2c.portal import told
 from q2c.portal.graph import ends_of
@@ -128,7 +129,7 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
             told.flow_title(t.flow), t.number or t.source_id, t.customer_name,
             reverse("portal:transaction_detail", args=[t.pk]), ("transaction", t.state), t.amount, t.currency,
         )
-        for t in sorted(visible.filter(wanted).order_by("-id")[:MOST], key=lambda t: t.flow == "status_to_crm")
+        for t in sorted(visible.filter(wanted).order_by("-id")[:MOST], key=lambda t: t.flow in TELLING)
     ]  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def tell_waits(user: Any, txns: Iterable[BusinessTransaction]) -> None:
     """
     waiting = [txn for txn in txns if txn.waits_for]
     ids = {word for txn in waiting for word in txn.waits_for.split() if MACHINE_ID.fullmatch(word)}
-    rows = transactions_visible_to(user).filter(source_id__in=ids).exclude(flow="status_to_crm") if ids else ()
+    rows = transactions_visible_to(user).filter(source_id__in=ids).exclude(flow__in=catalog.TELLING) if ids else ()
     found = {row.source_id: row for row in sorted(rows, key=lambda row: row.lane_sequence)}
     for txn in waiting:
         named = [(word, found.get(word)) for word in txn.waits_for.split() if word in ids]

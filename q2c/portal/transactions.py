@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.views.decorators.http import require_GET
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
 
 from connectors import links_out, recorder
 from connectors.models import Connection, Exchange
@@ -13,18 +15,22 @@ from exceptions.models import Choice, Occurrence
 from mappings.models import CrossReference
 from mappings.references import RECORD_TYPES
 from q2c.canonical.edits import EDIT
-from q2c.core import access
-from q2c.core.access import requires
+from q2c.core import access, reveals
+from q2c.core.access import PersonRequest, requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import LegalEntity
+from q2c.core.templatetags.technical import pretty, wire
+from q2c.flows import pausing
 from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.inbox.models import InboundEvent
 from q2c.portal import reasons, told
 from q2c.portal.filters import TransactionFilter
+from q2c.records.persons import persons_among
 from q2c.transactions import selectors
 from q2c.transactions.contributions import IN_SUMMARY
 from q2c.transactions.models import BusinessTransaction, LineageLink
 
+VIEW_EXCHANGE = "transactions.view_exchange"
 SHOWN = 20  # documents of a summary; the journey shows more
 
 
@@ -44,6 +50,7 @@ def transaction_list(request: HttpRequest) -> HttpResponse:
         "filter": found,
         "page": listed,
         "counts": counts,
+        "paused_work": pausing.pauses_seen_by(request.user),
         "on_the_way": counts["running"] + counts["waiting"],
         "names": dict(Connection.objects.values_list("code", "name")),
     }
@@ -54,10 +61,23 @@ def transaction_list(request: HttpRequest) -> HttpResponse:
 @requires("transactions.view_transaction")
 def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpResponse:
     """One transaction: where it stands, step by step, what was said to whom, what it became."""
+    return _show_transaction(request, transaction_id)
+
+
+@require_POST
+@requires(reveals.PERMISSION)
+def transaction_reveal(request: PersonRequest, transaction_id: Any) -> HttpResponse:
+    """The same with what is masked of its document and of what its steps gave, this once and with a reason."""
+    return _show_transaction(request, transaction_id, form=reveals.RevealForm(request.POST))
+
+
+def _show_transaction(
+    request: HttpRequest, transaction_id: Any, *, form: reveals.RevealForm | None = None
+) -> HttpResponse:
     txn = _visible(request, transaction_id)
     told.tell_waits(request.user, [txn])
     exchanges: list[Exchange] = []
-    if access.may(request.user, "transactions.view_exchange"):
+    if access.sees_entity(request.user, txn.legal_entity_code, VIEW_EXCHANGE):
         exchanges = list(
             Exchange.objects.filter(transaction_id=txn.pk)
             .select_related("connection")
@@ -73,12 +93,14 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         other.flow_title = told.flow_title(other.flow)  # type: ignore[attr-defined]
     for step in steps:
         step.system = step.exchanges[-1].connection.name if step.exchanges else ""
+    plain = {"fact": pretty(bytes(txn.fact)), "gave": "\n".join(_gave(steps))}
     context = {
         "txn": txn,
         "title": told.flow_title(txn.flow),
         "subject": told.tell_subject(txn),
         "became": told.tell_became(txn),
         "steps": steps,
+        "paused_work": pausing.pauses_over(request.user, txn),
         "held_at": next((step.sentence for step in steps if step.state == "held"), "this step"),
         "done_count": sum(step.state == "done" for step in steps),
         "used": used,
@@ -97,11 +119,29 @@ def transaction_detail(request: HttpRequest, transaction_id: Any) -> HttpRespons
         "entity": LegalEntity.objects.filter(code=txn.legal_entity_code).first() if txn.legal_entity_code else None,
         **_summary(txn),
         "has_lineage": LineageLink.objects.filter(transaction_id=txn.pk).exists(),
-        "fact": bytes(txn.fact),
+        **_masked(request.user, ("transaction", txn.pk), plain, txn, form),
+        "reveal_url": reverse("portal:transaction_reveal", args=[txn.pk]),
         "choices": choices,
         "is_edited": any(choice.about == EDIT for choice in choices),
     }
-    return page(request, "portal/transaction_detail.html", "portal/_steps.html", context)
+    return page(
+        request, "portal/transaction_detail.html", "portal/_steps.html", context, status=reveals.status_of(context)
+    )
+
+
+def _masked(
+    user: Any, subject: tuple[str, object], plain: dict[str, str], txn: BusinessTransaction,
+    form: reveals.RevealForm | None,
+) -> dict[str, Any]:  # fmt: skip
+    people = persons_among([txn.customer_name])
+    return reveals.show_masked(user, subject, plain, entity=txn.legal_entity_code, form=form, people=people)
+
+
+def _gave(steps: list[Any]) -> Iterator[str]:
+    for step in steps:
+        if step.runs and step.last.output:
+            yield pretty(step.last.output)
+        yield from (pretty(value) for _, value in step.used_rows)
 
 
 @require_GET
@@ -156,18 +196,33 @@ def _visible(request: HttpRequest, transaction_id: Any) -> BusinessTransaction:
 
 
 @require_GET
-@requires("transactions.view_exchange")
+@requires(VIEW_EXCHANGE)
 def exchange(request: HttpRequest, transaction_id: Any, exchange_id: Any) -> HttpResponse:
-    """One request and its answer, redacted."""
+    """One request and its answer, redacted and masked."""
+    return _show_exchange(request, transaction_id, exchange_id)
+
+
+@require_POST
+@requires(reveals.PERMISSION)
+def exchange_reveal(request: PersonRequest, transaction_id: Any, exchange_id: Any) -> HttpResponse:
+    """The same with what is masked, this once and with a reason."""
+    return _show_exchange(request, transaction_id, exchange_id, form=reveals.RevealForm(request.POST))
+
+
+def _show_exchange(
+    request: HttpRequest, transaction_id: Any, exchange_id: Any, *, form: reveals.RevealForm | None = None
+) -> HttpResponse:
     txn = _visible(request, transaction_id)
+    if not access.sees_entity(request.user, txn.legal_entity_code, VIEW_EXCHANGE):  # another role shows the document
+        return access.denied(request, VIEW_EXCHANGE)
     found = Exchange.objects.filter(transaction_id=txn.pk, id=exchange_id).select_related("connection").first()
     if found is None:
         raise Http404
-    context = {"txn": txn, "exchange": found, **read_wire(found)}
-    return page(request, "portal/exchange.html", "portal/_exchange.html", context)
-
-
-def read_wire(exchange: Exchange) -> dict[str, Any]:
-    """What was sent and answered, opened under its customer's key; or why it can't be read any more."""
-    request, answer = recorder.read_exchange(exchange)
-    return {"sent": request, "answered": answer, "is_intact": recorder.is_intact(exchange)}
+    sent, answered = (wire(text) for text in recorder.read_exchange(found))
+    plain = {"url": found.url, "sent": sent, "answered": answered}
+    shown = _masked(request.user, ("exchange", found.id), plain, txn, form)
+    context = {
+        "txn": txn, "exchange": found, "is_intact": recorder.is_intact(found), **shown,
+        "reveal_url": reverse("portal:exchange_reveal", args=[txn.pk, found.id]),
+    }  # fmt: skip
+    return page(request, "portal/exchange.html", "portal/_exchange.html", context, status=reveals.status_of(shown))

@@ -32,6 +32,13 @@ def with_days(document: T, time_zone: str) -> T:
     return msgspec.structs.replace(document, **changes) if changes else document
 
 
+def last_service_day(document: Invoice | CreditMemo, time_zone: str) -> dt.date | None:
+    """The last day on which anything of the document was served; None where it doesn't say."""
+    zone = ZoneInfo(time_zone)
+    days = [_with_service(line, zone).service_end for line in document.lines]
+    return max((day for day in days if day is not None), default=None)
+
+
 def _with_service(line: InvoiceLine, zone: ZoneInfo) -> InvoiceLine:
     if line.service_from is None or line.service_until is None or line.service_start is not None:
         return line

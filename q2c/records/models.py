@@ -116,6 +116,7 @@ class BilledDocument(models.Model):
     rounding = models.DecimalField(max_digits=20, decimal_places=6, default=0)
     content_hash = models.CharField(max_length=64)
     changed_at = models.DateTimeField()
+    corrected_by = models.UUIDField(null=True)  # a message that corrects it and came while it wasn't held yet
 
     class Meta:
         constraints = [
@@ -128,6 +129,7 @@ class BilledDocument(models.Model):
             models.Index(fields=["external_id"], name="billed_external"),
             models.Index(fields=["subscription_id"], name="billed_subscription"),
             models.Index(fields=["connection_code"], name="billed_ignored", condition=~Q(ignored_reason="")),
+            models.Index(fields=["id"], name="billed_corrected", condition=Q(corrected_by__isnull=False)),
         ]
 
     def __str__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -13,6 +14,7 @@ from uuid import UUID
 from q2c.core.ids import MACHINE_ID
 from q2c.core.money import round_money
 from q2c.core.problems import Awaits, Problem
+from q2c.core.retries import Retry
 from q2c.transactions.steps import Flow, Step, Write
 
 LINK = "link"  # what a choice of the target's own document is about
@@ -86,6 +88,7 @@ class Run:
     probe_count: int
     step_count: int
     parked_at: str  # the Wait at which its reads stand while it waits
+    service_end: dt.date | None = None  # as the steps read it in the entity's zone
     facts: dict[str, Any] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)  # finished steps of this run: name -> sequence
     earlier: dict[str, int] = field(default_factory=dict)  # of former runs: what a new row supersedes
@@ -101,6 +104,9 @@ class Run:
     target: Any = None  # the document of the last write
     drops_intent: bool = False
     known_at: int | None = None  # a repost by the mappings of then: the change set that knew them
+    retry_of: Callable[[Problem, str], Retry] | None = None  # the policy of a problem of a connection, from memory
+    priority: int = 5
+    stops: dict[str, str] = field(default_factory=dict)  # entities of which its flow is paused, and why
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass

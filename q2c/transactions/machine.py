@@ -17,8 +17,8 @@ from django.db import connection
 from q2c.canonical import schema
 from q2c.canonical.edits import EDIT, apply_edits
 from q2c.core import ids
-from q2c.core.problems import Category, Problem
-from q2c.transactions import claims
+from q2c.core.problems import Category, NeverSent, Problem
+from q2c.transactions import claims, pauses
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.reading import arguments, read_forward, settle_problem, unexpected
 from q2c.transactions.remember import commit_intents, remember
@@ -37,21 +37,46 @@ _RUN_COLUMNS = (
     " period_code, document_date, fact, state"
 )
 
+# Outputs only where some are taken over: behind a finished write, an open intent or a parking wait.
+_STEPS = """
+SELECT transaction_id, sequence, step, kind, state,
+       CASE WHEN transaction_id = ANY(%s::uuid[])
+              OR bool_or(kind = 'write' AND state = 'done') OVER (PARTITION BY transaction_id) THEN output END
+  FROM transactions_steprun WHERE transaction_id = ANY(%s) ORDER BY transaction_id, sequence
+"""
+
 
 def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
     """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none
     due)."""
     worker = this_worker()
     quarantine_suspects(flow, claims.release_dead(flow.code), tools, worker)
+    stops = pauses.stops_of(flow)
+    if "" in stops:
+        return 0
     claimed = claims.claim_batch(flow=flow.code, worker=worker.id, limit=limit)
     if not claimed:
         return 0
     runs = load_runs(flow, claimed)
     try:
+        if stops:
+            runs = _without_paused(runs, stops, worker)
         _carry(runs, tools, worker)
     finally:
         claims.release_items([r.id for r in runs], worker=worker.id)
     return len(claimed)
+
+
+def _without_paused(runs: list[Run], stops: dict[str, str], worker: WorkerProcess) -> list[Run]:
+    """Set aside what is paused; of what tells its entity only on the way, the pause is looked at before it's sent."""
+    paused = [(r.id, pauses.words_of(r.legal_entity_code, stops[r.legal_entity_code])) for r in runs
+              if r.legal_entity_code in stops]  # fmt: skip
+    if paused:
+        pauses.set_aside(runs[0].flow, paused, worker=worker.id)
+    going = [r for r in runs if r.legal_entity_code not in stops]
+    for run in going:
+        run.stops = stops
+    return going
 
 
 def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
@@ -62,6 +87,8 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
     if broken:
         remember(broken, worker=worker, tools=tools)
     context = tools.context(active)
+    for run in active:
+        run.retry_of = context.retry_of
     while active:
         looking = [r for r in active if r.intent and r.intent.get("is_open")]
         for run in looking:
@@ -130,6 +157,10 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
     now = dt.datetime.now(dt.UTC)
     for run in runs:
         step = run.due_write
+        if run.legal_entity_code in run.stops:
+            why = pauses.words_of(run.legal_entity_code, run.stops[run.legal_entity_code])
+            settle_problem(run, step, NeverSent(why, wait_seconds=5.0, counts=False))
+            continue
         try:
             port = context.port(step.port, run)
         except Problem as problem:
@@ -206,16 +237,14 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
     """The claimed transactions with what earlier runs of theirs finished."""
     by_id = {c.transaction_id: c for c in claimed}
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s)", [list(by_id)])
+        cursor.execute(  # in the order in which they came in: ids tell it
+            f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s) ORDER BY id", [list(by_id)]
+        )
         rows = cursor.fetchall()
         resumed = [c.transaction_id for c in claimed if c.step_count]
         steps: dict[UUID, list[tuple]] = {}
         if resumed:
-            cursor.execute(
-                "SELECT transaction_id, sequence, step, kind, state, output FROM transactions_steprun"
-                " WHERE transaction_id = ANY(%s) ORDER BY transaction_id, sequence",
-                [resumed],
-            )
+            cursor.execute(_STEPS, [[c.transaction_id for c in claimed if c.intent or c.parked_at], resumed])
             for row in cursor.fetchall():
                 steps.setdefault(row[0], []).append(row[1:])
         waited = [c.transaction_id for c in claimed if c.probe_count]
@@ -246,6 +275,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run.patience_until = patience.get(run.id)
         run.is_after_restore = claim.is_after_restore
         run.known_at = claim.known_at
+        run.priority = claim.priority
         runs.append(run)
         try:
             run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)

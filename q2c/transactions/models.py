@@ -3,6 +3,8 @@ workers."""
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -13,6 +15,8 @@ from q2c.core.models import APPEND_ONLY
 
 # q2c_balanced is an immutable SQL function made by the first migration: equal lengths, no negative side, equal sums.
 BALANCED = Func("accounts", "debits", "credits", function="q2c_balanced", output_field=BooleanField())
+
+SET_ASIDE = dt.datetime(9999, 1, 1, tzinfo=dt.UTC)  # when paused work is due: not before somebody resumes it
 
 
 class BusinessTransaction(models.Model):
@@ -46,8 +50,10 @@ class BusinessTransaction(models.Model):
     customer_name = models.CharField(max_length=200, blank=True, default="", db_default="")
     currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     amount = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    tax = models.DecimalField(max_digits=20, decimal_places=6, null=True)  # of the amount; null: it bears none
     line_count = models.IntegerField(default=0, db_default=0)
     document_date = models.DateField(null=True)
+    service_end = models.DateField(null=True)  # the last day of what its lines were served
     period_code = models.CharField(max_length=20, blank=True, default="", db_default="")
     feed = models.CharField(max_length=40, blank=True, default="", db_default="")
     feed_type = models.CharField(max_length=20, blank=True, default="", db_default="")
@@ -85,6 +91,11 @@ class BusinessTransaction(models.Model):
             models.Index(fields=["target_number"], name="txn_target_number"),
             models.Index(fields=["correlation_id"], name="txn_correlation"),
             models.Index(fields=["feed", "feed_type"], name="txn_feed", condition=~Q(feed="")),
+            models.Index(fields=["legal_entity_code", "period_code"], name="txn_period"),
+            models.Index(fields=["legal_entity_code", "document_date"], name="txn_dated"),
+            models.Index(
+                fields=["legal_entity_code", "service_end"], name="txn_served", condition=Q(service_end__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -110,17 +121,11 @@ class WorkItem(models.Model):
     wait_count = models.SmallIntegerField(default=0, db_default=0)  # attempts that count (breaker closed)
     probe_count = models.SmallIntegerField(default=0, db_default=0)
     death_count = models.SmallIntegerField(default=0, db_default=0)  # deaths of a worker while alone in it
-    crash_group = models.SmallIntegerField(
-        default=0, db_default=0
-    )  # size limit of the next claim after a death, 0 = none
+    crash_group = models.SmallIntegerField(default=0, db_default=0)  # limit of the next claim after a death, 0 = none
     batch_size = models.SmallIntegerField(default=0, db_default=0)  # how many were claimed together with it
-    step_count = models.SmallIntegerField(
-        default=0, db_default=0
-    )  # step rows written so far; 0 means a fresh transaction
+    step_count = models.SmallIntegerField(default=0, db_default=0)  # step rows written so far; 0: fresh
     intent_free_at = models.DateTimeField(null=True)  # from when another worker may look after an open intent
-    parked_at = models.CharField(
-        max_length=40, blank=True, default="", db_default=""
-    )  # the Wait at which its reads stand
+    parked_at = models.CharField(max_length=40, blank=True, default="", db_default="")  # where its reads stand
     known_at = models.BigIntegerField(null=True)  # a repost by the mappings as this change set knew them; null: newest
 
     class Meta:
@@ -128,6 +133,7 @@ class WorkItem(models.Model):
             models.Index(fields=["flow", "priority", "available_at"], name="work_due"),
             models.Index(fields=["lane", "lane_sequence"], name="work_lane"),
             models.Index(fields=["worker"], name="work_worker", condition=~Q(worker="")),
+            models.Index(fields=["flow"], name="work_set_aside", condition=Q(available_at=SET_ASIDE)),
         ]
 
     def __str__(self) -> str:
@@ -220,6 +226,7 @@ class PreparedPosting(models.Model):
 
     class Meta:
         constraints = [models.CheckConstraint(condition=BALANCED, name="posting_balances")]
+        indexes = [models.Index(fields=["legal_entity_code", "posting_date"], name="posting_dated")]
         triggers = APPEND_ONLY
 
     def __str__(self) -> str:
@@ -367,17 +374,30 @@ class Restore(models.Model):
         return f"{self.at} by {self.by}"
 
 
-class FlowSwitch(models.Model):
-    """A paused flow: its work queues without limit until it is resumed. No row means running."""
+class Pause(models.Model):
+    """What isn't carried until somebody resumes it: of a flow, a legal entity, an object type; "" means any."""
 
-    flow = models.CharField(primary_key=True, max_length=40)
-    is_paused = models.BooleanField(default=False)
-    reason = models.TextField(blank=True)
-    by = models.CharField(max_length=150, blank=True)
+    flow = models.CharField(max_length=40, blank=True)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    object_type = models.CharField(max_length=40, blank=True)  # the flows' lane type: invoice, payment, ...
+    reason = models.TextField()
+    by = models.CharField(max_length=150)
     at = models.DateTimeField()
+    resumed_at = models.DateTimeField(null=True)
+    resumed_by = models.CharField(max_length=150, blank=True)
+    resume_reason = models.TextField(blank=True)
+    caught_up_at = models.DateTimeField(null=True)  # all that was set aside is due again
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["flow", "legal_entity_code", "object_type"], name="one_pause", condition=Q(resumed_at=None)
+            )
+        ]
+        indexes = [models.Index(fields=["-id"], name="pause_catching_up", condition=Q(caught_up_at=None))]
 
     def __str__(self) -> str:
-        return self.flow
+        return f"{self.flow} {self.legal_entity_code} {self.object_type}".strip() or "everything"
 
 
 class ExternalIdUse(models.Model):

@@ -10,12 +10,10 @@ from typing import Any, cast
 
 from q2c.core.ids import without_ids
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
+from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.steps import PORTS, Read, Step, Wait, Write, encode_output, parameters
 from q2c.transactions.tools import Context
-
-LONGEST_WAIT_SECONDS = 300.0
-ATTEMPTS_MAX = 12
 
 
 def read_forward(runs: list[Run], context: Context) -> None:
@@ -129,17 +127,23 @@ def _argument(name: str, run: Run, context: Context) -> Any:
 
 
 def settle_problem(run: Run, step: Step, problem: Problem, *, started: float | None = None) -> None:
-    """Wait for what heals by itself, within bounds; hold everything else. An open intent stays unknown meanwhile."""
+    """Wait for what heals by itself, as its policy says; hold everything else. An open intent stays unknown
+    meanwhile."""
     counts = getattr(problem, "counts", True) and problem.category is not Category.AUTHENTICATION
     waits = problem.category is Category.AUTHENTICATION or problem.heals_by_itself
-    if not waits or (counts and run.wait_count >= ATTEMPTS_MAX):
+    retry = run.retry_of(problem, run.target_connection) if waits and run.retry_of is not None else DEFAULT
+    if not waits or (counts and run.wait_count >= retry.attempts):
+        if waits:
+            problem.evidence = {**problem.evidence, "retried": run.wait_count, "policy": retry.says}
+            if retry.rule is not None:
+                problem.evidence["policy_rule"] = retry.rule
         run.fail(step, problem, started=started)
         return
     is_open = bool(run.intent and run.intent.get("is_open"))
     run.ending = Ending.UNKNOWN if is_open else Ending.WAITING
     run.problem, run.problem_step, run.counts = problem, step.name, counts
-    own = min(LONGEST_WAIT_SECONDS, 0.5 * 2 ** min(run.wait_count, 10))
-    run.available_in = max(problem.wait_seconds or 0.0, own)
+    own = retry.wait(run.wait_count) if retry.attempts else DEFAULT.wait(run.wait_count)
+    run.available_in = max(retry.stray(own), retry.stray_later(problem.wait_seconds or 0.0))
 
 
 def unexpected(run: Run, step: Step, error: BaseException) -> Problem:

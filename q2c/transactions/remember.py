@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import random
 import time
 from collections.abc import Iterable
 from typing import Any, cast
@@ -24,7 +23,7 @@ from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
 from q2c.transactions.external_ids import claim_external_ids, settle_external_ids, wait_for_external_id
 from q2c.transactions.restart import release_waits
-from q2c.transactions.seals import row_key, seal_of, step_proof
+from q2c.transactions.seals import previous_seal, row_key, seal_of, step_proof
 from q2c.transactions.steps import parameters
 from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
@@ -34,6 +33,7 @@ _STEP_COLUMNS = (
     " content_hash, supersedes, change_set, at, took_us"
 )
 _RECONNECT_SECONDS = 60.0
+_ENDED = (Ending.COMPLETED, Ending.HELD, Ending.CANCELLED)
 
 
 def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: WorkerProcess, tools: Tools) -> list[Run]:
@@ -134,6 +134,7 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
         try:
             if not (was_lost and _has_landed(runs)):
                 commit(runs, exchanges)
+                worker.keep_seal()
             return
         except (OperationalError, InterfaceError):
             was_lost = True
@@ -142,6 +143,8 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
                 raise  # the intents stand in the database: whoever takes over looks before it makes
             time.sleep(0.25)
         except Exception as refusal:
+            if was_lost and _has_landed(runs):
+                return  # the first try landed meanwhile, so the second found its rows there
             if len(runs) > 1:
                 middle = len(runs) // 2
                 _with_halving(runs[:middle], commit, exchanges, worker, tools)
@@ -198,8 +201,8 @@ def _hold_refused(run: Run, refusal: BaseException) -> None:
 
 
 def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
-    ended = [r for r in group if r.ending in (Ending.COMPLETED, Ending.HELD, Ending.CANCELLED)]
-    others = [r for r in group if r not in ended]
+    ended = [r for r in group if r.ending in _ENDED]
+    others = [r for r in group if r.ending not in _ENDED]
     ours: set[Any] = set()
     if ended:
         cursor.execute(
@@ -253,7 +256,7 @@ def _available_at(run: Run, now: dt.datetime) -> dt.datetime:
         if run.awaits.not_before is not None:
             return max(run.awaits.not_before, now)
         return now + dt.timedelta(seconds=min(60.0, 1.0 * 1.7 ** min(run.probe_count, 10)))
-    return now + dt.timedelta(seconds=run.available_in * random.uniform(0.8, 1.2))
+    return now + dt.timedelta(seconds=run.available_in)
 
 
 def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
@@ -287,13 +290,14 @@ def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
             )
             proof.update(step_proof(run.id, row))
             keys += row_key(run.id, row.sequence)
-    seal = seal_of(worker.head_seal, proof.digest(), settings.VAULT_KEYS[-1])
+    previous = previous_seal(cursor, worker)
+    seal = seal_of(previous, proof.digest(), settings.VAULT_KEYS[-1])
     cursor.execute(
         "INSERT INTO transactions_seal (worker, at, row_count, previous, seal, row_keys)"
         " VALUES (%s, now(), %s, %s, %s, %s)",
-        [worker.id, len(rows), worker.head_seal, seal, bytes(keys)],
+        [worker.id, len(rows), previous, seal, bytes(keys)],
     )
-    worker.head_seal = seal
+    worker.new_seal = seal
 
 
 def _copy_postings(cursor: Any, postings: list[tuple], now: dt.datetime) -> None:
@@ -316,11 +320,12 @@ def _update_transactions(cursor: Any, runs: list[Run]) -> None:
         " waits_for = x.waits_for, problem_code = x.problem_code, problem = x.problem::jsonb,"
         " open_intent = x.open_intent::jsonb, target_connection = x.target_connection, target_type = x.target_type,"
         " target_id = x.target_id, target_number = x.target_number, legal_entity_code = x.entity,"
-        " period_code = x.period, document_date = coalesce(x.document_date, t.document_date)"
+        " period_code = x.period, document_date = coalesce(x.document_date, t.document_date),"
+        " service_end = coalesce(x.service_end, t.service_end)"
         " FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-        " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::date[])"
+        " %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::date[], %s::date[])"
         " AS x(id, state, held_step, waits_for, problem_code, problem, open_intent, target_connection, target_type,"
-        " target_id, target_number, entity, period, document_date) WHERE t.id = x.id",
+        " target_id, target_number, entity, period, document_date, service_end) WHERE t.id = x.id",
         [list(column) for column in zip(*(_transaction_values(r) for r in runs), strict=True)],
     )
 
@@ -350,6 +355,7 @@ def _transaction_values(run: Run) -> tuple:
         run.legal_entity_code,
         run.period_code,
         run.document_date,
+        run.service_end,
     )
 
 

@@ -23,11 +23,17 @@ from q2c.core import audit
 from q2c.core.models import AuditEntry
 from q2c.core.retention import Dropped, dropped_ranges
 from q2c.transactions.models import Seal, StepRun
+from q2c.transactions.workers import WorkerProcess
 
 ANCHOR = "anchor_seals"
 KEY_SIZE = 20
 AT_ONCE = 200
 _ANCHORED_AGAIN = dt.timedelta(minutes=10)
+# The newest seals are looked through: a worker asks for the one that it tried to write last.
+_STANDS = """
+    SELECT EXISTS (SELECT 1 FROM transactions_seal
+                    WHERE id > (SELECT max(id) FROM transactions_seal) - 100000 AND worker = %s AND seal = %s)
+"""
 _UNSEALED = """
     WITH sealed AS (
         SELECT encode(substring(row_keys FROM 20 * i + 1 FOR 16), 'hex')::uuid AS transaction_id,
@@ -57,6 +63,17 @@ def step_proof(transaction: UUID, row: Any) -> bytes:
 def seal_of(previous: str, digest: bytes, key: bytes) -> str:
     """The keyed seal over a commit's rows and the worker's previous seal; its key lies outside the database."""
     return hmac.new(key, previous.encode() + digest, hashlib.sha256).hexdigest()
+
+
+def previous_seal(cursor: Any, worker: WorkerProcess) -> str:
+    """The seal that the worker's next one names. One whose commit went wrong counts only if it stands all the same:
+    a database that went away in the middle may have kept it."""
+    if worker.new_seal:
+        cursor.execute(_STANDS, [worker.id, worker.new_seal])
+        if cursor.fetchone()[0]:
+            worker.head_seal = worker.new_seal
+        worker.new_seal = ""
+    return worker.head_seal
 
 
 def anchor_heads() -> AuditEntry | None:

@@ -16,12 +16,14 @@ from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun, W
 
 State = BusinessTransaction.State
 FINAL = (State.COMPLETED, State.CANCELLED)
+_BILLED = ("invoice_to_erp", "credit_memo_to_erp")
 OPEN = ~Q(state__in=["completed", "cancelled"])
 
 
-def transactions_visible_to(user: Any) -> QuerySet[BusinessTransaction]:
-    """The transactions of the person's entities, without their (large) facts."""
-    return access.visible_to(user, BusinessTransaction.objects.defer("fact"))
+def transactions_visible_to(user: Any, *, permission: str = "") -> QuerySet[BusinessTransaction]:
+    """The transactions of the person's entities, without their (large) facts: by the right to see transactions, or by
+    another one that shows something of them."""
+    return access.visible_to(user, BusinessTransaction.objects.defer("fact"), permission=permission)
 
 
 def transaction_visible_to(user: Any, transaction_id: Any) -> BusinessTransaction:
@@ -162,3 +164,30 @@ def steps_gave(keys: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str
     outputs = steps.order_by("transaction_id", "sequence").values_list("transaction_id", "gave", "output")
     given = {(*sources[found], gave): bytes(output) for found, gave, output in outputs if output is not None}
     return {key: given[key] for key in wanted & given.keys()}
+
+
+def held_sources(source_ids: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Which of these invoices and credit memos are held on their way to the ERP, as connection and id. What else is
+    held of one (a note on its record, a status for the CRM) says nothing of its posting."""
+    rows = BusinessTransaction.objects.filter(source_id__in=list(source_ids), state=State.HELD, flow__in=_BILLED)
+    return frozenset(rows.values_list("source_connection", "source_id"))
+
+
+def open_sources(source_ids: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Which of these invoices and credit memos are still on their way to the ERP or held, as connection and id."""
+    rows = BusinessTransaction.objects.filter(OPEN, source_id__in=list(source_ids), flow__in=_BILLED)
+    return frozenset(rows.values_list("source_connection", "source_id"))
+
+
+def finished_sources(source_ids: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Which of these invoices and credit memos posted to the ERP or were cancelled, as connection and id."""
+    rows = BusinessTransaction.objects.filter(source_id__in=list(source_ids), state__in=FINAL, flow__in=_BILLED)
+    return frozenset(rows.values_list("source_connection", "source_id"))
+
+
+def entity_of_invoice(connection: str, invoice_id: str) -> str:
+    """The legal entity of an invoice on its way to the ERP or posted there; empty while nobody knows it."""
+    rows = BusinessTransaction.objects.filter(
+        source_id=invoice_id, source_connection=connection, flow="invoice_to_erp"
+    ).order_by("-lane_sequence")
+    return rows.values_list("legal_entity_code", flat=True).first() or ""

@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 # Ports that a flow may ask for by name; the business floor (q2c.ports) supplies them.
+AWAITED_IN_ERP = "approval in the ERP"  # what waits for a target's own approval waits for
 PORTS = frozenset(
-    {"erp", "billing", "crm", "payments", "mappings", "calendar", "records", "policy", "links", "txn", "write"}
+    {"erp", "billing", "crm", "payments", "source", "mappings", "calendar", "records", "policy", "links", "txn"}
+    | {"write"}
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from q2c.core.problems import Problem
+from q2c.core.retries import Retry
 from q2c.transactions.batch import HeldStep, Run
 
 
@@ -24,6 +25,9 @@ class Context(Protocol):
 
     def port(self, name: str, run: Run) -> Any:
         """The tool of that name for this transaction. Raises Problem when nobody plays the role."""
+
+    def retry_of(self, problem: Problem, connection: str) -> Retry:
+        """The policy by which a problem of a connection is tried again; from memory, so on the wire's loop too."""
 
     def used(self, run: Run) -> dict[str, Any] | None:
         """Which rules the last step of this run used, as plain JSON, and forget them."""

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import psycopg
+import uvloop
 from django.conf import settings
 from django.db import connection
 
@@ -27,9 +28,10 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.id = f"{socket.gethostname()[:30]}:{os.getpid()}:{str(uuid7())[-8:]}"
         self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self.carried_count = 0
         self.head_seal = ""
+        self.new_seal = ""  # of a commit that isn't known to stand
         self.peers: tuple[str, ...] = (self.id,)  # the workers that lived at the last beat, this one among them
         self._stopping = threading.Event()
         threading.Thread(target=self._run_loop, name="q2c-wire", daemon=True).start()
@@ -41,6 +43,11 @@ class WorkerProcess:
         """Stop beating: this process claims nothing more."""
         self._stopping.set()
         self._beater.join(timeout=5)
+
+    def keep_seal(self) -> None:
+        """The commit stands: the next seal names this one."""
+        if self.new_seal:
+            self.head_seal, self.new_seal = self.new_seal, ""
 
     def submit(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
         """Run a coroutine on the wire's loop."""

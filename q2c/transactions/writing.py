@@ -15,28 +15,32 @@ from typing import Any
 
 from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
 from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
+from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.reading import settle_problem, unexpected
-from q2c.transactions.steps import Write, encode_output
+from q2c.transactions.steps import AWAITED_IN_ERP, Write, encode_output
 from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
 
 GROUP_SIZE = 50
 GROUP_SECONDS = 0.1
+LARGE_SECONDS = 0.5  # of a batch that makes several groups: a commit costs nearly the same for ten as for fifty
 SENT_AGAIN_MAX = 8  # looked for, absent, sent and not answered; with the waits between that is about two hours
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
 
 def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iterator[list[Run]]:
-    """Send each run's due write; yields answered runs in small groups (50, or after 100 ms) to be remembered."""
+    """Send each run's due write; yields answered runs in small groups to be remembered: 50, or what there is after
+    100 ms, of a large batch after half a second."""
     answers: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
     at_once = {run.target_connection: run.port.at_once for run in runs}
     worker.submit(_send_all(runs, at_once, tools, answers))
     group: list[Run] = []
     open_count, since = len(runs), time.monotonic()
+    patience = GROUP_SECONDS if len(runs) <= GROUP_SIZE else LARGE_SECONDS
     while open_count:
         try:
-            run = answers.get(timeout=max(0.0, GROUP_SECONDS - (time.monotonic() - since)) if group else 60.0)
+            run = answers.get(timeout=max(0.0, patience - (time.monotonic() - since)) if group else 60.0)
         except queue.Empty:
             if group:
                 yield group
@@ -47,7 +51,7 @@ def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iter
                 since = time.monotonic()
             group.append(run)
             open_count -= 1
-        if group and (len(group) >= GROUP_SIZE or time.monotonic() - since >= GROUP_SECONDS or not open_count):
+        if group and (len(group) >= GROUP_SIZE or time.monotonic() - since >= patience or not open_count):
             yield group
             group, since = [], time.monotonic()
 
@@ -224,7 +228,7 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
     if not getattr(given, "is_in_ledger", True):
         run.intent = {**run.due_intent, "is_open": True}
         run.ending, run.problem_step = Ending.WAITING, step.name
-        run.awaits = Awaits("", "approval in the ERP", patience_seconds=30 * 86400)
+        run.awaits = Awaits("", AWAITED_IN_ERP, patience_seconds=30 * 86400)
         return
     run.facts[step.gives] = given
     run.note_step(
@@ -245,4 +249,4 @@ def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:
     run.ending, run.problem, run.problem_step = Ending.UNKNOWN, problem, step.name
     run.intent = {**run.due_intent, "is_open": True}
     settles = port.repeats.settles_after_seconds
-    run.available_in = min(settles * 2 ** min(run.probe_count, 6), max(settles, 900.0))
+    run.available_in = DEFAULT.stray(min(settles * 2 ** min(run.probe_count, 6), max(settles, 900.0)))

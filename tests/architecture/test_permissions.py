@@ -25,7 +25,7 @@ QUEUE = {BILLING, MAPPING, CONTROLLER, AUDITOR}  # who sees the billing queue; t
 # address name: (method, arguments, roles that are let in, what those get)
 SCREENS = {
     "portal:home": ("get", [], ALL, 200),
-    "mappings:targets": ("get", [], {BILLING, MAPPING, CONTROLLER}, 404),  # they name no kind here
+    "mappings:targets": ("get", [], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 404),  # they name no kind here
     "portal:search": ("get", [], ALL, 200),
     "portal:transaction_list": ("get", [], ALL, 200),
     "portal:transaction_detail": ("get", ["transaction"], ALL, 200),
@@ -38,13 +38,32 @@ SCREENS = {
     "portal:decision_list": ("get", [], ALL, 200),
     "portal:decision_detail": ("get", ["proposal"], ALL, 200),
     "portal:decision_sign": ("post", ["proposal"], {CONTROLLER, PLATFORM}, 422),
+    "portal:decision_withdraw": ("post", ["proposal"], ALL, 422),  # it's somebody else's
     "portal:emergency_list": ("get", [], ALL, 200),
     "portal:emergency_detail": ("get", ["emergency"], ALL, 200),
     "portal:emergency_review": ("post", ["emergency"], {CONTROLLER}, 422),
     "portal:schedule_list": ("get", [], ALL, 200),
+    "portal:pause_list": ("get", [], ALL, 200),
+    "portal:pause_new": ("post", [], {PLATFORM}, 422),
+    "portal:pause_resume": ("post", ["pause"], {PLATFORM}, 422),
     "portal:schedule_edit": ("get", ["task"], {PLATFORM}, 200),
     "portal:audit_list": ("get", [], STAFF, 200),
     "portal:card": ("get", [], ALL | {FACING}, 200),
+    "portal:flash": ("get", [], {CONTROLLER, AUDITOR}, 200),
+    "portal:cut_off": ("get", [], {CONTROLLER, AUDITOR}, 200),
+    "portal:transaction_reveal": ("post", ["transaction"], {CONTROLLER, PLATFORM}, 422),
+    "portal:exchange_reveal": ("post", ["transaction", "exchange"], {CONTROLLER, PLATFORM}, 422),
+    "portal:event_reveal": ("post", ["event"], {CONTROLLER, PLATFORM}, 422),
+    "portal:person_list": ("get", [], {CONTROLLER, PLATFORM, AUDITOR}, 200),
+    "portal:person_detail": ("get", ["person"], {CONTROLLER, PLATFORM, AUDITOR}, 200),
+    "portal:rights_of": ("get", ["person"], {CONTROLLER, PLATFORM, AUDITOR}, 200),
+    "portal:person_give": ("post", ["person"], {PLATFORM}, 422),
+    "portal:grant_end": ("post", ["grant"], {PLATFORM}, 422),
+    "portal:role_list": ("get", [], {CONTROLLER, PLATFORM, AUDITOR}, 200),
+    "portal:role_detail": ("get", ["role"], {CONTROLLER, PLATFORM, AUDITOR}, 200),
+    "portal:role_new": ("get", [], {PLATFORM}, 200),
+    "portal:role_change": ("get", ["role"], {PLATFORM}, 200),
+    "portal:rights": ("get", [], ALL | {FACING}, 200),
     "portal:you": ("get", [], ALL | {FACING}, 200),
     "portal:absence_list": ("get", [], ALL, 200),
     "portal:absence_end": ("post", ["line"], ALL, 404),  # it's nobody's
@@ -70,6 +89,9 @@ SCREENS = {
     "exceptions:case_override": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_look": ("post", ["case"], {BILLING, CONTROLLER}, 422),
     "exceptions:case_evidence": ("get", ["case"], QUEUE, 200),
+    "exceptions:case_file": ("get", ["case", "file"], {CONTROLLER}, 200),
+    "exceptions:case_related": ("get", ["case"], QUEUE, 200),
+    "exceptions:evidence_reveal": ("post", ["case"], {CONTROLLER}, 422),
     "exceptions:case_merge": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_split": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_take_out": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
@@ -85,17 +107,24 @@ SCREENS = {
     "exceptions:case_sendback": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_take_up": ("post", ["case"], {CONTROLLER}, 422),
     "exceptions:open_items": ("get", [], STAFF, 200),
+    "exceptions:case_write_off": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_difference": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:sheet_export": ("get", [], STAFF, 200),
+    "exceptions:sheet_new": ("get", [], STAFF - {AUDITOR}, 200),
+    "exceptions:sheet_detail": ("get", ["sheet"], STAFF - {AUDITOR}, 404),  # it's somebody else's
+    "exceptions:sheet_carry": ("post", ["sheet"], STAFF - {AUDITOR}, 404),
     "exceptions:bulk_list": ("get", [], STAFF, 200),
     "exceptions:bulk_freeze": ("post", [], {SALES, BILLING, MAPPING, CONTROLLER, PLATFORM}, 302),  # nothing is chosen
     "exceptions:bulk_detail": ("get", ["bulk"], QUEUE, 200),
     "exceptions:bulk_confirm": ("post", ["bulk"], {BILLING, MAPPING, CONTROLLER}, 404),  # it's somebody else's
     "exceptions:bulk_undo": ("post", ["bulk"], {BILLING, MAPPING, CONTROLLER}, 404),
+    "exceptions:bulk_stop": ("post", ["bulk"], {BILLING, MAPPING, CONTROLLER}, 404),
     "exceptions:bulk_again": ("post", ["bulk"], {BILLING, CONTROLLER}, 302),
     "mappings:rule_list": ("get", [], ALL, 200),
     "mappings:rule_detail": ("get", ["rule"], ALL, 200),
-    "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER}, 200),
-    "mappings:retire": ("get", ["rule"], {BILLING, MAPPING, CONTROLLER}, 200),
+    "mappings:propose": ("get", [], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 200),
+    "mappings:retire": ("get", ["rule"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 200),
     "mappings:identity_list": ("get", [], ALL, 200),
     "mappings:identity_find": ("get", [], ALL, 404),  # it names no id here
     "mappings:identity_detail": ("get", ["record_type", "record_key"], ALL, 200),
@@ -123,11 +152,11 @@ SCREENS = {
     "mappings:change_set_sign": ("post", ["change_set"], {MAPPING, CONTROLLER}, 422),
     "mappings:change_set_emergency": ("post", ["change_set"], {EMERGENCY}, 422),
     "mappings:change_set_documents": ("get", ["change_set"], ALL, 200),
-    "mappings:change_set_propose": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
-    "mappings:change_set_evidence": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
-    "mappings:change_set_withdraw": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
-    "mappings:change_set_anew": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER}, 422),
-    "mappings:change_set_remove": ("post", ["change_set", "line"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "mappings:change_set_propose": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 422),
+    "mappings:change_set_evidence": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 422),
+    "mappings:change_set_withdraw": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 422),
+    "mappings:change_set_anew": ("post", ["change_set"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 422),
+    "mappings:change_set_remove": ("post", ["change_set", "line"], {BILLING, MAPPING, CONTROLLER, PLATFORM}, 422),
     "connectors:connection_list": ("get", [], ALL, 200),
     "connectors:connection_detail": ("get", ["connection"], ALL, 200),
     "connectors:connection_test": ("post", ["connection"], {PLATFORM}, 302),
@@ -160,6 +189,7 @@ def things(db):
     done = factories.make_bulk(factories.make_person("billing_ops"), case)
     bulk.undo(done, by=done.made_by)
     every = IntervalSchedule.objects.create(every=30, period="seconds")
+    role = factories.make_custom_role("tax_desk", "holds")
     return {
         "transaction": held.pk,
         "exchange": factories.make_exchange(held).id,
@@ -168,8 +198,13 @@ def things(db):
         "emergency": factories.make_emergency().pk,
         "task": PeriodicTask.objects.create(name="Poll", task="q2c.core.tasks.none", interval=every).pk,
         "case": case.pk,
+        "file": factories.make_file(case).pk,
         "bulk": done.pk,
         "kind": "negative_price",
+        "pause": factories.make_pause().pk,
+        "person": role.person_id,
+        "grant": role.pk,
+        "role": role.role,
         "channel": factories.make_channel().pk,
         "rule": factories.make_rule().pk,
         "change_set": factories.make_change_set(state="proposed").pk,
@@ -206,6 +241,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_note",
             "case_repost",
             "case_evidence",
+            "case_file",
+            "case_related",
             "case_merge",
             "case_split",
             "case_take_out",
@@ -213,6 +250,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_override",
             "case_look",
             "case_period",
+            "case_write_off",
+            "case_difference",
             "case_link",
         )
         acts += (
@@ -224,7 +263,8 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_sendback",
         )
         acts += ("case_emergency",)
-        acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_again")
+        acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_stop", "bulk_again")
+        acts += ("evidence_reveal",) if role == PLATFORM else ()
         expected |= {f"exceptions:{act}": 404 for act in acts}
     if role == FACING:
         expected["portal:home"] = 302  # it begins at the money card
@@ -245,7 +285,9 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
         ("exceptions.work_case", "exceptions.approve_resolution"),
         ("connectors.work_connection", "connectors.approve_connection"),
         ("mappings.propose_policy", "mappings.approve_policy"),
+        ("mappings.propose_running", "mappings.approve_rule"),
         ("core.approve_emergency", "core.review_emergency"),
+        ("core.manage_access", "core.approve_access"),
     ],
 )
 def test_one_person_of_each_role_is_enough_for_two_to_agree(proposes, signs):

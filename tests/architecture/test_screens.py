@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from exceptions import bulk, freezing
 from exceptions.models import ExceptionCase
+from q2c import ports
 from q2c.core.models import Person
 from q2c.flows.field_owners import field_owners
 from tests import factories
@@ -44,12 +45,14 @@ def fill(first, rows):
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         factories.make_alert(f"kind_{n}")
+        role = factories.make_custom_role(f"role_{n}", f"holder_{n}")
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     controller = Person.objects.get(username="controls")
     every = ExceptionCase.objects.all()
     draft = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
     done = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
     bulk.undo(done, by=controller)
+    ports.BatchContext([])  # retry policies too are known to it
     return {
         "bulk": done.pk,
         "draft": draft.pk,
@@ -63,6 +66,8 @@ def fill(first, rows):
         "emergency": emergency.pk,
         "record": record.record_key,
         "pair": pair.pk,
+        "person": role.person_id,
+        "role": role.role,
     }
 
 
@@ -82,6 +87,7 @@ SCREENS = {
     "emergencies": "/emergencies/",
     "emergency": "/emergencies/{emergency}/",
     "schedules": "/schedules/",
+    "pauses": "/pauses/",
     "audit trail": "/audit/",
     "cases": "/exceptions/cases/",
     "case": "/exceptions/cases/{case}/",
@@ -89,8 +95,10 @@ SCREENS = {
     "a bulk action, done": "/exceptions/bulk/{bulk}/",
     "a bulk action, draft": "/exceptions/bulk/{draft}/",
     "evidence of a case": "/exceptions/cases/{case}/evidence/",
+    "what hangs together with a case": "/exceptions/cases/{case}/related/",
     "kinds of exception": "/exceptions/kinds/",
     "a kind of exception": "/exceptions/kinds/missing_item_mapping/",
+    "a sheet of cases": "/exceptions/sheets/",
     "open items": "/exceptions/open-items/",
     "mappings": "/mappings/rules/",
     "mapping": "/mappings/rules/{rule}/",
@@ -114,7 +122,15 @@ SCREENS = {
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
     "money card": "/card/?q=INV-1",
+    "flash": "/reports/flash/",
+    "cut-off list": "/reports/cut-off/",
     "you": "/you/",
+    "what I may do": "/you/rights/?permission=exceptions.waive_case",
+    "people": "/people/",
+    "a person": "/people/{person}/",
+    "what a person may do": "/people/{person}/rights/",
+    "roles": "/roles/",
+    "a role": "/roles/{role}/",
     "alerts": "/exceptions/alerts/",
     "what one is told of": "/exceptions/alerts/mine/",
     "out of office": "/you/absences/",

@@ -18,7 +18,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from connectors import auth, breaker, registry, throttle
+from connectors import auth, breaker, quota, registry, throttle
 from q2c.canonical import party, posting
 from q2c.canonical.base import Source
 from q2c.core.problems import Problem
@@ -172,6 +172,7 @@ async def _send(answer: Answer, client: Any) -> Problem | str:
 
 def _start_anew(answer: Answer) -> None:
     breaker.forget_breakers()
+    quota.forget_quotas()
     throttle.forget_throttles()
     if answer.kind == "token":
         auth.forget_tokens()

@@ -2,11 +2,13 @@
 
 import pytest
 
-from connectors import auth, breaker, throttle
+from connectors import auth, breaker, quota, slots, throttle
 
 
 @pytest.fixture(autouse=True)
 def _fresh_lines():
     breaker.forget_breakers()
+    quota.forget_quotas()
+    slots.forget_lowered()
     throttle.forget_throttles()
     auth.forget_tokens()

@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from q2c.core.leases import living, release_lease, take_lease
+from q2c.core.leases import living, living_workers, release_lease, take_lease
 
 pytestmark = pytest.mark.django_db
 
@@ -32,4 +32,6 @@ def test_living_counts_by_the_beginning_of_the_name():
     take_lease("worker:flows@a", holder="a", seconds=60)
     take_lease("worker:flows@b", holder="b", seconds=60)
     take_lease("worker:doors@c", holder="c", seconds=60)
-    assert (living("worker:flows"), living("worker:"), living("beat")) == (2, 3, 0)
+    take_lease("worker:doors+flows+reconciliation@d", holder="d", seconds=60)
+    assert (living("worker:"), living("beat")) == (4, 0)
+    assert [living_workers(queue) for queue in ("doors", "flows", "reconciliation", "flow")] == [2, 3, 1, 0]

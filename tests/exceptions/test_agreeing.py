@@ -221,3 +221,52 @@ def test_one_who_agrees_and_one_who_reposts_have_one_effect_in_either_order_and_
     decided = (Proposal.objects.get().state, Choice.objects.count())
     ways = {"decide first": {("approved", 2)}, "repost first": {("void", 0)}}
     assert decided in ways.get(order, {("approved", 2), ("approved", 0), ("void", 0)})
+
+
+def test_whoever_proposed_takes_it_back_with_a_reason_and_the_case_waits_on_for_what_else_stands(billing, controller):
+    case, ids = late_case(2)
+    first = wish(case, billing)
+    other, _ = periods.choose_period(case, by=controller, reason="close was early", option=REOPEN_PERIOD)
+    with pytest.raises(ApprovalRefused, match="Only its proposer"):
+        agreeing.withdraw(first, by=controller, why="I know better")
+    with pytest.raises(ApprovalRefused, match="Say why"):
+        agreeing.withdraw(first, by=billing, why=" ")
+    agreeing.withdraw(first, by=billing, why="the customer asks for September")
+    case.refresh_from_db()
+    assert (first.state, first.void_reason, case.state) == (
+        "withdrawn", "the customer asks for September", "awaiting_approval",
+    )  # fmt: skip
+    entry = AuditEntry.objects.get(verb="withdraw")
+    assert (entry.why, entry.data) == ("the customer asks for September", {"proposal": str(first.pk)})
+    with pytest.raises(ApprovalRefused, match="withdrawn meanwhile"):
+        deciding.decide(first, by=controller, approve=True)
+    agreeing.withdraw(other, by=controller, why="not needed")
+    case.refresh_from_db()
+    assert (case.state, states(ids), case.notes.filter(verb="withdrawn").count()) == ("open", ["held", "held"], 2)
+    wish(case, billing, why="after all")
+
+
+def test_the_page_lets_its_proposer_alone_take_it_back(client, billing, controller):
+    case, _ = late_case()
+    proposal = wish(case, billing)
+    url = f"/decisions/{proposal.pk}/"
+    client.force_login(controller)
+    assert "Withdraw it" not in client.get(url).content.decode()
+    refused = client.post(f"{url}withdraw/", {"withdraw-why": "why not"})
+    assert (refused.status_code, "Only its proposer" in refused.content.decode()) == (422, True)
+    client.force_login(billing)
+    assert "Withdraw it" in client.get(url).content.decode()
+    assert client.post(f"{url}withdraw/", {"withdraw-why": "a mistake"}).status_code == 302
+    proposal.refresh_from_db()
+    assert proposal.state == "withdrawn"
+    assert "Withdraw it" not in client.get(url).content.decode()
+
+
+def test_a_signer_who_may_not_open_cases_gets_no_link_to_one(client, billing):
+    case, _ = late_case()
+    proposal = wish(case, billing)
+    client.force_login(make_person("eve", "emergency"))
+    page = client.get(f"/decisions/{proposal.pk}/").content.decode()
+    assert (f"EX-{case.pk}" in page, f"/exceptions/cases/{case.pk}/" in page) == (True, False)
+    client.force_login(billing)
+    assert f'href="/exceptions/cases/{case.pk}/"' in client.get(f"/decisions/{proposal.pk}/").content.decode()

@@ -14,11 +14,13 @@ from django.core import mail
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases, clocks
+from exceptions import cases, clocks, closing
 from exceptions.alerts import channels, grouping, planning, sending, telling, times
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription, ExceptionCase
-from q2c.core.models import AuditEntry
+from q2c.core.approvals import ApprovalRefused
+from q2c.core.models import AuditEntry, Person, Proposal
 from q2c.core.problems import Category, Problem
+from q2c.portal.decisions import decide
 from tests.exceptions.problems import held, missing_item
 from tests.factories import make_channel, make_entity, make_person
 
@@ -87,7 +89,7 @@ def subscribe(person, **fields) -> AlertSubscription:
 def calm(rows) -> None:
     """All of it is carried, and the quiet minutes after it are over."""
     cases.close_for_transactions([row.transaction_id for row in rows], "completed")
-    cases.resolve_emptied()
+    closing.resolve_emptied()
     AlertGroup.objects.update(grew_at=timezone.now() - grouping.CALM)
 
 
@@ -301,24 +303,85 @@ def test_a_name_that_leads_inside_is_not_dialled(settings, room):
     assert "may not be dialled" in AlertDelivery.objects.get(channel=channel).error
 
 
-def test_a_channels_address_is_sealed_kept_out_of_sight_and_its_changes_are_audited(client, room):
+FORM = {"name": "Close", "sort": "slack", "is_active": "on", "why": "for the close", "told-severity": "2"}
+
+
+def propose(client, page: str, **fields) -> Proposal:
+    """Send the form of a channel; the change that waits then."""
+    assert client.post(page, {**FORM, **fields}).status_code == 302
+    return Proposal.objects.latest("proposed_at")
+
+
+def agree(proposal: Proposal, *, approve: bool = True) -> None:
+    cora = Person.objects.filter(username="cora").first() or make_person("controller", username="cora")
+    why = "" if approve else "not that one"
+    decide(proposal, by=cora, approve=approve, why=why, seen_hash=proposal.content_hash)
+
+
+def test_a_channel_is_told_only_once_a_second_person_agrees_and_its_address_is_kept_out_of_sight(client, room):
     platform = make_person("platform")
     client.force_login(platform)
-    form = {"name": "Close", "sort": "slack", "address": room.address, "is_active": "on", "why": "for the close"}
-    answer = client.post("/exceptions/alerts/channels/", {**form, "told-severity": "2", "told-has_clocks": "on"})
+    proposal = propose(client, "/exceptions/alerts/channels/", address=room.address)
     channel = AlertChannel.objects.get()
-    assert (answer.status_code, channel.host, channel.alerts.severity) == (302, "127.0.0.1", 2)
-    assert b"secret" not in bytes(channel.address)
+    assert (channel.is_agreed, channel.is_active, b"secret" in bytes(channel.next_address)) == (False, False, False)
+    assert proposal.content["happens"][0] == "Messages go to an address at 127.0.0.1."
     page = f"/exceptions/alerts/channels/{channel.pk}/"
-    assert "secret" not in client.get(page).content.decode()
-    client.post(page, {**form, "address": "", "name": "Closes", "told-severity": "1"})
+    assert "waits for a second person" in client.get(page).content.decode()
+    client.post(f"{page}test/")
+    storm(1)
+    telling.tell()
+    assert room.got == []
+    with pytest.raises(ApprovalRefused, match="You proposed it"):
+        decide(proposal, by=platform, approve=True, why="", seen_hash=proposal.content_hash)
+    agree(proposal)
     channel.refresh_from_db()
-    assert (channel.name, channels.address_of(channel)) == ("Closes", room.address)
+    assert (channel.host, channel.is_active, channel.alerts.severity) == ("127.0.0.1", True, 2)
+    assert (channels.address_of(channel), channel.next_address) == (room.address, None)
     client.post(f"{page}test/")
     assert room.texts == ["A test: nothing is wrong."]
+    assert "secret" not in client.get(page).content.decode()
     entries = AuditEntry.objects.filter(subject_type="alert_channel").order_by("sequence")
-    assert list(entries.values_list("verb", flat=True)) == ["add", "change", "test"]
+    assert list(entries.values_list("verb", flat=True)) == ["propose", "approve", "add", "test"]
     assert "secret" not in "".join(str(entry.data) for entry in entries)
+
+
+def test_a_change_waits_alone_and_what_is_rejected_or_taken_back_leaves_the_channel_as_it_was(client, room):
+    channel = make_channel("Close", address=room.address)
+    page = f"/exceptions/alerts/channels/{channel.pk}/"
+    AlertSubscription.objects.update(severity=2, has_clocks=False)
+    client.force_login(make_person("platform"))
+    nothing = client.post(page, FORM)
+    assert (nothing.status_code, "Nothing of it changes" in nothing.content.decode()) == (422, True)
+    elsewhere = room.address.replace("secret", "other")
+    proposal = propose(client, page, address=elsewhere, name="Closes")
+    assert proposal.content["happens"] == [
+        "Messages go to an address at 127.0.0.1, in place of the former.", "Its name is Closes.",
+    ]  # fmt: skip
+    assert "Another change of it waits" in client.post(page, {**FORM, "name": "Third"}).content.decode()
+    agree(proposal, approve=False)
+    proposal = propose(client, page, address=elsewhere)
+    client.post(f"/decisions/{proposal.pk}/withdraw/", {"withdraw-why": "a mistake"})
+    channel.refresh_from_db()
+    assert (channels.address_of(channel), channel.next_address, channel.name) == (room.address, None, "Close")
+    unwanted = propose(client, "/exceptions/alerts/channels/", name="New", address=elsewhere)
+    agree(unwanted, approve=False)
+    assert AlertChannel.objects.get() == channel
+
+
+def test_switching_a_channel_off_holds_at_once_and_voids_no_ones_word_in_silence(client, room):
+    channel = make_channel("Close", address=room.address)
+    page = f"/exceptions/alerts/channels/{channel.pk}/"
+    AlertSubscription.objects.update(severity=2, has_clocks=False)
+    client.force_login(make_person("platform"))
+    proposal = propose(client, page, name="Closes")
+    client.post(page, {key: value for key, value in FORM.items() if key != "is_active"})
+    assert not AlertChannel.objects.get().is_active
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        agree(proposal)
+    proposal.refresh_from_db()  # what was signed was taken back
+    agree(proposal, approve=False)
+    assert (AlertChannel.objects.get().is_active, AlertChannel.objects.get().name) == (False, "Close")
+    assert (Proposal.objects.count(), AuditEntry.objects.filter(verb="switch_off").count()) == (1, 1)
 
 
 def test_a_person_says_what_they_are_told_of(client):
@@ -340,3 +403,47 @@ def test_the_list_shows_alerts_of_ones_own_queues_and_entities(client):
     for person, count in ((make_person("controller"), 1), (make_person("billing_ops", entities=("DE01",)), 0)):
         client.force_login(person)
         assert len(client.get("/exceptions/alerts/").context["alerts"]) == count
+
+
+def test_what_waits_for_a_channel_that_is_switched_off_is_not_sent_to_it_nor_the_all_clear(client, room):
+    channel = make_channel("Close", address=room.address)
+    AlertSubscription.objects.update(severity=2, has_clocks=False)
+    rows = storm(1)
+    telling.tell()
+    group = AlertGroup.objects.create(
+        about="breached", kind="outcome_unknown", severity=1, queues=[], entities=[], is_planned=True,
+        first_at=timezone.now(), last_at=timezone.now(), grew_at=timezone.now(),
+    )  # fmt: skip
+    waiting = AlertDelivery.objects.create(group=group, what="alert", channel=channel, due_at=timezone.now())
+    client.force_login(make_person("platform"))
+    off = {key: value for key, value in FORM.items() if key != "is_active"}
+    assert client.post(f"/exceptions/alerts/channels/{channel.pk}/", off).status_code == 302
+    waiting.refresh_from_db()
+    assert waiting.state == "dropped"
+    calm(rows)
+    telling.tell()
+    AlertDelivery.objects.filter(pk=waiting.pk).update(state="waiting")  # as one taken when it was switched off
+    assert (sending.send_due(), len(room.got), AlertDelivery.objects.filter(what="all_clear").count()) == (0, 1, 0)
+
+
+def test_an_address_that_no_key_opens_fails_alone_and_no_mail_is_sent_twice_for_it():
+    make_channel()
+    AlertChannel.objects.update(address=b"nothing sealed")
+    subscribe(make_person("billing_ops", email="a@example.test"))
+    storm(1)
+    telling.tell()
+    assert len(mail.outbox) == 1
+    told = AlertDelivery.objects.exclude(channel=None).get()
+    assert (told.state, told.attempts, told.error) == ("waiting", 1, "its address can’t be opened")
+
+
+def test_a_name_that_another_channel_took_meanwhile_is_refused_in_words(client, room, monkeypatch):
+    make_channel("Close", address=room.address)
+    client.force_login(make_person("platform"))
+    proposal = propose(client, f"/exceptions/alerts/channels/{AlertChannel.objects.get().pk}/", name="Closes")
+    make_channel("Closes", address=room.address)
+    with pytest.raises(ValueError, match="another channel “Closes” by now"):
+        agree(proposal)
+    monkeypatch.setattr(channels, "_is_taken", lambda *args: False)  # as when both ask in one instant
+    answer = client.post("/exceptions/alerts/channels/", {**FORM, "name": "Closes", "address": room.address})
+    assert (answer.status_code, "a channel “Closes” already" in answer.content.decode()) == (422, True)

@@ -263,7 +263,8 @@ def test_two_people_with_overlapping_sets_have_one_effect_on_each_document(ben, 
 def test_a_right_taken_away_after_the_confirmation_refuses_all_with_the_reason(ben):
     _, ids = hold(count=2)
     action = begin(freeze(ben), ben)
-    Membership.objects.filter(person=ben).update(role="auditor")
+    Membership.objects.filter(person=ben).update(ended_at=timezone.now())
+    Membership.objects.create(person=ben, role="auditor")
     bulk.run_due()
     assert (counts(action), states(ids)) == (("done", 0, 2), ["held", "held"])
     assert set(results(action).values()) == {("refused", "your role doesn't allow it any more")}
@@ -274,7 +275,8 @@ def test_an_entity_or_a_queue_taken_away_refuses_what_is_in_it(ben):
     _, us = hold(missing_item("GTX-1", "US01"), legal_entity_code="US01")
     action = begin(freeze(ben), ben)
     make_person("gb", "billing_ops", entity="GB01")
-    Membership.objects.filter(person=ben).update(legal_entity=LegalEntity.objects.get(code="GB01"))
+    Membership.objects.filter(person=ben).update(ended_at=timezone.now())
+    Membership.objects.create(person=ben, role="billing_ops", legal_entity=LegalEntity.objects.get(code="GB01"))
     bulk.run_due()
     assert results(action) == {gb[0]: ("done", ""), us[0]: ("refused", "you don't see its case any more")}
 
@@ -413,3 +415,19 @@ def test_money_of_a_set_is_exact_to_the_last_digit(ben):
     Occurrence.objects.filter(case=case).update(amount=Decimal("0.000001"))
     assert freeze(ben).totals[0][-1] == "0.000001"
     assert CaseNote.objects.filter(case=case, verb="reposted").count() == 0
+
+
+def test_a_running_action_is_stopped_between_chunks_and_the_rest_is_left_by_name_and_chosen_again(ben, cora):
+    _, ids = hold(count=3)
+    action = begin(freeze(ben), ben)
+    assert bulk.stop(action, by=ben) is None  # it doesn't run yet: that is undone, not stopped
+    assert bulk.carry_chunk(action.pk, 1)
+    assert (bulk.stop(action, by=cora), bulk.stop(action, by=ben), bulk.stop(action, by=ben)) == (None, 2, None)
+    assert not bulk.carry_chunk(action.pk)
+    assert counts(action) == ("done", 1, 2)
+    told = [results(action)[i] for i in ids]
+    assert sorted(told) == [("done", ""), *[("refused", "stopped before it was done")] * 2]
+    assert sorted(states(ids)) == ["held", "held", "running"]
+    assert AuditEntry.objects.filter(verb="stop_bulk").values_list("data", flat=True).get() == {"done": 1, "left": 2}
+    again = freezing.freeze_again(action, by=ben)
+    assert (again.item_count, again.refused_count) == (2, 0)

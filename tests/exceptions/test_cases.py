@@ -10,8 +10,8 @@ from django.db import connection as database
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 
-from exceptions import cases
-from exceptions.models import CaseTally, ExceptionCase, Occurrence
+from exceptions import cases, closing
+from exceptions.models import CaseFix, CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.rolling import roll_up
 from q2c.core.ids import uuid7
 from q2c.core.models import LegalEntity, Person
@@ -82,7 +82,7 @@ def test_a_document_held_for_another_cause_leaves_the_first_case(commits):
     assert first != second
     assert Occurrence.objects.filter(transaction_id=row.transaction_id, closed_at=None).get().case_id == second
     assert (tally(first), tally(second)) == ((0, Decimal(0)), (1, Decimal(10)))
-    assert cases.resolve_emptied() == [first]
+    assert closing.resolve_emptied() == [first]
 
 
 def test_the_last_document_that_completes_resolves_its_case(commits):
@@ -98,6 +98,28 @@ def test_the_last_document_that_completes_resolves_its_case(commits):
     assert (case.state, case.resolution, case.closed_at is None) == ("resolved", "completed", False)
     assert tally(case_id) == (0, Decimal(0))
     assert list(case.notes.values_list("verb", flat=True)) == ["opened", "resolved"]
+
+
+def test_closing_sixty_cases_takes_as_many_statements_as_closing_two_and_keeps_the_same_of_each(commits):
+    taken = []
+    for count in (2, 60):
+        rows = [held(missing_item(f"SKU-{count}-{n}")) for n in range(count)]
+        cases.open_for_steps(rows)
+        with CaptureQueriesContext(database) as queries, commits():
+            cases.close_for_transactions([row.transaction_id for row in rows], "completed")
+        taken.append(len(queries))
+    assert taken == [13, 13]
+    why = "No document is left in it."
+    for case in ExceptionCase.objects.all():
+        assert (case.state, case.resolution, case.close_reason) == ("resolved", "completed", why)
+        kept = case.history.order_by("history_id").values_list("history_type", "history_change_reason", "state")
+        assert list(kept) == [("+", "opened", "open"), ("~", why, "resolved")]
+        fix = CaseFix.objects.get(case=case)
+        assert (fix.how, fix.why, fix.document_count, fix.at, fix.took) == (
+            "by_itself", why, 1, case.closed_at, case.closed_at - AT,
+        )  # fmt: skip
+        told = CaseNote.objects.get(case=case, verb="resolved")
+        assert (told.text, told.by, told.data) == (why, None, {"resolution": "completed", "fix": fix.pk})
 
 
 def test_completing_twice_counts_once(commits):

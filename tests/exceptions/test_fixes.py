@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 from django.db import DatabaseError, transaction
 
-from exceptions import cases, releases, resolutions
+from exceptions import cases, closing, releases, resolutions
 from exceptions.fixes import playbook_of
 from exceptions.models import CaseFix, ExceptionCase, FailedFix
 from tests.core.people import make_person
@@ -66,7 +66,7 @@ def test_what_went_on_by_itself_was_waived_or_met_another_problem_says_so(contro
         cases.open_for_steps([row, other])
         cases.close_for_transactions([row.transaction_id], "completed")
         cases.open_for_steps([held(missing_item("C"), transaction_id=other.transaction_id)])
-    cases.resolve_emptied()
+    closing.resolve_emptied()
     waived, _ = hold(negative_price())
     with commits():
         resolutions.waive(waived, by=controller, reason="bad debt, not revenue")

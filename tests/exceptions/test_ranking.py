@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from connectors.models import ReferenceEntry
-from exceptions import cases, reporting
+from exceptions import cases, ranking, reporting
 from exceptions.closes import closes_of, next_close, weight_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
 from exceptions.ranking import Rank, rank
@@ -114,8 +114,8 @@ def test_the_clock_shows_the_nearest_close_to_come_of_an_open_period():
     assert next_close(AccountingPeriod.objects.none(), now=timezone.now()) is None
 
 
-@pytest.mark.parametrize("is_few", [True, False], ids=["sorted", "merged"])
-def test_pages_forwards_and_backwards_are_those_of_a_plain_sort(is_few):
+@pytest.mark.parametrize("total", [0, None], ids=["sorted", "merged"])
+def test_pages_forwards_and_backwards_are_those_of_a_plain_sort(total):
     random.seed(7)
     for code in ("2026-09", "2026-10", "2026-11"):
         factories.make_period("GB01", code)
@@ -127,7 +127,7 @@ def test_pages_forwards_and_backwards_are_those_of_a_plain_sort(is_few):
             blocks_period=random.choice(["2026-09", "2026-10", "2026-11", ""]),
         )  # fmt: skip
     rows = ExceptionCase.objects.all()
-    whole = rank(rows, size=100, is_few=is_few)
+    whole = rank(rows, size=100, total=total)
     assert len(whole) == 60
     closes = closes_of({(case.blocks_entity, case.blocks_period) for case, _ in whole})
     as_of = whole[0][1].as_of
@@ -140,13 +140,24 @@ def test_pages_forwards_and_backwards_are_those_of_a_plain_sort(is_few):
     for size in (1, 7, 60):
         seen: list[int] = []
         place = None
-        while found := rank(rows, size=size, place=place, is_few=is_few):
+        while found := rank(rows, size=size, place=place, total=total):
             seen += [case.pk for case, _ in found]
             place = Rank.read(found[-1][1].write())
             assert place == found[-1][1]
         assert seen == order
-    back = rank(rows, size=7, place=whole[30][1], backwards=True, is_few=is_few)
+    back = rank(rows, size=7, place=whole[30][1], backwards=True, total=total)
     assert [case.pk for case, _ in back] == order[23:30]
+
+
+@pytest.mark.parametrize(
+    ("total", "of", "group_count", "sorts"),
+    [
+        (20_000, 1_000_000, 48, True), (21_000, 1_000_000, 48, False), (6000, 91_000, 48, True),
+        (7000, 91_000, 48, False), (1000, 1000, 1, True), (1001, 1001, 1, False), (3000, 0, 48, False),
+    ],
+)  # fmt: skip
+def test_what_is_cheaper_to_sort_than_to_look_for_is_sorted(total, of, group_count, sorts):
+    assert ranking._is_few(total, of=of, size=51, group_count=group_count) == sorts
 
 
 def test_the_pages_addresses_lead_on_and_back_and_nonsense_is_the_start():

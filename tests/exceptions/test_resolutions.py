@@ -9,20 +9,25 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
+from connectors.models import RoleAssignment
 from exceptions import cases, releases, resolutions
 from exceptions.models import ExceptionCase, Occurrence
 from exceptions.resolutions import ResolutionRefused
 from mappings.drafts import Line
+from mappings.kinds import BY_CODE
 from mappings.models import MappingRule
+from mappings.shapes import key_fault, value_fault
 from q2c import ports
 from q2c.core import audit
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry
 from q2c.core.problems import Category, Problem
 from q2c.transactions.models import BusinessTransaction, WorkItem
+from tests import factories
 from tests.core.people import make_person
 from tests.exceptions.problems import held, missing_item
 from tests.factories import make_transaction
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
 START = dt.date(2010, 1, 1)
@@ -255,7 +260,32 @@ def test_an_override_of_a_document_that_moved_is_void(billing, controller):
     (proposal,) = resolutions.propose_overrides(case, by=billing, reason="agreed")
     BusinessTransaction.objects.filter(pk=ids[0]).update(attempt=2)
     assert resolutions.decide_override(proposal, by=controller, approve=True) == ("void", [])
+    assert (
+        proposal.void_reason
+        == f"{proposal.content['document']['number']} moved: its attempt: it was reposted meanwhile."
+    )
     assert states(ids) == ["held"]
+
+
+def test_who_agrees_to_an_override_is_a_rule_by_amount_and_entity_and_never_nobody(billing, controller):
+    factories.make_subsidiary("GB01")
+    RoleAssignment.objects.create(family="erp", connection=factories.make_connection("netsuite"))
+    ports.forget_kept()
+    rule = make_rule("resolution_approval", "override", "1 colleague; 2 controllers over 100", legal_entity="GB01")
+    problem = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
+    case, ids = hold(problem, count=2)
+    BusinessTransaction.objects.filter(pk=ids[0]).update(amount="99.00", currency="GBP")
+    BusinessTransaction.objects.filter(pk=ids[1]).update(amount="101.00", currency="GBP")
+    small, large = resolutions.propose_overrides(case, by=billing, reason="agreed by phone")
+    asked = [(p.signer_permission, p.signatures_needed, p.content["asked"]["rule"]) for p in (small, large)]
+    assert asked == [
+        ("exceptions.approve_resolution", 1, rule.pk), ("transactions.approve_posting", 2, rule.pk),
+    ]  # fmt: skip
+    kind = BY_CODE["resolution_approval"]
+    assert [value_fault(kind, key, "nobody") == "" for key in ("waive", "override")] == [True, False]
+    fits = ["repost", "override", "edit_fields|po_number", "edit_fields|service_start"]
+    assert [key_fault(kind, key, is_fallback=False) for key in fits] == [""] * 4
+    assert key_fault(kind, "edit_fields|total", is_fallback=False).startswith("edit_fields|total isn't one of repost, ")
 
 
 @pytest.mark.scenario(9)

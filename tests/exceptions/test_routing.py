@@ -16,7 +16,7 @@ from mappings.drafts import Line, check_lines
 from mappings.kinds import ROUTING
 from q2c.core.models import LegalEntity
 from tests.exceptions.problems import held, missing_item
-from tests.factories import make_entity, make_person
+from tests.factories import make_entity, make_person, make_transaction
 from tests.mappings.rules import make_rule, next_number
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +70,41 @@ def test_a_person_is_given_what_they_may_work_and_nothing_else():
     cases.open_for_steps([held(), held(missing_item("B", "DE01"), legal_entity_code="DE01")])
     found = ExceptionCase.objects.order_by("legal_entity_code").values_list("legal_entity_code", "assignee", "state")
     assert list(found) == [("DE01", None, "open"), ("GB01", anna.pk, "in_review")]
+
+
+@pytest.mark.parametrize(
+    ("amounts", "goes_to"),
+    [
+        ({"cus_7": ("10", "10", "10"), "cus_8": ("31",)}, "billing_ops"),  # most documents, not most of the money
+        ({"cus_8": ("10", "10", "10"), "cus_7": ("31",)}, "controllership"),
+        ({"cus_7": ("10",), "cus_8": ("10",)}, "billing_ops"),  # half isn't more than half
+        ({"cus_7": ("0", "0"), "cus_8": ("0",)}, "controllership"),
+        ({"cus_7": ("40",), "cus_8": ("30",), "cus_9": ("30",)}, "billing_ops"),
+    ],
+)
+def test_a_case_of_several_customers_goes_by_the_one_to_whom_most_of_it_belongs(amounts, goes_to):
+    rows = [
+        held(transaction_id=make_transaction("held", customer_id=who, customer_name="").pk, amount=amount,
+             customers=(who, ""), currency="EUR")
+        for who, found in amounts.items() for amount in found
+    ]  # fmt: skip
+    rule = make_rule(ROUTING, "*|*|cus_7", "controllership")
+    cases.open_for_steps(rows)
+    at_once = queue()
+    end(rule)
+    make_rule(ROUTING, "*|*|cus_7", "controllership")
+    rerouting.route_again([ExceptionCase.objects.get().pk])
+    assert (at_once, queue()) == (goes_to, goes_to)
+
+
+def test_a_case_leaves_a_customers_queue_once_others_have_most_of_it():
+    make_rule(ROUTING, "*|*|cus_7", "controllership")
+    for who, amount in (("cus_7", "10"), ("cus_8", "90")):
+        txn = make_transaction("held", customer_id=who, customer_name="")
+        cases.open_for_steps([held(transaction_id=txn.pk, amount=amount, customers=(who, ""), currency="EUR")])
+    assert queue() == "controllership"
+    roll_up(then=rerouting.follow_amounts)
+    assert queue() == "billing_ops"
 
 
 def test_two_hundred_cases_are_routed_by_one_statement():

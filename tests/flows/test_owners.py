@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from connectors import http
+from connectors.lanes import BACKFILL
 from q2c.core.ids import uuid7
 from q2c.flows.tasks import TOOLS
 
@@ -21,8 +22,12 @@ from q2c.flows.tasks import TOOLS
     ],
 )
 def test_an_exchange_is_the_customers_who_is_billed(source, customer, facts, owner):
-    run = SimpleNamespace(id=uuid7(), correlation_id="c", source_connection=source, customer_id=customer, facts=facts)
+    run = SimpleNamespace(
+        id=uuid7(), correlation_id="c", source_connection=source, customer_id=customer, facts=facts, priority=7,
+        flow=SimpleNamespace(lane_type="customer"),
+    )  # fmt: skip
     before = http.outgoing.set(http.Outgoing())
     TOOLS.dial(run, "save_customer", None)
-    assert http.outgoing.get().customer == owner
+    sent = http.outgoing.get()
+    assert (sent.customer, sent.object_type, sent.lane) == (owner, "customer", BACKFILL)
     http.outgoing.reset(before)

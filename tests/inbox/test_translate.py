@@ -7,8 +7,9 @@ import pytest
 
 from exceptions.models import ExceptionCase, Occurrence
 from q2c.canonical import events
-from q2c.canonical.billing import CreditMemo, Invoice
-from q2c.canonical.schema import from_json
+from q2c.canonical.base import Source
+from q2c.canonical.billing import CreditMemo, Invoice, Refund
+from q2c.canonical.schema import from_json, to_json
 from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox import claims
@@ -20,6 +21,14 @@ from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.inbox.conftest import AT, arrival, posted
 
 MINUTE = dt.timedelta(minutes=1)
+LATER = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
+REFUND = events.RefundMade(
+    occurred_at=LATER,
+    refund=Refund(
+        source=Source(connection="acme", object_type="refund", object_id="in_1"), payment_id="py_1", customer_id="c_1",
+        currency="GBP", amount=Decimal(5), refunded_at=AT, gateway="card",
+    ),
+)  # fmt: skip
 
 
 def deliver(acme, *arrivals):
@@ -111,6 +120,41 @@ def test_a_malformed_body_is_refused_with_the_path_of_its_fault(acme):
     key = InboundKey.objects.get()
     assert (key.verdict, key.reason_code) == ("refused", "malformed_event")
     assert "invoice" in key.reason
+
+
+@pytest.mark.parametrize(
+    ("later", "closes"),
+    [
+        (Arrival("fact", "in_1", "evt_2", to_json(posted(1, at=LATER))), True),
+        (Arrival("fact", "in_1", "evt_2", to_json(posted(1))), False),  # it happened before, and came late
+        (Arrival("fact", "in_1", "evt_2", to_json(posted(1, "0.00", at=LATER, lines=()))), False),  # of no effect
+        (Arrival("fact", "in_1", "evt_2", to_json(REFUND)), False),  # a movement of its own
+        (Arrival("fact", "in_2", "evt_2", to_json(posted(2, at=LATER))), False),  # of another object
+        (Arrival("draft", "in_1", "evt_2", b"{}"), False),  # of another sort
+        (Arrival("fact", "in_1", "evt_2", b"{"), False),  # not read either
+    ],
+)
+def test_a_message_that_could_not_be_read_is_over_once_a_later_one_of_its_record_is(
+    acme, later, closes, django_capture_on_commit_callbacks
+):
+    deliver(acme, Arrival("fact", "in_1", "evt_1", b"{"))
+    case = ExceptionCase.objects.get()
+    with django_capture_on_commit_callbacks(execute=True):
+        deliver(acme, later)
+    case.refresh_from_db()
+    assert (case.state == "resolved", verdict()) == (closes, ("refused", "malformed_event"))
+    if closes:
+        assert case.close_reason == "Fixed at its source: a later message of the same record could be read."
+
+
+def test_a_message_that_came_before_closes_nothing_when_it_is_read_late(acme, django_capture_on_commit_callbacks):
+    receive(acme.id, [Arrival("fact", "in_1", "evt_1", to_json(posted(1, at=LATER)))], via="webhook")
+    InboundKey.objects.update(available_at=AT + 9999 * MINUTE)  # taken up late
+    deliver(acme, Arrival("fact", "in_1", "evt_2", b"{"))
+    InboundKey.objects.filter(dedupe_key="evt_1").update(available_at=AT)
+    with django_capture_on_commit_callbacks(execute=True):
+        carry_due_events()
+    assert (verdict()[0], ExceptionCase.objects.get().state) == ("translated", "open")
 
 
 def test_our_own_bug_is_held_as_internal(acme):

@@ -9,6 +9,7 @@ from connectors import http
 from connectors.sandbox.testing import Sandboxes
 from q2c.transactions import workers
 from tests.journeys.house import House
+from tests.portal.browser.conftest import open_page  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from q2c.transactions.models import Worker, WorkItem
 from q2c.transactions.steps import Flow, Write
 
 DONE = 3
+NAP = 0.005
 SENDS_WITHIN_SECONDS = 1  # so that the deadline of a worker that stands still before it sends soon passes
 _kept: list[Any] = []  # the parent's own connection: the child must neither use nor close it
 
@@ -41,12 +43,15 @@ def pause_points(flow: Flow) -> list[str]:
 
 def carry_and_die(carry: Callable[[], Any], point: str) -> bool:
     """Carry in a process of its own that dies by SIGKILL at the point. Returns whether it got there."""
-    _pid, status = os.waitpid(_fork(carry, point, _die), 0)
+    child = _fork(carry, point, _die)
+    _pid, status = os.waitpid(child, 0)
+    _await_end_of([_session_name(child), _beat_name(child)])
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def carry_and_stop(code: str, point: str) -> int:
-    """Carry one flow in a process of its own that stops itself at the point. Returns its pid once it stands still."""
+    """Carry one flow in a process of its own that stops itself at the point. Returns its pid once it stands still and
+    the database can't write a beat that it had sent just before; when it goes on it beats on a new session."""
 
     def carry() -> None:
         if point.endswith("before_send"):
@@ -56,6 +61,11 @@ def carry_and_stop(code: str, point: str) -> int:
     child = _fork(carry, point, _stop_once())
     _pid, status = os.waitpid(child, os.WUNTRACED)
     assert os.WIFSTOPPED(status), f"the worker never came to {point}"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [_beat_name(child)]
+        )
+    _await_end_of([_beat_name(child)])
     return child
 
 
@@ -72,6 +82,34 @@ def await_end(child: int, *, goes_on: bool = False) -> None:
     assert os.waitstatus_to_exitcode(status) == DONE, "the other worker ended badly"
 
 
+def _await_end_of(sessions: list[str]) -> None:
+    """Wait until the database has ended these sessions: a beat that it had received but not yet written would otherwise
+    bring the worker back to life after its burial, and what it held would look taken for seconds."""
+    gave_up = time.monotonic() + 60
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = ANY(%s)", [sessions])
+            if not cursor.fetchone()[0]:
+                return
+            assert time.monotonic() < gave_up, "the database keeps the session of a worker that is gone"
+            time.sleep(NAP)
+
+
+def _session_name(pid: int) -> str:
+    return f"worker {pid}"
+
+
+def _beat_name(pid: int) -> str:
+    return f"beat of worker {pid}"
+
+
+def _name_sessions(pid: int) -> None:
+    """Name the sessions that this process will open, and those of its beat."""
+    connection.settings_dict["OPTIONS"]["application_name"] = _session_name(pid)
+    real = workers.connection_parameters
+    workers.connection_parameters = lambda: real() | {"application_name": _beat_name(pid)}
+
+
 def _fork(carry: Callable[[], Any], point: str, act: Callable[[], Any]) -> int:
     """A worker in a process of its own. No connection that it inherits is used by both."""
     child = os.fork()
@@ -80,6 +118,7 @@ def _fork(carry: Callable[[], Any], point: str, act: Callable[[], Any]) -> int:
     try:
         _kept.append(connection.connection)
         connection.connection = None
+        _name_sessions(os.getpid())
         workers._worker = None
         tasks._send_nudge = lambda code: None  # the broker's connection is the parent's
         _plant(*point.split(":"), act)

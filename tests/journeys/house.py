@@ -6,6 +6,7 @@ import datetime as dt
 import time
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -13,13 +14,17 @@ from django.utils import timezone
 from connectors import recorder, registry
 from connectors.breaker import forget_breakers
 from connectors.models import Connection
+from connectors.quota import forget_quotas
 from connectors.sandbox.testing import Sandboxes
+from connectors.slots import forget_lowered
 from mappings.models import MappingRule
 from q2c import ports
 from q2c.api import door
 from q2c.core.customer_keys import forget_keys
+from q2c.core.models import Subsidiary
 from q2c.demo.seed import seed
 from q2c.flows import intake, polling
+from q2c.flows.reference import refresh_reference
 from q2c.flows.tasks import carry, due_flows
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
@@ -39,6 +44,7 @@ class House:
         self.sandboxes, self.home = sandboxes, home
         self.prices: dict[tuple[str, str], str] = {}
         self.days_passed = 0  # at the vendors
+        self.locked: list[dict[str, str]] = []  # periods in the ERP
 
     def open(self) -> None:
         """Empty vendors, a seeded portal, and the log's place remembered."""
@@ -62,6 +68,8 @@ class House:
 
     def close(self) -> None:
         """Nothing of one journey reaches the next, no webhook that is on its way either."""
+        for period in self.locked:
+            self.sandboxes.control("POST", "netsuite/account", {"open_period": period})
         self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
         while self.is_sending():
             time.sleep(NAP)
@@ -79,6 +87,16 @@ class House:
     def make(self, vendor: str, document_type: str, objects: list[dict[str, Any]]) -> list[str]:
         """As if a user of the vendor had made them."""
         return self.sandboxes.control("POST", f"{vendor}/documents/{document_type}", objects)["ids"]
+
+    def lock_receivables(self) -> None:
+        """The ERP's controller closes the UK entity's receivables of this month, not its ledger, and the portal reads
+        its list."""
+        today = dt.datetime.now(ZoneInfo("Europe/London")).date()
+        own = Subsidiary.objects.get(legal_entity__code="GB01").external_id
+        self.locked.append({"period": f"{today:%Y-%m}", "subsidiary": own})
+        asked = {**self.locked[-1], "ledger": "ar"}
+        self.sandboxes.control("POST", "netsuite/account", {"lock_period": asked})
+        refresh_reference("netsuite", ("periods",))
 
     def fault(self, vendor: str, do: str, **rule: Any) -> str:
         """Plant a fault."""
@@ -222,9 +240,11 @@ class House:
         return self.prices[sku, currency]
 
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:
-        """Carry everything that is due, as workers would, until it's quiet or `until()` holds."""
+        """Carry everything that is due, as workers would, until it's quiet or `until()` holds; fails when so many
+        seconds pass in which nothing is carried (a loaded machine carries slowly), or ten times as many."""
         started, was_quiet, asks_at = time.monotonic(), False, POLLS_AFTER
-        while time.monotonic() < started + seconds:
+        ends_at, gives_up_at = started + seconds, started + 10 * seconds
+        while time.monotonic() < min(ends_at, gives_up_at):
             if until is not None and until():
                 return
             if time.monotonic() > started + asks_at:
@@ -233,7 +253,7 @@ class House:
             work = intake.carry_due_events().count
             work += sum(carry(flow, seconds=5) for flow in due_flows() if flow != without)
             if work:
-                was_quiet = False
+                was_quiet, ends_at = False, time.monotonic() + seconds
             elif was_quiet:
                 return
             elif until is not None or self.is_expecting(without):
@@ -344,3 +364,5 @@ def forget_everything() -> None:
     forget_keys()
     recorder.forget_connection_ids()
     forget_breakers()
+    forget_quotas()
+    forget_lowered()

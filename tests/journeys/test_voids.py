@@ -134,5 +134,6 @@ def test_uncollectible_is_only_a_proposal(house):
     house.carry()
     (case,) = ExceptionCase.objects.all()
     assert (case.kind, case.queue) == ("uncollectible_proposed", "controllership")
+    assert case.legal_entity_code == "GB01"
     assert house.made("netsuite", "creditMemo") == []
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]

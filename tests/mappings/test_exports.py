@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
 import itertools
 
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from openpyxl import load_workbook
 
 from mappings import approvals, drafts, exports
-from mappings.columns import HEADINGS, harmless, unguarded
+from mappings.columns import HEADINGS
 from mappings.models import MappingRule
 from mappings.tables import read_table
 from mappings.workbooks import Unreadable
+from q2c.core.exports import harmless, unguarded
 from q2c.core.models import AuditEntry
 from tests import factories
 from tests.mappings.rules import make_rule
@@ -140,8 +142,14 @@ def test_a_changed_signature_sheet_is_refused(maker):
         back(file.getvalue(), maker)
 
 
-def test_an_export_is_told_in_the_audit_trail_with_its_count_and_filters(maker):
+def test_an_export_says_what_it_is_and_the_audit_trail_keeps_the_same(maker):
     make_rule("item", "A", "10482", connection="netsuite")
-    exported("csv", maker)
+    lines = exported("csv", maker).decode("utf-8-sig").splitlines()
     entry = AuditEntry.objects.get(verb="export")
-    assert (entry.actor, entry.subject_id, entry.data) == ("mira", "csv", {"rows": 1, "filters": {"Kind": "item"}})
+    assert (entry.actor, entry.subject_id) == ("mira", "csv")
+    assert (entry.data["rows"], entry.data["filters"]) == (1, {"Kind": "item"})
+    told = hashlib.sha256(lines[1].replace(",", "\x1f").encode() + b"\n").hexdigest()
+    assert entry.data["hash"] == told
+    assert lines[2:4] == ["# Report,Mappings", "# Parameters,Kind: item"]
+    assert lines[5] == "# Rows,1"
+    assert lines[8:] == [f"# Hash,sha256:{told}", "# Taken by,mira"]

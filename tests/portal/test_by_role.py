@@ -31,7 +31,14 @@ def test_an_auditor_sees_what_people_did_and_nothing_to_decide(sign_in):
     audit.record(auditor.person, "pause", "connection", "stripe", why="maintenance")
     audit.record(audit.PORTAL, "anchor_seals", "seals", 7)
     page = auditor.get("/")
-    assert panels(page) == ["Open cases", "Where the facts are", "Latest deeds", "Systems", "Backlog"]
+    assert panels(page) == [
+        "Open cases",
+        "Where the facts are",
+        "Latest deeds",
+        "Systems",
+        "Reports for the close",
+        "Backlog",
+    ]
     assert re.findall(r"<li><b>([^<]*)</b>", page.content.decode()) == ["Paused"]
 
 

@@ -1,9 +1,11 @@
 """Lists: keyset pages, filters in the address, answers in headings, fragments."""
 
+import re
 from decimal import Decimal
 
 import pytest
 
+from q2c.core import filters
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -90,3 +92,14 @@ def test_an_empty_list_says_what_would_be_here(controller):
     assert "No transaction yet" in controller.get("/transactions/").content.decode()
     factories.make_transaction()
     assert "No transaction matches this filter" in controller.get("/transactions/?currency=KWD").content.decode()
+
+
+def test_choices_are_drawn_once_and_still_show_what_is_chosen(controller):
+    """A list of choices is kept per process: with another value chosen it's another list."""
+
+    def chosen(address: str) -> list[str]:
+        return re.findall(r'<option value="([^"]+)" selected', controller.get(address).text)
+
+    asked = ["?state=held", "?", "?state=completed&q=a%22b", "?state=held", "?"]
+    assert [chosen(f"/transactions/{query}") for query in asked] == [["held"], [], ["completed"], ["held"], []]
+    assert not any("a&quot;b" in str(kept) for kept in filters._drawn.items())

@@ -1,9 +1,12 @@
 """What steps gave, waits and documents are told in words that a controller reads; ids stay where only machines look."""
 
+from decimal import Decimal as D
+
 import pytest
 
 from q2c.core.roles import PERMISSION_WORDS, ROLES
-from q2c.core.templatetags.words import document_name, human, period, short_id, spoken_noun, url_path
+from q2c.core.templatetags.technical import url_path
+from q2c.core.templatetags.words import amounts, document_name, human, period, short_id, spoken_noun
 from q2c.portal import told
 from q2c.portal.outcomes import Scene, tell_outcome
 from q2c.transactions import selectors
@@ -113,3 +116,14 @@ def test_steps_are_told_with_the_customer_of_their_document(db):
 
 def test_every_permission_of_every_role_has_words():
     assert {p for role in ROLES for p in role.may} == set(PERMISSION_WORDS)
+
+
+def test_a_case_in_many_currencies_shows_two_amounts_and_how_many_more():
+    euro, yen = ("EUR", D("1234.5")), ("JPY", D(7000))
+    shown = '<span class="money"><span class="ccy">EUR</span>\u00a01,234.50</span>'
+    shown_yen = '<span class="money m0"><span class="ccy">JPY</span>\u00a07,000</span>'
+    assert (amounts(""), amounts([]), amounts([euro])) == ("", "", shown)
+    assert amounts([euro, yen]) == f"{shown}<br>{shown_yen}"
+    more = '<span class="sub">and {}</span>'
+    assert amounts([euro, yen, euro]) == f"{shown}<br>{shown_yen}{more.format('1 more currency')}"
+    assert amounts([euro, yen, euro, yen]) == f"{shown}<br>{shown_yen}{more.format('2 more currencies')}"

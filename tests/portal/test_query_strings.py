@@ -22,6 +22,7 @@ LISTS = {
     "/decisions/": ["state", "kind"],
     "/audit/": [],
     "/schedules/": [],
+    "/pauses/": [],
     "/connections/": [],
     "/search/": ["q"],
     "/lineage/": ["system", "type", "id", "transaction"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from urllib.parse import urlencode
 
 import pytest
@@ -80,3 +81,22 @@ def test_new_cases_are_counted_by_the_lists_own_filters_and_told_once(sign_in):
 def test_the_search_box_leads_to_a_screen_by_its_name(sign_in):
     answer = sign_in("controller").get("/search/?q=excep")
     assert (answer.status_code, answer["Location"]) == (302, CASES)
+
+
+def test_own_columns_stand_in_their_order_in_the_address_and_in_a_kept_view(sign_in):
+    factories.make_case(transactions=[factories.make_transaction("held")])
+    browser = sign_in("controller")
+    answer = browser.get(f"{CASES}?queue=billing_ops&sort=due&col=owner&col=&col=kind&col=owner&col=nonsense")
+    assert (answer.status_code, answer["Location"]) == (302, f"{CASES}?queue=billing_ops&sort=due&columns=owner%2Ckind")
+    page = browser.get(answer["Location"]).content.decode()
+    heads = re.findall(r'<th role="columnheader" scope="col" class="[^"]*">([^<]*)</th>', page)
+    assert heads == ["What is wrong", "Owner", "Kind"]
+    assert "Missing item mapping</td>" in page
+    assert page.count('<input type="hidden" name="columns" value="owner,kind">') == 1  # filtering keeps them
+    keep(browser, "columns=kind,nonsense", "Kinds")
+    keep(browser, "queue=billing_ops&columns=money,risk,blocks,due,state,owner", "As they come")
+    assert sorted(SavedView.objects.values_list("query", flat=True)) == ["columns=kind", "queue=billing_ops"]
+    as_they_come = "&col=".join(("money", "risk", "blocks", "due", "state", "owner"))
+    assert browser.get(f"{CASES}?col={as_they_come}")["Location"] == f"{CASES}?"
+    plain = browser.get(f"{CASES}?columns=no,such").content.decode()
+    assert "Can’t post yet</th>" in plain

@@ -11,6 +11,7 @@ from django.db import connection
 
 from q2c.core.ids import uuid7
 from q2c.core.problems import AlreadyThere, NotAnswered
+from q2c.core.retries import DEFAULT
 from q2c.transactions.steps import Flow, Read, Write
 from q2c.transactions.tools import Tools
 
@@ -53,6 +54,7 @@ class Target:
     name = "Memory"
     at_once = 8
     repeats: Any = Repeats()
+    retry = DEFAULT
 
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
@@ -98,6 +100,7 @@ def flow(**changes: Any) -> Flow:
         starts_with=("fact",),
         fact_type=Fact,
         owner="platform",
+        lane_type=changes.get("lane_type", ""),
         steps=(
             Read("prepare", "Prepare the thing", changes.get("prepare", prepare), gives="prepared"),
             Write(
@@ -128,6 +131,9 @@ class Context:
 
     def used(self, run):
         return None
+
+    def retry_of(self, problem, connection):
+        return self.target.retry
 
 
 class Rig:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from q2c.celery import leave_quickly
 from q2c.core import ending as ending_program
 from q2c.core.problems import Category, NotAnswered, Problem
+from q2c.core.retries import Retry
 from q2c.transactions import claims, machine, remember, restart
 from q2c.transactions.models import BusinessTransaction, Restore, Seal, StepRun, WorkItem
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Repeats, Rig, Target, add_transactions, flow
@@ -388,3 +389,34 @@ def test_a_program_that_ends_collects_no_garbage():
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def test_a_passing_error_is_tried_as_often_as_its_policy_says_then_held_and_reposted_without_limit():
+    target = Target()
+    target.problem = Problem("rate_limited", Category.RATE_LIMIT, "Busy")
+    target.retry = Retry(attempts=2, least=40.0, most=50.0, jitter=0.0, says="2 times, 40s to 50s, jitter 0%", rule=9)
+    rig = Rig(target)
+    (transaction,) = add_transactions(1)
+    waits = []
+    for _ in range(2):
+        machine.advance(flow(), rig.tools)
+        waits.append(round((WorkItem.objects.get().available_at - timezone.now()).total_seconds() / 10) * 10)
+        make_due()
+    machine.advance(flow(), rig.tools)
+    (held,) = rig.held
+    assert (waits, states()) == ([40, 50], {"held": 1})
+    assert held.problem.evidence == {"retried": 2, "policy": "2 times, 40s to 50s, jitter 0%", "policy_rule": 9}
+    target.problem = None
+    assert restart.restart([transaction])[0].is_restarted
+    machine.advance(flow(), rig.tools)
+    assert states() == {"completed": 1}
+
+
+def test_what_waiting_cannot_mend_is_held_at_once_whatever_a_policy_says():
+    target = Target()
+    target.problem = Problem("vendor_refused", Category.VALIDATION, "No")
+    target.retry = Retry(attempts=50)
+    rig = Rig(target)
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert states() == {"held": 1}

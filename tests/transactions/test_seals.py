@@ -6,13 +6,13 @@ import contextlib
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from q2c.core import audit
 from q2c.core.models import AuditEntry
 from q2c.flows.tasks import anchor_seals
-from q2c.transactions import machine, seals, workers
-from q2c.transactions.models import Seal, StepRun
+from q2c.transactions import machine, remember, seals, workers
+from q2c.transactions.models import BusinessTransaction, Seal, StepRun
 from tests.transactions.machine_rig import Rig, Target, add_transactions, flow
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,6 +49,47 @@ def test_what_the_machine_wrote_holds(carried):
     assert Seal.objects.values("worker").distinct().count() == 2
     assert sum(Seal.objects.values_list("row_count", flat=True)) == StepRun.objects.count() == 18
     assert seals.verify_seals() == audit.Verdict(count)
+
+
+@pytest.mark.parametrize("lands", [True, False])
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_commit_that_the_database_took_along_leaves_the_seals_whole(monkeypatch, lost, lands):
+    """The connection goes with a commit that stands all the same, or with one that doesn't; then work goes on."""
+    rig, count = Rig(Target()), [0]
+
+    @contextlib.contextmanager
+    def atomic():
+        count[0] += 1
+        away = OperationalError("the connection is lost") if count[0] == lost else None
+        with transaction.atomic():
+            yield
+            if away and not lands:
+                raise away
+        if away:
+            raise away
+
+    monkeypatch.setattr(remember, "atomic", atomic)
+    monkeypatch.setattr(remember.connection, "close", lambda: None)
+    for _ in range(2):
+        add_transactions(3)
+        machine.advance(flow(), rig.tools)
+    assert count[0] >= 4
+    assert (Seal.objects.values("worker").distinct().count(), seals.verify_seals().why) == (1, "")
+    assert len(rig.target.created) == 6
+
+
+def test_a_commit_that_the_database_refuses_leaves_the_seals_whole():
+    rig = Rig(Target())
+    ids = add_transactions(4)
+
+    def refuse(runs):
+        if any(run.id == ids[1] for run in runs):
+            raise ValueError("no such thing")
+
+    object.__setattr__(rig.tools, "on_done", refuse)
+    machine.advance(flow(), rig.tools)
+    assert BusinessTransaction.objects.filter(state="held").count() == 1
+    assert seals.verify_seals().why == ""
 
 
 @pytest.mark.parametrize(

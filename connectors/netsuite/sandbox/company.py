@@ -99,6 +99,8 @@ RETAIL_ITEMS = (
     ("AMAZONFEE", "Amazon fee", "6100"),
     ("GIFT-VOUCHER", "Gift voucher", "4150"),
     ("ROUNDING", "Rounding difference", "8900"),
+    ("WRITE-OFF", "Bad debt written off", "8100"),
+    ("DIFFERENCE", "Small difference", "8400"),
 )
 ONLY_US = frozenset({"TEST-SUB"})  # not available to the other subsidiaries
 
@@ -223,7 +225,7 @@ def _describe_items() -> Iterator[tuple[str, dict[str, Any]]]:
             "serviceSaleItem",
             {
                 "externalId": code
-                if code.startswith(("RETAIL", "ROUND", "GIFT"))
+                if code.startswith(("RETAIL", "ROUND", "GIFT", "WRITE", "DIFFERENCE"))
                 else f"RETAIL-{make_external_id(code)}",
                 "itemId": code,
                 "displayName": name,

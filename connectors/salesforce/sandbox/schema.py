@@ -90,6 +90,9 @@ STATUS = (
     text("Q2C_Invoice_Status__c", 80),
     text("Q2C_Payment_Status__c", 80),
     url("Q2C_Link__c"),
+    text("Q2C_Hold__c", 80),
+    text("Q2C_Hold_Message__c", 255),
+    url("Q2C_Hold_Case__c"),
 )
 NUMBER = fixed(text("Name", 80))
 BILLING_FREQUENCY = pick("SBQQ__BillingFrequency__c", *FREQUENCIES)

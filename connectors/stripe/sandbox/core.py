@@ -107,7 +107,7 @@ class StripeCore(Vendor):
 
     def change(self, obj: dict, event: str | None = None, **changes: Any) -> dict:
         """Change fields, save, and fire `event` (an *.updated one) with the previous values."""
-        previous = {name: obj.get(name) for name, value in changes.items() if obj.get(name) != value}
+        previous = {name: _before(obj.get(name), value) for name, value in changes.items() if obj.get(name) != value}
         obj.update(changes)
         self.save(obj)
         if event and previous:
@@ -213,6 +213,13 @@ class StripeCore(Vendor):
     def on_invoice_paid(self, invoice: dict) -> None:
         """What follows for a subscription."""
         raise NotImplementedError
+
+
+def _before(old: Any, new: Any) -> Any:
+    """What `previous_attributes` says of a value: of a dictionary its changed keys only, an added one as null."""
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return old
+    return {key: old.get(key) for key in {**old, **new} if old.get(key) != new.get(key)}
 
 
 class _EventText:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 import zoneinfo
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 from django import template
+from django.template.loader import get_template
 from django.utils import timezone
-from django.utils.html import escape, format_html
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from q2c.core.htmx import Counted
@@ -52,6 +51,16 @@ def money(amount: Any, currency: str = "", tone: str = "") -> SafeString | str:
         classes += " zero"
     code = format_html('<span class="ccy">{}</span>\u00a0', currency) if currency else ""
     return format_html('<span class="{}">{}{}</span>', classes, code, plain_money(amount, currency))
+
+
+@register.simple_tag
+def amounts(given: Any) -> SafeString:
+    """The first two of a list of currencies with their amounts, one below the other, and how many more there are.
+    Nothing for no list."""
+    lines = [money(amount, currency, "column") for currency, amount in given or ()]
+    more = len(lines) - 2
+    said = format_html('<span class="sub">and {}</span>', count(more, "more currency", "more currencies"))
+    return SafeString("<br>".join(lines[:2]) + (said if more > 0 else ""))
 
 
 @register.simple_tag
@@ -215,30 +224,17 @@ def listed(context: template.Context, **changes: Any) -> str:
     return f"?{query.urlencode()}" if query else context["request"].path
 
 
+@register.simple_tag(takes_context=True)
+def drawn(context: template.Context, name: str) -> SafeString:
+    """A part of the page, to be shown in more than one place: `{% drawn "parts/_nav.html" as nav %}`."""
+    part: Any = get_template(name)
+    return part.template.render(context)
+
+
 @register.simple_tag
 def form_key() -> SafeString:
     """The hidden key of a form: the same form sent twice is carried out once."""
     return format_html('<input type="hidden" name="form_key" value="{}">', uuid7())
-
-
-@register.filter
-def pretty(value: Any) -> str:
-    """JSON, indented. Text and bytes that are no JSON stay as they are."""
-    if isinstance(value, memoryview):
-        value = bytes(value)
-    if isinstance(value, (bytes, str)):
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        try:
-            value = json.loads(text, parse_float=Decimal)
-        except ValueError:
-            return text
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
-
-
-@register.filter
-def masked(text: str) -> SafeString:
-    """Wire text for a `pre`, with what was redacted shown as "hidden"."""
-    return mark_safe(escape(text).replace("[redacted]", '<span class="mask">hidden</span>'))
 
 
 @register.filter
@@ -283,10 +279,11 @@ def item(mapping: Any, key: Any) -> Any:
 
 
 @register.simple_tag(takes_context=True)
-def here(context: template.Context, address: str) -> str | SafeString:
+def here(context: template.Context, address: str, also: str = "") -> str | SafeString:
     """Marks the navigation's line whose part of the portal is open."""
     path = context["request"].path
-    return mark_safe(' aria-current="page"') if path == address or (address != "/" and path.startswith(address)) else ""
+    is_below = address != "/" and path.startswith(tuple(filter(None, (address, also))))
+    return mark_safe(' aria-current="page"') if path == address or is_below else ""
 
 
 @register.simple_tag
@@ -382,16 +379,3 @@ def risk(days: int) -> SafeString:
         if days < 0
         else _state("act", "risk", f"in {days} days" if days != 1 else "in 1 day")
     )
-
-
-@register.filter
-def url_path(url: str) -> str:
-    """The path of an address, without host and query: "/services/rest/record/v1/invoice"."""
-    return urlsplit(str(url)).path or str(url)
-
-
-@register.filter
-def wire(text: str) -> str:
-    """Headers and body of a message; a JSON body is indented."""
-    head, gap, body = text.partition("\n\n")
-    return f"{head}\n\n{pretty(body)}" if gap else pretty(text)

@@ -8,10 +8,12 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from q2c.canonical.billing import CreditMemo, Invoice
 from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashReceipt, CashRefund, Journal
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import systems
 from q2c.flows.told import record_key
+from q2c.posting.days import last_service_day
 from q2c.posting.facts import Book, Period, Policy, RateUse, RuleDates
 from q2c.posting.policy import check_policy
 from q2c.transactions.steps import Read
@@ -100,6 +102,8 @@ def choose_document_date(document: Any, book: Book, txn: Any, calendar: Any) -> 
     """The document's own date, noted on the transaction."""
     date = own_date(document, book.code, calendar)
     txn.document_date = date
+    if isinstance(document, Invoice | CreditMemo):
+        txn.service_end = last_service_day(document, book.time_zone)
     return date
 
 

@@ -48,6 +48,7 @@ def check_price(document: Order, book: Book, mappings: Any, links: Any, txn: Any
             currency=document.currency,
             price=line.unit_price,
             connection=document.source.connection,
+            evidence={"listed": " or ".join(_price(p, document.currency) for p in _sold_at(document, line, links))},
         )
         if not txn.accepts(differs):
             raise differs
@@ -88,6 +89,12 @@ def _list_prices(document: Order, line: OrderLine, entries: list[dict[str, Any]]
     same = [entry for entry in entries if entry["currency"] == document.currency]
     rhythm = [entry for entry in same if entry.get("billing_frequency") == line.billing_frequency]
     yield from sorted({Decimal(str(entry["unit_price"])) for entry in rhythm or same})
+
+
+def _sold_at(document: Order, line: OrderLine, links: Any) -> list[Decimal]:
+    """What the price book says that this line costs, or else its quote."""
+    sold = [entry for entry in links.prices(line.sku) if entry.get("is_active", True)]
+    return list(_list_prices(document, line, sold)) or [p for p in (line.list_price,) if p is not None and not sold]
 
 
 def _is_of_api(document: Order) -> bool:

@@ -9,7 +9,6 @@ from django.conf import settings as portal
 from connectors import recorder, registry
 from connectors.models import Connection
 from connectors.recorder import Collector
-from q2c.core import vault
 from q2c.core.problems import Category, Problem
 from tests.connectors.contract.vendor_facts import VENDORS, made_up_secrets, made_up_settings
 from tests.connectors.lines import client_of, run, serving
@@ -90,15 +89,3 @@ def test_stored_secrets_are_sealed_kept_out_of_history_and_can_be_changed_one_by
     registry.store_secrets(stored, {"webhook_secret_previous": ""})
     assert "webhook_secret_previous" not in registry.secrets_of(stored)
     assert not any(hasattr(h, "secrets") for h in stored.history.all())
-
-
-@pytest.mark.django_db
-def test_credentials_open_after_the_master_key_was_rotated(settings):
-    connection = connection_of("stripe", base_url="https://api.stripe.com")
-    connection.save()
-    registry.store_secrets(connection, {"api_key": "sk_live_1"})
-    old = settings.VAULT_KEYS
-    settings.VAULT_KEYS = [vault.new_key(), *old]
-    assert registry.reseal_secrets() == 1
-    settings.VAULT_KEYS = settings.VAULT_KEYS[:1]
-    assert registry.secrets_of(Connection.objects.get(code="stripe")) == {"api_key": "sk_live_1"}

@@ -1,11 +1,16 @@
 """When calls stop, and how they begin again."""
 
 import asyncio
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 from aiohttp import web
 
-from connectors.breaker import Breaker, breaker_of
+from connectors import probes
+from connectors.breaker import Breaker, breaker_of, breakers
+from connectors.calls import Outgoing, outgoing
 from q2c.core.problems import NeverSent, NotAnswered, Problem
 from tests.connectors.lines import dial, run, serving
 
@@ -125,9 +130,9 @@ def test_an_outage_lets_only_one_probe_reach_the_vendor():
     async def story():
         async with serving(answer) as url:
             breaker = breaker_of("vendor")
+            breaker._open_seconds = 0.0
             for _ in range(5):
                 breaker.note_failure("timeout")
-            breaker.open_until = breaker.clock()
             telephone = dial(url)
             calls = [asyncio.ensure_future(telephone.call("POST", "/x", verb="x")) for _ in range(10)]
             while not seen:
@@ -139,3 +144,105 @@ def test_an_outage_lets_only_one_probe_reach_the_vendor():
     assert len(seen) == 1
     assert sum(isinstance(o, NeverSent) for o in outcomes) == 9
     assert not any(isinstance(o, NotAnswered) for o in outcomes)
+
+
+@pytest.fixture
+def processes():
+    """Two processes' views of one system that fails, each with its own clock, over the same Redis."""
+    name = f"vendor-{uuid.uuid4().hex}"
+    return [Breaker(name, object_type="invoice", shared=probes.Probes()) for _ in range(2)]
+
+
+def fail(breaker, times=5):
+    for _ in range(times):
+        breaker.note_failure("timeout")
+
+
+def refuse():
+    raise redis.ConnectionError("away")
+
+
+def is_refused(breaker):
+    try:
+        breaker.let_through()
+    except NeverSent:
+        return True
+    return False
+
+
+def test_what_one_process_found_out_another_learns_from_its_first_failure(processes):
+    first, second = processes
+    fail(first)
+    assert not is_refused(second)  # it goes well there, and asks nobody
+    fail(second, 1)
+    assert is_refused(second)
+
+
+def test_of_two_processes_one_sends_the_probe_and_its_success_lets_both_through(processes):
+    for breaker in processes:
+        breaker._open_seconds = 0.0
+        fail(breaker)
+    prober, other = processes
+    assert prober.let_through()
+    assert is_refused(other)
+    prober.note_success(7)
+    other.open_until = other.clock()  # when it asks again
+    assert not is_refused(other)
+    assert [breaker.state for breaker in processes] == ["closed", "closed"]
+
+
+def test_a_race_for_the_probe_is_won_by_one(processes):
+    name = processes[0].connection
+    rivals = [Breaker(name, object_type="invoice", shared=probes.Probes()) for _ in range(12)]
+    for breaker in rivals:
+        breaker.state = "open"
+    with ThreadPoolExecutor(12) as pool:
+        refused = list(pool.map(is_refused, rivals))
+    assert sorted(refused) == [False] + [True] * 11
+
+
+def test_a_probe_that_never_left_is_another_processs(processes):
+    for breaker in processes:
+        breaker.state = "open"
+    first, second = processes
+    first.let_through()
+    first.drop_probe()
+    assert not is_refused(second)
+
+
+def test_after_a_wipe_of_redis_one_probes_and_while_it_is_away_each_is_on_its_own(processes, monkeypatch):
+    for breaker in processes:
+        fail(breaker)
+        breaker.open_until = breaker.clock()
+    probes.forget_all()
+    assert [is_refused(breaker) for breaker in processes] == [False, True]
+    monkeypatch.setattr(probes, "broker", refuse)
+    for breaker in processes:
+        breaker.state, breaker.open_until = "open", breaker.clock()
+    assert [is_refused(breaker) for breaker in processes] == [False, False]
+    fail(processes[0], 1)
+    assert is_refused(processes[0])
+
+
+def test_what_fails_for_one_object_type_stops_that_type_alone():
+    async def answer(request):
+        return web.Response(status=503 if request.path == "/invoice" else 204)
+
+    async def send(telephone, object_type):
+        outgoing.set(Outgoing(object_type=object_type))
+        try:
+            await telephone.call("POST", f"/{object_type}", verb="x")
+        except (NeverSent, NotAnswered, Problem) as problem:
+            return type(problem)
+        return None
+
+    async def story():
+        async with serving(answer) as url:
+            telephone = dial(url)
+            for _ in range(5):
+                await send(telephone, "invoice")
+            return [await send(telephone, "invoice"), await send(telephone, "payment")]
+
+    assert run(story()) == [NeverSent, None]
+    states = {b.object_type: b.state for b in breakers() if b.connection == "vendor"}
+    assert states == {"": "closed", "invoice": "open", "payment": "closed"}

@@ -6,7 +6,8 @@ import uuid
 import pytest
 import redis
 
-from connectors import slots
+from connectors import lanes, slots
+from connectors.lanes import AGES_SECONDS, BACKFILL, CRITICAL, NORMAL, Line
 from connectors.slots import Slots
 from q2c.core.problems import NeverSent
 
@@ -24,7 +25,7 @@ def away(monkeypatch):
     def refuse():
         raise redis.ConnectionError("away")
 
-    monkeypatch.setattr(slots, "_broker", refuse)
+    monkeypatch.setattr(slots, "broker", refuse)
 
 
 class Clock:
@@ -60,8 +61,8 @@ def test_many_holders_share_the_slots_of_one_account_and_each_gets_its_turn(acco
 
 def test_slots_are_kept_from_call_to_call_without_asking_again(account, monkeypatch):
     asked = []
-    broker = slots._broker()
-    monkeypatch.setattr(slots, "_broker", lambda: asked.append(1) or broker)
+    broker = slots.broker()
+    monkeypatch.setattr(slots, "broker", lambda: asked.append(1) or broker)
 
     async def story():
         holder = Slots(account)
@@ -91,7 +92,7 @@ def test_a_holder_that_was_paused_past_its_lease_finds_its_slot_gone(account, mo
     async def story():
         paused, other = Slots(account), Slots(account)
         slot = await paused.take(1)
-        slots._broker().delete(f"q2c:slots:{account}")  # its lease has ended
+        slots.broker().delete(f"q2c:slots:{account}")  # its lease has ended
         taken = await other.take(1)
         paused._trip(0)
         paused.give(slot)
@@ -106,10 +107,10 @@ def test_what_is_leased_is_known_again_after_redis_was_wiped(account):
     async def story():
         first, second = Slots(account), Slots(account)
         slot = await first.take(1)
-        slots._broker().delete(f"q2c:slots:{account}")
+        slots.broker().delete(f"q2c:slots:{account}")
         first._trip(0)
         second.at_once = 1
-        granted, _, _ = second._ask_redis(1)
+        granted, _, _, _ = second._ask_redis(1)
         assert (granted, list(first.held)) == ([], [slot])
         first.drop()
         second.drop()
@@ -142,3 +143,99 @@ def test_a_call_that_gets_no_slot_was_not_sent_and_is_no_attempt(account, away, 
     with pytest.raises(NeverSent) as refusal:
         asyncio.run(Slots(account).take(5))
     assert (refusal.value.counts, refusal.value.wait_seconds) == (False, 1.0)
+
+
+def test_a_free_slot_is_the_highest_lanes_first_within_a_process(account):
+    served = []
+
+    async def call(holder, lane):
+        slot = await holder.take(1, lane)
+        served.append(lane)
+        await asyncio.sleep(0)
+        holder.give(slot)
+
+    async def story():
+        holder = Slots(account)
+        first = await holder.take(1)
+        calls = [asyncio.ensure_future(call(holder, lane)) for lane in (BACKFILL, NORMAL, CRITICAL, NORMAL)]
+        await asyncio.sleep(0)
+        holder.give(first)
+        await asyncio.gather(*calls)
+        holder.drop()
+
+    asyncio.run(story())
+    assert served == [CRITICAL, NORMAL, NORMAL, BACKFILL]
+
+
+def test_a_process_with_urgent_calls_gets_all_slots_of_one_with_back_fill(account):
+    async def story():
+        slow, urgent = Slots(account), Slots(account)
+        held = [await slow.take(4, BACKFILL) for _ in range(4)]
+        wanted = [asyncio.ensure_future(urgent.take(4, CRITICAL)) for _ in range(4)]
+        more = [asyncio.ensure_future(slow.take(4, BACKFILL)) for _ in range(8)]
+        while len(urgent.held) < 4:
+            for slot in [s for s in held if s in slow.held]:
+                slow.give(slot)
+            held += [task.result() for task in more if task.done()]
+            await asyncio.sleep(0.01)
+        kept = len(slow.held)
+        for task in [*wanted, *more]:
+            task.cancel()
+        slow.drop()
+        urgent.drop()
+        return kept
+
+    assert asyncio.run(asyncio.wait_for(story(), 20)) == 0
+
+
+def test_back_fill_gets_its_turn_beside_urgent_calls_without_end(account, monkeypatch):
+    monkeypatch.setattr(lanes, "AGES_SECONDS", 0.05)
+
+    async def story():
+        slow, urgent = Slots(account), Slots(account)
+        served = asyncio.Event()
+
+        async def call_on_and_on():
+            while not served.is_set():
+                slot = await urgent.take(1, CRITICAL)
+                await asyncio.sleep(0.002)
+                urgent.give(slot)
+
+        async def call_once():
+            slot = await slow.take(1, BACKFILL)
+            served.set()
+            slow.give(slot)
+
+        await asyncio.gather(call_once(), *(call_on_and_on() for _ in range(3)))
+        slow.drop()
+        urgent.drop()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_what_has_waited_long_enough_goes_before_a_higher_lane():
+    clock = Clock()
+    line = Line(clock)
+    line.join("old back-fill", BACKFILL)
+    clock.now += 2 * AGES_SECONDS
+    line.join("urgent", CRITICAL)
+    line.join("new back-fill", BACKFILL)
+    assert [line.take() for _ in range(3)] == ["old back-fill", "urgent", "new back-fill"]
+
+
+def test_a_refusal_for_too_many_calls_halves_the_slots_of_every_process(account):
+    async def story():
+        slots.lower(account, 4)
+        holder, other = Slots(account), Slots(account)
+        taken = [asyncio.ensure_future(h.take(4)) for h in (holder, other) for _ in range(4)]
+        while sum(task.done() for task in taken) < 2:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        count = sum(task.done() for task in taken)
+        for task in taken:
+            task.cancel()
+        holder.drop()
+        other.drop()
+        return count
+
+    assert asyncio.run(story()) == 2

@@ -33,6 +33,7 @@ def addresses(story):
         "/emergencies/",
         f"/emergencies/{story['emergency'].pk}/",
         "/schedules/",
+        "/pauses/",
         "/audit/",
         "/you/",
         "/keys/",

@@ -1,5 +1,7 @@
 """Migrate, grant, and lay down the default schedules: everything that a new release needs, as the tables' owner."""
 
+import gc
+
 from django.conf import settings
 from django.core.management import BaseCommand, call_command
 from psycopg import conninfo
@@ -12,6 +14,8 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args, **options):
+        # Migrating makes tens of thousands of model classes: looking for garbage among them is a fifth of the time.
+        gc.set_threshold(50_000, 20, 100)
         call_command("migrate", verbosity=options["verbosity"], interactive=False)
         owner = settings.DATABASES["default"]["USER"]
         role = conninfo.conninfo_to_dict(settings.DATABASE_URL).get("user", "") if settings.DATABASE_URL else ""

@@ -1,0 +1,92 @@
+"""What processes tell each other of a system that fails: until when nobody calls, who tries one call, that it's well.
+
+Asked only while something is wrong, never by a call that goes through. When Redis is away each process is on its own:
+it opens after its own failures, and sends one probe of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from typing import Any
+
+import redis
+from django.db import connection as database
+
+from connectors.slots import broker
+
+WELL = "well"
+KEPT_SECONDS = 600  # longer than any breaker is open
+_PREFIX = "q2c:breaker:"
+
+# KEYS: what is known, who probes. Gives {what, milliseconds}: well, wait, or probe (granted to one at a time).
+_ASK = """
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+local known = redis.call('GET', KEYS[1])
+if known == 'well' then return {'well', 0} end
+if known and tonumber(known) > now then return {'wait', tonumber(known) - now} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'probe', 0} end
+return {'wait', redis.call('PTTL', KEYS[2])}
+"""
+# KEYS: what is known, who probes. ARGV: for how long it's open, for how long that is kept.
+_OPEN = """
+local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
+redis.call('SET', KEYS[1], now + ARGV[1], 'PX', ARGV[2])
+redis.call('DEL', KEYS[2])
+return 0
+"""
+_DROP = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Probes:
+    """One process's view. Every method raises redis.RedisError or OSError when Redis is away."""
+
+    def __init__(self) -> None:
+        self.me = f"{socket.gethostname()[:30]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+    def ask(self, name: str, *, lease_seconds: float) -> tuple[str, float]:
+        """Whether it's "well", to "wait" so many seconds, or to "probe": then no other process does, for the lease."""
+        found: Any = broker().eval(_ASK, 2, *_keys(name), self.me, int(lease_seconds * 1000))
+        what, wait = found
+        return what.decode(), wait / 1000
+
+    def open_seconds(self, name: str) -> float:
+        """For how long others have stopped calling; 0: they haven't."""
+        found: Any = broker().get(_keys(name)[0])
+        if found is None or found == WELL.encode():
+            return 0.0
+        at: Any = broker().time()
+        return max(0.0, (int(found) - at[0] * 1000 - at[1] // 1000) / 1000)
+
+    def tell_open(self, name: str, seconds: float) -> None:
+        """Nobody calls for so long; whoever probed has failed."""
+        broker().eval(_OPEN, 2, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000)
+
+    def tell_well(self, name: str) -> None:
+        """A call was answered."""
+        known, probe = _keys(name)
+        broker().set(known, WELL, px=KEPT_SECONDS * 1000)
+        broker().delete(probe)
+
+    def drop(self, name: str) -> None:
+        """Our probe never left: another process may try at once."""
+        broker().eval(_DROP, 1, _keys(name)[1], self.me)
+
+
+def _own() -> str:
+    """Two installations on one Valkey don't hear of each other's systems: each is named by its database."""
+    return f"{_PREFIX}{database.settings_dict['NAME']}:"
+
+
+def _keys(name: str) -> tuple[str, str]:
+    return _own() + name, f"{_own()}{name}:probe"
+
+
+def forget_all() -> None:
+    """Start afresh, over all processes; nothing happens while Redis is away."""
+    try:
+        for key in list(broker().scan_iter(f"{_own()}*")):
+            broker().delete(key)
+    except (redis.RedisError, OSError):
+        return

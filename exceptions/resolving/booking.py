@@ -1,0 +1,119 @@
+"""What taking something off an invoice would book, in words: accounts, amounts, period and tax, before anybody asks for
+it and in what people sign."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from exceptions.kinds import ACCEPT_DIFFERENCE
+from mappings.resolve import Snapshot
+from q2c import ports
+from q2c.core.money import ZERO
+from q2c.core.problems import Problem
+from q2c.flows.write_off_to_erp import TAX
+from q2c.posting.facts import Book
+from q2c.posting.write_offs import SKUS
+from q2c.transactions.models import BusinessTransaction
+
+KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class Booking:
+    """Where it's booked: the accounts by number and name (empty where no mapping says), the period, the policy's clause
+    about tax."""
+
+    to: str
+    off: str
+    sku: str
+    entity: str
+    period: str
+    is_open: bool
+    tax: dict[str, Any]
+    keeps_tax: bool
+
+    @property
+    def off_words(self) -> str:
+        """The account of receivables, or what it is."""
+        return self.off or "receivables"
+
+
+def booking_of(txn: BusinessTransaction, resolution: str, book: Book, on: dt.date) -> Booking:
+    """What would be booked for this invoice on a day, by today's mappings; two statements."""
+    entity, erp = txn.legal_entity_code, txn.target_connection
+    sku = SKUS["difference" if resolution == ACCEPT_DIFFERENCE else "write_off"]
+    scope = {"legal_entity": entity}
+    rules = Snapshot.load([("posting_policy", TAX, scope), ("item", sku, scope), ("account", "receivables", scope)])
+    asked = {"on": on, "legal_entity": entity, "connection": erp, "currency": txn.currency}
+    items = ports.reference(erp, "items")
+    item = items.get(_value(rules, "item", sku, asked), {}).get("attributes", {})
+    rule = rules.find("posting_policy", TAX, on=on, legal_entity=entity)
+    clause: dict[str, Any] = {"entity": entity, "field": TAX, "says": rule.value if rule else KEEP}
+    clause |= {"rule": rule.rule_id if rule else None, "version": rule.version if rule else None}
+    period = ports.Calendar().period(book, on)
+    return Booking(
+        to=account_words(erp, item.get("income_account", "")),
+        off=account_words(erp, _value(rules, "account", "receivables", asked)),
+        sku=sku, entity=entity, period=period.name if period else f"{on:%B %Y}",
+        is_open=period is not None and period.is_receivables_open, tax=clause,
+        keeps_tax=clause["says"] == KEEP or resolution == ACCEPT_DIFFERENCE,
+    )  # fmt: skip
+
+
+def in_general(booking: Booking) -> list[str]:
+    """As sentences for a form, before any amount is known."""
+    return [
+        f"{booking.to or _unmapped(booking)} is debited and {booking.off_words} credited, in {booking.period}, in the "
+        "invoice’s currency and at its rate.",
+        *_late(booking),
+        _tax_words(booking),
+    ]
+
+
+def with_amounts(booking: Booking, *, currency: str, amount: Decimal, tax: Decimal = ZERO) -> list[str]:
+    """As sentences for what is signed: the amount that leaves receivables, and how much of it is tax taken back."""
+    to = booking.to or _unmapped(booking)
+    back = f" and {currency} {tax:,} to the accounts of the invoice’s tax codes" if tax else ""
+    return [
+        f"It debits {currency} {amount - tax:,} to {to}{back}, and credits {currency} {amount:,} to "
+        f"{booking.off_words}, in {booking.period}, in the invoice’s currency and at its rate; no revenue is made or "
+        "taken.",
+        *_late(booking),
+        _tax_words(booking),
+    ]
+
+
+def _unmapped(booking: Booking) -> str:
+    return f"the account of the item {booking.sku}, which nobody has mapped for {booking.entity} yet,"
+
+
+def _late(booking: Booking) -> list[str]:
+    if booking.is_open:
+        return []
+    return [
+        f"{booking.period} is closed for receivables now: it would wait as a late document for a decision of its own."
+    ]
+
+
+def _tax_words(booking: Booking) -> str:
+    if booking.keeps_tax:
+        return "The invoice’s tax stays as it was declared."
+    return "Its part of the invoice’s tax is taken back, in the invoice’s own tax codes."
+
+
+def _value(rules: Snapshot, kind: str, key: str, asked: dict[str, Any]) -> str:
+    """What a mapping says; empty where none does, or where two do: the document is held for that then."""
+    try:
+        found = rules.find(kind, key, **asked)
+    except Problem:
+        return ""
+    return found.value if found else ""
+
+
+def account_words(connection: str, account: str) -> str:
+    """An account of the ERP by its number and name; empty for one that its list doesn't hold."""
+    known = ports.reference(connection, "accounts").get(account)
+    return f"{known['code']} {known['name']}".strip() if known else ""

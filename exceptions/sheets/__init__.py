@@ -1,0 +1,1 @@
+"""Cases as spreadsheets that go out sealed and come back as proposals."""

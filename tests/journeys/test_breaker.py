@@ -1,0 +1,39 @@
+"""The ERP fails at invoices: they wait behind a breaker, one call tries, then all go out, each once; others go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors import breaker, registry
+from connectors.connections import health_of
+from connectors.models import Connection
+
+pytestmark = pytest.mark.django_db(transaction=True)
+INVOICES = 7
+
+
+@pytest.mark.scenario(52)
+def test_a_backlog_waits_behind_the_breaker_and_drains_once_after_one_probe(house, monkeypatch):
+    house.set_connections(settles_after_seconds="60")  # no look-up that succeeds comes between the failures
+    customer = house.customer()
+    house.invoice(customer)
+    house.carry()
+    erp = Connection.objects.get(vendor="netsuite")
+    own = breaker.breaker_of(erp.code, "invoice")
+    own._open_seconds = 600.0
+    house.fault("netsuite", "status", status=503, when={"method": "POST", "path": "*/invoice"})
+    for _ in range(INVOICES):
+        house.invoice(customer)
+    house.carry(until=lambda: own.state == "open")
+    house.hasten()
+    house.carry(until=lambda: "running" not in house.states("invoice_to_erp"))
+    registry.save_health()
+    assert health_of(Connection.objects.get(pk=erp.pk)).says.startswith("Calls about invoice stopped")
+    house.invoice(house.customer(name="Wingtip"))
+    house.carry(until=lambda: len(house.made("netsuite", "customer")) == 2)
+    assert len(house.made("netsuite", "invoice")) == 1
+    house.sandboxes.control("DELETE", "netsuite/faults")
+    own.shared.tell_open(own.name, 0.0)
+    own.open_until = own.clock()
+    house.carry_to_the_end("invoice_to_erp")
+    assert len(house.made("netsuite", "invoice")) == INVOICES + 2
