@@ -24,41 +24,46 @@ ALSO_MISSING = "NetSuite has no item for SKU NEW-2 in DE01, EUR"
 
 
 class Mouse:
-    """Points and clicks."""
+    """Points and clicks, and reads nothing before the page is there that a click leads to."""
 
     def __init__(self, page: Any) -> None:
         self.page = page
 
+    def click(self, target: Any) -> None:
+        with self.page.expect_navigation():
+            target.click()
+
     def sign_in(self, name: str, password: str) -> None:
         self.page.fill("[name=login]", name)
         self.page.fill("[name=password]", password)
-        self.page.click("main button[type=submit]")
+        self.click(self.page.locator("main button[type=submit]"))
 
     def open_first_case(self) -> None:
-        self.page.click("text=Work on the cases")
-        self.page.click("#cases a.say")
+        self.click(self.page.get_by_text("Work on the cases").first)
+        self.click(self.page.locator("#cases a.say").first)
 
     def map_to(self, item: str, why: str) -> None:
         form = self.page.locator("form[aria-label='Map and repost']")
         form.locator("[name=value]").fill(item)
         form.locator("[name=why]").fill(why)
-        form.get_by_role("button", name="Propose mapping").click()
+        self.click(form.get_by_role("button", name="Propose mapping"))
 
     def open_decision(self) -> None:
-        self.page.locator("section[aria-labelledby=h-dec] a.say").click()
+        self.click(self.page.locator("section[aria-labelledby=h-dec] a.say").first)
 
     def approve(self) -> None:
-        self.page.click("button[value=approve]")
+        self.click(self.page.locator("button[value=approve]"))
 
     def find(self, words: str) -> None:
         self.page.fill("#find", words)
-        self.page.press("#find", "Enter")
+        with self.page.expect_navigation():
+            self.page.press("#find", "Enter")
 
     def open_first(self) -> None:
-        self.page.locator("tr[data-row] a.say").first.click()
+        self.click(self.page.locator("tr[data-row] a.say").first)
 
     def follow(self, words: str) -> None:
-        self.page.click(f"main a:has-text('{words}')")
+        self.click(self.page.locator(f"main a:has-text('{words}')").first)
 
 
 class Keys:
