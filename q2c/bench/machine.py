@@ -17,7 +17,7 @@ from django.db.transaction import atomic
 
 from connectors.models import Connection
 from q2c import ports
-from q2c.bench import cpu, peers
+from q2c.bench import cpu, engines
 from q2c.bench.figures import Figure, Report
 from q2c.bench.machine_flow import CODE, sale
 from q2c.bench.rules import fill_rules, items
@@ -50,18 +50,18 @@ def measure_machine(stage: Stage, report: Report) -> None:
     with _sink(stage, 1):
         lost, doubled, kills = _kill_under_load(stage)
     with _sink(stage, 1):
-        engines = peers.measure_peers(stage, _url(1), lambda: _asked("GET", 1), lambda: _asked("DELETE", 1))
-    _report(report, runs, shares, (lost, doubled, kills), engines)
+        others = engines.measure_peers(stage, _url(1), lambda: _asked("GET", 1), lambda: _asked("DELETE", 1))
+    _report(report, runs, shares, (lost, doubled, kills), others)
 
 
 def _report(
     report: Report, runs: list[dict[str, float]], shares: list[float], killed: tuple[int, int, int],
-    engines: list[peers.Peer],
+    others: list[engines.Peer],
 ) -> None:  # fmt: skip
-    measured = [p for p in engines if p.rates]
+    measured = [p for p in others if p.rates]
     best = max(measured, key=lambda p: p.median, default=None)
     rates = [run["rate"] for run in runs]
-    said = "; ".join(p.said for p in engines)
+    said = "; ".join(p.said for p in others)
     lost, doubled, kills = killed
     sink = runs[-1]["sink_ms"]
     report.add(

@@ -11,7 +11,9 @@ import requests
 from celery import Celery, chain
 
 DATABASE, SINK = os.environ.get("PEER_DATABASE", ""), os.environ.get("PEER_SINK", "")
-app = Celery("peer", broker=os.environ.get("REDIS_URL", ""))
+# kombu says redis+socket where redis-py says unix
+BROKER = os.environ.get("REDIS_URL", "").replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+app = Celery("peer", broker=BROKER)
 app.conf.update(
     task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=8, task_ignore_result=True,
     task_default_queue="bench-peer", worker_hijack_root_logger=False,
@@ -32,32 +34,32 @@ def _make(name: str, facts: dict[str, str]) -> str:
     return made
 
 
-@app.task
+@app.task(name="read_item")
 def read_item(number: str) -> dict[str, str]:
     """The mapping."""
     row = _wire().execute("SELECT item FROM item WHERE sku = 'QB-API'").fetchone()
     return {"number": number, "item": row[0] if row else ""}
 
 
-@app.task
+@app.task(name="build")
 def build(facts: dict[str, str]) -> dict[str, str]:
     """The document."""
     return {**facts, "amount": "100.00"}
 
 
-@app.task
+@app.task(name="post_first")
 def post_first(facts: dict[str, str]) -> dict[str, str]:
     """The first write."""
     return {**facts, "first": _make(f"one-{facts['number']}", facts)}
 
 
-@app.task
+@app.task(name="post_second")
 def post_second(facts: dict[str, str]) -> dict[str, str]:
     """The second write."""
     return {**facts, "second": _make(f"two-{facts['number']}", facts)}
 
 
-@app.task
+@app.task(name="finish")
 def finish(facts: dict[str, str]) -> None:
     """The result."""
     _wire().execute("INSERT INTO done VALUES (%s, %s)", [facts["number"], facts["second"]])

@@ -1,6 +1,6 @@
 """Engines that a user would pick instead, on the same transaction, target, database and broker, in the same run.
 
-Each is a program of its own in this folder: `python -m q2c.bench.peers.<name> DATABASE_URL SINK_URL NUMBER WHAT`, with
+Each is a program of its own in `peers/`: `python -m q2c.bench.peers.<name> DATABASE_URL SINK_URL NUMBER WHAT`, with
 `prepare`, `serve` or `start`. They come with the extra `bench`; one that isn't installed is reported as missing.
 """
 
@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
+from django.conf import settings
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from q2c.bench import cpu
 from q2c.bench.stage import Stage, broker, postmaster, wait_for
@@ -111,7 +112,7 @@ def _make_database(stage: Stage, name: str) -> str:
     with psycopg.connect(owner, autocommit=True) as wire:
         wire.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         wire.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    url = make_conninfo(owner, dbname=name)
+    url = urlsplit(settings.DATABASE_URL)._replace(path=f"/{name}").geturl()
     with psycopg.connect(url) as wire:
         wire.execute("CREATE TABLE item (sku text PRIMARY KEY, item text NOT NULL)")
         wire.execute("INSERT INTO item VALUES ('QB-API', '10482')")
