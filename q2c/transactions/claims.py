@@ -13,15 +13,17 @@ from django.db import connection
 from q2c.transactions.workers import LAPSES_SECONDS
 
 # An item is a lane's head when nothing earlier in its lane and flow is still open: a held one parks its lane, nothing
-# else.
+# else. It's asked once for each item looked at, by the lane's index alone: as an anti-join, or with the flow to look
+# for, a table that is young or quickly filled is read whole for every item, as its statistics are of yesterday.
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT w.transaction_id FROM transactions_workitem w
     WHERE w.flow = %(flow)s AND w.worker = '' AND w.available_at <= now() AND w.crash_group {group}
-      AND NOT EXISTS (
-        SELECT 1 FROM transactions_businesstransaction t
-        WHERE t.lane = w.lane AND t.lane_sequence < w.lane_sequence AND t.flow = w.flow
-          AND t.state NOT IN ('completed', 'cancelled'))
+      AND (
+        SELECT t.lane_sequence FROM transactions_businesstransaction t
+        WHERE t.lane = w.lane AND t.lane_sequence < w.lane_sequence AND t.flow || '' = w.flow
+          AND t.state NOT IN ('completed', 'cancelled')
+        ORDER BY t.lane_sequence LIMIT 1) IS NULL
     ORDER BY w.priority, w.available_at LIMIT %(limit)s
     FOR UPDATE OF w SKIP LOCKED)
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
