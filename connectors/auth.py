@@ -212,7 +212,11 @@ async def fetch_token(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> Token:
-    """Ask a token endpoint. Raises Problem credentials_refused when it says no, availability when it doesn't answer."""
+    """Ask a token endpoint. Raises Problem credentials_refused when it says no, availability when it doesn't answer.
+
+    A no is 401, 403, or 400 with the `error` that RFC 6749 section 5.2 asks of it. Anything else isn't about our
+    credentials (a cut answer, a proxy's page), and it would be wrong to pause the connection for it until somebody comes.
+    """
     reply = await telephone.call(
         "POST",
         url,
@@ -224,11 +228,18 @@ async def fetch_token(
         accept=(400, 401, 403),
     )
     code = telephone.line.code
+    if reply.status == 400 and _oauth_error(reply) in ("", *_NOT_OURS):
+        raise Problem(
+            "system_unavailable",
+            Category.AVAILABILITY,
+            f"{telephone.line.name} gave no token, and didn't refuse our credentials either",
+            connection=code,
+        )
     if reply.status >= 400:
         raise Problem(
             "credentials_refused",
             Category.AUTHENTICATION,
-            f"{telephone.line.name} refused our credentials: {_oauth_error(reply)}",
+            f"{telephone.line.name} refused our credentials: {_oauth_words(reply)}",
             connection=code,
         )
     answer = reply.json("access_token")
@@ -238,12 +249,24 @@ async def fetch_token(
     return Token(str(answer["access_token"]), ends_at, extra)
 
 
+_NOT_OURS = ("server_error", "temporarily_unavailable")
+
+
 def _oauth_error(reply: Any) -> str:
+    return _oauth_answer(reply).get("error") or ""
+
+
+def _oauth_words(reply: Any) -> str:
+    answer = _oauth_answer(reply)
+    return str(answer.get("error_description") or answer.get("error") or reply.status)
+
+
+def _oauth_answer(reply: Any) -> dict[str, str]:
     try:
         answer = reply.json()
-        return str(answer.get("error_description") or answer.get("error") or reply.status)
-    except (Problem, AttributeError):
-        return str(reply.status)
+    except Problem:
+        return {}
+    return {k: str(v) for k, v in answer.items() if v} if isinstance(answer, dict) else {}
 
 
 def assertion(

@@ -108,6 +108,14 @@ TEMPLATES = [
 ]
 
 
+# A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for its
+# answer for ever would keep what it has claimed. libpq ignores these on a unix socket.
+PEER_GONE = {
+    "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}  # fmt: skip
+
+
 def database(url: str) -> dict:
     """Django's database settings of a libpq URL; an empty URL gives settings that lint and types can read."""
     parts = conninfo.conninfo_to_dict(url) if url else {"dbname": "q2c"}
@@ -120,7 +128,7 @@ def database(url: str) -> dict:
         "PORT": str(parts.get("port", "")),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "q2c", "prepare_threshold": 3},
+        "OPTIONS": {"application_name": "q2c", "prepare_threshold": 3, **PEER_GONE},
     }
 
 
@@ -131,7 +139,13 @@ OWNER_COMMANDS = os.environ.get("Q2C_AS_OWNER") == "1"
 DATABASES = {"default": database(DATABASE_OWNER_URL if OWNER_COMMANDS else DATABASE_URL)}
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 LOGGING = logging_config(ENV, os.environ.get("Q2C_LOG_LEVEL", "INFO"))
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_timeout": 5},
+    }
+}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "core.Person"

@@ -88,7 +88,7 @@ class Control:
             case ("GET", "documents", type):
                 return self.show_documents(vendor, type, query)
             case ("GET", "documents"):
-                return Answer(200, {"types": vendor.store.types()})
+                return Answer(200, {"types": _shown_types(vendor)})
             case ("GET", "screen", *page):
                 return self.show_record(vendor, query.get("id") or query.get("query") or (page[-1] if page else ""))
             case ("POST", "documents", type):
@@ -146,7 +146,7 @@ class Control:
         """What stands under an id, for people who follow a link: in place of the vendor's own screens."""
         found = [
             {"type": type, "record": vendor.present(type, obj)}
-            for type in vendor.store.types()
+            for type in _shown_types(vendor)
             if (obj := vendor.store.get(type, id)) is not None
         ]
         body = {"sandbox": vendor.code, "id": id, "found": found}
@@ -224,3 +224,8 @@ def _as_dict(given: object) -> dict:
     if not isinstance(given, dict):
         raise ValueError("an object is expected")
     return given
+
+
+def _shown_types(vendor: Vendor) -> list[str]:
+    """Types of documents; what the sandbox keeps for itself begins with an underscore, and isn't one."""
+    return [type for type in vendor.store.types() if type[0] != "_"]

@@ -18,8 +18,8 @@ from django.db.transaction import atomic
 from connectors.models import Connection
 from q2c import ports
 from q2c.bench import cpu, engines
-from q2c.bench.figures import Figure, Report
-from q2c.bench.machine_flow import CODE, sale
+from q2c.bench.figures import Figure, Report, percentile
+from q2c.bench.machine_flow import CODE, SETTLES_SECONDS, sale
 from q2c.bench.rules import fill_rules, items
 from q2c.bench.stage import Stage, is_listening, postmaster, wait_for
 from q2c.flows.dispatch import dispatch_facts
@@ -28,6 +28,7 @@ from q2c.transactions.models import BusinessTransaction, WorkItem
 REPEATS = 3
 WORKERS = 2
 SALES = 6_000
+ALONE = 100
 WARM = 1_000
 BATCH = 500  # sales made durable with one commit
 SLOW_MS, SLOW_AT_ONCE, SLOW_SALES = 100, 15, 1_200  # as an ERP answers
@@ -39,19 +40,28 @@ _serial = count(1)
 
 def measure_machine(stage: Stage, report: Report) -> None:
     """`machine_tx_per_s`, `machine_vs_best_engine`, `machine_cpu_ms_per_tx`, `machine_wal_bytes_per_tx`,
-    `machine_of_target_limit`, `machine_kill_lost`, `machine_kill_doubled`; the peers' figures as references."""
+    `machine_one_tx_p95_ms`, `recover_seconds`, `machine_of_target_limit`, `machine_kill_lost`, `machine_kill_doubled`;
+    the peers' figures as references."""
     fill_rules([("QB-API", "GB01")], items())
-    _connect()
-    with _sink(stage, 1), _workers(stage):
-        _carry(stage, WARM)
-        runs = [_carry(stage, SALES) for _ in range(REPEATS)]
-    with _sink(stage, 1, SLOW_MS, SLOW_AT_ONCE), _sink(stage, 2, SLOW_MS, SLOW_AT_ONCE), _workers(stage):
+    connect()
+    with sink(stage, 1), workers(stage):
+        carry(stage, WARM)
+        runs = [carry(stage, SALES) for _ in range(REPEATS)]
+        alone = [percentile([_one_alone() for _ in range(ALONE)], 0.95) * 1000 for _ in range(REPEATS)]
+    with sink(stage, 1):
+        recovered = [_recover(stage) for _ in range(REPEATS)]
+    with sink(stage, 1, SLOW_MS, SLOW_AT_ONCE), sink(stage, 2, SLOW_MS, SLOW_AT_ONCE), workers(stage):
         shares = [_share_of_limit(stage) for _ in range(REPEATS)]
-    with _sink(stage, 1):
+    with sink(stage, 1):
         lost, doubled, kills = _kill_under_load(stage)
-    with _sink(stage, 1):
+    with sink(stage, 1):
         others = engines.measure_peers(stage, _url(1), lambda: _asked("GET", 1), lambda: _asked("DELETE", 1))
     _report(report, runs, shares, (lost, doubled, kills), others)
+    report.add(
+        Figure("machine_one_tx_p95_ms", alone, "ms", note=f"{ALONE} one after the other, start's commit to end's"),
+        Figure("recover_seconds", recovered, "s",
+               note=f"kill −9 of both workers under load to the first new document; settles after {SETTLES_SECONDS:g} s"),
+    )  # fmt: skip
 
 
 def _report(
@@ -63,11 +73,10 @@ def _report(
     rates = [run["rate"] for run in runs]
     said = "; ".join(p.said for p in others)
     lost, doubled, kills = killed
-    sink = runs[-1]["sink_ms"]
     report.add(
         Figure("machine_tx_per_s", rates, "1/s", best.name if best else "", best.rates if best else [],
                note=f"{WORKERS} workers, {SALES:,} transactions, 2 writes each, full records; sink's own CPU"
-                    f" {sink:.2f} ms each; {said}"),
+                    f" {runs[-1]["sink_ms"]:.2f} ms each; {said}"),
         Figure("machine_cpu_ms_per_tx", [run["cpu_ms"] for run in runs], "ms", best.name if best else "",
                best.cpu_ms if best else [], is_less_better=True,
                note=f"workers {runs[-1]['workers_ms']:.2f}, PostgreSQL {runs[-1]['database_ms']:.2f};"
@@ -98,7 +107,8 @@ def _code(number: int) -> str:
     return f"sink-{number}"
 
 
-def _connect() -> None:
+def connect() -> None:
+    """The connections to the sinks."""
     for number in (1, 2):
         Connection.objects.update_or_create(
             code=_code(number),
@@ -109,7 +119,8 @@ def _connect() -> None:
 
 
 @contextmanager
-def _sink(stage: Stage, number: int, after_ms: int = 0, at_once: int = 10**6) -> Iterator[None]:
+def sink(stage: Stage, number: int, after_ms: int = 0, at_once: int = 10**6) -> Iterator[None]:
+    """A cheap target while the block lasts; it answers after so long, and takes so many calls at once."""
     name = _code(number)
     Connection.objects.filter(code=name).update(at_once=at_once if after_ms else 64)
     stage.start(name, [sys.executable, "-m", "q2c.bench.sink", str(_port(number)), str(after_ms), str(at_once)])
@@ -132,7 +143,8 @@ def _names() -> list[str]:
 
 
 @contextmanager
-def _workers(stage: Stage) -> Iterator[None]:
+def workers(stage: Stage) -> Iterator[None]:
+    """Both workers while the block lasts."""
     for name in _names():
         _start_worker(stage, name)
     try:
@@ -168,7 +180,7 @@ def _wal() -> int:
 # What is measured.
 
 
-def _carry(stage: Stage, number: int) -> dict[str, float]:
+def carry(stage: Stage, number: int) -> dict[str, float]:
     """So many transactions from the first commit that starts them to the last one's end."""
     pids = [stage.programs[name].pid for name in _names()]
     before = (_asked("DELETE", 1)["cpu"], cpu.cpu_seconds(pids), cpu.cpu_seconds([postmaster()]), time.process_time())
@@ -190,6 +202,35 @@ def _carry(stage: Stage, number: int) -> dict[str, float]:
         "database_ms": database * each, "sink_ms": (told["cpu"] - before[0]) * each, "start_ms": started * each,
         "wal": (_wal() - wal) / number,
     }  # fmt: skip
+
+
+def _one_alone() -> float:
+    """Seconds of one transaction on an idle machine, from before the commit that starts it until its end is known."""
+    began = time.monotonic()
+    _start_sales(1)
+    while WorkItem.objects.filter(flow=CODE).exists():
+        time.sleep(0.001)
+    return time.monotonic() - began
+
+
+def _recover(stage: Stage) -> float:
+    """Seconds from the death of both workers under load, which are started again at once, to the first new document."""
+    with workers(stage):
+        _asked("DELETE", 1)
+        _start_sales(SALES)
+        wait_for(lambda: _asked("GET", 1)["made"] > SALES // 4, "a load", seconds=PATIENCE_SECONDS, every=0.01)
+        victims = [stage.programs.pop(name) for name in _names()]
+        for victim in victims:
+            victim.kill()
+        for victim in victims:
+            victim.wait()
+        began, made = time.monotonic(), _asked("GET", 1)["made"]
+        for name in _names():
+            _start_worker(stage, name)
+        wait_for(lambda: _asked("GET", 1)["made"] > made, "a new document", seconds=PATIENCE_SECONDS, every=0.01)
+        took = time.monotonic() - began
+        _await_done(stage)
+        return took
 
 
 def _share_of_limit(stage: Stage) -> float:
@@ -215,7 +256,7 @@ def _kill_under_load(stage: Stage) -> tuple[int, int, int]:
     """SIGKILL to one worker after the other while both carry; how many writes were lost, how many made twice, kills."""
     _asked("DELETE", 1)
     chance, started = random.Random(5), KILL_SALES
-    with _workers(stage):
+    with workers(stage):
         _start_sales(KILL_SALES)
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.2, 0.6))

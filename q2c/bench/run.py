@@ -8,6 +8,7 @@ from pathlib import Path
 
 from q2c.bench.bulk import measure_bulk
 from q2c.bench.figures import Report
+from q2c.bench.growth import measure_growth
 from q2c.bench.invoices import measure_invoices, measure_latency
 from q2c.bench.machine import measure_machine
 from q2c.bench.mappings import measure_mappings
@@ -18,7 +19,7 @@ from q2c.bench.webhooks import measure_webhooks
 from q2c.transactions import workers
 
 # Retail before what fills tables or takes minutes, webhooks last: they leave a full inbox behind.
-PARTS = ("machine", "invoices", "latency", "retail", "mappings", "queue", "bulk", "webhooks")
+PARTS = ("machine", "invoices", "latency", "retail", "mappings", "queue", "bulk", "growth", "webhooks")
 SECONDS_MAX = 15 * 60
 AFTER_RETAIL_SECONDS = 7 * 60  # for the parts that follow it, of which the bulk one is the longest
 
@@ -31,6 +32,7 @@ def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> 
         "invoices": lambda: measure_invoices(stage, report),
         "latency": lambda: measure_latency(stage, report),
         "bulk": lambda: measure_bulk(stage, report),
+        "growth": lambda: measure_growth(stage, report),
         "mappings": lambda: measure_mappings(stage, report),
         "retail": lambda: measure_retail(
             stage, report, seconds=SECONDS_MAX - (0 if only else AFTER_RETAIL_SECONDS) - (time.monotonic() - began)

@@ -13,6 +13,8 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from connectors import connections
+from connectors.models import Connection
 from exceptions.models import Occurrence
 from q2c.core.hotpath import AWAY
 from q2c.embedded import Embedded
@@ -127,7 +129,10 @@ def what_moves(company: Company) -> list[str]:
 
 
 def hasten() -> None:
-    """What waits for minutes or hours may look now. Deadlines of what somebody holds stay as they are."""
+    """What waits for minutes or hours may look now, and a connection that was paused because the vendor refused our
+    credentials is resumed, as its case asks of people. Deadlines of what somebody holds stay as they are."""
+    for paused in Connection.objects.filter(state=Connection.State.PAUSED):
+        connections.resume(paused, by="chaos", reason="The storm is over")
     WorkItem.objects.filter(worker="", available_at__gt=timezone.now()).update(available_at=timezone.now())
 
 

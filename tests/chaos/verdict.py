@@ -15,7 +15,6 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 
-from connectors.sandbox.remote import SandboxRefused
 from exceptions.models import ExceptionCase, Occurrence
 from q2c import launch
 from q2c.core.models import Proposal
@@ -207,13 +206,7 @@ def _judge_lineage(world: World, verdict: Verdict, made: list[dict[str, Any]]) -
 def _all_ids(world: World, vendor: str) -> set[str]:
     """The ids of everything that a vendor keeps."""
     types = world.sandboxes.control("GET", f"{vendor}/documents")["types"]
-    found: set[str] = set()
-    for each in types:
-        try:
-            found |= {str(d.get("id") or d.get("Id")) for d in world.door.documents(vendor, each)}
-        except SandboxRefused:
-            continue  # not documents: notes that the sandbox keeps for itself
-    return found
+    return {str(d.get("id") or d.get("Id")) for each in types for d in world.door.documents(vendor, each)}
 
 
 def _judge_states(verdict: Verdict) -> None:

@@ -98,6 +98,22 @@ def test_refused_credentials_are_a_problem_of_authentication():
     assert (refusal.value.code, refusal.value.category) == ("credentials_refused", Category.AUTHENTICATION)
 
 
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Bad Request</html>", b'{"error": "temporarily_unavailable"}', b'{"code": 400}', b"[]"]
+)
+def test_a_400_that_names_no_error_of_ours_pauses_nothing(body):
+    async def answer(_request):
+        return web.Response(body=body, status=400, content_type="application/json")
+
+    async def story():
+        async with serving(answer) as url:
+            await dial(url, auth=_fetched(url)).call("GET", "/x", verb="x")
+
+    with pytest.raises(Problem, match="didn't refuse our credentials") as silence:
+        run(story())
+    assert (silence.value.code, silence.value.category) == ("system_unavailable", Category.AVAILABILITY)
+
+
 def test_an_unusable_private_key_is_a_problem_of_authentication():
     with pytest.raises(Problem) as refusal:
         auth.assertion(key="no key", algorithm="PS256", claims={})
