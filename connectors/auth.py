@@ -215,7 +215,7 @@ async def fetch_token(
     """Ask a token endpoint. Raises Problem credentials_refused when it says no, availability when it doesn't answer.
 
     A no is 401, 403, or 400 with the `error` that RFC 6749 section 5.2 asks of it. Anything else isn't about our
-    credentials (a cut answer, a proxy's page), and it would be wrong to pause the connection for it until somebody comes.
+    credentials (a cut answer, a proxy's page): the connection isn't paused for it until somebody comes.
     """
     reply = await telephone.call(
         "POST",

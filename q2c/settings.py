@@ -108,8 +108,8 @@ TEMPLATES = [
 ]
 
 
-# A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for its
-# answer for ever would keep what it has claimed. libpq ignores these on a unix socket.
+# A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for
+# its answer for ever would keep what it has claimed. libpq ignores these on a unix socket.
 PEER_GONE = {
     "connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
     "tcp_user_timeout": 25_000,

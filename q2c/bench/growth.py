@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from django.db import connection
 from django.db.transaction import atomic
@@ -29,7 +30,8 @@ ENTITIES = ("GB01", "DE01", "US01", "JP01")
 
 # As they come in practice: spread over the year so far, most of them done, a few held.
 _NUMBERED = """
-    SELECT g, hashint8(g) & 1048575 AS r, timestamptz '2026-01-02' + (now() - timestamptz '2026-01-02') * (g::float8 / %(of)s) AS at
+    SELECT g, hashint8(g) & 1048575 AS r,
+           timestamptz '2026-01-02' + (now() - timestamptz '2026-01-02') * (g::float8 / %(of)s) AS at
       FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS g
 """
 _ID = """(lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || lpad(to_hex(g & 4095), 3, '0')
@@ -70,7 +72,8 @@ _LINEAGE = f"""
     INSERT INTO transactions_lineagelink (transaction_id, sequence, step, source_system, source_type, source_id,
                                           target_system, target_type, target_id, amount, currency, legal_entity_code,
                                           relation, at)
-    SELECT {_ID}, 1, 'post_invoice', 'stripe', 'invoice', 'in_growth' || g, 'netsuite', 'invoice', 'ns' || g, 100, 'EUR',
+    SELECT {_ID}, 1, 'post_invoice', 'stripe', 'invoice', 'in_growth' || g, 'netsuite', 'invoice', 'ns' || g, 100,
+           'EUR',
            'GB01', 'became', at
       FROM ({_NUMBERED}) n WHERE g %% %(links_of)s = 0
 """
@@ -93,8 +96,8 @@ def measure_growth(stage: Stage, report: Report) -> None:
     many_cpu, many = _carry(stage), _look(client, MANY)
     grown = {name: many[name].buffers / few[name].buffers for name in few}
     said = "; ".join(
-        f"{name} {few[name].buffers:.0f} to {many[name].buffers:.0f} buffers, p95 {percentile(many[name].ms, 0.95):.0f} ms"
-        for name in many
+        f"{name} {few[name].buffers:.0f} to {seen.buffers:.0f} buffers, p95 {percentile(seen.ms, 0.95):.0f} ms"
+        for name, seen in many.items()
     )
     base = median(few_cpu)
     report.add(
@@ -103,7 +106,8 @@ def measure_growth(stage: Stage, report: Report) -> None:
                     f" over {FEW:,}: {base:.2f}"),
         Figure("cost_slope_buffers", [max(grown.values())], "times", f"{FEW:,} stored transactions", [1.0], note=said),
         Figure("transaction_list_p95_ms", _p95(many, "list"), "ms", f"{FEW:,}", _p95(few, "list"), is_less_better=True),
-        Figure("search_any_id_p95_ms", _p95(many, "search"), "ms", f"{FEW:,}", _p95(few, "search"), is_less_better=True),
+        Figure("search_any_id_p95_ms", _p95(many, "search"), "ms", f"{FEW:,}", _p95(few, "search"),
+               is_less_better=True),
         Figure("dashboard_p95_ms", _p95(many, "home"), "ms", f"{FEW:,}", _p95(few, "home"), is_less_better=True),
     )  # fmt: skip
 
@@ -124,8 +128,10 @@ def fill(first: int, last: int) -> float:
     """Transactions of these numbers with their keys, cross-references and children. Gives the seconds that it took."""
     began = time.monotonic()
     for start in range(first, last + 1, STEP):
-        facts = {"first": start, "last": min(start + STEP - 1, last), "of": MANY, "open": OPEN, "entities": list(ENTITIES),
-                 "steps_of": max(1, 5 * MANY // CHILDREN), "links_of": max(1, MANY // CHILDREN)}  # fmt: skip
+        facts: dict[str, Any] = {
+            "first": start, "last": min(start + STEP - 1, last), "of": MANY, "open": OPEN, "entities": list(ENTITIES),
+            "steps_of": max(1, 5 * MANY // CHILDREN), "links_of": max(1, MANY // CHILDREN),
+        }  # fmt: skip
         with atomic(), connection.cursor() as cursor:
             for statement in (_TRANSACTIONS, _KEYS, _CROSS_REFERENCES, _STEPS, _LINEAGE):
                 cursor.execute(statement, facts)

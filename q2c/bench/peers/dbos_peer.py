@@ -65,8 +65,8 @@ def _do_without_contrib() -> None:
             return
     first = _migration.get_dbos_migration_one
 
-    def without(*given: str | bool) -> str:
-        return first(*given).replace('CREATE EXTENSION IF NOT EXISTS "uuid-ossp";', "")
+    def without(quoted_schema: str, use_listen_notify: bool) -> str:
+        return first(quoted_schema, use_listen_notify).replace('CREATE EXTENSION IF NOT EXISTS "uuid-ossp";', "")
 
     _migration.get_dbos_migration_one = without
 
