@@ -105,7 +105,8 @@ def measure_growth(stage: Stage, report: Report) -> None:
                note=f"CPU ms a transaction over {MANY:,} stored ones, filled in {seconds:.0f} s: {median(many_cpu):.2f};"
                     f" over {FEW:,}: {base:.2f}"),
         Figure("cost_slope_buffers", [max(grown.values())], "times", f"{FEW:,} stored transactions", [1.0], note=said),
-        Figure("transaction_list_p95_ms", _p95(many, "list"), "ms", f"{FEW:,}", _p95(few, "list"), is_less_better=True),
+        Figure("transaction_list_p95_ms", _p95(many, "list"), "ms", f"{FEW:,}", _p95(few, "list"),
+               is_less_better=True),
         Figure("search_any_id_p95_ms", _p95(many, "search"), "ms", f"{FEW:,}", _p95(few, "search"),
                is_less_better=True),
         Figure("dashboard_p95_ms", _p95(many, "home"), "ms", f"{FEW:,}", _p95(few, "home"), is_less_better=True),
