@@ -102,7 +102,7 @@ def measure_growth(stage: Stage, report: Report) -> None:
     base = median(few_cpu)
     report.add(
         Figure("cost_slope", [ms / base for ms in many_cpu], "times", f"{FEW:,} stored transactions", [1.0],
-               note=f"CPU ms a transaction over {MANY:,} stored ones, filled in {seconds:.0f} s: {median(many_cpu):.2f};"
+               note=f"CPU ms a transaction over {MANY:,}, filled in {seconds:.0f} s: {median(many_cpu):.2f};"
                     f" over {FEW:,}: {base:.2f}"),
         Figure("cost_slope_buffers", [max(grown.values())], "times", f"{FEW:,} stored transactions", [1.0], note=said),
         Figure("transaction_list_p95_ms", _p95(many, "list"), "ms", f"{FEW:,}", _p95(few, "list"),
