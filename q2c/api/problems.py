@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseServerError, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
+
+from q2c.core.hotpath import AWAY
 
 MEDIA_TYPE = "application/problem+json"
 TYPES = "/api/v1/problems/"
@@ -47,6 +50,17 @@ class TooLarge(exceptions.APIException):
     status_code = 413
     default_detail = f"A request may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes; send less at once"
 
+
+_BUG = ApiProblem(
+    500, "internal", "Something went wrong on our side", "Nothing was stored. Give the correlation_id to support"
+)
+_AWAY = ApiProblem(
+    503,
+    "unavailable",
+    "The database doesn't answer",
+    "Send it again with the same Idempotency-Key: whatever was stored is answered as it was, and not stored twice",
+    retry_after=15,
+)
 
 _TITLES = {
     400: ("malformed", "The request can't be read"),
@@ -117,14 +131,16 @@ def no_such_address(request: Any, path: str = "") -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """A bug of ours: a page for people, problem details for callers of the API."""
-    if not request.path.startswith("/api/"):
-        context = {"correlation_id": getattr(request, "correlation_id", "")}
-        return HttpResponseServerError(loader.render_to_string("500.html", context))
-    problem = ApiProblem(
-        500, "internal", "Something went wrong on our side", "Nothing was stored. Give the correlation_id to support"
-    )
-    return JsonResponse(body_of(problem, request), status=500, content_type=MEDIA_TYPE)
+    """A bug of ours, or a database that is away (503, to be tried again): a page for people, problem details for
+    callers of the API. Called while the error is being handled."""
+    is_away = isinstance(sys.exc_info()[1], AWAY)
+    problem = _AWAY if is_away else _BUG
+    headers = {"Retry-After": str(problem.retry_after)} if problem.retry_after else {}
+    if request.path.startswith("/api/"):
+        return JsonResponse(body_of(problem, request), status=problem.status, content_type=MEDIA_TYPE, headers=headers)
+    context = {"correlation_id": getattr(request, "correlation_id", "")}
+    page = loader.render_to_string(f"{problem.status}.html", context)
+    return HttpResponse(page, status=problem.status, headers=headers)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

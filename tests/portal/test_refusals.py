@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
@@ -34,6 +35,19 @@ def test_a_bug_shows_a_number_to_quote():
     answer = server_error(request)
     assert answer.status_code == 500
     assert '<code class="break">0192f1c4-77aa</code>' in plain(answer)
+
+
+@pytest.mark.parametrize(("path", "read"), [("/", plain), ("/api/v1/orders", lambda answer: answer.content.decode())])
+def test_a_database_that_is_away_is_said_to_be_away(path, read):
+    request = RequestFactory().get(path)
+    request.correlation_id = "0192f1c4-77aa"
+    try:
+        raise OperationalError("server closed the connection unexpectedly")
+    except OperationalError:
+        answer = server_error(request)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "15")
+    assert "The database doesn" in read(answer)
+    assert "0192f1c4-77aa" in read(answer)
 
 
 def test_a_request_that_cant_be_read_gets_a_page():
