@@ -10,7 +10,7 @@ is missing or not understood. `find_*` return None for "the target says it isn't
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -71,6 +71,21 @@ class Polls(Protocol):
     streams: tuple[str, ...]
 
     async def changes(self, stream: str, position: dict[str, Any]) -> Page: ...
+
+
+@runtime_checkable
+class ReadsAgain(Protocol):
+    """A system whose past can be read again, for a back-fill. `ranges` names what of it, by code and in words.
+
+    `between` gives what happened (or was made) from `since` on and before `until`, a page at a time, in any order;
+    `position` is {} at first, then the page's own. `again` gives the present state of objects by their ids; one that
+    the system hasn't is left out. Raise Problem `feed_gap` for a time of which the system keeps nothing.
+    """
+
+    ranges: dict[str, str]
+
+    async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page: ...
+    async def again(self, object_ids: Sequence[str]) -> list[Polled]: ...
 
 
 class Crm(Protocol):

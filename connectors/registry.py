@@ -195,6 +195,11 @@ def streams_of(code: str) -> tuple[str, ...]:
     return tuple(getattr(client, "streams", ())) if hasattr(client, "changes") else ()
 
 
+def ranges_of(code: str) -> dict[str, str]:
+    """What of the vendor's past can be read again, by code and in words; empty when nothing can."""
+    return dict(getattr(client_class(code), "ranges", {}))
+
+
 def promised(family: type) -> list[str]:
     """The names of a family's verbs."""
     return [n for n, member in vars(family).items() if callable(member) and not n.startswith("_")]

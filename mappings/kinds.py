@@ -141,7 +141,7 @@ RESOLUTION_LEVELS: dict[str, Approval | None] = {
 RESOLUTION_APPROVAL = "resolution_approval"
 RESOLUTIONS_SIGNED = (
     "repost", "waive", "link", "edit_fields", "choose_period", "reopen_period", "accrue", "override", "write_off",
-    "accept_difference",
+    "accept_difference", "back_fill",
 )  # fmt: skip
 # How much may be taken off receivables: of one invoice, by one person, of one customer, in one period; each cumulated.
 ADJUSTMENT_LIMIT = "adjustment_limit"
@@ -199,6 +199,8 @@ TARGET_KEYS = (
 ROUTING = "routing"
 _STEP = rf"({'|'.join(QUEUES)})( to [\w.@+-]+)?( as (urgent|high|medium|low))?( from {_AMOUNT})?"
 RETRY_POLICY = "retry_policy"
+REPLAY_WINDOW = "replay_window"
+REPLAY_DAYS = 400  # where no rule says: a fiscal year and a month
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events", "alerts", "bulk_rows")
 
 _KINDS = (
@@ -321,6 +323,13 @@ _KINDS = (
          "that are over (12) and the rows of bulk actions that ended (24, never before 12) go one by one, unless an "
          "open case rests on them.",
          approval=CONTROLLER, propose=PROPOSE_POLICY),
+    Kind(REPLAY_WINDOW, "How far back a message is replayed", ("message",), FREE, "missing_replay_window",
+         "No rule says how far back {key} is replayed", scope=("connection",), owner=CONTROLLERSHIP,
+         values="any|[1-9][0-9]{0,3}", values_say="a number of days, or the word any", verb="goes back",
+         about="Days since a message came in (or since what is read again happened at its source) after which neither "
+         "one message nor a back-fill runs it again. By the vendor’s own name of the message, which may end in *: "
+         f"invoice.finalized, invoice.*, *. Where no rule says: {REPLAY_DAYS}.",
+         approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind(RETRY_POLICY, "How often an error is tried again", ("vendor", "error"), FREE, "missing_retry_policy",
          "No rule says how often {key} is tried again", scope=("connection",), owner=PLATFORM, propose=PROPOSE_RUNNING,
          values=retries.PATTERN, values_say=retries.WORDS,
@@ -338,7 +347,8 @@ _KINDS = (
          values_say="who always, then who over which amount: nobody; 1 colleague over 1000; 2 controllers over 50000",
          values_of=(("override", rf"{_SIGNED_LEVEL}(; {_SIGNED_LEVEL} over {_AMOUNT})*",
                      "who always, then who over which amount, never nobody: 1 controller; 2 controllers over 50000"),),
-         about="Who signs before a resolution of a case takes effect: " + ", ".join(RESOLUTIONS_SIGNED)
+         about="Who signs before a resolution of a case, or a back-fill, takes effect: "
+         + ", ".join(RESOLUTIONS_SIGNED)
          + "; for one field of an edit edit_fields|po_number and the like. Amounts in the book's currency, of all "
          "documents of an entity together. A colleague is of billing operations or controllership. Nobody signs what "
          "they proposed."),

@@ -41,6 +41,13 @@ FINAL = {
     "Order": "StatusCode = 'Activated'",
     "MergedAccount": "IsDeleted = true AND MasterRecordId != null",
 }
+# What of the org's past can be read again; and of which object an id is, by its first three characters.
+RANGES = {
+    "Opportunity": "Opportunities that are won, by when they were last changed",
+    "Order": "Orders that are activated, by when they were last changed",
+    "Account": "Accounts, by when they were last changed",
+}
+OBJECT_OF = {"006": "Opportunity", "801": "Order", "001": "Account"}
 OBJECTS = {"MergedAccount": "Account"}  # a stream's object, where it isn't its name
 RESOURCES = {"MergedAccount": "queryAll"}  # the deleted ones too
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -36,6 +36,7 @@ class Client:
     """One Salesforce organisation."""
 
     streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order", MERGED)
+    ranges = asked.RANGES
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -155,17 +156,48 @@ class Client:
             after = f"(SystemModstamp > {since} OR (SystemModstamp = {since} AND Id > '{full_id(position['id'])}'))"
         else:
             after = f"SystemModstamp >= {_stamp(instant(since) - OVERLAP)}"
-        final = f" AND {asked.FINAL[stream]}" if stream in asked.FINAL else ""
-        soql = (
-            f"SELECT {self._fields[stream]} FROM {asked.OBJECTS.get(stream, stream)} WHERE {after}{final} "
-            f"ORDER BY SystemModstamp, Id LIMIT {ROWS_PER_POLL}"
-        )
-        rows = [row async for row in self._query(soql, verb="changes", resource=asked.RESOURCES.get(stream, "query"))]
+        rows = await self._read(stream, after, verb="changes")
         found = tuple(self._polled(stream, row) for row in rows)
         has_more = len(rows) == ROWS_PER_POLL
         newest = max([instant(since), *(p.occurred_at for p in found if p.occurred_at)])
         following = {"modstamp": _stamp(newest), "id": found[-1].source_id if found else "", "is_within": has_more}
         return Page(found, following, has_more)
+
+    async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page:
+        """Records of an object whose SystemModstamp lies in a time, oldest first, as they are now."""
+        if what == "Order" and not self._has("orders"):
+            return Page((), position)
+        after = f"SystemModstamp >= {_stamp(since)}"
+        if position:
+            at, last = position["modstamp"], full_id(position["id"])
+            after = f"(SystemModstamp > {at} OR (SystemModstamp = {at} AND Id > '{last}'))"
+        rows = await self._read(what, f"{after} AND SystemModstamp < {_stamp(until)}", verb="between")
+        found = tuple(self._polled(what, row) for row in rows)
+        has_more = len(rows) == ROWS_PER_POLL
+        following = {"modstamp": _stamp(instant(rows[-1]["SystemModstamp"])), "id": rows[-1]["Id"]} if rows else {}
+        return Page(found, following if has_more else position, has_more)
+
+    async def again(self, object_ids: Sequence[str]) -> list[Polled]:
+        """The present state of accounts, opportunities that are won and orders that are activated; what Salesforce
+        hasn't, or we don't read so, is left out."""
+        by_object: dict[str, list[str]] = {}
+        for object_id in object_ids:
+            what = asked.OBJECT_OF.get(object_id[:3])
+            if what is not None and (key := _known_id(object_id)):
+                by_object.setdefault(what, []).append(key)
+        found = []
+        for what, keys in sorted(by_object.items()):
+            names = ",".join(f"'{key}'" for key in keys)
+            found += [self._polled(what, row) for row in await self._read(what, f"Id IN ({names})", verb="again")]
+        return found
+
+    async def _read(self, what: str, where: str, *, verb: str) -> list[dict[str, Any]]:
+        final = f" AND {asked.FINAL[what]}" if what in asked.FINAL else ""
+        soql = (
+            f"SELECT {self._fields[what]} FROM {asked.OBJECTS.get(what, what)} WHERE {where}{final} "
+            f"ORDER BY SystemModstamp, Id LIMIT {ROWS_PER_POLL}"
+        )
+        return [row async for row in self._query(soql, verb=verb, resource=asked.RESOURCES.get(what, "query"))]
 
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""
@@ -292,6 +324,14 @@ class Client:
         key = full_id(order_id) if order_id else ""
         url = f"{self.app_url}/{key}" if self.app_url and key else ""
         return posting.SavedRecord(document_type="status", id=key, status=status, url=url)
+
+
+def _known_id(text: str) -> str:
+    """An id in its long form, or "" for what can't be one."""
+    try:
+        return full_id(text)
+    except ValueError:
+        return ""
 
 
 def _kind(order_id: str) -> str:

@@ -4,16 +4,16 @@ each write."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from connectors.errors import Absent
-from connectors.families import Page, SubscriptionPlan
+from connectors.families import Page, Polled, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import inbound, inbound_cash, outbound, voids
+from connectors.stripe import inbound, inbound_cash, outbound, past, voids
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
@@ -30,6 +30,7 @@ class Client:
     """One Stripe account."""
 
     streams = ("events",)
+    ranges = past.RANGES
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -275,6 +276,36 @@ class Client:
             return self._list("/v1/events", "changes", query)
 
         return await read_events(list_events, position, connection=self.line.code)
+
+    # Its past
+
+    async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page:
+        """Events of a time, or documents that were made in it, newest first. Raises Problem `feed_gap` where Stripe
+        keeps no events any more."""
+        if what == past.EVENTS:
+            past.check_kept(since, connection=self.line.code)
+        asked = [*past.span(since, until), ("limit", str(PAGE))]
+        if position:
+            asked.append(("starting_after", position["after"]))
+        path = f"/v1/{past.paths(what)}"
+        answer = await self._get(path, "between", asked, needs=("data", "has_more"), is_listing=True)
+        rows = answer["data"]
+        found = tuple(polled for raw in rows for polled in past.polled_of(what, raw))
+        has_more = bool(rows and answer["has_more"])
+        return Page(found, {"after": rows[-1]["id"]} if has_more else position, has_more)
+
+    async def again(self, object_ids: Sequence[str]) -> list[Polled]:
+        """The present state of invoices, credit notes and customers; what Stripe hasn't, or we don't read so, is left
+        out."""
+        found = []
+        for object_id in object_ids:
+            if (what := past.kind_of(object_id)) is None:
+                continue
+            path = f"/v1/{past.paths(what)}/{object_id}"
+            reply = await self.telephone.call("GET", path, verb="again", accept=(404,))
+            if reply.status != 404:
+                found += past.polled_of(what, reply.json("id"))
+        return found
 
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""

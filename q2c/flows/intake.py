@@ -67,12 +67,31 @@ def carry_these_events(event_ids: Iterable[UUID]) -> Carried:
     return Carried(count, frozenset(flows))
 
 
+@dataclass(frozen=True)
+class Dispatching:
+    """The facts of a batch, each with the id of its transaction and whether that is new."""
+
+    facts: tuple[Fact, ...]
+    ids: tuple[UUID, ...]
+    new: frozenset[UUID]
+
+
+def reading_tools(owners: Owners) -> Tools:
+    """What a dry run needs to understand messages: it carries nothing."""
+    return _tools(set(), owners)
+
+
+def store_what_was_said(owners: Owners) -> None:
+    """Write down what was asked of the vendors while messages were understood."""
+    write_exchanges(for_their_owners(_collector.take(), owners))
+
+
 def _tools(flows: set[str], owners: Owners) -> Tools:
     return Tools(
         sources=sources_of,
         manifest=manifest_of,
         client=client_of,
-        carry=lambda items: _carry(items, flows, owners),
+        carry=lambda items: carry_items(items, flows, owners),
         open_case=cases.open_case,
         close_read=cases.close_read_later,
         pause=pause_refused,
@@ -123,8 +142,12 @@ def time_zone_of(entity: str) -> str:
 # Carrying.
 
 
-def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
-    """Sets the verdict of each item, and notes whose it is. Runs inside the commit of the batch."""
+BACKFILL = 8  # the priority of a back-fill's work: the last lane (connectors.lanes)
+
+
+def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatching:
+    """Sets the verdict of each item, and notes whose it is. Runs inside the commit of the batch, or in a transaction
+    that a dry run takes back."""
     pairs = [(item, event) for item in items for event in item.events]
     outcomes = _store_records(pairs)
     around = _Around(pairs)
@@ -151,7 +174,9 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
         if isinstance(made, Ignored):
             _ignore(item, made, document, about)
         else:
-            facts += with_event(made, item.claimed.event_id)
+            own = with_event(made, item.claimed.event_id)
+            is_late = item.claimed.is_backfill
+            facts += [replace(f, priority=max(f.priority, BACKFILL)) for f in own] if is_late else own
         verdict = item.decided
         verdict.customer_id = verdict.customer_id or sightings.customer_of(event)
         verdict.legal_entity_code = verdict.legal_entity_code or about.legal_entity
@@ -161,8 +186,10 @@ def _carry(items: list[Item], flows: set[str], owners: Owners) -> None:
     corrections.remember({
         (item.source.code, n): item.claimed.event_id for item, e in pairs if (n := around.corrected_too_early(item, e))
     })  # fmt: skip
-    flows |= dispatch_facts(facts).flows
+    dispatched = dispatch_facts(facts)
+    flows |= dispatched.flows
     flows |= cancel_unposted((type(e), e.void) for _, e in pairs if hasattr(e, "void"))
+    return Dispatching(tuple(facts), dispatched.ids, dispatched.new)
 
 
 def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Billed | None) -> list[Fact] | Ignored:

@@ -17,7 +17,7 @@ _TAKE = """
 UPDATE inbox_inboundkey k SET token = k.token + 1, attempt_count = k.attempt_count + 1,
     available_at = statement_timestamp() + %(lease)s * interval '1 second'
 FROM due WHERE k.id = due.id
-RETURNING k.id, k.token, k.attempt_count, k.connection_id, k.event_id, k.body_key, k.customer_key_id
+RETURNING k.id, k.token, k.attempt_count, k.connection_id, k.event_id, k.body_key, k.customer_key_id, k.is_backfill
 """
 # Each connection gives at most its share, so one that storms doesn't keep the others waiting.
 _CLAIM = (
@@ -47,6 +47,12 @@ WITH due AS MATERIALIZED (
 """
     + _TAKE
 )
+# Of several keys of one event (there's one, in all that we know) the first.
+_READ_THESE = """
+SELECT DISTINCT ON (k.event_id) k.id, k.token, 0, k.connection_id, k.event_id, k.body_key, k.customer_key_id, true
+FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
+WHERE k.event_id = ANY(%s) ORDER BY k.event_id, k.id
+"""
 _BODIES = """
 SELECT id, event_type, source_id, received_at, body FROM inbox_inboundevent
 WHERE id = ANY(%(ids)s) AND id >= %(least)s AND id <= %(most)s
@@ -74,6 +80,7 @@ class Claimed:
     source_id: str
     received_at: dt.datetime
     body: bytes
+    is_backfill: bool = False
 
 
 def claim_events(limit: int) -> list[Claimed]:
@@ -95,13 +102,20 @@ def claim_these(event_ids: Sequence[UUID]) -> list[Claimed]:
     return _with_bodies(fetch_rows(_CLAIM_THESE, {"lease": LEASE_SECONDS, "events": list(event_ids)}))
 
 
+def read_these(event_ids: Sequence[UUID]) -> list[Claimed]:
+    """Particular events as a translator would have them, claimed by nobody: for a dry run. Those that are gone are left
+    out."""
+    rows = fetch_rows(_READ_THESE, [list(event_ids)])
+    return _with_bodies(rows)
+
+
 def _with_bodies(rows: list[tuple[Any, ...]]) -> list[Claimed]:
     if not rows:
         return []
     ids = [r[4] for r in rows]
     found = fetch_rows(_BODIES, {"ids": ids, "least": min(ids), "most": max(ids)})
     bodies = {r[0]: r[1:] for r in found}
-    claimed = [Claimed(r[0], r[1], r[2], r[3], r[4], bytes(r[5]), r[6], *bodies[r[4]]) for r in rows]
+    claimed = [Claimed(r[0], r[1], r[2], r[3], r[4], bytes(r[5]), r[6], *bodies[r[4]], r[7]) for r in rows]
     return sorted(claimed, key=lambda c: c.event_id)
 
 

@@ -79,7 +79,7 @@ class Tools:
     sources: Callable[[Iterable[int]], dict[int, Source]]
     manifest: Callable[[str], Manifest]
     client: Callable[[Source], Any]
-    carry: Callable[[list[Item]], None]  # records and dispatch; sets each item's verdict; inside our transaction
+    carry: Callable[[list[Item]], Any]  # records and dispatch; sets each item's verdict; inside our transaction
     open_case: Callable[..., Any]
     # What couldn't be read before: key, id and the vendor's instant of what could be now.
     close_read: Callable[[list[tuple[str, UUID, dt.datetime]]], Any]

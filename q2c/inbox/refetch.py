@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from connectors.calls import Outgoing, outgoing
+from connectors.lanes import BACKFILL, NORMAL
 from connectors.manifest import Means
 from connectors.slots import drop_slots
 from q2c.core.ending import await_unless_ending
@@ -33,7 +34,11 @@ def fetch_present(items: list[Item], tools: Tools) -> dict[int, Any]:
     sources = {item.source.id: item.source for item in items}
     clients = {source_id: tools.client(sources[source_id]) for source_id in {each[0] for each in asked}}
     first = {item.claimed.key_id: item.claimed.event_id for item in items}
-    questions = [(clients[s], verb, object_id, first[keys[0]]) for (s, verb, object_id), keys in asked.items()]
+    lanes = {item.claimed.key_id: BACKFILL if item.claimed.is_backfill else NORMAL for item in items}
+    questions = [
+        (clients[s], verb, object_id, first[keys[0]], min(lanes[key] for key in keys))
+        for (s, verb, object_id), keys in asked.items()
+    ]
     answers = run_waiting(_ask_all(questions))
     return {key: answer for keys, answer in zip(asked.values(), answers, strict=True) for key in keys}
 
@@ -47,9 +52,9 @@ def _is_stale(item: Item, meaning: Means) -> bool:
         return False  # translating it says what is wrong with it
 
 
-async def _ask_all(questions: list[tuple[Any, str, str, UUID]]) -> list[Any]:
-    async def ask(client: Any, verb: str, object_id: str, event_id: UUID) -> Any:
-        outgoing.set(Outgoing(step=REFETCH, correlation_id=str(event_id)))  # of this task alone
+async def _ask_all(questions: list[tuple[Any, str, str, UUID, int]]) -> list[Any]:
+    async def ask(client: Any, verb: str, object_id: str, event_id: UUID, lane: int) -> Any:
+        outgoing.set(Outgoing(step=REFETCH, correlation_id=str(event_id), lane=lane))  # of this task alone
         try:
             return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
         except TimeoutError:

@@ -10,25 +10,37 @@ from django.utils import timezone
 from q2c.core import audit
 from q2c.core.models import Person
 from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.inbox.window import Windows
+
+
+class TooOld(ValueError):
+    """Why a message is beyond its replay window, in words for the screen."""
 
 
 def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
     """Give the message back to the translator, its verdict open again. False when it waits to be read anyway.
 
-    Raises ValueError without a reason, InboundKey.DoesNotExist for a message that isn't there, or no longer.
+    Raises ValueError without a reason, TooOld beyond its window, InboundKey.DoesNotExist for a message that isn't there, or no longer.
     """
     if not reason.strip():
         raise ValueError("say why")
     with atomic():
         key = InboundKey.objects.select_for_update().filter(event_id=event_id).order_by("id").first()
-        if key is None or not InboundEvent.objects.filter(pk=event_id).exists():
+        event = InboundEvent.objects.defer("headers", "body").select_related("connection").filter(pk=event_id).first()
+        if key is None or event is None:
             raise InboundKey.DoesNotExist
         if key.verdict == InboundKey.Verdict.RECEIVED:
             return False
+        said = event.connection.code, event.event_type
+        if too_old := Windows([said]).why_not(*said, event.received_at):
+            raise TooOld(too_old)
         audit.record(
             by, "replay", "event", event_id, why=reason, data={"verdict": key.verdict, "reason": key.reason_code}
         )
         key.verdict, key.reason_code, key.reason = InboundKey.Verdict.RECEIVED, "", ""
         key.decided_at, key.attempt_count, key.available_at = None, 0, timezone.now()
-        key.save(update_fields=["verdict", "reason_code", "reason", "decided_at", "attempt_count", "available_at"])
+        key.is_backfill = False  # of one message somebody waits for it
+        key.save(update_fields=[
+            "verdict", "reason_code", "reason", "decided_at", "attempt_count", "available_at", "is_backfill"
+        ])  # fmt: skip
     return True

@@ -41,10 +41,16 @@ def _translate(claimed: list[Claimed], tools: Tools) -> int:
         return 0
     sources = tools.sources({c.connection_id for c in claimed})
     items = [Item(c, sources[c.connection_id]) for c in claimed]
-    for start in range(0, len(items), FETCHED_AT_ONCE):
-        _understand_all(items[start : start + FETCHED_AT_ONCE], tools)
+    understand(items, tools)
     _commit(items, tools)
     return len(items)
+
+
+def understand(items: list[Item], tools: Tools) -> None:
+    """Set what each means, or the verdict on what means nothing. Reads at the vendors where the message alone doesn't
+    say it, and stores nothing: a dry run ends here."""
+    for start in range(0, len(items), FETCHED_AT_ONCE):
+        _understand_all(items[start : start + FETCHED_AT_ONCE], tools)
 
 
 def _understand_all(items: list[Item], tools: Tools) -> None:

@@ -80,10 +80,14 @@ def event_replay(request: PersonRequest, event_id: Any) -> HttpResponse:
         raise Http404 from None
     if not access.sees_entity(request.user, key.legal_entity_code, REPLAY):  # another role of theirs shows it
         return access.denied(request, REPLAY)
-    with atomic():
-        is_new = replay.replay_event(event_id, by=request.user, reason=form.cleaned_data["why"])
-        if is_new:
-            cases.close_for_events([event_id], "replayed")  # if it's refused again, its case comes back
+    try:
+        with atomic():
+            is_new = replay.replay_event(event_id, by=request.user, reason=form.cleaned_data["why"])
+            if is_new:
+                cases.close_for_events([event_id], "replayed")  # if it's refused again, its case comes back
+    except replay.TooOld as refused:
+        form.add_error(None, f"Not possible: {refused}")
+        return show_event(request, event_id, status=422, form=form)
     if not is_new:
         messages.warning(request, "It waits to be read anyway; nothing was changed.", extra_tags="act")
         return redirect("portal:event_detail", event_id)
