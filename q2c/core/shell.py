@@ -130,6 +130,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     ("Running", (
         Entry("Alerts", "exceptions:alert_list", "risk", "exceptions.view_case"),
         Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
+        Entry("Back-fills", "portal:backfill_list", "undo", "inbox.view_event"),
         Entry("Pauses", "portal:pause_list", "paused", "transactions.view_transaction"),
         Entry("Schedules", "portal:schedule_list", "clock", "portal.view_home"),
         Entry("People and roles", "portal:person_list", "npeople", "core.view_access", also="portal:role_list"),

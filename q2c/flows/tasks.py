@@ -19,6 +19,7 @@ from q2c import ports
 from q2c.core.customer_keys import owner_of
 from q2c.core.ending import is_ending
 from q2c.flows import (
+    backfill_running,
     catalog,
     done,
     field_owners,
@@ -168,8 +169,18 @@ def raise_old() -> None:
 
 @shared_task(ignore_result=True)
 def forget_answers() -> None:
-    """Let go of the API's stored answers that have expired."""
+    """Let go of the API's stored answers that have expired, and of back-fills that nobody started."""
     keeping.forget_expired_answers()
+    backfill_running.forget_unstarted()
+
+
+@shared_task(ignore_result=True)
+def run_backfills() -> None:
+    """Move every back-fill on that has something to do."""
+    try:
+        backfill_running.run_due()
+    finally:
+        tell_health()
 
 
 @shared_task(ignore_result=True)

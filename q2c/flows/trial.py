@@ -1,4 +1,5 @@
-"""Held documents tried under other rules: their reading steps run again in memory, and nothing is sent or stored.
+"""Held documents tried under other rules, and new ones before they are carried: their reading steps run in memory, and
+nothing is sent or stored.
 
 The steps are the flows' own, read by the machine's own reader; only the rules differ. What can't be told without asking
 a system is said so.
@@ -88,6 +89,21 @@ def try_held(
         for start in range(0, len(claims), AT_ONCE):
             found += _try(code, claims[start : start + AT_ONCE], snapshot, chosen)
             told(len(found))
+    return found
+
+
+def try_new(transaction_ids: Sequence[UUID], snapshot: Snapshot) -> list[Tried]:
+    """What would become of documents that have only just come in, up to the write that would be due. Stores nothing."""
+    rows = BusinessTransaction.objects.filter(pk__in=transaction_ids).order_by("flow", "pk")
+    by_flow: dict[str, list[Claim]] = {}
+    for transaction_id, flow in rows.values_list("pk", "flow"):
+        by_flow.setdefault(flow, []).append(Claim(transaction_id, 0, None, 0, 0, 0, 0, "", False))
+    found = []
+    for code, claims in by_flow.items():
+        for start in range(0, len(claims), AT_ONCE):
+            runs = machine.load_runs(catalog.BY_CODE[code], claims[start : start + AT_ONCE])
+            read_forward([run for run in runs if run.ending is None], TrialContext(runs, snapshot))
+            found += [_tried(run) for run in runs]
     return found
 
 

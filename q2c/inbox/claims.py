@@ -115,7 +115,7 @@ def _with_bodies(rows: list[tuple[Any, ...]]) -> list[Claimed]:
     ids = [r[4] for r in rows]
     found = fetch_rows(_BODIES, {"ids": ids, "least": min(ids), "most": max(ids)})
     bodies = {r[0]: r[1:] for r in found}
-    claimed = [Claimed(r[0], r[1], r[2], r[3], r[4], bytes(r[5]), r[6], *bodies[r[4]], r[7]) for r in rows]
+    claimed = [Claimed(*r[:5], bytes(r[5]), r[6], *bodies[r[4]], r[7]) for r in rows]  # type: ignore[call-arg]
     return sorted(claimed, key=lambda c: c.event_id)
 
 

@@ -20,7 +20,8 @@ class TooOld(ValueError):
 def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
     """Give the message back to the translator, its verdict open again. False when it waits to be read anyway.
 
-    Raises ValueError without a reason, TooOld beyond its window, InboundKey.DoesNotExist for a message that isn't there, or no longer.
+    Raises ValueError without a reason, TooOld beyond its window, InboundKey.DoesNotExist for a message that isn't
+    there, or no longer.
     """
     if not reason.strip():
         raise ValueError("say why")

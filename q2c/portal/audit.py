@@ -39,6 +39,7 @@ SAID = {
     "give_first_role": "Gave the first role", "reveal": "Saw masked values",
     "edit_runbook": "Changed the runbook", "merge_case": "Merged into another case",
     "take_out_case": "Took a cause out of a case", "split_case": "Took documents out of the case",
+    "make": "Made", "try_again": "Tried again", "start": "Started", "cancel": "Cancelled", "end": "Ended",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)
@@ -47,6 +48,7 @@ NUMBERED = {
     "change_set": ("CS-{id}", "mappings:change_set_detail"),
     "schedule": ("Schedule {id}", "portal:schedule_edit"),
     "bulk_action": ("BA-{id}", "exceptions:bulk_detail"),
+    "backfill": ("BF-{id}", "portal:backfill_detail"),
 }
 
 

@@ -26,6 +26,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.models import EMERGENCY_HOURS_MAX, Person, Proposal
+from q2c.flows import backfills
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
@@ -238,6 +239,8 @@ def decide(
             channels.drop_change(proposal)
         if proposal.kind == bulk_agreeing.KIND and state != Proposal.State.PROPOSED:
             bulk_agreeing.apply_decision(proposal, state)
+        if proposal.kind == backfills.KIND and state != Proposal.State.PROPOSED:
+            backfills.apply_decision(proposal, state)
         if proposal.kind in memberships.KINDS and state == Proposal.State.APPROVED:
             memberships.apply_agreed(proposal, by=by)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
