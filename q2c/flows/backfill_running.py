@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from django.db import OperationalError
 from django.db.models import Q
-from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -50,14 +49,22 @@ UPDATE inbox_inboundkey SET verdict = 'received', reason_code = '', reason = '',
 _MARK = "UPDATE inbox_inboundkey SET is_backfill = true WHERE event_id = ANY(%s) AND verdict = 'received'"
 # What was given and is decided by now: the verdict, and the first transaction that it led to since.
 _DECIDED = """
-SELECT i.id, k.verdict, k.reason, k.decided_at IS NOT NULL AND t.id IS NOT NULL, coalesce(t.id, i.transaction_id)
+SELECT i.id, k.verdict, k.reason, t.id IS NOT NULL, coalesce(t.id, i.transaction_id)
   FROM inbox_backfillitem i
-  JOIN LATERAL (SELECT verdict, reason, decided_at FROM inbox_inboundkey
+  JOIN LATERAL (SELECT verdict, reason FROM inbox_inboundkey
                  WHERE event_id = i.event_id ORDER BY id LIMIT 1) k ON true
   LEFT JOIN LATERAL (
        SELECT t.id FROM transactions_businesstransaction t
-        WHERE t.correlation_id = i.event_id::text AND t.created_at >= i.released_at ORDER BY t.id LIMIT 1) t ON true
+        WHERE t.correlation_id = i.event_id::text AND t.event_id = i.event_id
+        ORDER BY t.id OFFSET i.had LIMIT 1) t ON true
  WHERE i.backfill_id = %s AND i.result = 'released' AND k.verdict <> 'received' LIMIT 1000
+"""
+# No clock decides what is new, only whether more is there than before.
+_RELEASED = """
+UPDATE inbox_backfillitem i SET result = 'released', released_at = now(), event_id = n.event, body = NULL,
+       body_key = NULL, had = (SELECT count(*) FROM transactions_businesstransaction t
+                                WHERE t.correlation_id = n.event::text AND t.event_id = n.event)
+  FROM unnest(%s::bigint[], %s::uuid[]) AS n (id, event) WHERE i.id = n.id
 """
 _RESULTS = """
 UPDATE inbox_backfillitem i SET result = n.result, result_says = left(n.says, 300), transaction_id = n.txn
@@ -234,10 +241,7 @@ def _give(own: Backfill, items: list[BackfillItem]) -> None:
     cases.close_for_events([i for i in ids if i is not None], "replayed")  # what is refused again comes back
     left = [i.pk for i in items if i not in given]
     BackfillItem.objects.filter(pk__in=left).update(result=Result.REFUSED, result_says=GONE)
-    for item in given:
-        BackfillItem.objects.filter(pk=item.pk).update(
-            result=Result.RELEASED, released_at=Now(), event_id=item.event_id, body=None, body_key=None
-        )
+    fetch_rows(_RELEASED, [[i.pk for i in given], ids])
     audit.record(
         own.made_by, "replay", "backfill", own.pk, why=own.why, data={"events": [str(i) for i in ids]},
     )  # fmt: skip

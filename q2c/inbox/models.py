@@ -258,6 +258,7 @@ class BackfillItem(models.Model):
     result = models.CharField(max_length=10, choices=Result, default=Result.PENDING)
     result_says = models.CharField(max_length=300, blank=True)
     released_at = models.DateTimeField(null=True)
+    had = models.IntegerField(default=0)  # transactions that the message had led to before it was given to the intake
 
     class Meta:
         constraints = [
