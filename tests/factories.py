@@ -36,7 +36,7 @@ from q2c.core.models import (
     Proposal,
     Subsidiary,
 )
-from q2c.inbox.models import InboundEvent, InboundKey
+from q2c.inbox.models import Backfill, BackfillItem, InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
 from q2c.transactions.models import BusinessTransaction, LineageLink, Pause, StepRun
 
@@ -456,6 +456,24 @@ def make_pause(**fields: Any) -> Pause:
     """A pause of the invoices of one entity."""
     values = {"flow": "invoice_to_erp", "legal_entity_code": "GB01", "reason": "The ERP is moved", "by": "runs"}
     return Pause.objects.create(at=timezone.now(), **{**values, **fields})
+
+
+def make_backfill(by: Person, *, rows: int = 1, finding: str = "posts", **fields: Any) -> Backfill:
+    """A back-fill of stored messages after its dry run, each of a document of 120.00 GBP."""
+    now = timezone.now()
+    values = {
+        "source": "stored", "since": now, "until": now, "words": "What we stored", "why": "An outage", "state": "tried",
+        "tried_at": now, **fields,
+    }  # fmt: skip
+    made = Backfill.objects.create(made_by=by, made_at=now, due_at=now, **values)
+    for _ in range(rows):
+        key = make_message()
+        BackfillItem.objects.create(
+            backfill=made, connection=key.connection, event_type="invoice.finalized", source_id=key.dedupe_key,
+            event_id=key.event_id, at=now, finding=finding, flow="invoice_to_erp", legal_entity_code="GB01",
+            number=f"INV-{next(_numbers)}", currency="GBP", amount=120,
+        )  # fmt: skip
+    return made
 
 
 def make_alert(kind: str = "missing_item_mapping", **fields: Any) -> AlertGroup:

@@ -52,10 +52,12 @@ def fill(first, rows):
     draft = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
     done = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
     bulk.undo(done, by=controller)
+    backfill = factories.make_backfill(proposer, rows=rows)
     ports.BatchContext([])  # retry policies too are known to it
     return {
         "bulk": done.pk,
         "draft": draft.pk,
+        "backfill": backfill.pk,
         "held": held.pk,
         "posted": posted.pk,
         "case": case.pk,
@@ -88,6 +90,8 @@ SCREENS = {
     "emergency": "/emergencies/{emergency}/",
     "schedules": "/schedules/",
     "pauses": "/pauses/",
+    "back-fills": "/backfills/",
+    "a back-fill": "/backfills/{backfill}/",
     "audit trail": "/audit/",
     "cases": "/exceptions/cases/",
     "case": "/exceptions/cases/{case}/",

@@ -23,6 +23,8 @@ LISTS = {
     "/audit/": [],
     "/schedules/": [],
     "/pauses/": [],
+    "/backfills/": [],
+    "/backfills/{backfill}/": ["show", "phase"],
     "/connections/": [],
     "/search/": ["q"],
     "/lineage/": ["system", "type", "id", "transaction"],
@@ -47,7 +49,9 @@ def reader(sign_in):
 
 @pytest.mark.parametrize("url", LISTS)
 def test_no_value_of_any_filter_breaks_a_list(reader, url):
-    names, url = LISTS[url], url.format(change_set=factories.make_change_set().pk)
+    backfill = factories.make_backfill(factories.make_person("platform")) if "backfill}" in url else None
+    made = {"change_set": factories.make_change_set().pk, "backfill": backfill.pk if backfill else 0}
+    names, url = LISTS[url], url.format(**made)
     for odd in ODD:
         value = odd.encode("utf-8", "surrogatepass").decode("latin-1")
         assert reader.get(url, dict.fromkeys([*names, "at", "after"], value)).status_code < 500, odd

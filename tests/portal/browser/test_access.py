@@ -34,6 +34,8 @@ def addresses(story):
         f"/emergencies/{story['emergency'].pk}/",
         "/schedules/",
         "/pauses/",
+        "/backfills/new/",
+        f"/backfills/{story['backfill'].pk}/",
         "/audit/",
         "/you/",
         "/keys/",
@@ -80,6 +82,7 @@ def test_every_screen_is_accessible(open_page, story, part):
     lost = {"field": "email", "value": "a@x.test", "by": "salesforce", "at": "2026-11-01T12:00:00+00:00", "kept": ""}
     story["record"] = factories.make_record("customer", "stripe:customer:cus_1", content={"name": "B"}, refused=[lost])
     story["pair"] = factories.make_pair(1)
+    story["backfill"] = factories.make_backfill(person)
     story["emergency"] = factories.make_emergency()
     story["bulk"] = factories.make_bulk(person, story["case"])
     page = open_page(person, "/")
