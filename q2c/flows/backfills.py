@@ -34,6 +34,10 @@ PACE_MAX, PACE = 6_000, 600  # messages a minute
 State, Source, Finding = Backfill.State, Backfill.Source, BackfillItem.Finding
 TAKEN = (Finding.POSTS, Finding.WAITS)  # carried in any case
 CHOSEN = (Finding.HELD, Finding.DIFFERS)  # carried where whoever starts it says so
+TAKES_SAY = {
+    Finding.POSTS: "what will post", Finding.WAITS: "what will wait first", Finding.HELD: "what would be held",
+    Finding.DIFFERS: "what differs from what we hold",
+}  # fmt: skip
 OPEN = (State.GATHERING, State.TRYING, State.TRIED, State.ASKED, State.RUNNING, State.PAUSED)
 
 
@@ -170,7 +174,7 @@ def content_of(own: Backfill, asked: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "back_fill": own.number, "what": own.words, "documents": documents,
-        "carries": [Finding(t).label for t in own.takes], "messages_a_minute": own.per_minute, "asked": dict(asked),
+        "carries": ", ".join(TAKES_SAY[t] for t in own.takes), "messages_a_minute": own.per_minute, "asked": dict(asked),
         "set_hash": set_hash(own),
     }  # fmt: skip
 

@@ -31,8 +31,8 @@ RULE = "back_fill"  # of kind resolution_approval
 State, Finding, Result = Backfill.State, BackfillItem.Finding, BackfillItem.Result
 FINDINGS = (
     (Finding.POSTS, "Will post"), (Finding.WAITS, "Will wait first"), (Finding.HELD, "Would be held"),
-    (Finding.DIFFERS, "Differs from what we hold"), (Finding.KNOWN, "Here already"),
-    (Finding.NOTHING, "Leads to nothing"), (Finding.REFUSED, "Refused"),
+    (Finding.DIFFERS, "Differs from what we hold"), (Finding.REFUSED, "Refused"), (Finding.KNOWN, "Here already"),
+    (Finding.NOTHING, "Leads to nothing"),
 )  # fmt: skip
 RESULTS = (
     (Result.CARRIED, "Carried"), (Result.KNOWN, "Was here already"), (Result.IGNORED, "Ignored"),
@@ -232,15 +232,19 @@ def _head(request: HttpRequest, own: Backfill) -> dict[str, Any]:
 
 
 def _sums(rows: QuerySet[BackfillItem]) -> list[dict[str, Any]]:
-    """Count and amount by finding, flow, entity and currency."""
+    """Count and amount by finding, flow, entity and currency; what leads to no document, by finding only."""
     grouped = rows.exclude(finding="").order_by().values("finding", "flow", "legal_entity_code", "currency")
     order = {code: n for n, (code, _) in enumerate(FINDINGS)}
-    found: list[dict[str, Any]] = [dict(r) for r in grouped.annotate(count=Count("pk"), amount=Sum("amount"))]
-    for row in found:
-        row["title"] = told.flow_title(row["flow"]) if row["flow"] else ""
-    return sorted(
-        found, key=lambda r: (order[r["finding"]], r["flow"], r["legal_entity_code"], r["currency"])
-    )  # fmt: skip
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in grouped.annotate(count=Count("pk"), amount=Sum("amount")):
+        entity = row["legal_entity_code"] if row["flow"] else ""
+        key = order[Finding(row["finding"])], row["flow"], entity, row["currency"]
+        known = found.setdefault(key, {**row, "legal_entity_code": entity, "count": 0, "amount": None})
+        known["count"] += row["count"]
+        if row["amount"] is not None:
+            known["amount"] = (known["amount"] or 0) + row["amount"]
+        known["title"] = told.flow_title(row["flow"]) if row["flow"] else ""
+    return [found[key] for key in sorted(found)]
 
 
 def _tell(user: Any, items: list[BackfillItem]) -> None:

@@ -1,4 +1,4 @@
-"""Back-fills of what we stored: rows by filter or by a file, a dry run that keeps nothing, pieces at a pace, and ends."""
+"""Back-fills of what we stored: rows by filter or by a file, a dry run that keeps nothing, pieces at a pace."""
 
 import datetime as dt
 import io
@@ -77,8 +77,8 @@ def lost(*numbers):
 @pytest.fixture
 def mended(monkeypatch):
     """From here on `new.event` is known."""
-    from q2c.flows import intake
     from connectors.manifest import Manifest
+    from q2c.flows import intake
 
     known = Manifest(**{**vars(MANIFEST), "events": {**MANIFEST.events, "new.event": MANIFEST.events["fact"]}})
     return lambda: monkeypatch.setattr(intake.registry, "manifest", lambda code: known)

@@ -1,4 +1,4 @@
-"""Back-fills over the whole house: a dry run that writes nowhere, a run that is killed in mid-course, and the same again:
+"""Back-fills over the whole house: a dry run that writes nowhere, a run killed in mid-course, and the same again;
 counted in the sandboxes' own logs."""
 
 from __future__ import annotations
