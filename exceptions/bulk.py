@@ -202,7 +202,12 @@ def _carry(action: BulkAction, ids: list[UUID]) -> list[Restarted]:
     if action.what == CORRECT_AT_SOURCE:
         return resolutions.send_back(ids, by=by)
     return resolutions.continue_held(
-        ids, by=by, permission=WAYS[action.what].permission, as_then=action.as_then, priority=PRIORITY
+        ids,
+        by=by,
+        why=f"{action.why} ({action.number})",
+        permission=WAYS[action.what].permission,
+        as_then=action.as_then,
+        priority=PRIORITY,
     )
 
 

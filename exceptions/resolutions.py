@@ -281,7 +281,7 @@ def repost_documents(
     """Restart, mark, tell. Without a permission the right was given by the signatures; without a person what held them
     is gone by itself. `fix` says what the repost is part of: how, change_set, author (fixes.record_fixes reads it)."""
     with atomic():
-        results = continue_held(ids, by=by, permission=permission, as_then=as_then)
+        results = continue_held(ids, by=by, why=reason, permission=permission, as_then=as_then)
         done = {result.transaction_id for result in results if result.is_restarted}
         touched = Occurrence.objects.filter(transaction_id__in=done, closed_at__isnull=True)
         by_case: dict[int, list[UUID]] = {}
@@ -306,13 +306,14 @@ def repost_documents(
 
 
 def continue_held(
-    ids: list[UUID], *, by: Person | None, permission: str | None, as_then: bool = False,
+    ids: list[UUID], *, by: Person | None, why: str, permission: str | None, as_then: bool = False,
     priority: int = restart.REPOSTED,
 ) -> list[Restarted]:  # fmt: skip
     """Restart these documents where the person may; their occurrences are running. Whoever calls it tells, in the same
     transaction."""
     chosen, refused = (ids, []) if by is None or permission is None else _permitted(ids, by=by, permission=permission)
-    results = restart.restart(chosen, as_then=as_then, priority=priority)
+    who = audit.PORTAL if by is None else by.username
+    results = restart.restart(chosen, by=who, why=why, as_then=as_then, priority=priority)
     done = {result.transaction_id for result in results if result.is_restarted}
     cases.close_for_transactions(done, cases.REPOSTED)
     nudge(set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True)))

@@ -84,7 +84,7 @@ def take_up(
         entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
         mine = [i for i in ids if allowed is None or entities.get(i) in allowed]
         revived = set(restart.revive(mine))
-        results = restart.restart(sorted(revived))
+        results = restart.restart(sorted(revived), by=by.username, why=reason)
         rows.filter(transaction_id__in=revived).update(undone_by=by, undone_at=timezone.now(), undone_why=reason)
         if revived:
             cases.note(case, verb="taken_up", text=reason, by=by, data={"documents": len(revived)})

@@ -238,7 +238,7 @@ class RepostCase(Door):
             if rules.asked_for(REPOST, state_of(ids).values()).approval is not None:
                 detail = "A rule asks for a second person. Propose it in the portal, where somebody else agrees."
                 raise ApiProblem(422, "not-repostable", "This repost needs a second person", detail)
-            results = restart.restart(ids)
+            results = restart.restart(ids, by=caller.client_id, why=why.strip())
             done = [r.transaction_id for r in results if r.is_restarted]
             if done:
                 exception_cases.close_for_transactions(done, "reposted", case_id=row.pk)

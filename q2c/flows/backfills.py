@@ -34,7 +34,7 @@ PACE_MAX, PACE = 6_000, 600  # messages a minute
 State, Source, Finding = Backfill.State, Backfill.Source, BackfillItem.Finding
 TAKEN = (Finding.POSTS, Finding.WAITS)  # carried in any case
 CHOSEN = (Finding.HELD, Finding.DIFFERS)  # carried where whoever starts it says so
-TAKES_SAY = {
+TAKES_SAY: dict[str, str] = {
     Finding.POSTS: "what will post", Finding.WAITS: "what will wait first", Finding.HELD: "what would be held",
     Finding.DIFFERS: "what differs from what we hold",
 }  # fmt: skip

@@ -15,6 +15,7 @@ from q2c.core.templatetags.words import MACHINE_ID, human, inside, plain_money, 
 from q2c.flows import catalog
 from q2c.portal.outcomes import Scene, tell_outcome
 from q2c.transactions.models import BusinessTransaction, StepRun
+from q2c.transactions.resubmissions import Resubmission, resubmissions_of
 from q2c.transactions.selectors import transactions_visible_to
 from q2c.transactions.steps import Flow
 
@@ -99,6 +100,18 @@ class ToldStep:
             return json.loads(bytes(self.last.output)) if self.last and self.last.output else None
         except ValueError:
             return None
+
+
+def tell_reposts(txn: BusinessTransaction, steps: Iterable[ToldStep]) -> list[Resubmission]:
+    """Every repost of a document, the newest first, each with what held it again (`problem`, of a step's own words), or
+    nothing. No statement for one that was never reposted."""
+    if txn.attempt <= 1:
+        return []
+    held = {run.attempt: run.problem for step in steps for run in step.runs if run.problem}
+    found = resubmissions_of(txn.pk)
+    for one in found:
+        one.problem = held.get(one.attempt)  # type: ignore[attr-defined]
+    return found
 
 
 def tell_subject(txn: BusinessTransaction) -> str:

@@ -86,6 +86,7 @@ def _show_transaction(
         )
     steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
     used = reasons.used_rules(steps)
+    reposts = told.tell_reposts(txn, steps)
     choices = list(Choice.objects.filter(transaction_id=txn.pk).select_related("by").order_by("-pk")[:20])
     connections = {c.code: c for c in Connection.objects.all()}
     others = list(selectors.lane_of(txn)[:10])
@@ -100,6 +101,7 @@ def _show_transaction(
         "subject": told.tell_subject(txn),
         "became": told.tell_became(txn),
         "steps": steps,
+        "reposts": reposts,
         "paused_work": pausing.pauses_over(request.user, txn),
         "held_at": next((step.sentence for step in steps if step.state == "held"), "this step"),
         "done_count": sum(step.state == "done" for step in steps),

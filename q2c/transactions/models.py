@@ -1,5 +1,4 @@
-"""Where things stand: the transaction, the little table of work to do, finished steps, lineage, dependencies,
-workers."""
+"""Where things stand: the transaction, the little table of work, finished steps, lineage, dependencies, workers."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from django.db.models import BooleanField, Func, Q
 
 from q2c.core.ids import uuid7
 from q2c.core.models import APPEND_ONLY
+from q2c.transactions.resubmissions import Resubmission as Resubmission
 
 # q2c_balanced is an immutable SQL function made by the first migration: equal lengths, no negative side, equal sums.
 BALANCED = Func("accounts", "debits", "credits", function="q2c_balanced", output_field=BooleanField())

@@ -8,6 +8,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.transaction import atomic
 
+from q2c.core import audit
+
 
 @dataclass(frozen=True)
 class Restarted:
@@ -30,8 +32,12 @@ WHY_NOT = {
 REPOSTED = 3  # goes before what arrives anew
 
 
-def restart(transaction_ids: list[UUID], *, priority: int = REPOSTED, as_then: bool = False) -> list[Restarted]:
-    """Put held transactions back to work at their held step; a double click finds nothing held and says why.
+def restart(
+    transaction_ids: list[UUID], *, by: str = audit.PORTAL, why: str = "", priority: int = REPOSTED,
+    as_then: bool = False,
+) -> list[Restarted]:  # fmt: skip
+    """Put held transactions back to work at their held step, as often as anybody likes, and keep each time with who and
+    why; a double click finds nothing held and says why not.
 
     Its mappings are the newest, or with `as_then` those by which it was first read, until it's held again.
     An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction
@@ -62,6 +68,12 @@ def restart(transaction_ids: list[UUID], *, priority: int = REPOSTED, as_then: b
                 " waits_for = ''"
                 " WHERE id = ANY(%s)",
                 [held],
+            )
+            cursor.execute(
+                'INSERT INTO transactions_resubmission (transaction_id, attempt, at, "by", why, as_then)'
+                " SELECT id, attempt, now(), left(%s, 150), %s, %s FROM transactions_businesstransaction"
+                " WHERE id = ANY(%s) ORDER BY id",
+                [by, why, as_then, held],
             )
     return [
         Restarted(i, True)

@@ -4,6 +4,8 @@ import datetime as dt
 import json
 
 import pytest
+from django.db import ProgrammingError
+from django.db.transaction import atomic
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from connectors import registry
@@ -14,7 +16,8 @@ from mappings.models import ChangeSet, MappingRule
 from q2c.core import vault
 from q2c.core.models import AuditEntry, Proposal
 from q2c.inbox.models import InboundKey
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions import restart
+from q2c.transactions.models import BusinessTransaction, Resubmission, WorkItem
 from tests import factories
 from tests.exceptions.late import late_case
 
@@ -407,3 +410,19 @@ def test_what_may_be_chosen_follows_what_is_typed(sign_in, held):
     assert "Id, code or name. 2 items, read 0 s ago." in page
     offered = client.get("/mappings/targets/?kind=item&connection=netsuite&value=router").content.decode()
     assert offered.index("10391 · GTX-4G · Router 4G") < offered.index("10482 · 22423 · Regency cakestand")
+
+
+def test_every_repost_of_a_document_is_kept_with_who_and_why_and_shown_however_many_there_are(sign_in):
+    client = sign_in("billing_ops")
+    held = factories.make_transaction("held")
+    for n in range(25):
+        factories.make_step(held, "map_items", state="failed", attempt=n + 1, problem={"summary": f"No {n}"})
+        assert restart.restart([held.pk], by="anna", why=f"Reason {n}")[0].is_restarted
+        WorkItem.objects.all().delete()
+        BusinessTransaction.objects.filter(pk=held.pk).update(state="held")
+    page = client.get(f"/transactions/{held.pk}/").content.decode()
+    assert "25 reposts" in page
+    assert [f"Reason {n}<" in page for n in range(25)] == [True] * 25
+    assert page.count("Held again: No ") == 24  # the first failure held it before anybody reposted
+    with pytest.raises(ProgrammingError), atomic():
+        Resubmission.objects.all().delete()
