@@ -39,6 +39,7 @@ _STORED = """
 SELECT k.event_id, e.connection_id, e.event_type, e.source_id, e.received_at, k.legal_entity_code
   FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
  WHERE k.event_id >= %(low)s AND k.event_id < %(high)s AND k.event_id > %(after)s
+   AND e.id >= %(low)s AND e.id < %(high)s
    AND (%(connection)s::bigint IS NULL OR k.connection_id = %(connection)s)
    AND (%(event_type)s = '' OR e.event_type = %(event_type)s)
    AND (%(entity)s = '' OR k.legal_entity_code = %(entity)s)
@@ -55,7 +56,7 @@ SELECT k.event_id, e.connection_id, e.event_type, e.source_id, e.received_at, k.
 _BY_IDS = """
 WITH given AS (SELECT * FROM unnest(%(rows)s::bigint[], %(ids)s::text[]) AS g (item, id)),
 named AS (
-    SELECT g.item, e.id AS event_id FROM given g JOIN inbox_inboundevent e ON e.id::text = g.id
+    SELECT g.item, e.id AS event_id FROM given g JOIN inbox_inboundevent e ON e.id::text = lower(g.id)
      WHERE e.id = ANY(%(uuids)s::uuid[])
     UNION SELECT g.item, e.id FROM given g JOIN inbox_inboundevent e ON e.source_id = g.id
      WHERE e.id >= %(low)s AND e.id < %(high)s

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from q2c import ports
 from q2c.core.customer_keys import owner_of
@@ -108,8 +108,8 @@ def _try(items: list[Item]) -> dict[UUID, Found]:
             found = _look(items, dispatched)
             transaction.set_rollback(True)
         return found
-    except transaction.TransactionManagementError:
-        raise
+    except OperationalError:
+        raise  # the database was away, or two waited for each other: the next nudge tries the piece again
     except Exception as error:
         for item in items:
             item.verdict, item.events = None, events[item.claimed.event_id]

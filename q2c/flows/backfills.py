@@ -174,7 +174,8 @@ def content_of(own: Backfill, asked: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "back_fill": own.number, "what": own.words, "documents": documents,
-        "carries": ", ".join(TAKES_SAY[t] for t in own.takes), "messages_a_minute": own.per_minute, "asked": dict(asked),
+        "carries": ", ".join(TAKES_SAY[t] for t in own.takes), "messages_a_minute": own.per_minute,
+        "asked": dict(asked),
         "set_hash": set_hash(own),
     }  # fmt: skip
 

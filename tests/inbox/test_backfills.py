@@ -107,6 +107,7 @@ def test_a_dry_run_tells_what_is_missing_known_changed_or_nothing_and_keeps_none
     assert not InboundKey.objects.filter(is_backfill=True).exists()
 
 
+@pytest.mark.scenario(19)
 def test_what_was_refused_is_carried_once_in_the_last_lane_and_the_second_time_it_is_known(acme, operator, mended):
     lost(1, 2, 3)
     mended()

@@ -55,6 +55,10 @@ def test_the_three_vendors_of_this_house_do_all_that_their_families_promise():
         "MergedAccount",
     )
     assert registry.streams_of("netsuite") == ()
+    assert {code: tuple(registry.ranges_of(code)) for code in ("netsuite", "salesforce", "stripe")} == {
+        "netsuite": (), "salesforce": ("Opportunity", "Order", "Account"),
+        "stripe": ("invoice", "credit_note", "customer", "events"),
+    }  # fmt: skip
     assert registry.manifest("netsuite").families == (Family.ERP,)
 
 

@@ -301,3 +301,27 @@ def test_a_merge_that_would_close_a_ring_is_refused(sandboxes):
         sandboxes.make("salesforce", "Account", {"Id": below, "MergeIds": [top]})
     rows = {r["Id"]: r for r in sandboxes.control("GET", "salesforce/documents/Account")["items"]}
     assert (rows[top]["IsDeleted"], rows[below]["ParentId"]) == (False, top)
+
+
+def test_its_past_is_read_again_page_by_page_or_by_ids(client, sandboxes, monkeypatch):
+    monkeypatch.setattr("connectors.salesforce.client.ROWS_PER_POLL", 2)
+    names = [f"Past {n}" for n in range(5)]
+    made = sandboxes.make("salesforce", "Account", *({"Name": n, "CurrencyIsoCode": "GBP"} for n in names))
+    now = dt.datetime.now(dt.UTC)
+
+    async def between(since, until):
+        crm, position, seen = client(), {}, []
+        while True:
+            page = await crm.between("Account", since, until, position)
+            seen += page.found
+            position = page.position
+            if not page.has_more:
+                return seen
+
+    hour = dt.timedelta(hours=1)
+    seen = [p.source_id for p in run(between(now - hour, now + hour))]
+    assert len(seen) == len(set(seen))
+    assert set(made) <= set(seen)
+    assert run(between(now - 2 * hour, now - hour)) == []
+    found = run(client().again([made[0][:15], made[1], "001000000000000AAA", "x' OR Id != '", "00Q000000000000AAA"]))
+    assert sorted(p.source_id for p in found) == sorted(made[:2])

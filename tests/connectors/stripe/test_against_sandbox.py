@@ -414,3 +414,47 @@ def test_single_sales_alone_are_one_invoice_also_when_the_answer_is_lost(build, 
         ("SETUP", Decimal("1000.00")), ("TRAINING", Decimal("241.00")),
     ]  # fmt: skip
     assert [e["id"] for e in sandboxes.log("stripe", document_type="invoice", effect="created")].count(found.id) == 1
+
+
+def read_again(build, what, since, until):
+    async def story():
+        billing, position, seen = build(), {}, []
+        while True:
+            page = await billing.between(what, since, until, position)
+            seen += page.found
+            position = page.position
+            if not page.has_more:
+                return seen
+
+    return run(story())
+
+
+def test_its_past_is_read_again_page_by_page_and_the_same_state_is_the_same_message(
+    build, sandboxes, customer, monkeypatch
+):
+    monkeypatch.setattr("connectors.stripe.client.PAGE", 2)
+    now = dt.datetime.now(dt.UTC)
+    since, until = now - dt.timedelta(hours=1), now + dt.timedelta(hours=1)
+    made = [bill(sandboxes, customer, amount=700 + n) for n in range(3)]
+    with httpx.Client(
+        base_url=sandboxes.vendor("stripe")["url"],
+        headers={"Authorization": f"Bearer {sandboxes.vendor('stripe')['credentials']['api_key']}"},
+    ) as web:
+        web.post(f"/v1/invoices/{made[0]}/void").raise_for_status()
+    seen = [p for p in read_again(build, "invoice", since, until) if p.source_id in made]
+    assert sorted((p.event_type, made.index(p.source_id)) for p in seen) == [
+        ("invoice.finalized", 0), ("invoice.finalized", 1), ("invoice.finalized", 2), ("invoice.voided", 0),
+    ]  # fmt: skip
+    by_id = run(build().again([*made, "in_gone", "pi_not_read", customer]))
+    assert {p.dedupe_key for p in seen} <= {p.dedupe_key for p in by_id}
+    assert {p.event_type for p in by_id} == {"invoice.finalized", "invoice.voided", "customer.updated"}
+    (first,) = [p for p in seen if p.source_id == made[1]]
+    context = Context("stripe", {}, first.event_type, made[1], now)
+    (event,) = EVENTS[first.event_type].translate(first.body, context)
+    (polled,) = [p for p in read_again(build, "events", since, until)
+                 if (p.source_id, p.event_type) == (made[1], "invoice.finalized")]  # fmt: skip
+    (as_told,) = EVENTS[polled.event_type].translate(polled.body, context)
+    assert event == as_told  # whichever way it's read, it's one fact
+    assert read_again(build, "invoice", since - dt.timedelta(days=1), since) == []
+    with pytest.raises(Problem, match="keeps events for 30 days"):
+        read_again(build, "events", now - dt.timedelta(days=40), until)
