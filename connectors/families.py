@@ -10,8 +10,9 @@ is missing or not understood. `find_*` return None for "the target says it isn't
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -54,6 +55,27 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """One document as the source's own register lists it, whether or not we ever heard of it.
+
+    `document_type` is our word (invoice, credit_memo, payment, refund, payout, order). `made_at` is what the register
+    is asked by, `dated` the document's own day or instant. `amount` is in major units of `currency`, as the document
+    says it (credits are positive); None where the register doesn't say.
+    """
+
+    document_type: str
+    id: str
+    made_at: dt.datetime
+    dated: dt.datetime | dt.date
+    currency: str
+    amount: Decimal | None
+    number: str = ""
+    customer_id: str = ""
+    legal_entity: str = ""
+    status: str = ""  # void, failed; else empty
+
+
+@dataclass(frozen=True)
 class ReferenceRow:
     """One row of a target's list. `attributes` are plain JSON values; money and rates as strings."""
 
@@ -86,6 +108,30 @@ class ReadsAgain(Protocol):
 
     async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page: ...
     async def again(self, object_ids: Sequence[str]) -> list[Polled]: ...
+
+
+@runtime_checkable
+class KeepsRegister(Protocol):
+    """A source that can list what it has issued, so that completeness begins with its own register (N11).
+
+    `registers` says per document type how long before it's issued a document may have been made: drafts, payments that
+    take days. `messages_of` gives the messages that bring what a feed lost, as the vendor would have sent them.
+    """
+
+    registers: Mapping[str, dt.timedelta]
+
+    def register(self, document_type: str, *, since: dt.datetime, until: dt.datetime) -> AsyncIterator[Registered]: ...
+    async def registered(self, document_type: str, document_id: str) -> Registered | None: ...
+    async def messages_of(self, document_type: str, entries: Sequence[Registered]) -> list[Polled]: ...
+
+
+@runtime_checkable
+class NumbersDocuments(Protocol):
+    """A source whose numbers run without gaps, and that can be asked for one."""
+
+    numbers: tuple[str, ...]  # of which document types
+
+    async def numbered(self, document_type: str, number: str) -> Registered | None: ...
 
 
 class Crm(Protocol):

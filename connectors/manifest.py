@@ -184,6 +184,9 @@ class Manifest:
     spell_id: Callable[[str], str] = str.strip
     # The kinds of records that take our note of what holds them, by the verb `publish_hold`.
     notes_on: tuple[str, ...] = ()
+    # A poll brings the very messages that webhooks bring, under the same keys: one that only a poll brought is a
+    # webhook that never came.
+    polls_its_webhooks: bool = False
     # For people who compare: under which path of a message the record itself stands (the first that is one; "" is the
     # message), and where our fields stand in it, as it came.
     raw_roots: tuple[str, ...] = ("",)

@@ -311,6 +311,19 @@ _SYSTEM = (
          "Numbers are missing in the feed of {connection}",
          "Ask the source for the missing documents, or read the stream again. Waive it to go on behind the gap: "
          "what is missing then stays missing, unless a webhook brings it."),
+    Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
+         (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
+         "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "
+         "closes when both agree. What the source doesn't know, or says otherwise, a person has to explain: correct it "
+         "at the source, or waive it with the reason."),
+    Kind("number_missing", D, BILLING_OPS, LOW, hours(24), ("connection", "document_type", "series"), (WAIVE,),
+         "A number is missing in the series {series} of {connection}",
+         "Neither the source nor we have a document of this number. Ask billing what became of it (auditors will), and "
+         "waive it with the answer. The case closes by itself should the document appear."),
+    Kind("feed_quiet", D, PLATFORM, HIGH, hours(2), ("connection", "document_type"), (WAIVE,),
+         "{connection} brings fewer {document_type} documents than usual",
+         "Look at the source and at its webhooks under Connections. Ask the register again on Completeness: what it "
+         "lists and we lack is read by itself. The case closes when as many come as usual."),
     Kind("unexpected_error", I, PLATFORM, URGENT, hours(2), ("flow", "step", "error"), (REPOST,), "A bug of ours",
          "Read the trace, mend the cause, release, then repost. Nothing was lost."),
     Kind("quarantined", I, PLATFORM, URGENT, hours(2), ("flow", "step"), (REPOST,),

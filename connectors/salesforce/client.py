@@ -11,17 +11,18 @@ import msgspec
 
 from connectors.auth import FetchedToken
 from connectors.errors import Absent
-from connectors.families import Page, Polled
+from connectors.families import Page, Polled, Registered
 from connectors.fields import instant
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.salesforce import asked, inbound, inbound_orders, outbound
+from connectors.salesforce import asked, inbound, inbound_orders, outbound, register
 from connectors.salesforce.ids import full_id
 from q2c.canonical import contract, party, posting
 from q2c.core.problems import Category, Problem
 
 VERSION = "v68.0"
 ROWS_PER_POLL = 500
+IDS_PER_QUERY = 200
 OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earlier SystemModstamp
 CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
 ORDER_PREFIX, OPPORTUNITY_PREFIX = "801", "006"
@@ -37,6 +38,7 @@ class Client:
 
     streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order", MERGED)
     ranges = asked.RANGES
+    registers = register.MADE_BEFORE
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -198,6 +200,34 @@ class Client:
             f"ORDER BY SystemModstamp, Id LIMIT {ROWS_PER_POLL}"
         )
         return [row async for row in self._query(soql, verb=verb, resource=asked.RESOURCES.get(what, "query"))]
+
+    async def register(
+        self, document_type: str, *, since: dt.datetime, until: dt.datetime
+    ) -> AsyncIterator[Registered]:
+        """What Salesforce has sold, of what was changed from an instant to before another one. A count goes first."""
+        for stream in self._sold_in():
+            span = (_stamp(since), _stamp(until))
+            query = [("q", register.soql(stream, "COUNT()", *span))]
+            reply = await self.telephone.call("GET", await self._url("query"), verb="register", query=query)
+            if reply.json("totalSize")["totalSize"]:
+                async for raw in self._query(register.soql(stream, self._fields[stream], *span), verb="register"):
+                    yield register.entry(stream, raw, self.line.settings)
+
+    async def registered(self, document_type: str, document_id: str) -> Registered | None:
+        """One sale as the register has it; None where it isn't sold, or is gone."""
+        stream = _kind(document_id)
+        rows = await self._read(stream, f"Id = '{full_id(document_id)}'", verb="registered")
+        return register.entry(stream, rows[0], self.line.settings) if rows else None
+
+    async def messages_of(self, document_type: str, entries: Sequence[Registered]) -> list[Polled]:
+        """The records as a poll brings them."""
+        found = []
+        for place in range(0, len(entries), IDS_PER_QUERY):
+            found += await self.again([entry.id for entry in entries[place : place + IDS_PER_QUERY]])
+        return found
+
+    def _sold_in(self) -> tuple[str, ...]:
+        return register.STREAMS if self._has("orders") else register.STREAMS[:1]
 
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from connectors.errors import Absent
-from connectors.families import Page, Polled, SubscriptionPlan
+from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import inbound, inbound_cash, outbound, past, voids
+from connectors.stripe import inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
@@ -31,6 +31,8 @@ class Client:
 
     streams = ("events",)
     ranges = past.RANGES
+    registers = register.MADE_BEFORE
+    numbers = ("invoice",)
 
     def __init__(self, line: Line, telephone: Telephone) -> None:
         self.line = line
@@ -306,6 +308,43 @@ class Client:
             if reply.status != 404:
                 found += past.polled_of(what, reply.json("id"))
         return found
+
+    # The register
+
+    async def register(
+        self, document_type: str, *, since: dt.datetime, until: dt.datetime
+    ) -> AsyncIterator[Registered]:
+        """What Stripe's own lists hold of a type, of what was made from an instant to before another one."""
+        made = [("created[gte]", str(int(since.timestamp()))), ("created[lt]", str(int(until.timestamp())))]
+        for path in register.LISTS[document_type]:
+            async for raw in self._list(path, "register", made, is_listing=True):
+                if (entry := register.entry(document_type, raw)) is not None:
+                    yield entry
+
+    async def registered(self, document_type: str, document_id: str) -> Registered | None:
+        """One document as the register has it; None where Stripe has none, or none yet."""
+        try:
+            raw = await self._get(f"{register.path_of(document_type, document_id)}/{document_id}", "registered")
+        except Absent:
+            return None
+        return register.entry(document_type, raw)
+
+    async def numbered(self, document_type: str, number: str) -> Registered | None:
+        """The invoice of a number, by searching, which lags behind by a minute; None where Stripe finds none."""
+        query = [("query", f'number:"{number}"'), ("limit", "1")]
+        found = await self._get("/v1/invoices/search", "numbered", query, needs=("data",))
+        return register.entry(document_type, found["data"][0]) if found["data"] else None
+
+    async def messages_of(self, document_type: str, entries: Sequence[Registered]) -> list[Polled]:
+        """The events that say what these are. Raises Problem."""
+
+        def list_events(query: list[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
+            return self._list("/v1/events", "messages_of", query)
+
+        async def read(path: str) -> dict[str, Any]:
+            return await self._get(path, "messages_of")
+
+        return await register.bring(document_type, entries, list_events, read)
 
     async def check_connection(self) -> str:
         """One cheap read; gives a sentence for the connections screen. Raises Problem."""

@@ -113,6 +113,7 @@ MANIFEST = Manifest(
     webhook=WebhookDoor(verify=door.verify, split=door.split),
     read_errors=read_errors,
     customer_of=customer_of,
+    polls_its_webhooks=True,
     notes_on=("invoice", "credit_note", "customer", "refund"),
     auth=auth,
     record_url="{app_url}/search?query={id}",

@@ -119,8 +119,10 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Transactions", "portal:transaction_list", "ntxn", "transactions.view_transaction"),
         Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
         Entry("Inbox", "portal:event_list", "ninbox", "inbox.view_event"),
+        Entry("Completeness", "portal:completeness", "nrec", "transactions.view_transaction"),
         Entry("Flash", "portal:flash", "nops", "portal.view_report"),
         Entry("Cut-off list", "portal:cut_off", "nclose", "portal.view_report"),
+        Entry("Ignored documents", "portal:ignored", "waived", "portal.view_report"),
     )),
     ("Rules", (
         Entry("Mappings", "mappings:rule_list", "nmap", "mappings.view_rule"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from connectors import registry
 from connectors.families import Family
@@ -29,7 +31,7 @@ from q2c.flows.steps import suspects
 from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
-from q2c.records.documents import Billed, Seen, known_documents, store_documents
+from q2c.records.documents import Billed, Seen, count_arrivals, known_documents, store_documents
 from q2c.records.merging import follow_merge
 from q2c.records.store import Stored, alias_of, store_records
 from q2c.records.suspects import compare_now
@@ -155,6 +157,7 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     seen = known_documents({d.key for d in documents if d is not None})
     facts: list[Fact] = []
     billed: list[Billed] = []
+    arrived: list[Billed] = []
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
         before = seen.get(document.key) if document is not None else None
@@ -166,10 +169,13 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
+            if document.content_hash and not (before is not None and before.has_content):
+                arrived.append(document)
             seen[document.key] = (before or Seen("", None, "")).after(document, reason)
             billed.append(
                 replace(document, legal_entity_code=document.legal_entity_code or about.legal_entity,
-                        order_id=document.order_id or about.order_id, ignored_reason=reason)
+                        order_id=document.order_id or about.order_id, ignored_reason=reason,
+                        document_date=document.document_date or _day_of(document, about))
             )  # fmt: skip
         if isinstance(made, Ignored):
             _ignore(item, made, document, about)
@@ -183,6 +189,7 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
         if verdict.customer_id:
             owners[str(item.claimed.event_id)] = owner_of(item.source.code, verdict.customer_id)
     store_documents(billed)
+    count_arrivals(arrived)
     corrections.remember({
         (item.source.code, n): item.claimed.event_id for item, e in pairs if (n := around.corrected_too_early(item, e))
     })  # fmt: skip
@@ -190,6 +197,10 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     flows |= dispatched.flows
     flows |= cancel_unposted((type(e), e.void) for _, e in pairs if hasattr(e, "void"))
     return Dispatching(tuple(facts), dispatched.ids, dispatched.new)
+
+
+def _day_of(document: Billed, about: About) -> dt.date | None:
+    return document.dated_at and document.dated_at.astimezone(ZoneInfo(about.time_zone)).date()
 
 
 def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Billed | None) -> list[Fact] | Ignored:

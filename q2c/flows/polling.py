@@ -78,9 +78,10 @@ def _read_pages(
     position = dict(cursor.position)
     before = position.pop(FOUND_BEFORE, 0)
     start, had_failed = dict(position), cursor.failed_at is not None
+    lacks_webhook = registry.manifest(row.vendor).polls_its_webhooks
     for _ in range(MOST_PAGES):
         page: Page = run_waiting(client.changes(cursor.stream, dict(position)))
-        new += len(receive(row.pk, page.found, via=InboundEvent.Via.POLL).new)
+        new += len(receive(row.pk, page.found, via=InboundEvent.Via.POLL, lacks_webhook=lacks_webhook).new)
         found += len(page.found)
         is_stuck = page.has_more and page.position == position
         if is_stuck:

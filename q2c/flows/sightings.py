@@ -57,7 +57,8 @@ def billed_of(event: Any, connection: str) -> Billed | None:
         case events.InvoicePosted(invoice=d):
             return _billed("invoice", d, "open", at, number=d.number, customer_id=d.customer_id, order_id=d.order_id,
                            subscription_id=d.subscription_id, amount=d.total, line_count=len(d.lines), feed=d.feed,
-                           feed_type=d.feed_type, rounding=rounding_of(d), document_date=d.document_date)  # fmt: skip
+                           feed_type=d.feed_type, rounding=rounding_of(d), document_date=d.document_date,
+                           dated_at=d.issued_at)  # fmt: skip
         case events.InvoiceCorrected(invoice=d):  # of the age of its issue: it says no state
             return billed_of(events.InvoicePosted(occurred_at=d.issued_at, invoice=d), connection)
         case events.CreditMemoCorrected(credit_memo=d):
@@ -65,13 +66,15 @@ def billed_of(event: Any, connection: str) -> Billed | None:
         case events.CreditMemoIssued(credit_memo=d):
             return _billed("credit_memo", d, "issued", at, number=d.number, customer_id=d.customer_id, amount=d.total,
                            line_count=len(d.lines), feed=d.feed, feed_type=d.feed_type, rounding=rounding_of(d),
-                           document_date=d.document_date)  # fmt: skip
+                           document_date=d.document_date, dated_at=d.issued_at)  # fmt: skip
         case events.PaymentReceived(payment=d):
-            return _billed("payment", d, "received", at, number=d.reference, customer_id=d.customer_id, amount=d.amount)
+            return _billed("payment", d, "received", at, number=d.reference, customer_id=d.customer_id, amount=d.amount,
+                           dated_at=d.received_at)  # fmt: skip
         case events.PaymentApplied(application=d):
             return _billed("application", d, "applied", at, customer_id=d.customer_id, amount=d.amount)
         case events.RefundMade(refund=d):
-            return _billed("refund", d, d.status, at, customer_id=d.customer_id, amount=d.amount)
+            return _billed("refund", d, d.status, at, customer_id=d.customer_id, amount=d.amount,
+                           dated_at=d.refunded_at)  # fmt: skip
         case events.DisputeChanged(dispute=d):
             return _billed("dispute", d, d.status, at, amount=d.amount)
         case events.PayoutPaid(payout=d):

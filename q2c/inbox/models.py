@@ -64,6 +64,7 @@ class InboundKey(models.Model):
     decided_at = models.DateTimeField(null=True)
     duplicate_count = models.IntegerField(default=0, db_default=0)
     attempt_count = models.SmallIntegerField(default=0, db_default=0)  # claims that ended without a verdict
+    is_polled_only = models.BooleanField(default=False, db_default=False)  # its webhook hasn't come, though one is due
     token = models.BigIntegerField(default=0, db_default=0)  # rises with each claim: a late translator decides nothing
     available_at = models.DateTimeField()  # of a claimed one: when its lease ends
     is_backfill = models.BooleanField(default=False, db_default=False)  # run again by a back-fill: in the last lane
@@ -88,6 +89,9 @@ class InboundKey(models.Model):
                 fields=["available_at"], name="inbox_suspects", condition=Q(verdict="received", attempt_count__gt=0)
             ),
             models.Index(fields=["connection", "feed"], name="inbox_amounts", condition=Q(amount__isnull=False)),
+            models.Index(
+                fields=["connection", "received_at"], name="inbox_polled_only", condition=Q(is_polled_only=True)
+            ),
             models.Index(fields=["event"], name="inbox_event"),
             models.Index(fields=["-id"], name="inbox_refused", condition=Q(verdict="refused")),
         ]

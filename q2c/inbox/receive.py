@@ -24,9 +24,11 @@ WITH new AS (
                          %(sizes)s::int4[], %(body_keys)b::bytea[])
         AS n (id, dedupe_key, event_type, source_id, headers, body, body_hash, size_bytes, body_key)),
 kept AS (
-    INSERT INTO inbox_inboundkey AS k (connection_id, dedupe_key, event_id, received_at, available_at, body_key)
-    SELECT %(connection)s, dedupe_key, id, now(), now(), body_key FROM new
-    ON CONFLICT (connection_id, dedupe_key) DO UPDATE SET duplicate_count = k.duplicate_count + 1
+    INSERT INTO inbox_inboundkey AS k
+        (connection_id, dedupe_key, event_id, received_at, available_at, body_key, is_polled_only)
+    SELECT %(connection)s, dedupe_key, id, now(), now(), body_key, %(lacks_webhook)s FROM new
+    ON CONFLICT (connection_id, dedupe_key) DO UPDATE SET duplicate_count = k.duplicate_count + 1,
+        is_polled_only = k.is_polled_only AND %(via)s <> 'webhook'
     RETURNING k.event_id),
 stored AS (
     INSERT INTO inbox_inboundevent
@@ -40,9 +42,11 @@ SELECT kept.event_id, stored.id IS NOT NULL FROM kept LEFT JOIN stored ON stored
 # The same for one message, without arrays: what almost every webhook brings.
 _STORE_ONE = """
 WITH kept AS (
-    INSERT INTO inbox_inboundkey AS k (connection_id, dedupe_key, event_id, received_at, available_at, body_key)
-    VALUES (%(connection)s, %(keys)s, %(ids)s, now(), now(), %(body_keys)b)
-    ON CONFLICT (connection_id, dedupe_key) DO UPDATE SET duplicate_count = k.duplicate_count + 1
+    INSERT INTO inbox_inboundkey AS k
+        (connection_id, dedupe_key, event_id, received_at, available_at, body_key, is_polled_only)
+    VALUES (%(connection)s, %(keys)s, %(ids)s, now(), now(), %(body_keys)b, %(lacks_webhook)s)
+    ON CONFLICT (connection_id, dedupe_key) DO UPDATE SET duplicate_count = k.duplicate_count + 1,
+        is_polled_only = k.is_polled_only AND %(via)s <> 'webhook'
     RETURNING k.event_id),
 stored AS (
     INSERT INTO inbox_inboundevent
@@ -83,9 +87,11 @@ class Received:
 
 
 def receive(
-    connection_id: int, arrivals: Iterable[Any], *, via: str, headers: Mapping[str, str] | None = None
-) -> Received:
-    """Store messages of one connection (`Arrival` or `families.Polled`), each once, in one round trip.
+    connection_id: int, arrivals: Iterable[Any], *, via: str, headers: Mapping[str, str] | None = None,
+    lacks_webhook: bool = False,
+) -> Received:  # fmt: skip
+    """Store messages of one connection (`Arrival` or `families.Polled`), each once, in one round trip. `lacks_webhook`:
+    a webhook should have brought them; until it does, they count as lost ones.
 
     Committed when this returns, unless a transaction is open. Raises psycopg.Error when the database is away.
     """
@@ -94,7 +100,7 @@ def receive(
         return Received()
     head = msgspec.json.encode(dict(headers or {}))
     rows = [_sealed_row(key, unique[key], head) for key in sorted(unique)]
-    shared = {"connection": connection_id, "via": via}
+    shared = {"connection": connection_id, "via": via, "lacks_webhook": lacks_webhook}
     if len(rows) == 1:
         sql, values = _STORE_ONE, dict(zip(_COLUMNS, rows[0], strict=True))
     else:

@@ -22,7 +22,9 @@ from q2c.core.filters import dress
 from q2c.core.models import AccountingPeriod, LegalEntity
 from q2c.reconciliation import cutoff
 from q2c.reconciliation import flash as flashes
+from q2c.reconciliation import ignored as left_out
 from q2c.reconciliation.documents import PLACE_WORDS, Month, months_of
+from q2c.reconciliation.words import one
 
 REPORT = "portal.view_report"
 SHOWN = 500  # rows of the cut-off list on a screen; the file takes all
@@ -32,6 +34,11 @@ FLASH_COLUMNS = ("Document type", "Currency", "Where", "Documents", "Net", "Tax"
 CUT_OFF_COLUMNS = (
     "Document type", "Number", "Customer", "Where", "Dated", "Served until", "Posted on", "Period", "Within the days",
     "On both sides", "Currency", "Gross", "Tax",
+)  # fmt: skip
+
+IGNORED_COLUMNS = (
+    "Document type", "Number", "Id at the source", "System", "Customer", "Dated", "Currency", "Amount", "Reason",
+    "Who answers for it",
 )  # fmt: skip
 
 
@@ -61,7 +68,7 @@ def flash(request: PersonRequest) -> Any:
     about = About(flashes.QUERY, _parameters(month), request.user, as_of=found.as_of)
     rows = _flash_rows(found, about)
     if request.GET.get("format") in exports.FORMS:
-        return _file(request, about, FLASH_COLUMNS, rows, f"flash-{month.entity}-{month.code}")
+        return file_of(request, about, FLASH_COLUMNS, rows, f"flash-{month.entity}-{month.code}")
     for cells in rows:
         about.take(cells)
     context = {
@@ -69,7 +76,7 @@ def flash(request: PersonRequest) -> Any:
         "all_count": sum(line.billed.count for line in found.lines),
         "open_count": sum(line.places[p].count for line in found.lines for p in ("awaiting", "held", "unknown")),
         "homeless": flashes.count_homeless() if access.entities_where(request.user, REPORT) is None else 0,
-        "files": _files(request),
+        "files": files_for(request),
     }  # fmt: skip
     return render(request, "portal/flash.html", context)
 
@@ -92,21 +99,48 @@ def cut_off(request: PersonRequest) -> Any:
     about = About(cutoff.QUERY, asked_for, request.user, as_of=found.as_of)
     rows = _cut_off_rows(found, about)
     if is_file:
-        return _file(request, about, CUT_OFF_COLUMNS, rows, f"cut-off-{month.entity}-{month.code}")
+        return file_of(request, about, CUT_OFF_COLUMNS, rows, f"cut-off-{month.entity}-{month.code}")
     for cells in rows:
         about.take(cells)
     context = {
         "form": form, "month": month, "about": about, "found": found, "rows": found.rows[:SHOWN],
-        "files": _files(request), "places": PLACE_WORDS,
+        "files": files_for(request), "places": PLACE_WORDS,
     }  # fmt: skip
     return render(request, "portal/cut_off.html", context, status=200 if form.is_valid() else 422)
+
+
+@require_GET
+@requires(REPORT)
+def ignored(request: PersonRequest) -> Any:
+    """Documents of a period that aren't carried into the books, each with amount, reason and owner."""
+    asked = _asked(request)
+    if asked is None:
+        return _nothing(request, "Ignored documents")
+    form, month = asked
+    found = left_out.ignored_of(month)
+    has_more, found = len(found) > left_out.ROWS_MAX, found[: left_out.ROWS_MAX]
+    asked_for = _parameters(month)
+    if has_more:
+        asked_for["Left out"] = f"what comes after the first {left_out.ROWS_MAX:,}"
+    about = About(left_out.QUERY, asked_for, request.user)
+    rows = _ignored_rows(found, about)
+    if request.GET.get("format") in exports.FORMS:
+        return file_of(request, about, IGNORED_COLUMNS, rows, f"ignored-{month.entity}-{month.code}")
+    for cells in rows:
+        about.take(cells)
+    context = {
+        "form": form, "month": month, "about": about, "count": len(found), "rows": found[:SHOWN],
+        "has_more": has_more, "files": files_for(request),
+    }  # fmt: skip
+    return render(request, "portal/ignored.html", context)
 
 
 def report_links(user: Any) -> list[tuple[str, str]]:
     """The reports, for the home page; none for who may see no report. Each opens on the close that comes next."""
     if not access.may(user, REPORT):
         return []
-    return [("Flash", reverse("portal:flash")), ("Cut-off list", reverse("portal:cut_off"))]
+    return [("Flash", reverse("portal:flash")), ("Cut-off list", reverse("portal:cut_off")),
+            ("Ignored documents", reverse("portal:ignored"))]  # fmt: skip
 
 
 def entities_for(user: Any) -> list[str]:
@@ -195,7 +229,16 @@ def _cut_off_rows(found: cutoff.CutOff, about: About) -> Iterator[list[Cell]]:
         ]  # fmt: skip
 
 
-def _files(request: PersonRequest) -> list[tuple[str, str]]:
+def _ignored_rows(found: list[left_out.IgnoredDocument], about: About) -> Iterator[list[Cell]]:
+    for row in found:
+        about.add(f"{row.reason}, {row.currency}", row.amount)
+        yield [
+            one(row.document_type), row.number, row.external_id, row.connection, row.customer, row.dated.isoformat(),
+            row.currency, row.amount, row.why, row.owner,
+        ]  # fmt: skip
+
+
+def files_for(request: PersonRequest) -> list[tuple[str, str]]:
     """The addresses of this very report as files."""
     query = request.GET.copy()
     found = []
@@ -205,9 +248,10 @@ def _files(request: PersonRequest) -> list[tuple[str, str]]:
     return found
 
 
-def _file(
+def file_of(
     request: PersonRequest, about: About, columns: tuple[str, ...], rows: Iterator[list[Cell]], name: str
 ) -> FileResponse:
+    """The report as the file that the address asks for; the audit trail says so."""
     form = request.GET["format"]
     if form == "xlsx":
         file = exports.write_workbook(about, columns, rows, subject=about.query.code, name=about.query.title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -49,11 +50,16 @@ ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     changed_at = now()
 """
 _SEEN = """
-SELECT d.connection_code, d.document_type, d.external_id, d.status, d.status_at, d.order_id, d.ignored_reason
+SELECT d.connection_code, d.document_type, d.external_id, d.status, d.status_at, d.order_id, d.ignored_reason,
+    d.content_hash <> ''
 FROM records_billeddocument d
 JOIN unnest(%s::text[], %s::text[], %s::text[]) AS w (connection_code, document_type, external_id)
   USING (connection_code, document_type, external_id)
 ORDER BY d.connection_code, d.document_type, d.external_id FOR UPDATE OF d
+"""
+_ARRIVED = """
+INSERT INTO records_documentarrival (connection_code, document_type, hour, count)
+SELECT code, kind, date_trunc('hour', now()), n FROM unnest(%s::text[], %s::text[], %s::int4[]) AS x (code, kind, n)
 """
 _STATUSES = """
 SELECT d.connection_code, d.external_id, d.status
@@ -81,6 +87,7 @@ class Billed:
     amount: Decimal = Decimal(0)
     line_count: int = 0
     document_date: dt.date | None = None
+    dated_at: dt.datetime | None = None  # what a source says instead of a day: it becomes one where the seller is
     ignored_reason: str = ""
     feed: str = ""
     feed_type: str = ""
@@ -102,6 +109,7 @@ class Seen:
     order_id: str
 
     ignored_reason: str = ""
+    has_content: bool = False  # else only a status of it was told
 
     def is_ahead_of(self, billed: Billed) -> bool:
         """Whether it was newer already; of the same second, whether an invoice had come further."""
@@ -117,6 +125,7 @@ class Seen:
             self.status_at if is_older else billed.status_at,
             billed.order_id or self.order_id,
             ignored_reason if billed.content_hash else self.ignored_reason,
+            self.has_content or bool(billed.content_hash),
         )
 
 
@@ -125,7 +134,16 @@ def known_documents(keys: set[tuple[str, str, str]]) -> dict[tuple[str, str, str
     if not keys:
         return {}
     rows = fetch_rows(_SEEN, [list(column) for column in zip(*sorted(keys), strict=True)])
-    return {(r[0], r[1], r[2]): Seen(r[3], r[4], r[5], r[6]) for r in rows}
+    return {(r[0], r[1], r[2]): Seen(r[3], r[4], r[5], r[6], r[7]) for r in rows}
+
+
+def count_arrivals(arrived: Iterable[Billed]) -> None:
+    """Put down how many documents came that weren't known, by connection and type, in the caller's transaction: rows
+    that are only ever added, and rolled up on a schedule, so that no screen counts a large table."""
+    counts = Counter((b.connection_code, b.document_type) for b in arrived)
+    if counts:
+        rows = [(code, kind, n) for (code, kind), n in sorted(counts.items())]
+        fetch_rows(_ARRIVED, [list(column) for column in zip(*rows, strict=True)])
 
 
 def find_statuses(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

@@ -130,7 +130,22 @@ class BilledDocument(models.Model):
             models.Index(fields=["subscription_id"], name="billed_subscription"),
             models.Index(fields=["connection_code"], name="billed_ignored", condition=~Q(ignored_reason="")),
             models.Index(fields=["id"], name="billed_corrected", condition=Q(corrected_by__isnull=False)),
+            # What we have of a day, against what the source's register has of it.
+            models.Index(fields=["connection_code", "document_type", "document_date"], name="billed_day"),
         ]
 
     def __str__(self) -> str:
         return f"{self.document_type} {self.number}"
+
+
+class DocumentArrival(models.Model):
+    """How many documents a batch brought that weren't known. Only ever added; beat rolls it up into hours."""
+
+    id = models.BigAutoField(primary_key=True)
+    connection_code = models.CharField(max_length=40)
+    document_type = models.CharField(max_length=40)
+    hour = models.DateTimeField()
+    count = models.IntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.connection_code} {self.document_type} {self.count}"

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from exceptions import bulk, freezing
 from exceptions.models import ExceptionCase
@@ -15,6 +16,7 @@ from q2c import ports
 from q2c.core.models import Person
 from q2c.flows.field_owners import field_owners
 from tests import factories
+from tests.reconciliation.feeds import make_day, make_gap
 
 pytestmark = pytest.mark.django_db
 COUNTS = Path(__file__).with_name("query_counts.json")
@@ -45,6 +47,8 @@ def fill(first, rows):
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         factories.make_alert(f"kind_{n}")
+        make_day(currency=f"X{chr(65 + n // 26)}{chr(65 + n % 26)}", ours=9)
+        make_gap(number=f"INV-G{n}", case_id=case.pk)
         role = factories.make_custom_role(f"role_{n}", f"holder_{n}")
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     controller = Person.objects.get(username="controls")
@@ -55,6 +59,8 @@ def fill(first, rows):
     backfill = factories.make_backfill(proposer, rows=rows)
     ports.BatchContext([])  # retry policies too are known to it
     return {
+        "feed": "stripe",
+        "day": timezone.now().date(),
         "bulk": done.pk,
         "draft": draft.pk,
         "backfill": backfill.pk,
@@ -126,8 +132,11 @@ SCREENS = {
     "connections": "/connections/",
     "connection": "/connections/netsuite/",
     "money card": "/card/?q=INV-1",
+    "completeness": "/completeness/",
+    "completeness of a day": "/completeness/{feed}/invoice/{day}/",
     "flash": "/reports/flash/",
     "cut-off list": "/reports/cut-off/",
+    "ignored documents": "/reports/ignored/",
     "you": "/you/",
     "what I may do": "/you/rights/?permission=exceptions.waive_case",
     "people": "/people/",

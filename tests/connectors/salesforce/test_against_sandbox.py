@@ -234,6 +234,7 @@ def test_an_expired_session_is_renewed_once(client, sold, sandboxes):
     assert run(story()).name == "Northwind Ltd"
 
 
+@pytest.mark.scenario(24)
 def test_polling_walks_through_records_that_share_one_instant(client, sandboxes, monkeypatch):
     monkeypatch.setattr("connectors.salesforce.client.ROWS_PER_POLL", 2)
     made = sandboxes.make("salesforce", "Account", *({"Name": f"Same {i}", "CurrencyIsoCode": "GBP"} for i in range(7)))

@@ -348,6 +348,7 @@ def test_a_polled_event_is_translated(build, sandboxes, customer):
     assert json.loads(polled.body)["id"] == polled.dedupe_key
 
 
+@pytest.mark.scenario(28)
 def test_a_position_older_than_stripe_keeps_is_a_gap_for_a_person(build):
     old = int((dt.datetime.now(dt.UTC) - dt.timedelta(days=31)).timestamp())
     with pytest.raises(Problem) as gap:

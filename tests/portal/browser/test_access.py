@@ -1,11 +1,14 @@
 """Every screen by axe (WCAG 2.2 AA), light and dark, wide and on a phone: nothing scrolls sideways or is blocked."""
 
+import datetime as dt
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from mappings.sheets import carry_sheet
 from tests import factories
 from tests.portal.browser.conftest import WIDTHS
+from tests.reconciliation.feeds import make_day, make_gap
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 BRIEF = {"resultTypes": ["violations"]}  # what passes is looked at, and not described element by element
@@ -36,6 +39,9 @@ def addresses(story):
         "/pauses/",
         "/backfills/new/",
         f"/backfills/{story['backfill'].pk}/",
+        "/completeness/",
+        f"/completeness/stripe/invoice/{story['day'].day}/",
+        "/reports/ignored/",
         "/audit/",
         "/you/",
         "/keys/",
@@ -84,6 +90,9 @@ def test_every_screen_is_accessible(open_page, story, part):
     story["pair"] = factories.make_pair(1)
     story["backfill"] = factories.make_backfill(person)
     story["emergency"] = factories.make_emergency()
+    story["day"] = make_day(ours=9)
+    make_day("US01", make_day(day=story["day"].day - dt.timedelta(days=1)).day, waiting_count=1, ours=9)
+    make_gap(case_id=story["case"].pk)
     story["bulk"] = factories.make_bulk(person, story["case"])
     page = open_page(person, "/")
     home = page.url

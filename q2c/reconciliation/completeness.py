@@ -1,0 +1,299 @@
+"""Completeness: each feed against its source's own register, asked for from the vendor, so that nothing is lost in
+silence. What is missing is named, opens a case, is read again by itself, and the case closes when both agree.
+
+A quick check asks for what the source made since the last one, and finds what is missing. A whole check compares the
+last days in full: numbers, amounts, and what we have that the source doesn't know.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from django.db.models import Min
+from django.utils import timezone
+
+from connectors import registry
+from connectors.calls import Outgoing, outgoing
+from connectors.families import KeepsRegister, Registered
+from connectors.lanes import BACKFILL
+from connectors.models import Connection
+from connectors.recorder import Collector, for_their_owners, write_exchanges
+from q2c import ports
+from q2c.core import leases
+from q2c.core.hotpath import fetch_rows
+from q2c.core.problems import Problem
+from q2c.inbox.models import InboundKey
+from q2c.inbox.refetch import run_waiting
+from q2c.reconciliation import comparing, gaps, series
+from q2c.reconciliation.comparing import Comparison, Key, Ours
+from q2c.reconciliation.feed_days import write_days
+from q2c.reconciliation.models import FeedCheck
+from q2c.records.store import alias_of
+
+SETTLES = dt.timedelta(minutes=2)  # what was made since then may still be on its way
+OVERLAP = dt.timedelta(hours=2)  # a draft is finalized an hour after it was made
+WHOLE_EVERY = dt.timedelta(hours=1)
+WHOLE_IS_CHEAP = 1000  # entries: a feed whose last days hold no more is compared in full each time
+WHOLE_DAYS = 3  # today, and the two days before
+DAYS_MOST = 62  # of one check that somebody asks for
+HOLES_AT_ONCE = 20
+NUMBERS_OF_A_HOLE = 20  # asked for, of one hole: a longer one is a jump
+CONFIRMED_AT_ONCE = 200  # documents that the register didn't list, asked for one by one
+LEASE_SECONDS = 900.0
+FIRST_LOOK_BACK = dt.timedelta(hours=1)  # as the first poll of a connection does
+CHUNK = 5000
+STEP = "completeness"
+ORDER = "order"
+log = structlog.get_logger()
+
+_OURS = """
+SELECT d.external_id, d.legal_entity_code, d.document_date, d.currency, d.amount, d.status, d.number,
+    d.content_hash <> '', d.changed_at
+FROM records_billeddocument d WHERE d.connection_code = %s AND d.document_type = %s AND {which}
+"""
+# An order isn't billed: its golden record is what we have of it.
+_OUR_ORDERS = """
+SELECT a.id, r.legal_entity_code, NULL::date, coalesce(r.content ->> 'currency', ''),
+    (r.content ->> 'amount')::numeric, '', r.number, true, r.changed_at
+FROM records_goldenrecord r, unnest(r.aliases) AS alias, substr(alias, length(%(connection)s) + 2) AS a (id)
+WHERE r.record_type = 'order' AND r.aliases && %(aliases)s::varchar[] AND alias = ANY(%(aliases)s)
+"""
+# Two partial indexes serve this, one each.
+_IN_INBOX = """
+SELECT e.source_id FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
+ WHERE k.verdict = 'received' AND k.connection_id = %(connection)s AND e.source_id = ANY(%(ids)s)
+UNION
+SELECT e.source_id FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
+ WHERE k.verdict = 'refused' AND k.connection_id = %(connection)s AND e.source_id = ANY(%(ids)s)
+"""
+_OWNERS = """
+SELECT r.aliases, r.legal_entity_code FROM records_goldenrecord r
+ WHERE r.aliases && %s::varchar[] AND r.record_type = 'customer' AND r.legal_entity_code <> ''
+"""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check did: entries of the register, new differences, messages read again that we hadn't, differences that
+    are none any more; or why it couldn't."""
+
+    listed: int = 0
+    found: int = 0
+    read_again: int = 0
+    closed: int = 0
+    failure: str = ""
+
+
+def feeds() -> list[tuple[Connection, str]]:
+    """What can be compared: connections in use whose vendor keeps a register, with each of its document types."""
+    rows = Connection.objects.exclude(state=Connection.State.PAUSED).order_by("code")
+    return [(row, kind) for row in rows for kind in registers_of(row.vendor)]
+
+
+def registers_of(vendor: str) -> dict[str, dt.timedelta]:
+    """The document types that a vendor's register is kept of; none where it keeps none."""
+    found: dict[str, dt.timedelta] = getattr(registry.client_class(vendor), "registers", {})
+    return found
+
+
+def check_feed(code: str, document_type: str, *, since: dt.date | None = None, client: Any = None) -> Checked:
+    """Compare a feed with its source's register, and read again what is missing. `since`: all days from this one on
+    in full, `DAYS_MOST` at most; without it what is due. One check of a feed runs at a time.
+
+    Raises Connection.DoesNotExist, and KeyError for a type that the vendor keeps no register of.
+    """
+    row = Connection.objects.get(code=code)
+    if row.state == Connection.State.PAUSED:
+        return Checked(failure="the connection is paused")
+    name, me = f"completeness:{code}:{document_type}", leases.this_process()
+    if not leases.take_lease(name, holder=me, seconds=LEASE_SECONDS):
+        return Checked(failure="another check of this feed runs")
+    collector = Collector()
+    check = _check_of(row, document_type)
+    try:
+        return _Round(row, check, client or registry.client_for(row, collector=collector)).run(since)
+    except Problem as problem:
+        return _fail(check, problem.summary)
+    except (ValueError, KeyError) as error:  # an object that isn't as the vendor documents it
+        log.exception("register_not_understood", exc_info=error)
+        return _fail(check, f"Its register holds something that we don't understand: {type(error).__name__} {error}")
+    finally:
+        write_exchanges(for_their_owners(collector.take(), {}))
+        registry.save_health_sometimes()
+        leases.release_lease(name, holder=me)
+
+
+def _fail(check: FeedCheck, says: str) -> Checked:
+    log.warning("completeness_failed", feed=str(check), summary=says)
+    check.failed_at, check.failure = timezone.now(), says[:300]
+    check.save(update_fields=["failed_at", "failure"])
+    return Checked(failure=says)
+
+
+def _check_of(row: Connection, document_type: str) -> FeedCheck:
+    found = FeedCheck.objects.filter(connection_code=row.code, document_type=document_type).first()
+    if found is None:
+        first = InboundKey.objects.filter(connection=row).aggregate(at=Min("received_at"))["at"]
+        found, _ = FeedCheck.objects.get_or_create(
+            connection_code=row.code, document_type=document_type,
+            defaults={"counts_from": (first or timezone.now()) - FIRST_LOOK_BACK},
+        )  # fmt: skip
+    return found
+
+
+class _Round:
+    """One check of one feed."""
+
+    def __init__(self, row: Connection, check: FeedCheck, client: KeepsRegister) -> None:
+        self.row, self.check, self.client, self.kind = row, check, client, check.document_type
+        self.now = timezone.now()
+        self.until = self.now - SETTLES
+        self.made_before = client.registers[self.kind]
+        self._owners: dict[str, str] = {}
+
+    def run(self, since: dt.date | None) -> Checked:
+        """List, compare, note, read again."""
+        first_day = self._first_day(since)
+        start = self._start(first_day)
+        entries = run_waiting(self._list(start)) if start < self.until else []
+        ours = self._ours_of([entry.id for entry in entries])
+        unlisted: list[Ours] = []
+        if first_day is not None:
+            late, unlisted = self._ask_for_unlisted(first_day, {entry.id for entry in entries})
+            late += self._follow_numbers([*entries, *late])
+            entries += late
+            ours |= self._ours_of([entry.id for entry in late])
+        found = self._compare(entries, ours)
+        comparing.add_surplus(found, unlisted)
+        done = gaps.note(self.row, self.kind, found.gaps, judged={e.id for e in entries}, at=self.now)
+        if first_day is not None:
+            days = {key: figures for key, figures in found.days.items() if key.day >= first_day}
+            write_days(self.row.code, self.kind, first_day, days, at=self.now, period_of=_period_of)
+        read_again = gaps.read_again(self.row, self.kind, self.client, found.gaps, at=self.now)
+        self._move(first_day, len(entries), is_asked=since is not None, is_changed=bool(done.opened or done.closed))
+        return Checked(len(entries), done.opened, read_again, done.closed)
+
+    def _first_day(self, since: dt.date | None) -> dt.date | None:
+        """From which day on whole days are compared; None for a quick check."""
+        if since is not None:
+            return max(since, self.now.date() - dt.timedelta(days=DAYS_MOST))
+        last, check = self.check.whole_at, self.check
+        if last is not None and self.now - last < WHOLE_EVERY and check.listed > WHOLE_IS_CHEAP:
+            return None
+        return self.now.date() - dt.timedelta(days=WHOLE_DAYS - 1)
+
+    def _start(self, first_day: dt.date | None) -> dt.datetime:
+        if first_day is None:
+            start = min(self.check.until or self.until, self.until) - OVERLAP
+        else:  # a day begins up to 14 hours earlier in the east
+            start = dt.datetime.combine(first_day, dt.time(), dt.UTC) - dt.timedelta(hours=14) - self.made_before
+        return max(start, self.check.counts_from)
+
+    async def _list(self, start: dt.datetime) -> list[Registered]:
+        outgoing.set(Outgoing(step=STEP, lane=BACKFILL))
+        return [entry async for entry in self.client.register(self.kind, since=start, until=self.until)]
+
+    def _ours_of(self, ids: Sequence[str]) -> dict[str, Ours]:
+        found: dict[str, Ours] = {}
+        for place in range(0, len(ids), CHUNK):
+            some = ids[place : place + CHUNK]
+            if self.kind == ORDER:
+                aliases = [alias_of(self.row.code, one) for one in some]
+                rows = fetch_rows(_OUR_ORDERS, {"connection": self.row.code, "aliases": aliases})
+            else:
+                rows = fetch_rows(_OURS.format(which="d.external_id = ANY(%s)"), [self.row.code, self.kind, some])
+            found |= {values[0]: Ours(*values) for values in rows}
+        return found
+
+    def _ask_for_unlisted(self, first_day: dt.date, listed: set[str]) -> tuple[list[Registered], list[Ours]]:
+        """Of what we have of these days and the register didn't list, each asked for: what it has after all (drafts
+        that were made long before), and what it doesn't know. A sale's day is only the source's to say."""
+        if self.kind == ORDER:
+            return [], []
+        sql = _OURS.format(which="d.document_date >= %s AND d.content_hash <> '' AND d.changed_at < %s")
+        mine = [Ours(*values) for values in fetch_rows(sql, [self.row.code, self.kind, first_day, self.until])]
+        asked = sorted((m for m in mine if m.id not in listed), key=lambda m: m.id)[:CONFIRMED_AT_ONCE]
+        if not asked:
+            return [], []
+        answers = run_waiting(self._ask_each([m.id for m in asked]))
+        late = [a for a in answers if a is not None and a.made_at < self.until]
+        return late, [m for m, answer in zip(asked, answers, strict=True) if answer is None]
+
+    async def _ask_each(self, ids: Iterable[str]) -> list[Registered | None]:
+        outgoing.set(Outgoing(step=STEP, lane=BACKFILL))
+        return [await self.client.registered(self.kind, one) for one in ids]
+
+    def _follow_numbers(self, entries: list[Registered]) -> list[Registered]:
+        """Put down which numbers are there, and ask for those that are missing between them: a document of such a
+        number was made before what was listed. What the source doesn't find either is a hole."""
+        if self.kind not in getattr(self.client, "numbers", ()):
+            return []
+        code, listed = self.row.code, {entry.id for entry in entries}
+        before = series.holes_of(code, self.kind)
+        series.add_numbers(code, self.kind, (entry.number for entry in entries))
+        known = gaps.known_holes(self.row, self.kind)
+        now = series.holes_of(code, self.kind)
+        # Numbers are given a moment apart: only a hole that the last check saw too is one.
+        new = [h for h in now if h.words not in known and any(h.is_in(b) for b in before)][:HOLES_AT_ONCE]
+        found = run_waiting(self._ask_for_numbers(new)) if new else []
+        series.add_numbers(code, self.kind, (entry.number for entry in found))
+        gaps.note_holes(self.row, self.kind, new, left=series.holes_of(code, self.kind), at=self.now)
+        return [e for e in found if e.id not in listed and self.check.counts_from <= e.made_at < self.until]
+
+    async def _ask_for_numbers(self, holes: list[series.Hole]) -> list[Registered]:
+        outgoing.set(Outgoing(step=STEP, lane=BACKFILL))
+        client: Any = self.client
+        numbers = [h.number(at) for h in holes for at in range(h.first, min(h.last, h.first + NUMBERS_OF_A_HOLE) + 1)]
+        answers = [await client.numbered(self.kind, number) for number in numbers]
+        return [answer for answer in answers if answer is not None]
+
+    def _compare(self, entries: list[Registered], ours: dict[str, Ours]) -> Comparison:
+        lacking = [e for e in entries if e.id not in ours or not ours[e.id].has_content]
+        doubtful = {e.id for e in lacking} | {e.id for e in entries if e.status}
+        waiting: set[str] = set()
+        if doubtful:
+            asked = {"connection": self.row.pk, "ids": sorted(doubtful)}
+            waiting = {source_id for (source_id,) in fetch_rows(_IN_INBOX, asked)}
+            late = self._ours_of([e.id for e in lacking])  # what was read between our two questions
+            ours |= late
+        self._learn_owners(e for e in lacking if not e.legal_entity)
+        return comparing.compare(entries, ours, waiting=waiting, entity_of=self._entity_of, zone_of=_zone_of)
+
+    def _learn_owners(self, entries: Iterable[Registered]) -> None:
+        named = sorted({alias_of(self.row.code, e.customer_id) for e in entries if e.customer_id})
+        for aliases, entity in fetch_rows(_OWNERS, [named]) if named else ():
+            self._owners |= dict.fromkeys(aliases, entity)
+
+    def _entity_of(self, entry: Registered) -> str:
+        by_customer = self._owners.get(alias_of(self.row.code, entry.customer_id), "")
+        return entry.legal_entity or by_customer or self.row.settings.get("legal_entity") or ""
+
+    def _move(self, first_day: dt.date | None, listed: int, *, is_asked: bool, is_changed: bool) -> None:
+        check = self.check
+        check.checked_at, check.until, check.failed_at, check.failure = self.now, self.until, None, ""
+        if first_day is not None and not is_asked:
+            check.whole_at, check.listed = self.now, listed
+        if is_changed:
+            check.whole_at = None  # the days' figures are to say so with the next check
+        check.save()
+
+
+def _zone_of(entity: str) -> str:
+    known = ports.entities().get(entity)
+    return known.time_zone if known is not None else "UTC"
+
+
+def _period_of(key: Key) -> str:
+    return next(
+        (p.code for p in _periods(key.legal_entity) if p.start_date <= key.day <= p.end_date), f"{key.day:%Y-%m}"
+    )
+
+
+def _periods(entity: str) -> Iterator[Any]:
+    for (code, _), periods in ports.periods().items():
+        if code == entity:
+            yield from periods

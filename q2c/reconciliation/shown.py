@@ -1,0 +1,258 @@
+"""Completeness as a person sees it: each feed's days in a grid, a period's totals, one day's differences. Read from the
+small rows that checks and roll-ups keep; nothing is counted here but those."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Max, Min, QuerySet, Sum
+from django.utils import timezone
+
+from q2c.core import access
+from q2c.core.exports import Query
+from q2c.core.roles import SEEN_BY
+from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, LostWebhook
+from q2c.reconciliation.usual import Feed, Judged, judge_days
+from q2c.reconciliation.words import many
+
+DAYS = 14
+PERMISSION = SEEN_BY["reconciliation.feedday"]
+_SUMS = (
+    "source_count", "source_amount", "our_count", "our_amount", "waiting_count", "waiting_amount", "missing_count",
+    "missing_amount", "surplus_count", "surplus_amount", "differing_count",
+)  # fmt: skip
+QUERY = Query("completeness", "Completeness", f"FeedDay of a period by feed, entity, day, currency: {_SUMS}; v1")
+DAY_QUERY = Query("completeness_day", "Completeness of a day", "FeedGap of a feed's day, open ones first; v1")
+# Of a cell, from the loudest: its symbol and its words.
+STATES = {
+    "differs": ("≠", "doesn’t agree with the source"),
+    "few": ("↓", "fewer than usual"),
+    "waiting": ("…", "in the inbox, not read yet or refused"),
+    "explained": ("○", "differs as a person has explained, or since the last check"),
+    "agrees": ("✓", "agrees with the source"),
+    "counted": ("", "counted; the source keeps no register that we can ask"),
+    "none": ("–", "not counted"),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asks to see, within what they may: an entity, a system, or all of them."""
+
+    user: Any
+    entity: str = ""
+    connection: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether counts that know no entity may be shown."""
+        return not self.entity and access.entities_of(self.user, PERMISSION) is None
+
+    def within(self, rows: QuerySet) -> QuerySet:
+        """The rows that the person sees and asks for."""
+        rows = access.visible_to(self.user, rows)
+        rows = rows.filter(legal_entity_code=self.entity) if self.entity else rows
+        return self.of_system(rows)
+
+    def of_system(self, rows: QuerySet) -> QuerySet:
+        """The same by system only."""
+        return rows.filter(connection_code=self.connection) if self.connection else rows
+
+
+@dataclass
+class Cell:
+    """A feed's day."""
+
+    day: dt.date
+    state: str = "none"
+    figure: int | None = None
+    open_count: int = 0
+    usual: int | None = None
+
+    @property
+    def symbol(self) -> str:
+        """Beside the figure, so that nobody needs the colour."""
+        return STATES[self.state][0]
+
+    @property
+    def words(self) -> str:
+        """What it says."""
+        if self.state == "differs":
+            return f"{self.open_count:,} {'documents do' if self.open_count > 1 else 'document does'}n’t agree"
+        if self.state == "few":
+            return f"fewer than the usual {self.usual or 0:,}"
+        return STATES[self.state][1]
+
+
+@dataclass
+class FeedRow:
+    """A feed with its days."""
+
+    connection: str
+    name: str
+    document_type: str
+    cells: list[Cell]
+    check: FeedCheck | None = None
+
+    @property
+    def title(self) -> str:
+        """What is counted."""
+        return many(self.document_type).capitalize()
+
+
+@dataclass
+class Grid:
+    """Feeds by days, and what of it a person has to look at."""
+
+    days: list[dt.date]
+    rows: list[FeedRow]
+    webhooks: list[tuple[str, list[int]]] = field(default_factory=list)  # system, lost ones by day
+    open_count: int = 0
+    quiet_count: int = 0
+    elsewhere: int = 0  # open differences of other days
+    elsewhere_day: dt.date | None = None  # the last one of these days
+
+    @property
+    def failed(self) -> list[FeedRow]:
+        """Feeds whose source couldn't be asked."""
+        return [row for row in self.rows if row.check is not None and row.check.failed_at is not None]
+
+
+def grid_of(asked: Asked, until: dt.date, names: dict[str, str], *, now: dt.datetime | None = None) -> Grid:
+    """The fourteen days up to one. Seven statements at most, whatever the volume."""
+    now = now or timezone.now()
+    days = [until - dt.timedelta(days=n) for n in range(DAYS)][::-1]
+    compared = _compared(asked, days)
+    open_gaps = _open_gaps(asked, days)
+    judged: dict[Feed, dict[dt.date, Judged]] = {}
+    if asked.is_whole:
+        judged = judge_days(days[0], now)
+        judged = {feed: of for feed, of in judged.items() if asked.connection in ("", feed[0])}
+    checks = {(c.connection_code, c.document_type): c for c in asked.of_system(FeedCheck.objects.all())}
+    feeds = sorted({*compared, *open_gaps, *judged, *checks}, key=lambda f: (names.get(f[0], f[0]), _order(f[1])))
+    rows = [
+        FeedRow(
+            feed[0], names.get(feed[0], feed[0]), feed[1],
+            [_cell(d, compared[feed].get(d), open_gaps[feed].get(d, 0), judged.get(feed, {}).get(d)) for d in days],
+            checks.get(feed),
+        )
+        for feed in feeds
+    ]  # fmt: skip
+    cells = [cell for row in rows for cell in row.cells]
+    others = asked.within(FeedGap.objects.filter(closed_at=None).exclude(day__range=(days[0], days[-1])))
+    other = others.aggregate(n=Count("id"), last=Max("day"))
+    return Grid(
+        days, rows, _webhooks(asked, days, names), sum(c.open_count for c in cells),
+        sum(c.state == "few" for c in cells), other["n"], other["last"],
+    )  # fmt: skip
+
+
+def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged: Judged | None) -> Cell:
+    cell = Cell(day, open_count=open_count)
+    if compared is not None:
+        cell.figure = compared["source_count"]
+    elif judged is not None:
+        cell.figure = judged.count
+    if judged is not None and judged.usual is not None:
+        cell.usual = round(judged.usual)
+    if open_count:
+        cell.state = "differs"
+    elif judged is not None and judged.is_few:
+        cell.state = "few"
+    elif compared is None:
+        cell.state = "counted" if judged is not None else "none"
+    elif compared["waiting_count"]:
+        cell.state = "waiting"
+    elif compared["our_count"] != compared["source_count"] or compared["differing_count"]:
+        cell.state = "explained"
+    else:
+        cell.state = "agrees"
+    return cell
+
+
+def _compared(asked: Asked, days: list[dt.date]) -> dict[Feed, dict[dt.date, dict[str, int]]]:
+    rows = asked.within(FeedDay.objects.filter(day__range=(days[0], days[-1])))
+    found: dict[Feed, dict[dt.date, dict[str, int]]] = defaultdict(dict)
+    names = ("source_count", "our_count", "waiting_count", "differing_count")
+    summed = rows.values("connection_code", "document_type", "day").annotate(**{f"all_{n}": Sum(n) for n in names})
+    for row in summed.order_by():
+        found[row["connection_code"], row["document_type"]][row["day"]] = {n: row[f"all_{n}"] for n in names}
+    return found
+
+
+def _open_gaps(asked: Asked, days: list[dt.date]) -> dict[Feed, dict[dt.date, int]]:
+    rows = asked.within(FeedGap.objects.filter(closed_at=None, day__range=(days[0], days[-1])))
+    found: dict[Feed, dict[dt.date, int]] = defaultdict(dict)
+    for code, kind, day, n in rows.values_list("connection_code", "document_type", "day").annotate(Count("id")):
+        found[code, kind][day] = n
+    return found
+
+
+def _webhooks(asked: Asked, days: list[dt.date], names: dict[str, str]) -> list[tuple[str, list[int]]]:
+    if not asked.is_whole:
+        return []
+    rows = asked.of_system(LostWebhook.objects.filter(day__range=(days[0], days[-1])))
+    found: dict[str, dict[dt.date, int]] = defaultdict(dict)
+    for code, day, n in rows.values_list("connection_code", "day").annotate(Sum("count")):
+        found[code][day] = n
+    return [(names.get(code, code), [of.get(day, 0) for day in days]) for code, of in sorted(found.items())]
+
+
+def totals_of(asked: Asked, period: str) -> list[dict[str, Any]]:
+    """A posting period's totals by system, type, entity and currency; currencies are never added up."""
+    rows = asked.within(FeedDay.objects.filter(period_code=period))
+    keys = ("connection_code", "document_type", "legal_entity_code", "currency")
+    summed = (
+        rows.values(*keys).annotate(**{f"all_{n}": Sum(n) for n in _SUMS}, oldest=Min("checked_at")).order_by(*keys)
+    )
+    found = []
+    for row in summed:
+        total = {name.removeprefix("all_"): value for name, value in row.items()}
+        total["title"] = many(total["document_type"]).capitalize()
+        total["difference"] = total["source_amount"] - total["our_amount"]
+        total["lacking"] = total["source_count"] - total["our_count"]
+        total["agrees"] = not total["difference"] and total["source_count"] == total["our_count"]
+        found.append(total)
+    return found
+
+
+def periods_of(asked: Asked) -> list[str]:
+    """The posting periods of which something was compared, newest first."""
+    rows = asked.within(FeedDay.objects.exclude(period_code=""))
+    return sorted(rows.order_by().values_list("period_code", flat=True).distinct(), reverse=True)
+
+
+def days_of_period(asked: Asked, period: str) -> Iterable[FeedDay]:
+    """Every compared day of a period, for the file."""
+    rows = asked.within(FeedDay.objects.filter(period_code=period))
+    return rows.order_by("connection_code", "document_type", "legal_entity_code", "day", "currency").iterator(2000)
+
+
+def day_rows(asked: Asked, document_type: str, day: dt.date) -> list[FeedDay]:
+    """A feed's day as it was compared, by entity and currency."""
+    rows = asked.within(FeedDay.objects.filter(document_type=document_type, day=day))
+    return list(rows.order_by("legal_entity_code", "currency"))
+
+
+def gaps_of_day(asked: Asked, document_type: str, day: dt.date) -> QuerySet[FeedGap]:
+    """The documents of a feed's day on which both don't agree or didn't; open ones first, then by id."""
+    rows = asked.within(FeedGap.objects.filter(document_type=document_type, day=day))
+    found: QuerySet[FeedGap] = rows.order_by("-closed_at", "id")  # PostgreSQL has nulls first when it descends
+    return found
+
+
+def lost_webhooks_of(asked: Asked, day: dt.date) -> list[tuple[str, int]]:
+    """What of a system's day came by poll only, by type; nothing for who sees some entities only."""
+    if not asked.is_whole:
+        return []
+    rows = LostWebhook.objects.filter(connection_code=asked.connection, day=day).order_by("-count", "event_type")
+    return list(rows.values_list("event_type", "count"))
+
+
+def _order(document_type: str) -> int:
+    order = ("invoice", "credit_memo", "payment", "application", "refund", "dispute", "payout")
+    return order.index(document_type) if document_type in order else len(order)

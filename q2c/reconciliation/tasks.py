@@ -1,0 +1,38 @@
+"""Completeness on a schedule: each task may run at any time and twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from celery import shared_task
+
+from q2c.core.ending import is_ending
+from q2c.reconciliation import completeness, usual
+
+
+@shared_task(ignore_result=True)
+def check_feeds() -> None:
+    """Compare every feed with its source's own register."""
+    for row, document_type in completeness.feeds():
+        if is_ending():
+            return
+        completeness.check_feed(row.code, document_type)
+
+
+@shared_task(ignore_result=True)
+def roll_up_feeds() -> None:
+    """Add what came to its hours, and tell of feeds that bring too little."""
+    usual.roll_up_arrivals()
+    usual.tell_quiet_feeds()
+
+
+@shared_task(ignore_result=True)
+def count_lost_webhooks() -> None:
+    """Count what came by poll only."""
+    usual.count_lost_webhooks()
+
+
+@shared_task(ignore_result=True)
+def check_feed(code: str, document_type: str, since: str) -> None:
+    """One feed, from a day on (ISO), since somebody asked."""
+    completeness.check_feed(code, document_type, since=dt.date.fromisoformat(since))

@@ -1,0 +1,131 @@
+"""Completeness on screen: what the figures say, who sees which rows, and asking the register again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from q2c.core.models import AuditEntry
+from q2c.portal import completeness
+from q2c.reconciliation.models import FeedHour, LostWebhook
+from tests import factories
+from tests.reconciliation.feeds import make_day, make_gap
+
+pytestmark = pytest.mark.django_db
+
+
+def client_of(role="controller", **given):
+    client = Client()
+    client.force_login(factories.make_person(role, **given))
+    return client
+
+
+def page(client, address="/completeness/"):
+    answer = client.get(address)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def day_address(day=None):
+    return f"/completeness/stripe/invoice/{day or timezone.now().date()}/"
+
+
+def test_a_day_that_agrees_says_so_with_a_sign_and_words_beside_its_colour(db):
+    make_day()
+    text = page(client_of())
+    assert "Everything that the sources list is here" in text
+    assert "10 ✓" in text
+    assert "agrees with the source" in text
+
+
+def test_a_missing_document_is_named_with_its_case_and_the_sums_explain_each_other(db):
+    case = factories.make_case("feed_incomplete")
+    make_day(ours=9, missing_count=1, missing_amount=Decimal(100))
+    make_gap(case_id=case.pk)
+    client = client_of()
+    assert "1 document doesn’t agree with its source" in page(client)
+    text = page(client, day_address())
+    assert "INV-17" in text
+    assert case.number in text
+    assert "Missing here" in text
+
+
+def test_people_of_one_entity_see_its_days_and_documents_only_and_no_counts_that_know_no_entity(db):
+    make_day("GB01", source=10)
+    make_day("US01", source=77)
+    make_gap("US01", "US-SECRET")
+    LostWebhook.objects.create(
+        connection_code="stripe", event_type="invoice.finalized", day=timezone.now().date(), count=3
+    )
+    client = client_of("billing_ops", entities=("GB01",))
+    grid, day = page(client), page(client, day_address())
+    assert "Everything that the sources list is here" in grid
+    assert "10 ✓" in grid
+    assert "77" not in grid
+    assert "Lost webhooks" not in grid
+    assert "US-SECRET" not in day
+    assert "invoice.finalized" not in day
+    assert client.get("/completeness/?entity=US01").status_code == 404
+    whole = page(client_of())
+    assert "1 ≠" in whole
+    assert "Lost webhooks" in whole
+
+
+def test_an_empty_cell_that_should_hold_something_turns_amber_by_itself(db):
+    factories.make_connection("stripe")
+    yesterday = timezone.now().date() - dt.timedelta(days=1)
+    start = dt.datetime.combine(yesterday, dt.time(), dt.UTC)
+    FeedHour.objects.bulk_create(
+        FeedHour(
+            connection_code="stripe", document_type="invoice", hour=start - dt.timedelta(weeks=n, hours=h), count=10
+        )
+        for n in range(1, 10)
+        for h in range(-3, 3)
+    )
+    text = page(client_of())
+    assert "0 ↓" in text
+    assert "fewer than the usual 40" in text
+
+
+def test_the_file_has_every_day_of_the_period_and_the_day_every_document(db):
+    first = dt.date(2026, 10, 1)
+    for n in range(3):
+        make_day(day=first + dt.timedelta(days=n))
+    make_gap(day=first)
+    client = client_of()
+    text = b"".join(client.get("/completeness/?format=csv&period=2026-10").streaming_content).decode("utf-8-sig")
+    assert text.splitlines()[1].startswith("Stripe,invoice,GB01,2026-10-01,GBP,2026-10,10,1000")
+    assert "# Rows,3" in text
+    text = b"".join(client.get(f"{day_address(first)}?format=csv").streaming_content).decode("utf-8-sig")
+    assert text.splitlines()[1].startswith("Stripe,invoice,Missing here,INV-17,in_INV-17,GB01,2026-10-01,GBP,100")
+    assert AuditEntry.objects.filter(verb="export").count() == 2
+
+
+def test_the_register_is_asked_again_by_who_may_and_the_audit_trail_says_so(db, monkeypatch):
+    make_day()
+    sent = []
+    monkeypatch.setattr(completeness.tasks.check_feed, "apply_async", lambda args, **_: sent.append(args))
+    day = timezone.now().date()
+    assert client_of("auditor").post(f"{day_address()}ask/").status_code == 403
+    answer = client_of("billing_ops").post(f"{day_address()}ask/", follow=True)
+    assert "Stripe is asked for its invoices" in answer.content.decode()
+    assert sent == [("stripe", "invoice", day.isoformat())]
+    assert AuditEntry.objects.get(verb="ask_register").subject_id == f"stripe:invoice:{day}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/completeness/?period=1999-01", "/completeness/?connection=none", "/completeness/none/invoice/2026-11-01/",
+     "/completeness/stripe/invoice/yesterday/"],
+)  # fmt: skip
+def test_what_is_not_there_is_not_found(db, address):
+    factories.make_connection("stripe")
+    assert client_of().get(address).status_code == 404
+
+
+def test_a_date_that_cannot_be_read_is_said_at_the_form(db):
+    assert client_of().get("/completeness/?until=sometime").status_code == 422
