@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from q2c.core import secrets_home
+from q2c.core.databases import database
 from q2c.core.logs import logging_config
-from q2c.database import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
