@@ -214,6 +214,11 @@ _DOCUMENT = (
          "Somebody paid, credited or wrote it off meanwhile, so nothing was posted. Decide anew on what is left: that "
          "takes the place of what was decided before. Or put it right in the ERP, then repost; or waive this with the "
          "reason."),
+    Kind("plan_moved", C, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), (REPOST, WAIVE),
+         "What was agreed about {document} isn't there any more",
+         "Somebody paid, credited or corrected it meanwhile, or a mapping changed, so its plan stands still. Put it "
+         "right in the ERP, then repost: the plan goes on where it stands. Or waive this with the reason, and propose "
+         "a new plan from the document's page."),
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),

@@ -99,6 +99,21 @@ def store_references(references: Iterable[Reference], at: dt.datetime) -> list[t
         return [(rows[place], _conflict(rows[place])) for (place,) in cursor.fetchall()]
 
 
+def move_references(moves: Iterable[tuple[Reference, str]], at: dt.datetime) -> None:
+    """Our records stand as other documents of the same system from now on: each reference with the id that it was.
+    One that stands as that document already is left as it is. Raises ValueError for one that was another."""
+    for row, was in moves:
+        rows = CrossReference.objects.filter(
+            record_type=row.record_type, record_key=row.record_key, connection__code=row.connection,
+            external_type=row.external_type, scope=row.scope,
+        )  # fmt: skip
+        count = rows.filter(external_id=was).update(
+            external_id=row.external_id, number=row.number, transaction_id=row.transaction_id, at=at
+        )
+        if not count and not rows.filter(external_id=row.external_id).exists():
+            raise ValueError(f"{row.record_key}: it isn't {row.external_type} {was} of {row.connection} any more")
+
+
 def find_references(
     record_type: str, record_keys: Iterable[str], *, connection: str, external_type: str = "", scope: str = ""
 ) -> dict[str, Reference]:

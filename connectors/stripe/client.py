@@ -73,7 +73,10 @@ class Client:
         return voids.invoice_void(raw, self.line.code, standing)
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
-        """A subscription as it stands. Raises Problem `record_gone`."""
+        """A subscription as it stands, or a schedule by which one begins later. Raises Problem `record_gone`."""
+        if subscription_id.startswith("sub_sched_"):
+            raw = await self._get(f"/v1/subscription_schedules/{subscription_id}", "subscription")
+            return inbound.schedule(raw, self.line.code)
         raw = await self._get(f"/v1/subscriptions/{subscription_id}", "subscription")
         return inbound.subscription(raw, self.line.code)
 

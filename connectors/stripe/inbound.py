@@ -162,6 +162,21 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
     )
 
 
+def schedule(raw: Mapping[str, Any], connection: str) -> contract.Subscription:
+    """A subscription that begins later, as it's planned: `scheduled` until then."""
+    notes, first = raw.get("metadata") or {}, (raw.get("phases") or [{}])[0]
+    zone = ZoneInfo(notes.get("time_zone") or "UTC")
+    return contract.Subscription(
+        source=Source(connection=connection, object_type="subscription", object_id=raw["id"]),
+        order_id=notes.get("order_id", ""),
+        customer_id=id_of(raw.get("customer")),
+        currency=str(first.get("currency") or "").upper(),
+        status="scheduled" if raw["status"] == "not_started" else str(raw["status"]),
+        start_date=unix(first.get("start_date") or raw["created"]).astimezone(zone).date(),
+        is_active=raw["status"] in ACTIVE,
+    )
+
+
 def customer(raw: Mapping[str, Any], connection: str) -> party.Customer:
     """A billing customer. `crm_id` is what we wrote when we made it from a CRM account."""
     notes = raw.get("metadata") or {}

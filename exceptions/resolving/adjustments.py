@@ -24,6 +24,7 @@ from exceptions.models import Adjustment, ExceptionCase
 from exceptions.resolutions import ResolutionRefused, check_case
 from exceptions.resolving import booking, spending
 from exceptions.resolving.agreeing import Agreed, Wished, wish
+from mappings.models import CrossReference
 from q2c import ports
 from q2c.canonical import schema
 from q2c.canonical.base import Source
@@ -136,7 +137,7 @@ def ask_erp(case: ExceptionCase, by: Person, amount: Decimal | None = None) -> O
         raise ResolutionRefused("It went to the ledger in a summary: billing keeps what is open of it.")
     try:
         erp = ports.target(txn.target_connection)
-        found = run_now(partial(erp.read, "ar_invoice", txn.target_id))
+        found = run_now(partial(erp.read, "ar_invoice", _stands_as(txn)))
         book = ports.Calendar().book(txn.legal_entity_code, txn.target_connection)
     except Problem as problem:
         raise ResolutionRefused(f"The ERP can’t be asked: {problem.summary}.") from problem
@@ -150,6 +151,15 @@ def ask_erp(case: ExceptionCase, by: Person, amount: Decimal | None = None) -> O
     if in_book is None:
         raise ResolutionRefused(f"The ERP has no rate of {txn.currency} to {book.currency}: no limit can be counted.")
     return Owed(txn, is_open, amount, in_book, book.currency, on, _period_of(book, on))
+
+
+def _stands_as(txn: BusinessTransaction) -> str:
+    """The ERP's id of the invoice: another one than was posted first, where a plan posted it again."""
+    rows = CrossReference.objects.filter(
+        record_type="invoice", record_key=f"{txn.source_connection}:invoice:{txn.source_id}",
+        connection__code=txn.target_connection, external_type=txn.target_type,
+    )  # fmt: skip
+    return rows.values_list("external_id", flat=True).first() or txn.target_id
 
 
 def _part(amount: Decimal | None, is_open: Decimal, txn: BusinessTransaction, erp: str) -> Decimal:

@@ -23,7 +23,7 @@ from q2c.flows.begun import schedule_links
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.elsewhere import dispatch_elsewhere, fact_of_need
 from q2c.flows.summaries import keep_contributions
-from q2c.flows.told import Link, Reference
+from q2c.flows.told import Link, Moved, Reference
 from q2c.flows.uses import count_uses
 from q2c.transactions import lineage
 from q2c.transactions.batch import Run
@@ -35,6 +35,7 @@ def tell_done(runs: list[Run]) -> None:
     now = dt.datetime.now(dt.UTC)
     links: list[lineage.LinkRow] = []
     found: list[references.Reference] = []
+    moved: list[tuple[references.Reference, str]] = []
     for run in runs:
         if run.flow.links is None:
             continue
@@ -42,18 +43,10 @@ def tell_done(runs: list[Run]) -> None:
             if isinstance(told, Link):
                 links.append(lineage.LinkRow(run.id, run.legal_entity_code, told))
             elif isinstance(told, Reference):
-                found.append(
-                    references.Reference(
-                        told.record_type,
-                        told.record_key,
-                        told.connection_code,
-                        told.external_type,
-                        told.external_id,
-                        told.number,
-                        legal_entity=run.legal_entity_code,
-                        transaction_id=run.id,
-                    )
-                )
+                found.append(_reference(told, run))
+            elif isinstance(told, Moved):
+                moved.append((_reference(told, run), told.was))
+    references.move_references(moved, now)
     lineage.store_links(links + schedule_links(runs), now)
     for reference, problem in references.store_references(found, now):
         raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
@@ -63,6 +56,19 @@ def tell_done(runs: list[Run]) -> None:
     again = [run.id for run in runs if run.attempt > 1]
     if again:
         cases.close_for_transactions(again, "completed")
+
+
+def _reference(told: Reference | Moved, run: Run) -> references.Reference:
+    return references.Reference(
+        told.record_type,
+        told.record_key,
+        told.connection_code,
+        told.external_type,
+        told.external_id,
+        told.number,
+        legal_entity=run.legal_entity_code,
+        transaction_id=run.id,
+    )
 
 
 def _named(function: Any, run: Run) -> dict[str, Any]:

@@ -37,6 +37,19 @@ class Reference:
     number: str = ""
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Our record stands as another document of the same system from now on: it `was` that one."""
+
+    record_type: str
+    record_key: str
+    connection_code: str
+    external_type: str
+    external_id: str
+    number: str
+    was: str
+
+
 def record_key(source: Source) -> str:
     """Our key of the record that a source object stands for."""
     return f"{source.connection}:{source.object_type}:{source.object_id}"

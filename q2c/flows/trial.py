@@ -7,13 +7,18 @@ a system is said so.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
+
+from connectors import registry
 from mappings.resolve import Snapshot
 from q2c import ports
+from q2c.core.ids import uuid7
 from q2c.core.problems import Category, Problem
 from q2c.flows import catalog
 from q2c.flows.steps.summary import BY_ITSELF_OR_IN_SUMMARY
@@ -57,11 +62,13 @@ class TrialContext(ports.BatchContext):
 
 
 class _Named:
-    """A system by its code only: what a reading step may know of it without asking."""
+    """A system by its code and its manifest only: what a reading step may know of it without asking."""
 
     def __init__(self, code: str) -> None:
+        connection = ports.connections()[code]
         self.connection_code = code
-        self.name = ports.connections()[code].name
+        self.name = connection.name
+        self.undo = registry.manifest(connection.vendor).undo
 
     def __getattr__(self, verb: str) -> Any:
         raise Problem(_ASKS, Category.INTERNAL, f"{self.name} is asked before more can be said")
@@ -146,3 +153,21 @@ def _tried(run: Run) -> Tried:
     says = "with the day's summary" if run.ending is Ending.WAITING else ""
     used = {(int(rule), int(version)) for row in run.rows for rule, version in (row.used or {}).get("rules", ())}
     return Tried(run.id, POSTS, says=says, prepared=run.facts.get(_PREPARED), rules=tuple(sorted(used)), **place)
+
+
+def read_fact(flow_code: str, document: Any, snapshot: Snapshot, **facts: Any) -> Run:
+    """What the reading steps of a fact that isn't a transaction yet would give, up to the write that would be due.
+    `facts` are those of a transaction that differ from empty (`source_connection`, `number`, ...)."""
+    flow = catalog.BY_CODE[flow_code]
+    empty: dict[str, Any] = {
+        field.name: "" for field in dataclasses.fields(Run)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }  # fmt: skip
+    counts = ("token", "attempt", "line_count", "generation", "wait_count", "probe_count", "step_count")
+    empty |= dict.fromkeys(counts, 0)
+    empty |= {"id": uuid7(), "flow": flow, "created_at": timezone.now()}
+    empty |= {"amount": None, "document_date": None, "intent": None, **facts}
+    run = Run(**empty)
+    run.facts[flow.starts_with[0]] = document
+    read_forward([run], TrialContext([run], snapshot))
+    return run

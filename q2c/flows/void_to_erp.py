@@ -17,6 +17,7 @@ from connectors.manifest import Undo
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication, PostedDocument
+from q2c.canonical.unwinding import Unwinding
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
@@ -30,7 +31,8 @@ from q2c.transactions.steps import Flow, Read, Write
 
 def want_invoice(void: DocumentVoid) -> list[tuple[str, Any]]:
     """The voided invoice as billing sent it, and what became of it."""
-    return [("fact", ("invoice_to_erp", void.source.connection, void.document_id))]
+    flows = (originals.INVOICE_FLOW, originals.UNWINDING_FLOW)
+    return [("fact", (flow, void.source.connection, void.document_id)) for flow in flows]
 
 
 def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
@@ -45,8 +47,9 @@ def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
 
 
 def read_invoice(void: DocumentVoid, links: Any) -> CreditMemo:
-    """What is left of the voided invoice, the other way round. Waits until the invoice is posted; there's nothing to do
-    for one that never will be."""
+    """What is left of the voided invoice, the other way round. Waits until the invoice is posted, or taken back by
+    people; there's nothing to do for one that never will be, or that they took back for good."""
+    _check_unwound(void, links)
     fact = _carried(void, links, "invoice_to_erp", "invoice")
     return turn_invoice(void, schema.from_json(fact, Invoice))
 
@@ -56,6 +59,17 @@ def read_credit(void: DocumentVoid, links: Any) -> Invoice:
     fact = _carried(void, links, "credit_memo_to_erp", "credit_memo")
     memo = originals.read_original_lines(schema.from_json(fact, CreditMemo), links)
     return turn_credit(void, memo)
+
+
+def _check_unwound(void: DocumentVoid, links: Any) -> None:
+    connection, flow = void.source.connection, originals.UNWINDING_FLOW
+    state, fact = links.state(flow, connection, void.document_id), links.fact(flow, connection, void.document_id)
+    if fact is None or state == "cancelled":
+        return
+    if state != "completed":
+        raise Awaits(f"unwinding:{connection}:{void.document_id}", f"{void.number} to be taken back by its plan")
+    if not schema.from_json(fact, Unwinding).reposts:
+        raise NotNeeded(f"{void.number} was taken back by a plan, so there's nothing left to take back")
 
 
 def _carried(void: DocumentVoid, links: Any, flow: str, kind: str) -> bytes:

@@ -17,7 +17,7 @@ import msgspec
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice, WriteOff
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
-from q2c.core.problems import Awaits, Category, NeverSent, NotAnswered, Problem
+from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.credit_memo_to_erp import find_ar_credit_memo, want_invoice
 from q2c.flows.steps import approve, codes, customer, dates, originals, post
 from q2c.flows.told import Link, became
@@ -125,15 +125,7 @@ async def post_write_off(posting: ArCreditMemo, write_off: WriteOff, erp: Any, w
 async def check_open_amount(posting: ArCreditMemo, write_off: WriteOff, erp: Any) -> None:
     """Raises Problem `open_amount_moved` unless what people saw open is what the ERP has open now, and NeverSent where
     it doesn't answer: only a question went out, so nothing of the write is in doubt."""
-    try:
-        invoice: PostedDocument = await erp.read("ar_invoice", posting.apply_to[0].document)
-    except NeverSent:
-        raise
-    except Problem as problem:
-        if isinstance(problem, NotAnswered) or problem.category is Category.AVAILABILITY:
-            subject: dict[str, Any] = {**problem.subject}
-            raise NeverSent(problem.summary, wait_seconds=problem.wait_seconds, **subject) from problem
-        raise
+    invoice = await post.read_before_sending(erp, "ar_invoice", posting.apply_to[0].document)
     if invoice.open_amount == (posting.total if write_off.open_amount is None else write_off.open_amount):
         return
     is_said = "nobody can say what is open" if invoice.open_amount is None else f"{invoice.open_amount:,} is open"

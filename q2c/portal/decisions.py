@@ -18,7 +18,7 @@ from connectors.manifest import TELLS_HOLDS
 from exceptions import bulk_agreeing, cases, doubles, resolutions, tallies, writeback
 from exceptions.alerts import channels
 from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
-from exceptions.resolving import agreeing, deciding, waiting
+from exceptions.resolving import agreeing, deciding, order_unwinding, unwinding, waiting
 from mappings import identities
 from mappings.models import ChangeSet
 from q2c.core import access, approvals, emergencies, memberships, shell
@@ -91,6 +91,7 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "sees_case": _sees_case(request.user, proposal),
         "is_about_roles": proposal.kind in memberships.KINDS,
         "is_about_channel": proposal.kind == channels.KIND,
+        "is_about_plan": proposal.kind in _PLANS,
         "sees_people": access.may(request.user, "core.view_access"),
         **forms,
     }
@@ -181,8 +182,7 @@ def decision_withdraw(request: PersonRequest, proposal_id: Any) -> HttpResponse:
         form.add_error(None, "Not possible: It’s decided, or taken back on its own page.")
     elif is_filled:
         try:
-            take_back = channels.withdraw if proposal.kind == channels.KIND else agreeing.withdraw
-            take_back(proposal, by=request.user, why=form.cleaned_data["why"])
+            _WITHDRAWS.get(proposal.kind, agreeing.withdraw)(proposal, by=request.user, why=form.cleaned_data["why"])
         except approvals.ApprovalRefused as refused:
             form.add_error(None, f"Not possible: {refused.why}")
         else:
@@ -193,9 +193,11 @@ def decision_withdraw(request: PersonRequest, proposal_id: Any) -> HttpResponse:
 
 def _is_withdrawable(proposal: Proposal) -> bool:
     waits = proposal.state == Proposal.State.PROPOSED
-    return waiting.is_withdrawable(proposal) or (proposal.kind == channels.KIND and waits)
+    return waiting.is_withdrawable(proposal) or (proposal.kind in _WITHDRAWS and waits)
 
 
+_PLANS = {unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwinding.decide}
+_WITHDRAWS: dict[str, Any] = {channels.KIND: channels.withdraw, **dict.fromkeys(_PLANS, approvals.withdraw)}
 SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
     Proposal.State.REJECTED: "Rejected. Nothing changes.",
@@ -220,6 +222,8 @@ def decide(
             proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, emergency_hours=emergency_hours
         )
         return state
+    if proposal.kind in _PLANS:
+        return _PLANS[proposal.kind](proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
     refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
     if refused is not None:
         if refused.code == "after_reset":  # alarms in a transaction of its own, and raises

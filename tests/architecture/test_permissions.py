@@ -29,6 +29,8 @@ SCREENS = {
     "portal:search": ("get", [], ALL, 200),
     "portal:transaction_list": ("get", [], ALL, 200),
     "portal:transaction_detail": ("get", ["transaction"], ALL, 200),
+    "portal:plan_detail": ("get", ["transaction"], ALL, 200),
+    "portal:plan_propose": ("post", ["transaction"], {SALES, BILLING, CONTROLLER, PLATFORM}, 422),
     "portal:posting": ("get", ["transaction"], ALL, 404),  # that one has built no journal
     "portal:exchange": ("get", ["transaction", "exchange"], ALL, 200),
     "portal:lineage": ("get", [], ALL, 200),
@@ -298,6 +300,7 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
     [
         ("mappings.propose_rule", "mappings.approve_rule"),
         ("exceptions.work_case", "transactions.approve_posting"),
+        ("transactions.repost", "transactions.approve_posting"),
         ("exceptions.work_case", "exceptions.approve_resolution"),
         ("connectors.work_connection", "connectors.approve_connection"),
         ("mappings.propose_policy", "mappings.approve_policy"),

@@ -85,6 +85,8 @@ SCREENS = {
     "transactions, filtered": "/transactions/?state=held&entity=GB01",
     "transaction, posted": "/transactions/{posted}/",
     "why it posted": "/transactions/{posted}/posting/",
+    "what exists of a posted one": "/transactions/{posted}/plans/",
+    "what exists of a held one": "/transactions/{held}/plans/",
     "transaction, held": "/transactions/{held}/",
     "lineage": "/lineage/?transaction={posted}",
     "search": "/search/?q=nothing-like-it",

@@ -324,6 +324,14 @@ class House:
             known.filter(known_to=None).update(known_to=number)
             make_rule("posting_policy", field, value, number=number, legal_entity=entity)
 
+    def map_item(self, sku: str, like: str, entity: str = "GB01") -> None:
+        """From now on, and for all dates, an entity sells a SKU as the ERP's item of another one."""
+        item = MappingRule.objects.get(kind="item", key=like, known_to=None).value
+        old = MappingRule.objects.filter(kind="item", key=sku, legal_entity_code=entity, known_to=None)
+        number = next_number()
+        old.update(known_to=number)
+        make_rule("item", sku, item, number=number, legal_entity=entity)
+
     def hasten(self) -> None:
         """Let the time pass that waits and settling need."""
         long_ago = "2020-01-01T00:00:00Z"

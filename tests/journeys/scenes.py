@@ -12,7 +12,7 @@ from django.utils import timezone
 from exceptions import cases
 from exceptions.kinds import ACCRUE
 from exceptions.models import ExceptionCase
-from exceptions.resolving import adjustments, deciding, periods
+from exceptions.resolving import adjustments, deciding, order_unwinding, periods, unwinding
 from exceptions.writeback import fact_of
 from q2c.canonical.base import Source
 from q2c.canonical.contract import HoldNote
@@ -117,6 +117,22 @@ class WriteOffs(Scene):
         write_off(house, invoice)
 
 
+class Unwindings(Scene):
+    """Two people take a paid invoice back and post it again: every write of the plan has something to do."""
+
+    def act(self, house, prepared, point):
+        sku = f"8{BusinessTransaction.objects.filter(flow='invoice_to_erp').count():05}"
+        invoice = house.invoice(prepared, sku=sku)
+        house.pay(invoice)
+        house.poll()
+        house.carry(without="unwinding_to_erp")
+        house.map_item(sku, "POST")
+        unwind(house, invoice)
+
+    def made(self, house):
+        return [e for e in super().made(house) if e["external_id"].startswith("unw-")]
+
+
 class Accruals(Scene):
     """Receivables of the month are closed and the ledger isn't: two people accrue an invoice that comes late."""
 
@@ -187,6 +203,17 @@ class Orders(Scene):
         house.win(house.account(Name=f"Account of {point}", AccountNumber=point[-9:]) if is_new else prepared)
 
 
+class OrderUnwindings(Orders):
+    """Two people take an order back that became a subscription."""
+
+    def act(self, house, prepared, point):
+        order = house.win(prepared)
+        house.poll()
+        house.carry(without="order_unwinding", until=lambda: BusinessTransaction.objects.filter(
+            flow="order_to_subscription", source_id=order, state="completed").exists())  # fmt: skip
+        unwind_order(order)
+
+
 class SignedOrders(Scene):
     """An order in which a sale of the CRM was written down."""
 
@@ -242,6 +269,24 @@ def write_off(house: House, invoice: str, resolution: str = "write_off") -> Prop
     return proposal
 
 
+def unwind(house: House, invoice: str, *, reposts: bool = True, reason: str = "booked to the wrong item") -> Proposal:
+    """One person proposes to take a posted invoice back, another agrees."""
+    txn = BusinessTransaction.objects.get(flow="invoice_to_erp", source_id=invoice)
+    people = {person.username: person for person in Person.objects.all()}
+    proposal = unwinding.propose(txn, by=people["billing_ops"], reason=reason, reposts=reposts)
+    assert unwinding.decide(proposal, by=people["controller"], approve=True) == "approved"
+    return proposal
+
+
+def unwind_order(order: str) -> Proposal:
+    """One person proposes to take an order back, another agrees."""
+    txn = BusinessTransaction.objects.get(flow="order_to_subscription", source_id=order)
+    people = {person.username: person for person in Person.objects.all()}
+    proposal = order_unwinding.propose(txn, by=people["sales_ops"], reason="the customer withdrew")
+    assert order_unwinding.decide(proposal, by=people["controller"], approve=True) == "approved"
+    return proposal
+
+
 def accrue(house: House, invoice: str) -> Proposal:
     """The invoice is held as late; one person proposes to accrue it, another agrees."""
     house.poll()
@@ -287,6 +332,8 @@ ALIKE = {
     "dispute_to_erp": "accrual_to_erp",
     "payout_to_erp": "accrual_to_erp",
     "order_to_sale": "status_to_crm",
+    "order_unwinding": "order_to_subscription",
+    "unwinding_to_erp": "credit_void_to_erp",  # its own journey kills it at each write of one plan
 }
 TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or os.environ.get("Q2C_EVERY_FLOW") == "1"]
 # A flow that writes something else on another stage: deaths around that write.
@@ -299,6 +346,7 @@ SCENES: dict[str, Scene] = {
     "invoice_void_to_erp": InvoiceVoids("netsuite", "creditMemo"),
     "credit_void_to_erp": CreditVoids("netsuite", "invoice"),
     "write_off_to_erp": WriteOffs("netsuite", "creditMemo"),
+    "unwinding_to_erp": Unwindings("netsuite", "creditMemo"),
     "accrual_to_erp": Accruals("netsuite", "journalEntry"),
     "payment_to_erp": Payments("netsuite", "customerPayment"),
     "application_to_erp": Payments("netsuite", "customerPayment", effect="updated", method="PATCH"),
@@ -307,6 +355,14 @@ SCENES: dict[str, Scene] = {
     "payout_to_erp": Payouts("netsuite", "journalEntry"),
     "summary_to_erp": Summaries("netsuite", "journalEntry", side_by_side=False),
     "order_to_subscription": Orders("stripe", "subscription", path="/v1/subscriptions", look="/v1/subscriptions"),
+    "order_unwinding": OrderUnwindings(
+        "stripe",
+        "subscription",
+        effect="deleted",
+        method="DELETE",
+        path="/v1/subscriptions/*",
+        look="/v1/subscriptions",
+    ),
     "order_to_sale": SignedOrders(
         "salesforce",
         "Order",

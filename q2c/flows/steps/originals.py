@@ -23,12 +23,15 @@ from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDate
 from q2c.transactions.steps import Read
 
 INVOICE_FLOW = "invoice_to_erp"
+UNWINDING_FLOW = "unwinding_to_erp"
 GIVEN: dict[str, Any] = {
     "document_date": dt.date,
     "items": dict[str, ItemUse],
     "taxes": dict[str, TaxUse],
     "ar_invoice": PostedDocument | None,
 }
+# What the same is called by the flow that took the invoice back and posted it again: then that one's count.
+AGAIN = {"document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes", "ar_invoice": "reposted"}
 
 
 def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
@@ -117,18 +120,22 @@ def erp_of_invoice(
 
 
 def want_given(document: CreditMemo) -> list[tuple[str, Any]]:
-    """What the credited invoice's steps gave."""
+    """What the credited invoice's steps gave, also those that posted it again."""
     if not document.invoice_id:
         return []
-    source = (INVOICE_FLOW, document.source.connection, document.invoice_id)
-    return [("given", (*source, name)) for name in GIVEN]
+    source = (document.source.connection, document.invoice_id)
+    again: list[tuple[str, Any]] = [("given", (UNWINDING_FLOW, *source, name)) for name in AGAIN.values()]
+    return [*(("given", (INVOICE_FLOW, *source, name)) for name in GIVEN), *again]
 
 
 def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -> Original:
-    """What the credited invoice was posted with; only its date where we didn't carry it, if billing says that."""
+    """What the credited invoice was posted with, the last time; only its date where we didn't carry it, if billing says
+    that."""
 
     def gave(name: str) -> Any:
-        body = links.step_gave(INVOICE_FLOW, document.source.connection, document.invoice_id, name)
+        source = (document.source.connection, document.invoice_id)
+        again = links.step_gave(UNWINDING_FLOW, *source, AGAIN[name])
+        body = links.step_gave(INVOICE_FLOW, *source, name) if again in (None, b"null") else again
         return None if body is None else schema.from_json(body, GIVEN[name])
 
     items = gave("items") if document.invoice_id else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from q2c.canonical.posting import PostedDocument
 from q2c.core.ids import MACHINE_ID
-from q2c.core.problems import Category, Problem
+from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
 
 def total_of(prepared: Any) -> Decimal | None:
@@ -72,6 +72,21 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
             period=document.period,
         )
     return None
+
+
+async def read_before_sending(erp: Any, document_type: str, document_id: str) -> PostedDocument:
+    """What the ERP holds, asked the moment before a write. Raises NeverSent where it doesn't answer: only a question
+    went out, so nothing of the write is in doubt."""
+    try:
+        found: PostedDocument = await erp.read(document_type, document_id)
+    except NeverSent:
+        raise
+    except Problem as problem:
+        if isinstance(problem, NotAnswered) or problem.category is Category.AVAILABILITY:
+            subject: dict[str, Any] = {**problem.subject}
+            raise NeverSent(problem.summary, wait_seconds=problem.wait_seconds, **subject) from problem
+        raise
+    return found
 
 
 def differs(was_found: bool, document: PostedDocument, number: str, summary: str, **more: Any) -> Problem:

@@ -227,11 +227,14 @@ def test_a_start_in_the_future_is_a_schedule(build, customer):
             plan(customer, external_id="sub-006C", order_id="006C", start_date=later), key="key-sub-c"
         )
         found = await billing.find_subscription("sub-006C", customer_id=customer)
-        return made, found, await billing.cancel_subscription(made.id, on=later, key="key-cancel-c")
+        planned = await billing.subscription(made.id)
+        return made, found, planned, await billing.cancel_subscription(made.id, on=later, key="key-cancel-c")
 
-    made, found, cancelled = run(story())
+    made, found, planned, cancelled = run(story())
     assert made.id.startswith("sub_sched_")
     assert found.id == made.id
+    assert (planned.status, planned.is_active, planned.order_id) == ("scheduled", False, "006C")
+    assert planned.start_date == later
     assert cancelled.status == "canceled"
 
 

@@ -26,6 +26,8 @@ def addresses(story):
         f"/transactions/{story['held'].pk}/",
         f"/transactions/{story['posted'].pk}/",
         f"/transactions/{story['unknown'].pk}/",
+        f"/transactions/{story['held'].pk}/plans/",
+        f"/transactions/{story['posted'].pk}/plans/",
         "/lineage/",
         "/lineage/?id=in_posted",
         "/search/?q=nothing",

@@ -1,0 +1,364 @@
+"""Compensation plans: what could go on from here, and what takes it back; proposed by one person, agreed by another,
+carried out by one durable transaction (`q2c/flows/unwinding_to_erp.py`).
+
+A plan is computed from what exists and from the postings that its flow would build. What is signed is bound to both:
+whatever moved until the signature voids it by name, and whatever moves after it holds the transaction before anything
+is sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from django.db.transaction import atomic
+from django.urls import reverse
+
+from connectors import links_out
+from connectors.models import Connection
+from exceptions import cases
+from exceptions.models import Occurrence
+from exceptions.resolutions import ResolutionRefused
+from exceptions.resolving import standing
+from exceptions.resolving.booking import account_words
+from exceptions.resolving.standing import ABSENT, SILENT, Standing
+from mappings.resolve import Snapshot
+from q2c.canonical import schema
+from q2c.canonical.base import Source
+from q2c.canonical.billing import Invoice
+from q2c.canonical.posting import ArCreditMemo, ArInvoice
+from q2c.canonical.unwinding import OrderUnwinding, Unwinding
+from q2c.core import access, approvals, audit, ids
+from q2c.core.approvals import ApprovalRefused
+from q2c.core.models import Person, Proposal
+from q2c.core.templatetags.words import spoken_noun
+from q2c.flows import trial
+from q2c.flows.dispatch import Fact, dispatch_facts
+from q2c.flows.tasks import nudge
+from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
+from q2c.posting import plans
+from q2c.posting.facts import ItemUse
+from q2c.posting.plans import Going, Plan, Step
+from q2c.posting.unwinding import lines_hash
+from q2c.transactions.batch import Run
+from q2c.transactions.models import BusinessTransaction
+
+KIND = "unwinding"  # of the proposals
+PROPOSES, AGREES = "transactions.repost", "transactions.approve_posting"
+_BROUGHT_BACK = "The mapping says the same as when it was posted: nothing would change by posting it again."
+
+
+@dataclass(frozen=True)
+class Plans:
+    """Both ways from what exists. `unwinding` and the postings are what would be proposed; None where nothing can be,
+    as `unwind.why_not` says. `forward` is what goes on by itself or by people, elsewhere."""
+
+    standing: Standing
+    forward: Plan
+    unwind: Plan
+    unwinding: Unwinding | None = None
+    posting: ArCreditMemo | None = None
+    reposting: ArInvoice | None = None
+    changes: tuple[str, ...] = ()  # what today's mappings book otherwise
+    period: str = ""
+    order: OrderUnwinding | None = None  # of an order: what would be proposed instead
+    why_not_yet: str = ""  # of a plan that is shown, and can't be proposed before something else is done
+
+
+def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reposts: bool, reason: str = "") -> Plans:
+    """What exists of this transaction's journey and the two plans over it; with `asks` by a fresh look."""
+    found = standing.look(user, txn, asks=asks)
+    going = going_of(user, found)
+    number = txn.number or txn.source_id
+    posted = found.posted
+    why_not = found.why_not
+    if posted is not None:
+        why_not = _why_not_again(found, reposts) or plans.why_not_unwound(posted, has_successor=_is_under_way(txn))
+    if posted is None or why_not:
+        is_posted = posted is not None
+        forward = plans.plan_forward(number, going, items=None, is_posted=is_posted)
+        return Plans(found, forward, Plan(why_not=why_not))
+    on, period = plans.choose_day(posted)
+    assert on is not None  # it would have been said
+    unwinding = _unwinding_of(txn, found, reposts=reposts, reason=reason)
+    run = _tried(txn, unwinding)
+    again = run if reposts else _tried(txn, msgspec.structs.replace(unwinding, reposts=True))
+    changes = _changes(again)
+    held = again.problem.summary if again.problem is not None and not again.facts.get("reposting") else ""
+    forward = plans.plan_forward(number, going, items=changes, is_posted=True, held=held)
+    posting, reposting = run.facts.get("posting"), run.facts.get("reposting")
+    if run.problem is not None or not isinstance(posting, ArCreditMemo) or (reposts and reposting is None):
+        said = run.problem.summary if run.problem else run.awaits.summary if run.awaits else run.why_cancelled
+        return Plans(found, forward, Plan(why_not=f"It can’t be built as things are: {said}."), changes=tuple(changes))
+    unwinding = msgspec.structs.replace(unwinding, agreed=lines_hash(posting, reposting))
+    unwind = plans.plan_unwinding(unwinding, posting, reposting, period=period, source=_at_source(found))
+    return Plans(found, forward, unwind, unwinding, posting, reposting, tuple(changes), period)
+
+
+def _unwinding_of(txn: BusinessTransaction, found: Standing, *, reposts: bool, reason: str) -> Unwinding:
+    posted = found.posted
+    assert posted is not None
+    invoice: Invoice = schema.from_json(bytes(txn.fact), Invoice)
+    on, _ = plans.choose_day(posted)
+    assert on is not None
+    made = BusinessTransaction.objects.filter(flow=UNWINDING_TO_ERP.code, lane=_lane(txn)).count()
+    return Unwinding(
+        source=Source(connection=txn.source_connection, object_type=KIND, object_id=f"{txn.source_id}-{made + 1}"),
+        generation=made + 1, invoice_id=txn.source_id, invoice_number=txn.number or txn.source_id,
+        customer_id=txn.customer_id, customer_name=txn.customer_name, legal_entity=txn.legal_entity_code,
+        erp=txn.target_connection, erp_invoice=posted.document, currency=posted.currency, total=invoice.total,
+        open_amount=posted.open_amount, on=on, reposts=reposts, settled=plans.choose_settlements(posted),
+        reason=reason[:120],
+    )  # fmt: skip
+
+
+def _tried(txn: BusinessTransaction, unwinding: Unwinding) -> Run:
+    """What the flow's reading steps would build of it, in memory."""
+    return trial.read_fact(
+        UNWINDING_TO_ERP.code, unwinding, Snapshot.load([]), source_connection=txn.source_connection,
+        source_type=KIND, source_id=txn.source_id, number=txn.number, currency=txn.currency, lane=_lane(txn),
+    )  # fmt: skip
+
+
+def _changes(run: Run) -> list[str]:
+    """What today's mappings book otherwise than what is posted."""
+    original, now = run.facts.get("original"), run.facts.get("new_items")
+    if original is None or not now:
+        return []
+    uses: list[ItemUse] = [*original.items.values(), *now.values()]
+    accounts = {use.deferral_account or use.income_account for use in uses}
+    book = run.facts["book"]
+    names = {account: account_words(book.connection, account) or account for account in accounts if account}
+    found = plans.differing_items(original.items, now, names)
+    then, today = original.taxes, run.facts.get("new_taxes") or {}
+    return found + [f"Tax code {code} goes to another code of the ERP" for code, use in sorted(then.items())
+                    if today.get(code, use) != use]  # fmt: skip
+
+
+def _at_source(found: Standing) -> Step:
+    """What a person does in billing once the ERP has given the invoice back: ticked off by what billing says of it."""
+    txn = found.txn
+    row = found.row((txn.source_connection, txn.source_type, txn.source_id))
+    connection = Connection.objects.filter(code=txn.source_connection).first()
+    name = connection.name if connection else txn.source_connection
+    return Step(
+        f"Void {txn.number} in {name}", txn.source_connection, "look",
+        effect="Else billing goes on asking for it. Its void then finds nothing left to take back in the ERP.",
+        does=plans.PERSON, link=links_out.record_url(connection, txn.source_type, txn.source_id),
+        is_done=row is not None and "void" in row.note,
+    )  # fmt: skip
+
+
+def going_of(user: Person, found: Standing) -> list[Going]:
+    """The journey's transactions that aren't at their end: what each would do now, by today's rules."""
+    held = [txn.pk for txn in found.going if txn.state == BusinessTransaction.State.HELD]
+    tried = {row.transaction_id: row for row in trial.try_held(held, Snapshot.load([]))} if held else {}
+    open_in = dict(
+        Occurrence.objects.filter(transaction_id__in=held, closed_at__isnull=True).values_list(
+            "transaction_id", "case_id"
+        )
+    )
+    sees_cases = access.may(user, access.VIEW_CASE)
+    rows = []
+    for txn in found.going:
+        row = tried.get(txn.pk)
+        link = reverse("portal:transaction_detail", args=[txn.pk])
+        if sees_cases and (case := open_in.get(txn.pk)):
+            link = reverse("exceptions:case_detail", args=[case])
+        says = row.says if row is not None else txn.waits_for
+        title = f"{spoken_noun(txn.fact_type)} {txn.number or txn.source_id}"
+        rows.append(Going(title, txn.state, row.outcome if row else "", says or "", link))
+    return rows
+
+
+def _why_not_again(found: Standing, reposts: bool) -> str:
+    """Why billing's own documents, or an earlier plan, leave nothing to take back; empty where they don't."""
+    txn, latest = found.txn, latest_of(found.txn)
+    row = found.row((txn.source_connection, txn.source_type, txn.source_id))
+    if latest is not None and latest.state == BusinessTransaction.State.COMPLETED and not _reposted(latest):
+        return f"{txn.number} was taken back for good by {latest.number}. What bills it anew is a new invoice."
+    if row is not None and "void" in row.note:
+        return f"{txn.number} is void in billing, and its void takes it back by itself."
+    if not reposts and row is not None and "paid" in row.note:
+        return (
+            f"{txn.number} is paid in billing. Give a credit note there: it takes the invoice back in the ERP by "
+            "itself, and says what becomes of the money."
+        )
+    return ""
+
+
+def _reposted(made: BusinessTransaction) -> bool:
+    decided: Unwinding = schema.from_json(bytes(made.fact), Unwinding)
+    return decided.reposts
+
+
+def _is_under_way(txn: BusinessTransaction) -> bool:
+    rows = BusinessTransaction.objects.filter(flow=UNWINDING_TO_ERP.code, lane=_lane(txn))
+    return rows.exclude(state__in=("completed", "cancelled")).exists()
+
+
+def _lane(txn: BusinessTransaction) -> str:
+    return ids.lane(connection=txn.source_connection, object_type=KIND, object_id=txn.source_id)
+
+
+def latest_of(txn: BusinessTransaction) -> BusinessTransaction | None:
+    """The transaction that carries, or carried, the newest plan about this invoice."""
+    rows = BusinessTransaction.objects.filter(flow=UNWINDING_TO_ERP.code, lane=_lane(txn))
+    return rows.defer("fact").order_by("-lane_sequence").first()
+
+
+def proposals_about(txn: BusinessTransaction) -> Any:
+    """Every plan about this invoice that was ever proposed, newest first."""
+    return Proposal.objects.filter(kind=KIND, subject_type="transaction", subject_id=str(txn.pk)).order_by("-pk")
+
+
+def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool) -> Proposal:
+    """Propose to take a posted invoice back, and to post it again where `reposts`. Looks at every system first. Raises
+    ResolutionRefused with what stands in its way."""
+    if not reason.strip():
+        raise ResolutionRefused("Say why.")
+    if not access.may(by, PROPOSES, txn.legal_entity_code):
+        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'an invoice without an entity'}.")
+    made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
+    unwinding, posting = made.unwinding, made.posting
+    if unwinding is None or posting is None:
+        raise ResolutionRefused(made.unwind.why_not)
+    if silent := _silent(made):
+        raise ResolutionRefused(silent)
+    if reposts and not made.unwind.net and not made.changes:
+        raise ResolutionRefused(_BROUGHT_BACK)
+    with atomic():
+        BusinessTransaction.objects.select_for_update().get(pk=txn.pk)
+        standing_one = proposals_about(txn).filter(state=Proposal.State.PROPOSED).select_related("proposed_by").first()
+        if standing_one is not None:
+            who = standing_one.proposed_by
+            raise ResolutionRefused(f"{who} proposed a plan about it already, and it waits for a second person.")
+        return approvals.propose(
+            KIND, ("transaction", txn.pk), content=_content(made, unwinding), by=by, title=_title(unwinding),
+            why=reason, permission=AGREES, legal_entities=[txn.legal_entity_code],
+        )  # fmt: skip
+
+
+def decide(proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = "") -> str:
+    """Sign a plan; the last signature starts it. Looks at every system first: what moved since it was proposed voids it
+    by name. Raises ApprovalRefused."""
+    proposal.refresh_from_db()
+    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
+    if approve and refused is None and (said := _what_moved(proposal)):
+        return approvals.void(proposal, reason=said, by=by)
+    return approvals.sign(
+        proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash, apply=_start
+    )
+
+
+def _start(proposal: Proposal) -> None:
+    """Make the transaction that carries it out, once, in the transaction of the last signature."""
+    txn = BusinessTransaction.objects.select_for_update().get(pk=proposal.subject_id)
+    unwinding: Unwinding = schema.from_builtins(proposal.content["unwinding"], Unwinding)
+    if _is_under_way(txn):
+        raise ApprovalRefused("moved", f"A plan about {txn.number} is under way already.")
+    (made_id,) = dispatch_facts([_fact(txn, unwinding)]).ids
+    audit.record(
+        proposal.proposed_by, "unwind", "transaction", made_id, why=proposal.why,
+        data={"proposal": proposal.pk, "document": str(txn.pk), "amount": str(unwinding.total),
+              "currency": unwinding.currency, "reposts": unwinding.reposts},
+    )  # fmt: skip
+    nudge({UNWINDING_TO_ERP.code})
+
+
+def _fact(txn: BusinessTransaction, unwinding: Unwinding) -> Fact:
+    names = {"connection": txn.source_connection, "object_type": KIND, "object_id": txn.source_id}
+    return Fact(
+        flow=UNWINDING_TO_ERP.code,
+        business_key=ids.business_key(**names, content_hash=schema.content_hash(unwinding)),
+        lane=_lane(txn), document=unwinding, source_connection=txn.source_connection, source_type=KIND,
+        source_id=txn.source_id, number=f"{unwinding.invoice_number}-U{unwinding.generation}",
+        legal_entity_code=txn.legal_entity_code, customer_id=txn.customer_id, customer_name=txn.customer_name,
+        currency=unwinding.currency, amount=unwinding.total, line_count=txn.line_count, document_date=unwinding.on,
+        correlation_id=txn.correlation_id,
+    )  # fmt: skip
+
+
+def _what_moved(proposal: Proposal) -> str:
+    """What isn't any more as it was proposed, as a sentence; empty when all is. Raises ApprovalRefused where a system
+    can't say."""
+    signed: Unwinding = schema.from_builtins(proposal.content["unwinding"], Unwinding)
+    txn = BusinessTransaction.objects.get(pk=proposal.subject_id)
+    made = plans_of(proposal.proposed_by, txn, asks=True, reposts=signed.reposts, reason=proposal.why)
+    if silent := _silent(made):
+        raise ApprovalRefused("moved", silent)
+    now = made.unwinding
+    if now is None:
+        return f"{signed.invoice_number} moved: {made.unwind.why_not}"
+    for name, what in (
+        ("erp_invoice", "the document that stands for it in the ERP"), ("open_amount", "what is open of it"),
+        ("settled", "what settles it"), ("on", "the day on which it would post"), ("total", "its total"),
+        ("agreed", "a mapping that its posting rests on"), ("generation", "an earlier plan about it"),
+    ):  # fmt: skip
+        if getattr(now, name) != getattr(signed, name):
+            return f"{signed.invoice_number} moved: {what}."
+    return ""
+
+
+def _silent(made: Plans) -> str:
+    """Which of the documents that the plan touches couldn't be asked about, as a sentence; empty where all answered."""
+    unwinding = made.unwinding
+    if unwinding is None:
+        return ""
+    touched = {unwinding.erp_invoice, *(row.document for row in unwinding.settled)}
+    for row in made.standing.rows:
+        if row.key[0] == unwinding.erp and row.key[2] in touched and row.says in (SILENT, ABSENT):
+            return f"{row.system} can’t say how {spoken_noun(row.key[1]).lower()} {row.key[2]} stands: {row.note}"
+    return ""
+
+
+def _title(unwinding: Unwinding) -> str:
+    again = " and post it again" if unwinding.reposts else ""
+    return f"Take {unwinding.invoice_number} over {unwinding.currency} {unwinding.total:,} back{again}"
+
+
+def _content(made: Plans, unwinding: Unwinding) -> dict[str, Any]:
+    """What is signed: the decision as the flow will carry it, what it rests on, and its steps in words and figures."""
+    return {
+        "unwinding": schema.to_builtins(unwinding),
+        "stands": signed_rows(made),
+        "steps": signed_steps(made, unwinding.erp),
+        "net": [_entry(account, amount, unwinding.erp) for account, amount in made.unwind.net.items()],
+        "changes": list(made.changes),
+        "period": made.period,
+        "currency": unwinding.currency,
+    }
+
+
+def signed_rows(made: Plans) -> list[dict[str, Any]]:
+    """What a plan rests on, as data."""
+    return [_stands(row) for row in made.standing.rows]
+
+
+def signed_steps(made: Plans, erp: str) -> list[dict[str, Any]]:
+    """The steps of the way back, as data; `erp` names the accounts."""
+    return [_step(step, erp) for step in made.unwind.steps]
+
+
+def _stands(row: standing.Row) -> dict[str, Any]:
+    return {
+        "system": row.system, "what": spoken_noun(row.key[1]), "id": row.key[2], "number": row.number,
+        "says": row.says, "note": row.note, "amount": str(row.amount) if row.amount is not None else "",
+        "open": str(row.open_amount) if row.open_amount is not None else "", "currency": row.currency,
+        "period": row.period,
+    }  # fmt: skip
+
+
+def _step(step: Step, erp: str) -> dict[str, Any]:
+    journal = [
+        {"account": account_words(erp, line.account) or line.account, "debit": str(line.debit or ""),
+         "credit": str(line.credit or "")}
+        for line in step.journal
+    ]  # fmt: skip
+    return {"title": step.title, "effect": step.effect, "period": step.period, "needs": list(step.needs),
+            "does": step.does, "journal": journal}  # fmt: skip
+
+
+def _entry(account: str, amount: Any, erp: str) -> dict[str, str]:
+    return {"account": account_words(erp, account) or account, "amount": str(amount)}

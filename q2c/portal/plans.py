@@ -1,0 +1,175 @@
+"""What exists of a journey in each system, and what can be done: the plan forward, the plan back, and its proposal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Prefetch
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from connectors.models import Connection
+from exceptions.resolutions import ResolutionRefused
+from exceptions.resolving import order_unwinding, unwinding
+from exceptions.resolving.booking import account_words
+from exceptions.resolving.standing import ABSENT, DIFFERS, SILENT, THERE
+from exceptions.resolving.unwinding import Plans
+from q2c import ports
+from q2c.canonical.posting import JournalLine
+from q2c.core import access
+from q2c.core.access import PersonRequest, requires
+from q2c.core.filters import dress
+from q2c.core.htmx import page
+from q2c.core.models import Signature
+from q2c.portal import told
+from q2c.posting import plans
+from q2c.transactions import selectors
+from q2c.transactions.models import BusinessTransaction
+
+NOW = "now"  # of `?look=`: ask the systems
+PROPOSALS_SHOWN = 5
+SAYS = {THERE: "there", ABSENT: "not there", DIFFERS: "differs", SILENT: "can’t be asked"}
+
+
+class PlanForm(forms.Form):
+    """Whether it's posted again, and why it's taken back."""
+
+    again = forms.ChoiceField(
+        label="Afterwards",
+        choices=[("yes", "Post it again by today’s mappings"), ("no", "Don’t post it again")],
+        widget=forms.RadioSelect,
+    )
+    why = forms.CharField(label="Reason", min_length=5, max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+
+    def __init__(self, data: Any = None, *, initial: Any = None) -> None:
+        super().__init__(data, initial=initial, label_suffix="")
+        dress(self)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a step's journal, with the account as people call it."""
+
+    account: str
+    debit: Decimal
+    credit: Decimal
+
+
+@require_GET
+@requires("transactions.view_transaction")
+def plan_detail(request: PersonRequest, transaction_id: Any) -> HttpResponse:
+    """What exists and both plans; with `?look=now` as the systems say now, with `?again=no` without posting again."""
+    return _show(request, _visible(request, transaction_id))
+
+
+@require_POST
+@requires(unwinding.PROPOSES)
+def plan_propose(request: PersonRequest, transaction_id: Any) -> HttpResponse:
+    """Propose to take the posted invoice back. Every system is asked first."""
+    txn = _visible(request, transaction_id)
+    form = PlanForm(request.POST)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            if txn.flow == order_unwinding.FLOW:
+                made = order_unwinding.propose(txn, by=request.user, reason=data["why"])
+            else:
+                made = unwinding.propose(txn, by=request.user, reason=data["why"], reposts=data["again"] == "yes")
+        except ResolutionRefused as refused:
+            form.add_error(None, f"Not possible: {refused}")
+        else:
+            messages.success(request, "Proposed. Nothing changes until someone else approves.", extra_tags="decide")
+            return redirect("portal:decision_detail", made.pk)
+    return _show(request, txn, status=422, form=form)
+
+
+def _visible(request: HttpRequest, transaction_id: Any) -> BusinessTransaction:
+    try:
+        return selectors.transaction_visible_to(request.user, transaction_id)
+    except BusinessTransaction.DoesNotExist:
+        raise Http404 from None
+
+
+def _show(
+    request: PersonRequest, txn: BusinessTransaction, *, status: int = 200, form: PlanForm | None = None
+) -> HttpResponse:
+    asked = request.POST if form is not None else request.GET
+    again = "no" if asked.get("again") == "no" else "yes"
+    about: Any
+    is_order, asks = txn.flow == order_unwinding.FLOW, request.GET.get("look") == NOW
+    if is_order:
+        made, about = order_unwinding.plans_of(request.user, txn, asks=asks), order_unwinding
+    else:
+        made, about = unwinding.plans_of(request.user, txn, asks=asks, reposts=again == "yes"), unwinding
+    latest, result = about.latest_of(txn), _result(made, txn)
+    names = dict(Connection.objects.values_list("code", "name"))
+    context = {
+        "txn": txn,
+        "title": told.flow_title(txn.flow),
+        "subject": told.tell_subject(txn),
+        "standing": made.standing,
+        "rows": [(row, SAYS.get(row.says, "")) for row in made.standing.rows],
+        "missing": sum(row.says in (ABSENT, DIFFERS, SILENT) for row in made.standing.rows),
+        "looked_at": timezone.now() if made.standing.is_asked else None,
+        "posted": made.standing.posted,
+        "erp_name": names.get(txn.target_connection, txn.target_connection),
+        "forward": made.forward,
+        "unwind": made.unwind,
+        "steps": [(step, names.get(step.system, step.system), _entries(step.journal, txn)) for step in
+                  made.unwind.steps],
+        "period": made.period,
+        "totals": _totals(made, txn),
+        "result": result,
+        "result_size": abs(result) if result is not None else None,
+        "again": again,
+        "is_order": is_order,
+        "why_not_yet": made.why_not_yet,
+        "latest": latest,
+        "latest_steps": _writes(latest) if latest is not None else [],
+        "proposals": list(
+            about.proposals_about(txn)
+            .select_related("proposed_by")
+            .defer("content")
+            .prefetch_related(Prefetch("signatures", Signature.objects.select_related("signed_by")))[:PROPOSALS_SHOWN]
+        ),
+        "may_propose": access.may(request.user, unwinding.PROPOSES, txn.legal_entity_code),
+        "proposers": access.who_may(unwinding.PROPOSES, txn.legal_entity_code),
+        "form": form or PlanForm(initial={"again": again}),
+    }  # fmt: skip
+    return page(request, "portal/plan_detail.html", "portal/plan_detail.html", context, status=status)
+
+
+def _entries(journal: tuple[JournalLine, ...], txn: BusinessTransaction) -> list[Entry]:
+    return [Entry(_called(line.account, txn), line.debit, line.credit) for line in journal]
+
+
+def _called(account: str, txn: BusinessTransaction) -> str:
+    return account_words(txn.target_connection, account) or account
+
+
+def _totals(made: Plans, txn: BusinessTransaction) -> list[Entry]:
+    """What the whole plan changes by account; what comes to nothing is left out."""
+    none = Decimal(0)
+    return [Entry(_called(account, txn), max(amount, none), max(-amount, none))
+            for account, amount in made.unwind.net.items()]  # fmt: skip
+
+
+def _result(made: Plans, txn: BusinessTransaction) -> Decimal | None:
+    """What the plan changes of the period's result, income positive; None where there's no plan."""
+    if made.posting is None:
+        return None
+    known = ports.reference(txn.target_connection, "accounts")
+    classes = {i: str(row["attributes"].get("account_class") or "") for i, row in known.items()}
+    return plans.by_class(made.unwind.net, classes)["result"]
+
+
+def _writes(txn: BusinessTransaction) -> list[told.ToldStep]:
+    """How far a plan under way is: its writes, those that had nothing to do left out."""
+    steps = told.tell_steps(txn, selectors.steps_of(txn.pk), [])
+    return [step for step in steps if step.kind == "write" and not (step.state == "done" and step.given is None)]

@@ -1,0 +1,262 @@
+"""Two ways out of a chain that stopped half way, computed from what exists: forward, and back. Pure.
+
+Nothing here asks a system or decides: whoever looks hands over what stands where, and people decide.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from q2c.canonical.posting import ArCreditMemo, ArInvoice, JournalLine
+from q2c.canonical.unwinding import SettledBy, Unwinding
+from q2c.core.money import ZERO
+from q2c.posting.facts import ItemUse
+from q2c.posting.unwinding import net_of
+
+PORTAL, PERSON = "portal", "person"  # who carries a step out
+RESULT = ("revenue", "expense")  # the classes of accounts that a period's result is made of
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A receipt or credit memo that settles a part of an invoice. `is_open` says whether the period that it stands in
+    still takes entries of receivables; None where nobody knows the period."""
+
+    kind: str  # receipt, credit_memo
+    document: str  # the ERP's id
+    amount: Decimal
+    period: str
+    is_open: bool | None
+    number: str = ""
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A posted invoice as the ERP has it. Amounts in its currency; `next_day` and `next_period` are the first day and
+    the name of the next period that is open for receivables, empty where none is."""
+
+    number: str
+    document: str
+    currency: str
+    total: Decimal
+    open_amount: Decimal
+    dated: dt.date
+    period: str
+    is_open: bool
+    holders: tuple[Holder, ...]
+    next_day: dt.date | None = None
+    next_period: str = ""
+
+    @property
+    def unexplained(self) -> Decimal:
+        """What of it is settled by something that we don't know; zero where all is known."""
+        return self.total - self.open_amount - sum((row.amount for row in self.holders), ZERO)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a plan: what is done, in which system, by which verb of it, and what it changes. `journal` is what
+    the ledger will hold of it; `needs` what must be so before; `does` who carries it out."""
+
+    title: str
+    system: str = ""
+    verb: str = ""
+    period: str = ""
+    journal: tuple[JournalLine, ...] = ()
+    effect: str = ""
+    needs: tuple[str, ...] = ()
+    does: str = PORTAL
+    link: str = ""
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered steps, or why there are none. `net` is what they change together by account; a debit is positive."""
+
+    steps: tuple[Step, ...] = ()
+    why_not: str = ""
+    net: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every step's entry, and so their sum, comes to zero."""
+        return all(not sum((row.debit - row.credit for row in step.journal), ZERO) for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Going:
+    """A transaction that isn't at its end: what it would do now, and what it lacks."""
+
+    title: str
+    state: str
+    would: str  # posts, waits, held, ends; empty where nobody tried
+    says: str
+    link: str = ""
+
+
+def choose_day(posted: Posted) -> tuple[dt.date | None, str]:
+    """The day and period of what takes it back: its own while they are open, else the first day of the next open
+    period; None where there's none."""
+    return (posted.dated, posted.period) if posted.is_open else (posted.next_day, posted.next_period)
+
+
+def choose_settlements(posted: Posted) -> tuple[SettledBy, ...]:
+    """What settles the invoice, and whether it moves: only what stands in an open period is touched. What stands in a
+    closed one keeps the old invoice settled, and the credit memo settles the new one in its place."""
+    return tuple(
+        SettledBy(
+            kind="receipt" if row.kind == "receipt" else "credit_memo", document=row.document, number=row.number,
+            amount=row.amount, moves=row.is_open is True,
+        )
+        for row in posted.holders
+    )  # fmt: skip
+
+
+def why_not_unwound(posted: Posted, *, has_successor: bool = False) -> str:
+    """Why the invoice can't be taken back by a plan, as a sentence; empty where it can."""
+    if has_successor:
+        return f"A plan about {posted.number} is under way already."
+    if posted.unexplained:
+        return (
+            f"{posted.currency} {posted.unexplained:,} of {posted.number} is settled by something in the ERP that we "
+            "don’t know. Look there, and take it off by hand first."
+        )
+    if choose_day(posted)[0] is None:
+        return f"{posted.period} is closed for receivables, and no later period is open in the ERP’s own list."
+    return ""
+
+
+def plan_unwinding(
+    unwinding: Unwinding, posting: ArCreditMemo, reposting: ArInvoice | None, *, period: str, source: Step | None = None
+) -> Plan:
+    """The steps that take a posted invoice back, in reverse order of how they came, and those that post it again.
+    `source` is what a person does where the invoice was made, when it isn't posted again."""
+    money, number = unwinding.currency, unwinding.invoice_number
+    steps = [
+        Step(
+            f"Take {_named(row)} off {number}", unwinding.erp, _verb(row),
+            effect=f"{money} {row.amount:,} of it is on account, and as much of {number} is open; no entry in the "
+            "ledger unless a rate moved.",
+        )
+        for row in unwinding.moving
+    ]  # fmt: skip
+    steps.append(
+        Step(
+            f"Post credit memo {posting.number} over {money} {posting.total:,}", unwinding.erp, "post_credit_memo",
+            period, posting.journal, _credit_effect(unwinding),
+            needs=(f"{money} {unwinding.open_then:,} of {number} is open then",),
+        )
+    )  # fmt: skip
+    if reposting is not None:
+        steps.append(
+            Step(
+                f"Post {number} again over {money} {reposting.total:,}", unwinding.erp, "post_invoice", period,
+                reposting.journal, "It keeps its number and its own date, and goes by today’s mappings.",
+            )
+        )  # fmt: skip
+        steps += [
+            Step(f"Apply {_named(row)} to the new {number}", unwinding.erp, _verb(row),
+                 effect=f"{money} {row.amount:,} of the new invoice is settled.")
+            for row in unwinding.moving
+        ]  # fmt: skip
+        if left := unwinding.credit_left:
+            steps.append(
+                Step(f"Apply {posting.number} to the new {number}", unwinding.erp, "apply_credit_memo",
+                     effect=f"{money} {left:,} of the new invoice is settled.")
+            )  # fmt: skip
+    elif source is not None:
+        steps.append(source)
+    return Plan(tuple(steps), net=net_of([posting, *([reposting] if reposting is not None else [])]))
+
+
+def plan_order_back(
+    order: str, *, subscription: Step, invoices: Sequence[Step], is_ended: bool, sale: Step
+) -> Plan:  # fmt: skip
+    """The steps that take back what an order became, in reverse order of how it came: what was billed, then what
+    billing goes on billing by, then the sale. Each invoice is taken back by its own plan before anything is ended."""
+    if is_ended and all(step.is_done for step in invoices):
+        return Plan(why_not=f"What {order} became is ended in billing, and nothing of it stands in an ERP.")
+    return Plan((*invoices, replace(subscription, is_done=is_ended), sale))
+
+
+def plan_forward(
+    number: str, going: Iterable[Going], *, items: Sequence[str] | None, is_posted: bool, held: str = ""
+) -> Plan:
+    """What goes on from here without taking anything back: each transaction that isn't at its end, and what it lacks.
+
+    `items` are the lines that today's mappings would book otherwise (None: nobody could try, and `held` says why).
+    """
+    steps = [
+        Step(
+            row.title, needs=() if row.would in ("posts", "") else (row.says,), link=row.link,
+            effect="It would post now." if row.would == "posts" else f"It’s {row.state}.", does=PERSON,
+        )
+        for row in going
+    ]  # fmt: skip
+    if is_posted and items:
+        steps.append(
+            Step(
+                f"{number} stays as it is, until it’s taken back and posted again",
+                effect="; ".join(items) + ".",
+                needs=("The unwinding beside this, with posting it again: a posted document is never edited",),
+                does=PERSON,
+            )
+        )
+    elif is_posted and held:
+        steps.append(Step(f"Have {number} mapped so that it can be posted again", needs=(held,), does=PERSON))
+    if steps:
+        return Plan(tuple(steps))
+    if is_posted:
+        return Plan(
+            why_not=f"{number} is posted, and today’s mappings would post it as it is. Nothing has to go on. If it’s "
+            "booked wrongly, change the mapping first."
+        )
+    return Plan(why_not="Nothing of this journey waits or is held.")
+
+
+def differing_items(before: Mapping[str, ItemUse], now: Mapping[str, ItemUse], names: Mapping[str, str]) -> list[str]:
+    """The SKUs that today's mappings book otherwise, each as "QB-API: item 12, account 4000, becomes item 13, account
+    4100". `names` are the ERP's accounts by id."""
+    found = []
+    for sku, then in sorted(before.items()):
+        today = now.get(sku)
+        if today is not None and then != today:
+            found.append(f"{sku}: {_use(then, names)} becomes {_use(today, names)}")
+    return found
+
+
+def by_class(net: Mapping[str, Decimal], classes: Mapping[str, str]) -> dict[str, Decimal]:
+    """What a plan changes by what it means: receivables and what else is owed (`balance`), and the period's result,
+    where income is positive."""
+    result = -sum((amount for account, amount in net.items() if classes.get(account) in RESULT), ZERO)
+    return {"result": result, "balance": sum(net.values(), ZERO) + result}
+
+
+def _credit_effect(unwinding: Unwinding) -> str:
+    money = unwinding.currency
+    if not unwinding.credit_left:
+        return f"{unwinding.invoice_number} is settled by it."
+    settled = f"{money} {unwinding.open_then:,} of it settles {unwinding.invoice_number}" if unwinding.open_then else ""
+    rest = f"{money} {unwinding.credit_left:,} stays on account" + (
+        " until the new invoice is there" if unwinding.reposts else ": give it back or use it up in billing"
+    )
+    closed = "what settles the rest stands in a closed period and isn’t touched"
+    return "; ".join(part for part in (settled, rest, closed) if part) + "."
+
+
+def _verb(row: SettledBy) -> str:
+    return "apply_payment" if row.kind == "receipt" else "apply_credit_memo"
+
+
+def _named(row: SettledBy) -> str:
+    return f"{row.kind.replace('_', ' ')} {row.number or row.document}"
+
+
+def _use(use: ItemUse, names: Mapping[str, str]) -> str:
+    account = use.deferral_account or use.income_account
+    booked = f" on {names.get(account, account)}" if account else ""
+    return f"{use.label or use.item}{booked}"

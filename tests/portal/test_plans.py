@@ -1,0 +1,48 @@
+"""What exists of a journey and what can be done: what is known without asking, what goes on, and why not back."""
+
+import pytest
+
+from mappings.models import CrossReference
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_held_invoice_shows_what_it_lacks_and_that_nothing_is_taken_back(sign_in):
+    txn = factories.make_transaction("held", number="INV-7")
+    case = factories.make_case(transactions=[txn])
+    page = sign_in("controller").get(f"/transactions/{txn.pk}/plans/").content.decode()
+    assert "INV-7 isn’t posted, so there’s nothing to take back" in page
+    assert f'href="/exceptions/cases/{case.pk}/">Invoice INV-7</a>' in page
+    assert "no system was asked" in page
+
+
+def test_what_went_to_the_ledger_in_a_summary_is_corrected_in_billing(sign_in):
+    txn = factories.make_transaction("completed", number="INV-8", target_connection="netsuite")
+    CrossReference.objects.create(
+        record_type="invoice", record_key=f"stripe:invoice:{txn.source_id}", at=txn.created_at,
+        connection=factories.make_connection("netsuite"), external_type="in_summary", external_id="1",
+    )  # fmt: skip
+    page = sign_in("billing_ops").get(f"/transactions/{txn.pk}/plans/").content.decode()
+    assert "Correct it by a credit note and an invoice in billing" in page
+    assert "Propose it" not in page
+
+
+def test_a_plan_of_a_foreign_entity_is_not_found_and_one_without_a_way_back_is_refused(sign_in):
+    txn = factories.make_transaction("held", legal_entity_code="US01")
+    assert sign_in("billing_ops", entities=("GB01",)).get(f"/transactions/{txn.pk}/plans/").status_code == 404
+    asked = {"again": "yes", "why": "Booked to the wrong item"}
+    refused = sign_in("billing_ops").post(f"/transactions/{txn.pk}/plans/propose/", asked)
+    assert (refused.status_code, "isn’t posted" in refused.content.decode()) == (422, True)
+    assert sign_in("auditor").post(f"/transactions/{txn.pk}/plans/propose/", asked).status_code == 403
+
+
+def test_an_order_that_billing_refused_shows_what_holds_it_and_that_nothing_is_there_to_end(sign_in):
+    order = factories.make_transaction(
+        "held", flow="order_to_subscription", source_type="Opportunity", source_connection="salesforce", number="Q-7"
+    )
+    case = factories.make_case(transactions=[order])
+    page = sign_in("controller").get(f"/transactions/{order.pk}/plans/").content.decode()
+    assert "Q-7 has nothing to take back in billing" in page
+    assert "mark the sale in the CRM" in page
+    assert f'href="/exceptions/cases/{case.pk}/">' in page
