@@ -16,7 +16,7 @@ from django.db import connection as database
 
 from connectors.http import Recorded
 from connectors.models import Connection, Exchange
-from q2c.core import customer_keys, vault
+from q2c.core import customer_keys, stats, vault
 from q2c.core.ids import uuid7
 from q2c.core.redact import redact_body, redact_headers, redact_text
 
@@ -31,6 +31,9 @@ _TYPES = (
     "bytea", "uuid", "varchar", "varchar", "bool",
 )  # fmt: skip
 _COPY = f"COPY connectors_exchange ({', '.join(_COLUMNS)}) FROM STDIN (FORMAT BINARY)"
+CALLS = (CALL_ANSWERED, CALL_REFUSED, CALL_THROTTLED, CALL_FAILED) = (
+    "call_answered", "call_refused", "call_throttled", "call_failed",
+)  # fmt: skip
 ERASED = "[erased with the customer's key]"
 
 # Whether a text may hold something to redact: cheap to ask, and true rather too often. A body without any of these
@@ -90,7 +93,27 @@ def write_exchanges(rows: Collection[Recorded], late: Collection[UUID] = ()) -> 
             owner = owners.get(row.about.customer) if row.about.customer else None
             copy.write_row(_values(row, ids[row.connection], owner, keys, late))
             written += 1
+    _count(row for row in rows if row.connection in ids)
     return written
+
+
+def _count(rows: Iterable[Recorded]) -> None:
+    """Count calls by how they ended (`CALLS`), about what was sent."""
+    with stats.gathering():
+        for row in rows:
+            stats.note(
+                outcome_of(row.status), connection_code=row.connection, about=row.about.object_type,
+                seconds=row.took_ms / 1000,
+            )  # fmt: skip
+
+
+def outcome_of(status: int | None) -> str:
+    """How a call ended, as it's counted: a refusal is an answer; a failure is what the breaker means by it."""
+    if status is None or status >= 500:
+        return CALL_FAILED
+    if status == 429:
+        return CALL_THROTTLED
+    return CALL_REFUSED if status >= 400 else CALL_ANSWERED
 
 
 def for_their_owners(rows: Iterable[Recorded], owners: Mapping[str, tuple[str, str]]) -> list[Recorded]:

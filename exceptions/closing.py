@@ -17,8 +17,10 @@ from django.utils import timezone
 from exceptions.fixes import MERGED, WHY_EMPTY, Ending, record_fixes
 from exceptions.models import CaseAlias, CaseNote, ExceptionCase, Occurrence
 from exceptions.opening import keep_history
+from q2c.core import stats
 from q2c.core.models import Person
 
+RESOLVED, IN_TIME, LATE = "resolved", "in_time", "late"  # what is counted: cases, by whether the promise was kept
 AT_ONCE = 500  # cases that one transaction closes
 
 
@@ -55,6 +57,13 @@ def close_cases(endings: Collection[Ending], *, by: Person | None) -> None:
         for why in sorted({e.why for e in endings}):
             keep_history(cursor, [e.case.pk for e in endings if e.why == why], why=why, by=by)
     fixed = [e for e in endings if e.last != MERGED]  # a merged one's work goes on elsewhere, so nothing is fixed
+    with stats.gathering():
+        for case in (ending.case for ending in fixed):
+            is_late = now > case.due_at
+            stats.note(
+                RESOLVED, flow=case.flow, connection_code=case.connection_code, entity=case.legal_entity_code,
+                about=LATE if is_late else IN_TIME, seconds=max(0.0, (now - case.opened_at).total_seconds()),
+            )  # fmt: skip
     fixes = record_fixes(fixed, at=now, by=by)
     CaseNote.objects.bulk_create(
         CaseNote(case=e.case, at=now, by=by, verb=str(e.state), text=e.why, data=_facts(e, fixes)) for e in endings

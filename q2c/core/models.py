@@ -15,6 +15,10 @@ from django.db.models import F, Q
 from q2c.core.held_roles import CustomRole as CustomRole  # Django looks for every table of the room here
 from q2c.core.held_roles import Membership as Membership
 from q2c.core.ids import uuid7
+from q2c.core.stat_tables import StatDay as StatDay
+from q2c.core.stat_tables import StatDelta as StatDelta
+from q2c.core.stat_tables import StatHour as StatHour
+from q2c.core.stat_tables import StatTotal as StatTotal
 
 APPEND_ONLY = [
     pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),

@@ -4,7 +4,7 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from q2c.core import audit, retention
+from q2c.core import audit, retention, stats
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +25,18 @@ def drop_expired_partitions() -> None:
     dropped = retention.drop_expired()
     if dropped:
         log.info("partitions dropped", names=dropped)
+
+
+@shared_task(ignore_result=True)
+def roll_up_stats() -> None:
+    """Add up what was counted since."""
+    stats.roll_up()
+
+
+@shared_task(ignore_result=True)
+def let_go_of_old_stats() -> None:
+    """Drop the hours and days that no screen shows any more."""
+    stats.let_go_of_old()
 
 
 @shared_task

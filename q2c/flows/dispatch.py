@@ -17,6 +17,7 @@ from q2c.canonical.schema import to_json
 from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.core.ids import uuid7
 from q2c.flows import urgency
+from q2c.transactions.counting import count_begun
 
 _LAST_IN_LANE = """
 SELECT w.lane, coalesce((SELECT t.lane_sequence FROM transactions_businesstransaction t WHERE t.lane = w.lane
@@ -141,3 +142,4 @@ def _insert(fresh: list[tuple[UUID, Fact]]) -> None:
     written = fetch_rows(_INSERT, [*columns, columns[0], priorities])
     if len(written) != len(fresh):
         raise RuntimeError("another lane holds the same business key")  # the key names the lane, so this can't be
+    count_begun((fact.flow, fact.legal_entity_code) for _, fact in fresh)

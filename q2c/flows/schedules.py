@@ -27,6 +27,7 @@ SCHEDULES = (
     Schedule("Start summaries of days that are over", "q2c.flows.tasks.start_summaries", 60),
     Schedule("Check sheets that wait", "mappings.tasks.check_waiting_sheets", 60, queue="reconciliation"),
     Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),
+    Schedule("Add up what was counted", "q2c.core.tasks.roll_up_stats", 5, queue="reconciliation"),
     Schedule("Rank the cases", "exceptions.tasks.roll_up_cases", 15, queue="reconciliation"),
     Schedule("Begin bulk actions", "exceptions.tasks.run_bulk_actions", 2),
     Schedule("Follow corrections, tell what is held", "exceptions.tasks.tell_sources", 5, queue="reconciliation"),
@@ -43,6 +44,7 @@ SCHEDULES = (
     Schedule("Count lost webhooks", "q2c.reconciliation.tasks.count_lost_webhooks", 900, queue="reconciliation"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
     Schedule("Let go of old alerts and bulk rows", "exceptions.tasks.let_go_of_old", 24 * 3600, queue="reconciliation"),
+    Schedule("Let go of old figures", "q2c.core.tasks.let_go_of_old_stats", 24 * 3600, queue="reconciliation"),
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip
 

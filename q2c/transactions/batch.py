@@ -103,6 +103,7 @@ class Run:
     counts: bool = True
     target: Any = None  # the document of the last write
     drops_intent: bool = False
+    since: dt.datetime | None = None  # since when it's carried: begun, or reposted
     known_at: int | None = None  # a repost by the mappings of then: the change set that knew them
     retry_of: Callable[[Problem, str], Retry] | None = None  # the policy of a problem of a connection, from memory
     priority: int = 5

@@ -29,7 +29,7 @@ WITH due AS MATERIALIZED (
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
 FROM due WHERE w.transaction_id = due.transaction_id
 RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,
-    w.parked_at, {after_restore}, w.known_at, w.priority
+    w.parked_at, {after_restore}, w.since, w.known_at, w.priority
 """
 
 # Whether the database was restored from a backup lately: then the targets may hold what it has forgotten.
@@ -64,6 +64,7 @@ class Claim:
     step_count: int
     parked_at: str
     is_after_restore: bool
+    since: dt.datetime | None = None  # since when it's carried: begun, or reposted
     known_at: int | None = None  # the change set by whose mappings it is reposted
     priority: int = 5
 
@@ -89,7 +90,7 @@ def claim_these(ids: list[UUID], *, worker: str) -> list[Claim]:
             "UPDATE transactions_workitem w SET worker = %s, token = w.token + 1, batch_size = 0"
             " WHERE w.transaction_id = ANY(%s) AND w.worker = ''"
             " RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,"
-            f" w.parked_at, {_AFTER_RESTORE}",
+            f" w.parked_at, {_AFTER_RESTORE}, w.since",
             [worker, ids],
         )
         return [_claim(r) for r in cursor.fetchall()]

@@ -275,6 +275,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run.patience_until = patience.get(run.id)
         run.is_after_restore = claim.is_after_restore
         run.known_at = claim.known_at
+        run.since = claim.since
         run.priority = claim.priority
         runs.append(run)
         try:

@@ -8,6 +8,7 @@ import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import BooleanField, Func, Q
+from django.db.models.functions import Now
 
 from q2c.core.ids import uuid7
 from q2c.core.models import APPEND_ONLY
@@ -127,6 +128,7 @@ class WorkItem(models.Model):
     intent_free_at = models.DateTimeField(null=True)  # from when another worker may look after an open intent
     parked_at = models.CharField(max_length=40, blank=True, default="", db_default="")  # where its reads stand
     known_at = models.BigIntegerField(null=True)  # a repost by the mappings as this change set knew them; null: newest
+    since = models.DateTimeField(db_default=Now())  # begun, or reposted
 
     class Meta:
         indexes = [

@@ -1,8 +1,7 @@
 """The machine's commits: intents before the first send, answers in small groups. Few statements for the whole group.
 
 Every commit is fenced: only rows whose token is still ours are written; exchanges are written even when fenced out,
-since
-an answer is a fact. A group that the database refuses is halved down to the one run at fault, which is held as
+since an answer is a fact. A group that the database refuses is halved down to the one run at fault, which is held as
 internal.
 """
 
@@ -19,8 +18,10 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.transaction import atomic
 
+from q2c.core import stats
 from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
+from q2c.transactions.counting import count_round
 from q2c.transactions.external_ids import claim_external_ids, settle_external_ids, wait_for_external_id
 from q2c.transactions.restart import release_waits
 from q2c.transactions.seals import previous_seal, row_key, seal_of, step_proof
@@ -89,11 +90,12 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
     lost: set[Any] = set()
 
     def commit(group: list[Run], group_exchanges: list[Any]) -> None:
-        with atomic(), connection.cursor() as cursor:
+        with atomic(), stats.gathering(), connection.cursor() as cursor:
             ours = _fence(cursor, group, worker)
             lost.difference_update(ours)
             lost.update(r.id for r in group if r.id not in ours)
             kept = [r for r in group if r.id in ours]
+            count_round(kept)
             _copy_steps(cursor, kept, worker)
             settle_external_ids(cursor, kept)
             _update_transactions(cursor, [r for r in kept if r.ending is not Ending.WRITTEN])

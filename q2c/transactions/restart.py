@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core import audit
+from q2c.transactions.counting import count_replays
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ def restart(
                 "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(),"
                 " attempt = attempt + 1, held_step = '', problem_code = '', problem = NULL, open_intent = NULL,"
                 " waits_for = ''"
-                " WHERE id = ANY(%s)",
+                " WHERE id = ANY(%s) RETURNING flow, target_connection, legal_entity_code",
                 [held],
             )
+            count_replays(cursor.fetchall())
             cursor.execute(
                 'INSERT INTO transactions_resubmission (transaction_id, attempt, at, "by", why, as_then)'
                 " SELECT id, attempt, now(), left(%s, 150), %s, %s FROM transactions_businesstransaction"

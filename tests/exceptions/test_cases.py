@@ -108,7 +108,7 @@ def test_closing_sixty_cases_takes_as_many_statements_as_closing_two_and_keeps_t
         with CaptureQueriesContext(database) as queries, commits():
             cases.close_for_transactions([row.transaction_id for row in rows], "completed")
         taken.append(len(queries))
-    assert taken == [13, 13]
+    assert taken == [14, 14]
     why = "No document is left in it."
     for case in ExceptionCase.objects.all():
         assert (case.state, case.resolution, case.close_reason) == ("resolved", "completed", why)

@@ -11,10 +11,13 @@ from decimal import Decimal
 import pytest
 from celery import signals
 from django.db import connection
+from django.db.models import Sum
 from django.utils import timezone
 
 from q2c.celery import leave_quickly
 from q2c.core import ending as ending_program
+from q2c.core import stats
+from q2c.core.models import StatDelta, StatHour
 from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.core.retries import Retry
 from q2c.transactions import claims, machine, remember, restart
@@ -420,3 +423,41 @@ def test_what_waiting_cannot_mend_is_held_at_once_whatever_a_policy_says():
     add_transactions(1)
     machine.advance(flow(), rig.tools)
     assert states() == {"held": 1}
+
+
+def counted() -> dict[tuple[str, str], int]:
+    stats.roll_up()
+    rows = StatHour.objects.values_list("measure", "about").annotate(n=Sum("count"))
+    return {(measure, about): n for measure, about, n in rows.order_by()}
+
+
+def test_a_batch_counts_what_became_of_it_in_one_small_row_of_each_commit():
+    target = Target()
+    rig = Rig(target)
+    add_transactions(40)
+    machine.advance(flow(), rig.tools)
+    assert StatDelta.objects.count() == 1
+    assert len(StatDelta.objects.get().rows) <= 8  # a few kinds of outcome, however many documents
+    assert counted() == {("completed", "straight"): 40, ("lead", ""): 40}
+
+
+def test_what_was_held_and_reposted_what_healed_and_what_nobody_knew_is_counted_apart():
+    target = Target()
+    target.problem = Problem("vendor_refused", Category.VALIDATION, "no")
+    rig = Rig(target)
+    (held,) = add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    target.problem = None
+    restart.restart([held])
+    machine.advance(flow(), rig.tools)
+    target.problem = Problem("rate_limited", Category.RATE_LIMIT, "later")
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    target.problem, target.lose_answers = None, 1
+    for _ in range(2):
+        make_due()
+        machine.advance(flow(), rig.tools)
+    assert counted() == {
+        ("held", "validation"): 1, ("replayed", ""): 1, ("completed", "replayed"): 1, ("failed", "rate_limit"): 1,
+        ("unknown", ""): 1, ("completed", "healed"): 1, ("lead", ""): 2,
+    }  # fmt: skip

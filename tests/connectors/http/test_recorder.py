@@ -9,8 +9,9 @@ from django.db import DatabaseError, connection, transaction
 from connectors import recorder
 from connectors.http import Outgoing, Recorded
 from connectors.models import Connection, Exchange
-from q2c.core import customer_keys, redact
+from q2c.core import customer_keys, redact, stats
 from q2c.core.ids import uuid7
+from q2c.core.models import StatDelta, StatHour
 
 pytestmark = pytest.mark.django_db
 
@@ -48,9 +49,23 @@ def test_an_exchange_is_written_and_read_again():
 def test_a_batch_is_written_in_one_round_trip(django_assert_num_queries):
     rows = [noted() for _ in range(50)]
     recorder.write_exchanges(rows[:1])
-    with django_assert_num_queries(1):
+    with stats.gathering(), django_assert_num_queries(1):  # what is counted of them goes with the batch's own row
         recorder.write_exchanges(rows)
     assert Exchange.objects.count() == 51
+
+
+def test_calls_are_counted_by_how_they_ended_and_what_they_are_about():
+    about = Outgoing(uuid7(), object_type="invoice")
+    statuses = (200, 201, 404, 429, 503, None)
+    recorder.write_exchanges([noted(status=status, about=about, took_ms=300) for status in statuses])
+    assert StatDelta.objects.count() == 1
+    stats.roll_up()
+    found = {row.measure: (row.count, row.about, row.bucket) for row in StatHour.objects.all()}
+    bucket = stats.bucket_of(0.3)
+    assert found == {
+        "call_answered": (2, "invoice", bucket), "call_refused": (1, "invoice", bucket),
+        "call_throttled": (1, "invoice", bucket), "call_failed": (2, "invoice", bucket),
+    }  # fmt: skip
 
 
 def test_a_late_answer_is_kept_and_says_that_it_is_late():

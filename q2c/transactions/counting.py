@@ -1,0 +1,54 @@
+"""What the machine counts of its own work, in the commit that it's about (`q2c.core.stats`).
+
+`begun`, `completed` (about: straight, healed after failed attempts, replayed after a person reposted it; timed since it
+was begun or reposted), `lead` (timed since it was received, a person's work included), `held` and `failed` (an attempt
+that is made again; both about the category), `unknown` (outcomes), `replayed`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from q2c.core import stats
+from q2c.transactions.batch import Ending, Run
+
+BEGUN, COMPLETED, LEAD, HELD = "begun", "completed", "lead", "held"
+FAILED, UNKNOWN, REPLAYED = "failed", "unknown", "replayed"
+STRAIGHT, HEALED = "straight", "healed"
+
+
+def count_round(runs: Iterable[Run]) -> None:
+    """How a round ended for these runs."""
+    now = dt.datetime.now(dt.UTC)
+    for run in runs:
+        where = {"flow": run.flow.code, "connection_code": run.target_connection, "entity": run.legal_entity_code}
+        if run.ending is Ending.COMPLETED:
+            how = REPLAYED if run.attempt > 1 else HEALED if run.wait_count else STRAIGHT
+            stats.note(COMPLETED, **where, about=how, seconds=_seconds(now, run.since or run.created_at))
+            stats.note(LEAD, **where, seconds=_seconds(now, run.created_at))
+        elif run.ending is Ending.HELD and run.problem is not None:
+            stats.note(HELD, **where, about=run.problem.category.value)
+        elif run.ending is Ending.UNKNOWN:
+            stats.note(UNKNOWN, **where)
+        elif run.ending is Ending.WAITING and run.problem is not None and run.counts:
+            stats.note(FAILED, **where, about=run.problem.category.value)
+
+
+def count_begun(begun: Iterable[tuple[str, str]]) -> None:
+    """Transactions that were made: flow and legal entity of each."""
+    with stats.gathering():
+        for flow, entity in begun:
+            stats.note(BEGUN, flow=flow, entity=entity)
+
+
+def count_replays(replayed: Iterable[tuple[str, str, str]]) -> None:
+    """Held transactions that go on: flow, target's connection and legal entity of each."""
+    with stats.gathering():
+        for flow, connection_code, entity in replayed:
+            stats.note(REPLAYED, flow=flow, connection_code=connection_code, entity=entity)
+
+
+def _seconds(now: dt.datetime, then: dt.datetime) -> float:
+    """Never below 0: clocks of two hosts may differ."""
+    return max(0.0, (now - then).total_seconds())
