@@ -300,6 +300,16 @@ _SYSTEM = (
     Kind("credentials_refused", A, PLATFORM, URGENT, hours(1), ("connection",), (RESUME_CONNECTION,),
          "{connection} refused our credentials",
          "Renew the credential under Connections, test it, then resume; what waits goes on by itself."),
+    Kind("credentials_expiring", A, PLATFORM, HIGH, hours(72), ("connection", "expires", "within"), (WAIVE,),
+         "The credentials of {connection} expire on {expires}",
+         "Have new ones made at the vendor and give them under Connections with the day on which they expire; a second "
+         "person agrees, and this closes by itself. It’s told 30, 7 and 1 days ahead. Waive it where the date is no "
+         "longer true and nobody knows another."),
+    Kind("error_budget_burning", AV, PLATFORM, HIGH, hours(2), ("level",), (WAIVE,),
+         "{level} uses up its error budget fast",
+         "Open Operations: the service level’s row leads to the flows that it counts, theirs to what was held. Mend "
+         "that cause first; pause the flow if it makes things worse. It closes by itself once an hour goes as "
+         "promised."),
     Kind("system_unavailable", AV, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
          "{connection} can't be reached",
          "Look at the vendor's status page. Work waits and goes on by itself; repost what gave up."),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mappings.survivorship import KEYS, OWNER_PATTERN, OWNER_WORDS
 from q2c.canonical.edits import EDITABLE
-from q2c.core import retries
+from q2c.core import retries, service_levels
 from q2c.core.roles import QUEUES
 
 # The dimensions that may narrow a rule, in the order in which screens show them.
@@ -198,7 +198,7 @@ TARGET_KEYS = (
 # Where a case goes: a queue, and if wanted whom to, how pressing, and from which amount at risk on; several by ";".
 ROUTING = "routing"
 _STEP = rf"({'|'.join(QUEUES)})( to [\w.@+-]+)?( as (urgent|high|medium|low))?( from {_AMOUNT})?"
-RETRY_POLICY = "retry_policy"
+RETRY_POLICY, SERVICE_LEVEL = "retry_policy", "service_level"
 REPLAY_WINDOW = "replay_window"
 REPLAY_DAYS = 400  # where no rule says: a fiscal year and a month
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events", "alerts", "bulk_rows")
@@ -339,6 +339,16 @@ _KINDS = (
          f"the document is held. Where no rule says: {retries.DEFAULT.says}. What waiting doesn’t mend is never tried "
          "again, whatever a rule says; a wait for a pause or a breaker is no attempt; people repost as often as they "
          "like."),
+    Kind(SERVICE_LEVEL, "What operators promise", ("level",), FREE, "missing_service_level",
+         "No rule says how good {key} must be", scope=(), keys=tuple(service_levels.BY_CODE), allows_patterns=False,
+         owner=PLATFORM, propose=PROPOSE_RUNNING,
+         values_of=tuple((level.code, *((service_levels.TIMED, service_levels.TIMED_SAYS) if level.is_timed else
+                                        (service_levels.SHARE, service_levels.SHARE_SAYS)))
+                         for level in service_levels.LEVELS),
+         about="The share that must be good over 30 days, and within which time: "
+         + ", ".join(f"{level.code} ({level.default})" for level in service_levels.LEVELS)
+         + ", in brackets what holds where no rule says. The screen Operations shows how much of what may fail is used "
+         "up; a case is opened while it goes fast."),
     Kind(RESOLUTION_APPROVAL, "Who agrees to a resolution", ("resolution", "field"), FREE,
          "missing_resolution_approval", "Nobody says who agrees to {key}{scope}", allows_patterns=False,
          keys=(*RESOLUTIONS_SIGNED, *EDITED_FIELDS),

@@ -18,6 +18,7 @@ from q2c.core.ids import uuid7
 from q2c.core.stat_tables import StatDay as StatDay
 from q2c.core.stat_tables import StatDelta as StatDelta
 from q2c.core.stat_tables import StatHour as StatHour
+from q2c.core.stat_tables import StatNow as StatNow
 from q2c.core.stat_tables import StatTotal as StatTotal
 
 APPEND_ONLY = [

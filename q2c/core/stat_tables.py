@@ -59,3 +59,19 @@ class StatTotal(_Stat):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=_KEY, name="one_stat_total")]
+
+
+class StatNow(models.Model):
+    """How much there was of something when beat last looked; replaced as a whole each time."""
+
+    measure = models.CharField(max_length=40)
+    flow = models.CharField(max_length=40)
+    connection_code = models.CharField(max_length=40)
+    legal_entity_code = models.CharField(max_length=20)
+    about = models.CharField(max_length=40)
+    count = models.BigIntegerField()
+    oldest_at = models.DateTimeField(null=True)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.flow} {self.legal_entity_code}: {self.count}"

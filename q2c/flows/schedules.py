@@ -28,6 +28,8 @@ SCHEDULES = (
     Schedule("Check sheets that wait", "mappings.tasks.check_waiting_sheets", 60, queue="reconciliation"),
     Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),
     Schedule("Add up what was counted", "q2c.core.tasks.roll_up_stats", 5, queue="reconciliation"),
+    Schedule("Look how much is open", "q2c.flows.tasks.look_at_open", 15, queue="reconciliation"),
+    Schedule("Watch service levels and expiries", "q2c.flows.tasks.warn_operators", 60, queue="reconciliation"),
     Schedule("Rank the cases", "exceptions.tasks.roll_up_cases", 15, queue="reconciliation"),
     Schedule("Begin bulk actions", "exceptions.tasks.run_bulk_actions", 2),
     Schedule("Follow corrections, tell what is held", "exceptions.tasks.tell_sources", 5, queue="reconciliation"),

@@ -32,11 +32,12 @@ from q2c.flows import (
     reference,
     summaries,
     uses,
+    watching,
 )
 from q2c.flows.owners import write_for_owners
 from q2c.inbox import keeping
 from q2c.records import duplicates
-from q2c.transactions import claims, machine, seals
+from q2c.transactions import claims, counting, machine, seals
 from q2c.transactions.batch import Run
 from q2c.transactions.tools import Tools
 
@@ -159,6 +160,19 @@ def refresh_lists(code: str) -> None:
         lost_targets.tell_lost_targets(code)
     finally:
         tell_health()
+
+
+@shared_task(ignore_result=True)
+def look_at_open() -> None:
+    """Note how much is open and due, and for how long."""
+    counting.look_at_open()
+
+
+@shared_task(ignore_result=True)
+def warn_operators() -> None:
+    """Tell of error budgets that burn fast, and of credentials that are about to expire."""
+    watching.watch_levels()
+    watching.warn_of_expiry()
 
 
 @shared_task(ignore_result=True)

@@ -2,7 +2,7 @@
 
 `begun`, `completed` (about: straight, healed after failed attempts, replayed after a person reposted it; timed since it
 was begun or reposted), `lead` (timed since it was received, a person's work included), `held` and `failed` (an attempt
-that is made again; both about the category), `unknown` (outcomes), `replayed`.
+that is made again; both about the category), `unknown` (outcomes), `replayed`. And how much there is now.
 """
 
 from __future__ import annotations
@@ -10,12 +10,32 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable
 
+from django.db import connection
+from django.db.transaction import atomic
+
 from q2c.core import stats
 from q2c.transactions.batch import Ending, Run
 
 BEGUN, COMPLETED, LEAD, HELD = "begun", "completed", "lead", "held"
 FAILED, UNKNOWN, REPLAYED = "failed", "unknown", "replayed"
 STRAIGHT, HEALED = "straight", "healed"
+OPEN, DUE, LOOKED = "open", "due", "looked"  # of what there is now
+_LOCK = 0x51326307  # whoever looks takes it first
+
+# What is open by state (held ones by when they were held), what is due by priority. Its cost is that of the open work,
+# whatever was carried before, and it's beat's: pages read what it found.
+_LOOK = """
+    INSERT INTO core_statnow (measure, flow, connection_code, legal_entity_code, about, count, oldest_at)
+    SELECT 'open', flow, target_connection, legal_entity_code, state, count(*),
+           min(CASE state WHEN 'held' THEN state_at ELSE created_at END)
+      FROM transactions_businesstransaction WHERE state NOT IN ('completed', 'cancelled') GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT 'due', w.flow, t.target_connection, t.legal_entity_code, w.priority::text, count(*), min(w.available_at)
+      FROM transactions_workitem w JOIN transactions_businesstransaction t ON t.id = w.transaction_id
+     WHERE w.available_at <= now() GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT 'looked', '', '', '', '', 0, NULL
+"""
 
 
 def count_round(runs: Iterable[Run]) -> None:
@@ -47,6 +67,17 @@ def count_replays(replayed: Iterable[tuple[str, str, str]]) -> None:
     with stats.gathering():
         for flow, connection_code, entity in replayed:
             stats.note(REPLAYED, flow=flow, connection_code=connection_code, entity=entity)
+
+
+def look_at_open() -> bool:
+    """Note what is open and due now, for the screens. False while another process does it."""
+    with atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("DELETE FROM core_statnow")
+        cursor.execute(_LOOK)
+    return True
 
 
 def _seconds(now: dt.datetime, then: dt.datetime) -> float:

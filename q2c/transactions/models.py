@@ -104,8 +104,7 @@ class BusinessTransaction(models.Model):
 
 
 class WorkItem(models.Model):
-    """What there is to do. The row goes when its transaction is completed, held or cancelled, and comes back with a
-    repost."""
+    """What there is to do. The row goes when its transaction ends or is held, and comes back with a repost."""
 
     transaction = models.OneToOneField(
         BusinessTransaction, primary_key=True, on_delete=models.CASCADE, related_name="work", db_constraint=False

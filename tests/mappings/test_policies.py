@@ -43,7 +43,7 @@ def test_accounts_and_policy_are_controllerships_and_where_money_goes_takes_two(
     by_kind = {kind.code: kind.approval for kind in KINDS}
     assert {code for code, row in by_kind.items() if row == ONE} == {
         "item", "billing_product", "tax_code", "department", "class", "location", "payment_terms", "customer",
-        "retry_policy",
+        "retry_policy", "service_level",
     }  # fmt: skip
     assert {code for code, row in by_kind.items() if row == TWO_ONE_CONTROLLER} == {"gateway_bank", "intercompany"}
     assert set(by_kind.values()) == {ONE, CONTROLLER, TWO_ONE_CONTROLLER}

@@ -1,0 +1,99 @@
+"""How the service levels stand: counted from the added-up figures, in two statements whatever was carried."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from django.db.models import QuerySet, Sum
+from django.utils import timezone
+
+from exceptions.closing import IN_TIME, RESOLVED
+from mappings import levels as rules
+from q2c.core.models import StatDay, StatHour
+from q2c.core.service_levels import DAYS, LEVELS, Budget, Level, Seen, Target
+from q2c.core.stats import BOUNDS
+from q2c.flows.application_to_erp import APPLICATION_TO_ERP
+from q2c.flows.catalog import FLOWS, TELLING
+from q2c.flows.credit_memo_to_erp import CREDIT_MEMO_TO_ERP
+from q2c.flows.invoice_to_erp import INVOICE_TO_ERP
+from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
+from q2c.flows.payment_to_erp import PAYMENT_TO_ERP
+from q2c.transactions.counting import COMPLETED, HELD, LEAD, REPLAYED
+
+MEASURES = (COMPLETED, HELD, LEAD, RESOLVED)
+_CARRYING = frozenset(flow.code for flow in FLOWS) - TELLING
+_Row = tuple[str, str, str, int]  # measure, flow, about, bucket
+
+# Which counted rows a level is about. Of a timed one the target's time says which are good, of others `_GOOD`.
+_IS_OF: dict[str, Callable[[_Row], bool]] = {
+    "success_rate": lambda row: row[0] in (COMPLETED, HELD) and row[1] in _CARRYING,
+    "replay_time": lambda row: row[0] == COMPLETED and row[2] == REPLAYED,
+    "order_activation": lambda row: row[0] == LEAD and row[1] == ORDER_TO_SUBSCRIPTION.code,
+    "invoice_posting": lambda row: row[0] == LEAD and row[1] in (INVOICE_TO_ERP.code, CREDIT_MEMO_TO_ERP.code),
+    "payment_propagation": lambda row: row[0] == LEAD and row[1] in (PAYMENT_TO_ERP.code, APPLICATION_TO_ERP.code),
+    "exception_resolution": lambda row: row[0] == RESOLVED,
+}
+_GOOD: dict[str, Callable[[_Row], bool]] = {
+    "success_rate": lambda row: row[0] == COMPLETED,
+    "exception_resolution": lambda row: row[2] == IN_TIME,
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One level with its target and its budget."""
+
+    level: Level
+    budget: Budget
+
+    @property
+    def target(self) -> Target:
+        """What was promised."""
+        return self.budget.target
+
+
+def standings(entities: Collection[str] | None = None) -> list[Standing]:
+    """Every level over 30 days, of these entities or (None) of all. The last hour is the running one and the one
+    before, so that an hour that has just begun doesn't hide what burns."""
+    now = timezone.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    month: dict[_Row, int] = defaultdict(int)
+    days = _of(StatDay.objects.filter(measure__in=MEASURES, day__gt=now.date() - dt.timedelta(days=DAYS)), entities)
+    for measure, flow, about, bucket, count in _grouped(days):
+        month[measure, flow, about, bucket] += count
+    spans = {back: defaultdict(int) for back in (24, 6, 1)}  # type: dict[int, dict[_Row, int]]
+    hours = _of(StatHour.objects.filter(measure__in=MEASURES, hour__gte=hour - dt.timedelta(hours=24)), entities)
+    for measure, flow, about, bucket, count, at in _grouped(hours, "hour"):
+        for back, found in spans.items():
+            if at >= hour - dt.timedelta(hours=back):
+                found[measure, flow, about, bucket] += count
+    targets = rules.targets()
+    return [
+        Standing(level, Budget(targets[level.code], *(_seen(level, targets[level.code], rows)
+                                                      for rows in (month, spans[24], spans[6], spans[1]))))
+        for level in LEVELS
+    ]  # fmt: skip
+
+
+def _of(rows: QuerySet, entities: Collection[str] | None) -> QuerySet:
+    return rows if entities is None else rows.filter(legal_entity_code__in=sorted(entities))
+
+
+def _grouped(rows: QuerySet, *more: str) -> QuerySet:
+    found = rows.order_by().values_list("measure", "flow", "about", "bucket").annotate(n=Sum("count"))
+    return found.values_list("measure", "flow", "about", "bucket", "n", *more)
+
+
+def _seen(level: Level, target: Target, rows: dict[_Row, int]) -> Seen:
+    is_of, is_good = _IS_OF[level.code], _GOOD.get(level.code)
+    last = BOUNDS.index(target.seconds) + 1 if target.seconds else 0
+    total = good = 0
+    for row, count in rows.items():
+        if is_of(row):
+            total += count
+            if is_good(row) if is_good is not None else 0 < row[3] <= last:
+                good += count
+    return Seen(total, good)

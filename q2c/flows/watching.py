@@ -1,0 +1,91 @@
+"""What operators are told before it hurts: an error budget that burns fast, and credentials that are about to expire.
+
+Each is a case, so it's told by the alerts of all cases; it closes by itself when it's over.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connectors.connections import days_to_expiry
+from connectors.models import Connection
+from exceptions import cases
+from exceptions.models import ExceptionCase
+from q2c.core.problems import Category, Problem
+from q2c.flows.levels import Standing, standings
+
+BURNING, EXPIRING = "error_budget_burning", "credentials_expiring"
+WARNED_DAYS = (30, 7, 1)
+
+
+def watch_levels() -> tuple[int, int]:
+    """Open a case for each level whose error budget burns fast; close those that are calm again. Both counts."""
+    known = {case.subject.get("level"): case for case in _open(BURNING)}
+    opened = closed = 0
+    for standing in standings():
+        code = standing.level.code
+        if standing.budget.burns_fast and code not in known:
+            cases.open_case(_burning(standing))
+            opened += 1
+        elif code in known and standing.budget.is_calm and not standing.budget.burns_fast:
+            why = "In the last hour no more failed than the service level bears."
+            closed += cases.close_matching(_burning(standing), how="calm", why=why) is not None
+    return opened, closed
+
+
+def _burning(standing: Standing) -> Problem:
+    seen = standing.budget.hour
+    return Problem(
+        BURNING,
+        Category.AVAILABILITY,
+        f"{standing.level.title} ({standing.target.says}) uses up its error budget: in the last hour {seen.bad:,} of "
+        f"{seen.total:,} weren't as promised",
+        level=standing.level.code,
+    )
+
+
+def warn_of_expiry() -> tuple[int, int]:
+    """Open a case for each connection whose credentials expire within 30, 7 and 1 days, each once; close those of
+    credentials that were renewed, and the earlier warning when the next one comes. Both counts."""
+    due: dict[tuple[str, str, str], Problem] = {}
+    for connection in Connection.objects.filter(secrets_expire_at__isnull=False).order_by("code"):
+        left = days_to_expiry(connection)
+        stage = min((days for days in WARNED_DAYS if left is not None and left < days), default=None)
+        if stage is not None:
+            problem = _expiring(connection, stage)
+            due[_print(problem.subject)] = problem
+    told = ExceptionCase.objects.filter(kind=EXPIRING)
+    opened = closed = 0
+    for case in _open(EXPIRING):
+        if _print(case.subject) not in due:
+            problem = Problem(EXPIRING, Category.AUTHENTICATION, "over", **case.subject)
+            why = "They were renewed, or their date is another one, or it’s told anew as it comes closer."
+            code = case.connection_code
+            closed += cases.close_matching(problem, how="renewed", why=why, connection_code=code) is not None
+    for problem in due.values():
+        wanted = {name: problem.subject[name] for name in ("connection", "expires", "within")}
+        if not told.filter(subject__contains=wanted).exists():
+            cases.open_case(problem, connection_code=problem.subject["connection"])
+            opened += 1
+    return opened, closed
+
+
+def _expiring(connection: Connection, stage: int) -> Problem:
+    assert connection.secrets_expire_at is not None
+    on = f"{connection.secrets_expire_at:%-d %b %Y}"
+    return Problem(
+        EXPIRING,
+        Category.AUTHENTICATION,
+        f"The credentials of {connection.name} expire on {on}",
+        connection=connection.code,
+        expires=f"{connection.secrets_expire_at:%Y-%m-%d}",
+        within=f"{stage} day{'s' if stage > 1 else ''}",
+    )
+
+
+def _print(subject: dict[str, Any]) -> tuple[str, str, str]:
+    return tuple(str(subject.get(name) or "") for name in ("connection", "expires", "within"))  # type: ignore[return-value]
+
+
+def _open(kind: str) -> list[ExceptionCase]:
+    return list(ExceptionCase.objects.filter(kind=kind, state__in=ExceptionCase.OPEN_STATES))
