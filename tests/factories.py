@@ -25,7 +25,7 @@ from exceptions.models import (
     Occurrence,
 )
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
-from q2c.core import ids, vault
+from q2c.core import ids, stats, vault
 from q2c.core.models import (
     AccountingPeriod,
     CustomRole,
@@ -38,6 +38,7 @@ from q2c.core.models import (
 )
 from q2c.inbox.models import Backfill, BackfillItem, InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
+from q2c.transactions import counting
 from q2c.transactions.models import BusinessTransaction, LineageLink, Pause, StepRun
 
 PASSWORD = "correct horse battery"
@@ -296,6 +297,22 @@ def make_message(
     )
     values = {"legal_entity_code": "GB01", "received_at": now, "available_at": now, "body_key": b"", **fields}
     return InboundKey.objects.create(connection=found, dedupe_key=source_id, event=event, verdict=verdict, **values)
+
+
+def count_work(completed: int = 40, held: int = 2, *, flow: str = "invoice_to_erp", entity: str = "GB01") -> None:
+    """What the machine and the telephone would have counted of so many documents just now, added up."""
+    where = {"flow": flow, "connection_code": "netsuite", "entity": entity}
+    with stats.gathering():
+        stats.note("begun", flow=flow, entity=entity, count=completed + held)
+        for how, seconds, count in (("straight", 0.4, completed - 1), ("healed", 7.0, 1)):
+            stats.note("completed", **where, about=how, seconds=seconds, count=count)
+            stats.note("lead", **where, seconds=seconds, count=count)
+        stats.note("held", **where, about="mapping", count=held)
+        stats.note("failed", **where, about="rate_limit")
+        stats.note("call_answered", connection_code="netsuite", about="invoice", seconds=0.3, count=completed)
+        stats.note("call_failed", connection_code="netsuite", about="invoice", seconds=20.0)
+    stats.roll_up()
+    counting.look_at_open()
 
 
 def make_rule(key: str = "22423", value: str = "10482", *, kind: str = "item", **fields: Any) -> MappingRule:

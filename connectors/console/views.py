@@ -9,7 +9,7 @@ from django.db.models import Count, Max
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from connectors import registry
+from connectors import call_figures, registry
 from connectors.connections import days_to_expiry, health_of
 from connectors.console import figures
 from connectors.models import Connection
@@ -23,7 +23,7 @@ from q2c.core.htmx import page
 def connection_list(request: HttpRequest) -> HttpResponse:
     """All connections with their health, how their newest calls went, and what waits for each."""
     rows: list[dict[str, Any]] = []
-    calls, is_cut = figures.newest_calls()
+    calls = call_figures.calls_of_connections()
     waiting = figures.waiting_for_systems(request.user)
     for connection in Connection.objects.select_related("health").prefetch_related("roles__legal_entity"):
         rows.append(
@@ -34,7 +34,7 @@ def connection_list(request: HttpRequest) -> HttpResponse:
                 "families": sorted({role.family for role in connection.roles.all()}),
                 "entities": sorted({role.legal_entity.code for role in connection.roles.all() if role.legal_entity}),
                 "expires_in": days_to_expiry(connection),
-                "calls": calls.get(connection.pk),
+                "calls": calls.get(connection.code),
                 "waiting": waiting.get(connection.code, figures.NOBODY),
             }
         )
@@ -46,8 +46,7 @@ def connection_list(request: HttpRequest) -> HttpResponse:
         "worst_case": figures.case_of(request.user, ill[0]["connection"]) if ill else None,
         "may_work": access.may(request.user, "connectors.work_connection"),
         "waiting_count": sum(row["waiting"].total for row in ill),
-        "seen_hours": None if is_cut else figures.HOURS,
-        "seen_max": figures.CALLS_MAX,
+        "seen_hours": call_figures.HOURS,
         "well_count": sum(row["health"].state in ("healthy", "slow") for row in rows),
         "untried_count": sum(row["health"].state == "untried" for row in rows),
     }
@@ -75,11 +74,11 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
         connection.reference.order_by("list_name").values("list_name").annotate(n=Count("pk"), read_at=Max("read_at"))
     )
     manifest = registry.manifest(connection.vendor)
-    calls, is_cut = figures.newest_calls()
+    calls = call_figures.calls_of_connections()
     context = {
         "connection": connection,
-        "calls": calls.get(connection.pk),
-        "seen_hours": None if is_cut else figures.HOURS,
+        "calls": calls.get(connection.code),
+        "seen_hours": call_figures.HOURS,
         "waiting": figures.waiting_for_systems(request.user).get(connection.code, figures.NOBODY),
         "health": health_of(connection),
         "seen": getattr(connection, "health", None),

@@ -29,6 +29,7 @@ PERMISSION_WORDS = {
     "portal.view_self": "See your own page",
     "portal.view_card": "See where a document stands",
     "portal.view_report": "See the flash, the cut-off list and what is ignored",
+    "portal.view_operations": "See how the portal runs",
     "transactions.view_transaction": "See transactions and their lineage",
     "transactions.view_exchange": "See requests and answers",
     "transactions.repost": "Repost what is held",
@@ -172,6 +173,7 @@ ROLES = (
             "mappings.approve_policy",
             "core.review_emergency",
             "portal.view_report",
+            "portal.view_operations",
             "core.view_access",
             "core.approve_access",
             "core.reveal_masked",
@@ -187,6 +189,7 @@ ROLES = (
         | {
             "transactions.repost",
             "transactions.pause_work",
+            "portal.view_operations",
             "inbox.replay_event",
             "inbox.run_backfill",
             "exceptions.manage_alerts",
@@ -200,7 +203,9 @@ ROLES = (
             "schedules.change_schedule",
         },
     ),
-    Role("auditor", "Audit", (), VIEW | {"portal.view_report", "core.view_access"}),  # reads, scoped, until a date
+    Role(
+        "auditor", "Audit", (), VIEW | {"portal.view_report", "portal.view_operations", "core.view_access"}
+    ),  # reads, scoped, until a date
     # Held by few, beside another role or alone: it signs in place of all that policy asks, for hours, and is reviewed.
     Role(
         "emergency",

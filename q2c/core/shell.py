@@ -130,6 +130,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Change sets", "mappings:change_set_list", "sealed", "mappings.view_rule"),
     )),
     ("Running", (
+        Entry("Operations", "portal:operations", "nops", "portal.view_operations"),
         Entry("Alerts", "exceptions:alert_list", "risk", "exceptions.view_case"),
         Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
         Entry("Back-fills", "portal:backfill_list", "undo", "inbox.view_event"),

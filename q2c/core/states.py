@@ -141,6 +141,25 @@ LOOKS: dict[str, dict[str, Look]] = {
         "ignored": Look("Ignored", "off", "cancelled"),
         "refused": Look("Refused", "act", "held"),
     },
+    "light": {
+        "runs": Look("Runs", "done", "up"),
+        "idle": Look("No traffic", "off", "open"),
+        "holds": Look("Holds documents", "act", "held"),
+        "unknown": Look("Outcomes unknown", "unknown", "unknown"),
+        "paused": Look("Paused", "act", "paused"),
+        "failing": Look("Failing", "late", "late"),
+        "stuck": Look("Stuck", "late", "late"),
+    },
+    "level": {
+        "kept": Look("Kept", "done", "resolved"),
+        "quiet": Look("Nothing yet", "off", "open"),
+        "burning": Look("Burning fast", "late", "late"),
+        "spent": Look("Budget used up", "act", "risk"),
+    },
+    "process": {
+        "lives": Look("Lives", "done", "up"),
+        "gone": Look("Gone", "late", "late"),
+    },
     "flow": {
         "running": Look("Running", "calm", "running"),
         "paused": Look("Paused", "act", "paused"),

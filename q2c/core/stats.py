@@ -26,6 +26,7 @@ BATCH = 5_000
 HOURS_KEPT, DAYS_KEPT = dt.timedelta(days=40), dt.timedelta(days=800)
 _LOCK = 0x51326306  # whoever adds up takes it first
 
+Histogram = dict[int, int]  # how many by bucket
 Key = tuple[str, str, str, str, str, int]
 _gathered: ContextVar[dict[Key, list[float]] | None] = ContextVar("gathered", default=None)
 
@@ -155,9 +156,14 @@ def within(buckets: Mapping[int, int], seconds: float) -> int:
     return sum(count for bucket, count in buckets.items() if 0 < bucket <= last)
 
 
-def add(buckets: Iterable[Mapping[int, int]]) -> dict[int, int]:
+def share_words(part: int, total: int) -> str:
+    """A share in percent with one decimal: rounded down, so that 100 % means all; "" of nothing."""
+    return f"{1000 * part // total / 10:.1f}" if total else ""
+
+
+def add(buckets: Iterable[Mapping[int, int]]) -> Histogram:
     """Several histograms as one."""
-    found: dict[int, int] = {}
+    found: Histogram = {}
     for part in buckets:
         for bucket, count in part.items():
             found[bucket] = found.get(bucket, 0) + count

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection
 from django.db.transaction import atomic
@@ -42,7 +43,11 @@ def count_round(runs: Iterable[Run]) -> None:
     """How a round ended for these runs."""
     now = dt.datetime.now(dt.UTC)
     for run in runs:
-        where = {"flow": run.flow.code, "connection_code": run.target_connection, "entity": run.legal_entity_code}
+        where: dict[str, Any] = {
+            "flow": run.flow.code,
+            "connection_code": run.target_connection,
+            "entity": run.legal_entity_code,
+        }
         if run.ending is Ending.COMPLETED:
             how = REPLAYED if run.attempt > 1 else HEALED if run.wait_count else STRAIGHT
             stats.note(COMPLETED, **where, about=how, seconds=_seconds(now, run.since or run.created_at))

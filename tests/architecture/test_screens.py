@@ -57,6 +57,8 @@ def fill(first, rows):
     done = freezing.freeze("repost", by=controller, cases=every, chosen={}, words="All")
     bulk.undo(done, by=controller)
     backfill = factories.make_backfill(proposer, rows=rows)
+    for flow in ("invoice_to_erp", "payment_to_erp"):
+        factories.count_work(rows, first + 1, flow=flow)
     ports.BatchContext([])  # retry policies too are known to it
     return {
         "feed": "stripe",
@@ -100,6 +102,8 @@ SCREENS = {
     "pauses": "/pauses/",
     "back-fills": "/backfills/",
     "a back-fill": "/backfills/{backfill}/",
+    "operations": "/operations/",
+    "operations of a flow": "/operations/flows/invoice_to_erp/?span=week",
     "audit trail": "/audit/",
     "cases": "/exceptions/cases/",
     "case": "/exceptions/cases/{case}/",

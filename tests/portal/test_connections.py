@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connectors.console import figures
+from q2c.core import stats
 from q2c.transactions.models import Dependency
 from tests import factories
 
@@ -22,20 +22,12 @@ def signed_in(role: str, **fields) -> Client:
 
 
 def test_the_share_answered_counts_refusals_as_answers_and_silence_as_none():
-    for status, took in ((204, 900), (400, 100), (503, 40), (None, 20_000)):
-        factories.make_exchange(factories.make_transaction(), status=status, took_ms=took)
+    factories.make_connection()
+    for measure, seconds in (("call_answered", 0.9), ("call_refused", 0.1), ("call_failed", 0.04), ("call_failed", 20)):
+        stats.note(measure, connection_code="netsuite", seconds=seconds)
+    stats.roll_up()
     (row,) = signed_in("platform").get("/connections/").context["rows"]
-    assert (row["calls"].total, row["calls"].share, row["calls"].within) == (4, "50.0", "0.9")
-
-
-def test_only_the_newest_calls_of_a_day_are_looked_at(monkeypatch):
-    monkeypatch.setattr(figures, "CALLS_MAX", 2)
-    factories.make_exchange(factories.make_transaction(), status=500)
-    for _ in range(2):
-        factories.make_exchange(factories.make_transaction())
-    calls, is_cut = figures.newest_calls()
-    assert [(each.total, each.share) for each in calls.values()] == [(2, "100.0")]
-    assert is_cut
+    assert (row["calls"].total, row["calls"].share, row["calls"].within) == (4, "50.0", pytest.approx(0.95))
 
 
 def test_what_waits_for_a_paused_system_is_counted_within_the_persons_entities():

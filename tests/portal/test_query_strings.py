@@ -25,6 +25,8 @@ LISTS = {
     "/pauses/": [],
     "/backfills/": [],
     "/backfills/{backfill}/": ["show", "phase"],
+    "/operations/": ["entity", "period"],
+    "/operations/flows/invoice_to_erp/": ["entity", "span"],
     "/connections/": [],
     "/search/": ["q"],
     "/lineage/": ["system", "type", "id", "transaction"],

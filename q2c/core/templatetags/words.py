@@ -127,6 +127,17 @@ def took(microseconds: int) -> str:
     return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
 
 
+@register.filter
+def duration(seconds: float | None) -> str:
+    """How long something took, to two figures: "40 ms", "0.9 s", "12 s", "3.0 min", "15 h"; "" where it isn't known."""
+    if seconds is None:
+        return ""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    size, unit = next(((n, word) for n, word in ((3600, "h"), (60, "min")) if seconds >= n), (1, "s"))
+    return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
+
+
 @register.simple_tag
 def icon(name: str) -> SafeString:
     """A symbol of the page's sprite, silent for screen readers."""

@@ -61,6 +61,8 @@ def story(transactional_db):
     rule = factories.make_rule("84029G", "10390")
     change_set = factories.make_change_set(state="proposed", case=case)
     proposal = factories.make_proposal()
+    factories.make_period("GB01")
+    factories.count_work()
     return {
         "held": held, "posted": posted, "unknown": unknown, "case": case, "message": message, "rule": rule,
         "change_set": change_set, "proposal": proposal,

@@ -44,6 +44,8 @@ def addresses(story):
         "/completeness/",
         f"/completeness/stripe/invoice/{story['day'].day}/",
         "/reports/ignored/",
+        "/operations/",
+        "/operations/flows/invoice_to_erp/",
         "/audit/",
         "/you/",
         "/keys/",
