@@ -29,6 +29,7 @@ from q2c.flows.catalog import FLOWS
 from q2c.transactions import counting
 from q2c.transactions.counting import BEGUN, COMPLETED, FAILED, HEALED, HELD, REPLAYED, UNKNOWN
 from q2c.transactions.models import Worker
+from q2c.transactions.workers import LAPSES_SECONDS
 
 PERMISSION = "portal.view_operations"
 HOURS = 24
@@ -36,6 +37,7 @@ STUCK_AFTER = dt.timedelta(minutes=15)  # due for so long and not carried
 FAILING_FROM = 5  # documents that ended in the last hour, below which a bad share says nothing
 FAILING_SHARE = 0.5
 LOOKED_AGO = dt.timedelta(minutes=2)  # then the figures are told to be old
+WORKER_OF = "Worker of"
 GONE_FOR = dt.timedelta(hours=1)  # a process that ended is shown for so long
 CLOSE_DAYS = (-3, -2, -1, 1, 2, 3, 4, 5, 6, 7)
 HEATS = (1, 5, 20, 100)  # from so many held on, one shade more
@@ -273,26 +275,27 @@ def system_rows(entities: Collection[str] | None) -> list[SystemRow]:
 
 
 def processes() -> list[Process]:
-    """Beat and the workers by their leases, those that ended lately too; with what each has carried."""
+    """Beat and the workers by their leases, and the processes of theirs that carry documents; those that ended lately
+    too."""
     now = timezone.now()
-    carried: dict[str, int] = defaultdict(int)
-    for host, process, count in Worker.objects.values_list("host", "process", "carried_count"):
-        carried[f"{host[:60]}:{process}"] += count
-    rows = Lease.objects.filter(until__gt=now - GONE_FOR).order_by("name")
     found = []
-    for lease in rows:
+    for lease in Lease.objects.filter(until__gt=now - GONE_FOR).order_by("name"):
+        queues, _, _ = lease.name.removeprefix(WORKER).partition("@")
         is_worker = lease.name.startswith(WORKER)
-        queues, _, _where = lease.name.removeprefix(WORKER).partition("@")
-        part = f"Worker of {queues.replace('+', ', ')}" if is_worker else lease.name.capitalize()
-        state = "lives" if lease.until > now else "gone"
-        found.append(Process(part, lease.holder, state, lease.until, carried.get(lease.holder) if is_worker else None))
+        part = f"{WORKER_OF} {queues.replace('+', ', ')}" if is_worker else lease.name.capitalize()
+        found.append(Process(part, lease.holder, "lives" if lease.until > now else "gone", lease.until))
+    lapses = dt.timedelta(seconds=LAPSES_SECONDS)
+    for worker in Worker.objects.filter(beat_at__gt=now - GONE_FOR).order_by("host", "process"):
+        until, where = worker.beat_at + lapses, f"{worker.host}:{worker.process}"
+        state = "lives" if until > now else "gone"
+        found.append(Process("Carries documents", where, state, until, worker.carried_count))
     return found
 
 
 def missing_parts(found: Iterable[Process]) -> list[str]:
     """What has to live and doesn't: a worker, beat."""
     living = [process.part for process in found if process.state == "lives"]
-    missing = [] if any(part.startswith("Worker") for part in living) else ["no worker lives"]
+    missing = [] if any(part.startswith(WORKER_OF) for part in living) else ["no worker lives"]
     return missing if BEAT.capitalize() in living else [*missing, "beat doesn’t live"]
 
 
@@ -321,7 +324,7 @@ def figures_by_day(flow: str, entities: Collection[str] | None, *, days: int = 7
 def figures_by_place(flow: str, entities: Collection[str] | None, *, days: int) -> list[tuple[str, str, Figures]]:
     """A flow's last days by target system and legal entity, what was held most first."""
     since = timezone.now().date() - dt.timedelta(days=days - 1)
-    rows = _of(StatDay.objects.filter(measure__in=_MEASURES, flow=flow, day__gte=since), entities)
+    rows = _of(StatDay.objects.filter(measure__in=(COMPLETED, HELD), flow=flow, day__gte=since), entities)
     found = _figures(rows, "connection_code", "legal_entity_code")
     return sorted(
         ((code, entity, figures) for (code, entity), figures in found.items()),

@@ -11,7 +11,7 @@ from q2c.core.leases import take_lease
 from q2c.core.models import Lease, StatDay, StatNow
 from q2c.portal import running
 from q2c.transactions import counting
-from q2c.transactions.models import WorkItem
+from q2c.transactions.models import Worker, WorkItem
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -96,9 +96,13 @@ def test_what_is_due_stands_in_its_lane_and_a_system_tells_its_breaker_quota_and
 
 def test_a_process_that_died_is_told_and_so_is_that_nothing_is_carried(sign_in):
     take_lease("worker:flows+doors@a:2", holder="a:2", seconds=60)
-    Lease.objects.update(until=timezone.now() - dt.timedelta(minutes=3))
+    died = timezone.now() - dt.timedelta(minutes=3)
+    Lease.objects.update(until=died)
+    Worker.objects.create(id="w", host="a", process=3, started_at=died, beat_at=died, carried_count=12)
     page = sign_in("platform").get("/operations/")
-    assert [(p.part, p.state) for p in page.context["processes"]] == [("Worker of flows, doors", "gone")]
+    assert [(p.part, p.where, p.state, p.carried) for p in page.context["processes"]] == [
+        ("Worker of flows, doors", "a:2", "gone", None), ("Carries documents", "a:3", "gone", 12),
+    ]  # fmt: skip
     html = page.content.decode()
     assert "No worker lives and beat doesn’t live: nothing is carried" in html
     assert "Nobody has looked yet how much is open" in html
@@ -137,7 +141,7 @@ def test_one_flow_is_told_by_hour_by_day_by_place_and_why_documents_were_held(si
     newest = day.context["lines"][0].figures
     assert (newest.begun, newest.completed, newest.held) == (42, 40, 2)
     assert day.context["why"] == [("mapping", 2)]
-    assert [(code, entity) for code, entity, _ in day.context["places"]] == [("netsuite", "GB01"), ("", "GB01")]
+    assert [(code, entity) for code, entity, _ in day.context["places"]] == [("netsuite", "GB01")]
     bar = day.context["bars"][-1]
     assert (bar.completed, bar.completed_y + bar.completed) == (58, 60)
     week = client.get("/operations/flows/invoice_to_erp/?span=week")
