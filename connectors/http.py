@@ -34,6 +34,7 @@ from connectors.manifest import Limits
 from connectors.quota import quota_of
 from connectors.slots import drop_slots, lower, one_slot
 from connectors.throttle import throttle_of
+from q2c.core import tracing
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
 __all__ = ["Auth", "Line", "Outgoing", "Recorded", "Reply", "Telephone", "close_sessions", "outgoing"]
@@ -272,7 +273,13 @@ class Telephone:
         token = _sending.set(send)
         started = time.perf_counter()
         try:
-            reply = await self._exchange(method, target, headers, body, noted, is_write=is_write)
+            with tracing.span(
+                f"{method} {self.line.code} {noted.verb}", kind="client", correlation_id=noted.about.correlation_id,
+                connection=self.line.code, verb=noted.verb, **{"server.address": target.host or ""},
+            ) as own:  # fmt: skip
+                reply = await self._exchange(method, target, headers, body, noted, is_write=is_write)
+                if own is not None:
+                    own.set_attribute("http.response.status_code", reply.status)
         except (TimeoutError, aiohttp.ClientError, _TooLate, OSError) as error:
             raise self._silence(error, send, noted, is_write=is_write) from error
         except BaseException:

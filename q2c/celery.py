@@ -113,3 +113,30 @@ def begin_log_context(task_id=None, task=None, **_kwargs):
     """Context that an earlier task bound must not stand in this one's lines."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=task.name)
+
+
+@signals.before_task_publish.connect
+def send_trace(headers=None, **_kwargs):
+    """A task follows the span that sent it."""
+    from q2c.core import tracing
+
+    if headers is not None:
+        headers.update(tracing.headers())
+
+
+@signals.task_prerun.connect
+def begin_span(task=None, **_kwargs):
+    """A task's span, ended in `end_span`."""
+    from q2c.core import tracing
+
+    sent = {**(task.request.headers or {}), **vars(task.request)}  # Celery spreads a message's headers over both
+    task.request.q2c_span = span = tracing.task_span(task.name, sent)
+    span.__enter__()
+
+
+@signals.task_postrun.connect
+def end_span(task=None, **_kwargs):
+    """The end of a task's span."""
+    span = getattr(task.request, "q2c_span", None)
+    if span is not None:
+        span.__exit__(None, None, None)

@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from q2c.core.leases import BEAT, living, living_workers
 from q2c.core.metrics import scrape
+from q2c.flows.levels import LevelMetrics
 
 MIGRATIONS_REMEMBERED_SECONDS = 30  # a look at all migration files takes a tenth of a second
 _migrated_until = 0.0
@@ -47,7 +48,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         wanted = f"Bearer {settings.METRICS_TOKEN}".encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(given, wanted):
             return HttpResponse("a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
-    return HttpResponse(scrape(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(scrape(LevelMetrics()), content_type=CONTENT_TYPE_LATEST)
 
 
 def missing_parts(*, only_accept: bool) -> list[str]:

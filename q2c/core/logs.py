@@ -1,17 +1,37 @@
-"""How everything logs: one line of JSON per event in production, readable lines in the demo, never a secret."""
+"""How everything logs: one line of JSON per event in production, readable lines in the demo; never a secret, and no
+personal data: no e-mail address, and not the rows that PostgreSQL quotes in its errors."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from q2c.core.redact import redact
 
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# What PostgreSQL quotes: the row that a constraint refused, a key's values, a text that isn't what was wanted.
+_QUOTED = re.compile(r"(DETAIL:\s+)[^\n]*|(CONTEXT:\s+)[^\n]*|(invalid input syntax for type [\w ]+: )[^\n]*")
+
 
 def without_secrets(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Redacts every value of a log event."""
-    return redact(event)
+    """Redacts every value of a log event, and takes personal data out of it."""
+    return without_persons(redact(event))
+
+
+def without_persons(value: Any) -> Any:
+    """The same value without e-mail addresses and without what PostgreSQL quotes of a row; other types as they are."""
+    if isinstance(value, str):
+        if "@" in value:
+            value = _MAIL.sub("[e-mail]", value)
+        return _QUOTED.sub(lambda found: f"{found[1] or found[2] or found[3]}[left out]", value)
+    if isinstance(value, Mapping):
+        return {name: without_persons(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_persons(item) for item in value]
+    return value
 
 
 _STEPS: list[Any] = [

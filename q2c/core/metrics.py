@@ -1,7 +1,9 @@
 """What Prometheus may ask: counters and durations of all processes, and what PostgreSQL says at the time of asking.
 
 Counters of several processes of one host are added up when PROMETHEUS_MULTIPROC_DIR names a folder, which the launcher
-empties at each start. Gauges come from PostgreSQL only: those of a dead process would stay for good.
+empties at each start. What is counted of documents, calls and cases (`q2c.core.stats`) is added up in PostgreSQL
+instead, over all processes and hosts: every instance tells the same, so a query takes the largest, not the sum. Gauges
+come from PostgreSQL too: those of a dead process would stay for good.
 """
 
 from __future__ import annotations
@@ -11,9 +13,17 @@ from collections.abc import Iterator
 
 from django.db import connection
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import REGISTRY, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    REGISTRY,
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+from q2c.core.buckets import BOUNDS
 
 REQUESTS = Counter("q2c_http_requests", "Requests answered", ["view", "method", "status"])
 REQUEST_SECONDS = Histogram(
@@ -21,7 +31,7 @@ REQUEST_SECONDS = Histogram(
 )
 
 # Each statement reads a small table or a partial index: asking costs the same whatever has been carried before.
-GAUGES = (
+GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (
         "q2c_work_items",
         "Work items by flow",
@@ -61,31 +71,130 @@ GAUGES = (
         ("part",),
         "SELECT split_part(name, '@', 1), count(*) FROM core_lease WHERE until > now() GROUP BY 1",
     ),
+    (
+        "q2c_paused",
+        "Pauses of work in force",
+        (),
+        "SELECT count(*) FROM transactions_pause WHERE resumed_at IS NULL",
+    ),
+    (
+        "q2c_connection_paused",
+        "1 where a connection is paused",
+        ("connection",),
+        "SELECT code, (state = 'paused')::int FROM connectors_connection",
+    ),
+    (
+        "q2c_breaker_open",
+        "1 where calls have stopped, for the whole connection (object is empty) or for one object type",
+        ("connection", "object"),
+        "SELECT c.code, '', (h.breaker <> 'closed')::int FROM connectors_connectionhealth h"
+        " JOIN connectors_connection c ON c.id = h.connection_id"
+        " UNION ALL SELECT c.code, o, 1 FROM connectors_connectionhealth h"
+        " JOIN connectors_connection c ON c.id = h.connection_id CROSS JOIN unnest(h.stopped) AS o",
+    ),
+    (
+        "q2c_quota_used_ratio",
+        "Share of the day's calls that is used, where the vendor tells it",
+        ("connection",),
+        "SELECT c.code, h.quota_used::float / h.quota_limit FROM connectors_connectionhealth h"
+        " JOIN connectors_connection c ON c.id = h.connection_id WHERE h.quota_limit > 0 AND h.quota_used IS NOT NULL",
+    ),
+    (
+        "q2c_credentials_expire_seconds",
+        "Until a connection's credentials expire, where that is known",
+        ("connection",),
+        "SELECT code, extract(epoch FROM secrets_expire_at - now()) FROM connectors_connection"
+        " WHERE secrets_expire_at IS NOT NULL",
+    ),
+    (
+        "q2c_figures_behind_seconds",
+        "Since when what was counted waits to be added up",
+        (),
+        "SELECT coalesce(extract(epoch FROM now() - (SELECT at FROM core_statdelta ORDER BY id LIMIT 1)), 0)",
+    ),
+)
+
+# What is counted of documents, calls and cases: name, text, labels, and the statement that gives label values and sum.
+_TOTALS = "FROM core_stattotal WHERE measure"
+COUNTERS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    (
+        "q2c_documents",
+        "Documents by flow, target and what became of them: begun, completed, held, failed (an attempt that is made"
+        " again), unknown, replayed",
+        ("flow", "connection", "outcome"),
+        f"SELECT flow, connection_code, measure, sum(count) {_TOTALS} IN"
+        " ('begun', 'completed', 'held', 'failed', 'unknown', 'replayed') GROUP BY 1, 2, 3",
+    ),
+    (
+        "q2c_documents_held",
+        "Documents held, by flow and why",
+        ("flow", "category"),
+        f"SELECT flow, about, sum(count) {_TOTALS} = 'held' GROUP BY 1, 2",
+    ),
+    (
+        "q2c_calls",
+        "Calls by connection, what they were about, and how they ended: answered, refused, throttled, failed",
+        ("connection", "object", "outcome"),
+        "SELECT connection_code, about, substr(measure, 6), sum(count) FROM core_stattotal"
+        " WHERE starts_with(measure, 'call_') GROUP BY 1, 2, 3",
+    ),
+    (
+        "q2c_cases_closed",
+        "Cases that were closed, in_time or late",
+        ("promise",),
+        f"SELECT about, sum(count) {_TOTALS} = 'resolved' GROUP BY 1",
+    ),
+)
+# The same of durations: the statement gives label values, bucket, count and seconds.
+HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    (
+        "q2c_document_seconds",
+        "From begun or reposted to completed",
+        ("flow", "connection"),
+        f"SELECT flow, connection_code, bucket, sum(count), sum(seconds) {_TOTALS} = 'completed' GROUP BY 1, 2, 3",
+    ),
+    (
+        "q2c_call_seconds",
+        "How long calls took that were answered",
+        ("connection",),
+        f"SELECT connection_code, bucket, sum(count), sum(seconds) {_TOTALS}"
+        " IN ('call_answered', 'call_refused') GROUP BY 1, 2",
+    ),
 )
 
 
 class FromPostgres(Collector):
-    """Gauges read at scrape time."""
+    """Gauges and sums read at scrape time."""
 
     def collect(self) -> Iterator[Metric]:
-        """One family per statement of GAUGES, and the default partitions in use."""
+        """One family per statement of GAUGES, COUNTERS and HISTOGRAMS, and the default partitions in use."""
         with connection.cursor() as cursor:
             for name, text, labels, statement in GAUGES:
                 cursor.execute(statement)
                 yield _family(name, text, labels, cursor.fetchall())
+            for name, text, labels, statement in COUNTERS:
+                cursor.execute(statement)
+                counter = CounterMetricFamily(name, text, labels=labels)
+                for *values, number in cursor.fetchall():
+                    counter.add_metric([str(v) for v in values], float(number))
+                yield counter
+            for name, text, labels, statement in HISTOGRAMS:
+                cursor.execute(statement)
+                yield _histogram(name, text, labels, cursor.fetchall())
             yield _family(
                 "q2c_default_partition_used", "1 where rows lie outside every month", ("table",), _strays(cursor)
             )
 
 
-def scrape() -> bytes:
-    """The answer to Prometheus, of all processes of this host."""
+def scrape(*more: Collector) -> bytes:
+    """The answer to Prometheus, of all processes of this host; `more` is what rooms above have to tell."""
     counters: CollectorRegistry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         counters = CollectorRegistry()
         MultiProcessCollector(counters)
     now = CollectorRegistry()
-    now.register(FromPostgres())
+    for collector in (FromPostgres(), *more):
+        now.register(collector)
     return generate_latest(counters) + generate_latest(now)
 
 
@@ -93,6 +202,24 @@ def _family(name: str, text: str, labels: tuple[str, ...], rows: list) -> GaugeM
     family = GaugeMetricFamily(name, text, labels=labels)
     for *values, number in rows:
         family.add_metric([str(v) for v in values], float(number))
+    return family
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...], rows: list) -> HistogramMetricFamily:
+    """Buckets as Prometheus counts them: each holds those below it."""
+    found: dict[tuple[str, ...], dict[int, int]] = {}
+    sums: dict[tuple[str, ...], float] = {}
+    for *values, bucket, count, seconds in rows:
+        key = tuple(str(v) for v in values)
+        found.setdefault(key, {})[bucket] = int(count)
+        sums[key] = sums.get(key, 0.0) + float(seconds)
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for key, counts in found.items():
+        below, buckets = 0, []
+        for number, bound in enumerate((*BOUNDS, None), start=1):
+            below += counts.get(number, 0)
+            buckets.append(("+Inf" if bound is None else str(float(bound)), float(below)))
+        family.add_metric(key, buckets, sum_value=sums[key])
     return family
 
 

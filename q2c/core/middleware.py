@@ -7,7 +7,7 @@ from django.conf import settings
 from django.middleware.gzip import GZipMiddleware
 from django.utils import timezone
 
-from q2c.core import people
+from q2c.core import people, tracing
 from q2c.core.ids import uuid7
 from q2c.core.metrics import REQUEST_SECONDS, REQUESTS
 
@@ -19,11 +19,19 @@ def correlation(get_response):
         structlog.contextvars.clear_contextvars()
         request.correlation_id = str(uuid7())
         structlog.contextvars.bind_contextvars(correlation_id=request.correlation_id)
-        response = get_response(request)
+        span = tracing.span(request.method, kind="server", correlation_id=request.correlation_id, is_first=True)
+        with span as own:
+            response = get_response(request)
+            tracing.tell_answer(own, view=view_of(request), status=response.status_code)
         response.headers.setdefault("X-Correlation-Id", request.correlation_id)
         return response
 
     return middleware
+
+
+def view_of(request):
+    """The name of the view that answers, never the path: paths hold ids."""
+    return request.resolver_match.view_name or "unnamed" if request.resolver_match else "none"
 
 
 def measure(get_response):
@@ -32,7 +40,7 @@ def measure(get_response):
     def middleware(request):
         start = time.perf_counter()
         response = get_response(request)
-        view = request.resolver_match.view_name or "unnamed" if request.resolver_match else "none"
+        view = view_of(request)
         REQUESTS.labels(view, request.method, str(response.status_code)).inc()
         REQUEST_SECONDS.labels(view).observe(time.perf_counter() - start)
         return response

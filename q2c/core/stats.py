@@ -18,10 +18,9 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from q2c.core.buckets import BOUNDS
 from q2c.core.models import StatDay, StatDelta, StatHour
 
-# Seconds; the last bucket holds what took longer. A service level's time is one of these, so its share is exact.
-BOUNDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 28800, 86400, 259200)
 BATCH = 5_000
 HOURS_KEPT, DAYS_KEPT = dt.timedelta(days=40), dt.timedelta(days=800)
 _LOCK = 0x51326306  # whoever adds up takes it first

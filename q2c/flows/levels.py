@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from django.db.models import QuerySet, Sum
 from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from exceptions.closing import IN_TIME, RESOLVED
 from mappings import levels as rules
+from q2c.core.buckets import BOUNDS
 from q2c.core.models import StatDay, StatHour
 from q2c.core.service_levels import DAYS, LEVELS, Budget, Level, Seen, Target
-from q2c.core.stats import BOUNDS
 from q2c.flows.application_to_erp import APPLICATION_TO_ERP
 from q2c.flows.catalog import FLOWS, TELLING
 from q2c.flows.credit_memo_to_erp import CREDIT_MEMO_TO_ERP
@@ -76,6 +78,26 @@ def standings(entities: Collection[str] | None = None) -> list[Standing]:
                                                       for rows in (month, spans[24], spans[6], spans[1]))))
         for level in LEVELS
     ]  # fmt: skip
+
+
+class LevelMetrics(Collector):
+    """What Prometheus is told of the service levels of all entities."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The share kept over 30 days, how much of the budget is burnt, and how fast it burns."""
+        kept = GaugeMetricFamily("q2c_service_level", "Share that was as promised, over 30 days", labels=("level",))
+        burnt = GaugeMetricFamily("q2c_error_budget_burnt_ratio", "Share of the budget used up", labels=("level",))
+        rate = GaugeMetricFamily(
+            "q2c_error_budget_burn_rate", "How many times too fast the budget burns", labels=("level", "span")
+        )
+        for standing in standings():
+            code, budget = standing.level.code, standing.budget
+            if budget.month.share is not None and budget.burnt is not None:
+                kept.add_metric([code], budget.month.share)
+                burnt.add_metric([code], budget.burnt)
+            for span, seen in (("1h", budget.hour), ("6h", budget.six_hours), ("1d", budget.day)):
+                rate.add_metric([code, span], budget.rate(seen))
+        yield from (kept, burnt, rate)
 
 
 def _of(rows: QuerySet, entities: Collection[str] | None) -> QuerySet:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import msgspec
 
-from q2c.core import vault
+from q2c.core import tracing, vault
 from q2c.core.hotpath import fetch_rows, on_living_connection
 from q2c.core.ids import digest, uuid7
 
@@ -106,6 +106,7 @@ def receive(
     else:
         sql, values = _STORE, {name: [row[i] for row in rows] for i, name in enumerate(_COLUMNS)}
     answer = on_living_connection(lambda: fetch_rows(sql, values | shared))
+    tracing.begin((event_id for event_id, is_new in answer if is_new), "receive", via=via)
     return Received(
         new=tuple(event_id for event_id, is_new in answer if is_new),
         known=tuple(event_id for event_id, is_new in answer if not is_new),

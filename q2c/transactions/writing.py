@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from q2c.core import tracing
 from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
 from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
 from q2c.core.retries import DEFAULT
@@ -71,7 +72,9 @@ async def _send_all(
                 if is_ending():
                     raise _EndedFirst
                 is_begun = True
-                await _write(run, step, tools)
+                what = f"{run.flow.code} {step.name}"
+                with tracing.span(what, correlation_id=run.correlation_id, attempt=run.attempt):
+                    await _write(run, step, tools)
         except (asyncio.CancelledError, _EndedFirst):
             _abandon(run, step, is_begun=is_begun)
         except BaseException as error:  # whatever happens, the main thread must hear of this run

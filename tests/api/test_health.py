@@ -1,10 +1,19 @@
 """What machines ask: alive, ready, ready to accept, figures."""
 
+import datetime as dt
+import os
+import subprocess
+import sys
+
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
+from connectors.models import ConnectionHealth
 from q2c.api import health
 from q2c.core.leases import take_lease
+from q2c.core.metrics import scrape
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -60,3 +69,48 @@ def test_figures_are_open_in_the_demo_and_need_a_token_in_production(client, set
     settings.METRICS_TOKEN = "abc"
     assert client.get("/metrics", headers={"Authorization": "Bearer abd"}).status_code == 401
     assert client.get("/metrics", headers={"Authorization": "Bearer abc"}).status_code == 200
+
+
+def samples(text):
+    """Each sample of the text by its name and labels."""
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[:1] != "#"}
+
+
+def test_what_was_counted_is_told_as_counters_and_histograms_over_all_hosts(client):
+    factories.make_connection("netsuite", secrets_expire_at=timezone.now() + dt.timedelta(hours=10))
+    ConnectionHealth.objects.update(breaker="open", stopped=["payment"], quota_used=400, quota_limit=1000)
+    factories.make_pause()
+    factories.count_work(40, 2)
+    found = samples(client.get("/metrics").content.decode())
+    flow = 'connection="netsuite",flow="invoice_to_erp"'
+    assert found[f'q2c_documents_total{{{flow},outcome="completed"}}'] == 40
+    assert found['q2c_documents_total{connection="",flow="invoice_to_erp",outcome="begun"}'] == 42
+    assert found['q2c_documents_held_total{category="mapping",flow="invoice_to_erp"}'] == 2
+    assert [found[f'q2c_document_seconds_bucket{{{flow},le="{le}"}}'] for le in ("0.25", "0.5", "10.0", "+Inf")] == [
+        0, 39, 40, 40,
+    ]  # fmt: skip
+    assert found[f"q2c_document_seconds_sum{{{flow}}}"] == pytest.approx(39 * 0.4 + 7)
+    assert found['q2c_calls_total{connection="netsuite",object="invoice",outcome="failed"}'] == 1
+    assert found['q2c_call_seconds_count{connection="netsuite"}'] == 40
+    assert found['q2c_breaker_open{connection="netsuite",object=""}'] == 1
+    assert found['q2c_breaker_open{connection="netsuite",object="payment"}'] == 1
+    assert found['q2c_quota_used_ratio{connection="netsuite"}'] == 0.4
+    assert found['q2c_credentials_expire_seconds{connection="netsuite"}'] == pytest.approx(36_000, abs=60)
+    assert (found["q2c_paused"], found['q2c_connection_paused{connection="netsuite"}']) == (1, 0)
+    assert found['q2c_service_level{level="success_rate"}'] == pytest.approx(40 / 42)
+    assert found['q2c_error_budget_burnt_ratio{level="success_rate"}'] == pytest.approx((2 / 42) / 0.02)
+
+
+def test_counters_of_several_processes_are_added_up_dead_ones_too(tmp_path, monkeypatch):
+    counts = (
+        "from q2c.core.metrics import REQUEST_SECONDS, REQUESTS;"
+        "REQUESTS.labels('home', 'GET', '200').inc(3); REQUEST_SECONDS.labels('home').observe(0.2)"
+    )
+    where = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", counts], check=True, env=where, timeout=60)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    found = samples(scrape().decode())
+    assert found['q2c_http_requests_total{method="GET",status="200",view="home"}'] == 6
+    assert found['q2c_http_request_seconds_count{view="home"}'] == 2
+    assert found["q2c_figures_behind_seconds"] == 0
