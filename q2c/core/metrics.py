@@ -114,6 +114,8 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ),
 )
 
+STRAYS = "q2c_default_partition_used"
+
 # What is counted of documents, calls and cases: name, text, labels, and the statement that gives label values and sum.
 _TOTALS = "FROM core_stattotal WHERE measure"
 COUNTERS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
@@ -181,9 +183,7 @@ class FromPostgres(Collector):
             for name, text, labels, statement in HISTOGRAMS:
                 cursor.execute(statement)
                 yield _histogram(name, text, labels, cursor.fetchall())
-            yield _family(
-                "q2c_default_partition_used", "1 where rows lie outside every month", ("table",), _strays(cursor)
-            )
+            yield _family(STRAYS, "1 where rows lie outside every month", ("table",), _strays(cursor))
 
 
 def scrape(*more: Collector) -> bytes:
