@@ -275,10 +275,11 @@ class Telephone:
         try:
             with tracing.span(
                 f"{method} {self.line.code} {noted.verb}", kind="client", correlation_id=noted.about.correlation_id,
-                connection=self.line.code, verb=noted.verb, **{"server.address": target.host or ""},
+                connection=self.line.code, verb=noted.verb,
             ) as own:  # fmt: skip
                 reply = await self._exchange(method, target, headers, body, noted, is_write=is_write)
                 if own is not None:
+                    own.set_attribute("server.address", target.host or "")
                     own.set_attribute("http.response.status_code", reply.status)
         except (TimeoutError, aiohttp.ClientError, _TooLate, OSError) as error:
             raise self._silence(error, send, noted, is_write=is_write) from error

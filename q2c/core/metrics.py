@@ -153,13 +153,14 @@ HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "q2c_document_seconds",
         "From begun or reposted to completed",
         ("flow", "connection"),
-        f"SELECT flow, connection_code, bucket, sum(count), sum(seconds) {_TOTALS} = 'completed' GROUP BY 1, 2, 3",
+        f"SELECT flow, connection_code, bucket, sum(count), sum(millis) / 1000 {_TOTALS} = 'completed'"
+        " GROUP BY 1, 2, 3",
     ),
     (
         "q2c_call_seconds",
         "How long calls took that were answered",
         ("connection",),
-        f"SELECT connection_code, bucket, sum(count), sum(seconds) {_TOTALS}"
+        f"SELECT connection_code, bucket, sum(count), sum(millis) / 1000 {_TOTALS}"
         " IN ('call_answered', 'call_refused') GROUP BY 1, 2",
     ),
 )

@@ -27,7 +27,7 @@ class _Stat(models.Model):
     about = models.CharField(max_length=40)
     bucket = models.SmallIntegerField()  # of `stats.BOUNDS`, from 1 on; 0: nothing was timed
     count = models.BigIntegerField()
-    seconds = models.FloatField()  # the sum of what was timed
+    millis = models.BigIntegerField()  # the sum of what was timed, in milliseconds
 
     class Meta:
         abstract = True

@@ -27,14 +27,14 @@ _LOCK = 0x51326306  # whoever adds up takes it first
 
 Histogram = dict[int, int]  # how many by bucket
 Key = tuple[str, str, str, str, str, int]
-_gathered: ContextVar[dict[Key, list[float]] | None] = ContextVar("gathered", default=None)
+_gathered: ContextVar[dict[Key, list[int]] | None] = ContextVar("gathered", default=None)
 
 _SUMS = (
     "INSERT INTO core_stat{table} AS x ({when}measure, flow, connection_code, legal_entity_code, about, bucket, count,"
-    " seconds) SELECT {moment}m, f, c, e, a, b, sum(n), sum(s) FROM parts GROUP BY {by}m, f, c, e, a, b"
+    " millis) SELECT {moment}m, f, c, e, a, b, sum(n), sum(s) FROM parts GROUP BY {by}m, f, c, e, a, b"
     " ORDER BY {by}m, f, c, e, a, b"
     " ON CONFLICT ({when}measure, flow, connection_code, legal_entity_code, about, bucket)"
-    " DO UPDATE SET count = x.count + excluded.count, seconds = x.seconds + excluded.seconds"
+    " DO UPDATE SET count = x.count + excluded.count, millis = x.millis + excluded.millis"
 )
 # A row is dated by the instant of its own commit; days are the entity's own.
 _ROLL_UP = f"""
@@ -47,7 +47,7 @@ _ROLL_UP = f"""
                r.*
           FROM taken t
          CROSS JOIN LATERAL jsonb_to_recordset(t.rows)
-            AS r (m text, f text, c text, e text, a text, b int2, n int8, s float8)
+            AS r (m text, f text, c text, e text, a text, b int2, n int8, s int8)
           LEFT JOIN core_legalentity z ON z.code = r.e),
     hours AS ({_SUMS.format(table="hour", when="hour, ", moment="hour, ", by="hour, ")}),
     days AS ({_SUMS.format(table="day", when="day, ", moment="day, ", by="day, ")}),
@@ -63,14 +63,15 @@ def note(
     """Count something, with how many seconds it took where that is known. Appended at the end of `gathering`, or at
     once outside of it; take part in the transaction of what is counted."""
     bucket = 0 if seconds is None else bucket_of(seconds)
+    millis = round(1000 * (seconds or 0.0))
     found = _gathered.get()
     key = (measure, flow[:40], connection_code[:40], entity[:20], about[:40], bucket)
     if found is None:
-        _append({key: [count, (seconds or 0.0) * count]})
+        _append({key: [count, millis * count]})
         return
-    sums = found.setdefault(key, [0, 0.0])
+    sums = found.setdefault(key, [0, 0])
     sums[0] += count
-    sums[1] += (seconds or 0.0) * count
+    sums[1] += millis * count
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def gathering() -> Iterator[None]:
     if _gathered.get() is not None:
         yield
         return
-    found: dict[Key, list[float]] = {}
+    found: dict[Key, list[int]] = {}
     token = _gathered.set(found)
     try:
         yield
@@ -95,8 +96,8 @@ def bucket_of(seconds: float) -> int:
     return bisect.bisect_left(BOUNDS, seconds) + 1
 
 
-def _append(found: Mapping[Key, list[float]]) -> None:
-    rows = [dict(zip("mfceabns", (*key, int(n), round(s, 4)), strict=True)) for key, (n, s) in found.items()]
+def _append(found: Mapping[Key, list[int]]) -> None:
+    rows = [dict(zip("mfceabns", (*key, *sums), strict=True)) for key, sums in found.items()]
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO core_statdelta (rows) VALUES (%s::jsonb)", [json.dumps(rows)])
 

@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('about', models.CharField(max_length=40)),
                 ('bucket', models.SmallIntegerField()),
                 ('count', models.BigIntegerField()),
-                ('seconds', models.FloatField()),
+                ('millis', models.BigIntegerField()),
                 ('day', models.DateField()),
             ],
             options={
@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                 ('about', models.CharField(max_length=40)),
                 ('bucket', models.SmallIntegerField()),
                 ('count', models.BigIntegerField()),
-                ('seconds', models.FloatField()),
+                ('millis', models.BigIntegerField()),
                 ('hour', models.DateTimeField()),
             ],
             options={
@@ -80,7 +80,7 @@ class Migration(migrations.Migration):
                 ('about', models.CharField(max_length=40)),
                 ('bucket', models.SmallIntegerField()),
                 ('count', models.BigIntegerField()),
-                ('seconds', models.FloatField()),
+                ('millis', models.BigIntegerField()),
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('measure', 'flow', 'connection_code', 'legal_entity_code', 'about', 'bucket'), name='one_stat_total')],
