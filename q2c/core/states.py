@@ -159,6 +159,7 @@ LOOKS: dict[str, dict[str, Look]] = {
     "process": {
         "lives": Look("Lives", "done", "up"),
         "gone": Look("Gone", "late", "late"),
+        "ended": Look("Ended", "off", "cancelled"),
     },
     "flow": {
         "running": Look("Running", "calm", "running"),

@@ -21,7 +21,7 @@ from q2c.reconciliation.documents import month_of
 from q2c.transactions.models import BusinessTransaction
 
 STATES = [
-    ("open", "On the way or held"), ("running", "Running"), ("waiting", "Waiting"), ("unknown", "Outcome unknown"),
+    ("open", "On the way or held"), ("moving", "On the way"), ("running", "Running"), ("waiting", "Waiting"), ("unknown", "Outcome unknown"),
     ("held", "Held"), ("completed", "Completed"), ("cancelled", "Cancelled"),
 ]  # fmt: skip
 
@@ -92,8 +92,11 @@ class TransactionFilter(ListFilter):
         return rows.filter(Q(number=value) | Q(source_id=value) | Q(target_id=value) | Q(target_number=value))
 
     def filter_state(self, rows: Any, name: str, value: str) -> Any:
-        """By state; "open" means everything that hasn't ended."""
-        return rows.exclude(state__in=["completed", "cancelled"]) if value == "open" else rows.filter(state=value)
+        """By state; "open" means everything that hasn't ended, "moving" what runs or waits."""
+        if value in ("open", "moving"):
+            rows = rows.exclude(state__in=["completed", "cancelled"])  # as the index of open ones has it
+            return rows if value == "open" else rows.filter(state__in=["running", "waiting"])
+        return rows.filter(state=value)
 
     def filter_period(self, rows: Any, name: str, value: str) -> Any:
         """What posts in a period; of an entity that is chosen too, also what is dated in it and has no period yet."""

@@ -74,7 +74,9 @@ def operations(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {
         "flows": flows,
-        "loud": [row for light in LOUD for row in flows if row.light == light],
+        "loud": sorted(
+            (row for row in flows if row.light in LOUD), key=lambda row: (LOUD.index(row.light), -row.now.held)
+        ),
         "systems": systems,
         "ill": [row for row in systems if row.health.state in ("down", "paused")],
         "processes": found,

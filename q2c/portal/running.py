@@ -287,7 +287,7 @@ def processes() -> list[Process]:
     lapses = dt.timedelta(seconds=LAPSES_SECONDS)
     for worker in Worker.objects.filter(beat_at__gt=now - GONE_FOR).order_by("host", "process"):
         until, where = worker.beat_at + lapses, f"{worker.host}:{worker.process}"
-        state = "lives" if until > now else "gone"
+        state = "lives" if until > now else "ended"  # its lease tells whether it should live
         found.append(Process("Carries documents", where, state, until, worker.carried_count))
     return found
 

@@ -101,7 +101,7 @@ def test_a_process_that_died_is_told_and_so_is_that_nothing_is_carried(sign_in):
     Worker.objects.create(id="w", host="a", process=3, started_at=died, beat_at=died, carried_count=12)
     page = sign_in("platform").get("/operations/")
     assert [(p.part, p.where, p.state, p.carried) for p in page.context["processes"]] == [
-        ("Worker of flows, doors", "a:2", "gone", None), ("Carries documents", "a:3", "gone", 12),
+        ("Worker of flows, doors", "a:2", "gone", None), ("Carries documents", "a:3", "ended", 12),
     ]  # fmt: skip
     html = page.content.decode()
     assert "No worker lives and beat doesn’t live: nothing is carried" in html
