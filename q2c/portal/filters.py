@@ -21,8 +21,8 @@ from q2c.reconciliation.documents import month_of
 from q2c.transactions.models import BusinessTransaction
 
 STATES = [
-    ("open", "On the way or held"), ("moving", "On the way"), ("running", "Running"), ("waiting", "Waiting"), ("unknown", "Outcome unknown"),
-    ("held", "Held"), ("completed", "Completed"), ("cancelled", "Cancelled"),
+    ("open", "On the way or held"), ("moving", "On the way"), ("running", "Running"), ("waiting", "Waiting"),
+    ("unknown", "Outcome unknown"), ("held", "Held"), ("completed", "Completed"), ("cancelled", "Cancelled"),
 ]  # fmt: skip
 
 AMOUNT = {"max_digits": 20, "decimal_places": 6}  # what the column holds

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('transactions', '0009_pauses'),
+        ('transactions', '0010_storage'),
     ]
 
     operations = [
