@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('transactions', '0010_storage'),
+        ('transactions', '0011_resubmissions'),
     ]
 
     operations = [
