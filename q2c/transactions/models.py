@@ -142,8 +142,7 @@ class WorkItem(models.Model):
 
 
 class StepRun(models.Model):
-    """One finished step: what it used, what it gave. Attempts and superseded steps are new rows that name the earlier
-    one."""
+    """One finished step: what it used, what it gave. A further attempt is a new row that names the earlier one."""
 
     class State(models.TextChoices):
         DONE = "done"
