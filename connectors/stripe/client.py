@@ -244,8 +244,7 @@ class Client:
         return inbound_cash.payment(raw, self.line.code, received_at=at, legal_entity=entity, invoice_ids=invoices)
 
     async def refund(self, refund_id: str) -> billing.Refund:
-        """A refund with the credit notes that name it, of the invoices that its payment paid. Raises Problem
-        `record_gone`."""
+        """A refund with the credit notes that name it, of the invoices it paid back. Raises Problem `record_gone`."""
         raw = await self._get(f"/v1/refunds/{refund_id}", "refund")
         intent = inbound.id_of(raw.get("payment_intent"))
         paid = await self._paid_by(intent, "refund") if intent else []
@@ -274,8 +273,7 @@ class Client:
     # Polling
 
     async def changes(self, stream: str, position: dict[str, Any]) -> Page:
-        """Events that a webhook may have lost, oldest first; the inbox knows those it has. Raises Problem
-        `feed_gap`."""
+        """Events that a webhook may have lost, oldest first; the inbox knows its own. Raises Problem `feed_gap`."""
 
         def list_events(query: list[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
             return self._list("/v1/events", "changes", query)
@@ -285,8 +283,7 @@ class Client:
     # Its past
 
     async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page:
-        """Events of a time, or documents that were made in it, newest first. Raises Problem `feed_gap` where Stripe
-        keeps no events any more."""
+        """Events of a time, or documents made in it, newest first. Raises Problem `feed_gap` where none are kept."""
         if what == past.EVENTS:
             past.check_kept(since, connection=self.line.code)
         asked = [*past.span(since, until), ("limit", str(PAGE))]
@@ -300,8 +297,7 @@ class Client:
         return Page(found, {"after": rows[-1]["id"]} if has_more else position, has_more)
 
     async def again(self, object_ids: Sequence[str]) -> list[Polled]:
-        """The present state of invoices, credit notes and customers; what Stripe hasn't, or we don't read so, is left
-        out."""
+        """The present state of invoices, credit notes and customers; what Stripe hasn't is left out."""
         found = []
         for object_id in object_ids:
             if (what := past.kind_of(object_id)) is None:
