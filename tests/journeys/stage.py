@@ -74,10 +74,16 @@ def without_database() -> Iterator[None]:
     with psycopg.connect(database_url("q2c"), autocommit=True) as wire:
         wire.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         try:
-            wire.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            # Autovacuum may be at work there too, and isn't ours to end.
+            wire.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND backend_type = 'client backend'",
+                [name],
+            )
             connection.close()
             yield
         finally:
+            connection.close()  # whatever failed above: the next test gets a whole one
             wire.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
