@@ -123,13 +123,22 @@ def case_list(request: HttpRequest) -> HttpResponse:
     return page(request, "exceptions/case_list.html", "exceptions/_case_table.html", context)
 
 
+_TAB_OF = {
+    ("owner", "mine"): "mine",
+    ("owner", "nobody"): "nobody",
+    ("state", "awaiting_approval"): "awaiting",
+    ("due", "at_risk"): "at_risk",
+    ("due", "late"): "late",
+}
+
+
 def _counted_already(found: CaseFilter, counts: dict[str, Counted]) -> Counted | None:
     """How many the list has where one of the tabs counts the same cases."""
     found.form.is_valid()
     asked = {name: value for name, value in found.form.cleaned_data.items() if value not in (None, "")}
     if not asked:
         return counts["open"]
-    return counts.get(asked["owner"]) if list(asked) == ["owner"] else None
+    return counts.get(_TAB_OF.get(next(iter(asked.items())), "")) if len(asked) == 1 else None
 
 
 def queue_counts(user: Any) -> dict[str, Counted]:

@@ -90,11 +90,11 @@ class CaseFilter(ListFilter):
         return rows if is_asked else rows.filter(closed_at__isnull=True, snoozed_at__isnull=True)
 
     def filter_state(self, rows: Any, name: str, value: str) -> Any:
-        """By state, snoozed, or all."""
+        """By state, snoozed, or all; what is snoozed is in no other state meanwhile, as the tabs count it."""
         if value == "snoozed":
             return rows.filter(closed_at__isnull=True, snoozed_at__isnull=False)
         if value in ExceptionCase.OPEN_STATES:  # by the index of open cases
-            rows = rows.filter(closed_at__isnull=True)
+            rows = rows.filter(closed_at__isnull=True, snoozed_at__isnull=True)
         return rows if value == "all" else rows.filter(state=value)
 
     def filter_owner(self, rows: Any, name: str, value: str) -> Any:

@@ -7,6 +7,7 @@ import binascii
 import functools
 import json
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -69,11 +70,12 @@ class Page:
 
 
 def paginate(
-    request: HttpRequest, rows: QuerySet, *, order: tuple[str, ...] = ("-id",), size: int = 50,
+    request: HttpRequest, rows: QuerySet, *others: QuerySet, order: tuple[str, ...] = ("-id",), size: int = 50,
     counted: Counted | None = None,
 ) -> Page:  # fmt: skip
     """One page by keyset: no OFFSET, so page 1,000 costs what page 1 costs. `order` names fields or annotations of the
-    rows, and must end in a unique field.
+    rows, and must end in a unique field. `others`: rows of the same kind that are in the list too and are none of
+    `rows`. Each is read along an index of its own, which an OR of both would keep the database from, and merged.
 
     The place is in the URL (`after=`, `before=`, and `at=` for the number of the first row); a place that can't be read
     counts as the start. Totals above 10,000 are the planner's estimate. `counted`: the rows, where they were counted.
@@ -83,15 +85,17 @@ def paginate(
     after, before = query.pop("after", [""])[-1], query.pop("before", [""])[-1]
     at = query.pop("at", ["1"])[-1]
     first = int(at) if at.isdecimal() and len(at) < 10 else 1
-    total, is_exact = counted or count_rows(rows)
+    parts = (rows, *others)
+    total, is_exact = counted or _sum(count_rows(part) for part in parts)
     backwards = bool(before)
     place = _read_place(before or after, rows, order)
     if place is None:
         backwards, first = False, 1
-    found = rows.order_by(*(_turn(order) if backwards else order))
+    way = _turn(order) if backwards else order
+    found = [part.order_by(*way) for part in parts]
     if place is not None:
-        found = found.filter(_beyond(order, place, backwards=backwards))
-    listed = list(found[: size + 1])
+        found = [part.filter(_beyond(order, place, backwards=backwards)) for part in found]
+    listed = _merged([list(part[: size + 1]) for part in found], way)[: size + 1]
     has_more = len(listed) > size
     listed = listed[:size]
     if backwards:
@@ -143,6 +147,21 @@ def count_rows(rows: QuerySet) -> Counted:
         if estimate > FAR_MORE * EXACT_UP_TO:
             break
     return Counted(max(counted, EXACT_UP_TO + 1, estimate), False)
+
+
+def _sum(counts: Iterable[Counted]) -> Counted:
+    numbers, exact = zip(*counts, strict=True)
+    return Counted(sum(numbers), all(exact))
+
+
+def _merged(parts: list[list[Any]], order: tuple[str, ...]) -> list[Any]:
+    """Rows of several lists in this order: sorted by its last name first, since a later sort keeps what is equal."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = [row for part in parts for row in part]
+    for name in reversed(order):
+        rows.sort(key=operator.attrgetter(name.lstrip("-")), reverse=name.startswith("-"))
+    return rows
 
 
 def _slim(rows: QuerySet) -> QuerySet:

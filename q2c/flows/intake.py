@@ -21,7 +21,7 @@ from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
 from q2c.core.problems import Category, Problem
-from q2c.flows import corrections, sightings
+from q2c.flows import begun, corrections, sightings
 from q2c.flows.api_orders import API_MANIFEST
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
@@ -257,6 +257,7 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
         if isinstance(event, events.CustomerMerged):
             follow_merge("customer", survivor=event.customer.source, merged=event.merged, at=event.occurred_at,
                          owner_of=field_owners())  # fmt: skip
+    begun.tie_late((event for _, event in pairs), dt.datetime.now(dt.UTC))
     _compare_customers([
         stored.record_key for sighting, stored in zip(seen, stored_all, strict=True)
         if sighting.record_type == "customer" and stored.outcome == "changed"

@@ -99,12 +99,23 @@ class TransactionFilter(ListFilter):
         return rows.filter(state=value)
 
     def filter_period(self, rows: Any, name: str, value: str) -> Any:
-        """What posts in a period; of an entity that is chosen too, also what is dated in it and has no period yet."""
-        chosen = Q(period_code=value)
-        month = month_of(self.form.cleaned_data.get("entity") or "", value)
-        if month is not None:
-            chosen |= Q(period_code="", document_date__range=(month.first, month.last))
-        return rows.filter(chosen)
+        """What posts in a period. What has none yet is in `undated`, since each is an index of its own."""
+        return rows.filter(period_code=value)
+
+    @property
+    def undated(self) -> list[Any]:
+        """What the other filters let through that has no period yet and is dated in the one chosen, of the entity
+        that is chosen too: nothing or one set of rows, none of them in `qs`."""
+        self.form.is_valid()
+        chosen = self.form.cleaned_data
+        month = month_of(chosen.get("entity") or "", chosen.get("period") or "")
+        if month is None:
+            return []
+        rows = self.queryset.filter(period_code="", document_date__range=(month.first, month.last))
+        for name, value in chosen.items():
+            if name != "period":
+                rows = self.filters[name].filter(rows, value)
+        return [rows]
 
     def filter_received_from(self, rows: Any, name: str, value: dt.date) -> Any:
         """By the time in the id: a range of the primary key."""

@@ -42,7 +42,7 @@ def transaction_list(request: HttpRequest) -> HttpResponse:
     found = TransactionFilter(request.GET, rows, request=request)
     counts = selectors.open_counts(request.user)
     titles = {code: flow.title for code, flow in told.flows().items()}
-    listed = paginate(request, found.qs)
+    listed = paginate(request, found.qs, *found.undated)
     for txn in listed:
         txn.flow_title = titles.get(txn.flow) or told.flow_title(txn.flow)
     told.tell_waits(request.user, listed)

@@ -14,6 +14,11 @@ _COLUMNS = (
     "transaction_id, sequence, step, source_system, source_type, source_id, target_system, target_type,"
     " target_id, amount, currency, legal_entity_code, relation, at"
 )
+_ADD = f"""
+INSERT INTO transactions_lineagelink ({_COLUMNS})
+SELECT %s, coalesce(max(sequence), -1) + 1, {", ".join(["%s"] * 12)} FROM transactions_lineagelink
+WHERE transaction_id = %s ON CONFLICT DO NOTHING
+"""
 HOPS_MAX = 12
 LINKS_MAX = 400
 
@@ -50,25 +55,22 @@ def store_links(rows: list[LinkRow], at: dt.datetime) -> None:
     with connection.cursor() as cursor, cursor.copy(f"COPY transactions_lineagelink ({_COLUMNS}) FROM STDIN") as copy:
         for row in rows:
             place = places[row.transaction_id] = places.get(row.transaction_id, -1) + 1
-            hop = row.link
-            copy.write_row(
-                (
-                    row.transaction_id,
-                    place,
-                    hop.step,
-                    hop.source_system,
-                    hop.source_type,
-                    hop.source_id,
-                    hop.target_system,
-                    hop.target_type,
-                    hop.target_id,
-                    hop.amount,
-                    hop.currency,
-                    row.legal_entity_code,
-                    hop.relation,
-                    at,
-                )
-            )
+            copy.write_row((row.transaction_id, place, *_told(row, at)))
+
+
+def add_link(row: LinkRow, at: dt.datetime) -> None:
+    """Store one more link of a transaction that ended before, after those that it has. Where another process adds one
+    to it in the same moment, this one isn't stored. Runs in the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD, [row.transaction_id, *_told(row, at), row.transaction_id])
+
+
+def _told(row: LinkRow, at: dt.datetime) -> tuple[Any, ...]:
+    hop = row.link
+    return (
+        hop.step, hop.source_system, hop.source_type, hop.source_id, hop.target_system, hop.target_type, hop.target_id,
+        hop.amount, hop.currency, row.legal_entity_code, hop.relation, at,
+    )  # fmt: skip
 
 
 _WALK = """

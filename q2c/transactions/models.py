@@ -92,8 +92,13 @@ class BusinessTransaction(models.Model):
             models.Index(fields=["target_number"], name="txn_target_number"),
             models.Index(fields=["correlation_id"], name="txn_correlation"),
             models.Index(fields=["feed", "feed_type"], name="txn_feed", condition=~Q(feed="")),
-            models.Index(fields=["legal_entity_code", "period_code"], name="txn_period"),
+            models.Index(fields=["legal_entity_code", "period_code", "-id"], name="txn_period_listed"),
             models.Index(fields=["legal_entity_code", "document_date"], name="txn_dated"),
+            models.Index(
+                fields=["legal_entity_code", "document_date"],
+                name="txn_undated",
+                condition=Q(period_code="", document_date__isnull=False),
+            ),
             models.Index(
                 fields=["legal_entity_code", "service_end"], name="txn_served", condition=Q(service_end__isnull=False)
             ),

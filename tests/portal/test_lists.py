@@ -1,5 +1,6 @@
 """Lists: keyset pages, filters in the address, answers in headings, fragments."""
 
+import datetime as dt
 import re
 from decimal import Decimal
 
@@ -49,6 +50,29 @@ def test_filters_stand_in_the_address_and_narrow_the_list(controller):
     assert numbers(controller.get("/transactions/?number=INV-H")) == ["INV-H"]
     assert numbers(controller.get("/transactions/?currency=usd")) == ["INV-C"]
     assert numbers(controller.get("/transactions/?received_from=1 Jan 2020&received_to=2020-01-31")) == []
+
+
+def test_a_period_of_an_entity_lists_what_posts_in_it_and_what_is_dated_in_it_in_one_order(controller):
+    factories.make_period(code="2026-10")
+    for n in range(120):  # every third has no period yet
+        period = "" if n % 3 == 0 else "2026-10"
+        factories.make_transaction(
+            number=f"INV-{n:03d}", period_code=period, document_date=dt.date(2026, 10, 1 + n % 31)
+        )
+    factories.make_transaction(number="SEP", period_code="2026-09", document_date=dt.date(2026, 10, 5))
+    factories.make_transaction("held", number="NOV", period_code="", document_date=dt.date(2026, 11, 1))
+    first = controller.get("/transactions/?entity=GB01&period=2026-10")
+    second = controller.get(f"/transactions/{first.context['page'].next_url}")
+    third = controller.get(f"/transactions/{second.context['page'].next_url}")
+    assert numbers(first) == [f"INV-{n:03d}" for n in range(119, 69, -1)]
+    assert numbers(second) == [f"INV-{n:03d}" for n in range(69, 19, -1)]
+    assert numbers(third) == [f"INV-{n:03d}" for n in range(19, -1, -1)]
+    assert (first.context["page"].total, third.context["page"].next_url) == (120, "")
+    assert numbers(controller.get(f"/transactions/{third.context['page'].previous_url}")) == numbers(second)
+    assert len(numbers(controller.get("/transactions/?period=2026-10"))) == 50  # of any entity: what posts in it
+    assert controller.get("/transactions/?period=2026-10").context["page"].total == 80
+    assert numbers(controller.get("/transactions/?entity=GB01&period=2026-10&number=INV-003")) == ["INV-003"]
+    assert numbers(controller.get("/transactions/?entity=GB01&period=2026-10&state=held")) == []
 
 
 def test_a_filter_that_cant_be_read_is_named_and_the_rest_holds(controller):
