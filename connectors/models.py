@@ -158,18 +158,3 @@ class Exchange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.url}"
-
-
-class CallQuota(models.Model):
-    """Calls of a day per connection: quotas that must survive a restart."""
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
-    day = models.DateField()
-    used = models.BigIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "day"], name="one_quota_row_per_day")]
-        indexes = [models.Index(fields=["day"], name="quota_day", condition=Q(used__gt=0))]
-
-    def __str__(self) -> str:
-        return f"{self.connection_id} {self.day}: {self.used}"
