@@ -15,11 +15,12 @@ from q2c.bench.mappings import measure_mappings
 from q2c.bench.queue import measure_queue
 from q2c.bench.retail import measure_retail
 from q2c.bench.stage import Stage
+from q2c.bench.storm import measure_storm
 from q2c.bench.webhooks import measure_webhooks
 from q2c.transactions import workers
 
 # Retail before what fills tables or takes minutes, webhooks last: they leave a full inbox behind.
-PARTS = ("machine", "invoices", "latency", "retail", "mappings", "queue", "bulk", "growth", "webhooks")
+PARTS = ("machine", "invoices", "latency", "storm", "retail", "mappings", "queue", "bulk", "growth", "webhooks")
 SECONDS_MAX = 15 * 60
 AFTER_RETAIL_SECONDS = 7 * 60  # for the parts that follow it, of which the bulk one is the longest
 
@@ -31,6 +32,7 @@ def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> 
         "machine": lambda: measure_machine(stage, report),
         "invoices": lambda: measure_invoices(stage, report),
         "latency": lambda: measure_latency(stage, report),
+        "storm": lambda: measure_storm(stage, report),
         "bulk": lambda: measure_bulk(stage, report),
         "growth": lambda: measure_growth(stage, report),
         "mappings": lambda: measure_mappings(stage, report),
