@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
 from simple_history.models import HistoricalRecords
 
 from q2c.core.ids import uuid7

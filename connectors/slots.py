@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import os
 import socket
 import time
@@ -55,6 +56,15 @@ for _, other in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   if of < lane then above = above + 1 elseif of == lane then beside = beside + 1 end
 end
 for i = 7, 6 + given do redis.call('ZREM', KEYS[1], ARGV[i]) end
+local has = {}
+for _, slot in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  local whose = string.match(slot, '^(.*):')
+  has[whose] = (has[whose] or 0) + 1
+end
+local least = limit
+for _, other in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if tonumber(string.sub(other, 1, 1)) <= lane then least = math.min(least, has[string.sub(other, 3)] or 0) end
+end
 for i = 7 + given, 6 + given + kept do
   if redis.call('ZSCORE', KEYS[1], ARGV[i]) or redis.call('ZCARD', KEYS[1]) < limit then
     redis.call('ZADD', KEYS[1], now + lease, ARGV[i])
@@ -71,7 +81,7 @@ end
 if #granted < #ARGV - 6 - given - kept then redis.call('ZADD', KEYS[2], now + 1000, lane .. '|' .. me) end
 redis.call('PEXPIRE', KEYS[1], 2 * lease)
 redis.call('PEXPIRE', KEYS[2], 2 * lease)
-return {granted, lost, beside, above, limit}
+return {granted, lost, beside, above, limit, least}
 """
 
 Share = Callable[[int], int]
@@ -104,6 +114,7 @@ class Slots:
         self.waiting: lanes.Line[asyncio.Future[str]] = lanes.Line(clock)
         self.others = 0  # that want some for calls of our lane, or of a higher one
         self.above = 0  # of them, of a higher one
+        self.least = 0  # what the one of them has that has least
         self._lane = lanes.NORMAL  # of what was served last
         self.is_away = False
         self._leased_until = 0.0
@@ -139,7 +150,8 @@ class Slots:
         """A call is over: its slot is the next one's, or goes back where others want some."""
         if slot not in self.held:
             return  # lost while the call lasted
-        is_old = self.others and self.clock() - self.held[slot] > RENEW_SECONDS
+        is_owed = self.others and self.least + 1 < len(self.held)
+        is_old = is_owed and self.clock() - self.held[slot] > RENEW_SECONDS
         if is_old or len(self.held) > self._fair():
             self._let_go(slot)
             self._wanted.set()
@@ -171,11 +183,9 @@ class Slots:
         self.given.append(slot)
 
     def _fair(self) -> int:
-        """How many of the slots are ours while others want some too: each has one, while there are enough; one, while a
-        higher lane wants some."""
-        if self.above:
-            return 1
-        return max(1, self.at_once // (self.others + 1)) if self.others else self.at_once
+        """How many of the slots may be ours while others want some too: an equal part, rounded up, so that none is left
+        over (who got less is handed one on); one, while a higher lane wants some."""
+        return 1 if self.above else math.ceil(self.at_once / (self.others + 1))
 
     async def _keep(self) -> None:
         """Lease, renew and give back, as long as a call waits or a slot is held."""
@@ -206,7 +216,7 @@ class Slots:
     def _trip(self, wanted: int) -> None:
         before = self.clock()
         try:
-            granted, lost, self.others, self.above = self._ask_redis(wanted)
+            granted, lost, self.others, self.above, self.least = self._ask_redis(wanted)
         except (redis.RedisError, OSError):
             self._go_alone(before)
             return
@@ -219,7 +229,7 @@ class Slots:
             self.held[slot] = before
             self._hand_over(slot)
 
-    def _ask_redis(self, wanted: int) -> tuple[list[str], list[str], int, int]:
+    def _ask_redis(self, wanted: int) -> tuple[list[str], list[str], int, int, int]:
         names = [self._name() for _ in range(wanted)]
         key = f"q2c:slots:{self.account}"
         lane = self.waiting.best() if self.waiting else self._lane
@@ -227,9 +237,9 @@ class Slots:
         keys = (key, f"{key}:wanted", f"{key}:lowered")
         answer: Any = broker().eval(_TRIP, 3, *keys, *arguments, *self.given, *sorted(self.held), *names)
         self.given.clear()
-        granted, lost, beside, above, limit = answer
+        granted, lost, beside, above, limit, least = answer
         self.at_once = min(self.at_once, limit)
-        return [s.decode() for s in granted], [s.decode() for s in lost], beside + above, above
+        return [s.decode() for s in granted], [s.decode() for s in lost], beside + above, above, least
 
     def _go_alone(self, now: float) -> None:
         """Redis is away: no more than our share, once all leases that it gave have ended."""

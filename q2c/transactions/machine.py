@@ -25,7 +25,7 @@ from q2c.transactions.remember import commit_intents, remember
 from q2c.transactions.steps import Flow, Write, decode_output
 from q2c.transactions.tools import Context, Tools
 from q2c.transactions.workers import WorkerProcess, this_worker
-from q2c.transactions.writing import send_writes
+from q2c.transactions.writing import Sending
 
 SEND_WITHIN = dt.timedelta(seconds=30)
 DEATHS_MAX = 3
@@ -89,28 +89,36 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
     context = tools.context(active)
     for run in active:
         run.retry_of = context.retry_of
-    while active:
-        looking = [r for r in active if r.intent and r.intent.get("is_open")]
-        for run in looking:
-            run.ending = Ending.INTENT
-        read_forward([r for r in active if r.ending is not Ending.INTENT], context)
-        _prepare_intents([r for r in active if r.ending is Ending.INTENT], context)
-        due = [r for r in active if r.ending is Ending.INTENT]
-        remember([r for r in active if r.ending is not Ending.INTENT], worker=worker, tools=tools)
-        _pause_refused(active, tools)
-        due = commit_intents(due, postings=_postings(due, context), worker=worker, tools=tools)
-        active = []
-        for group in send_writes(due, tools=tools, worker=worker):
-            ongoing = [r for r in group if r.ending is Ending.WRITTEN]
-            if ongoing:
-                read_forward(ongoing, context)
-                for run in ongoing:
-                    if run.ending is Ending.INTENT:  # another write follows: first remember this one
-                        run.ending = Ending.WRITTEN
-            remember(group, worker=worker, tools=tools)
-            _pause_refused(group, tools)
-            active += [_cleared(r) for r in group if r.ending is Ending.WRITTEN]
+    sending = Sending(tools=tools, worker=worker)
+    while active or sending.open_count:
+        if active and sending.has_room:
+            sending.send(_begin(active, context, tools, worker))
+            active = []
+        group = sending.next_group() if sending.open_count else []
+        ongoing = [r for r in group if r.ending is Ending.WRITTEN]
+        if ongoing:
+            read_forward(ongoing, context)
+            for run in ongoing:
+                if run.ending is Ending.INTENT:  # another write follows: first remember this one
+                    run.ending = Ending.WRITTEN
+        remember(group, worker=worker, tools=tools)
+        _pause_refused(group, tools)
+        active += [_cleared(r) for r in group if r.ending is Ending.WRITTEN]
     remember([], worker=worker, tools=tools)
+
+
+def _begin(runs: list[Run], context: Context, tools: Tools, worker: WorkerProcess) -> list[Run]:
+    """Read as far as the next writes and make their intents durable, remember what ends or waits before that. Returns
+    what is to be sent."""
+    looking = [r for r in runs if r.intent and r.intent.get("is_open")]
+    for run in looking:
+        run.ending = Ending.INTENT
+    read_forward([r for r in runs if r.ending is not Ending.INTENT], context)
+    _prepare_intents([r for r in runs if r.ending is Ending.INTENT], context)
+    due = [r for r in runs if r.ending is Ending.INTENT]
+    remember([r for r in runs if r.ending is not Ending.INTENT], worker=worker, tools=tools)
+    _pause_refused(runs, tools)
+    return commit_intents(due, postings=_postings(due, context), worker=worker, tools=tools)
 
 
 def take_decisions(

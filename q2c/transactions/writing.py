@@ -10,7 +10,6 @@ import asyncio
 import datetime as dt
 import queue
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from q2c.core import tracing
@@ -30,38 +29,55 @@ SENT_AGAIN_MAX = 8  # looked for, absent, sent and not answered; with the waits 
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
 
-def send_writes(runs: list[Run], *, tools: Tools, worker: WorkerProcess) -> Iterator[list[Run]]:
-    """Send each run's due write; yields answered runs in small groups to be remembered: 50, or what there is after
-    100 ms, of a large batch after half a second."""
-    answers: queue.SimpleQueue[Run | None] = queue.SimpleQueue()
-    at_once = {run.target_connection: run.port.at_once for run in runs}
-    worker.submit(_send_all(runs, at_once, tools, answers))
-    group: list[Run] = []
-    open_count, since = len(runs), time.monotonic()
-    patience = GROUP_SECONDS if len(runs) <= GROUP_SIZE else LARGE_SECONDS
-    while open_count:
-        try:
-            run = answers.get(timeout=max(0.0, patience - (time.monotonic() - since)) if group else 60.0)
-        except queue.Empty:
-            if group:
-                yield group
-                group, since = [], time.monotonic()
-            continue
-        if run is not None:
+class Sending:
+    """The writes of a batch on their way. More of them may be sent while others aren't answered yet, so that a target
+    which takes few at once isn't left idle between one write of a transaction and the next."""
+
+    def __init__(self, *, tools: Tools, worker: WorkerProcess) -> None:
+        self.tools, self.worker = tools, worker
+        self.open_count = 0
+        self._answers: queue.SimpleQueue[Run] = queue.SimpleQueue()
+        self._at_once: dict[str, int] = {}
+        self._gates: dict[str, asyncio.Semaphore] = {}  # of the wire's loop
+
+    def send(self, runs: list[Run]) -> None:
+        """Send each run's due write."""
+        if not runs:
+            return
+        self._at_once |= {run.target_connection: run.port.at_once for run in runs}
+        self.open_count += len(runs)
+        self.worker.submit(_send_all(runs, self._gates, dict(self._at_once), self.tools, self._answers))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the targets take more calls than are left once the next group has been answered."""
+        return self.open_count < GROUP_SIZE + sum(self._at_once.values())
+
+    def next_group(self) -> list[Run]:
+        """Wait for answered runs, to be remembered together: 50, or what there is after 100 ms, where many are on their
+        way after half a second. Call it while any is open."""
+        group: list[Run] = []
+        since = time.monotonic()
+        patience = GROUP_SECONDS if self.open_count <= GROUP_SIZE else LARGE_SECONDS
+        while self.open_count and len(group) < GROUP_SIZE:
+            left = patience - (time.monotonic() - since)
+            if group and left <= 0:
+                break
+            try:
+                run = self._answers.get(timeout=left if group else 60.0)
+            except queue.Empty:
+                continue
             if not group:
                 since = time.monotonic()
             group.append(run)
-            open_count -= 1
-        if group and (len(group) >= GROUP_SIZE or time.monotonic() - since >= patience or not open_count):
-            yield group
-            group, since = [], time.monotonic()
+            self.open_count -= 1
+        return group
 
 
 async def _send_all(
-    runs: list[Run], at_once: dict[str, int], tools: Tools, answers: queue.SimpleQueue[Run | None]
-) -> None:
-    gates: dict[str, asyncio.Semaphore] = {}
-
+    runs: list[Run], gates: dict[str, asyncio.Semaphore], at_once: dict[str, int], tools: Tools,
+    answers: queue.SimpleQueue[Run],
+) -> None:  # fmt: skip
     async def one(run: Run) -> None:
         step, is_begun = run.due_write, False
         try:

@@ -110,7 +110,7 @@ def test_what_is_leased_is_known_again_after_redis_was_wiped(account):
         slots.broker().delete(f"q2c:slots:{account}")
         first._trip(0)
         second.at_once = 1
-        granted, _, _, _ = second._ask_redis(1)
+        granted, *_ = second._ask_redis(1)
         assert (granted, list(first.held)) == ([], [slot])
         first.drop()
         second.drop()
@@ -239,3 +239,35 @@ def test_a_refusal_for_too_many_calls_halves_the_slots_of_every_process(account)
         return count
 
     assert asyncio.run(story()) == 2
+
+
+@pytest.mark.parametrize("processes", [2, 10, 20])
+def test_busy_processes_use_every_slot_and_none_of_them_goes_without(account, processes):
+    done = [0] * processes
+    in_use: list[int] = []
+
+    async def story():
+        holders = [Slots(account) for _ in done]
+        ends = asyncio.get_running_loop().time() + 1.5
+
+        async def call_on_and_on(number):
+            while asyncio.get_running_loop().time() < ends:
+                slot = await holders[number].take(15)
+                await asyncio.sleep(0.02)
+                holders[number].give(slot)
+                done[number] += 1
+
+        async def look():
+            await asyncio.sleep(0.5)  # until each has told what it wants
+            while asyncio.get_running_loop().time() < ends - 0.1:
+                in_use.append(sum(len(h.held) for h in holders))
+                await asyncio.sleep(0.02)
+
+        await asyncio.gather(look(), *(call_on_and_on(n) for n in range(processes) for _ in range(16)))
+        for holder in holders:
+            holder.drop()
+
+    asyncio.run(story())
+    assert max(in_use) == 15
+    assert sorted(in_use)[len(in_use) // 2] >= 13
+    assert min(done) > 0
