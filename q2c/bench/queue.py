@@ -13,12 +13,13 @@ from django.test import Client
 
 from exceptions.models import ExceptionCase
 from exceptions.ranking import rank
+from q2c.bench.admin_list import PAGE_SIZE, THREE_FILTERS, look_at_changelist
 from q2c.bench.figures import Figure, Report, percentile
 from q2c.core.models import Person
 
 CASES = 1_000_000 if os.environ.get("SCALE") == "full" else 100_000  # filling a million takes four minutes
 DOCUMENTS_EACH = 3
-REPEATS, PAGES = 3, 12
+REPEATS, PAGES = 3, 24
 DEEP = CASES // 20  # cases before the deep page
 FILTERS = {
     "none": "",
@@ -111,6 +112,25 @@ def measure_queue(report: Report) -> None:
         Figure("queue_page_p95_ms", [percentile(run, 0.95) for run in every], "ms", note=note),
         Figure("queue_page_worst_p95_ms", [max(slowest.values())], "ms", note="of the slowest filter and place"),
     )
+    _beside_admin(client, report)
+
+
+def _beside_admin(client: Client, report: Report) -> None:
+    """`case_list_vs_django_admin`: the whole list, far inside it, and with three filters."""
+    deep = DEEP // PAGE_SIZE
+    theirs = look_at_changelist(["", f"p={deep}", THREE_FILTERS])
+    place = rank(ExceptionCase.objects.all(), size=DEEP)[-1][1]
+    ours = []
+    for query in ("", f"after={place.write()}&at={DEEP}", THREE_FILTERS.replace("blocks_entity", "entity")):
+        for look in range(PAGES // REPEATS + 1):
+            began = time.perf_counter()
+            client.get(f"/exceptions/cases/?{query}")
+            if look:
+                ours.append((time.perf_counter() - began) * 1000)
+    report.add(
+        Figure("case_list_vs_django_admin", ours, "ms", "Django admin's changelist, same columns", theirs,
+               is_less_better=True, note=f"first page, page {deep:,} and three filters"),
+    )  # fmt: skip
 
 
 def fill_queue(person: Person, *, cases: int = CASES) -> None:
