@@ -20,7 +20,7 @@ from django.utils.cache import patch_vary_headers
 
 EXACT_UP_TO = 10_000
 FEW = 1_000
-FAR_MORE = 3  # times
+FAR_MORE = 2  # times
 
 
 def wants_fragment(request: HttpRequest) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.models import Exchange
+from connectors.models import Connection, Exchange
 from mappings.models import MappingRule
 from mappings.selectors import rules_by_id
 from q2c.core.templatetags.words import MACHINE_ID, human, inside, plain_money, short_id, spoken_noun
 from q2c.flows import catalog
 from q2c.portal.outcomes import Scene, tell_outcome
+from q2c.transactions import pauses
 from q2c.transactions.models import BusinessTransaction, StepRun
 from q2c.transactions.resubmissions import Resubmission, resubmissions_of
 from q2c.transactions.selectors import transactions_visible_to
@@ -171,11 +172,21 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
 
 def tell_waits(user: Any, txns: Iterable[BusinessTransaction]) -> None:
     """Each that waits with what it waits for in words (`awaited`), and the transaction that it waits for, if the person
-    sees it (`awaited_txn`): "invoice INV-88105 in the ERP" instead of the vendor's id.
+    sees it (`awaited_txn`): "invoice INV-88105 in the ERP" instead of the vendor's id. What waits since something is
+    wrong outside has that as a sentence instead (`hindered`).
 
-    One query; none where nobody waits.
+    One query for each kind; none where nobody waits.
     """
     waiting = [txn for txn in txns if txn.waits_for]
+    hindered = [
+        txn for txn in waiting
+        if txn.state == "waiting" and txn.problem_code and not txn.waits_for.startswith(pauses.END_OF)
+    ]  # fmt: skip
+    names = dict(Connection.objects.values_list("code", "name")) if hindered else {}
+    for txn in hindered:
+        word, gap, rest = txn.waits_for.partition(" ")
+        txn.hindered = f"{names.get(word, word)}{gap}{rest}"  # type: ignore[attr-defined]
+    waiting = [txn for txn in waiting if not hasattr(txn, "hindered")]
     ids = {word for txn in waiting for word in txn.waits_for.split() if MACHINE_ID.fullmatch(word)}
     rows = transactions_visible_to(user).filter(source_id__in=ids).exclude(flow__in=catalog.TELLING) if ids else ()
     found = {row.source_id: row for row in sorted(rows, key=lambda row: row.lane_sequence)}

@@ -18,6 +18,7 @@ from q2c.transactions.models import SET_ASIDE, Pause
 from q2c.transactions.steps import Flow
 
 AT_ONCE = 5_000
+END_OF = "the end of a pause of"  # so begins what a paused document waits for
 
 _STOPS = """
 SELECT legal_entity_code, reason FROM transactions_pause
@@ -64,7 +65,7 @@ def stops_of(flow: Flow) -> dict[str, str]:
 
 def words_of(entity: str, reason: str) -> str:
     """What a document waits for."""
-    return f"the end of a pause of {entity}: {reason}"[:300]
+    return f"{END_OF} {entity}: {reason}"[:300]
 
 
 def set_aside(flow: Flow, found: list[tuple[UUID, str]], *, worker: str) -> None:

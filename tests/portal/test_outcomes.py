@@ -100,6 +100,20 @@ def test_a_wait_names_the_document_and_leads_to_it(db):
     assert (waiting.awaited, waiting.awaited_txn) == ("invoice INV-1 in the ERP", invoice)
 
 
+def test_a_wait_for_a_system_that_is_away_is_a_sentence_that_names_it(db):
+    factories.make_connection("netsuite", name="NetSuite UK")
+    waiting = factories.make_transaction(
+        number="INV-9", state="waiting", problem_code="not_sent",
+        waits_for="netsuite isn't answering about customers; calls wait until a probe gets through",
+    )  # fmt: skip
+    paused = factories.make_transaction(
+        state="waiting", problem_code="not_sent", waits_for="the end of a pause of GB01: x"
+    )
+    told.tell_waits(factories.make_person("controller"), [waiting, paused])
+    assert waiting.hindered == "NetSuite UK isn't answering about customers; calls wait until a probe gets through"
+    assert paused.awaited == "the end of a pause of GB01: x"
+
+
 def test_a_wait_for_what_somebody_may_not_see_keeps_its_number_to_itself(db):
     factories.make_transaction(source_id="in_1IZWeepz5HJhenYAAly06Yxs", number="INV-1", legal_entity_code="JP01")
     waiting = factories.make_transaction(state="waiting", waits_for="invoice in_1IZWeepz5HJhenYAAly06Yxs in the ERP")
