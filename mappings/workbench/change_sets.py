@@ -23,10 +23,10 @@ from mappings.workbench.figures import content_of, figures_of, names_of
 from mappings.workbench.signing import approval_words, why_not
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
-from q2c.core.approvals import ApprovalRefused
+from q2c.core.approvals import ApprovalRefused, signers_of
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate, wants_fragment
-from q2c.core.models import Person, Proposal, Signature
+from q2c.core.models import Proposal
 from q2c.transactions.selectors import transactions_visible_to
 
 RELEASES_SHOWN = 20
@@ -210,7 +210,8 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
         "releases": _releases(user, change_set),
         "names": names,
         "cant": why_not(user, proposal),
-        "signers": _signers(proposal, signatures) if proposal else [],
+        "signers": signers_of(proposal) if proposal else [],
+        "signer_roles": access.roles_with(proposal.signer_permission) if proposal else "",
         **approval_words(user, change_set),
         "signatures": signatures,
         "evidence": found,
@@ -226,12 +227,6 @@ def show_change_set(request: HttpRequest, change_set: ChangeSet, *, status: int 
     target = getattr(getattr(request, "htmx", None), "target", "") if wants_fragment(request) else ""
     fragment = _FRAGMENTS.get(target or "", "mappings/_sign.html")
     return page(request, "mappings/change_set_detail.html", fragment, context, status=status)
-
-
-def _signers(proposal: Proposal, signatures: list[Signature]) -> list[Person]:
-    """Who can sign it yet: neither its proposer nor who has signed."""
-    had = {proposal.proposed_by_id, *(signature.signed_by_id for signature in signatures)}
-    return [person for person in access.who_may(proposal.signer_permission) if person.pk not in had]
 
 
 def _releases(user: Any, change_set: ChangeSet) -> dict[str, Any]:

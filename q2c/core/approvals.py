@@ -16,7 +16,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from q2c.core import audit, jcs
-from q2c.core.access import entities_where, roles_with
+from q2c.core.access import entities_where, people_who_may, roles_with
 from q2c.core.models import EMERGENCY_HOURS_MAX, EmergencyUse, Person, Proposal, Signature
 from q2c.core.problems import Category, Problem
 
@@ -140,6 +140,20 @@ def why_not(proposal: Proposal, person: Person, *, in_emergency: bool = False) -
             "after_reset", f"Your password is new; you may approve from {_clock(person.approves_from)}."
         )
     return None
+
+
+def signers_of(proposal: Proposal, *, most: int = 6) -> list[Person]:
+    """Who can sign it yet, by name: whoever may for each of its entities, but its proposer, who has signed, and whom
+    it's about. Nobody once it's decided."""
+    if proposal.state != State.PROPOSED:
+        return []
+    had = {proposal.proposed_by_id, *proposal.content.get(CONCERNS, ())}
+    had.update(proposal.signatures.values_list("signed_by_id", flat=True))
+    kind = str(proposal.content.get(OF_KIND, ""))
+    found = Person.objects.exclude(pk__in=had).order_by("display_name", "username")
+    for code in proposal.legal_entities or [""]:
+        found = found.filter(pk__in=people_who_may(proposal.signer_permission, code, kind=kind).values("pk"))
+    return list(found[:most])
 
 
 def sign(

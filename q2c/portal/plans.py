@@ -124,6 +124,7 @@ def _show(
         "steps": [(step, names.get(step.system, step.system), _entries(step.journal, txn)) for step in
                   made.unwind.steps],
         "period": made.period,
+        "changes": made.changes,
         "totals": _totals(made, txn),
         "result": result,
         "result_size": abs(result) if result is not None else None,
