@@ -39,6 +39,8 @@ READS = {"invoice": "invoice", "credit_note": "credit_note", "subscription": "su
          "payment": "payment", "refund": "refund", "Opportunity": "order", "Account": "customer"}  # fmt: skip
 IN_ERP = frozenset({"customer", "ar_invoice", "ar_credit_memo", "receipt", "ar_refund", "journal"})
 SETTLES = {"receipt": "receipt", "ar_credit_memo": "credit_memo"}  # what may settle an invoice, in our words
+SETTLING = ("settles", "applied to")  # relations of lineage
+OURS = frozenset({"unwinding"})  # made here, under the source's id
 _GONE = ("record_gone", "target_gone")
 _OVER = ("void", "canceled", "cancelled", "incomplete_expired")  # still there, and no more than a record
 Key = tuple[str, str, str]  # system, type, id
@@ -120,7 +122,7 @@ def _settling(txn: BusinessTransaction, reference: CrossReference | None) -> lis
         return []
     rows = LineageLink.objects.filter(
         target_id=reference.external_id, target_type="ar_invoice", target_system=txn.target_connection,
-        source_type__in=SETTLES, relation__in=("settles", "applied to"),
+        source_type__in=SETTLES, relation__in=SETTLING,
     )  # fmt: skip
     return list({row.source_id: row for row in rows.order_by("at", "sequence")}.values())
 
@@ -193,12 +195,29 @@ def _row(
             if (link.source_system, link.source_type, link.source_id) == key and link.relation == "became"
         )
     )[:4]  # fmt: skip
-    connection = connections.get(system)
+    connection = None if kind in OURS else connections.get(system)
+    settled = [
+        f"{link.source_type} {link.source_id}"
+        for link in links
+        if link.relation in SETTLING
+        and link.source_type in SETTLES
+        and (link.target_system, link.target_type, link.target_id) == key
+    ]
     row = Row(
-        key, connection.name if connection else system, came=came, amount=abs(first.amount or ZERO) if first else None,
+        key, "this portal" if kind in OURS else connection.name if connection else system, came=came,
+        note=f"By what we know {_settlers(settled)} it." if settled else "",
+        amount=abs(first.amount or ZERO) if first else None,
         currency=first.currency if first else "", link=links_out.record_url(connection, kind, identifier),
     )  # fmt: skip
     return row if answer is None else _said(row, answer, periods)
+
+
+def _settlers(found: Sequence[str]) -> str:
+    """Who settles a document: "credit memo 9435 settles" or "2 documents settle"."""
+    if len(found) > 1:
+        return f"{len(found)} documents settle"
+    kind, _, number = found[0].partition(" ")
+    return f"{SETTLES[kind].replace('_', ' ')} {number} settles"
 
 
 def _said(row: Row, answer: Any, periods: Mapping[str, AccountingPeriod]) -> Row:

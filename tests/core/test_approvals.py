@@ -53,6 +53,17 @@ def code(call) -> str:
     return refused.value.code
 
 
+def test_who_can_sign_yet_is_neither_the_proposer_nor_who_has_signed_nor_of_another_entity(maker, checker):
+    third = make_person("third", "controller", entity="DE01")
+    proposal = make_proposal(maker, signatures=2, legal_entities=("DE01",))
+    assert approvals.signers_of(proposal) == [checker, third]
+    sign(proposal, checker)
+    assert approvals.signers_of(proposal) == [third]
+    assert approvals.signers_of(make_proposal(checker, legal_entities=("DE01", "GB01"))) == [maker]
+    sign(proposal, third)
+    assert approvals.signers_of(proposal) == []
+
+
 def test_a_second_person_approves_and_both_are_in_the_audit_chain(maker, checker):
     proposal = make_proposal(maker)
     assert proposal.content_hash == jcs.content_hash(CONTENT)
