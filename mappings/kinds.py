@@ -202,6 +202,7 @@ RETRY_POLICY, SERVICE_LEVEL = "retry_policy", "service_level"
 REPLAY_WINDOW = "replay_window"
 REPLAY_DAYS = 400  # where no rule says: a fiscal year and a month
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events", "alerts", "bulk_rows")
+ARCHIVED = RETAINED[:6]  # what goes by whole months
 
 _KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
@@ -322,6 +323,12 @@ _KINDS = (
          "postings never before 84; without a rule raw bodies and exchanges after 24, outgoing events after 12. Alerts "
          "that are over (12) and the rows of bulk actions that ended (24, never before 12) go one by one, unless an "
          "open case rests on them.",
+         approval=CONTROLLER, propose=PROPOSE_POLICY),
+    Kind("archive", "Whether it is archived first", ("what",), FREE, "missing_archive",
+         "No rule says whether {key} are archived", scope=(), keys=ARCHIVED, allows_patterns=False,
+         owner=CONTROLLERSHIP, values="yes|no", values_say="yes or no",
+         about="Whether a month is written to the archive (Q2C_ARCHIVE), read back and found whole before it is "
+         "dropped; one that can’t be stays. Where no rule says: no.",
          approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind(REPLAY_WINDOW, "How far back a message is replayed", ("message",), FREE, "missing_replay_window",
          "No rule says how far back {key} is replayed", scope=("connection",), owner=CONTROLLERSHIP,

@@ -24,6 +24,8 @@ SECRET_KEY = secrets_home.secret_key(HOME, ENV)
 VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
 ARE_VAULT_KEYS_MADE_UP = secrets_home.are_vault_keys_made_up()
 ANCHOR_FILE = os.environ.get("Q2C_ANCHOR_FILE", "")  # of the audit chain; in production under another administrator
+# Where months are archived before they are dropped: a directory that every host of the portal sees, backed up.
+ARCHIVE = os.environ.get("Q2C_ARCHIVE", str(HOME / "archive") if IS_DEMO else "")
 CLAMD = os.environ.get("Q2C_CLAMD", "")  # host:port or unix:/path; without one files aren't scanned
 DEBUG = os.environ.get("Q2C_DEBUG") == "1"
 ALLOWED_HOSTS = [h for h in os.environ.get("Q2C_ALLOWED_HOSTS", "").split(",") if h]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
 from uuid import UUID
 
-from django.db.transaction import on_commit
+from django.db import DatabaseError
+from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
 from q2c.core import vault
 from q2c.core.models import CustomerKey
 
 KEPT_MAX = 50_000
+KEPT_SECONDS = 60  # so that a key which was destroyed elsewhere is soon forgotten by every process
+HELD = "QH001"  # how the database says that a legal hold stands
 _ids: dict[tuple[str, str], UUID] = {}
 _keys: dict[UUID, bytes] = {}
+_kept_since = 0.0
+
+
+class ErasureRefused(ValueError):
+    """Why a customer isn't erased, in words for the screen."""
 
 
 def owner_of(connection_code: str, customer_id: str) -> tuple[str, str]:
@@ -63,6 +72,10 @@ def _find_ids(customers: list[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
 
 def key_bytes(ids: Collection[UUID]) -> dict[UUID, bytes | None]:
     """The keys themselves by id; None for one that was destroyed."""
+    global _kept_since
+    if time.monotonic() - _kept_since > KEPT_SECONDS:
+        _keys.clear()
+        _kept_since = time.monotonic()
     missing = [i for i in ids if i not in _keys]
     if missing:
         _make_room(_keys)
@@ -73,8 +86,16 @@ def key_bytes(ids: Collection[UUID]) -> dict[UUID, bytes | None]:
 
 
 def destroy_key(key_id: UUID) -> None:
-    """Erase a customer's key: what it sealed can't be read again, in no backup of ours that is younger."""
-    CustomerKey.objects.filter(id=key_id).update(sealed_key=None, destroyed_at=timezone.now())
+    """Erase a customer's key: what it sealed can't be read again, in no backup of ours that is younger. Raises
+    ErasureRefused, by the database's word, while a legal hold covers something of the customer."""
+    try:
+        with atomic():
+            CustomerKey.objects.filter(id=key_id).update(sealed_key=None, destroyed_at=timezone.now())
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") != HELD:
+            raise
+        said = str(error.__cause__).splitlines()[0]
+        raise ErasureRefused(f"{said[:1].upper()}{said[1:]}.") from error
     _keys.pop(key_id, None)
 
 

@@ -15,6 +15,11 @@ from django.db.models import F, Q
 from q2c.core.held_roles import CustomRole as CustomRole  # Django looks for every table of the room here
 from q2c.core.held_roles import Membership as Membership
 from q2c.core.ids import uuid7
+from q2c.core.keeping_tables import Archive as Archive
+from q2c.core.keeping_tables import ArchiveCheck as ArchiveCheck
+from q2c.core.keeping_tables import Erasure as Erasure
+from q2c.core.keeping_tables import ExpiredMonth as ExpiredMonth
+from q2c.core.keeping_tables import LegalHold as LegalHold
 from q2c.core.stat_tables import StatDay as StatDay
 from q2c.core.stat_tables import StatDelta as StatDelta
 from q2c.core.stat_tables import StatHour as StatHour
@@ -363,6 +368,13 @@ class EmergencyUse(models.Model):
         return f"emergency of {self.used_by}"
 
 
+# The functions that say what a hold covers are the owner's (migration 0013).
+_NOT_HELD = """
+    PERFORM public.q2c_refuse_erasure(OLD.connection_code, OLD.customer_id);
+    RETURN NEW;
+"""
+
+
 class CustomerKey(models.Model):
     """The key under which one customer's raw bodies and exchanges are sealed; destroying it erases them (N24)."""
 
@@ -374,6 +386,13 @@ class CustomerKey(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection_code", "customer_id"], name="one_key_per_customer")]
+        triggers = [
+            pgtrigger.Trigger(
+                name="held_keys_stay", when=pgtrigger.Before, operation=pgtrigger.UpdateOf("sealed_key"),
+                condition=pgtrigger.Q(old__sealed_key__isnull=False, new__sealed_key__isnull=True), func=_NOT_HELD,
+            ),
+            pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.connection_code}:{self.customer_id}"

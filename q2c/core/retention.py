@@ -1,8 +1,9 @@
 """How long things are kept: whole months are dropped by the owner's function, never one that holds anything unfinished.
 
 Rows of other tables go one by one, by the same rules (`kept_since`). The months are a governed mapping kind
-(`retention`), so two people agree to them. What is dropped is told in the audit chain, with the number of its rows and
-their checksum.
+(`retention`), so two people agree to them. What a legal hold covers stays; where kind `archive` says so, a month is
+written out and read back before it goes (`archives`). What is dropped is told in the audit chain, with the number of
+its rows and their checksum.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.db.models import Model
 from django.db.transaction import atomic
+from django.utils import timezone
 
-from q2c.core import audit
-from q2c.core.models import AuditEntry
+from q2c.core import archives, audit
+from q2c.core.archives import ArchiveFailed, Interrupted
+from q2c.core.models import AuditEntry, ExpiredMonth
 
 log = structlog.get_logger(__name__)
 DROP = "drop_partition"
@@ -35,29 +38,97 @@ class Dropped:
         return self.low <= row_id < self.high
 
 
-def expired_partitions() -> dict[str, str]:
-    """Months that are older than their policy keeps them, each with the reason that it's kept still, or empty."""
+@dataclass(frozen=True)
+class Expired:
+    """A month that is older than policy keeps it; `why_kept` is empty for one that is due."""
+
+    table: str
+    partition: str
+    low: UUID
+    high: UUID
+    months: int
+    why_kept: str
+
+
+def expired_months() -> list[Expired]:
+    """Months that are older than their policy keeps them, by name."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT child, why_kept FROM q2c_expired_partitions() ORDER BY child")
-        return dict(cursor.fetchall())
+        cursor.execute("SELECT parent, child, low, high, months, why_kept FROM q2c_expired_partitions() ORDER BY child")
+        return [Expired(*row) for row in cursor.fetchall()]
+
+
+def expired_partitions() -> dict[str, str]:
+    """The same by name, each with the reason that it's kept still, or empty."""
+    return {month.partition: month.why_kept for month in expired_months()}
 
 
 def drop_expired() -> list[str]:
-    """Drop what is older than policy keeps it and isn't in use; each month in a transaction of its own, with its audit
-    entry. Returns the names. A table that is busy for seconds is left for the next time.
+    """Drop what is older than policy keeps it and isn't in use, archived first where policy says so; each month in a
+    transaction of its own, with its audit entry. Returns the names. A table that is busy for seconds is left for the
+    next time, as is a month that can't be archived: `ExpiredMonth` says why, and operators are told.
     """
-    dropped = []
-    for child, why_kept in expired_partitions().items():
-        if why_kept:
-            log.info("an expired month is kept", partition=child, why=why_kept)
-            continue
-        try:
-            _drop(child)
-        except OperationalError as busy:
-            log.warning("an expired month couldn't be dropped", partition=child, error=str(busy))
-            continue
-        dropped.append(child)
+    dropped, left = [], []
+    for month in expired_months():
+        why_left = month.why_kept
+        failure = ""
+        if not why_left:
+            try:
+                _let_go(month)
+            except Interrupted as interrupted:
+                log.info("an expired month waits", partition=month.partition, why=str(interrupted))
+            except OperationalError as busy:
+                log.warning("an expired month couldn't be dropped", partition=month.partition, error=str(busy))
+            except (ArchiveFailed, DatabaseError) as error:
+                failure = str(error).partition("\n")[0]
+                log.error("an expired month couldn't be let go", partition=month.partition, error=failure)
+            else:
+                dropped.append(month.partition)
+                continue
+        else:
+            log.info("an expired month is kept", partition=month.partition, why=why_left)
+        left.append(_seen(month, failure))
+    with atomic():
+        ExpiredMonth.objects.all().delete()
+        ExpiredMonth.objects.bulk_create(left)
     return dropped
+
+
+def look_again() -> None:
+    """Note what is expired and why it stays, without dropping anything: after a hold was placed or released."""
+    failures = dict(ExpiredMonth.objects.values_list("partition", "failure"))
+    seen = [_seen(month, "" if month.why_kept else failures.get(month.partition, "")) for month in expired_months()]
+    with atomic():
+        ExpiredMonth.objects.all().delete()
+        ExpiredMonth.objects.bulk_create(seen)
+
+
+def _seen(month: Expired, failure: str) -> ExpiredMonth:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT q2c_holds_on(%s, %s, %s)", [month.table, month.low, month.high])
+        holds = cursor.fetchone()[0]
+    return ExpiredMonth(
+        partition=month.partition, table=month.table, months=month.months, why_kept=month.why_kept, failure=failure,
+        holds=holds, looked_at=timezone.now(),
+    )  # fmt: skip
+
+
+def _let_go(month: Expired) -> None:
+    """Archive a month where that is wanted, unless an archive holds it already, and drop it. Whether it does is the
+    owner's function's word: a row that came later has the month archived again."""
+    if not archives.is_wanted(month.table):
+        _drop(month.partition)
+        return
+    made = archives.current().filter(partition=month.partition).first()
+    if made is not None and not archives.check(made).fault:
+        try:
+            _drop(month.partition)
+            return
+        except OperationalError:
+            raise
+        except DatabaseError as refused:
+            log.warning("a month is archived again", partition=month.partition, why=str(refused))
+    archives.archive_month(month.table, month.partition, month.low, month.high)
+    _drop(month.partition)
 
 
 def kept_since(model: type[Model]) -> dt.datetime | None:
@@ -74,11 +145,12 @@ def dropped_ranges(table: str) -> list[Dropped]:
     return [Dropped(UUID(data["from"]), UUID(data["to"])) for data in entries.values_list("data", flat=True)]
 
 
-def _drop(child: str) -> None:
+def _drop(partition: str) -> None:
     with atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM q2c_drop_partition(%s)", [child])
+        cursor.execute("SELECT * FROM q2c_drop_partition(%s)", [partition])
         table, low, high, months, rows, checksum = cursor.fetchone()
-        audit.record(
-            audit.PORTAL, DROP, "partition", child, why=f"older than {months} months",
-            data={"table": table, "from": low, "to": high, "rows": rows, "checksum": checksum},
-        )  # fmt: skip
+        data = {"table": table, "from": low, "to": high, "rows": rows, "checksum": checksum}
+        held_by = archives.current().filter(partition=partition, row_count=rows, checksum=checksum).first()
+        if held_by is not None:
+            data["archive"] = held_by.pk
+        audit.record(audit.PORTAL, DROP, "partition", partition, why=f"older than {months} months", data=data)

@@ -61,6 +61,9 @@ PERMISSION_WORDS = {
     "core.manage_access": "Give and take roles",
     "core.approve_access": "Approve roles",
     "core.reveal_masked": "Show masked values",
+    "core.view_keeping": "See what is kept how long",
+    "core.propose_keeping": "Propose legal holds and erasures",
+    "core.approve_keeping": "Agree to legal holds and erasures",
     "schedules.change_schedule": "Change schedules",
 }
 
@@ -177,6 +180,9 @@ ROLES = (
             "core.view_access",
             "core.approve_access",
             "core.reveal_masked",
+            "core.view_keeping",
+            "core.propose_keeping",
+            "core.approve_keeping",
             "connectors.approve_connection",  # where the books are sent is finance's to agree to, beside the platform
         },
     ),
@@ -200,11 +206,16 @@ ROLES = (
             "core.manage_access",
             "core.approve_access",
             "core.reveal_masked",
+            "core.view_keeping",
+            "core.propose_keeping",
             "schedules.change_schedule",
         },
     ),
     Role(
-        "auditor", "Audit", (), VIEW | {"portal.view_report", "portal.view_operations", "core.view_access"}
+        "auditor",
+        "Audit",
+        (),
+        VIEW | {"portal.view_report", "portal.view_operations", "core.view_access", "core.view_keeping"},
     ),  # reads, scoped, until a date
     # Held by few, beside another role or alone: it signs in place of all that policy asks, for hours, and is reviewed.
     Role(

@@ -4,7 +4,8 @@ import structlog
 from celery import shared_task
 from django.db import connection
 
-from q2c.core import audit, retention, stats
+from q2c.core import archives, audit, erasures, retention, stats
+from q2c.core.models import Archive
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +22,27 @@ def make_partitions(months_ahead: int = 6) -> None:
 
 @shared_task
 def drop_expired_partitions() -> None:
-    """Let go of the months that are older than policy keeps them and hold nothing unfinished."""
+    """Let go of the months that are older than policy keeps them and hold nothing unfinished; carry out the erasures
+    that waited for a hold."""
+    erasures.carry_waiting()
     dropped = retention.drop_expired()
     if dropped:
         log.info("partitions dropped", names=dropped)
+
+
+@shared_task(ignore_result=True)
+def look_at_expired() -> None:
+    """Note anew which months are expired and what keeps them."""
+    retention.look_again()
+
+
+@shared_task(ignore_result=True)
+def check_archives(archive_id: int | None = None) -> None:
+    """Look whether archives are whole: one, or those that nobody has looked at for 30 days."""
+    if archive_id is None:
+        archives.check_due()
+    else:
+        archives.check(Archive.objects.get(pk=archive_id))
 
 
 @shared_task(ignore_result=True)

@@ -173,6 +173,7 @@ def warn_operators() -> None:
     """Tell of error budgets that burn fast, and of credentials that are about to expire."""
     watching.watch_levels()
     watching.warn_of_expiry()
+    watching.watch_archives()
 
 
 @shared_task(ignore_result=True)

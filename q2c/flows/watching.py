@@ -1,4 +1,5 @@
-"""What operators are told before it hurts: an error budget that burns fast, and credentials that are about to expire.
+"""What operators are told before it hurts: an error budget that burns fast, credentials that are about to expire, a
+month that can't be archived, an archive that isn't whole.
 
 Each is a case, so it's told by the alerts of all cases; it closes by itself when it's over.
 """
@@ -7,14 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import OuterRef, Subquery
+
 from connectors.connections import days_to_expiry
 from connectors.models import Connection
 from exceptions import cases
 from exceptions.models import ExceptionCase
+from q2c.core import archives
+from q2c.core.models import ArchiveCheck, ExpiredMonth
 from q2c.core.problems import Category, Problem
 from q2c.flows.levels import Standing, standings
 
 BURNING, EXPIRING = "error_budget_burning", "credentials_expiring"
+FAILED, DAMAGED = "archive_failed", "archive_damaged"
 WARNED_DAYS = (30, 7, 1)
 
 
@@ -67,6 +73,32 @@ def warn_of_expiry() -> tuple[int, int]:
         if not told.filter(subject__contains=wanted).exists():
             cases.open_case(problem, connection_code=problem.subject["connection"])
             opened += 1
+    return opened, closed
+
+
+def watch_archives() -> tuple[int, int]:
+    """Open a case for each month that couldn't be archived and each archive that isn't whole; close those that were
+    mended. Both counts."""
+    due: dict[tuple[str, str], Problem] = {}
+    for month in ExpiredMonth.objects.exclude(failure="").order_by("partition"):
+        said = f"{month.partition} is due and couldn’t be archived: {month.failure}"
+        due[FAILED, month.partition] = Problem(FAILED, Category.INTERNAL, said, month=month.partition)
+    newest = ArchiveCheck.objects.filter(archive=OuterRef("pk")).order_by("-id").values("fault")[:1]
+    for archive in archives.current().annotate(fault=Subquery(newest)).exclude(fault="").order_by("pk"):
+        said = f"{archive.file_name} isn’t whole: {archive.fault}"
+        due[DAMAGED, archive.file_name] = Problem(DAMAGED, Category.DRIFT, said, archive=archive.file_name)
+    opened = closed = 0
+    known = set()
+    for case in [*_open(FAILED), *_open(DAMAGED)]:
+        name = str(case.subject.get("month") or case.subject.get("archive"))
+        known.add((case.kind, name))
+        if (case.kind, name) not in due:
+            problem = Problem(case.kind, Category(case.category), "mended", **case.subject)
+            why = "It was archived, or its files are whole again."
+            closed += cases.close_matching(problem, how="mended", why=why) is not None
+    for key in due.keys() - known:
+        cases.open_case(due[key])
+        opened += 1
     return opened, closed
 
 

@@ -12,61 +12,24 @@ from django.utils import timezone
 from mappings.drafts import Line, check_lines
 from q2c.core import audit, retention
 from q2c.core.grants import grant_app_role
-from q2c.core.ids import uuid7
 from q2c.core.models import AuditEntry
-from q2c.core.partitions import month_partition_sql
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.replay import replay_event
 from q2c.transactions.models import BusinessTransaction, StepRun
 from tests import factories
+from tests.core.keeping import TABLES, make_months, make_old, make_old_message, march
 
 pytestmark = pytest.mark.django_db
-TABLES = (
-    "transactions_steprun", "transactions_lineagelink", "transactions_preparedposting", "inbox_inboundevent",
-    "connectors_exchange", "outbox_outboxevent",
-)  # fmt: skip
-LONG_AGO = dt.datetime(2019, 3, 14, 12, tzinfo=dt.UTC)
 
 
 @pytest.fixture
 def old_months(db):
     """Real partitions of March 2019, and one of raw bodies of three months ago."""
-    with connection.cursor() as cursor:
-        for table in TABLES:
-            cursor.execute(month_partition_sql(table, 2019, 3))
-
-
-def id_of(at: dt.datetime):
-    """An id made at that instant."""
-    return uuid7(at_ms=at.timestamp() * 1000)
-
-
-def make_old_step(state: str = "completed", at: dt.datetime = LONG_AGO):
-    """A transaction of long ago with a step."""
-    txn = factories.make_transaction(state, id=id_of(at), created_at=at)
-    factories.make_step(txn, "map_items", at=at)
-    return txn
-
-
-def make_old_message(verdict: str = "translated", at: dt.datetime = LONG_AGO) -> InboundKey:
-    """A message of long ago."""
-    found = factories.make_connection("stripe")
-    event = InboundEvent.objects.create(
-        id=id_of(at), connection=found, event_type="invoice.finalized", source_id=f"evt_{at:%s}", via="webhook",
-        received_at=at, headers=b"", body=b"sealed", body_hash="", size_bytes=6,
-    )  # fmt: skip
-    return InboundKey.objects.create(
-        connection=found, dedupe_key=event.source_id, event=event, verdict=verdict, received_at=at, available_at=at,
-        body_key=b"",
-    )  # fmt: skip
-
-
-def march(table: str) -> str:
-    return f"{table}_2019_03"
+    make_months()
 
 
 def test_an_expired_month_goes_with_its_rows_told_in_the_audit_chain_and_younger_ones_stay(old_months):
-    old, young = make_old_step(), make_old_step(at=timezone.now())
+    old, young = make_old(), make_old(at=timezone.now())
     assert retention.drop_expired() == sorted(march(table) for table in TABLES)
     assert list(StepRun.objects.values_list("transaction_id", flat=True)) == [young.pk]
     entry = AuditEntry.objects.get(subject_id=march("transactions_steprun"))
@@ -81,7 +44,7 @@ def test_an_expired_month_goes_with_its_rows_told_in_the_audit_chain_and_younger
 
 @pytest.mark.parametrize("state", ["running", "waiting", "unknown", "held"])
 def test_a_month_with_an_unfinished_transaction_stays_whole(old_months, state):
-    make_old_step(state)
+    make_old(state)
     keyed = {march(table) for table in TABLES if table not in ("inbox_inboundevent", "outbox_outboxevent")}
     found = retention.expired_partitions()
     assert {child for child, why in found.items() if why == "a transaction of it is unfinished"} >= keyed
@@ -90,7 +53,7 @@ def test_a_month_with_an_unfinished_transaction_stays_whole(old_months, state):
 
 
 def test_a_month_on_which_an_open_case_rests_stays_until_the_case_is_closed(old_months):
-    txn = make_old_step()
+    txn = make_old()
     case = factories.make_case(transactions=[txn])
     assert retention.expired_partitions()[march("connectors_exchange")] == "an open case rests on it"
     assert march("transactions_steprun") not in retention.drop_expired()
@@ -155,7 +118,7 @@ def test_a_retention_rule_says_months_or_keep(db, value, is_right):
 
 
 def test_the_portals_role_drops_nothing_but_what_policy_lets_go(old_months):
-    make_old_step("held")
+    make_old("held")
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = 'q2c_app'")
         if not cursor.fetchone():
