@@ -375,9 +375,10 @@ _CONTROL = (
     Kind("approver_has_new_password", A, PLATFORM, HIGH, hours(4), ("person", "since"), (WAIVE,),
          "{person}, who may approve, has a new password since {since}",
          "Ask the person by telephone whether they wanted it. They can approve again after 24 hours."),
-    Kind("archive_failed", I, PLATFORM, HIGH, hours(8), ("month",), (WAIVE,), "The month {month} couldn't be archived",
-         "Nothing is lost: the month stays. See that Q2C_ARCHIVE names a directory with room that the workers may write "
-         "to. It's tried again daily (Schedules, Drop expired months), and the case closes by itself."),
+    Kind("archive_failed", I, PLATFORM, HIGH, hours(8), ("directory",), (WAIVE,),
+         "Months couldn't be archived in {directory}",
+         "Nothing is lost: the month stays. See that Q2C_ARCHIVE names a directory with room that the workers may "
+         "write to. It's tried again daily (Schedules, Drop expired months), and the case closes by itself."),
     Kind("archive_damaged", D, PLATFORM, URGENT, hours(2), ("archive",), (WAIVE,), "The archive {archive} isn't whole",
          "Put both of its files back from the copy of the archive's directory, then check it again on the screen "
          "Keeping: the case closes by itself. Somebody may have changed them, so find out who could."),

@@ -24,6 +24,12 @@ from q2c.core.models import AuditEntry, ExpiredMonth
 
 log = structlog.get_logger(__name__)
 DROP = "drop_partition"
+# What retention knows (as q2c_retention_months has it), and whether it goes by whole months.
+TABLES = {
+    "transactions_steprun": True, "transactions_lineagelink": True, "transactions_preparedposting": True,
+    "inbox_inboundevent": True, "connectors_exchange": True, "outbox_outboxevent": True,
+    "exceptions_alertgroup": False, "exceptions_bulkitem": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,30 @@ def _let_go(month: Expired) -> None:
             log.warning("a month is archived again", partition=month.partition, why=str(refused))
     archives.archive_month(month.table, month.partition, month.low, month.high)
     _drop(month.partition)
+
+
+@dataclass
+class Policy:
+    """How long a table's rows are kept (None: for good), whether a month is archived first (None: it has no months),
+    and the oldest month here."""
+
+    table: str
+    months: int | None
+    is_archived: bool | None
+    oldest: str | None
+
+
+def policies() -> list[Policy]:
+    """What policy says today of every table that retention knows; one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT name, q2c_retention_months(name), CASE WHEN months THEN q2c_is_archived(name) END,"
+            " (SELECT min(c.relname) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+            "   WHERE months AND i.inhparent = to_regclass('public.' || name) AND c.relname ~ '_[0-9]{4}_[0-9]{2}$')"
+            " FROM unnest(%s::text[], %s::boolean[]) WITH ORDINALITY AS t (name, months, place) ORDER BY place",
+            [list(TABLES), list(TABLES.values())],
+        )
+        return [Policy(*row) for row in cursor.fetchall()]
 
 
 def kept_since(model: type[Model]) -> dt.datetime | None:

@@ -135,6 +135,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Connections", "connectors:connection_list", "nconn", "connectors.view_connection", _count_paused),
         Entry("Back-fills", "portal:backfill_list", "undo", "inbox.view_event"),
         Entry("Pauses", "portal:pause_list", "paused", "transactions.view_transaction"),
+        Entry("Keeping", "portal:keeping", "sealed", "core.view_keeping"),
         Entry("Schedules", "portal:schedule_list", "clock", "portal.view_home"),
         Entry("People and roles", "portal:person_list", "npeople", "core.view_access", also="portal:role_list"),
         Entry("Audit trail", "portal:audit_list", "naudit", "core.view_audit"),

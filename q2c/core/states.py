@@ -165,6 +165,27 @@ LOOKS: dict[str, dict[str, Look]] = {
         "running": Look("Running", "calm", "running"),
         "paused": Look("Paused", "act", "paused"),
     },
+    "hold": {
+        "proposed": Look("Proposed", "decide", "awaiting"),
+        "in_force": Look("In force", "act", "held"),
+        "declined": Look("Declined", "off", "rejected"),
+        "released": Look("Released", "off", "completed"),
+    },
+    "erasure": {
+        "proposed": Look("Proposed", "decide", "awaiting"),
+        "waiting": Look("Waits for a hold", "act", "held"),
+        "done": Look("Erased", "done", "completed"),
+        "declined": Look("Declined", "off", "rejected"),
+    },
+    "expired": {
+        "due": Look("Due", "calm", "clock"),
+        "kept": Look("Stays", "calm", "held"),
+        "failed": Look("Couldn’t go", "late", "late"),
+    },
+    "archive": {
+        "whole": Look("Whole", "done", "sealed"),
+        "damaged": Look("Not whole", "late", "late"),
+    },
     "schedule": {
         "on": Look("On", "calm", "running"),
         "off": Look("Off", "off", "waived"),

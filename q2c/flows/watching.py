@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db.models import OuterRef, Subquery
 
 from connectors.connections import days_to_expiry
@@ -77,12 +78,14 @@ def warn_of_expiry() -> tuple[int, int]:
 
 
 def watch_archives() -> tuple[int, int]:
-    """Open a case for each month that couldn't be archived and each archive that isn't whole; close those that were
+    """Open a case where months couldn't be archived, and one for each archive that isn't whole; close those that were
     mended. Both counts."""
     due: dict[tuple[str, str], Problem] = {}
-    for month in ExpiredMonth.objects.exclude(failure="").order_by("partition"):
-        said = f"{month.partition} is due and couldn’t be archived: {month.failure}"
-        due[FAILED, month.partition] = Problem(FAILED, Category.INTERNAL, said, month=month.partition)
+    if failed := list(ExpiredMonth.objects.exclude(failure="").order_by("partition")):
+        place = settings.ARCHIVE or "no directory"
+        others = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        said = f"{failed[0].partition} couldn’t be archived and dropped{others}: {failed[0].failure}"
+        due[FAILED, place] = Problem(FAILED, Category.INTERNAL, said, directory=place)
     newest = ArchiveCheck.objects.filter(archive=OuterRef("pk")).order_by("-id").values("fault")[:1]
     for archive in archives.current().annotate(fault=Subquery(newest)).exclude(fault="").order_by("pk"):
         said = f"{archive.file_name} isn’t whole: {archive.fault}"
@@ -90,7 +93,7 @@ def watch_archives() -> tuple[int, int]:
     opened = closed = 0
     known = set()
     for case in [*_open(FAILED), *_open(DAMAGED)]:
-        name = str(case.subject.get("month") or case.subject.get("archive"))
+        name = str(case.subject.get("directory") or case.subject.get("archive"))
         known.add((case.kind, name))
         if (case.kind, name) not in due:
             problem = Problem(case.kind, Category(case.category), "mended", **case.subject)

@@ -40,6 +40,9 @@ SAID = {
     "edit_runbook": "Changed the runbook", "merge_case": "Merged into another case",
     "take_out_case": "Took a cause out of a case", "split_case": "Took documents out of the case",
     "make": "Made", "try_again": "Tried again", "start": "Started", "cancel": "Cancelled", "end": "Ended",
+    "hold_in_force": "Placed under legal hold", "hold_released": "Released the legal hold",
+    "hold_declined": "Declined the legal hold", "erase": "Erased the customer",
+    "erasure_waits": "Waits for a legal hold", "archive": "Archived", "drop_partition": "Dropped the month",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)
@@ -49,6 +52,7 @@ NUMBERED = {
     "schedule": ("Schedule {id}", "portal:schedule_edit"),
     "bulk_action": ("BA-{id}", "exceptions:bulk_detail"),
     "backfill": ("BF-{id}", "portal:backfill_detail"),
+    "legal_hold": ("LH-{id}", "portal:hold_detail"),
 }
 
 

@@ -21,7 +21,7 @@ from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
 from exceptions.resolving import agreeing, deciding, order_unwinding, unwinding, waiting
 from mappings import identities
 from mappings.models import ChangeSet
-from q2c.core import access, approvals, emergencies, memberships, shell
+from q2c.core import access, approvals, emergencies, erasures, holds, memberships, shell
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
@@ -93,6 +93,7 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "is_about_roles": proposal.kind in memberships.KINDS,
         "is_about_channel": proposal.kind == channels.KIND,
         "is_about_plan": proposal.kind in _PLANS,
+        "sees_keeping": access.may(request.user, holds.VIEW),
         "sees_people": access.may(request.user, "core.view_access"),
         **forms,
     }
@@ -198,7 +199,10 @@ def _is_withdrawable(proposal: Proposal) -> bool:
 
 
 _PLANS = {unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwinding.decide}
-_WITHDRAWS: dict[str, Any] = {channels.KIND: channels.withdraw, **dict.fromkeys(_PLANS, approvals.withdraw)}
+_WITHDRAWS: dict[str, Any] = {
+    channels.KIND: channels.withdraw, erasures.KIND: erasures.withdraw,
+    **dict.fromkeys(_PLANS, approvals.withdraw), **dict.fromkeys(holds.KINDS, holds.withdraw),
+}  # fmt: skip
 SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
     Proposal.State.REJECTED: "Rejected. Nothing changes.",
@@ -246,6 +250,10 @@ def decide(
             bulk_agreeing.apply_decision(proposal, state)
         if proposal.kind == backfills.KIND and state != Proposal.State.PROPOSED:
             backfills.apply_decision(proposal, state)
+        if proposal.kind in holds.KINDS and state != Proposal.State.PROPOSED:
+            holds.apply_decision(proposal, by=by)
+        if proposal.kind == erasures.KIND and state != Proposal.State.PROPOSED:
+            erasures.apply_decision(proposal, by=by)
         if proposal.kind in memberships.KINDS and state == Proposal.State.APPROVED:
             memberships.apply_agreed(proposal, by=by)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:
