@@ -9,7 +9,7 @@ COPY exceptions exceptions
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --quiet ".[otel]" && /venv/bin/pip uninstall --quiet --yes q2c-portal
 
 FROM python:3.12-slim-bookworm
-RUN useradd --system --create-home --uid 10001 q2c && mkdir -p /var/lib/q2c && chown q2c /var/lib/q2c
+RUN useradd --system --create-home --uid 10001 q2c && mkdir -p /var/lib/q2c /archive && chown q2c /var/lib/q2c /archive
 WORKDIR /app
 COPY --from=build /venv /venv
 COPY . .

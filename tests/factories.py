@@ -25,12 +25,16 @@ from exceptions.models import (
     Occurrence,
 )
 from mappings.models import ChangeSet, CrossReference, MappingRule, Sheet
-from q2c.core import ids, stats, vault
+from q2c.core import approvals, holds, ids, stats, vault
 from q2c.core.models import (
     AccountingPeriod,
+    Archive,
     CustomRole,
     EmergencyUse,
+    Erasure,
+    ExpiredMonth,
     LegalEntity,
+    LegalHold,
     Membership,
     Person,
     Proposal,
@@ -491,6 +495,50 @@ def make_backfill(by: Person, *, rows: int = 1, finding: str = "posts", **fields
             number=f"INV-{next(_numbers)}", currency="GBP", amount=120,
         )  # fmt: skip
     return made
+
+
+def make_hold(**scope: Any) -> LegalHold:
+    """A legal hold in force: two people agreed. Nothing named: the whole house."""
+    by, second = make_person("controller", username="keeps"), make_person("controller", username="agrees")
+    hold = holds.propose_hold(
+        holds.Scope(**scope), by=by, name="Tax audit", matter="TA-7", why="They ask for it.", asked_by="Counsel"
+    )
+    assert hold.proposal is not None
+    approvals.sign(hold.proposal, by=second, approve=True, alarm=lambda problem: None)
+    holds.apply_decision(hold.proposal, by=second)
+    hold.refresh_from_db()
+    return hold
+
+
+def make_erasure(customer: str = "stripe:cus_1", **fields: Any) -> Erasure:
+    """An erasure that waits for its second person."""
+    facts = {"matter": "DSR-1", "why": "They ask for it.", "proposed_at": timezone.now(), **fields}
+    by = make_person("controller", username="keeps")
+    proposal = make_proposal(f"Erase {customer}", kind="erase_customer", subject_type="erasure")
+    return Erasure.objects.create(customer=customer, proposed_by=by, proposal=proposal, **facts)
+
+
+def make_archive(month: str = "2019_03", table: str = "transactions_steprun", *, fault: str = "") -> Archive:
+    """An archived month (its files aren't there), with the last look at it."""
+    year, number = map(int, month.split("_"))
+    low, high = (
+        ids.uuid7_bound(int(dt.datetime(*day, 1, tzinfo=dt.UTC).timestamp() * 1000))
+        for day in ((year, number), (year + number // 12, number % 12 + 1))
+    )
+    name = f"{table}_{month}"
+    made = Archive.objects.create(
+        table=table, partition=name, low=low, high=high, row_count=12_400, checksum="1", size_bytes=3_400_000,
+        file_name=f"{name}-{next(_numbers):08x}.jsonl.gz", sha256="a" * 64, manifest_sha256="b" * 64,
+        house_key=vault.seal_with_master(vault.new_key()), made_at=timezone.now(),
+    )  # fmt: skip
+    made.checks.create(at=timezone.now(), fault=fault)
+    return made
+
+
+def make_expired(month: str = "2019_03", table: str = "transactions_steprun", **fields: Any) -> ExpiredMonth:
+    """A month that is older than policy keeps it, as the last look found it."""
+    facts = {"months": 84, "why_kept": "an open case rests on it", "looked_at": timezone.now(), **fields}
+    return ExpiredMonth.objects.create(partition=f"{table}_{month}", table=table, **facts)
 
 
 def make_alert(kind: str = "missing_item_mapping", **fields: Any) -> AlertGroup:

@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from kombu.exceptions import OperationalError
 
 from q2c.core import access, archives, audit, holds, masking, retention, reveals
 from q2c.core.access import PersonRequest, requires
@@ -72,14 +73,13 @@ def keeping(request: HttpRequest) -> HttpResponse:
 @requires(RUN)
 def keeping_run(request: PersonRequest) -> HttpResponse:
     """Look anew, or drop now what is due, on a worker."""
-    if request.POST.get("what") == "drop":
-        drop_expired_partitions.apply_async(retry=False)
+    is_drop = request.POST.get("what") == "drop"
+    if not _ask_worker(request, drop_expired_partitions if is_drop else look_at_expired):
+        return redirect("portal:keeping")
+    if is_drop:
         audit.record(request.user, "start", "retention", "now")
-        said = "A worker archives and drops what is due. This page says how far it is once it’s done."
-    else:
-        look_at_expired.apply_async(retry=False)
-        said = "A worker looks anew."
-    messages.success(request, said, extra_tags="done")
+    said = "A worker archives and drops what is due. Load this page again to see how far it is."
+    messages.success(request, said if is_drop else "A worker looks anew.", extra_tags="done")
     return redirect("portal:keeping")
 
 
@@ -104,9 +104,9 @@ def archive_check(request: PersonRequest, archive_id: int) -> HttpResponse:
     archive = archives.current().filter(pk=archive_id).first()
     if archive is None:
         raise Http404
-    check_archives.apply_async([archive.pk], retry=False)
-    said = f"A worker checks {month_words(archive.table, archive.partition)} to its last row."
-    messages.success(request, said, extra_tags="done")
+    if _ask_worker(request, check_archives, archive.pk):
+        said = f"A worker checks {month_words(archive.table, archive.partition)} to its last row."
+        messages.success(request, said, extra_tags="done")
     return redirect("portal:archive_list")
 
 
@@ -168,6 +168,17 @@ def month_words(table: str, partition: str) -> str:
     """A month of a table as people say it: Steps of March 2019."""
     year, month = partition.removeprefix(f"{table}_").split("_")
     return f"{TITLES.get(table, table)} of {dt.date(int(year), int(month), 1):%B %Y}"
+
+
+def _ask_worker(request: HttpRequest, task: Any, *given: int) -> bool:
+    """Have a worker do it. Without a broker it's said, and nothing is lost: the schedules do it daily."""
+    try:
+        task.apply_async(given, retry=False, expires=600)
+    except (OperationalError, OSError):
+        said = "Not possible: no worker can be reached now. It’s done daily by itself (Schedules)."
+        messages.error(request, said)
+        return False
+    return True
 
 
 def _tell(month: ExpiredMonth, seen: set[int]) -> None:

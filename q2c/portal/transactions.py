@@ -25,6 +25,7 @@ from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.inbox.models import InboundEvent
 from q2c.portal import reasons, told
 from q2c.portal.filters import TransactionFilter
+from q2c.portal.keeping import is_archived
 from q2c.records.persons import persons_among
 from q2c.transactions import selectors
 from q2c.transactions.contributions import IN_SUMMARY
@@ -124,6 +125,7 @@ def _show_transaction(
         **_masked(request.user, ("transaction", txn.pk), plain, txn, form),
         "reveal_url": reverse("portal:transaction_reveal", args=[txn.pk]),
         "choices": choices,
+        "is_archived": not steps and is_archived(txn),
         "is_edited": any(choice.about == EDIT for choice in choices),
     }
     return page(

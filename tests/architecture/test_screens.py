@@ -49,6 +49,10 @@ def fill(first, rows):
         factories.make_alert(f"kind_{n}")
         make_day(currency=f"X{chr(65 + n // 26)}{chr(65 + n % 26)}", ours=9)
         make_gap(number=f"INV-G{n}", case_id=case.pk)
+        hold = factories.make_hold(lane=f"stripe:invoice:in_h{n}", document=f"INV-H{n}")
+        factories.make_erasure(f"stripe:cus_h{n}")
+        factories.make_archive(f"{2000 + n // 12}_{n % 12 + 1:02d}")
+        factories.make_expired(f"{2000 + n // 12}_{n % 12 + 1:02d}", holds=[hold.pk])
         role = factories.make_custom_role(f"role_{n}", f"holder_{n}")
         record = factories.make_record("customer", f"stripe:customer:cus_{n}")
     controller = Person.objects.get(username="controls")
@@ -66,6 +70,7 @@ def fill(first, rows):
         "bulk": done.pk,
         "draft": draft.pk,
         "backfill": backfill.pk,
+        "hold": hold.pk,
         "held": held.pk,
         "posted": posted.pk,
         "case": case.pk,
@@ -100,6 +105,13 @@ SCREENS = {
     "emergency": "/emergencies/{emergency}/",
     "schedules": "/schedules/",
     "pauses": "/pauses/",
+    "keeping": "/keeping/",
+    "legal holds": "/keeping/holds/",
+    "a legal hold": "/keeping/holds/{hold}/",
+    "proposal of a legal hold": "/keeping/holds/new/",
+    "erasures": "/keeping/erasures/",
+    "archives": "/keeping/archives/",
+    "archived rows": "/keeping/archived/?q=nothing-like-it",
     "back-fills": "/backfills/",
     "a back-fill": "/backfills/{backfill}/",
     "operations": "/operations/",

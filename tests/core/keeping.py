@@ -66,17 +66,6 @@ def sign(proposal: Proposal, apply: Any, *, approve: bool = True) -> None:
     apply(proposal, by=second)
 
 
-def make_hold(**scope: Any) -> LegalHold:
-    """A hold in force: two people agreed."""
-    by = factories.make_person("controller")
-    hold = holds.propose_hold(
-        holds.Scope(**scope), by=by, name="Tax audit", matter="TA-7", why="They ask for it.", asked_by="Counsel"
-    )
-    sign(hold.proposal, holds.apply_decision)
-    hold.refresh_from_db()
-    return hold
-
-
 def release(hold: LegalHold) -> None:
     """Two people release it."""
     proposal = holds.propose_release(hold, by=factories.make_person("controller"), why="The audit is over.")

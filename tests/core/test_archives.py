@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone
@@ -242,3 +243,19 @@ def test_without_a_rule_a_month_goes_as_it_always_did(db, tmp_path):
         assert march(STEPS) in retention.drop_expired()
     assert not Archive.objects.exists()
     assert not (tmp_path / "archive").exists()
+
+
+def test_the_command_checks_every_archive_and_names_files_that_belong_to_none(folder, capsys):
+    make_old()
+    retention.drop_expired()
+    (folder / "left.jsonl.gz").write_bytes(b"x")
+    call_command("archives", "--check")
+    said = capsys.readouterr().out
+    assert f"{march(STEPS)}: 1 rows" in said
+    assert ": whole" in said
+    assert "left.jsonl.gz: a file that no archive names" in said
+    (folder / Archive.objects.get().file_name).unlink()
+    with pytest.raises(CommandError, match="1 archives aren’t whole"):
+        call_command("archives", "--check", march(STEPS))
+    with pytest.raises(CommandError, match="No archive holds nothing"):
+        call_command("archives", "nothing")

@@ -17,7 +17,8 @@ from q2c.outbox.models import OutboxEvent
 from q2c.records.models import GoldenRecord
 from tests import factories
 from tests.core import keeping
-from tests.core.keeping import LONG_AGO, make_hold, make_key, make_old, march
+from tests.core.keeping import LONG_AGO, make_key, make_old, march
+from tests.factories import make_hold
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from connectors.models import Connection, Exchange
 from exceptions.models import AlertChannel, CaseFile
 from q2c.core import audit
-from q2c.core.models import CustomerKey
+from q2c.core.models import Archive, CustomerKey
 from q2c.core.resealing import Resealed, reseal, under_older_keys
 from q2c.inbox.models import InboundKey
 
@@ -20,6 +20,7 @@ SEALED = (
     ("addresses that wait for a second person", AlertChannel.objects.all(), "next_address"),
     ("addresses of channels", AlertChannel.objects.all(), "address"),
     ("customers’ keys", CustomerKey.objects.all(), "sealed_key"),
+    ("keys of archives", Archive.objects.all(), "house_key"),
     ("keys of messages without a customer", InboundKey.objects.filter(customer_key=None), "body_key"),
     ("keys of files without a customer", CaseFile.objects.filter(customer_key=None), "body_key"),
 )
