@@ -16,6 +16,7 @@ from q2c.core.customer_keys import ErasureRefused
 from q2c.core.htmx import page, paginate
 from q2c.core.models import AuditEntry, Erasure, ExpiredMonth, LegalHold, Proposal
 from q2c.portal.audit import tell_entries
+from q2c.portal.keeping import spans_of
 from q2c.portal.keeping_forms import EraseForm, HoldForm, WhyForm
 
 SHOWN = 50
@@ -126,10 +127,10 @@ def _show(request: HttpRequest, hold: LegalHold, *, status: int = 200, form: Any
     acts = list(AuditEntry.objects.filter(subject_type=holds.SUBJECT, subject_id=str(hold.pk)).order_by("sequence"))
     tell_entries(acts)
     waits = hold.release if hold.release and hold.release.state == Proposal.State.PROPOSED else None
-    months = ExpiredMonth.objects.filter(holds__contains=[hold.pk]).order_by("partition")
+    months = ExpiredMonth.objects.filter(holds__contains=[hold.pk]).order_by("table", "partition")
     context = {
         "hold": hold, "covers": holds.words_of(hold), "acts": acts, "release_waits": waits,
-        "months": list(months[:SHOWN]), "may_release": access.may(request.user, holds.PROPOSE),
+        "spans": spans_of(months)[:SHOWN], "may_release": access.may(request.user, holds.PROPOSE),
         "form": form or WhyForm(),
     }  # fmt: skip
     return render(request, "portal/hold_detail.html", context, status=status)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -53,10 +55,13 @@ def keeping(request: HttpRequest) -> HttpResponse:
         own = [month for month in expired if month.table == policy.table]
         policy.due, policy.kept = len([m for m in own if not m.why_kept]), len([m for m in own if m.why_kept])
     for month in expired:
-        _tell(month, set(seen))
+        if set(month.holds) - set(seen):  # without the name of a hold that this person doesn't see
+            month.why_kept = "a legal hold of the house or of another entity"
+    spans = spans_of(expired)
     context = {
-        "policies": policies, "expired": expired[:SHOWN], "expired_count": len(expired),
-        "due_count": sum(not month.why_kept for month in expired), "failed": [m for m in expired if m.failure],
+        "policies": policies, "spans": spans[:SHOWN], "span_count": len(spans),
+        "due_count": sum(not month.why_kept for month in expired),
+        "failed": [span for span in spans if span.state == "failed"],
         "held_count": sum(bool(month.holds) for month in expired),
         "looked_at": max((month.looked_at for month in expired), default=None),
         "standing": _told(mine.filter(state=LegalHold.State.IN_FORCE).order_by("-pk")[:SHOWN]),
@@ -181,12 +186,35 @@ def _ask_worker(request: HttpRequest, task: Any, *given: int) -> bool:
     return True
 
 
-def _tell(month: ExpiredMonth, seen: set[int]) -> None:
-    """In words, without the name of a hold that this person doesn't see."""
-    month.title = month_words(month.table, month.partition)  # type: ignore[attr-defined]
-    month.state = "failed" if month.failure else "kept" if month.why_kept else "due"  # type: ignore[attr-defined]
-    if set(month.holds) - seen:
-        month.why_kept = "a legal hold of the house or of another entity"
+@dataclass
+class Span:
+    """Months of a table that stay or go for the same reason, one after the other."""
+
+    table: str
+    first: str
+    last: str
+    state: str  # failed, kept, due
+    why: str
+    count: int = 1
+
+    @property
+    def title(self) -> str:
+        """Steps of March 2019; Steps of January 2018 to March 2019."""
+        first = month_words(self.table, self.first)
+        return first if self.count == 1 else f"{first} to {month_words(self.table, self.last).partition(' of ')[2]}"
+
+
+def spans_of(months: Iterable[ExpiredMonth]) -> list[Span]:
+    """Months (by table and name) folded: what couldn't go first, then what stays, then what is due."""
+    spans: list[Span] = []
+    for month in months:
+        state = "failed" if month.failure else "kept" if month.why_kept else "due"
+        why, last = month.failure or month.why_kept, spans[-1] if spans else None
+        if last and (last.table, last.state, last.why) == (month.table, state, why):
+            last.last, last.count = month.partition, last.count + 1
+        else:
+            spans.append(Span(month.table, month.partition, month.partition, state, why))
+    return sorted(spans, key=lambda span: ("failed", "kept", "due").index(span.state))
 
 
 def _told(rows: Any) -> list[LegalHold]:

@@ -69,7 +69,7 @@ def test_a_hold_is_proposed_agreed_to_shown_as_the_reason_and_released(two, db):
     assert f"Steps of March 2019 Stays Legal hold LH-{hold.pk} “Tax audit 2019” (TA-7)" in shown
     assert march(STEPS) not in retention.drop_expired()
     detail = said(ada.get(f"/keeping/holds/{hold.pk}/"))
-    assert march(STEPS) in detail
+    assert "Steps of March 2019" in detail
     assert "INV-7 and all that was done about it" in detail
     ada.post(f"/keeping/holds/{hold.pk}/release/", {"why": "The audit is over."})
     hold.refresh_from_db()
