@@ -326,13 +326,16 @@ def _rows_in(archive: Archive, at: UUID | None, wanted: Callable[[Mapping[str, A
 
 def plain(value: str | None) -> Any:
     """A field as a person reads it: text as it is, JSON as what it says, other bytes by their size."""
-    if value is None or not value.startswith("\\x"):
+    if value is None:
+        return None
+    if value.startswith("\\x"):
+        try:
+            value = bytes.fromhex(value[2:]).decode()
+        except ValueError:
+            return f"{len(value) // 2 - 1:,} bytes, sealed"
+    if value[:1] not in ("{", "["):
         return value
     try:
-        raw = bytes.fromhex(value[2:])
+        return json.loads(value, parse_float=str)  # its digits as they are
     except ValueError:
-        return value
-    try:
-        return json.loads(raw) if raw[:1] in b"{[" and raw else raw.decode()
-    except ValueError:
-        return f"{len(raw):,} bytes, sealed"
+        return value  # PostgreSQL's own text of an array

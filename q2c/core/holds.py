@@ -7,6 +7,7 @@ is said once, by the owner's functions (migration 0014), which retention, erasur
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,13 +143,19 @@ def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
 
 def holds_on_customer(customer: str) -> str:
     """The holds that keep a customer (connection:id) from being erased, by any id of theirs, in words; or ""."""
+    return holds_on_customers([customer])[customer]
+
+
+def holds_on_customers(customers: Collection[str]) -> dict[str, str]:
+    """The same for several; one statement."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT q2c_hold_words(ARRAY(SELECT DISTINCT unnest(q2c_holds_on_customer(split_part(c, ':', 1),"
-            " substr(c, strpos(c, ':') + 1))) FROM unnest(q2c_customer_ids(%s)) c))",
-            [customer],
+            "SELECT wanted, q2c_hold_words(ARRAY(SELECT DISTINCT unnest(q2c_holds_on_customer(split_part(c, ':', 1),"
+            " substr(c, strpos(c, ':') + 1))) FROM unnest(q2c_customer_ids(wanted)) c))"
+            " FROM unnest(%s::text[]) AS wanted",
+            [list(customers)],
         )
-        return str(cursor.fetchone()[0])
+        return dict(cursor.fetchall())
 
 
 def _move(hold: LegalHold, state: str, *, by: Person, **facts: Any) -> None:

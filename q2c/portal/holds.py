@@ -104,9 +104,9 @@ def erasure_list(request: PersonRequest) -> HttpResponse:
             messages.success(request, "It’s proposed. A second person decides.", extra_tags="done")
             return redirect("portal:decision_detail", erasure.proposal_id)
     listed = paginate(request, Erasure.objects.select_related("proposed_by"))
-    waiting = [row for row in listed.rows if row.state == Erasure.State.WAITING]
-    for row in waiting:
-        row.held_by = holds.holds_on_customer(row.customer)
+    held = holds.holds_on_customers({row.customer for row in listed.rows if row.state == Erasure.State.WAITING})
+    for row in listed.rows:
+        row.held_by = held.get(row.customer, "")
     context = {
         "page": listed, "form": form, "may_propose": may_propose,
         "waiting": Erasure.objects.filter(state=Erasure.State.WAITING).count(),
