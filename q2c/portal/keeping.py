@@ -58,6 +58,9 @@ def keeping(request: HttpRequest) -> HttpResponse:
         if set(month.holds) - set(seen):  # without the name of a hold that this person doesn't see
             month.why_kept = "a legal hold of the house or of another entity"
     spans = spans_of(expired)
+    damaged = list(_with_checks().exclude(fault="")[:SHOWN])
+    for archive in damaged:
+        archive.title = month_words(archive.table, archive.partition)
     context = {
         "policies": policies, "spans": spans[:SHOWN], "span_count": len(spans),
         "due_count": sum(not month.why_kept for month in expired),
@@ -68,7 +71,7 @@ def keeping(request: HttpRequest) -> HttpResponse:
         "waiting_erasures": Erasure.objects.filter(state=Erasure.State.WAITING).count()
         if access.entities_of(request.user, holds.VIEW) is None else 0,
         "archived": archives.current().aggregate(rows=Sum("row_count"), size=Sum("size_bytes")),
-        "archive_count": archives.current().count(), "damaged": list(_with_checks().exclude(fault="")[:SHOWN]),
+        "archive_count": archives.current().count(), "damaged": damaged,
         "may_run": access.may(request.user, RUN), "may_propose": access.may(request.user, holds.PROPOSE),
     }  # fmt: skip
     return render(request, "portal/keeping.html", context)

@@ -66,7 +66,7 @@ def test_a_hold_is_proposed_agreed_to_shown_as_the_reason_and_released(two, db):
     assert sign(cora, hold.proposal).status_code == 302
     shown = said(ada.get("/keeping/"))
     assert "1 legal hold stands and keeps 4 months beyond their time" in shown
-    assert f"Steps of March 2019 Stays Legal hold LH-{hold.pk} “Tax audit 2019” (TA-7)" in shown
+    assert f"Steps of March 2019 Legal hold LH-{hold.pk} “Tax audit 2019” (TA-7). Stays" in shown
     assert march(STEPS) not in retention.drop_expired()
     detail = said(ada.get(f"/keeping/holds/{hold.pk}/"))
     assert "Steps of March 2019" in detail
