@@ -85,7 +85,8 @@ def _show_transaction(
             .defer("request", "response")
             .order_by("at")
         )
-    steps = told.tell_steps(txn, selectors.steps_of(txn.pk), exchanges)
+    runs = list(selectors.steps_of(txn.pk))
+    steps = told.tell_steps(txn, runs, exchanges)
     used = reasons.used_rules(steps)
     reposts = told.tell_reposts(txn, steps)
     choices = list(Choice.objects.filter(transaction_id=txn.pk).select_related("by").order_by("-pk")[:20])
@@ -125,7 +126,7 @@ def _show_transaction(
         **_masked(request.user, ("transaction", txn.pk), plain, txn, form),
         "reveal_url": reverse("portal:transaction_reveal", args=[txn.pk]),
         "choices": choices,
-        "is_archived": not steps and is_archived(txn),
+        "is_archived": not runs and txn.state in selectors.FINAL and is_archived(txn),
         "is_edited": any(choice.about == EDIT for choice in choices),
     }
     return page(

@@ -85,7 +85,7 @@ def test_a_second_run_finds_nothing_left_and_a_stopped_one_is_gone_on_with(rotat
 
 def test_what_no_key_opens_stays_and_is_counted(rotated):
     rotated.VAULT_KEYS = [vault.new_key(), rotated.VAULT_KEYS[0]]
-    with pytest.raises(CommandError, match="8 can’t be opened: the key that sealed them isn’t in Q2C_VAULT_KEYS"):
+    with pytest.raises(CommandError, match="9 can’t be opened: the key that sealed them isn’t in Q2C_VAULT_KEYS"):
         reseal()
 
 

@@ -119,6 +119,7 @@ def test_a_person_of_one_entity_sees_no_hold_of_another_and_no_name_of_it(sign_i
 
 def test_an_erasure_under_a_hold_is_refused_by_name_or_waits_for_the_release(two):
     ada, cora = two
+    factories.make_connection("stripe")
     make_key()
     hold = factories.make_hold()
     asked = {"customer": "cus_1", "matter": "DSR-1", "why": "She asks to be deleted."}
