@@ -13,11 +13,12 @@ from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.transaction import atomic
+from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from q2c.core import access, approvals, audit, erasures, retention
+from q2c.core import access, approvals, audit
 from q2c.core.models import LegalHold, Person, Proposal
+from q2c.core.tasks import look_at_holds
 
 HOLD, RELEASE = "legal_hold", "hold_release"
 KINDS = (HOLD, RELEASE)
@@ -124,11 +125,10 @@ def apply_decision(proposal: Proposal, *, by: Person) -> None:
     if proposal.kind == RELEASE:
         if is_agreed:
             _move(hold, State.RELEASED, by=by, released_at=timezone.now(), released_by=by)
-            erasures.carry_waiting()
-            retention.look_again()
+            on_commit(_look_again, robust=True)
     elif is_agreed:
         _move(hold, State.IN_FORCE, by=by, placed_at=timezone.now(), placed_by=by)
-        retention.look_again()
+        on_commit(_look_again, robust=True)
     else:
         _move(hold, State.DECLINED, by=by)
 
@@ -156,6 +156,11 @@ def holds_on_customers(customers: Collection[str]) -> dict[str, str]:
             [list(customers)],
         )
         return dict(cursor.fetchall())
+
+
+def _look_again() -> None:
+    """A worker says anew what stays, and carries out what waited; without one the daily run does."""
+    look_at_holds.apply_async(retry=False, expires=600)
 
 
 def _move(hold: LegalHold, state: str, *, by: Person, **facts: Any) -> None:

@@ -93,19 +93,22 @@ def drop_expired() -> list[str]:
         else:
             log.info("an expired month is kept", partition=month.partition, why=why_left)
         left.append(_seen(month, failure))
-    with atomic():
-        ExpiredMonth.objects.all().delete()
-        ExpiredMonth.objects.bulk_create(left)
+    _note(left)
     return dropped
 
 
 def look_again() -> None:
-    """Note what is expired and why it stays, without dropping anything: after a hold was placed or released."""
+    """Note what is expired and why it stays, without dropping anything."""
     failures = dict(ExpiredMonth.objects.values_list("partition", "failure"))
-    seen = [_seen(month, "" if month.why_kept else failures.get(month.partition, "")) for month in expired_months()]
-    with atomic():
-        ExpiredMonth.objects.all().delete()
-        ExpiredMonth.objects.bulk_create(seen)
+    _note([_seen(month, "" if month.why_kept else failures.get(month.partition, "")) for month in expired_months()])
+
+
+@atomic
+def _note(months: list[ExpiredMonth]) -> None:
+    """What was seen takes the place of what was; two workers at once do no harm."""
+    ExpiredMonth.objects.exclude(partition__in=[month.partition for month in months]).delete()
+    fields = ["table", "months", "why_kept", "failure", "holds", "looked_at"]
+    ExpiredMonth.objects.bulk_create(months, update_conflicts=True, unique_fields=["partition"], update_fields=fields)
 
 
 def _seen(month: Expired, failure: str) -> ExpiredMonth:

@@ -31,8 +31,9 @@ def drop_expired_partitions() -> None:
 
 
 @shared_task(ignore_result=True)
-def look_at_expired() -> None:
-    """Note anew which months are expired and what keeps them."""
+def look_at_holds() -> None:
+    """Carry out the erasures that no hold keeps back any more, and note anew what keeps which expired month."""
+    erasures.carry_waiting()
     retention.look_again()
 
 

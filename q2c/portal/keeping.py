@@ -22,7 +22,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.archive_files import ArchiveFault
 from q2c.core.htmx import page, paginate
 from q2c.core.models import Archive, ArchiveCheck, Erasure, ExpiredMonth, LegalHold
-from q2c.core.tasks import check_archives, drop_expired_partitions, look_at_expired
+from q2c.core.tasks import check_archives, drop_expired_partitions, look_at_holds
 from q2c.core.vault import Unsealable
 from q2c.portal.search import as_uuid
 from q2c.records.persons import persons_among
@@ -82,7 +82,7 @@ def keeping(request: HttpRequest) -> HttpResponse:
 def keeping_run(request: PersonRequest) -> HttpResponse:
     """Look anew, or drop now what is due, on a worker."""
     is_drop = request.POST.get("what") == "drop"
-    if not _ask_worker(request, drop_expired_partitions if is_drop else look_at_expired):
+    if not _ask_worker(request, drop_expired_partitions if is_drop else look_at_holds):
         return redirect("portal:keeping")
     if is_drop:
         audit.record(request.user, "start", "retention", "now")

@@ -12,6 +12,7 @@ from q2c.core.customer_keys import ensure_keys
 from q2c.core.ids import uuid7
 from q2c.core.models import CustomerKey, LegalHold, Proposal
 from q2c.core.partitions import month_partition_sql
+from q2c.core.tasks import look_at_holds
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.transactions.models import BusinessTransaction
 from tests import factories
@@ -70,6 +71,7 @@ def release(hold: LegalHold) -> None:
     """Two people release it."""
     proposal = holds.propose_release(hold, by=factories.make_person("controller"), why="The audit is over.")
     sign(proposal, holds.apply_decision)
+    look_at_holds()  # a worker's part, after the commit
 
 
 def make_key(customer: str = "cus_1", code: str = "stripe") -> CustomerKey:

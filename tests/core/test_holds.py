@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from exceptions import keeping as letting_go
 from exceptions.models import AlertGroup
@@ -261,3 +264,50 @@ def test_alerts_and_rows_of_bulk_actions_stay_while_a_hold_covers_them(db):
     keeping.release(hold)
     letting_go.let_go()
     assert not AlertGroup.objects.exists()
+
+
+DAYS = st.dates(dt.date(2019, 3, 1), dt.date(2019, 3, 6))
+CODES = st.sampled_from(["", "GB01", "US01"])
+LANES = st.sampled_from(["", "stripe:invoice:in_1", "stripe:invoice:in_2"])
+FACTS = {
+    "entity": CODES, "owner": st.sampled_from([None, "stripe:cus_1", "salesforce:001A", "stripe:cus_2"]),
+    "lane": LANES, "dated": st.none() | DAYS, "came": DAYS,
+}  # fmt: skip
+
+
+@given(
+    holds_said=st.lists(
+        st.fixed_dictionaries(
+            {"entity": CODES, "is_of_customer": st.booleans(), "lane": LANES, "first": st.none() | DAYS,
+             "span": st.none() | st.integers(0, 3), "facts": st.fixed_dictionaries(FACTS)}
+        ),
+        min_size=20, max_size=20,
+    )
+)  # fmt: skip
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_database_covers_exactly_what_a_hold_says(db, holds_said):
+    """Every combination of limits, against the same rule in plain Python."""
+    owners = ["stripe:cus_1", "salesforce:001A"]
+    for said in holds_said:
+        first, facts = said["first"], said["facts"]
+        last = first + dt.timedelta(days=said["span"]) if first and said["span"] is not None else None
+        hold = {"lane": said["lane"], "legal_entity_code": said["entity"], "first_day": first and str(first),
+                "customer": "stripe:cus_1" if said["is_of_customer"] else "",
+                "last_day": last and str(last)}  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coalesce(q2c_hold_covers(jsonb_populate_record(NULL::core_legalhold, %s), %s, %s, %s, %s, %s,"
+                " %s), false)",
+                [json.dumps(hold), owners if said["is_of_customer"] else None, *(facts[name] for name in FACTS)],
+            )
+            covered = cursor.fetchone()[0]
+        is_in = [
+            first is None or (day is not None and first <= day <= (last or dt.date.max))
+            for day in (facts["dated"], facts["came"])
+        ]
+        assert covered == (
+            said["lane"] in ("", facts["lane"])
+            and (said["entity"] == "" or facts["entity"] in ("", said["entity"]))
+            and (not said["is_of_customer"] or facts["owner"] in owners)
+            and any(is_in)
+        )

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from q2c.core import customer_keys, retention
 from q2c.core.models import Archive, ArchiveCheck, AuditEntry, CustomerKey, Erasure, ExpiredMonth, LegalHold, Proposal
-from q2c.core.tasks import check_archives
+from q2c.core.tasks import check_archives, look_at_holds
 from tests import factories
 from tests.core import keeping
 from tests.core.keeping import LONG_AGO, make_key, make_old, march
@@ -64,6 +64,7 @@ def test_a_hold_is_proposed_agreed_to_shown_as_the_reason_and_released(two, db):
     assert (hold.lane, hold.document, hold.state) == (txn.lane, "INV-7", "proposed")
     assert "somebody else has to approve" in said(sign(ada, hold.proposal))
     assert sign(cora, hold.proposal).status_code == 302
+    look_at_holds()  # a worker's part, after the commit
     shown = said(ada.get("/keeping/"))
     assert "1 legal hold stands and keeps 4 months beyond their time" in shown
     assert f"Steps of March 2019 Legal hold LH-{hold.pk} “Tax audit 2019” (TA-7). Stays" in shown
@@ -106,6 +107,7 @@ def test_a_person_of_one_entity_sees_no_hold_of_another_and_no_name_of_it(sign_i
     make_old(legal_entity_code="GB01")
     factories.make_entity("US01")
     hold = factories.make_hold(legal_entity="GB01")
+    look_at_holds()
     other = sign_in("controller", entities=("US01",))
     assert other.get(f"/keeping/holds/{hold.pk}/").status_code == 404
     shown = said(other.get("/keeping/"))
