@@ -139,6 +139,8 @@ def archive_month(table: str, partition: str, low: UUID, high: UUID) -> Archive 
             return _archive(table, partition, low, high, target=target, name=name)
     except (OSError, ArchiveFault) as error:
         raise ArchiveFailed(f"{partition} couldn’t be written to {target}: {error}") from error
+    except vault.Unsealable as error:
+        raise ArchiveFailed(f"{partition} couldn’t be sealed: {error}") from error
     finally:
         for left in target.glob(f"{name}*.part"):
             left.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from exceptions.models import ExceptionCase
-from q2c.core import archive_files, archives, audit, customer_keys, ending, retention
+from q2c.core import archive_files, archives, audit, customer_keys, ending, retention, vault
 from q2c.core.models import Archive, AuditEntry, ExpiredMonth
 from q2c.flows import watching
 from q2c.transactions.models import StepRun
@@ -260,3 +260,13 @@ def test_the_command_checks_every_archive_and_names_files_that_belong_to_none(fo
         call_command("archives", "--check", march(STEPS))
     with pytest.raises(CommandError, match="No archive holds nothing"):
         call_command("archives", "nothing")
+
+
+def test_a_month_whose_customers_keys_no_vault_key_opens_stays_and_says_so(folder, settings):
+    make_key()
+    txn = make_old(customer_id="cus_1")
+    settings.VAULT_KEYS = [vault.new_key()]
+    customer_keys.forget_keys()
+    assert march(STEPS) not in retention.drop_expired()
+    assert "isn't in Q2C_VAULT_KEYS" in ExpiredMonth.objects.get(pk=march(STEPS)).failure
+    assert StepRun.objects.filter(transaction_id=txn.pk).exists()
