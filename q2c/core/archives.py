@@ -11,7 +11,8 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -153,7 +154,8 @@ def _archive(table: str, partition: str, low: UUID, high: UUID, *, target: Path,
             raise Interrupted(f"{partition} is being archived by another process")
     house, rows_file, manifest_file = vault.new_key(), target / f"{name}.jsonl.gz", target / f"{name}.json"
     parts = [file.with_name(f"{file.name}.part") for file in (rows_file, manifest_file)]
-    written = write_rows(parts[0], _batches(table, low, high), partial(_seal_keys, house=house))
+    with closing(_batches(table, low, high)) as batches:  # its cursor ends before the transaction does
+        written = write_rows(parts[0], batches, partial(_seal_keys, house=house))
     if not written.rows:
         return None
     made = Archive(
@@ -199,7 +201,7 @@ def _manifest(archive: Archive, written: Written) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batches(table: str, low: UUID, high: UUID) -> Iterator[list[Row]]:
+def _batches(table: str, low: UUID, high: UUID) -> Generator[list[Row], None, None]:
     """The month's rows in the order of their key, a block at a time, out of one statement."""
     with connection.cursor() as cursor:
         for setting in _AS_TEXT:
