@@ -7,7 +7,6 @@ Django's documentation shows.
 from __future__ import annotations
 
 import time
-from typing import ClassVar
 
 from django.contrib import admin
 from django.test import Client, override_settings
@@ -26,14 +25,14 @@ THREE_FILTERS = "category=mapping&severity=1&blocks_entity=DE01"
 class CaseAdmin(admin.ModelAdmin):
     """The columns and three filters of the workbench's list, the largest amounts first."""
 
-    list_display: ClassVar = (
+    list_display = (
         "id", "summary", "kind", "state", "severity", "queue", "blocks_entity", "blocks_period", "amount_at_risk",
         "document_count", "due_at", "assignee",
     )  # fmt: skip
-    list_filter: ClassVar = ("category", "severity", "blocks_entity")
-    list_select_related: ClassVar = ("assignee",)
+    list_filter = ("category", "severity", "blocks_entity")
+    list_select_related = ("assignee",)
     list_per_page = PAGE_SIZE
-    ordering: ClassVar = ("-amount_at_risk", "-id")
+    ordering = ("-amount_at_risk", "-id")
 
 
 site = admin.AdminSite(name="admin")

@@ -108,7 +108,7 @@ class TransactionFilter(ListFilter):
         that is chosen too: nothing or one set of rows, none of them in `qs`."""
         self.form.is_valid()
         chosen = self.form.cleaned_data
-        month = month_of(chosen.get("entity") or "", chosen.get("period") or "")
+        month = month_of(chosen.get("entity") or "", chosen["period"]) if chosen.get("period") else None
         if month is None:
             return []
         rows = self.queryset.filter(period_code="", document_date__range=(month.first, month.last))
