@@ -43,6 +43,7 @@ WAIVE_REASONS = {
     "withdrawn": "The customer withdrew",
     "not_ours": "Not ours to book",
     "test": "A test, not a sale",
+    "with_its_run": "Its bill run was rejected",
     "looked_into": "Looked into: nothing is to be booked",
 }
 RESOLUTION_WORDS = {
@@ -331,6 +332,11 @@ _SYSTEM = (
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "
          "closes when both agree. What the source doesn't know, or says otherwise, a person has to explain: correct it "
          "at the source, or waive it with the reason."),
+    Kind("bill_run_rejected", C, BILLING_OPS, HIGH, hours(8), ("connection", "legal_entity", "run"), (WAIVE,),
+         "{legal_entity} rejected bill run {run} of {connection}",
+         "Have the documents voided or corrected where they were billed: customers may have them already. What is "
+         "issued again comes as a run of its own. Waive this with what was done; what was given up stays on the list "
+         "of open items."),
     Kind("number_missing", D, BILLING_OPS, LOW, hours(24), ("connection", "document_type", "series"), (WAIVE,),
          "A number is missing in the series {series} of {connection}",
          "Neither the source nor we have a document of this number. Ask billing what became of it (auditors will), and "

@@ -204,6 +204,18 @@ REPLAY_DAYS = 400  # where no rule says: a fiscal year and a month
 RETAINED = ("steps", "lineage", "postings", "raw_bodies", "exchanges", "outgoing_events", "alerts", "bulk_rows")
 ARCHIVED = RETAINED[:6]  # what goes by whole months
 
+# How an entity's bill runs post: without a rule of `posting` there are none, and nothing asks for one.
+BILL_RUN = "bill_run"
+BILL_RUN_VALUES = (
+    ("posting", "as they come|hold", _OR("as they come", "hold")),
+    ("release", "1 person|2 people|by itself", "1 person, 2 people or by itself"),
+    ("complete_after", "day|[1-9][0-9]{0,3}m", "day, or minutes without a new document such as 30m"),
+    ("least", "[1-9][0-9]{0,6}", "a number of documents"),
+    ("problem_share", r"(100|[0-9]{1,2})(\.[0-9])?", "a percentage from 0 to 100"),
+    ("variance", r"any|[0-9]{1,4}(\.[0-9])?", "a percentage, or the word any"),
+    ("late", "post|hold", _OR("post", "hold")),
+)
+
 _KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
          "{system} has no item for SKU {key}{scope}", scope=("connection", "legal_entity", "currency", "product_line"),
@@ -271,6 +283,17 @@ _KINDS = (
          "Where documents of a closed period go (late_documents: next period, accrue, reopen or either), and whether a "
          "write-off takes its part of the invoice's tax back (write_off_tax: keep or take back).",
          approval=CONTROLLER, values_of=POLICY_VALUES),
+    Kind(BILL_RUN, "How bill runs post", ("field",), FREE, "missing_bill_run_rule", "No rule says {key}{scope}",
+         scope=("connection", "legal_entity"), keys=tuple(name for name, _, _ in BILL_RUN_VALUES),
+         values_of=BILL_RUN_VALUES, allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER,
+         propose=PROPOSE_POLICY,
+         about="Whether what billing issues on a day, or in a run that it names, is a run of its own that posts as it "
+         "comes, or is held until it’s complete (posting). Who releases it then: 1 person, 2 people (without a rule), "
+         "or the portal itself where nothing speaks against it (release). When it may be complete: once the day is "
+         "over, or so long after its last document (complete_after, without a rule: day), and from how many documents "
+         "on (least, 1). By itself only with at most so many of 100 documents in cases (problem_share, 0), and so many "
+         "per cent away from the middle of the last eight runs (variance, any). What comes after the release posts, or "
+         "is held as an addition (late: post or hold, without a rule hold). By the billing day."),
     Kind("target_system", "Which system it goes to", ("role", "object_type"), CONNECTIONS, "no_system_for_role",
          "No system takes {key}{scope}", scope=("legal_entity", "region", "product_line"), keys=TARGET_KEYS,
          owner=CONTROLLERSHIP, effective_default="period_start", verb="goes to",

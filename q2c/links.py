@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+from mappings.bill_runs import RunPolicies
 from mappings.models import CrossReference
 from q2c.canonical.posting import JournalLine
 from q2c.core.models import Proposal
@@ -14,6 +15,7 @@ from q2c.records.documents import find_statuses
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import parents_above
 from q2c.records.suspects import Suspect, suspects_of
+from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.contributions import Contributed, find_contributions, lines_of
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import steps_gave
@@ -22,7 +24,9 @@ from q2c.transactions.selectors import steps_gave
 class Links:
     """Cross-references, golden records and approvals that the batch asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_policies: RunPolicies | None = None) -> None:
+        self.run_policies = run_policies or RunPolicies(0, [])
+        self.bill_runs: dict[int, BillRun] = {}
         self.references: dict[tuple[str, str], list[CrossReference]] = {}
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         self.facts: dict[tuple[str, str, str], bytes] = {}
@@ -158,6 +162,8 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.contributions.update(find_contributions(sorted(keys)))
     if keys := wants.get("status"):
         links.statuses.update(find_statuses(keys))
+    if keys := wants.get("bill_run"):
+        links.bill_runs.update(BillRun.objects.in_bulk(keys))
     if keys := wants.get("given"):
         links.given.update(steps_gave(keys))
     if keys := wants.get("price"):

@@ -19,6 +19,7 @@ from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from exceptions.models import Choice
+from mappings.bill_runs import RunPolicies
 from mappings.kinds import BY_CODE
 from mappings.resolve import Resolved, Snapshot, latest_change_set
 from mappings.retries import Retries
@@ -49,6 +50,7 @@ def forget_kept() -> None:
     _kept.clear()
     _known.clear()
     _retries.clear()
+    _run_policies.clear()
     _targets.clear()
 
 
@@ -339,6 +341,18 @@ def known_retries(change_set: int) -> Retries:
     return found
 
 
+_run_policies: list[RunPolicies] = []
+
+
+def run_policies(change_set: int | None = None) -> RunPolicies:
+    """How bill runs post, as known at the newest change set: read anew when one has come. Without its number it may be
+    some seconds old."""
+    number = _keep("change_set", latest_change_set) if change_set is None else change_set
+    if not _run_policies or _run_policies[0].change_set < number:
+        _run_policies[:] = [RunPolicies.load(number)]
+    return _run_policies[0]
+
+
 class BatchContext:
     """A batch's view of the world (the machine's `Context`)."""
 
@@ -346,7 +360,7 @@ class BatchContext:
         self._snapshot = snapshot or known_rules()
         self.retry_of = known_retries(self._snapshot.change_set).policy
         self._of_then = {run.known_at: Snapshot.load([], run.known_at) for run in runs if run.known_at is not None}
-        self._links = Links()
+        self._links = Links(run_policies(self._snapshot.change_set))
         self._rules: dict[UUID, Rules] = {}
         self._calendar = Calendar()
 
@@ -354,7 +368,7 @@ class BatchContext:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref`, `golden` and `suspect` (record type,
         record key), `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
         `lane` (flow, lane), `price` and `product_line` (SKU), `parents` (record key of an account), `status` (billing
-        connection, document id), `contribution` (ERP connection, external id)."""
+        connection, document id), `contribution` (ERP connection, external id), `bill_run` (its id)."""
         if rules := wants.get("rule"):
             for snapshot in (self._snapshot, *self._of_then.values()):
                 snapshot.fetch(rules)

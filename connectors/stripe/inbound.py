@@ -266,7 +266,21 @@ def _feed(notes: Mapping[str, Any]) -> dict[str, Any]:
         "feed_type": notes.get("feed_type", ""),
         "feed_number": notes.get("invoice_no", ""),
         "declared_total": _optional_decimal(notes.get("declared_total")),
+        "bill_run": _bill_run(notes),
     }
+
+
+def _bill_run(notes: Mapping[str, Any]) -> billing.BillRunTold | None:
+    """Stripe has no bill runs. Whoever bills in runs of their own writes them on each document: `bill_run`, and how
+    many documents of the type, seller and currency it issued over how much (`bill_run_count`, `bill_run_amount`)."""
+    if not notes.get("bill_run"):
+        return None
+    count = _optional_decimal(notes.get("bill_run_count"))
+    return billing.BillRunTold(
+        name=str(notes["bill_run"])[:80],
+        document_count=None if count is None else int(count),
+        amount=_optional_decimal(notes.get("bill_run_amount")),
+    )
 
 
 def _quantity(raw: Mapping[str, Any]) -> Decimal:

@@ -59,6 +59,15 @@ class CustomerBalanceEntry(Document):
     from_id: str = ""
 
 
+class BillRunTold(Document):
+    """The bill run that issued a document, as billing names it; and where it tells it, how many documents of the
+    document's type, seller and currency the run issued, and over how much."""
+
+    name: str
+    document_count: int | None = None
+    amount: Decimal | None = None
+
+
 class Invoice(Document):
     """`total` is the document's total, never the amount due: a customer balance that billing used is an application."""
 
@@ -84,6 +93,7 @@ class Invoice(Document):
     is_customer_known: bool = True
     declared_total: Decimal | None = None
     balance_entries: tuple[CustomerBalanceEntry, ...] = ()  # facts of their own: the invoice's event brings them apart
+    bill_run: BillRunTold | None = None  # None where billing names none: its day is one
 
 
 class CreditRefund(Document):
@@ -118,6 +128,7 @@ class CreditMemo(Document):
     is_customer_known: bool = True
     declared_total: Decimal | None = None  # in the feed's own sign: credits are negative there
     refunds: tuple[CreditRefund, ...] = ()
+    bill_run: BillRunTold | None = None
 
 
 class DocumentVoid(Document):

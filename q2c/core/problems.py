@@ -105,8 +105,8 @@ class Awaits(Exception):
 
     `key` names a parent whose completion releases the wait; `not_before` is an instant before which there's no use in
     looking again; `asks` is what a person is asked to approve meanwhile (`kind`, `title`, `content`); `needs` is a fact
-    whose own flow brings what is awaited; `brings` is what the waiting transaction leaves with others, stored in the
-    commit that makes it wait.
+    whose own flow brings what is awaited; `brings` is what the waiting transaction leaves with others, and `joins` what
+    it becomes a part of, both stored in the commit that makes it wait.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Awaits(Exception):
         asks: dict[str, Any] | None = None,
         needs: Any = None,
         brings: Any = None,
+        joins: Any = None,
     ) -> None:
         super().__init__(summary)
         self.key = key
@@ -128,3 +129,4 @@ class Awaits(Exception):
         self.asks = asks
         self.needs = needs
         self.brings = brings
+        self.joins = joins

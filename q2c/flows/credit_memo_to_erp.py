@@ -15,7 +15,7 @@ from typing import Any
 from q2c.canonical.billing import CreditMemo
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
 from q2c.core.problems import Awaits, NotNeeded
-from q2c.flows.steps import approve, customer, dates, feed, originals, post, summary
+from q2c.flows.steps import approve, bill_run, customer, dates, feed, originals, post, summary
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
@@ -201,6 +201,7 @@ CREDIT_MEMO_TO_ERP = Flow(
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *bill_run.RELEASED,
         *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_credit_memo",

@@ -17,6 +17,7 @@ from q2c.canonical.schema import to_json
 from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.core.ids import uuid7
 from q2c.flows import urgency
+from q2c.flows.bill_runs import runs_of
 from q2c.transactions.counting import count_begun
 
 _LAST_IN_LANE = """
@@ -33,18 +34,20 @@ WITH new AS (
     INSERT INTO transactions_businesstransaction
         (id, flow, business_key, lane, lane_sequence, state_at, created_at, fact_type, fact, source_connection,
          source_type, source_id, number, event_id, legal_entity_code, customer_id, customer_name, currency, amount,
-         line_count, document_date, feed, feed_type, rounding, correlation_id, origin_id, tax, service_end)
+         line_count, document_date, feed, feed_type, rounding, correlation_id, origin_id, tax, service_end,
+         bill_run_id)
     SELECT n.id, n.flow, n.business_key, n.lane, n.lane_sequence, now(), now(), n.fact_type,
          n.fact, n.source_connection, n.source_type, n.source_id, n.number, n.event_id, n.legal_entity,
          n.customer_id, n.customer_name, n.currency, n.amount, n.line_count, n.document_date, n.feed,
-         n.feed_type, n.rounding, n.correlation_id, n.origin_id, n.tax, n.service_end
+         n.feed_type, n.rounding, n.correlation_id, n.origin_id, n.tax, n.service_end,
+         n.bill_run
     FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::int8[], %s::text[], %s::bytea[], %s::text[],
                 %s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
                 %s::numeric[], %s::int4[], %s::date[], %s::text[], %s::text[], %s::numeric[], %s::text[], %s::uuid[],
-                %s::numeric[], %s::date[])
+                %s::numeric[], %s::date[], %s::int8[])
         AS n (id, flow, business_key, lane, lane_sequence, fact_type, fact, source_connection, source_type, source_id,
               number, event_id, legal_entity, customer_id, customer_name, currency, amount, line_count, document_date,
-              feed, feed_type, rounding, correlation_id, origin_id, tax, service_end)
+              feed, feed_type, rounding, correlation_id, origin_id, tax, service_end, bill_run)
     ON CONFLICT (flow, business_key) DO NOTHING
     RETURNING id, flow, lane, lane_sequence)
 INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, priority, available_at)
@@ -123,8 +126,9 @@ def _find_known(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
 def _insert(fresh: list[tuple[UUID, Fact]]) -> None:
     lanes = sorted({fact.lane for _, fact in fresh})
     last: dict[str, int] = dict(fetch_rows(_LAST_IN_LANE, [lanes]))
+    runs = runs_of([fact for _, fact in fresh])
     rows = []
-    for new_id, fact in fresh:
+    for (new_id, fact), run in zip(fresh, runs, strict=True):
         last[fact.lane] += 1
         rows.append(
             (
@@ -134,7 +138,7 @@ def _insert(fresh: list[tuple[UUID, Fact]]) -> None:
                 fact.customer_name[:200], fact.currency, fact.amount, fact.line_count, fact.document_date,
                 fact.feed[:40],
                 fact.feed_type[:20], fact.rounding, fact.correlation_id or str(fact.event_id or new_id), fact.origin_id,
-                fact.tax, fact.service_end,
+                fact.tax, fact.service_end, run,
             )
         )  # fmt: skip
     columns = [list(column) for column in zip(*rows, strict=True)]

@@ -20,6 +20,7 @@ from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.flows.announce import announce_completed
 from q2c.flows.begun import schedule_links
+from q2c.flows.bill_runs import keep_runs_waiting
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.elsewhere import dispatch_elsewhere, fact_of_need
 from q2c.flows.summaries import keep_contributions
@@ -84,6 +85,7 @@ def answer_waits(runs: list[Run]) -> frozenset[str]:
     """See to what waiting runs leave and need: contributions to summaries, facts whose own flows bring what they wait
     for, then people's approval (which is audited, so it comes last). Returns the flows that have new work."""
     keep_contributions(runs)
+    keep_runs_waiting(runs)
     facts = [
         fact_of_need(run.awaits.needs, customer_name=run.customer_name, correlation_id=run.correlation_id)
         for run in runs

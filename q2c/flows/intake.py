@@ -23,6 +23,7 @@ from q2c.core.models import LegalEntity
 from q2c.core.problems import Category, Problem
 from q2c.flows import begun, corrections, sightings
 from q2c.flows.api_orders import API_MANIFEST
+from q2c.flows.bill_runs import count_ignored
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.done import pause_refused
 from q2c.flows.facts import About, Ignored, facts_of, with_event
@@ -158,6 +159,7 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     facts: list[Fact] = []
     billed: list[Billed] = []
     arrived: list[Billed] = []
+    ignored: list[tuple[Billed, Any]] = []  # what came for the first time and leads to nothing, with its event
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
         before = seen.get(document.key) if document is not None else None
@@ -169,7 +171,8 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
-            if document.content_hash and not (before is not None and before.has_content):
+            is_first = bool(document.content_hash) and not (before is not None and before.has_content)
+            if is_first:
                 arrived.append(document)
             seen[document.key] = (before or Seen("", None, "")).after(document, reason)
             billed.append(
@@ -177,6 +180,8 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
                         order_id=document.order_id or about.order_id, ignored_reason=reason,
                         document_date=document.document_date or _day_of(document, about))
             )  # fmt: skip
+            if is_first and reason:
+                ignored.append((billed[-1], event))
         if isinstance(made, Ignored):
             _ignore(item, made, document, about)
         else:
@@ -190,6 +195,7 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
             owners[str(item.claimed.event_id)] = owner_of(item.source.code, verdict.customer_id)
     store_documents(billed)
     count_arrivals(arrived)
+    count_ignored(ignored)
     corrections.remember({
         (item.source.code, n): item.claimed.event_id for item, e in pairs if (n := around.corrected_too_early(item, e))
     })  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 from q2c.canonical.billing import Invoice
 from q2c.canonical.posting import ArInvoice, PostedDocument
-from q2c.flows.steps import approve, codes, customer, dates, feed, post, summary
+from q2c.flows.steps import approve, bill_run, codes, customer, dates, feed, post, summary
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_invoice
@@ -115,6 +115,7 @@ INVOICE_TO_ERP = Flow(
         Read("build_posting", "Build the AR posting; it must balance to the cent", build_posting, gives="posting"),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,
+        *bill_run.RELEASED,
         *summary.BY_ITSELF_OR_IN_SUMMARY,
         Write(
             "post_invoice",

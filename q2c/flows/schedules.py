@@ -24,6 +24,7 @@ SCHEDULES = (
     Schedule("Let old work go first", "q2c.flows.tasks.raise_old", 60),
     Schedule("Translate what was received", "q2c.inbox.carry_events", 2, queue="doors"),
     Schedule("Move back-fills on", "q2c.flows.tasks.run_backfills", 2, queue="reconciliation"),
+    Schedule("Move bill runs on", "q2c.flows.tasks.run_bill_runs", 5, queue="reconciliation"),
     Schedule("Start summaries of days that are over", "q2c.flows.tasks.start_summaries", 60),
     Schedule("Check sheets that wait", "mappings.tasks.check_waiting_sheets", 60, queue="reconciliation"),
     Schedule("Count which suggestions were right", "mappings.tasks.count_suggestions", 600, queue="reconciliation"),

@@ -20,6 +20,8 @@ from q2c.core.customer_keys import owner_of
 from q2c.core.ending import is_ending
 from q2c.flows import (
     backfill_running,
+    bill_run_acts,
+    bill_run_states,
     catalog,
     done,
     field_owners,
@@ -196,6 +198,13 @@ def run_backfills() -> None:
         backfill_running.run_due()
     finally:
         tell_health()
+
+
+@shared_task(ignore_result=True)
+def run_bill_runs() -> None:
+    """Add up what bill runs came to, release those that ask for nobody, and carry out what was decided."""
+    bill_run_acts.release_by_itself(bill_run_states.add_up())
+    nudge(bill_run_acts.carry_due())
 
 
 @shared_task(ignore_result=True)

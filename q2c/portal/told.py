@@ -148,7 +148,7 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
     for exchange in exchanges:
         talked[exchange.step].append(exchange)
     flow = flows().get(txn.flow)
-    known = [(s.name, s.sentence, s.kind) for s in flow.steps] if flow else []
+    known = [(s.name, s.sentence, s.kind) for s in flow.steps if not s.quiet or s.name == txn.held_step] if flow else []
     names = {name for name, _, _ in known}
     known += [
         (name, name.replace("_", " ").capitalize(), rows[0].kind) for name, rows in by_step.items() if name not in names

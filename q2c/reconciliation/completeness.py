@@ -29,6 +29,7 @@ from q2c.core.problems import Problem
 from q2c.inbox.models import InboundKey
 from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation import comparing, gaps, series
+from q2c.reconciliation.bill_runs import tell_expected
 from q2c.reconciliation.comparing import Comparison, Key, Ours
 from q2c.reconciliation.feed_days import write_days
 from q2c.reconciliation.models import FeedCheck
@@ -173,6 +174,7 @@ class _Round:
         if first_day is not None:
             days = {key: figures for key, figures in found.days.items() if key.day >= first_day}
             write_days(self.row.code, self.kind, first_day, days, at=self.now, period_of=_period_of)
+            tell_expected(self.row.code, self.kind, first_day, days, at=self.until)
         read_again = gaps.read_again(self.row, self.kind, self.client, found.gaps, at=self.now)
         self._move(first_day, len(entries), is_asked=since is not None, is_changed=bool(done.opened or done.closed))
         return Checked(len(entries), done.opened, read_again, done.closed)

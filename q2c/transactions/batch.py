@@ -108,6 +108,7 @@ class Run:
     retry_of: Callable[[Problem, str], Retry] | None = None  # the policy of a problem of a connection, from memory
     priority: int = 5
     stops: dict[str, str] = field(default_factory=dict)  # entities of which its flow is paused, and why
+    bill_run: int | None = None  # the bill run that it is of
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass

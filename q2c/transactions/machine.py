@@ -34,7 +34,7 @@ ALL_AT_ONCE = 200
 _RUN_COLUMNS = (
     "id, business_key, lane, correlation_id, attempt, created_at, source_connection, source_type, source_id, number,"
     " legal_entity_code, customer_id, customer_name, currency, amount, line_count, feed, feed_type, target_connection,"
-    " period_code, document_date, fact, state"
+    " period_code, document_date, fact, state, bill_run_id"
 )
 
 # Outputs only where some are taken over: behind a finished write, an open intent or a parking wait.
@@ -287,6 +287,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run.priority = claim.priority
         runs.append(run)
         try:
+            run.bill_run = row[23]
             run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)
             _resume(run, steps.get(run.id, []))
         except Exception as error:  # a fact that we can't read any more is held, not lost
@@ -317,6 +318,9 @@ def _resume(run: Run, steps: list[tuple]) -> None:
             (i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0
         )
     for step in run.flow.steps[:keep]:
+        if step.quiet and step.name not in latest:
+            run.facts[step.gives] = None
+            continue
         sequence, output = latest[step.name]
         run.facts[step.gives] = None if bytes(output) == b"null" else decode_output(bytes(output), step.output_type)
         run.done[step.name] = sequence

@@ -12,7 +12,10 @@ from django.db.models.functions import Now
 
 from q2c.core.ids import uuid7
 from q2c.core.models import APPEND_ONLY
+from q2c.transactions.bill_runs import COUNTED
+from q2c.transactions.bill_runs import BillRun as BillRun
 from q2c.transactions.resubmissions import Resubmission as Resubmission
+from q2c.transactions.stops import Pause as Pause
 
 # q2c_balanced is an immutable SQL function made by the first migration: equal lengths, no negative side, equal sums.
 BALANCED = Func("accounts", "debits", "credits", function="q2c_balanced", output_field=BooleanField())
@@ -71,6 +74,7 @@ class BusinessTransaction(models.Model):
     target_id = models.CharField(max_length=120, blank=True, default="", db_default="")
     target_number = models.CharField(max_length=80, blank=True, default="", db_default="")
     origin_id = models.UUIDField(null=True)  # of a replay: the transaction that it runs again
+    bill_run_id = models.BigIntegerField(null=True)  # where a rule keeps runs
 
     class Meta:
         constraints = [
@@ -102,7 +106,9 @@ class BusinessTransaction(models.Model):
             models.Index(
                 fields=["legal_entity_code", "service_end"], name="txn_served", condition=Q(service_end__isnull=False)
             ),
+            models.Index(fields=["bill_run_id", "id"], name="txn_bill_run", condition=Q(bill_run_id__isnull=False)),
         ]
+        triggers = COUNTED
 
     def __str__(self) -> str:
         return f"{self.flow} {self.number or self.source_id}"
@@ -377,32 +383,6 @@ class Restore(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at} by {self.by}"
-
-
-class Pause(models.Model):
-    """What isn't carried until somebody resumes it: of a flow, a legal entity, an object type; "" means any."""
-
-    flow = models.CharField(max_length=40, blank=True)
-    legal_entity_code = models.CharField(max_length=20, blank=True)
-    object_type = models.CharField(max_length=40, blank=True)  # the flows' lane type: invoice, payment, ...
-    reason = models.TextField()
-    by = models.CharField(max_length=150)
-    at = models.DateTimeField()
-    resumed_at = models.DateTimeField(null=True)
-    resumed_by = models.CharField(max_length=150, blank=True)
-    resume_reason = models.TextField(blank=True)
-    caught_up_at = models.DateTimeField(null=True)  # all that was set aside is due again
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["flow", "legal_entity_code", "object_type"], name="one_pause", condition=Q(resumed_at=None)
-            )
-        ]
-        indexes = [models.Index(fields=["-id"], name="pause_catching_up", condition=Q(caught_up_at=None))]
-
-    def __str__(self) -> str:
-        return f"{self.flow} {self.legal_entity_code} {self.object_type}".strip() or "everything"
 
 
 class ExternalIdUse(models.Model):

@@ -35,6 +35,7 @@ class Step:
     sentence: str
     gives: str
     kind: str = field(init=False, default="")
+    quiet: bool = field(init=False, default=False)
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
@@ -57,16 +58,17 @@ def _returned(function: Callable[..., Any]) -> Any:
 class Read(Step):
     """Looks something up or computes it; runs in memory. `wants(facts...)` names look-up keys that the machine
     fetches for
-    a whole batch with one query each: it returns an iterable of (fetcher name, key)."""
+    a whole batch with one query each: it returns an iterable of (fetcher name, key). A `quiet` one that gives None
+    leaves no row: it only asks whether others let the transaction go on, and mostly nobody says anything."""
 
     run: Callable[..., Any] = field(kw_only=True)
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)
 
     def __init__(
         self, name: str, sentence: str, run: Callable[..., Any], *, gives: str,
-        wants: Callable[..., Iterable[tuple[str, Any]]] | None = None,
+        wants: Callable[..., Iterable[tuple[str, Any]]] | None = None, quiet: bool = False,
     ) -> None:  # fmt: skip
-        _set(self, name=name, sentence=sentence, gives=gives, run=run, wants=wants, kind="read")
+        _set(self, name=name, sentence=sentence, gives=gives, run=run, wants=wants, quiet=quiet, kind="read")
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
