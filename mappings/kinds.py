@@ -209,7 +209,7 @@ BILL_RUN = "bill_run"
 BILL_RUN_VALUES = (
     ("posting", "as they come|hold", _OR("as they come", "hold")),
     ("release", "1 person|2 people|by itself", "1 person, 2 people or by itself"),
-    ("complete_after", "day|[1-9][0-9]{0,3}m", "day, or minutes without a new document such as 30m"),
+    ("complete_after", "day|[0-9]{1,4}m", "day, or minutes without a new document such as 30m"),
     ("least", "[1-9][0-9]{0,6}", "a number of documents"),
     ("problem_share", r"(100|[0-9]{1,2})(\.[0-9])?", "a percentage from 0 to 100"),
     ("variance", r"any|[0-9]{1,4}(\.[0-9])?", "a percentage, or the word any"),

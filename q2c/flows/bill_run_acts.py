@@ -123,9 +123,17 @@ def proposal_of(run: BillRun) -> Proposal | None:
     return found.select_related("proposed_by").order_by("-id").first()
 
 
-def apply_decision(proposal: Proposal, *, by: Person) -> None:
-    """All have signed. Call it in the transaction of the last signature. Raises RunRefused when the run isn't what was
-    signed any more: then nothing is signed."""
+def sign(proposal: Proposal, *, by: Person, approve: bool, why: str, seen_hash: str) -> str:
+    """Sign what somebody else proposed; it holds with the last signature. Returns the proposal's state. Raises
+    ApprovalRefused, or RunRefused when the run isn't what was signed any more: then nothing is signed."""
+    add_up()
+    return approvals.sign(
+        proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash,
+        apply=lambda agreed: _apply_agreed(agreed, by=by),
+    )  # fmt: skip
+
+
+def _apply_agreed(proposal: Proposal, *, by: Person) -> None:
     own = BillRun.objects.select_for_update().get(pk=int(proposal.subject_id))
     act, parts = str(proposal.content["act"]), list(own.parts.all())
     _why_not(own, parts, act)

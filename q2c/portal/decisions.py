@@ -26,7 +26,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
 from q2c.core.models import EMERGENCY_HOURS_MAX, Person, Proposal
-from q2c.flows import backfills
+from q2c.flows import backfills, bill_run_acts
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
@@ -199,9 +199,10 @@ def _is_withdrawable(proposal: Proposal) -> bool:
 
 
 _PLANS = {unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwinding.decide}
+_DECIDES: dict[str, Any] = {**_PLANS, bill_run_acts.KIND: bill_run_acts.sign}
 _WITHDRAWS: dict[str, Any] = {
     channels.KIND: channels.withdraw, erasures.KIND: erasures.withdraw,
-    **dict.fromkeys(_PLANS, approvals.withdraw), **dict.fromkeys(holds.KINDS, holds.withdraw),
+    **dict.fromkeys(_DECIDES, approvals.withdraw), **dict.fromkeys(holds.KINDS, holds.withdraw),
 }  # fmt: skip
 SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
@@ -227,8 +228,8 @@ def decide(
             proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, emergency_hours=emergency_hours
         )
         return state
-    if proposal.kind in _PLANS:
-        return _PLANS[proposal.kind](proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
+    if proposal.kind in _DECIDES:
+        return _DECIDES[proposal.kind](proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
     refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
     if refused is not None:
         if refused.code == "after_reset":  # alarms in a transaction of its own, and raises
