@@ -9,6 +9,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth, Exchange
@@ -43,6 +44,8 @@ from q2c.core.models import (
 from q2c.inbox.models import Backfill, BackfillItem, InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
 from q2c.transactions import counting
+from q2c.transactions.bill_run_counts import roll_up
+from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.models import BusinessTransaction, LineageLink, Pause, StepRun
 
 PASSWORD = "correct horse battery"
@@ -477,6 +480,24 @@ def make_pause(**fields: Any) -> Pause:
     """A pause of the invoices of one entity."""
     values = {"flow": "invoice_to_erp", "legal_entity_code": "GB01", "reason": "The ERP is moved", "by": "runs"}
     return Pause.objects.create(at=timezone.now(), **{**values, **fields})
+
+
+def make_bill_run(name: str = "RUN-1", *, case: ExceptionCase | None = None, rows: int = 3, **fields: Any) -> BillRun:
+    """A run of GB01 that is held, with so many invoices that wait and one that a case holds; added up."""
+    now = timezone.now()
+    values = {
+        "connection_code": "stripe", "legal_entity_code": "GB01", "day": now.date(), "state": "complete",
+        "period_code": f"{now:%Y-%m}", "holds": True, **fields,
+    }  # fmt: skip
+    made = BillRun.objects.create(name=name, state_at=now, first_at=now, **values)
+    for n in range(rows):
+        make_transaction("waiting", number=f"{name}-{n}", bill_run_id=made.pk, waits_for=f"the release of {name}")
+    held = make_transaction("held", number=f"{name}-H", bill_run_id=made.pk)
+    if case is not None:
+        Occurrence.objects.create(case=case, transaction_id=held.pk, at=now)
+    roll_up()
+    made.parts.update(expected_count=rows + 1, expected_amount=F("received_amount"), expected_at=now)
+    return made
 
 
 def make_backfill(by: Person, *, rows: int = 1, finding: str = "posts", **fields: Any) -> Backfill:

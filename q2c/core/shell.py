@@ -120,6 +120,7 @@ NAVIGATION: tuple[tuple[str, tuple[Entry, ...]], ...] = (
         Entry("Lineage", "portal:lineage", "nline", "transactions.view_transaction"),
         Entry("Inbox", "portal:event_list", "ninbox", "inbox.view_event"),
         Entry("Completeness", "portal:completeness", "nrec", "transactions.view_transaction"),
+        Entry("Bill runs", "portal:bill_run_list", "review", "transactions.view_transaction"),
         Entry("Flash", "portal:flash", "nops", "portal.view_report"),
         Entry("Cut-off list", "portal:cut_off", "nclose", "portal.view_report"),
         Entry("Ignored documents", "portal:ignored", "waived", "portal.view_report"),

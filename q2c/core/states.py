@@ -98,6 +98,14 @@ LOOKS: dict[str, dict[str, Look]] = {
         "cancelled": Look("Cancelled", "off", "cancelled"),
         "failed": Look("Couldn’t be read", "act", "risk"),
     },
+    "bill_run": {
+        "gathering": Look("Gathering", "calm", "running"),
+        "complete": Look("Waits for its release", "decide", "awaiting"),
+        "held": Look("Held", "act", "held"),
+        "posting": Look("Posting", "calm", "running"),
+        "posted": Look("Posted", "done", "completed"),
+        "rejected": Look("Rejected", "off", "rejected"),
+    },
     "backfill_found": {
         "": Look("Not tried yet", "calm", "open"),
         "posts": Look("Will post", "done", "resolved"),

@@ -304,7 +304,7 @@ def _refuse_posted(own: BillRun) -> None:
         (Q(pk__in=WorkItem.objects.filter(intent__isnull=False).values("transaction_id")), "being posted",
          "Try again in a moment."),
     ):  # fmt: skip
-        found = rows.filter(where).order_by("id")
+        found = rows.filter(where).order_by("number", "id")
         numbers = [number or source for number, source in found.values_list("number", "source_id")[:NAMED]]
         if numbers:
             count = found.count()

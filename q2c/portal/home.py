@@ -23,7 +23,7 @@ from q2c.core.access import requires
 from q2c.core.htmx import count_rows, page
 from q2c.core.models import AuditEntry
 from q2c.flows import pausing
-from q2c.portal import reports, told
+from q2c.portal import bill_runs, reports, told
 from q2c.portal.audit import deeds_visible_to, tell_entries
 from q2c.transactions import selectors
 
@@ -44,6 +44,7 @@ def home(request: HttpRequest) -> HttpResponse:
         return redirect("portal:card")
     context = {**waiting_work(request.user), **running_work(request.user), **systems(request.user)}
     context["paused_work"] = pausing.pauses_seen_by(request.user)
+    context["runs_waiting"] = bill_runs.waiting_for_release(request.user)
     context["reports"] = reports.report_links(request.user)
     if not context["works"] and access.may(request.user, "core.view_audit"):
         context["deeds"] = latest_deeds(request.user)

@@ -20,6 +20,7 @@ from q2c.core.access import PersonRequest, requires
 from q2c.core.exports import About, Cell
 from q2c.core.filters import dress
 from q2c.core.models import AccountingPeriod, LegalEntity
+from q2c.portal.bill_runs import waiting_for_release
 from q2c.reconciliation import cutoff
 from q2c.reconciliation import flash as flashes
 from q2c.reconciliation import ignored as left_out
@@ -76,7 +77,8 @@ def flash(request: PersonRequest) -> Any:
         "all_count": sum(line.billed.count for line in found.lines),
         "open_count": sum(line.places[p].count for line in found.lines for p in ("awaiting", "held", "unknown")),
         "homeless": flashes.count_homeless() if access.entities_where(request.user, REPORT) is None else 0,
-        "files": files_for(request),
+        "runs_waiting": waiting_for_release(request.user, entity=month.entity, period=month.code),
+        "files": files_for(request), "now": timezone.now(),
     }  # fmt: skip
     return render(request, "portal/flash.html", context)
 

@@ -47,6 +47,7 @@ def fill(first, rows):
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         factories.make_alert(f"kind_{n}")
+        bill_run = factories.make_bill_run(f"RUN-{n}", case=case)
         make_day(currency=f"X{chr(65 + n // 26)}{chr(65 + n % 26)}", ours=9)
         make_gap(number=f"INV-G{n}", case_id=case.pk)
         hold = factories.make_hold(lane=f"stripe:invoice:in_h{n}", document=f"INV-H{n}")
@@ -71,6 +72,7 @@ def fill(first, rows):
         "draft": draft.pk,
         "backfill": backfill.pk,
         "hold": hold.pk,
+        "bill_run": bill_run.pk,
         "held": held.pk,
         "posted": posted.pk,
         "case": case.pk,
@@ -104,6 +106,8 @@ SCREENS = {
     "emergencies": "/emergencies/",
     "emergency": "/emergencies/{emergency}/",
     "schedules": "/schedules/",
+    "bill runs": "/bill-runs/",
+    "a bill run": "/bill-runs/{bill_run}/",
     "pauses": "/pauses/",
     "keeping": "/keeping/",
     "legal holds": "/keeping/holds/",
