@@ -46,6 +46,17 @@ SELECT transaction_id, sequence, step, kind, state,
 """
 
 
+# A parent whose bill run is held, or was just released, comes with its run: whoever waits for it isn't overdue.
+_PATIENCE = """
+SELECT d.transaction_id, min(d.patience_until) FROM transactions_dependency d
+ WHERE d.transaction_id = ANY(%s) AND (d.patience_until > now() OR NOT EXISTS (
+       SELECT FROM transactions_businesstransaction p
+        WHERE p.source_id = split_part(d.key, ':', 3) AND p.source_connection = split_part(d.key, ':', 2)
+          AND p.bill_run_id IS NOT NULL AND p.state IN ('running', 'waiting', 'unknown')))
+ GROUP BY d.transaction_id
+"""
+
+
 def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
     """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none
     due)."""
@@ -258,11 +269,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         waited = [c.transaction_id for c in claimed if c.probe_count]
         patience: dict[UUID, dt.datetime] = {}
         if waited:
-            cursor.execute(
-                "SELECT transaction_id, min(patience_until) FROM transactions_dependency WHERE transaction_id = ANY(%s)"
-                " GROUP BY transaction_id",
-                [waited],
-            )
+            cursor.execute(_PATIENCE, [waited])
             patience = dict(cursor.fetchall())
     runs = []
     for row in rows:

@@ -24,7 +24,7 @@ from q2c.reconciliation import completeness
 from q2c.reconciliation.models import FeedGap
 from q2c.transactions import bill_run_counts
 from q2c.transactions.bill_runs import BillRun
-from q2c.transactions.models import BusinessTransaction, WorkItem
+from q2c.transactions.models import BusinessTransaction, Dependency, WorkItem
 from tests import factories
 from tests.journeys.deaths import carry_and_die
 from tests.journeys.house import forget_everything
@@ -217,6 +217,23 @@ def test_what_comes_after_the_release_posts_by_itself_or_is_held_as_an_addition(
         move_on()
     house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 3})
     assert len(house.made("netsuite", "invoice")) == 3
+
+
+def test_a_payment_of_a_held_invoice_waits_with_it_and_is_never_overdue(house):
+    policy(release="1 person")
+    (invoice,) = bill(house, 1, 1)
+    gather(house, 1)
+    house.pay(invoice)
+    house.carry(until=lambda: house.states("application_to_erp") == {"waiting": 1})
+    Dependency.objects.update(patience_until="2020-01-01T00:00:00Z")
+    WorkItem.objects.filter(flow="application_to_erp").update(available_at="2020-01-01T00:00:00Z")
+    tasks.carry("application_to_erp")
+    assert house.states("application_to_erp") == {"waiting": 1}
+    check()
+    acts.decide(the_run(), "release", by=factories.make_person("controller"), why=WHY)
+    move_on()
+    house.carry(until=lambda: house.states("application_to_erp") == {"completed": 1})
+    assert ExceptionCase.objects.count() == 0
 
 
 def test_two_people_who_release_at_once_release_once(house):
