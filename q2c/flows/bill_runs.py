@@ -46,6 +46,17 @@ _MAKE = """
       FROM unnest(%s::text[], %s::text[], %s::text[], %s::int2[], %s::bool[], %s::date[], %s::text[], %s::bool[])
         AS x (c, e, n, a, m, d, p, h) ORDER BY 1, 2, 3
     ON CONFLICT (connection_code, legal_entity_code, name, addition) DO NOTHING
+    RETURNING id, addition, is_named
+"""
+# A rule that comes in the middle of a day: what came before it is of the day's run too, and may be posted.
+_TAKE_IN = """
+    UPDATE transactions_businesstransaction t SET bill_run_id = n.run FROM (
+        SELECT o.id, r.id AS run FROM transactions_billrun r
+          JOIN transactions_businesstransaction o ON o.legal_entity_code = r.legal_entity_code
+           AND o.document_date = r.day AND o.source_connection = r.connection_code AND o.flow = ANY(%s)
+           AND o.bill_run_id IS NULL
+         WHERE r.id = ANY(%s) ORDER BY o.id FOR NO KEY UPDATE OF o) n
+     WHERE t.id = n.id
 """
 _EXPECT = """
     INSERT INTO transactions_billrunpart AS p (run_id, document_type, currency, expected_count, expected_amount,
@@ -182,8 +193,10 @@ def _make(new: Sequence[tuple[RunKey, int, bool]]) -> None:
         (key.connection, key.legal_entity, key.name, addition, key.is_named, key.day, _period_of(key), holds)
         for key, addition, holds in new
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(_MAKE, [list(column) for column in zip(*rows, strict=True)])
+    made = fetch_rows(_MAKE, [list(column) for column in zip(*rows, strict=True)])
+    first = [run for run, addition, is_named in made if not addition and not is_named]
+    if first:
+        fetch_rows(_TAKE_IN, [sorted(FLOWS), first])
 
 
 def _period_of(key: RunKey) -> str:
@@ -212,6 +225,11 @@ def _expect_told(pairs: Iterable[tuple[int, _Told | None]]) -> None:
     rows = [(*key, told.document_count, told.amount) for key, told in sorted(wanted.items())]
     with connection.cursor() as cursor:
         cursor.execute(_EXPECT, [list(column) for column in zip(*rows, strict=True)])
+
+
+def waits_for(run: BillRun) -> str:
+    """What a document that is ready waits for at the gate."""
+    return f"the release of bill run {run.called}"
 
 
 def policy_of(run: BillRun) -> RunPolicy:

@@ -25,7 +25,7 @@ from q2c.core.models import Proposal
 from q2c.flows import bill_run_acts as acts
 from q2c.flows.bill_run_acts import RunRefused
 from q2c.flows.bill_run_states import NOUNS, State, sum_of
-from q2c.flows.bill_runs import policy_of
+from q2c.flows.bill_runs import policy_of, waits_for
 from q2c.portal import told
 from q2c.reconciliation.models import FeedGap
 from q2c.transactions.bill_runs import BillRun, BillRunPart
@@ -178,6 +178,7 @@ def _show(request: PersonRequest, run: BillRun, *, status: int = 200, form: WhyF
     for part in parts:
         part.noun = NOUNS.get(part.document_type, part.document_type)  # type: ignore[attr-defined]
         part.lacking = _lacking(part)  # type: ignore[attr-defined]
+        part.lacking_count = (part.expected_count or 0) - part.here_count  # type: ignore[attr-defined]
     total, policy, may_act = sum_of(parts), policy_of(run), acts.may_act(request.user, run)
     counts = {"held": total.held, "waiting": total.waiting, "posted": total.posted, "given_up": total.given_up}
     place = request.GET.get("show", "")
@@ -187,6 +188,7 @@ def _show(request: PersonRequest, run: BillRun, *, status: int = 200, form: WhyF
     number = counts[place] if place else sum(counts.values())
     listed = paginate(request, shown, order=("-id",), counted=Counted(number, is_exact=True))
     _tell_cases(request.user, listed.rows)
+    told.tell_waits(request.user, listed.rows)
     proposal = acts.proposal_of(run)
     is_decided = run.decided_at is not None
     gaps = FeedGap.objects.filter(
@@ -199,7 +201,7 @@ def _show(request: PersonRequest, run: BillRun, *, status: int = 200, form: WhyF
     context = {
         "run": run, "parts": parts, "total": total, "policy": policy, "page": listed, "place": place,
         "places": [(code, word, counts[code]) for code, (word, _) in PLACES.items() if counts[code]],
-        "gaps": missing[:GAPS_SHOWN], "has_more_gaps": len(missing) > GAPS_SHOWN, "types": NOUNS,
+        "gaps": missing[:GAPS_SHOWN], "has_more_gaps": len(missing) > GAPS_SHOWN, "at_gate": waits_for(run),
         "others": _others(request.user, run), "system": Connection.objects.filter(code=run.connection_code).first(),
         "proposal": proposal if proposal is not None and proposal.state == Proposal.State.PROPOSED else None,
         "close": closes_of({place_of}, known=known).get(place_of) if run.holds and total.open else None,

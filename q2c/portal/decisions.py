@@ -94,6 +94,7 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "is_about_channel": proposal.kind == channels.KIND,
         "is_about_plan": proposal.kind in _PLANS,
         "sees_keeping": access.may(request.user, holds.VIEW),
+        "is_about_run": proposal.kind == bill_run_acts.KIND,
         "sees_people": access.may(request.user, "core.view_access"),
         **forms,
     }

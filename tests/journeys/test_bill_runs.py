@@ -286,6 +286,20 @@ def test_a_run_that_billing_names_is_complete_once_all_that_it_told_came_whateve
     assert len(house.made("netsuite", "invoice")) == 3
 
 
+def test_a_rule_that_comes_in_the_middle_of_a_day_takes_in_what_posted_before(house):
+    bill(house, 1, 2)
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 2})
+    assert not BillRun.objects.exists()
+    policy()
+    bill(house, 3, 3)
+    gather(house, 1)
+    check()
+    move_on()
+    run = the_run()
+    part = part_of(run)
+    assert (run.state, part.expected_count, part.received_count, part.posted_count) == ("complete", 3, 3, 2)
+
+
 def test_where_documents_post_as_they_come_their_run_says_so_and_a_person_may_hold_the_rest(house):
     policy(posting="as they come", late="post")
     bill(house, 1, 2)

@@ -9,7 +9,7 @@ import datetime as dt
 from typing import Any
 
 from q2c.core.problems import Awaits
-from q2c.flows.bill_runs import key_of
+from q2c.flows.bill_runs import key_of, waits_for
 from q2c.transactions.models import SET_ASIDE
 from q2c.transactions.steps import Read
 
@@ -33,9 +33,7 @@ def await_release(document: Any, txn: Any, links: Any) -> None:
         return
     run = links.bill_runs.get(txn.bill_run)
     if run is not None and run.holds:
-        raise Awaits(
-            "", f"the release of bill run {run.called}", patience_seconds=PATIENCE_SECONDS, not_before=SET_ASIDE
-        )
+        raise Awaits("", waits_for(run), patience_seconds=PATIENCE_SECONDS, not_before=SET_ASIDE)
 
 
 RELEASED = (
