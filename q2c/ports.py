@@ -329,6 +329,7 @@ def known_rules() -> Snapshot:
 
 
 _retries: list[Retries] = []
+_run_policies: list[RunPolicies] = []
 
 
 def known_retries(change_set: int) -> Retries:
@@ -341,12 +342,8 @@ def known_retries(change_set: int) -> Retries:
     return found
 
 
-_run_policies: list[RunPolicies] = []
-
-
 def run_policies(change_set: int | None = None) -> RunPolicies:
-    """How bill runs post, as known at the newest change set: read anew when one has come. Without its number it may be
-    some seconds old."""
+    """How bill runs post, as known at a change set, read anew when one has come; without its number seconds ago."""
     number = _keep("change_set", latest_change_set) if change_set is None else change_set
     if not _run_policies or _run_policies[0].change_set < number:
         _run_policies[:] = [RunPolicies.load(number)]

@@ -47,7 +47,7 @@ def fill(first, rows):
         emergency = factories.make_emergency(f"Map {n} at once")
         pair = factories.make_pair(n)
         factories.make_alert(f"kind_{n}")
-        bill_run = factories.make_bill_run(f"RUN-{n}", case=case)
+        bill_run = factories.make_bill_run(f"RUN-{n}", case=case, rows=0)
         make_day(currency=f"X{chr(65 + n // 26)}{chr(65 + n % 26)}", ours=9)
         make_gap(number=f"INV-G{n}", case_id=case.pk)
         hold = factories.make_hold(lane=f"stripe:invoice:in_h{n}", document=f"INV-H{n}")
