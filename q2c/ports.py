@@ -336,8 +336,7 @@ def known_retries(change_set: int) -> Retries:
     """The retry policies as known now: read anew when a change set has come."""
     if not _retries or _retries[0].change_set != change_set:
         _retries[:] = [Retries.load(change_set)]
-    found = _retries[0]
-    if found.has_rules:
+    if (found := _retries[0]).has_rules:
         found.vendors = {code: connection.vendor for code, connection in connections().items()}
     return found
 
