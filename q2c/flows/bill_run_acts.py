@@ -45,6 +45,7 @@ KIND = "bill_run"  # of proposals
 RELEASE, REJECT = "release", "reject"
 NAMED = 5
 CARRIES_SECONDS = 2.0
+CHANGED = "The run has changed since it was proposed. Propose it anew."
 BY_ITSELF = "It is complete and within its limits."
 WAIVED = "with_its_run"
 _COUNTS_FIRST = "Documents are coming in at this moment. Try again in some seconds."
@@ -138,8 +139,22 @@ def _apply_agreed(proposal: Proposal, *, by: Person) -> None:
     act, parts = str(proposal.content["act"]), list(own.parts.all())
     _why_not(own, parts, act)
     if figures_of(parts) != proposal.content["figures"]:
-        raise RunRefused("The run has changed since it was proposed. Propose it anew.")
+        raise RunRefused(CHANGED)
     _apply(own, act, by=proposal.proposed_by, why=proposal.why, agreed=by.get_username())
+
+
+def void_changed() -> int:
+    """End what waits for a second person while its run isn't what was proposed any more. Returns how many."""
+    count = 0
+    for proposal in Proposal.objects.filter(kind=KIND, state=Proposal.State.PROPOSED).order_by("pk"):
+        figures = figures_of(BillRunPart.objects.filter(run_id=int(proposal.subject_id)))
+        if figures != proposal.content["figures"]:
+            try:
+                approvals.void(proposal, reason=CHANGED)
+            except approvals.ApprovalRefused:  # somebody decided it at this moment
+                continue
+            count += 1
+    return count
 
 
 def release_by_itself(run_ids: Iterable[int]) -> int:

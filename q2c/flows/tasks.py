@@ -204,6 +204,7 @@ def run_backfills() -> None:
 def run_bill_runs() -> None:
     """Add up what bill runs came to, release those that ask for nobody, and carry out what was decided."""
     bill_run_acts.release_by_itself(bill_run_states.add_up())
+    bill_run_acts.void_changed()
     nudge(bill_run_acts.carry_due())
 
 
