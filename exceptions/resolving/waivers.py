@@ -24,6 +24,7 @@ from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
 from q2c.flows.tasks import nudge
 from q2c.transactions import restart
+from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
@@ -69,7 +70,8 @@ def take_up(
 ) -> list[Restarted]:
     """Take waived documents of a case up again: they go on, and come back to a case if what held them still does.
 
-    A document of which a later version has gone on stays given up. Raises ResolutionRefused when none is waived.
+    A document of which a later version has gone on stays given up, and so does one of a bill run that was rejected.
+    Raises ResolutionRefused when none is waived.
     """
     if not reason.strip():
         raise ResolutionRefused("Say why.")
@@ -83,7 +85,8 @@ def take_up(
             raise ResolutionRefused("None of its documents is waived.")
         entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
         mine = [i for i in ids if allowed is None or entities.get(i) in allowed]
-        revived = set(restart.revive(mine))
+        with_run = _rejected_with_their_run(mine)
+        revived = set(restart.revive([i for i in mine if i not in with_run]))
         results = restart.restart(sorted(revived), by=by.username, why=reason)
         rows.filter(transaction_id__in=revived).update(undone_by=by, undone_at=timezone.now(), undone_why=reason)
         if revived:
@@ -91,8 +94,16 @@ def take_up(
             audit.record(by, "take_up", "case", case.pk, why=reason, data={"transactions": sorted(revived)})
             nudge(set(BusinessTransaction.objects.filter(pk__in=revived).values_list("flow", flat=True)))
     left = [
-        Restarted(i, False, "a later version of it went on") if i in mine
+        Restarted(i, False, "its bill run was rejected as a whole: what is issued again comes as a run of its own")
+        if i in with_run
+        else Restarted(i, False, "a later version of it went on") if i in mine
         else Restarted(i, False, "your role doesn't reach its entity")
         for i in ids if i not in revived
     ]  # fmt: skip
     return [*results, *left]
+
+
+def _rejected_with_their_run(ids: list[UUID]) -> set[UUID]:
+    rejected = BillRun.objects.filter(state=BillRun.State.REJECTED)
+    rows = BusinessTransaction.objects.filter(pk__in=ids, bill_run_id__in=rejected.values("pk"))
+    return set(rows.values_list("pk", flat=True))

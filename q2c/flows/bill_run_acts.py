@@ -23,10 +23,12 @@ from q2c.core import access, approvals, audit
 from q2c.core.models import Person, Proposal
 from q2c.core.problems import Category, Problem
 from q2c.flows.bill_run_states import (
+    NOUNS,
     State,
     add_up,
     figures_of,
     judge,
+    many,
     money,
     sum_of,
     usual_of,
@@ -264,7 +266,7 @@ def _apply(own: BillRun, act: str, *, by: Person | None, why: str, agreed: str =
 def _open_case(run: BillRun, parts: list[BillRunPart]) -> int:
     """That the source voids or corrects what its customers may have already."""
     currencies = {part.currency for part in parts if part.received_count}
-    what = ", ".join(f"{p.received_count:,} over {money(p.received_amount, p.currency)}" for p in parts)
+    what = ", ".join(_documents(parts))
     problem = Problem(
         "bill_run_rejected", Category.CONFLICT,
         f"Bill run {run.called} of {run.legal_entity_code} was rejected whole: {what} are to be voided or corrected"
@@ -328,14 +330,19 @@ def _refuse_posted(own: BillRun) -> None:
             raise RunRefused(f"It can’t be rejected whole: {', '.join(numbers)}{more} {verb} {words}. {remedy}")
 
 
-def _content(own: BillRun, parts: list[BillRunPart], act: str, missing: list[str]) -> dict[str, Any]:
-    total = sum_of(parts)
-    documents = [
-        f"{p.received_count:,} {p.document_type.replace('_', ' ')}s over {money(p.received_amount, p.currency)}"
+def _documents(parts: list[BillRunPart]) -> list[str]:
+    """What it has, in words."""
+    return [
+        f"{many(p.received_count, NOUNS.get(p.document_type, p.document_type))}"
+        f" over {money(p.received_amount, p.currency)}"
         for p in parts
     ]
+
+
+def _content(own: BillRun, parts: list[BillRunPart], act: str, missing: list[str]) -> dict[str, Any]:
+    total = sum_of(parts)
     return {
         "act": act, "run": own.called, "connection": own.connection_code, "legal_entity": own.legal_entity_code,
-        "billing_day": own.day.isoformat(), "documents": documents, "held_by_cases": total.held,
+        "billing_day": own.day.isoformat(), "documents": _documents(parts), "held_by_cases": total.held,
         "although": missing, "figures": figures_of(parts),
     }  # fmt: skip

@@ -62,7 +62,7 @@ def why_incomplete(run: BillRun, parts: Sequence[BillRunPart], policy: RunPolicy
     found = [words for part in parts if (words := _difference(run, part))]
     received = sum_of(parts).received
     if received < int(policy.least):
-        found.append(f"It has {_many(received, 'document')}; a run has {int(policy.least):,} at least.")
+        found.append(f"It has {many(received, 'document')}; a run has {int(policy.least):,} at least.")
     if found or (run.is_named and all(part.expected_count is not None for part in parts)):
         return found
     if not parts:
@@ -89,7 +89,7 @@ def why_not_by_itself(
     found, total = [], sum_of(parts)
     share = Decimal(100) * total.held / total.received if total.received else Decimal(0)
     if share > policy.problem_limit:
-        what, verb = f"{_many(total.held, 'document')} of {total.received:,}", "is" if total.held == 1 else "are"
+        what, verb = f"{many(total.held, 'document')} of {total.received:,}", "is" if total.held == 1 else "are"
         found.append(f"{what} {verb} held by a case: {share:.1f} of 100, and {policy.problem_share} may be.")
     if policy.variance_limit is not None:
         found += [words for part in parts if (words := _variance(part, policy.variance_limit, usual))]
@@ -181,9 +181,9 @@ def _difference(run: BillRun, part: BillRunPart) -> str:
     count, amount = part.expected_count - part.here_count, part.expected_amount - part.here_amount
     if count > 0:
         verb = "is" if count == 1 else "are"
-        return f"{_many(count, noun)} over {money(amount, currency)} {verb} missing."
+        return f"{many(count, noun)} over {money(amount, currency)} {verb} missing."
     if count < 0:
-        return f"{_many(-count, noun)} over {money(-amount, currency)} more came than were expected."
+        return f"{many(-count, noun)} over {money(-amount, currency)} more came than were expected."
     return f"The {noun}s came to {money(-amount, currency)} more than expected." if amount else ""
 
 
@@ -197,7 +197,7 @@ def _variance(part: BillRunPart, limit: Decimal, usual: dict[tuple[str, str], li
     if off <= limit:
         return ""
     return (
-        f"{_many(part.received_count, noun)} over {money(part.received_amount, part.currency)} are {off:.1f} per cent"
+        f"{many(part.received_count, noun)} over {money(part.received_amount, part.currency)} are {off:.1f} per cent"
         f" away from the usual {int(count):,} over {money(amount, part.currency)}; {limit} may be."
     )
 
@@ -213,5 +213,6 @@ def _end_of(run: BillRun) -> dt.datetime:
     return dt.datetime.combine(run.day + dt.timedelta(days=1), dt.time(), zone)
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
+    """So many of something, in words."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -203,7 +203,8 @@ def _show(request: PersonRequest, run: BillRun, *, status: int = 200, form: WhyF
         "places": [(code, word, counts[code]) for code, (word, _) in PLACES.items() if counts[code]],
         "gaps": missing[:GAPS_SHOWN], "has_more_gaps": len(missing) > GAPS_SHOWN, "at_gate": waits_for(run),
         "others": _others(request.user, run), "system": Connection.objects.filter(code=run.connection_code).first(),
-        "proposal": proposal if proposal is not None and proposal.state == Proposal.State.PROPOSED else None,
+        "agreed": proposal if is_decided and _is(proposal, Proposal.State.APPROVED) else None,
+        "proposal": proposal if _is(proposal, Proposal.State.PROPOSED) else None,
         "close": closes_of({place_of}, known=known).get(place_of) if run.holds and total.open else None,
         "may_act": may_act, "may_decide": may_act and run.holds and not is_decided,
         "may_hold": may_act and not run.stopped_by and run.state not in (State.REJECTED, State.POSTED)
@@ -213,6 +214,10 @@ def _show(request: PersonRequest, run: BillRun, *, status: int = 200, form: WhyF
         "who_may": access.who_may(acts.PERMISSION, run.legal_entity_code), "form": form or WhyForm(),
     }  # fmt: skip
     return page(request, "portal/bill_run_detail.html", "portal/_bill_run_documents.html", context, status=status)
+
+
+def _is(proposal: Proposal | None, state: str) -> bool:
+    return proposal is not None and proposal.state == state
 
 
 @dataclass

@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from exceptions.models import ExceptionCase, Waiver
+from exceptions.resolving import waivers
 from q2c.core.models import AuditEntry
 from q2c.flows import bill_run_acts as acts
 from q2c.flows import tasks
@@ -163,7 +164,10 @@ def test_a_rejected_run_posts_nothing_and_what_its_source_issues_again_is_a_run_
     assert Waiver.objects.filter(case_id=run.case_id, code="with_its_run").count() == 8
     case = ExceptionCase.objects.get(pk=run.case_id)
     assert (case.kind, case.state) == ("bill_run_rejected", "open")
-    assert "8 over GBP 98.72 are to be voided or corrected where they were billed" in case.summary
+    assert "8 invoices over GBP 98.72 are to be voided or corrected where they were billed" in case.summary
+    taken = waivers.take_up(case, by=factories.make_person("controller"), reason="We want it after all")
+    assert {row.is_restarted for row in taken} == {False}
+    assert "rejected as a whole" in taken[0].why_not
     bill(house, 9, 10)
     gather(house, 2)
     check()
