@@ -9,10 +9,23 @@ from decimal import Decimal
 
 from django.db.models import F, Max, Sum, Window
 
+from q2c.core.hotpath import fetch_rows
 from q2c.reconciliation.comparing import Figures, Key
 from q2c.transactions.bill_runs import BillRun, BillRunPart
 
 TYPES = ("invoice", "credit_memo")
+# Documents of the same day that are of runs which billing names: the register counts them in the day too.
+_NAMED = """
+SELECT currency, count(*), sum(amount) FROM (
+    SELECT DISTINCT ON (t.lane) t.currency,
+           CASE WHEN t.flow = 'credit_memo_to_erp' AND t.source_type = 'invoice' THEN -t.amount ELSE t.amount END
+      FROM transactions_businesstransaction t JOIN transactions_billrun r ON r.id = t.bill_run_id AND r.is_named
+     WHERE t.legal_entity_code = %s AND t.document_date = %s AND t.source_connection = %s
+       AND (t.flow = 'credit_memo_to_erp' AND t.source_type <> 'invoice') = %s
+     ORDER BY t.lane, t.lane_sequence) named (currency, amount)
+GROUP BY currency
+"""
+NOTHING = (0, Decimal(0))
 _EXPECTED = ("expected_count", "expected_amount", "expected_at")
 
 
@@ -34,18 +47,32 @@ def tell_expected(
             if (key.legal_entity, key.day) == (run.legal_entity_code, run.day)
         }  # fmt: skip
         known = run.parts.filter(document_type=document_type).values_list("currency", flat=True)
-        earlier = _earlier(run, document_type)
+        elsewhere = (_earlier(run, document_type), _named(run, document_type))
         for currency in {*held, *known}:
-            count, amount = held.get(currency, (0, Decimal(0)))
-            less, less_amount = earlier.get(currency, (0, Decimal(0)))
+            count, amount = held.get(currency, NOTHING)
+            less = [found.get(currency, NOTHING) for found in elsewhere]
             rows.append(
-                BillRunPart(run=run, document_type=document_type, currency=currency, expected_count=count - less,
-                            expected_amount=amount - less_amount, expected_at=at)
+                BillRunPart(
+                    run=run, document_type=document_type, currency=currency, expected_at=at,
+                    expected_count=count - sum(n for n, _ in less),
+                    expected_amount=amount - sum((a for _, a in less), Decimal(0)),
+                )
             )  # fmt: skip
     rows.sort(key=lambda row: (row.run_id, row.currency))
     BillRunPart.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["run", "document_type", "currency"], update_fields=_EXPECTED
     )
+
+
+def _named(run: BillRun, document_type: str) -> dict[str, tuple[int, Decimal]]:
+    """What of its day is of runs that billing names, by currency; asked for only where there are such runs."""
+    named = BillRun.objects.filter(
+        connection_code=run.connection_code, legal_entity_code=run.legal_entity_code, is_named=True
+    )
+    if not named.exists():
+        return {}
+    asked = [run.legal_entity_code, run.day, run.connection_code, document_type == "credit_memo"]
+    return {currency: (count, amount or Decimal(0)) for currency, count, amount in fetch_rows(_NAMED, asked)}
 
 
 def _earlier(run: BillRun, document_type: str) -> dict[str, tuple[int, Decimal]]:

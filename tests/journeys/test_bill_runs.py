@@ -300,6 +300,12 @@ def test_a_run_that_billing_names_is_complete_once_all_that_it_told_came_whateve
     run.refresh_from_db()
     assert (run.state, run.decided_by, run.decided_why) == ("posted", None, acts.BY_ITSELF)
     assert len(house.made("netsuite", "invoice")) == 3
+    bill(house, 4, 4)
+    gather(house, 1)
+    check()
+    move_on()
+    days = the_run(is_named=False)  # the register counts those of the named run in this day too
+    assert (part_of(days).expected_count, part_of(days).expected_amount) == (1, EACH)
 
 
 def test_a_rule_that_comes_in_the_middle_of_a_day_takes_in_what_posted_before(house):
