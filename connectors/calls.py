@@ -23,14 +23,15 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 class Outgoing:
     """For whom a call is made: the machine sets it around each awaitable, so verbs keep finance-only signatures.
 
-    `deadline` is wall-clock time: after it nothing may leave (law 3, ARCHITECTURE section 3). `customer` is (connection
-    code, customer id there): under that customer's key the exchange is sealed.
+    `deadline` is by the machine's own clock (`clocks.since_boot`): after it nothing may leave (law 3, ARCHITECTURE
+    section 3), whatever somebody sets its wall clock to. `customer` is (connection code, customer id there): under that
+    customer's key the exchange is sealed.
     """
 
     transaction_id: UUID | None = None
     step: str = ""
     correlation_id: str = ""
-    deadline: dt.datetime | None = None
+    deadline: float | None = None
     customer: tuple[str, str] | None = None
     lane: int = NORMAL
     object_type: str = ""  # what is sent, for its own breaker; "" of polls, tests and tokens

@@ -35,6 +35,7 @@ from connectors.quota import quota_of
 from connectors.slots import drop_slots, lower, one_slot
 from connectors.throttle import throttle_of
 from q2c.core import tracing
+from q2c.core.clocks import since_boot
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
 __all__ = ["Auth", "Line", "Outgoing", "Recorded", "Reply", "Telephone", "close_sessions", "outgoing"]
@@ -50,7 +51,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 class _Send:
     """One request under way: `left` turns true the moment before its bytes may leave."""
 
-    deadline: dt.datetime | None
+    deadline: float | None
     left: bool = False
 
 
@@ -91,7 +92,7 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         send = _sending.get()
         if send is not None:
-            if send.deadline is not None and dt.datetime.now(dt.UTC) >= send.deadline:
+            if send.deadline is not None and since_boot() >= send.deadline:
                 connection.release()
                 raise _TooLate
             send.left = True

@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from django.db import OperationalError, connection
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -26,6 +27,7 @@ from exceptions.freezing import ASSIGN, WAYS, BulkRefused
 from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE, WAIVE_REASONS
 from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
 from q2c.core import access, approvals, audit, leases
+from q2c.core.clocks import database_now
 from q2c.core.ending import is_ending
 from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import WHY_NOT, Restarted
@@ -79,7 +81,7 @@ def confirm(
 def undo(action: BulkAction, *, by: Person) -> bool:
     """Let go of a draft, or of a confirmed one before it begins; what waited for a signature is withdrawn. Returns
     whether that was in time."""
-    in_time = Q(state__in=(State.DRAFT, State.ASKED)) | Q(state=State.WAITING, starts_at__gt=timezone.now())
+    in_time = Q(state__in=(State.DRAFT, State.ASKED)) | Q(state=State.WAITING, starts_at__gt=Now())
     with atomic():
         proposal = bulk_agreeing.proposal_of(action)
         if proposal is not None and proposal.state == Proposal.State.PROPOSED and proposal.proposed_by_id == by.pk:
@@ -117,7 +119,7 @@ def run_due() -> None:
 
 def due_actions() -> list[int]:
     """The confirmed actions that are to begin, or to go on."""
-    begun = Q(state=State.RUNNING) | Q(state=State.WAITING, starts_at__lte=timezone.now())
+    begun = Q(state=State.RUNNING) | Q(state=State.WAITING, starts_at__lte=Now())
     return list(BulkAction.objects.filter(begun).order_by("starts_at").values_list("pk", flat=True))
 
 
@@ -149,7 +151,7 @@ def carry_chunk(action_id: int, size: int = CHUNK) -> bool:
     with atomic():
         locked = BulkAction.objects.select_for_update(of=("self",)).select_related("made_by", "assign_to")
         action = locked.get(pk=action_id)
-        if action.state == State.WAITING and action.starts_at is not None and action.starts_at <= timezone.now():
+        if action.state == State.WAITING and action.starts_at is not None and action.starts_at <= database_now():
             action.state = State.RUNNING
         if action.state != State.RUNNING:
             return False

@@ -18,6 +18,7 @@ from exceptions.kinds import REPOST, WAIVE
 from exceptions.models import BulkAction, BulkItem
 from exceptions.resolving import rules
 from q2c.core import approvals
+from q2c.core.clocks import database_now
 from q2c.core.models import Person, Proposal
 
 KIND = "bulk_action"
@@ -66,7 +67,7 @@ def apply_decision(proposal: Proposal, state: str) -> None:
 
 
 def _begin(action: BulkAction) -> None:
-    now = timezone.now()
+    now = database_now()
     action.confirmed_at = action.confirmed_at or now
     action.state, action.starts_at = State.WAITING, now + dt.timedelta(seconds=UNDO_SECONDS)
     action.keep()

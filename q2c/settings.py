@@ -113,7 +113,10 @@ TEMPLATES = [
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
 DATABASE_OWNER_URL = os.environ.get("DATABASE_OWNER_URL", DATABASE_URL)
 OWNER_COMMANDS = os.environ.get("Q2C_AS_OWNER") == "1"
-DATABASES = {"default": database(DATABASE_OWNER_URL if OWNER_COMMANDS else DATABASE_URL)}
+POOLER = os.environ.get("Q2C_POOLER", "")  # "transaction": DATABASE_URL leads through PgBouncer; the owner's never does
+DATABASES = {
+    "default": database(DATABASE_OWNER_URL) if OWNER_COMMANDS else database(DATABASE_URL, pooler=POOLER),
+}
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 LOGGING = logging_config(ENV, os.environ.get("Q2C_LOG_LEVEL", "INFO"))
 CACHES = {

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from django.utils import timezone
 
 from q2c.core import jcs
 from q2c.core.models import AuditEntry, Person
+from q2c.core.pieces import in_pieces
 
 log = structlog.get_logger(__name__)
 
 _LOCK = 0x51326302
+AT_ONCE = 2000
 _ANCHORED_AFTER = dt.timedelta(hours=1)
 GENESIS = "0" * 64
 PORTAL = "portal"  # the actor where no person acted
@@ -130,7 +133,7 @@ def verify(anchors: Path | None = None) -> Verdict:
     anchored = {anchor["seq"]: anchor for anchor in read_anchors(anchors or anchor_file())}
     if not anchored and AuditEntry.objects.filter(at__lt=timezone.now() - _ANCHORED_AFTER).exists():
         return Verdict(0, 1, "no anchor of the chain is left")
-    for entry in AuditEntry.objects.order_by("sequence").iterator(chunk_size=2000):
+    for entry in chain.from_iterable(in_pieces(AuditEntry.objects.all(), AT_ONCE, by="sequence")):
         count += 1
         if entry.sequence != count:
             return Verdict(count - 1, count, "an entry is missing")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import Error, register, run_checks
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from q2c.core.databases import POOLERS
 from q2c.core.people import DEMO_EMAIL_DOMAIN
 from q2c.core.roles import ROLES
 from q2c.core.secrets_home import MADE_UP
@@ -37,6 +39,9 @@ def production_settings(**_kwargs: object) -> list[Error]:
     if not settings.ANCHOR_FILE or settings.HOME in Path(settings.ANCHOR_FILE).absolute().parents:
         hint = "Set Q2C_ANCHOR_FILE to a file on a volume of somebody else's, which only takes additions."
         found.append(Error("The audit chain's anchor lies with the portal itself", hint=hint, id="q2c.E004"))
+    if settings.POOLER not in POOLERS:
+        hint = f"Unset it, or say {' or '.join(filter(None, POOLERS))}."
+        found.append(Error(f"Q2C_POOLER is {settings.POOLER!r}", hint=hint, id="q2c.E005"))
     return found
 
 
@@ -47,9 +52,24 @@ def production_database(**_kwargs: object) -> list[Error]:
         return []
     try:
         with connection.cursor() as cursor:
-            return _database_errors(cursor)
+            pooler = [_UNTOLD] if is_behind_pooler(cursor) and not settings.POOLER else []
+            return [*pooler, *_database_errors(cursor)]
     except DatabaseError as error:
         return [Error("The database can't be asked", hint=str(error).strip(), id="q2c.E010")]
+
+
+_UNTOLD = Error(
+    "The database is reached through a pooler, and the portal isn't told",
+    hint="Set Q2C_POOLER=transaction, or a DATABASE_URL that leads to PostgreSQL itself.",
+    id="q2c.E016",
+)
+
+
+def is_behind_pooler(cursor: Any) -> bool:
+    """Whether something that shares sessions stands between: it names itself to us by another process than the one that
+    answers."""
+    cursor.execute("SELECT pg_backend_pid()")
+    return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 def _database_errors(cursor) -> list[Error]:

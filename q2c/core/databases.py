@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from psycopg import conninfo
+from typing import Any
+
+from psycopg import conninfo, sql
 
 # A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for
 # its answer for ever would keep what it has claimed. libpq ignores these on a unix socket.
@@ -12,9 +14,35 @@ PEER_GONE = {
 }  # fmt: skip
 
 
-def database(url: str) -> dict:
-    """Django's database settings of a libpq URL; an empty URL gives settings that lint and types can read."""
+# Behind a pooler each transaction may land on another session: nothing may be kept in one from a transaction to the
+# next. Older poolers know no prepared statements, and a cursor outside a transaction lives in its session.
+POOLERS = ("", "transaction")
+POOLED: dict[str, bool] = {"DISABLE_SERVER_SIDE_CURSORS": True}
+PREPARED_AFTER = 3  # executions; of use only where sessions last
+
+
+# The same from the server's side: a session whose client vanished keeps its locks until then, by default for two hours.
+_CLIENT_GONE = {
+    "tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 3, "tcp_user_timeout": 25_000,
+}  # fmt: skip
+
+
+def give_up_vanished_clients(cursor: Any) -> None:
+    """Have PostgreSQL end sessions of this database whose client's host is cut off, within half a minute. Needs the
+    database's owner; holds for sessions that begin from now on, also through a pooler."""
+    for name, value in _CLIENT_GONE.items():
+        cursor.execute(
+            sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                sql.Identifier(cursor.connection.info.dbname), sql.Identifier(name), sql.Literal(value)
+            )
+        )
+
+
+def database(url: str, *, pooler: str = "") -> dict:
+    """Django's database settings of a libpq URL, directly or through a pooler (`transaction`: each transaction has a
+    session, nothing else has); an empty URL gives settings that lint and types can read."""
     parts = conninfo.conninfo_to_dict(url) if url else {"dbname": "q2c"}
+    prepare = None if pooler else PREPARED_AFTER
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.get("dbname", "q2c"),
@@ -24,5 +52,6 @@ def database(url: str) -> dict:
         "PORT": str(parts.get("port", "")),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "q2c", "prepare_threshold": 3, **PEER_GONE},
+        "OPTIONS": {"application_name": "q2c", "prepare_threshold": prepare, **PEER_GONE},
+        **(POOLED if pooler else {}),
     }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from connectors.lanes import BACKFILL
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
 from q2c.core import vault
+from q2c.core.clocks import database_now
 from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7_bound
 from q2c.core.problems import Problem
@@ -73,7 +75,7 @@ SELECT n.item, k.event_id, e.connection_id, e.event_type, e.source_id, e.receive
 def gather(backfill_id: int) -> bool:
     """Find the next piece. Returns whether there's more to gather now. Whoever holds the lease calls it."""
     own = Backfill.objects.select_related("connection").get(pk=backfill_id)
-    if own.state != State.GATHERING or own.due_at > timezone.now():
+    if own.state != State.GATHERING or own.due_at > database_now():
         return False
     if own.source == Backfill.Source.STORED:
         return _gather_ids(own) if own.by_ids else _gather_stored(own)
@@ -234,7 +236,7 @@ def _of_polled(own: Backfill, polled: Polled) -> BackfillItem:
 
 
 def _wait(own: Backfill, why: str, seconds: float) -> bool:
-    due = timezone.now() + dt.timedelta(seconds=seconds)
+    due = Now() + dt.timedelta(seconds=seconds)
     Backfill.objects.filter(pk=own.pk, state=State.GATHERING).update(due_at=due, failure=why[:300])
     return False
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from exceptions import cases
 from q2c.core import access, audit, leases, vault
+from q2c.core.clocks import database_now
 from q2c.core.ending import is_ending
 from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7
@@ -205,7 +206,7 @@ def release_piece(backfill_id: int) -> bool:
         if not pending.exists():
             _end(own)
             return False
-        size = pace(own, timezone.now())
+        size = pace(own, now := database_now())
         if not size:
             return False
         by = own.made_by
@@ -215,7 +216,7 @@ def release_piece(backfill_id: int) -> bool:
             return False
         items = list(pending.order_by("at", "id")[:size])
         _give(own, items)
-        own.released_at = timezone.now()
+        own.released_at = now
         own.save(update_fields=["released_at"])
     return False
 

@@ -21,6 +21,7 @@ from connectors import registry
 from connectors.models import Connection
 from mappings.kinds import Approval
 from q2c.core import access, approvals, audit
+from q2c.core.clocks import database_now
 from q2c.core.models import Person, Proposal
 from q2c.flows.backfill_files import Given
 from q2c.flows.backfill_gathering import ITEMS_MAX
@@ -85,7 +86,7 @@ def make(plan: Plan, *, by: Person, why: str) -> Backfill:
             raise BackfillRefused(f"{plan.connection.name} can’t be read again. Replay what we stored of it.")
         if not plan.ids and plan.stream not in ranges:
             raise BackfillRefused(f"Say what of {plan.connection.name} is read again.")
-    now = timezone.now()
+    now = database_now()
     with atomic():
         made = Backfill.objects.create(
             source=plan.source, connection=plan.connection, stream="" if plan.ids else plan.stream, since=plan.since,

@@ -66,7 +66,7 @@ def _send_nudge(code: str) -> None:
         return
 
 
-def _dial(run: Run, step: str, deadline) -> None:
+def _dial(run: Run, step: str, deadline: float | None) -> None:
     customer = run.facts.get("payer") or run.customer_id  # who is billed may be another account than who bought
     http.outgoing.set(
         http.Outgoing(

@@ -113,6 +113,8 @@ class Run:
     patience_until: dt.datetime | None = None  # of a wait that has lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass
     chosen: dict[str, Any] = field(default_factory=dict)  # what people chose for it: posting_date, ... (a repost's)
+    send_until: float | None = None  # by this machine's own clock: after it the due write may not leave
+    free_seconds: float = 0.0  # from the commit of its intent until another worker may look after it
     port: Any = (
         None  # what the due write is sent to, and its arguments: gathered before the wire, which touches no database
     )

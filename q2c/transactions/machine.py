@@ -17,6 +17,7 @@ from django.db import connection
 from q2c.canonical import schema
 from q2c.canonical.edits import EDIT, apply_edits
 from q2c.core import ids
+from q2c.core.clocks import since_boot
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.transactions import claims, pauses
 from q2c.transactions.batch import Ending, Run
@@ -172,8 +173,12 @@ def _pause_refused(runs: list[Run], tools: Tools) -> None:
 
 
 def _prepare_intents(runs: list[Run], context: Context) -> None:
-    """Fix what will be sent: external id, idempotency key, content hash, send deadline."""
-    now = dt.datetime.now(dt.UTC)
+    """Fix what will be sent: external id, idempotency key, content hash, send deadline.
+
+    The deadline is by this machine's clock, and taken before the commit that says by the database's clock when another
+    worker may look: hosts whose clocks differ never send side by side.
+    """
+    now, until = dt.datetime.now(dt.UTC), since_boot() + SEND_WITHIN.total_seconds()
     for run in runs:
         step = run.due_write
         if run.legal_entity_code in run.stops:
@@ -190,13 +195,11 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             continue
         run.target_connection = port.connection_code
         prepared = run.facts[step.prepared]
-        deadline = now + SEND_WITHIN
-        spans = {
-            "deadline": deadline.isoformat(),
-            "free_at": (deadline + dt.timedelta(seconds=port.repeats.settles_after_seconds)).isoformat(),
-        }
+        run.send_until = until
+        run.free_seconds = SEND_WITHIN.total_seconds() + port.repeats.settles_after_seconds
+        told = {"deadline": (now + SEND_WITHIN).isoformat()}
         if run.intent and run.intent.get("is_open"):
-            run.intent = {**run.intent, **spans}
+            run.intent = {**run.intent, **told}
             _gather(run, step, port, context)
             continue
         name = getattr(prepared, "external_id", "") or ""
@@ -211,7 +214,7 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             "connection": port.connection_code,
             "generation": run.generation,
             "opened_at": now.isoformat(),
-            **spans,
+            **told,
         }
         _gather(run, step, port, context)
 

@@ -48,24 +48,26 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
             blocked.update(claim_external_ids(cursor, runs_given, worker.id))
             group = [r for r in runs_given if r.id not in blocked]
             cursor.execute(
-                "UPDATE transactions_workitem w SET intent = x.intent::jsonb, intent_free_at = x.free_at,"
-                " step_count = x.steps, generation = x.generation, crash_group = 0"
-                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::int[], %s::int[])"
-                " AS x(id, token, intent, free_at, steps, generation)"
-                " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
+                "UPDATE transactions_workitem w SET intent = x.intent::jsonb, step_count = x.steps,"
+                " intent_free_at = now() + x.free * interval '1 second', generation = x.generation, crash_group = 0"
+                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[])"
+                " AS x(id, token, intent, free, steps, generation) WHERE w.transaction_id = x.id"
+                " AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id, w.intent_free_at",
                 [
                     [r.id for r in group],
                     [r.token for r in group],
                     [json.dumps(r.intent) for r in group],
-                    [dt.datetime.fromisoformat(r.due_intent["free_at"]) for r in group],
+                    [r.free_seconds for r in group],
                     [r.step_count for r in group],
                     [r.generation for r in group],
                     worker.id,
                 ],
             )
-            ours = {row[0] for row in cursor.fetchall()}
+            ours = dict(cursor.fetchall())
             for run in group:
-                if run.id not in ours:
+                if run.id in ours:
+                    run.due_intent["free_at"] = ours[run.id].isoformat()  # what a repost asks of a held one
+                else:
                     run.ending = Ending.LOST
             kept = [r for r in group if r.id in ours]
             _copy_steps(cursor, kept, worker)
@@ -214,22 +216,22 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
         )
         ours |= {row[0] for row in cursor.fetchall()}
     if others:
-        now = dt.datetime.now(dt.UTC)
         cursor.execute(
-            "UPDATE transactions_workitem w SET worker = x.worker, available_at = x.available_at,"
-            " intent = x.intent::jsonb, step_count = x.steps,"
+            "UPDATE transactions_workitem w SET worker = x.worker,"
+            " available_at = greatest(now() + x.wait * interval '1 second', x.not_before),"
             " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
-            " generation = x.generation, crash_group = 0, death_count = 0, wait_count = w.wait_count + x.waits,"
-            " probe_count = w.probe_count + x.probes, parked_at = x.parked_at"
-            " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::timestamptz[], %s::text[], %s::int[], %s::int[],"
-            " %s::int[], %s::int[], %s::text[])"
-            " AS x(id, token, worker, available_at, intent, steps, generation, waits, probes, parked_at)"
+            " intent = x.intent::jsonb, step_count = x.steps, generation = x.generation, crash_group = 0,"
+            " death_count = 0, wait_count = w.wait_count + x.waits, probe_count = w.probe_count + x.probes,"
+            " parked_at = x.parked_at FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[],"
+            " %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::text[])"
+            " AS x(id, token, worker, wait, not_before, intent, steps, generation, waits, probes, parked_at)"
             " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
             [
                 [r.id for r in others],
                 [r.token for r in others],
                 [worker.id if r.ending is Ending.WRITTEN else "" for r in others],
-                [now if r.ending is Ending.WRITTEN else _available_at(r, now) for r in others],
+                [0.0 if r.ending is Ending.WRITTEN else _wait_seconds(r) for r in others],
+                [None if r.ending is Ending.WRITTEN or r.awaits is None else r.awaits.not_before for r in others],
                 [None if r.intent is None or r.drops_intent else json.dumps(r.intent) for r in others],
                 [
                     r.step_count if r.ending is Ending.WRITTEN or _keeps_reads(r) else r.step_count - len(r.rows)
@@ -253,12 +255,10 @@ def _keeps_reads(run: Run) -> bool:
     return bool(run.intent or run.parked_at)
 
 
-def _available_at(run: Run, now: dt.datetime) -> dt.datetime:
+def _wait_seconds(run: Run) -> float:
     if run.awaits is not None:
-        if run.awaits.not_before is not None:
-            return max(run.awaits.not_before, now)
-        return now + dt.timedelta(seconds=min(60.0, 1.0 * 1.7 ** min(run.probe_count, 10)))
-    return now + dt.timedelta(seconds=run.available_in)
+        return 0.0 if run.awaits.not_before is not None else min(60.0, 1.0 * 1.7 ** min(run.probe_count, 10))
+    return run.available_in
 
 
 def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:

@@ -9,8 +9,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Iterator
-from itertools import groupby, islice
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +19,7 @@ from django.utils import timezone
 
 from q2c.core import audit
 from q2c.core.models import AuditEntry
+from q2c.core.pieces import in_pieces
 from q2c.core.retention import Dropped, dropped_ranges
 from q2c.transactions.models import Seal, StepRun
 from q2c.transactions.workers import WorkerProcess
@@ -93,16 +92,14 @@ def verify_seals() -> audit.Verdict:
     seal's id; 0 when a step has no seal at all. Rows that retention dropped can't be recomputed; their links still are.
     """
     dropped, count = dropped_ranges(StepRun._meta.db_table), 0
-    rows = Seal.objects.order_by("worker", "pk").iterator(chunk_size=AT_ONCE)
-    for _, seals in groupby(rows, key=attrgetter("worker")):
-        previous = ""
-        for some in _in_lots(seals):
-            steps = _steps_of(some)
-            for seal in some:
-                why = _fault(seal, previous, steps, dropped)
-                if why:
-                    return audit.Verdict(count, seal.pk, why)
-                previous, count = seal.seal, count + 1
+    heads: dict[str, str] = {}  # of each worker's chain, as far as it was looked at
+    for some in in_pieces(Seal.objects.all(), AT_ONCE):
+        steps = _steps_of(some)
+        for seal in some:
+            why = _fault(seal, heads.get(seal.worker, ""), steps, dropped)
+            if why:
+                return audit.Verdict(count, seal.pk, why)
+            heads[seal.worker], count = seal.seal, count + 1
     missing = _missing_head()
     if missing is not None:
         return audit.Verdict(count, missing, "the seals were cut: an anchored one is gone or another")
@@ -129,11 +126,6 @@ def _fault(seal: Seal, previous: str, steps: dict[bytes, StepRun], dropped: list
     return "" if holds else "a step that it covers was changed"
 
 
-def _in_lots(rows: Iterator[Any]) -> Iterator[list[Any]]:
-    while lot := list(islice(rows, AT_ONCE)):
-        yield lot
-
-
 def _keys_of(seal: Seal) -> Iterator[bytes]:
     packed = bytes(seal.row_keys)
     return (packed[at : at + KEY_SIZE] for at in range(0, len(packed), KEY_SIZE))
@@ -148,9 +140,9 @@ def _steps_of(seals: Iterable[Seal]) -> dict[bytes, StepRun]:
 
 def _missing_head() -> int | None:
     """The first anchored seal that isn't there as it was anchored."""
-    entries = AuditEntry.objects.filter(subject_type="seals", verb=ANCHOR).order_by("sequence").values_list("data")
-    for some in _in_lots(entries.iterator(chunk_size=AT_ONCE)):
-        anchored = {seal_id: seal for (data,) in some for seal_id, seal in data["heads"].values()}
+    entries = AuditEntry.objects.filter(subject_type="seals", verb=ANCHOR)
+    for some in in_pieces(entries, AT_ONCE, by="sequence"):
+        anchored = {seal_id: seal for entry in some for seal_id, seal in entry.data["heads"].values()}
         present = dict(Seal.objects.filter(pk__in=anchored).values_list("pk", "seal"))
         wrong = sorted(seal_id for seal_id, seal in anchored.items() if present.get(seal_id) != seal)
         if wrong:

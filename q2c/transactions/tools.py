@@ -3,7 +3,6 @@ functions."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,7 +37,7 @@ class Tools:
     """The functions of other rooms, each called with the whole batch, inside the machine's own database transaction."""
 
     context: Callable[[list[Run]], Context]
-    dial: Callable[[Run, str, dt.datetime | None], None]  # sets the telephone's outgoing context for one write
+    dial: Callable[[Run, str, float | None], None]  # sets the telephone's outgoing context for one write
     take_exchanges: Callable[[], list[Any]]  # what the telephone recorded since the last call
     write_exchanges: Callable[[list[Any], set[UUID]], object]  # stores them; the ids are of fenced-out (late) answers
     on_problem: Callable[[list[HeldStep]], object]

@@ -72,7 +72,7 @@ class WorkerProcess:
         while not self._stopping.is_set():
             try:
                 if wire is None or wire.closed:
-                    wire = psycopg.connect(**connection_parameters(), autocommit=True, connect_timeout=3)
+                    wire = psycopg.connect(**connection_parameters(), autocommit=True)
                 wire.execute(
                     "INSERT INTO transactions_worker (id, host, process, started_at, beat_at, head_seal, carried_count)"
                     " VALUES (%s, %s, %s, now(), now(), %s, %s) ON CONFLICT (id) DO UPDATE SET beat_at = now(),"
@@ -94,10 +94,12 @@ class WorkerProcess:
 
 
 def connection_parameters() -> dict[str, Any]:
-    """psycopg's parameters of the portal's own database."""
+    """psycopg's parameters of the portal's own database, for a connection beside Django's: the same rules hold for it
+    (behind a pooler nothing is prepared, a server that vanished is given up)."""
     own = connection.settings_dict
     names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
-    return {names[k]: own[k] for k in names if own.get(k)} | {"application_name": f"{settings.PRODUCT_NAME} beat"}
+    where = {names[k]: own[k] for k in names if own.get(k)}
+    return where | own["OPTIONS"] | {"application_name": f"{settings.PRODUCT_NAME} beat", "connect_timeout": 3}
 
 
 _worker: WorkerProcess | None = None

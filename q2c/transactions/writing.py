@@ -122,8 +122,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     started = time.perf_counter()
     run.ending = None
     intent = run.due_intent
-    deadline = dt.datetime.fromisoformat(intent["deadline"])
-    tools.dial(run, step.name, deadline)
+    tools.dial(run, step.name, run.send_until)
     port = run.port
     looks_first = port.repeats.looks_first or run.is_after_restore
     looks = intent.get("is_open") or run.is_linked or intent.get("looks") or (looks_first and not step.upsert)

@@ -3,9 +3,12 @@
 import gc
 
 from django.conf import settings
-from django.core.management import BaseCommand, call_command
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection
 from psycopg import conninfo
 
+from q2c.core.checks import is_behind_pooler
+from q2c.core.databases import give_up_vanished_clients
 from q2c.core.grants import grant_app_role
 
 
@@ -16,6 +19,13 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         # Migrating makes tens of thousands of model classes: looking for garbage among them is a fifth of the time.
         gc.set_threshold(50_000, 20, 100)
+        with connection.cursor() as cursor:
+            if is_behind_pooler(cursor):
+                raise CommandError(
+                    "The owner's connection leads through a pooler: a migration's lock time-outs are its session's."
+                    " Set DATABASE_OWNER_URL to an address of PostgreSQL itself."
+                )
+            give_up_vanished_clients(cursor)
         call_command("migrate", verbosity=options["verbosity"], interactive=False)
         owner = settings.DATABASES["default"]["USER"]
         role = conninfo.conninfo_to_dict(settings.DATABASE_URL).get("user", "") if settings.DATABASE_URL else ""
