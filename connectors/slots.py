@@ -30,6 +30,7 @@ import redis
 from django.conf import settings
 
 from connectors import lanes
+from q2c.core.brokers import client_of
 from q2c.core.problems import NeverSent
 
 LEASE_SECONDS = 3.0
@@ -268,7 +269,7 @@ def broker() -> redis.Redis:
     """This process's client of Redis, which gives up soon: a call waits for it."""
     url = settings.REDIS_URL
     if url not in _brokers:
-        _brokers[url] = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
+        _brokers[url] = client_of(url, socket_timeout=0.25, socket_connect_timeout=0.25)
     return _brokers[url]
 
 

@@ -17,6 +17,7 @@ from django.conf import settings
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from q2c.core.brokers import pool_of
 from q2c.core.problems import NeverSent
 
 SHARE_ALONE = 0.25
@@ -93,7 +94,7 @@ def _limiter() -> FixedWindowRateLimiter:
     url = settings.REDIS_URL
     limiter = _limiters.get(url)
     if limiter is None:
-        pool = redis.ConnectionPool.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
+        pool = pool_of(url, socket_timeout=0.25, socket_connect_timeout=0.25)
         storage = RedisStorage("redis://", connection_pool=pool)
         limiter = _limiters[url] = FixedWindowRateLimiter(storage)
     return limiter

@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from q2c.core.brokers import client_of
 from q2c.core.leases import BEAT, living, living_workers
 from q2c.core.metrics import scrape
 from q2c.flows.levels import LevelMetrics
@@ -95,7 +96,7 @@ def is_migrated() -> bool:
 
 def has_broker() -> bool:
     """Whether the broker answers."""
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+    client = client_of(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
     try:
         return bool(client.ping())
     except redis.RedisError:

@@ -17,6 +17,8 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 from redis import RedisError
 
+from q2c.core.brokers import client_of
+
 COALESCED_SECONDS = 0.05
 WAITING_MS = 3000  # a nudge that the broker lost is forgotten after this
 INBOX = "inbox"
@@ -30,7 +32,7 @@ _thread: threading.Thread | None = None
 @functools.cache
 def broker() -> redis.Redis:
     """The broker's client; short time-outs, since nothing may wait for it."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
+    return client_of(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
 
 
 def mark_waiting(name: str) -> bool:
