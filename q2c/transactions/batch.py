@@ -94,6 +94,8 @@ class Run:
     earlier: dict[str, int] = field(default_factory=dict)  # of former runs: what a new row supersedes
     rows: list[StepRow] = field(default_factory=list)  # to be written with the next commit
     position: int = 0
+    lacks: list[Step] = field(default_factory=list)  # before its position, that an older release hadn't
+    newer: str = ""  # what a newer release knows of it and this one doesn't: it's left alone
     ending: Ending | None = None
     problem: Problem | None = None
     problem_step: str = ""

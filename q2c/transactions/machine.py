@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.db import connection
 
 from q2c.canonical import schema
@@ -21,12 +22,15 @@ from q2c.core.clocks import since_boot
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.transactions import claims, pauses
 from q2c.transactions.batch import Ending, Run
-from q2c.transactions.reading import arguments, read_forward, settle_problem, unexpected
+from q2c.transactions.newer import Newer, is_of_newer, leave, look_for_newer
+from q2c.transactions.reading import arguments, read_forward, read_lacking, settle_problem, unexpected
 from q2c.transactions.remember import commit_intents, remember
 from q2c.transactions.steps import Flow, Write, decode_output
 from q2c.transactions.tools import Context, Tools
 from q2c.transactions.workers import WorkerProcess, this_worker
 from q2c.transactions.writing import Sending
+
+log = structlog.get_logger(__name__)
 
 SEND_WITHIN = dt.timedelta(seconds=30)
 DEATHS_MAX = 3
@@ -71,12 +75,20 @@ def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
         return 0
     runs = load_runs(flow, claimed)
     try:
+        _leave_newer(runs, worker)
         if stops:
             runs = _without_paused(runs, stops, worker)
         _carry(runs, tools, worker)
     finally:
         claims.release_items([r.id for r in runs], worker=worker.id)
     return len(claimed)
+
+
+def _leave_newer(runs: list[Run], worker: WorkerProcess) -> None:
+    newer = [r for r in runs if r.newer]
+    if newer:
+        left = leave([r.id for r in newer], worker=worker.id)
+        log.warning("left for a newer release", flow=newer[0].flow.code, count=left, knows=newer[0].newer)
 
 
 def _without_paused(runs: list[Run], stops: dict[str, str], worker: WorkerProcess) -> list[Run]:
@@ -101,6 +113,7 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
     context = tools.context(active)
     for run in active:
         run.retry_of = context.retry_of
+    active = _catch_up([r for r in active if r.lacks], active, context, tools, worker)
     sending = Sending(tools=tools, worker=worker)
     while active or sending.open_count:
         if active and sending.has_room:
@@ -131,6 +144,17 @@ def _begin(runs: list[Run], context: Context, tools: Tools, worker: WorkerProces
     remember([r for r in runs if r.ending is not Ending.INTENT], worker=worker, tools=tools)
     _pause_refused(runs, tools)
     return commit_intents(due, postings=_postings(due, context), worker=worker, tools=tools)
+
+
+def _catch_up(
+    lacking: list[Run], active: list[Run], context: Context, tools: Tools, worker: WorkerProcess
+) -> list[Run]:
+    """Take the steps that an older release hadn't; those that can go on."""
+    read_lacking(lacking, context)
+    stopped = [r for r in lacking if r.ending is not None]
+    if stopped:
+        remember(stopped, worker=worker, tools=tools)
+    return [r for r in active if r.ending is None]
 
 
 def take_decisions(
@@ -301,7 +325,10 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)
             _resume(run, steps.get(run.id, []))
         except Exception as error:  # a fact that we can't read any more is held, not lost
-            run.fail(flow.steps[run.position], unexpected(run, flow.steps[run.position], error))
+            if isinstance(error, Newer) or is_of_newer(error):
+                run.ending, run.newer = Ending.LOST, str(error)
+            else:
+                run.fail(flow.steps[run.position], unexpected(run, flow.steps[run.position], error))
     return runs
 
 
@@ -318,6 +345,7 @@ def _resume(run: Run, steps: list[tuple]) -> None:
             latest[name] = (sequence, output)
         elif state in ("superseded", "undone"):
             latest.pop(name, None)
+    look_for_newer(run.flow, latest, run.intent)
     if run.intent:
         run.intent["is_open"] = True  # an earlier attempt left no answer: look before you make
         keep = run.flow.steps.index(run.flow.step(run.intent["step"]))
@@ -328,8 +356,11 @@ def _resume(run: Run, steps: list[tuple]) -> None:
             (i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0
         )
     for step in run.flow.steps[:keep]:
-        if step.quiet and step.name not in latest:
-            run.facts[step.gives] = None
+        if step.name not in latest:
+            if step.quiet:
+                run.facts[step.gives] = None
+            else:
+                run.lacks.append(step)
             continue
         sequence, output = latest[step.name]
         run.facts[step.gives] = None if bytes(output) == b"null" else decode_output(bytes(output), step.output_type)
@@ -345,7 +376,9 @@ def quarantine_suspects(flow: Flow, freed: list[tuple[UUID, int]], tools: Tools,
     suspects = [transaction for transaction, deaths in freed if deaths >= DEATHS_MAX]
     if not suspects:
         return
-    runs = load_runs(flow, claims.claim_these(suspects, worker=worker.id))
+    found = load_runs(flow, claims.claim_these(suspects, worker=worker.id))
+    _leave_newer(found, worker)
+    runs = [run for run in found if not run.newer]
     for run in runs:
         step = run.flow.steps[run.position]
         run.fail(

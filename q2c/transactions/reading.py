@@ -40,6 +40,23 @@ def read_forward(runs: list[Run], context: Context) -> None:
             run.ending = Ending.COMPLETED
 
 
+def read_lacking(runs: list[Run], context: Context) -> None:
+    """Make up for steps that an older release, which carried these runs so far, hadn't: its reads are read now, its
+    writes are left out, since what followed them was done without. Sets an ending where one can't go on."""
+    for run in runs:
+        position, lacks, run.lacks = run.position, run.lacks, []
+        for step in lacks:
+            if isinstance(step, Write):
+                run.facts[step.gives] = None
+                run.note_step(step, encode_output(None), started=time.perf_counter(), used={"skipped": "older release"})
+                continue
+            fetch_wants(cast("Read | Wait", step), [run], context)
+            _take_step(step, run, context)
+            if run.ending is not None:
+                break
+        run.position = position
+
+
 def fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
     """Fetch what a step wants to look up, for all these runs, with one query per kind."""
     if step.wants is None:

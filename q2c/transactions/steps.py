@@ -174,6 +174,7 @@ class Flow:
     completes: Callable[..., Iterable[str]] | None = None  # keys that its completion releases: (facts) -> keys
     links: Callable[..., Iterable[Any]] | None = None  # lineage and cross-references of the finished facts
     publishes: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]] | None = None  # outbox events of its facts
+    retired: tuple[str, ...] = ()  # steps that earlier releases had: documents on their way may have finished them
 
     def __post_init__(self) -> None:
         given = set(self.starts_with)

@@ -29,17 +29,17 @@ class Stage:
         self.sandbox_port = sandbox_port
         self.processes: list[subprocess.Popen] = []
 
-    def open(self) -> None:
-        """Start everything."""
+    def open(self, *more: list[str], **given: str) -> None:
+        """Start everything, and the programs of these lines beside; `given` goes into everybody's environment."""
         self.broker.start(self.log.fileno())
         self.environment = os.environ | self.broker.environment | {
             "DATABASE_URL": database_url(),
             "DJANGO_SETTINGS_MODULE": "q2c.settings",
             "Q2C_SANDBOX_PORT": str(self.sandbox_port),
             "PYTHONWARNINGS": "ignore",
-        }  # fmt: skip
+        } | given  # fmt: skip
         beat = [sys.executable, "-m", "celery", "-q", "-A", "q2c.celery:app", "beat", "--pidfile="]
-        for command in (worker_command("flows,doors", 1), worker_command("flows,doors", 1), beat, beat):
+        for command in (worker_command("flows,doors", 1), worker_command("flows,doors", 1), beat, beat, *more):
             self.processes.append(
                 subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log)
             )

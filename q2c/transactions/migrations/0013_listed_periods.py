@@ -3,16 +3,19 @@
 from django.db import migrations, models
 from django.db.models import Q
 
+from q2c.core.indexes import AddIndexAlongside, RemoveIndexAlongside
+
 
 class Migration(migrations.Migration):
+    atomic = False
     dependencies = [("transactions", "0012_stats")]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexAlongside(
             model_name="businesstransaction",
             index=models.Index(fields=["legal_entity_code", "period_code", "-id"], name="txn_period_listed"),
         ),
-        migrations.AddIndex(
+        AddIndexAlongside(
             model_name="businesstransaction",
             index=models.Index(
                 fields=["legal_entity_code", "document_date"],
@@ -20,5 +23,5 @@ class Migration(migrations.Migration):
                 condition=Q(period_code="", document_date__isnull=False),
             ),
         ),
-        migrations.RemoveIndex(model_name="businesstransaction", name="txn_period"),
+        RemoveIndexAlongside(model_name="businesstransaction", name="txn_period"),
     ]

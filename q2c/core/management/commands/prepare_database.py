@@ -10,6 +10,7 @@ from psycopg import conninfo
 from q2c.core.checks import is_behind_pooler
 from q2c.core.databases import give_up_vanished_clients
 from q2c.core.grants import grant_app_role
+from q2c.core.indexes import patiently
 
 
 class Command(BaseCommand):
@@ -26,7 +27,10 @@ class Command(BaseCommand):
                     " Set DATABASE_OWNER_URL to an address of PostgreSQL itself."
                 )
             give_up_vanished_clients(cursor)
-        call_command("migrate", verbosity=options["verbosity"], interactive=False)
+        with (
+            connection.cursor() as cursor
+        ):  # beside a portal that works: whoever waits for a lock is in everybody's way
+            patiently(cursor, lambda: call_command("migrate", verbosity=options["verbosity"], interactive=False))
         owner = settings.DATABASES["default"]["USER"]
         role = conninfo.conninfo_to_dict(settings.DATABASE_URL).get("user", "") if settings.DATABASE_URL else ""
         if role and role != owner:
