@@ -10,6 +10,9 @@ import time
 
 from django.db import connection
 
+# How far the wall clocks of two hosts may be apart: a message says by its sender's clock how long it's good for.
+HOSTS_APART_SECONDS = 120
+
 # Counts on while the machine sleeps, and nobody sets it; where there's none (not Linux) what comes nearest.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

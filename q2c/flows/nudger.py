@@ -18,9 +18,11 @@ from kombu.exceptions import KombuError
 from redis import RedisError
 
 from q2c.core.brokers import client_of
+from q2c.core.clocks import HOSTS_APART_SECONDS
 
 COALESCED_SECONDS = 0.05
 WAITING_MS = 3000  # a nudge that the broker lost is forgotten after this
+KEPT_SECONDS = 60 + HOSTS_APART_SECONDS  # a nudge that nobody took until then is dropped
 INBOX = "inbox"
 TASK = "q2c.inbox.carry_events"  # its name decides its queue; the task stands in q2c.flows.tasks
 
@@ -65,7 +67,7 @@ def _nudge_forever() -> None:
         _wanted.clear()
         try:
             if mark_waiting(INBOX):
-                current_app.send_task(TASK, retry=False, expires=60, ignore_result=True)
+                current_app.send_task(TASK, retry=False, expires=KEPT_SECONDS, ignore_result=True)
         except (KombuError, RedisError, OSError):
             time.sleep(1.0)  # the broker is away; beat nudges too
         time.sleep(COALESCED_SECONDS)

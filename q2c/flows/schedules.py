@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import F
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from q2c.core.clocks import HOSTS_APART_SECONDS
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A task that beat nudges every so many seconds. What isn't picked up before the next nudge is dropped."""
+    """A task that beat nudges every so many seconds. What isn't picked up for two minutes longer is dropped."""
 
     name: str
     task: str
@@ -54,7 +57,10 @@ SCHEDULES = (
 
 
 def add_missing_schedules() -> list[str]:
-    """Add the schedules that aren't there yet, by name; returns the names added."""
+    """Add the schedules that aren't there yet, by name; returns the names added. Those of an earlier release, which a
+    worker whose clock is ahead of beat's would drop unread, last longer from now on."""
+    short = PeriodicTask.objects.filter(expire_seconds__lt=HOSTS_APART_SECONDS)
+    short.update(expire_seconds=F("expire_seconds") + HOSTS_APART_SECONDS)
     return [s.name for s in SCHEDULES if add_schedule(s.name, s.task, s.every_seconds, queue=s.queue)]
 
 
@@ -68,7 +74,7 @@ def add_schedule(name: str, task: str, every_seconds: int, *, queue: str, args: 
             "interval": every,
             "queue": queue,
             "args": json.dumps(list(args)),
-            "expire_seconds": max(every_seconds, 10),
+            "expire_seconds": every_seconds + HOSTS_APART_SECONDS,
         },
     )
     return is_new

@@ -61,7 +61,7 @@ def nudge(flows: Iterable[str]) -> None:
 def _send_nudge(code: str) -> None:
     try:
         if nudger.mark_waiting(code):
-            run_flow.apply_async((code,), retry=False, expires=60)
+            run_flow.apply_async((code,), retry=False, expires=nudger.KEPT_SECONDS)
     except (redis.RedisError, OperationalError, OSError):
         return
 
@@ -152,7 +152,7 @@ def carry_events() -> None:
 def _nudge_inbox_again() -> None:
     try:
         if nudger.mark_waiting(nudger.INBOX):
-            carry_events.apply_async(retry=False, expires=60)
+            carry_events.apply_async(retry=False, expires=nudger.KEPT_SECONDS)
     except (redis.RedisError, OperationalError, OSError):
         return
 

@@ -1,0 +1,84 @@
+"""Valkey's primary goes and its replica is promoted: the portal says so meanwhile, follows by itself, and every invoice is
+posted once. The old primary comes back as a replica, and refuses what is written to it."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from django.core.cache import caches
+from django.test import override_settings
+
+from q2c.api.health import has_broker
+from q2c.core.brokers import cache_of, celery_of, client_of, read_sentinels
+from q2c.transactions import workers
+from tests.journeys.sentinels import PASSWORD, Sentinels
+from tests.journeys.stage import Stage, await_that
+
+INVOICES = 40
+
+
+@pytest.fixture
+def sentinels(tmp_path):
+    running = Sentinels(tmp_path / "valkey").start()
+    yield running
+    running.stop()
+
+
+def test_an_address_of_sentinels_is_taken_apart_for_every_client():
+    url = "sentinel://:p%40ss@one:26379,two/q2c?db=3&sentinel_password=other"
+    found = read_sentinels(url)
+    assert found is not None
+    assert (found.hosts, found.name, found.db) == ((("one", 26379), ("two", 26379)), "q2c", 3)
+    assert (found.username, found.password, found.sentinel_password) == (None, "p@ss", "other")
+    address, options = celery_of(url)
+    assert address == "sentinel://:p%40ss@one:26379/3;sentinel://:p%40ss@two:26379/3"
+    assert (options["master_name"], options["sentinel_kwargs"]["password"]) == ("q2c", "other")
+    assert cache_of(url)["LOCATION"] == [url]
+    with pytest.raises(ValueError, match="names no primary"):
+        read_sentinels("sentinel://one:26379")
+    assert read_sentinels("redis://one:6379/0") is None
+    assert celery_of("unix://:p@/run/valkey.sock?db=0") == ("redis+socket://:p@/run/valkey.sock?virtual_host=0", {})
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.crash
+@pytest.mark.scenario(57)
+def test_the_portal_follows_the_primary_and_posts_every_invoice_once(house, sentinels, tmp_path, sandboxes):
+    customer = house.customer()
+    house.carry()
+    workers.stop_worker()
+    house.fault("netsuite", "delay", when={"method": "POST", "path": "*/invoice"}, seconds=0.2)
+    line = {"amount": 1_000, "quantity": 1, "description": "QB-API", "metadata": {"sku": "QB-API"}}
+    given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
+    stage = Stage(tmp_path / "stage", sandboxes.port)
+    client = client_of(sentinels.url, socket_timeout=0.5, socket_connect_timeout=0.5)
+
+    def carries(count):
+        house.make("stripe", "invoice", [given] * count)
+        await_that(lambda: not house.has_undelivered_events(), seconds=60, what="every webhook taken")
+
+    try:
+        stage.open(REDIS_URL=sentinels.url)
+        carries(INVOICES // 2)
+        await_that(lambda: len(house.made("netsuite", "invoice")) >= 3, seconds=90, what="the workers have begun")
+        with override_settings(REDIS_URL=sentinels.url, CACHES={"default": cache_of(sentinels.url)}):
+            assert has_broker()
+            sentinels.kill("primary")
+            assert not has_broker()  # /readyz: missing broker
+            await_that(has_broker, seconds=60, what="the replica is promoted")
+            caches["default"].set("after", "the failover")
+            assert caches["default"].get("after") == "the failover"
+        assert sentinels.role("replica") == "master"
+        carries(INVOICES - INVOICES // 2)
+        await_that(lambda: house.states("invoice_to_erp") == {"completed": INVOICES}, seconds=120, what="all posted")
+
+        sentinels.begin("primary")  # as a primary, and the sentinel makes it a replica
+        await_that(lambda: sentinels.role("primary") == "slave", seconds=60, what="the old primary follows")
+        with pytest.raises(redis.ReadOnlyError):
+            redis.Redis(port=sentinels.ports["primary"], password=PASSWORD).set("x", 1)
+        assert client.set("x", 1)
+    finally:
+        stage.close()
+    posted = house.made("netsuite", "invoice")
+    assert len(posted) == len({entry["external_id"] for entry in posted}) == INVOICES
+    assert house.held() == []
