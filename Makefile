@@ -23,7 +23,7 @@ tests = $(py) -m q2c.embedded $(Q2C_HOME)/test env Q2C_HOME=$(Q2C_HOME)/test
 chaos = exec env Q2C_CHAOS_PORT=$(Q2C_CHAOS_PORT) Q2C_CHAOS_SANDBOX_PORT=$(Q2C_CHAOS_SANDBOX_PORT) \
 	CHAOS_MINUTES=$(CHAOS_MINUTES) CHAOS_SEED=$(CHAOS_SEED) $(py) -m tests.chaos
 
-.PHONY: help demo test check check-all chaos bench screenshots worker sandbox reset
+.PHONY: help demo test check check-all chaos bench golden screenshots worker sandbox reset
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -48,6 +48,8 @@ check-all: check ## everything of check, then what takes longer: every flow, 1,0
 	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 tests/journeys/test_crashes.py \
 		tests/journeys/test_answers.py tests/journeys/test_paused_workers.py tests/journeys/test_refused_commits.py
 	@$(tests) env BILL_RUN_DOCUMENTS=2000 $(py) -m pytest tests/journeys/test_bill_runs.py
+	@$(tests) env Q2C_EVERY_FLOW=1 Q2C_INDEX_ROWS=1000000 $(py) -m pytest tests/journeys/test_hosts.py \
+		tests/journeys/test_failover.py tests/core/test_indexes.py
 	@$(tests) env Q2C_TRIALS=1000 Q2C_SHUFFLED=15 $(py) -m pytest tests/journeys/test_lost_answers.py \
 		tests/journeys/test_shuffled.py
 	@$(chaos)
@@ -58,6 +60,9 @@ chaos: $(venv)/test.stamp ## the real processes under fire for CHAOS_MINUTES (10
 bench: $(venv)/bench.stamp ## the figures of PERFORMANCE, to bench-results.json
 	@$(py) -m q2c.embedded $(Q2C_HOME)/bench env Q2C_HOME=$(Q2C_HOME)/bench Q2C_ENV=test \
 		Q2C_PORT=$(Q2C_BENCH_PORT) Q2C_SANDBOX_PORT=$(Q2C_BENCH_SANDBOX_PORT) $(py) manage.py bench $(ARGS)
+
+golden: $(venv)/test.stamp ## what this release leaves behind, for the next one's tests: only at a release
+	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest tests/upgrades/write_golden.py
 
 screenshots: $(venv)/test.stamp ## pictures of the main screens to docs/screenshots, from a demo of its own
 	@exec env Q2C_HOME=$(Q2C_HOME)/pictures Q2C_PORT=$(Q2C_PICTURES_PORT) \

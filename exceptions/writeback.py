@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection as database
+from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -84,7 +85,7 @@ def tell_sources() -> int:
         return 0
     try:
         # What waits for a connection that is away takes no room from the others.
-        due = WorkItem.objects.filter(flow=hold_to_source.CODE, available_at__lte=timezone.now())
+        due = WorkItem.objects.filter(flow=hold_to_source.CODE, available_at__lte=Now())
         room = AT_ONCE - due.count()
         return _tell(room) if room > 0 else 0
     finally:

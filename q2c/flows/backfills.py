@@ -260,7 +260,8 @@ def may_act(user: Any, backfill: Backfill) -> bool:
 
 
 def _run(own: Backfill, *, by: Any, why: str) -> None:
-    own.state, own.started_at, own.released_at = State.RUNNING, timezone.now(), None
+    own.state, own.released_at = State.RUNNING, None
+    own.started_at = timezone.now()
     facts = {"carries": own.takes, "per_minute": own.per_minute, "hash": set_hash(own)}
     audit.record(by, "start", "backfill", own.pk, why=why, data=facts)
 

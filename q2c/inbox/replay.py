@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.transaction import atomic
-from django.utils import timezone
 
 from q2c.core import audit
+from q2c.core.clocks import database_now
 from q2c.core.models import Person
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.window import Windows
@@ -39,7 +39,7 @@ def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
             by, "replay", "event", event_id, why=reason, data={"verdict": key.verdict, "reason": key.reason_code}
         )
         key.verdict, key.reason_code, key.reason = InboundKey.Verdict.RECEIVED, "", ""
-        key.decided_at, key.attempt_count, key.available_at = None, 0, timezone.now()
+        key.decided_at, key.attempt_count, key.available_at = None, 0, database_now()
         key.is_backfill = False  # of one message somebody waits for it
         key.save(update_fields=[
             "verdict", "reason_code", "reason", "decided_at", "attempt_count", "available_at", "is_backfill"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Count, Min, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from q2c.core import access
@@ -82,7 +83,7 @@ def flow_facts(user: Any, *, hours: int = 24) -> list[FlowFacts]:
 
 def backlog(user: Any) -> tuple[int, dt.datetime | None]:
     """How many work items of the person's entities are due, and since when the oldest is."""
-    due = WorkItem.objects.filter(available_at__lte=timezone.now(), worker="")
+    due = WorkItem.objects.filter(available_at__lte=Now(), worker="")
     due = access.visible_to(user, due, "transaction__legal_entity_code")
     found = due.aggregate(n=Count("pk"), oldest=Min("available_at"))
     return found["n"], found["oldest"]

@@ -47,7 +47,7 @@ TAKEN = {
 
 @pytest.fixture(scope="module")
 def state():
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     return loader.project_state([("transactions", released()["migrations"]["transactions"])])
 
 

@@ -39,7 +39,7 @@ LATER = "the last release still uses it: take it out of the code now, and drop i
 
 def new_operations() -> Iterator[tuple[str, str, Operation, ProjectState]]:
     """Each operation behind the last release with its app, its migration's name and the state before it."""
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     last = [(app, name) for app, name in released()["migrations"].items() if (app, name) in loader.graph.nodes]
     state, known = loader.project_state(last), set()
     for node in last:

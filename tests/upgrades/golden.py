@@ -18,7 +18,7 @@ OURS = ("q2c.", "exceptions.", "mappings.", "connectors.")
 
 def release_facts() -> dict[str, Any]:
     """What this release consists of, as far as the next one has to know: last migrations, steps, tasks."""
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None)
     current_app.loader.import_default_modules()
     return {
         "migrations": {app: name for app, name in sorted(loader.graph.leaf_nodes()) if is_ours(loader, app)},

@@ -1,0 +1,130 @@
+"""The Kubernetes manifests are what Kubernetes takes, and what the portal and its hardening ask for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from q2c.core import metrics
+from q2c.flows.schedules import SCHEDULES
+from tests.architecture.house import ROOT
+
+FOLDER = ROOT / "docs" / "operations" / "kubernetes"
+FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "kustomization.yaml")
+OBJECTS: list[dict[str, Any]] = [each for path in FILES for each in yaml.safe_load_all(path.read_text())]
+POD_MAKERS = [each for each in OBJECTS if each["kind"] in ("Deployment", "Job")]
+KUBERNETES = "1.32"
+
+
+def name_of(each: dict[str, Any]) -> str:
+    return f"{each['kind']} {each['metadata']['name']}"
+
+
+def named(kind: str, name: str) -> dict[str, Any]:
+    return next(each for each in OBJECTS if (each["kind"], each["metadata"]["name"]) == (kind, name))
+
+
+@pytest.mark.parametrize("given", OBJECTS, ids=name_of)
+def test_a_manifest_fits_its_schema_and_has_no_unknown_field(given):
+    kubernetes_validate.validate(given, KUBERNETES, strict=True)
+
+
+def test_the_folder_names_each_of_its_files():
+    listed = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())["resources"]
+    assert sorted(listed) == [path.name for path in FILES]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_kubectl_puts_them_together():
+    made = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, timeout=60)
+    assert made.returncode == 0, made.stderr
+    found = list(yaml.safe_load_all(made.stdout))
+    assert sorted(map(name_of, found)) == sorted(map(name_of, OBJECTS))
+    assert "image: q2c-portal\n" not in made.stdout  # the folder says where the image is
+
+
+@pytest.mark.parametrize("given", POD_MAKERS, ids=name_of)
+def test_no_program_has_more_rights_than_it_needs(given):
+    pod = given["spec"]["template"]["spec"]
+    assert (pod["automountServiceAccountToken"], pod["serviceAccountName"]) == (False, "q2c")
+    assert (pod["securityContext"]["runAsNonRoot"], pod["securityContext"]["runAsUser"]) == (True, 10001)
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in [*pod.get("initContainers", ()), *pod["containers"]]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }  # fmt: skip
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted <= {volume["name"] for volume in pod["volumes"]}
+        assert all("env" not in container and "value" not in each for each in container["envFrom"])
+
+
+def test_secrets_are_named_and_only_the_migration_gets_the_owners():
+    assert not [each for each in OBJECTS if each["kind"] == "Secret"]
+    for given in POD_MAKERS:
+        containers = given["spec"]["template"]["spec"]["containers"]
+        asked = {each["secretRef"]["name"] for c in containers for each in c["envFrom"] if "secretRef" in each}
+        assert asked == ({"q2c", "q2c-owner"} if given["kind"] == "Job" else {"q2c"}), name_of(given)
+
+
+def test_every_queue_that_schedules_use_has_a_worker_as_compose_has():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    composed = [s["command"] for s in services.values() if "worker" in s.get("command", ())]
+    here = [c["command"] for d in POD_MAKERS for c in d["spec"]["template"]["spec"]["containers"] if "command" in c]
+    workers = [command for command in here if "worker" in command]
+
+    def queues(commands):
+        return sorted(command[command.index("-Q") + 1] for command in commands)
+
+    assert queues(workers) == queues(composed)
+    assert {schedule.queue for schedule in SCHEDULES} <= set(queues(workers))
+
+
+def test_probes_ask_doors_that_exist_by_a_name_that_is_let_in():
+    settings = named("ConfigMap", "q2c")["data"]
+    (web,) = named("Deployment", "q2c-web")["spec"]["template"]["spec"]["containers"]
+    paths = set()
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        asked = web[probe]["httpGet"]
+        paths.add(asked["path"])
+        headers = {each["name"]: each["value"] for each in asked["httpHeaders"]}
+        assert headers == {"Host": settings["Q2C_ALLOWED_HOSTS"], "X-Forwarded-Proto": "https"}
+    assert paths == {"/healthz", "/readyz?for=accept"}
+
+
+@pytest.mark.django_db
+def test_the_probes_doors_answer(client):
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz?for=accept").status_code == 200
+
+
+def test_what_scales_is_there_and_goes_by_a_metric_that_is_exported():
+    told = {name for name, *_ in metrics.GAUGES}
+    scalers = [each for each in OBJECTS if each["kind"] == "HorizontalPodAutoscaler"]
+    assert scalers
+    for each in scalers:
+        target = each["spec"]["scaleTargetRef"]
+        assert named(target["kind"], target["name"])
+        for metric in each["spec"]["metrics"]:
+            if metric["type"] == "External":
+                assert metric["external"]["metric"]["name"] in told
+
+
+def test_of_what_runs_more_than_once_one_is_always_left():
+    several = {e["metadata"]["name"] for e in POD_MAKERS if e["spec"].get("replicas", 1) > 1}
+    kept = {each["metadata"]["name"] for each in OBJECTS if each["kind"] == "PodDisruptionBudget"}
+    assert several == kept
+    for name in kept:
+        labels = named("Deployment", name)["spec"]["template"]["metadata"]["labels"]
+        assert named("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_values_are_of_settings_that_exist():
+    known = (ROOT / "docs" / "production.md").read_text()
+    assert [name for name in named("ConfigMap", "q2c")["data"] if f"`{name}`" not in known and name != "Q2C_HOME"] == []
