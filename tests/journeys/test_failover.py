@@ -4,6 +4,7 @@ is posted once. The old primary comes back as a replica, and refuses what is wri
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 import redis
@@ -44,7 +45,7 @@ def test_an_address_of_sentinels_is_taken_apart_for_every_client():
     assert celery_of("unix://:p@/run/valkey.sock?db=0") == ("redis+socket://:p@/run/valkey.sock?virtual_host=0", {})
 
 
-def test_every_client_follows_the_primary_and_readiness_says_when_there_is_none(sentinels):
+def test_every_client_follows_the_primary_and_readiness_says_when_there_is_none(sentinels, record_property):
     nudges = client_of(sentinels.url, socket_timeout=0.5, socket_connect_timeout=0.5)
     assert nudges.set("q2c:nudge:one", 1)
     celery = Celery("follows")
@@ -61,10 +62,12 @@ def test_every_client_follows_the_primary_and_readiness_says_when_there_is_none(
     with override_settings(REDIS_URL=sentinels.url, CACHES={"default": cache_of(sentinels.url)}):
         assert has_broker()
         sentinels.kill("primary")
+        gone_at = time.monotonic()
         assert not has_broker()  # /readyz: missing broker
         with pytest.raises(redis.RedisError):
             nudges.set("q2c:nudge:two", 1)  # whoever nudges goes on without
         await_that(has_broker, seconds=60, what="the replica is promoted")
+        record_property("said", f"failover: no broker for {time.monotonic() - gone_at:.1f} s")
         caches["default"].set("after", "the failover")
         assert caches["default"].get("after") == "the failover"
     assert sentinels.role("replica") == "master"
