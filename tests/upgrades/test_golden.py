@@ -80,8 +80,9 @@ def _put_back(code, stored, steps, number):
         )
         for sequence, name, kind, state, output in steps:
             cursor.execute(
-                "INSERT INTO transactions_steprun (transaction_id, sequence, step, kind, state, attempt, output, at,"
-                " took_us) VALUES (%s, %s, %s, %s, %s, 1, %s, %s, 0)",
+                "INSERT INTO transactions_steprun (transaction_id, sequence, step, kind, state, attempt, gave, output,"
+                " external_id, idempotency_key, content_hash, at, took_us)"
+                " VALUES (%s, %s, %s, %s, %s, 1, '', %s, '', '', '', %s, 0)",
                 [pk, sequence, name, kind, state, None if output is None else output.encode(), now],
             )
     return pk
