@@ -75,12 +75,16 @@ class Host:
         finally:
             _ip("-n", self.network.space, "link", "set", self.cable, "up")
 
-    def close(self) -> None:
-        """End everything of it."""
+    def close_programs(self) -> None:
+        """End what runs on it."""
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def close(self) -> None:
+        """End everything of it."""
+        self.close_programs()
         _ip("netns", "del", self.space)
 
 
