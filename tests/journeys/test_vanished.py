@@ -73,7 +73,7 @@ def test_the_locks_of_a_host_that_is_cut_off_are_free_within_half_a_minute(place
         left.run([sys.executable, "-c", HOLDS, f"postgresql://q2c_owner:{password}@{DATABASE}/q2c"])
 
         def is_held() -> bool:
-            return bool(wire.execute("SELECT FROM pg_stat_activity WHERE state = 'idle in transaction'").fetchone())
+            return bool(wire.execute("SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction'").fetchone())
 
         await_that(is_held, seconds=30, what="the row is held")
         with left.cut_off():
