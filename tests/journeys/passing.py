@@ -10,7 +10,10 @@ import socket
 import sys
 from collections.abc import Awaitable
 
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))  # as PostgreSQL is told
+# As PostgreSQL is told by `prepare_database`: silence and unanswered words are given up within half a minute.
+GIVES_UP = (
+    (socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3), (socket.TCP_USER_TIMEOUT, 25_000),
+)  # fmt: skip
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -29,8 +32,8 @@ async def listen(where: str, target: str) -> asyncio.Server:
         door: socket.socket = writer.get_extra_info("socket")
         if door.family == socket.AF_INET:
             door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, seconds in KEEPALIVE:
-                door.setsockopt(socket.IPPROTO_TCP, option, seconds)
+            for option, value in GIVES_UP:
+                door.setsockopt(socket.IPPROTO_TCP, option, value)
         behind: asyncio.StreamWriter | None = None
         try:
             answers, behind = await reach(target)
