@@ -7,16 +7,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
+from connectors.fields import read_json
 from connectors.lanes import NORMAL
 from q2c.core.problems import Category, NotAnswered, Problem
-
-_decode = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class Reply:
         """The decoded body (numbers as Decimal). Raises as `strange` does when it isn't JSON or lacks a needed
         field."""
         try:
-            value = _decode(self.body)
+            value = read_json(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.strange("no JSON") from error
         if needs and not isinstance(value, dict):

@@ -1,5 +1,7 @@
 """Reading vendors' JSON: a table of fields, and the small conversions that all of them need. Pure.
 
+What can't be read is read a second time within `noting()`, which knows the path of the field that was looked at last.
+
 `fields(("AccountNumber", "number"), ("BillTo.Country", "bill_to.country", upper))` reads dotted paths into dotted
 names;
 a missing or null value is left out, so that the canonical type's own default counts.
@@ -8,7 +10,9 @@ a missing or null value is left out, so that the canonical type's own default co
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -16,6 +20,8 @@ from typing import Any
 import msgspec
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+# What reading a message of another shape than its vendor's documentation's ends in.
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,60 @@ def fields(*rows: tuple[Any, ...]) -> Fields:
 
 def read_json(body: bytes) -> Any:
     """Decoded JSON with exact Decimals. Raises ValueError (msgspec's) for what isn't JSON."""
-    return _decode(body)
+    noted = _noting.get()
+    return _decode(body) if noted is None else _note_reads(_decode(body), "", noted)
+
+
+class Noted:
+    """The dotted path of the field that was looked at last; "" before the first."""
+
+    path = ""
+
+
+_noting: ContextVar[Noted | None] = ContextVar("noting", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[Noted]:
+    """Note which field is looked at in whatever `read_json` gives meanwhile. Slow, so only once a reading has failed:
+    of `None` where a number should be Python says neither whose it was nor where."""
+    token = _noting.set(noted := Noted())
+    try:
+        yield noted
+    finally:
+        _noting.reset(token)
+
+
+class _Watched(dict[str, Any]):
+    """An object of JSON that says which of its fields is looked at."""
+
+    def __init__(self, values: Mapping[str, Any], place: str, noted: Noted) -> None:
+        super().__init__({k: _note_reads(v, f"{place}{k}", noted) for k, v in values.items()})
+        self.place, self.noted = place, noted
+
+    def __getitem__(self, name: str) -> Any:
+        self.noted.path = f"{self.place}{name}"
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.noted.path = f"{self.place}{name}"
+        return super().get(name, default)
+
+
+def _note_reads(value: Any, path: str, noted: Noted) -> Any:
+    if isinstance(value, dict):
+        return _Watched(value, f"{path}." if path else "", noted)
+    if isinstance(value, list):
+        return [_note_reads(each, f"{path}[{n}]", noted) for n, each in enumerate(value)]
+    return value
+
+
+def needed(raw: Mapping[str, Any], name: str) -> Any:
+    """A field without which a record says nothing at all. Raises ValueError naming it where it's missing or null."""
+    value = raw.get(name)
+    if value is None:
+        raise ValueError(f"field '{name}' is missing or null")
+    return value
 
 
 def dig(raw: Any, path: str) -> Any:

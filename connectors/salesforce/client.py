@@ -12,7 +12,7 @@ import msgspec
 from connectors.auth import FetchedToken
 from connectors.errors import Absent
 from connectors.families import Page, Polled, Registered
-from connectors.fields import instant
+from connectors.fields import instant, needed
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.salesforce import asked, inbound, inbound_orders, outbound, register
@@ -61,7 +61,7 @@ class Client:
             opportunity, order = await self._order(order_id)
         except Absent:
             return None
-        return order if opportunity.get("IsWon") else None
+        return order if needed(opportunity, "IsWon") else None
 
     async def activated_order(self, order_id: str) -> contract.Order | None:
         """An order that is activated; None while it's a draft, or when it was deleted."""
@@ -69,7 +69,7 @@ class Client:
             raw, order = await self._signed_order(order_id)
         except Absent:
             return None
-        return order if raw.get("StatusCode") == "Activated" else None
+        return order if needed(raw, "StatusCode") == "Activated" else None
 
     async def customer(self, customer_id: str) -> party.Customer:
         """An account. Raises Problem `record_gone`."""
@@ -302,10 +302,11 @@ class Client:
         reply = await self.telephone.call("POST", await self._url("composite"), verb=verb, json=body, is_write=False)
         rows = {}
         for part in reply.json("compositeResponse")["compositeResponse"]:
-            rows[part["referenceId"]] = part["body"]["records"]
-            if not part["body"]["done"]:
-                more = await self._url(part["body"]["nextRecordsUrl"])
-                rows[part["referenceId"]] += [row async for row in self._pages(more, [], verb=verb)]
+            name, answer = needed(part, "referenceId"), part["body"]
+            rows[name] = needed(answer, "records")
+            if not needed(answer, "done"):
+                more = await self._url(answer["nextRecordsUrl"])
+                rows[name] += [row async for row in self._pages(more, [], verb=verb)]
         return rows
 
     async def _query(self, soql: str, *, verb: str, resource: str = "query") -> AsyncIterator[dict[str, Any]]:
@@ -316,7 +317,7 @@ class Client:
         async def fetch(following: str | None) -> tuple[list[Any], str | None]:
             url, given = (await self._url(following), []) if following else (first, query)
             answer = (await self.telephone.call("GET", url, verb=verb, query=given)).json("records", "done")
-            return answer["records"], None if answer["done"] else answer["nextRecordsUrl"]
+            return needed(answer, "records"), None if needed(answer, "done") else answer["nextRecordsUrl"]
 
         return walk_pages(fetch, connection=self.line.code)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from connectors.fields import date, decimal, dig
+from connectors.fields import date, decimal, dig, needed
 from connectors.salesforce.countries import iso_country
 from connectors.salesforce.ids import full_id
 from q2c.canonical import catalog, contract, party
@@ -60,7 +60,7 @@ def order(
         name=name,
         customer_id=full_id(opportunity["AccountId"]) if opportunity.get("AccountId") else "",
         currency=currency_of(opportunity, settings),
-        start_date=date(start) if start else min(starts, default=date(opportunity["CloseDate"])),
+        start_date=date(start) if start else min(starts, default=date(needed(opportunity, "CloseDate"))),
         term_months=term,
         lines=sold,
         legal_entity=legal_entity_of(opportunity, entity_field),

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import structs
 
-from connectors.fields import read_json, unix
+from connectors.fields import needed, read_json, unix
 from connectors.manifest import Context, Ignored, Means, NotYet
 from connectors.stripe import inbound, inbound_cash, voids
 from connectors.stripe.money import from_minor
@@ -128,8 +128,8 @@ def _status_changed(
         order_id=notes.get("order_id", ""),
         subscription_id=str(behind.get("subscription") or raw.get("subscription") or ""),
         number=str(raw.get("number") or ""),
-        currency=str(raw["currency"]).upper(),
-        amount=from_minor(raw.get("amount_remaining") or 0, str(raw["currency"]).upper()),
+        currency=inbound.currency_of(raw),
+        amount=from_minor(raw.get("amount_remaining") or 0, inbound.currency_of(raw)),
     )
 
 
@@ -173,7 +173,7 @@ def refund_made(body: bytes, context: Context) -> list[Any]:
     """refund.*: only money that went back, or came back since the refund failed, at the instant when it did. Pending
     and cancelled ones move none."""
     raw, at = _snapshot(body)
-    if raw.get("status") not in ("succeeded", "failed"):
+    if needed(raw, "status") not in ("succeeded", "failed"):
         return []
     refund = context.fetched or inbound_cash.refund(raw, context.connection)
     changes: dict[str, Any] = {"status": raw["status"]}

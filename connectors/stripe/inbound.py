@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.fields import decimal, dig, unix
+from connectors.fields import decimal, dig, needed, unix
 from connectors.stripe.money import from_minor, price_from_minor
 from connectors.stripe.taxes import tax_details, tax_total
 from q2c.canonical import billing, catalog, contract, party
@@ -155,7 +155,7 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
         order_id=notes.get("order_id", ""),
         customer_id=id_of(raw.get("customer")),
         currency=_subscription_currency(raw),
-        status=str(raw["status"]),
+        status=str(needed(raw, "status")),
         start_date=unix(raw.get("start_date") or raw["created"]).astimezone(zone).date(),
         is_active=raw["status"] in ACTIVE,
         schedule_id=id_of(raw.get("schedule")),

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connectors.fields import dig, unix
+from connectors.fields import dig, needed, unix
 from connectors.stripe.inbound import currency_of, customer_note, id_of
 from connectors.stripe.money import from_minor
 from q2c.canonical import billing
@@ -41,11 +41,14 @@ def payment(
 
 
 def application(raw: Mapping[str, Any], connection: str, *, applied_at: dt.datetime) -> billing.Application | None:
-    """A paid invoice payment, or None when no cash of Stripe's stands behind it (a payment recorded off Stripe)."""
-    behind = raw.get("payment") or {}
-    payment_id = id_of(behind.get("payment_intent")) or id_of(behind.get("charge"))
-    if not payment_id or behind.get("type") == "payment_record":
+    """A paid invoice payment, or None when no cash of Stripe's stands behind it (a payment recorded off Stripe).
+    Raises ValueError for one that names nothing."""
+    behind = needed(raw, "payment")
+    if behind.get("type") == "payment_record":
         return None
+    payment_id = id_of(behind.get("payment_intent")) or id_of(behind.get("charge"))
+    if not payment_id:
+        raise ValueError("the payment names neither its payment_intent nor its charge")
     currency = currency_of(raw)
     paid_at = dig(raw, "status_transitions.paid_at")
     return billing.Application(
@@ -163,8 +166,8 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
     newest that took, or gave. A fee given back is negative.
     """
     is_won = status == "won"
-    moved = [m for m in raw.get("balance_transactions") or () if (m["amount"] > 0) is is_won]
-    entry = moved[-1] if moved else {"amount": raw["amount"], "currency": raw["currency"]}
+    moved = [m for m in needed(raw, "balance_transactions") if (m["amount"] > 0) is is_won]
+    entry = moved[-1] if moved else {"amount": raw["amount"], "currency": raw["currency"], "fee": 0}
     currency = currency_of(entry)
     return billing.Dispute(
         source=Source(connection=connection, object_type="dispute", object_id=raw["id"], version=status),
@@ -174,7 +177,7 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
         at=at,
         status=status,
         gateway=connection,
-        fee=from_minor(entry.get("fee") or 0, currency),
+        fee=from_minor(entry["fee"], currency),
         legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
     )
 
@@ -185,7 +188,9 @@ def payout(
     """A payout with every movement that it pays out. `arrival_date` is a plain date (Stripe gives midnight UTC)."""
     currency = currency_of(raw)
     return billing.Payout(
-        source=Source(connection=connection, object_type="payout", object_id=raw["id"], version=str(raw["status"])),
+        source=Source(
+            connection=connection, object_type="payout", object_id=raw["id"], version=str(needed(raw, "status"))
+        ),
         currency=currency,
         amount=from_minor(raw["amount"], currency),
         arrival_date=unix(raw["arrival_date"]).date(),
@@ -228,7 +233,7 @@ def balance_transaction(raw: Mapping[str, Any], connection: str) -> billing.Bala
         kind="dispute" if str(raw.get("reporting_category")).startswith("dispute") else kind,
         currency=currency,
         amount=from_minor(raw["amount"], currency),
-        fee=from_minor(raw.get("fee") or 0, currency),
+        fee=from_minor(raw["fee"], currency),
         at=unix(raw["created"]),
         about_id=id_of(raw.get("source")),
         fee_description="; ".join(str(f.get("description") or "") for f in raw.get("fee_details") or ()),

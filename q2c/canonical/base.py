@@ -23,7 +23,7 @@ class Source(Document):
 
     connection: str
     object_type: str
-    object_id: str
+    object_id: Annotated[str, msgspec.Meta(min_length=1)]
     version: str = ""
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 from connectors.calls import Outgoing, outgoing
+from connectors.fields import UNREADABLE, noting
 from connectors.lanes import BACKFILL, NORMAL
 from connectors.manifest import Means
 from connectors.slots import drop_slots
 from q2c.core.ending import await_unless_ending
 from q2c.core.problems import Category, Problem
 from q2c.inbox.items import Item, Tools
+from q2c.inbox.unreadable import unreadable
 
 REFETCH = "refetch"  # the step of such exchanges; their correlation id is the message that asked
 REFETCH_SECONDS = 12  # inside the lease of a claim
@@ -56,13 +59,25 @@ async def _ask_all(questions: list[tuple[Any, str, str, UUID, int]]) -> list[Any
     async def ask(client: Any, verb: str, object_id: str, event_id: UUID, lane: int) -> Any:
         outgoing.set(Outgoing(step=REFETCH, correlation_id=str(event_id), lane=lane))  # of this task alone
         try:
-            return await asyncio.wait_for(getattr(client, verb)(object_id), REFETCH_SECONDS)
+            return await asyncio.wait_for(_read(getattr(client, verb), object_id), REFETCH_SECONDS)
         except TimeoutError:
             return Problem("system_unavailable", Category.AVAILABILITY, f"No answer in {REFETCH_SECONDS} s")
         except Exception as error:
             return error
 
     return await asyncio.gather(*(ask(*question) for question in questions))
+
+
+async def _read(verb: Callable[[str], Awaitable[Any]], object_id: str) -> Any:
+    """The vendor's answer. One that can't be read is asked for once more, to learn which field it is."""
+    try:
+        return await verb(object_id)
+    except UNREADABLE as error:
+        with noting() as noted:
+            try:
+                return await verb(object_id)
+            except UNREADABLE:
+                raise unreadable(error, noted) from error
 
 
 _loops = threading.local()

@@ -12,14 +12,17 @@ import psycopg
 import structlog
 from django.db import DatabaseError, connection, transaction
 
+from connectors.fields import UNREADABLE, noting
 from connectors.manifest import Context, Ignored, Means, NotYet
 from q2c.canonical import events
+from q2c.canonical.schema import from_json, to_json
 from q2c.core import vault
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
 from q2c.inbox.claims import Claimed
 from q2c.inbox.items import Item, Tools, Verdict
 from q2c.inbox.refetch import fetch_present
+from q2c.inbox.unreadable import unreadable
 
 FETCHED_AT_ONCE = 50  # a vendor's answer of a thousand lines takes megabytes, and a batch is hundreds of them
 WAIT_SECONDS = 30.0  # after a read that the vendor couldn't answer
@@ -60,11 +63,9 @@ def _understand_all(items: list[Item], tools: Tools) -> None:
         try:
             _understand(item, tools, fetched)
         except Problem as problem:
-            item.verdict = _verdict_of(problem)
-        except (ValueError, KeyError) as error:
-            item.verdict = _malformed(error)
+            item.events, item.verdict = [], _verdict_of(problem)
         except Exception as error:
-            item.verdict = _internal(error)
+            item.events, item.verdict = [], _internal(error)
 
 
 def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
@@ -88,9 +89,28 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
         received_at=claimed.received_at,
         fetched=answer,
     )
-    item.events = list(meaning.translate(body, context))
+    item.events = _translate_one(meaning, body, context)
     if not item.events:
         item.verdict = Verdict("ignored", "says_nothing", "Nothing in it concerns us")
+
+
+def _translate_one(meaning: Means, body: bytes, context: Context) -> list[Any]:
+    """The canonical events of a message, each as strict as what is stored of it: a vendor's null never becomes an id or
+    a currency. Raises Problem `malformed_event` with the path of the field that can't be read."""
+    try:
+        return [_checked(event) for event in meaning.translate(body, context)]
+    except UNREADABLE as error:
+        with noting() as noted:  # the same once more, to learn where
+            try:
+                list(meaning.translate(body, context))
+            except UNREADABLE:
+                raise unreadable(error, noted) from error
+        raise unreadable(error) from error  # what was made of it broke our own rules, whose path it names itself
+
+
+def _checked(event: Any) -> Any:
+    from_json(to_json(event), type(event))
+    return event
 
 
 def _read_keys(items: list[Item], tools: Tools) -> dict[int, str]:
@@ -149,13 +169,6 @@ def _verdict_of(problem: Problem) -> Verdict:
     if problem.category is Category.AUTHENTICATION:  # the connection is at fault, not the event
         return Verdict("later", wait_seconds=5 * WAIT_SECONDS, problem=problem)
     return Verdict("refused", problem.code, problem.summary, problem=problem)
-
-
-def _malformed(error: Exception) -> Verdict:
-    text = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
-    return _verdict_of(
-        Problem("malformed_event", Category.VALIDATION, f"The message can't be read: {text}", path=text[:200])
-    )
 
 
 def _internal(error: Exception) -> Verdict:

@@ -182,12 +182,16 @@ def test_a_movement_names_the_record_that_it_moves_as_we_know_it(source, record)
     assert moved.about_id == source["id"]
 
 
-@pytest.mark.parametrize(
-    "payment", [{"type": "payment_record", "payment_record": "pr_1"}, {"type": "payment_record"}, {}]
-)
+@pytest.mark.parametrize("payment", [{"type": "payment_record", "payment_record": "pr_1"}, {"type": "payment_record"}])
 def test_paid_off_stripe_is_no_cash_of_stripes(payment):
     raw = {"id": "inpay_1", "invoice": "in_1", "amount_paid": 100, "currency": "gbp", "payment": payment}
     assert inbound_cash.application(raw, "stripe", applied_at=dt.datetime.now(UTC)) is None
+
+
+def test_a_payment_that_names_no_cash_isnt_passed_over():
+    raw = {"id": "inpay_1", "invoice": "in_1", "amount_paid": 100, "currency": "gbp", "payment": {}}
+    with pytest.raises(ValueError, match="payment_intent"):
+        inbound_cash.application(raw, "stripe", applied_at=dt.datetime.now(UTC))
 
 
 # Events as Stripe sent them (stripe-ruby-mock's fixtures, MIT; LICENSE beside them).
