@@ -14,6 +14,7 @@ from q2c.core.models import Proposal
 from q2c.records.documents import find_statuses
 from q2c.records.models import GoldenRecord
 from q2c.records.selectors import parents_above
+from q2c.records.store import keys_known_as
 from q2c.records.suspects import Suspect, suspects_of
 from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.contributions import Contributed, find_contributions, lines_of
@@ -101,6 +102,12 @@ class Links:
     def golden(self, record_type: str, record_key: str) -> dict[str, Any] | None:
         """The agreed content of a record, or None when nobody has told us of it."""
         return self.records.get((record_type, record_key))
+
+    def is_one_record(self, record_type: str, alias: str, other: str) -> bool:
+        """Whether two ids of a system lead to one record, since it merged them. Rare: only for what was changed after
+        it was carried."""
+        known = keys_known_as(record_type, (alias, other))
+        return alias in known and known[alias] == known.get(other)
 
     def product_line(self, sku: str) -> str:
         """The product line that the CRM's catalogue names for a SKU, or empty."""

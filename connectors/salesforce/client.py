@@ -36,7 +36,8 @@ _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforc
 class Client:
     """One Salesforce organisation."""
 
-    streams = ("Account", "Product2", "PricebookEntry", "Opportunity", "Order", MERGED)
+    # A merge is told before the sales that it moved to another account.
+    streams = ("Account", MERGED, "Product2", "PricebookEntry", "Opportunity", "Order")
     ranges = asked.RANGES
     registers = register.MADE_BEFORE
 

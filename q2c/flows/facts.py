@@ -20,7 +20,7 @@ from q2c.canonical.schema import content_hash
 from q2c.core import ids
 from q2c.flows.api_orders import API_ORDER_PREFIX
 from q2c.flows.dispatch import Fact
-from q2c.flows.steps.orders import APPROVED
+from q2c.flows.steps.orders import as_read
 from q2c.flows.turned import credit_memo_of
 from q2c.posting.days import last_service_day
 from q2c.records.documents import Seen
@@ -72,15 +72,13 @@ def _customer(event: events.CustomerChanged, about: About) -> list[Fact]:
 def _order(event: events.OrderClosedWon, about: About) -> list[Fact]:
     """A sale, or the order in which the sale of an opportunity was written down: that one isn't sold again."""
     order = event.order
-    unapproved = "" if order.quote_status in APPROVED else order.quote_status
-    read = replace_fields(order, name="", quote_status=unapproved, amount=None)  # only what the flow reads changes it
     amount = (
         order.amount if order.amount is not None else sum((x.quantity * x.unit_price for x in order.lines), Decimal(0))
     )
     flow = "order_to_sale" if order.opportunity_id else "order_to_subscription"
     return [
         _fact(
-            flow, order, order.source, about, read=read, number=order.number,
+            flow, order, order.source, about, read=as_read(order), number=order.number,
             customer_id=order.customer_id, currency=order.currency, amount=amount, line_count=len(order.lines),
             document_date=order.start_date,
         )

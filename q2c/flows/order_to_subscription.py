@@ -12,12 +12,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from msgspec.structs import replace as replace_fields
+
 from connectors.families import SubscriptionPlan
 from q2c.canonical.contract import Order
 from q2c.canonical.party import Customer
 from q2c.canonical.posting import SavedRecord
+from q2c.canonical.schema import from_json
 from q2c.core.ids import external_id
-from q2c.core.problems import Awaits, Category, Problem
+from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows.steps import orders, payers, prices
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
@@ -27,16 +30,20 @@ ACTIVE = ("active", "trialing", "past_due")
 SCHEDULED = "scheduled"  # it starts later
 
 
-def want_subscription_made(document: Order) -> list[tuple[str, Any]]:
-    """The subscription that this order is already."""
-    return [("xref", ("order", record_key(document.source)))]
+def want_subscription_made(document: Order, txn: Any) -> list[tuple[str, Any]]:
+    """The subscription that this order is already, and what was said of the order before."""
+    return [("xref", ("order", record_key(document.source))), ("lane", (txn.flow.code, txn.lane))]
 
 
-def refuse_change(document: Order, links: Any) -> str:
+def refuse_change(document: Order, links: Any, txn: Any) -> str:
     """An order is made a subscription once, in whichever billing system. Raises Problem `order_changed_after_won` for
-    what came later."""
+    what came later, and NotNeeded where it only moved with its account, which the CRM merged into another."""
     made = links.anywhere("order", record_key(document.source))
     if made is not None:
+        told = [from_json(fact, Order) for fact in links.in_lane(txn.flow.code, txn.lane)]
+        if any(_has_only_moved(before, document, links) for before in told):
+            name = document.name or document.number
+            raise NotNeeded(f"{name} only moved with its account, which was merged; it's a subscription already")
         raise Problem(
             "order_changed_after_won",
             Category.CONFLICT,
@@ -46,6 +53,12 @@ def refuse_change(document: Order, links: Any) -> str:
             subscription=made.external_id,
         )
     return "first"
+
+
+def _has_only_moved(before: Order, now: Order, links: Any) -> bool:
+    is_same = orders.as_read(replace_fields(before, customer_id=now.customer_id)) == orders.as_read(now)
+    accounts = (f"{now.source.connection}:{order.customer_id}" for order in (before, now))
+    return is_same and before.customer_id != now.customer_id and links.is_one_record("customer", *accounts)
 
 
 def want_products(document: Order) -> list[tuple[str, Any]]:

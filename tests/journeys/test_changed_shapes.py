@@ -17,13 +17,12 @@ from connectors import http
 from exceptions.models import ExceptionCase
 from q2c.core.models import Person
 from q2c.flows import intake
-from q2c.inbox.bodies import read_body
 from q2c.inbox.claims import Claimed
 from q2c.inbox.items import Item, Source
-from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import Arrival, receive
 from q2c.inbox.translate import understand
 from tests.journeys.scenes import live_a_day, made_by_vendor
+from tests.journeys.told import messages
 
 pytestmark = pytest.mark.django_db(transaction=True)
 IS_WHOLE = os.environ.get("Q2C_EVERY_FLOW") == "1"
@@ -110,21 +109,6 @@ def reader(monkeypatch):
     made = Reader()
     monkeypatch.setattr(http.Telephone, "call", lambda telephone, *args, **more: made.call(telephone, *args, **more))
     return made
-
-
-def messages() -> dict[tuple[str, str], tuple[Claimed, Source, bytes]]:
-    """One message of each sort that was carried, by vendor and sort."""
-    found = {}
-    for key in InboundKey.objects.select_related("connection").filter(verdict="translated").exclude(event_id=None):
-        row, event = key.connection, key.event
-        source = Source(row.pk, row.code, row.vendor, row.settings)
-        claimed = Claimed(
-            key_id=key.pk, token=0, event_id=event.pk, connection_id=row.pk, event_type=event.event_type,
-            source_id=event.source_id, received_at=event.received_at, attempts=0, body=b"", body_key=b"",
-            customer_key_id=None,
-        )  # fmt: skip
-        found.setdefault((row.vendor, event.event_type), (claimed, source, read_body(event, key)))
-    return found
 
 
 @pytest.mark.scenario(55)

@@ -40,6 +40,8 @@ def fill_party(books: Books, record: Record, obj: dict, old: dict | None, *, par
     if obj.get(party) is None:
         raise missing_value("Customer", path=party)
     customer = books.at("customer", obj[party]["id"])
+    if customer.get("isInactive") and old is None:
+        raise user_error(f"Invalid {party} reference key {customer['id']}.", path=party)
     if obj.get("subsidiary") is None:
         obj["subsidiary"] = customer["subsidiary"]
     if obj["subsidiary"]["id"] not in subsidiaries_of(books, customer):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from msgspec.structs import replace as replace_fields
+
 from q2c.canonical.base import Document
 from q2c.canonical.contract import Order
 from q2c.canonical.party import Customer
@@ -15,6 +17,12 @@ from q2c.posting.facts import Book
 
 APPROVED = ("Approved", "Accepted")  # a quote that is being drafted, reviewed or shown to the customer isn't sold
 PERIOD_MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
+
+
+def as_read(order: Order) -> Order:
+    """An order without what no step reads: a change of that alone is no other order."""
+    unapproved = "" if order.quote_status in APPROVED else order.quote_status
+    return replace_fields(order, name="", quote_status=unapproved, amount=None)
 
 
 class BillingCustomer(Document, frozen=True):
