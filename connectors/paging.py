@@ -28,13 +28,13 @@ async def walk_pages(
             raise _broken(connection, f"the cursor {str(following)[:60]} came back")
         seen.add(following)
         cursor = following
-    raise _broken(connection, f"more than {PAGES_MAX} pages")
+    raise _broken(connection, f"more than {PAGES_MAX:,} pages", Category.VALIDATION)  # it won't grow shorter by itself
 
 
-def _broken(connection: str, why: str) -> Problem:
+def _broken(connection: str, why: str, category: Category = Category.AVAILABILITY) -> Problem:
     return Problem(
         "answer_not_understood",
-        Category.AVAILABILITY,
+        category,
         f"A list of {connection} can't be walked: {why}",
         connection=connection,
     )

@@ -327,6 +327,10 @@ _SYSTEM = (
          "Numbers are missing in the feed of {connection}",
          "Ask the source for the missing documents, or read the stream again. Waive it to go on behind the gap: "
          "what is missing then stays missing, unless a webhook brings it."),
+    Kind("list_unread", D, PLATFORM, HIGH, hours(8), ("connection", "list"), (WAIVE,),
+         "A list of {connection} can't be read whole: {list}",
+         "The list that was read before counts until it can be read again, and the case closes by itself then. Of one "
+         "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
     Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
          (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "

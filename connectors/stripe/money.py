@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from q2c.core.money import decimals as iso_decimals
+from q2c.core.money import minor_decimals
 
 # Krona and Ugandan shilling have no decimals any more, but keep two in the API; an ariary has none there.
 _OWN_DECIMALS = {"ISK": 2, "UGX": 2, "MGA": 0}
@@ -18,8 +18,10 @@ _ENDS_IN_ZERO = frozenset({"BHD", "JOD", "KWD", "OMR", "TND"})  # "the least-sig
 
 
 def decimals(currency: str) -> int:
-    """How many decimals Stripe's integers of this currency (ISO code in capitals) have."""
-    return _OWN_DECIMALS.get(currency, iso_decimals(currency))
+    """How many decimals Stripe's integers of this currency (ISO code in capitals) have. Raises ValueError for a code
+    that isn't ISO 4217's."""
+    own = _OWN_DECIMALS.get(currency)
+    return minor_decimals(currency) if own is None else own
 
 
 def from_minor(units: int, currency: str) -> Decimal:

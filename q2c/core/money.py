@@ -8,13 +8,25 @@ from typing import Annotated
 
 import msgspec
 
-# ISO 4217 list one as published in datasets/currency-codes (PDDL); every code that isn't here has two decimals.
+# ISO 4217 list one as published in datasets/currency-codes (PDDL).
 _NO_DECIMALS = [
     "BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV",
     "XAF", "XOF", "XPF",
 ]  # fmt: skip
 _THREE_DECIMALS = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"]
 _FOUR_DECIMALS = ["CLF", "UYW"]
+_TWO_DECIMALS = frozenset([
+    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BGN", "BMD", "BND",
+    "BOB", "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD", "CAD", "CDF", "CHE", "CHF", "CHW", "CNY", "COP", "COU",
+    "CRC", "CUC", "CUP", "CVE", "CZK", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL",
+    "GHS", "GIP", "GMD", "GTQ", "GYD", "HKD", "HNL", "HRK", "HTG", "HUF", "IDR", "ILS", "INR", "IRR", "JMD", "KES",
+    "KGS", "KHR", "KPW", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "MAD", "MDL", "MGA", "MKD", "MMK", "MNT",
+    "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "PAB",
+    "PEN", "PGK", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP",
+    "SLE", "SLL", "SOS", "SRD", "SSP", "STD", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TOP", "TRY", "TTD",
+    "TWD", "TZS", "UAH", "USD", "USN", "UYU", "UZS", "VED", "VES", "WST", "XAD", "XCD", "XCG", "YER", "ZAR", "ZMW",
+    "ZWG", "ZWL",
+])  # fmt: skip
 _DECIMALS = dict.fromkeys(_NO_DECIMALS, 0) | dict.fromkeys(_THREE_DECIMALS, 3) | dict.fromkeys(_FOUR_DECIMALS, 4)
 
 Currency = Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]
@@ -22,8 +34,17 @@ ZERO = Decimal(0)
 
 
 def decimals(currency: str) -> int:
-    """How many decimals an amount of this currency has."""
+    """How many decimals an amount of this currency has; two of a code that ISO 4217 doesn't have (`minor_decimals`
+    refuses it)."""
     return _DECIMALS.get(currency, 2)
+
+
+def minor_decimals(currency: str) -> int:
+    """The decimals of a currency whose amounts are told in its smallest unit. Raises ValueError for a code that isn't
+    ISO 4217's: of a coin that has eight decimals, two would be another amount."""
+    if currency in _DECIMALS or currency in _TWO_DECIMALS:
+        return decimals(currency)
+    raise ValueError(f"{currency} isn't a currency of ISO 4217, so nobody knows how small its smallest unit is")
 
 
 def round_money(amount: Decimal, currency: str) -> Decimal:
@@ -33,12 +54,12 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 
 def from_minor(units: int | Decimal, currency: str) -> Decimal:
     """Minor units (cents, yen, fils) to an amount in major units."""
-    return Decimal(units).scaleb(-decimals(currency))
+    return Decimal(units).scaleb(-minor_decimals(currency))
 
 
 def to_minor(amount: Decimal, currency: str) -> int:
     """An amount in major units to minor units. Raises ValueError if it has more decimals than the currency."""
-    minor = amount.scaleb(decimals(currency))
+    minor = amount.scaleb(minor_decimals(currency))
     if minor != minor.to_integral_value():
         raise ValueError(f"{amount} has more decimals than {currency} allows")
     return int(minor)

@@ -10,16 +10,21 @@ import datetime as dt
 from functools import partial
 from typing import Any
 
+import structlog
 from django.db.transaction import atomic
 
 from connectors.families import REFERENCE_LISTS, Family, ReferenceRow
 from connectors.models import Connection, ReferenceEntry
 from connectors.registry import manifest
+from exceptions import cases
 from mappings.models import MappingRule
 from q2c import ports
 from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
+from q2c.core.problems import Category, Problem
+from q2c.flows.done import pause_refused
 from q2c.transactions.workers import run_now
 
+log = structlog.get_logger()
 RATES_DAYS = 400
 _STORED_AT_ONCE = 1000
 
@@ -37,6 +42,29 @@ def refresh_reference(code: str, lists: tuple[str, ...] = REFERENCE_LISTS) -> di
         _store(code, name, rows)
     ports.forget_kept()
     return counts
+
+
+def refresh_or_tell(code: str) -> None:
+    """Read each of a target's lists afresh; of one that can't be read whole, open a case that closes once it can. What
+    an outage keeps from being read is read the next time."""
+    for name in REFERENCE_LISTS:
+        try:
+            refresh_reference(code, (name,))
+        except Problem as problem:
+            log.warning("list_unread", connection=code, list=name, problem=problem.code, summary=problem.summary)
+            if problem.category is Category.AUTHENTICATION:
+                pause_refused(code, problem)
+                return
+            if not problem.heals_by_itself:
+                cases.open_case(_unread(code, name, problem.summary), connection_code=code)
+        else:
+            was_read = _unread(code, name, "was read")
+            cases.close_matching(was_read, how="healed", why="The list was read whole again.", connection_code=code)
+
+
+def _unread(code: str, list_name: str, why: str) -> Problem:
+    says = f"{code}'s list of {list_name.replace('_', ' ')} can't be read whole: {why}"
+    return Problem("list_unread", Category.DRIFT, says, connection=code, list=list_name)
 
 
 async def _read(target: ports.Target, list_name: str) -> list[ReferenceRow]:

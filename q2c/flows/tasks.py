@@ -161,7 +161,7 @@ def _nudge_inbox_again() -> None:
 def refresh_lists(code: str) -> None:
     """Read a target's own lists again: items, accounts, periods; and tell of rules whose target has gone from them."""
     try:
-        reference.refresh_reference(code)
+        reference.refresh_or_tell(code)
         lost_targets.tell_lost_targets(code)
     finally:
         tell_health()

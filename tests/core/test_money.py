@@ -45,6 +45,15 @@ def test_minor_units_go_there_and_back(minor, currency, amount):
     assert to_minor(Decimal(amount), currency) == minor
 
 
+@pytest.mark.scenario(40)
+@pytest.mark.parametrize("coin", ["BTC", "XBT", "ETH", "USX"])
+def test_units_of_what_is_no_currency_are_refused_since_nobody_knows_how_small_they_are(coin):
+    with pytest.raises(ValueError, match=f"{coin} isn't a currency of ISO 4217"):
+        from_minor(150, coin)
+    with pytest.raises(ValueError, match=coin):
+        to_minor(Decimal("1.50"), coin)
+
+
 def test_an_amount_with_more_decimals_than_its_currency_is_refused():
     with pytest.raises(ValueError, match="more decimals than JPY"):
         to_minor(Decimal("1.5"), "JPY")

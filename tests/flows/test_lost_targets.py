@@ -17,6 +17,7 @@ from tests.mappings.sheet_rows import make_items
 pytestmark = pytest.mark.django_db
 
 
+@pytest.mark.scenario(34)
 def test_a_lost_target_opens_one_case_per_rule_once_and_closes_it_when_mended():
     make_items()
     make_rule("item", "FINE", "10482", connection="netsuite")

@@ -40,6 +40,7 @@ def test_the_erps_rate_counts_for_seven_days(ago):
     assert choose(erp_ago=ago) == RateUse(pair="KWD/GBP", source="erp", rate_date=day(ago))
 
 
+@pytest.mark.scenario(47)
 @pytest.mark.parametrize("ago", [0, 7])
 def test_a_rate_by_hand_stands_in_for_an_older_one_and_says_of_which_day_it_is(ago):
     expected = RateUse(pair="KWD/GBP", source="manual", rate=Decimal("2.43"), rate_date=day(ago))

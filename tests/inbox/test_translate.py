@@ -68,6 +68,7 @@ def test_the_same_fact_again_finds_its_transaction_and_a_changed_one_is_next_in_
     ]
 
 
+@pytest.mark.scenario(43)
 def test_a_negative_invoice_goes_to_the_erp_as_a_positive_credit_memo(acme):
     deliver(
         acme,
@@ -115,6 +116,7 @@ def test_an_event_in_none_of_the_columns_is_refused_with_a_case(acme):
     assert Occurrence.objects.get().event_id == InboundEvent.objects.get().id
 
 
+@pytest.mark.scenario(55)
 def test_a_malformed_body_is_refused_with_the_path_of_its_fault(acme):
     deliver(acme, Arrival("fact", "x", "evt_1", b'{"type": "InvoicePosted", "occurred_at": "2026-11-01T00:00:00Z"}'))
     key = InboundKey.objects.get()

@@ -102,6 +102,7 @@ def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_da
     assert len(house.made("netsuite", "invoice")) == 1
 
 
+@pytest.mark.scenario(36)
 @pytest.mark.parametrize("as_then", [True, False])
 def test_a_repost_goes_by_the_newest_mappings_or_on_demand_by_those_of_then(house, as_then):
     customer = house.customer()

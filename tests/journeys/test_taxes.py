@@ -125,6 +125,7 @@ def tell(document: dict[str, Any]) -> tuple[list[Any], float, float]:
     return lines, document["taxTotal"], document["total"]
 
 
+@pytest.mark.scenario(39)
 def test_every_kind_of_tax_reaches_the_erp_as_billing_computed_it(house, rates):
     customers = {
         entity: house.customer(name=f"Customer of {entity}", metadata={"legal_entity": entity},
@@ -143,6 +144,7 @@ def test_every_kind_of_tax_reaches_the_erp_as_billing_computed_it(house, rates):
     assert found == {story: tuple(row[3:]) for story, row in STORIES.items()}
 
 
+@pytest.mark.scenario(39)
 def test_four_partial_credits_of_a_taxed_invoice_sum_to_it_exactly(house, rates):
     customer = house.customer()
     invoice = bill(house, customer, rates, "GB01", "gbp", [{"amount": 3_333, "tax_rates": ["gb-vat"]}])

@@ -22,6 +22,7 @@ def ends(house, flow):
     return list(BusinessTransaction.objects.filter(flow=flow).order_by("id").values_list("state", "waits_for"))
 
 
+@pytest.mark.scenario(42)
 def test_a_posted_invoice_that_is_voided_is_credited_in_full(house):
     invoice = house.invoice(house.customer(), amount=10_000)
     house.carry()
@@ -50,6 +51,7 @@ def test_only_what_is_left_of_an_invoice_is_taken_back_line_by_line(house):
     assert [row[1:] for row in held_by_erp(house, "invoice")] == [(Decimal(150), Decimal(0))]
 
 
+@pytest.mark.scenario(42)
 def test_an_invoice_voided_while_it_is_held_is_cancelled_and_its_case_closes(house):
     invoice = house.invoice(house.customer(), sku="NO-SUCH-SKU")
     house.carry()
@@ -64,6 +66,7 @@ def test_an_invoice_voided_while_it_is_held_is_cancelled_and_its_case_closes(hou
     assert house.made("netsuite", "invoice") == house.made("netsuite", "creditMemo") == []
 
 
+@pytest.mark.scenario(42)
 def test_an_invoice_voided_before_it_was_looked_at_is_never_posted_nor_its_credit(house):
     customer = house.customer()
     house.carry()
@@ -81,6 +84,7 @@ def test_an_invoice_voided_before_it_was_looked_at_is_never_posted_nor_its_credi
     assert house.made("netsuite", "invoice") == house.made("netsuite", "creditMemo") == []
 
 
+@pytest.mark.scenario(42)
 def test_an_invoice_voided_while_its_outcome_is_unknown_is_taken_back_once_it_is_found(house):
     customer = house.customer()
     house.carry()
@@ -112,6 +116,7 @@ def test_a_voided_credit_note_leaves_its_invoice_open_and_nothing_else(house):
     assert len(house.made("netsuite", "creditMemo", "updated")) == 1
 
 
+@pytest.mark.scenario(42)
 def test_a_credit_note_voided_before_it_was_posted_is_never_posted(house):
     customer = house.customer()
     house.carry()

@@ -49,6 +49,17 @@ def test_accounts_and_policy_are_controllerships_and_where_money_goes_takes_two(
     assert set(by_kind.values()) == {ONE, CONTROLLER, TWO_ONE_CONTROLLER}
 
 
+@pytest.mark.scenario(37)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.allows_fallback], ids=lambda kind: kind.code)
+def test_a_fallback_is_refused_wherever_policy_allows_none(kind, mira):
+    said = faults_of([Line(kind=kind.code, key="*", value="1", effective_from=START, is_fallback=True)], mira)
+    assert f"policy allows no fallback for {kind.title}" in [text for *_, text in said]
+
+
+def test_only_items_may_fall_back():
+    assert {kind.code for kind in KINDS if kind.allows_fallback} == {"item"}
+
+
 def test_the_stricter_of_two_satisfies_both():
     assert TWO.joined(CONTROLLER) == TWO_ONE_CONTROLLER == ONE.joined(TWO_ONE_CONTROLLER)
     assert TWO_ONE_CONTROLLER.joined(CONTROLLER) == TWO_ONE_CONTROLLER == TWO.joined(TWO_ONE_CONTROLLER)

@@ -164,6 +164,7 @@ def test_what_is_committed_late_with_an_earlier_time_is_found_by_the_next_check(
     assert (check(source).found, FeedGap.objects.get().number) == (1, "INV-1")
 
 
+@pytest.mark.scenario(26)
 def test_a_day_is_that_of_the_seller_on_both_sides(source):
     make_entity("JP01")
     late = (timezone.now() - dt.timedelta(days=1)).replace(hour=16, minute=0)  # the next day in Tokyo

@@ -81,6 +81,7 @@ def test_both_are_one_record_and_the_gone_id_leads_where_the_survivors_does(two)
     assert AuditEntry.objects.get().verb == "follow_merge"
 
 
+@pytest.mark.scenario(33)
 def test_no_later_sync_undoes_it_and_the_same_again_is_no_news(two):
     assert merge()
     assert not merge()

@@ -9,6 +9,12 @@ PACKAGES = Path(registry.__file__).parent
 VENDORS = registry.vendors()
 
 
+# How a vendor tells with an answer how much of the day's quota is used, by us and by others.
+QUOTA_HEADERS = {
+    "salesforce": lambda used, allowed: {"Sforce-Limit-Info": f"api-usage={used}/{allowed}"},
+}
+
+
 def made_up_secrets(code: str) -> dict[str, str]:
     """A recognisable value for each secret of the manifest."""
     return {

@@ -118,6 +118,7 @@ def test_what_is_leased_is_known_again_after_redis_was_wiped(account):
     asyncio.run(story())
 
 
+@pytest.mark.scenario(53)
 def test_without_redis_a_process_waits_for_all_leases_to_end_and_keeps_to_its_share(account, away, monkeypatch):
     monkeypatch.setattr(slots, "_share_alone", lambda at_once: 2)
 
@@ -138,6 +139,7 @@ def test_without_redis_a_process_waits_for_all_leases_to_end_and_keeps_to_its_sh
     asyncio.run(story())
 
 
+@pytest.mark.scenario(53)
 def test_a_call_that_gets_no_slot_was_not_sent_and_is_no_attempt(account, away, monkeypatch):
     monkeypatch.setattr(slots, "WAIT_SECONDS", 0.01)
     with pytest.raises(NeverSent) as refusal:

@@ -30,6 +30,7 @@ def test_two_processes_share_one_rate():
     assert 35 <= sum(_taken(line, clock, 100) for line in lines) <= 40
 
 
+@pytest.mark.scenario(53)
 def test_without_redis_each_process_keeps_to_a_quarter(monkeypatch):
     def away():
         raise redis.ConnectionError("away")

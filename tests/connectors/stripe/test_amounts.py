@@ -35,10 +35,12 @@ def read_seven(currency, units):
     return invoice.total, invoice.lines[0].amount, invoice.lines[0].unit_price
 
 
+@pytest.mark.scenario(40)
 def test_one_of_each_currency_comes_in_as_stripe_documents():
     assert {c: read_seven(c, units) for c, units in UNITS.items()} == dict.fromkeys(UNITS, (7, 7, 1))
 
 
+@pytest.mark.scenario(40)
 def test_one_of_each_currency_goes_out_as_stripe_documents():
     sent = {c: dict(outbound.price(order_line(1), product="A", currency=c))["unit_amount_decimal"] for c in UNITS}
     assert sent == {c: str(units) for c, units in UNITS.items()}
@@ -61,6 +63,13 @@ def test_three_decimals_are_read_to_the_last():
 def test_a_part_of_a_krona_or_shilling_is_refused_not_rounded(currency):
     raw = made_invoice(currency=currency, total=150, total_taxes=[], lines={"data": [made_line(amount=150, taxes=[])]})
     with pytest.raises(ValueError, match="isn't a whole amount"):
+        inbound.invoice(raw, "stripe")
+
+
+@pytest.mark.scenario(40)
+def test_an_invoice_in_a_coin_is_refused_not_read_with_two_decimals():
+    raw = made_invoice(currency="btc", total=150, total_taxes=[], lines={"data": [made_line(amount=150, taxes=[])]})
+    with pytest.raises(ValueError, match="BTC isn't a currency of ISO 4217"):
         inbound.invoice(raw, "stripe")
 
 
