@@ -106,7 +106,7 @@ class Reply:
 
     def json(self, *needs: str) -> Any:
         """The decoded body (numbers as Decimal). Raises as `strange` does when it isn't JSON or lacks a needed
-        field."""
+        field (null is none)."""
         try:
             value = read_json(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,7 +114,7 @@ class Reply:
         if needs and not isinstance(value, dict):
             raise self.strange("no JSON object")
         for name in needs:
-            if name not in value:
+            if value.get(name) is None:  # of null, `str` would make an id "None"
                 raise self.strange(f"{name} is missing")
         return value
 
