@@ -250,8 +250,15 @@ def _judge_states(verdict: Verdict) -> None:
     refused = InboundKey.objects.filter(verdict="refused")
     told = Occurrence.objects.filter(event_id=OuterRef("event_id"))
     verdict.say("a refused message without a case", refused.filter(~Exists(told)).values_list("dedupe_key", flat=True))
-    for code in rows.filter(state="held").values_list("problem_code", flat=True):
-        verdict.counts[f"held: {code}"] += 1
+    held = rows.filter(state="held")
+    verdict.say(
+        "held for a fault of ours, though everybody reposted it in the calm",
+        [f"{row.pk} ({row.problem['summary']}; {row.problem.get('evidence')})"
+         for row in held.filter(problem_code="unexpected_error")],
+    )  # fmt: skip
+    for code, problem in held.values_list("problem_code", "problem"):
+        is_sold_so = code in ("missing_item_mapping", "price_differs")  # as the company does on purpose
+        verdict.counts[f"held: {code}" if is_sold_so else f"held: {code} ({problem['summary']})"] += 1
     verdict.counts["open cases"] = ExceptionCase.objects.filter(closed_at__isnull=True).count()
     verdict.counts["decisions that wait"] = Proposal.objects.filter(state="proposed").count()
 
