@@ -170,7 +170,8 @@ class Telephone:
         self.read_quota = read_quota
         self.hides_errors = hides_errors or _hides_none
         self.base_url = line.base_url.rstrip("/")
-        self.account = f"{line.code}@{URL(self.base_url).authority}"
+        address = URL(self.base_url).authority
+        self.account = address if limits.is_by_address else f"{line.code}@{address}"
         self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
 
     @property
@@ -251,7 +252,7 @@ class Telephone:
             headers["X-Correlation-Id"] = about.correlation_id
         quota = quota_of(self.line.code)
         quota.let_through(about.lane, per_day=self.limits.per_day)
-        async with one_slot(self.account, self.line.at_once, about.lane):
+        async with one_slot(self.account, self.line.at_once, about.lane, of=self.line.code):
             await throttle_of(self.line.code, self.limits.per_second).wait_turn()
             self._let_through(about.object_type)
             noted = Recorded(

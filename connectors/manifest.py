@@ -43,13 +43,17 @@ GOVERNED = (
 
 @dataclass(frozen=True)
 class Limits:
-    """The vendor's documented limits. `at_once` is what we keep in flight; a connection may lower it."""
+    """The vendor's documented limits. `at_once` is what we keep in flight; a connection may lower it.
+
+    `is_by_address`: an address is one account's, so all connections there share what it takes at once.
+    """
 
     at_once: int
     per_second: float | None = None
     per_day: int | None = None
     timeout_seconds: float = 30.0
     connect_seconds: float = 5.0
+    is_by_address: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ Calls wait in lanes (`lanes`): a free slot is the highest lane's first, over pro
 a lower lane than another's hands its slots on. What has waited rises, so no lane waits for ever.
 A vendor that refuses for too many calls at once halves the slots for a while (`lower`), over all processes.
 
+Connections of one account (`Limits.is_by_address`) share its slots: each asks for itself, and gets an equal part while
+others want some.
+
 A slot is leased for `LEASE_SECONDS` and renewed by its holder; who has more calls than slots takes several in one round
 trip, keeps them from call to call, and hands them on when others want some. So the hot path asks nobody.
 
@@ -151,7 +154,8 @@ class Slots:
         """A call is over: its slot is the next one's, or goes back where others want some."""
         if slot not in self.held:
             return  # lost while the call lasted
-        is_owed = self.others and self.least + 1 < len(self.held)
+        has_none = self.least == 0  # one of the others: where slots are fewer than we are, our only one goes round too
+        is_owed = self.others and (has_none or self.least + 1 < len(self.held))
         is_old = is_owed and self.clock() - self.held[slot] > RENEW_SECONDS
         if is_old or len(self.held) > self._fair():
             self._let_go(slot)
@@ -273,16 +277,18 @@ def broker() -> redis.Redis:
     return _brokers[url]
 
 
-_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] = weakref.WeakKeyDictionary()
+_Held = dict[tuple[str, str], Slots]  # by account and connection: each connection asks for itself, so each has its part
+_slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = weakref.WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def one_slot(account: str, at_once: int, lane: int = lanes.NORMAL) -> AsyncIterator[None]:
-    """Hold one of the account's slots. Raises NeverSent, which isn't an attempt, when none comes free for long."""
+async def one_slot(account: str, at_once: int, lane: int = lanes.NORMAL, *, of: str = "") -> AsyncIterator[None]:
+    """Hold one of the account's slots for a connection (`of`). Raises NeverSent, which isn't an attempt, when none
+    comes free for long."""
     of_loop = _slots.setdefault(asyncio.get_running_loop(), {})
-    slots = of_loop.get(account)
+    slots = of_loop.get((account, of))
     if slots is None:
-        slots = of_loop[account] = Slots(account)
+        slots = of_loop[account, of] = Slots(account)
     slot = await slots.take(at_once, lane)
     try:
         yield
@@ -313,7 +319,7 @@ def drop_slots() -> None:
     _drop(_slots.pop(asyncio.get_running_loop(), {}))
 
 
-def _drop(of_loop: dict[str, Slots]) -> None:
+def _drop(of_loop: _Held) -> None:
     for slots in of_loop.values():
         try:
             slots.drop()

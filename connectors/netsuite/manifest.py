@@ -142,7 +142,7 @@ MANIFEST = Manifest(
         Secret("token_id", is_required=False),
         Secret("token_secret", is_required=False),
     ),
-    limits=Limits(at_once=5, timeout_seconds=60.0),
+    limits=Limits(at_once=5, timeout_seconds=60.0, is_by_address=True),
     repeats=Repeats(refuses_existing=True, reads_own_writes=True, settles_after_seconds=120.0),
     errors=ERRORS,
     auth=auth,
