@@ -40,7 +40,7 @@ def refuse_change(document: Order, links: Any, txn: Any) -> str:
     what came later, and NotNeeded where it only moved with its account, which the CRM merged into another."""
     made = links.anywhere("order", record_key(document.source))
     if made is not None:
-        told = [from_json(fact, Order) for fact in links.in_lane(txn.flow.code, txn.lane)]
+        told: list[Order] = [from_json(fact, Order) for fact in links.in_lane(txn.flow.code, txn.lane)]
         if any(_has_only_moved(before, document, links) for before in told):
             name = document.name or document.number
             raise NotNeeded(f"{name} only moved with its account, which was merged; it's a subscription already")

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, cast
 
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.transaction import atomic
@@ -34,6 +35,8 @@ _STEP_COLUMNS = (
     " content_hash, supersedes, change_set, at, took_us"
 )
 _RECONNECT_SECONDS = 60.0
+# The database is away. Django translates what its cursors raise, but not what a COPY does: that is psycopg's own.
+_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 _ENDED = (Ending.COMPLETED, Ending.HELD, Ending.CANCELLED)
 
 
@@ -137,10 +140,12 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
     while True:
         try:
             if not (was_lost and _has_landed(runs)):
+                before = worker.new_seal
                 commit(runs, exchanges)
-                worker.keep_seal()
+                if worker.new_seal != before:  # else it wrote none (fenced out), and the one before may not stand
+                    worker.keep_seal()
             return
-        except (OperationalError, InterfaceError):
+        except _AWAY:
             was_lost = True
             connection.close()
             if time.monotonic() > give_up_at:

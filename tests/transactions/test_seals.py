@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
+from django.db.models import F
 
 from q2c.core import audit
 from q2c.core.models import AuditEntry
 from q2c.flows.tasks import anchor_seals
 from q2c.transactions import machine, remember, seals, workers
-from q2c.transactions.models import BusinessTransaction, Seal, StepRun
+from q2c.transactions.models import BusinessTransaction, Seal, StepRun, WorkItem
 from tests.transactions.machine_rig import Rig, Target, add_transactions, flow
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,6 +78,51 @@ def test_a_commit_that_the_database_took_along_leaves_the_seals_whole(monkeypatc
     assert count[0] >= 4
     assert (Seal.objects.values("worker").distinct().count(), seals.verify_seals().why) == (1, "")
     assert len(rig.target.created) == 6
+
+
+def test_a_copy_that_the_database_takes_along_is_no_refusal(monkeypatch):
+    """What COPY raises isn't translated by Django: the connection goes in the middle of it."""
+    rig, copied, copy_steps = Rig(Target()), [], remember._copy_steps
+
+    def go_away(cursor, runs, worker):
+        copied.append(len(runs))
+        if len(copied) == 2:
+            raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
+        copy_steps(cursor, runs, worker)
+
+    monkeypatch.setattr(remember, "_copy_steps", go_away)
+    monkeypatch.setattr(remember.connection, "close", lambda: None)
+    add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    assert set(BusinessTransaction.objects.values_list("state", "problem_code")) == {("completed", "")}
+    assert (len(rig.target.created), seals.verify_seals().why) == (1, "")
+
+
+def test_who_lost_the_database_and_then_its_lease_goes_on_from_the_seal_that_stands(monkeypatch):
+    """A commit goes with the database; until that is back another worker has taken the work over; then work goes on."""
+    rig, count, step = Rig(Target()), [0], transaction.atomic
+
+    @contextlib.contextmanager
+    def atomic():
+        count[0] += 1
+        with step():
+            yield
+            if count[0] == 2:
+                raise OperationalError("the connection is lost")
+
+    def take_over():
+        WorkItem.objects.update(worker="another", token=F("token") + 1)
+
+    monkeypatch.setattr(remember, "atomic", atomic)
+    monkeypatch.setattr(remember.connection, "close", take_over)
+    add_transactions(2)
+    machine.advance(flow(), rig.tools)
+    WorkItem.objects.update(worker="", available_at="2020-01-01T00:00:00Z")
+    add_transactions(2)
+    for _ in range(3):
+        machine.advance(flow(), rig.tools)
+    assert count[0] >= 4
+    assert seals.verify_seals().why == ""
 
 
 def test_a_commit_that_the_database_refuses_leaves_the_seals_whole():

@@ -48,11 +48,11 @@ def test_the_three_vendors_of_this_house_do_all_that_their_families_promise():
     assert registry.streams_of("stripe") == ("events",)
     assert registry.streams_of("salesforce") == (
         "Account",
+        "MergedAccount",
         "Product2",
         "PricebookEntry",
         "Opportunity",
         "Order",
-        "MergedAccount",
     )
     assert registry.streams_of("netsuite") == ()
     assert {code: tuple(registry.ranges_of(code)) for code in ("netsuite", "salesforce", "stripe")} == {
