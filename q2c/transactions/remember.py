@@ -276,25 +276,12 @@ def _copy_steps(cursor: Any, runs: list[Run], worker: WorkerProcess) -> None:
         for run, row in rows:
             copy.write_row(
                 (
-                    run.id,
-                    row.sequence,
-                    row.step,
-                    row.kind,
-                    row.state,
-                    row.attempt,
-                    json.dumps(row.used) if row.used else None,
-                    row.gave,
-                    row.output,
-                    json.dumps(row.problem) if row.problem else None,
-                    row.external_id,
-                    row.idempotency_key,
-                    row.content_hash,
-                    row.supersedes,
-                    row.change_set,
-                    row.at,
-                    row.took_us,
+                    run.id, row.sequence, row.step, row.kind, row.state, row.attempt,
+                    json.dumps(row.used) if row.used else None, row.gave, row.output,
+                    json.dumps(row.problem) if row.problem else None, row.external_id, row.idempotency_key,
+                    row.content_hash, row.supersedes, row.change_set, row.at, row.took_us,
                 )
-            )
+            )  # fmt: skip
             proof.update(step_proof(run.id, row))
             keys += row_key(run.id, row.sequence)
     previous = previous_seal(cursor, worker)

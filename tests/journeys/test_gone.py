@@ -15,6 +15,7 @@ from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import Arrival, receive
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.scenes import live_a_day, made_by_vendor
+from tests.journeys.stage import await_that
 from tests.journeys.told import messages
 from tests.sandboxes.netsuite_client import Client as Erp
 from tests.sandboxes.salesforce import Caller
@@ -64,7 +65,7 @@ def test_a_sale_that_is_deleted_before_we_ask_for_it_is_no_sale(house):
     account = house.account()
     house.carry()
     sale = house.win(account)
-    house.carry(until=lambda: InboundKey.objects.filter(verdict="received").exists(), without="order_to_subscription")
+    await_that(lambda: InboundKey.objects.filter(verdict="received").exists(), seconds=30, what="told of the sale")
     Caller(house.sandboxes).call("DELETE", f"sobjects/Opportunity/{sale}")
     house.carry()
     assert not BusinessTransaction.objects.filter(flow="order_to_subscription").exists()
