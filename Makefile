@@ -46,11 +46,11 @@ check: $(venv)/check.stamp ## ruff, format, mypy, floors, system check, missing 
 
 check-all: check ## everything of check, then what takes longer: every flow, 1,000 lost answers, chaos ...
 	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 tests/journeys/test_crashes.py \
-		tests/journeys/test_answers.py tests/journeys/test_paused_workers.py tests/journeys/test_refused_commits.py
-	@$(tests) env BILL_RUN_DOCUMENTS=2000 $(py) -m pytest tests/journeys/test_bill_runs.py \
+		tests/journeys/test_answers.py tests/journeys/test_paused_workers.py tests/journeys/test_refused_commits.py \
 		tests/journeys/test_changed_shapes.py
 	@$(tests) env Q2C_EVERY_FLOW=1 Q2C_INDEX_ROWS=1000000 $(py) -m pytest tests/journeys/test_hosts.py \
 		tests/journeys/test_failover.py tests/journeys/test_vanished.py tests/core/test_indexes.py
+	@$(tests) env BILL_RUN_DOCUMENTS=2000 $(py) -m pytest tests/journeys/test_bill_runs.py
 	@$(tests) env Q2C_TRIALS=1000 Q2C_SHUFFLED=15 $(py) -m pytest tests/journeys/test_lost_answers.py \
 		tests/journeys/test_shuffled.py
 	@$(chaos)
