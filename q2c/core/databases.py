@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
+from django.db.utils import InterfaceError, OperationalError
 from psycopg import conninfo, sql
+
+# The database is away or gave up (a lost session, a deadlock): nothing is wrong with what was asked. Django translates
+# what its cursors raise, but not what a COPY does: that is psycopg's own.
+AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
 # A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for
 # its answer for ever would keep what it has claimed. libpq ignores these on a unix socket.

@@ -8,6 +8,7 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, cast
 
+from q2c.core.databases import AWAY
 from q2c.core.ids import without_ids
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.core.retries import DEFAULT
@@ -66,6 +67,8 @@ def fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
         try:
             for kind, key in step.wants(**arguments(step.wants, run, context)):
                 wants.setdefault(kind, set()).add(key)
+        except AWAY:
+            raise  # of the batch: another worker, or this one in a moment, reads it
         except Exception:  # the step itself says it better, with its own problem
             continue
     if wants:
@@ -99,6 +102,8 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
         context.used(run)
         settle_problem(run, step, problem, started=started)
         return
+    except AWAY:
+        raise
     except Exception as error:
         context.used(run)
         run.fail(step, unexpected(run, step, error), started=started)

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterable
 from typing import Any, cast
 
-import psycopg
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core import stats
+from q2c.core.databases import AWAY
 from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
 from q2c.transactions.counting import count_round
@@ -35,8 +35,6 @@ _STEP_COLUMNS = (
     " content_hash, supersedes, change_set, at, took_us"
 )
 _RECONNECT_SECONDS = 60.0
-# The database is away. Django translates what its cursors raise, but not what a COPY does: that is psycopg's own.
-_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 _ENDED = (Ending.COMPLETED, Ending.HELD, Ending.CANCELLED)
 
 
@@ -145,7 +143,7 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
                 if worker.new_seal != before:  # else it wrote none (fenced out), and the one before may not stand
                     worker.keep_seal()
             return
-        except _AWAY:
+        except AWAY:
             was_lost = True
             connection.close()
             if time.monotonic() > give_up_at:
