@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import itertools
 import random
+import re
 from collections import defaultdict
 from decimal import Decimal
 
@@ -209,7 +210,7 @@ def test_a_report_asks_two_statements_at_most_and_reads_by_index(october, module
     monkeypatch.undo()
     for sql, params in asked:
         plan = "\n".join(row[0] for row in hotpath.fetch_rows(f"EXPLAIN {sql}", params))
-        assert plan.count("legal_entity_code)::text = 'DE01'") >= 2, plan
+        assert len(re.findall(r"Index Cond: .*legal_entity_code\W.*'DE01'", plan)) >= 2, plan  # each reads its own part
         assert "Seq Scan on transactions_businesstransaction" not in plan
 
 
