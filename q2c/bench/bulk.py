@@ -33,9 +33,9 @@ def measure_bulk(stage: Stage, report: Report) -> None:
     with stage.web(), stage.workers(2):
         seller.win_customers()
         seller.sku = SKU
-        started = time.monotonic()
+        started, others = time.monotonic(), _held()
         seller.sell(DOCUMENTS)
-        wait_for(lambda: _held() == DOCUMENTS, f"{DOCUMENTS:,} held", seconds=HOLD_SECONDS, every=0.5)
+        wait_for(lambda: _held() == others + DOCUMENTS, f"{DOCUMENTS:,} held", seconds=HOLD_SECONDS, every=0.5)
         wait_for(lambda: _is_quiet(stage), "the last messages about them", seconds=HOLD_SECONDS, every=0.5)
         held_in = time.monotonic() - started
         rules.fill_rules([(SKU, "GB01")], rules.items())
