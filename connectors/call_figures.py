@@ -12,17 +12,15 @@ from django.utils import timezone
 from connectors.recorder import CALL_ANSWERED, CALL_FAILED, CALL_REFUSED, CALL_THROTTLED, CALLS
 from q2c.core import stats
 from q2c.core.models import StatHour
-from q2c.core.stats import Histogram
 
 HOURS = 24
 
 
 @dataclass
-class Calls:
+class Calls(stats.Timed):
     """The calls of a connection: how many ended how (`recorder.CALLS`), and how long those took that were answered."""
 
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    buckets: Histogram = field(default_factory=lambda: defaultdict(int))
 
     @property
     def total(self) -> int:
@@ -48,21 +46,6 @@ class Calls:
     def share(self) -> str:
         """The share that was answered, in percent: rounded down, so that 100 % means all."""
         return stats.share_words(self.total - self.failed, self.total)
-
-    @property
-    def typical(self) -> float | None:
-        """Half of the answers took no longer, in seconds."""
-        return stats.percentile(self.buckets, 0.5)
-
-    @property
-    def within(self) -> float | None:
-        """95 % of the answers took no longer."""
-        return stats.percentile(self.buckets, 0.95)
-
-    @property
-    def slowest(self) -> float | None:
-        """99 % of the answers took no longer."""
-        return stats.percentile(self.buckets, 0.99)
 
 
 def calls_of_connections(*, hours: int = HOURS) -> dict[str, Calls]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 from django.db import connection
 from django.db.transaction import atomic
@@ -168,3 +170,25 @@ def add(buckets: Iterable[Mapping[int, int]]) -> Histogram:
         for bucket, count in part.items():
             found[bucket] = found.get(bucket, 0) + count
     return found
+
+
+@dataclass
+class Timed:
+    """How long things took, from the histogram of them; each None where nothing was timed. Seconds."""
+
+    buckets: Histogram = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def typical(self) -> float | None:
+        """Half of them took no longer."""
+        return percentile(self.buckets, 0.5)
+
+    @property
+    def within(self) -> float | None:
+        """95 % of them took no longer."""
+        return percentile(self.buckets, 0.95)
+
+    @property
+    def slowest(self) -> float | None:
+        """99 % of them took no longer."""
+        return percentile(self.buckets, 0.99)

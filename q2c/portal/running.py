@@ -23,7 +23,6 @@ from mappings.calendars import calendars
 from q2c.core import access, stats
 from q2c.core.leases import BEAT, WORKER
 from q2c.core.models import AccountingPeriod, Lease, StatDay, StatHour, StatNow
-from q2c.core.stats import Histogram
 from q2c.flows import pausing
 from q2c.flows.catalog import FLOWS
 from q2c.transactions import counting
@@ -47,12 +46,11 @@ _MEASURES = (BEGUN, COMPLETED, HELD, FAILED, UNKNOWN, REPLAYED)
 
 
 @dataclass
-class Figures:
+class Figures(stats.Timed):
     """What was counted of some documents."""
 
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     about: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    buckets: Histogram = field(default_factory=lambda: defaultdict(int))  # of the completed ones
 
     def add(self, measure: str, about: str, bucket: int, count: int) -> None:
         """One row of the sums."""
@@ -100,21 +98,6 @@ class Figures:
     def share(self) -> str:
         """The share that completed without being held, in percent."""
         return stats.share_words(self.completed, self.completed + self.held)
-
-    @property
-    def typical(self) -> float | None:
-        """Half of them took no longer, in seconds."""
-        return stats.percentile(self.buckets, 0.5)
-
-    @property
-    def within(self) -> float | None:
-        """95 % of them took no longer."""
-        return stats.percentile(self.buckets, 0.95)
-
-    @property
-    def slowest(self) -> float | None:
-        """99 % of them took no longer."""
-        return stats.percentile(self.buckets, 0.99)
 
     @property
     def has_any(self) -> bool:
