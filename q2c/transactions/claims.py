@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
+from q2c.core.databases import AWAY
+from q2c.core.ending import is_ending
 from q2c.transactions.workers import LAPSES_SECONDS
 
 # An item is a lane's head when nothing earlier in its lane and flow is still open: a held one parks its lane, nothing
@@ -36,8 +39,7 @@ RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.pro
 _AFTER_RESTORE = "EXISTS (SELECT 1 FROM transactions_restore r WHERE r.looks_until > now())"
 
 # Items of a worker that stopped beating: at once without an open intent; with one, after its send deadline and the
-# target's
-# settling time. Deaths count only for an item that was alone in its worker; others come back in halves.
+# target's settling time. Deaths count only for an item that was alone in its worker; others come back in halves.
 _RELEASE_DEAD = """
 UPDATE transactions_workitem w SET
     worker = '',
@@ -118,12 +120,34 @@ def release_dead(flow: str) -> list[tuple[UUID, int]]:
         return cursor.fetchall()
 
 
+# Due once no earlier send of it can be under way any more: else a look-up finds nothing, and it's sent twice.
+_RELEASE = """
+UPDATE transactions_workitem SET worker = '', available_at = greatest(available_at, intent_free_at)
+WHERE worker = %s AND worker <> ''
+"""
+_TRIES_EVERY_SECONDS = 0.25
+
+
 def release_items(ids: list[UUID], *, worker: str) -> None:
     """Give leased items back untouched (a round that couldn't start)."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE transactions_workitem SET worker = '' WHERE transaction_id = ANY(%s) AND worker = %s", [ids, worker]
-        )
+        cursor.execute(f"{_RELEASE} AND transaction_id = ANY(%s)", [worker, ids])
+
+
+def release_all(worker: str) -> None:
+    """Give back whatever this worker still holds, a claim whose answer was lost included. Without a database a worker
+    has nothing else to do, so it tries until there's one again: what a living worker holds is given to no other.
+    Raises what the database says once the process is ending, since then what it held is free by that."""
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_RELEASE, [worker])
+            return
+        except AWAY:
+            connection.close()
+            if is_ending():
+                raise
+            time.sleep(_TRIES_EVERY_SECONDS)
 
 
 def next_due_at(flow: str) -> dt.datetime | None:

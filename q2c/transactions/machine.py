@@ -66,6 +66,16 @@ def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
     """Claim a batch of this flow's due work and carry it as far as it will go. Returns how many were claimed (0: none
     due)."""
     worker = this_worker()
+    count = -1  # also of a claim whose answer was lost
+    try:
+        count = _advance(flow, tools, limit, worker)
+    finally:
+        if count:
+            claims.release_all(worker.id)
+    return count
+
+
+def _advance(flow: Flow, tools: Tools, limit: int, worker: WorkerProcess) -> int:
     quarantine_suspects(flow, claims.release_dead(flow.code), tools, worker)
     stops = pauses.stops_of(flow)
     if "" in stops:
@@ -74,13 +84,10 @@ def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
     if not claimed:
         return 0
     runs = load_runs(flow, claimed)
-    try:
-        _leave_newer(runs, worker)
-        if stops:
-            runs = _without_paused(runs, stops, worker)
-        _carry(runs, tools, worker)
-    finally:
-        claims.release_items([r.id for r in runs], worker=worker.id)
+    _leave_newer(runs, worker)
+    if stops:
+        runs = _without_paused(runs, stops, worker)
+    _carry(runs, tools, worker)
     return len(claimed)
 
 
@@ -114,22 +121,41 @@ def _carry(runs: list[Run], tools: Tools, worker: WorkerProcess) -> None:
     for run in active:
         run.retry_of = context.retry_of
     active = _catch_up([r for r in active if r.lacks], active, context, tools, worker)
-    sending = Sending(tools=tools, worker=worker)
-    while active or sending.open_count:
-        if active and sending.has_room:
-            sending.send(_begin(active, context, tools, worker))
-            active = []
-        group = sending.next_group() if sending.open_count else []
-        ongoing = [r for r in group if r.ending is Ending.WRITTEN]
-        if ongoing:
-            read_forward(ongoing, context)
-            for run in ongoing:
-                if run.ending is Ending.INTENT:  # another write follows: first remember this one
-                    run.ending = Ending.WRITTEN
-        remember(group, worker=worker, tools=tools)
-        _pause_refused(group, tools)
-        active += [_cleared(r) for r in group if r.ending is Ending.WRITTEN]
+    sending, group = Sending(tools=tools, worker=worker), list[Run]()
+    try:
+        while active or sending.open_count:
+            if active and sending.has_room:
+                sending.send(_begin(active, context, tools, worker))
+                active = []
+            group = sending.next_group() if sending.open_count else []
+            _read_on(group, context)
+            answered, group = group, []
+            remember(answered, worker=worker, tools=tools)
+            _pause_refused(answered, tools)
+            active += [_cleared(r) for r in answered if r.ending is Ending.WRITTEN]
+    except Exception:  # what was sent meanwhile has its answers, which nobody else would remember
+        _remember_answers(group, sending, tools, worker)
+        raise
     remember([], worker=worker, tools=tools)
+
+
+def _read_on(group: list[Run], context: Context) -> None:
+    ongoing = [r for r in group if r.ending is Ending.WRITTEN]
+    if not ongoing:
+        return
+    read_forward(ongoing, context)
+    for run in ongoing:
+        if run.ending is Ending.INTENT:  # another write follows: first remember this one
+            run.ending = Ending.WRITTEN
+
+
+def _remember_answers(group: list[Run], sending: Sending, tools: Tools, worker: WorkerProcess) -> None:
+    for run in group:
+        if run.ending in (None, Ending.INTENT):  # read no further than its write
+            run.ending = Ending.WRITTEN
+    remember(group, worker=worker, tools=tools)
+    while sending.open_count:
+        remember(sending.next_group(), worker=worker, tools=tools)
 
 
 def _begin(runs: list[Run], context: Context, tools: Tools, worker: WorkerProcess) -> list[Run]:
