@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from q2c.bench.bloat import measure_bloat
 from q2c.bench.bulk import measure_bulk
 from q2c.bench.figures import Report
 from q2c.bench.growth import measure_growth
@@ -20,7 +21,9 @@ from q2c.bench.webhooks import measure_webhooks
 from q2c.transactions import workers
 
 # Retail before what fills tables or takes minutes, webhooks last: they leave a full inbox behind.
-PARTS = ("machine", "invoices", "latency", "storm", "retail", "mappings", "queue", "bulk", "growth", "webhooks")
+PARTS = (
+    "machine", "invoices", "latency", "storm", "retail", "mappings", "queue", "bulk", "bloat", "growth", "webhooks",
+)  # fmt: skip
 SECONDS_MAX = 15 * 60
 AFTER_RETAIL_SECONDS = 7 * 60  # for the parts that follow it, of which the bulk one is the longest
 
@@ -34,6 +37,7 @@ def run_bench(home: Path, only: Collection[str], say: Callable[[str], None]) -> 
         "latency": lambda: measure_latency(stage, report),
         "storm": lambda: measure_storm(stage, report),
         "bulk": lambda: measure_bulk(stage, report),
+        "bloat": lambda: measure_bloat(report),
         "growth": lambda: measure_growth(stage, report),
         "mappings": lambda: measure_mappings(stage, report),
         "retail": lambda: measure_retail(
