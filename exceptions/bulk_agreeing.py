@@ -43,7 +43,7 @@ def begin_or_ask(action: BulkAction, *, by: Person) -> None:
         KIND, (KIND, action.pk), content=_content(action, asked, pending), by=by, why=action.why,
         title=f"{WAYS[action.what].verb} {count:,} {noun} at once, {action.number}",
         permission=approval.permission, signatures=approval.signatures, also=approval.also,
-        legal_entities=sorted({row[2] for row in action.totals if row[5] and row[2]}),
+        legal_entities=approvals.concerned(row[2] for row in action.totals if row[5]),
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from q2c.core.history import save_with_reason
 from q2c.core.models import Person, Proposal
 from q2c.core.problems import Problem
 
+KIND = "change_set"  # of proposals
 _NUMBERS_LOCK = 0x51326303
 _LOOKED_AT = 200  # rows of a draft that a page looks at one by one
 State = ChangeSet.State
@@ -77,7 +78,7 @@ def propose_change_set(
             raise DraftRefused(faults)
         policy, frozen = _asked(lines, over=over)
         proposal = approvals.propose(
-            "change_set", ("change_set", locked.pk), by=by, title=locked.title, why=locked.why,
+            KIND, (KIND, locked.pk), by=by, title=locked.title, why=locked.why,
             content={
                 "change_set": locked.pk,
                 "knowledge": latest_change_set(),
@@ -90,7 +91,7 @@ def propose_change_set(
                 **({} if evidence is None else {"evidence": evidence}),
             },
             permission=policy.permission, signatures=policy.signatures, also=policy.also,
-            legal_entities=_entities(lines), evidence_at=evidence_at,
+            legal_entities=approvals.concerned(freezes.entities_of(lines)), evidence_at=evidence_at,
         )  # fmt: skip
         locked.proposal = proposal
         _save(locked, State.PROPOSED, by=by, why=locked.why)
@@ -246,12 +247,6 @@ def _activate(change_set: ChangeSet, *, approver: Person) -> int:
 
 def _plain(value: Any) -> Any:
     return approvals.jcs.as_plain(value)
-
-
-def _entities(lines: Iterable[Line]) -> list[str]:
-    """The entities whose approvers may sign; none means that only somebody of every entity may."""
-    entities = freezes.entities_of(lines)
-    return [] if "" in entities else sorted(entities)
 
 
 def _proposal(change_set: ChangeSet) -> Proposal:

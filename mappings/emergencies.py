@@ -13,7 +13,7 @@ from dataclasses import replace
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from mappings.approvals import lock_numbers
+from mappings.approvals import KIND, lock_numbers
 from mappings.drafts import (
     CREATE,
     END_OF_TIME,
@@ -32,7 +32,6 @@ from q2c.core import audit, emergencies
 from q2c.core.history import save_with_reason
 from q2c.core.models import EmergencyUse, Person
 
-KIND = "change_set"
 Span = tuple[dt.date, dt.date | None]
 _OTHER_WAY = {"create": "retire", "change": "change", "retire": "create"}
 

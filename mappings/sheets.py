@@ -9,6 +9,7 @@ import datetime as dt
 from dataclasses import asdict
 from typing import Any
 
+import structlog
 from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
@@ -21,8 +22,10 @@ from mappings.rows import FAULTS_SHOWN
 from mappings.tables import Table, read_table, read_text
 from mappings.workbooks import Unreadable
 from q2c.core import access, audit
+from q2c.core.databases import AWAY
 from q2c.core.models import Person
 
+log = structlog.get_logger(__name__)
 State = Sheet.State
 SILENT = dt.timedelta(minutes=2)  # a worker that says nothing for so long is taken for dead
 KEPT = dt.timedelta(days=7)
@@ -66,6 +69,12 @@ def carry_sheet(sheet_id: int) -> str:
         _end(sheet, State.REFUSED, says=str(refused))
     except drafts.DraftRefused as refused:
         _end(sheet, State.CHECKED, says=str(refused), wish={})
+    except AWAY:
+        raise  # nothing is wrong with the sheet: it's checked again
+    except Exception as error:  # or those behind it would wait for as long as it's kept
+        log.exception("sheet_failed", sheet=sheet.pk)
+        _end(sheet, State.REFUSED, says=f"The portal failed over it ({type(error).__name__}). Send it as CSV UTF-8, or "
+                                        "tell whoever runs the portal.")  # fmt: skip
     return sheet.state
 
 

@@ -127,13 +127,13 @@ def _read_workbook(content: bytes, kind: Kind | None, seal_sheet: str, is_header
         notes.append(f"Its {len(shown) - 1} other sheets weren’t read.")
     rows = (
         (number, cells)
-        for number, cells in enumerate(workbooks.read_sheet(package, part), 1)
+        for number, cells in workbooks.read_sheet(package, part)
         if any(cell.strip() or isinstance(cell, workbooks.Formula) for cell in cells)
     )
     table = _with_header(rows, kind, notes, is_header)
     hidden = next((part for name, part, is_shown in sheets if name == seal_sheet and not is_shown), "")
     if hidden:
-        table.seal = list(workbooks.read_sheet(package, hidden))
+        table.seal = [cells for _, cells in workbooks.read_sheet(package, hidden)]
     return table
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 from xml.parsers import expat
@@ -21,6 +22,12 @@ _CHUNK = 1 << 16
 _DAY_ZERO = dt.datetime(1899, 12, 30, tzinfo=dt.UTC)
 _DATE_FORMATS = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})  # built in (18.8.30)
 _NOT_A_DATE = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
+# What a damaged file does to those who read it: a number that is no day, a text that isn't there, bits that flipped.
+_DAMAGED = (
+    expat.ExpatError, zipfile.BadZipFile, zlib.error, KeyError, IndexError, EOFError, ValueError, OverflowError,
+    OSError, NotImplementedError,
+)  # fmt: skip
+ROW_MAX = 1_048_576  # a spreadsheet has no more
 _REF = re.compile(r"([A-Z]{1,3})\d+")
 SHEET_PART = re.compile(r"xl/worksheets/[^/]+\.xml")
 
@@ -42,7 +49,7 @@ def open_workbook(file: IO[bytes]) -> zipfile.ZipFile:
     try:
         package = zipfile.ZipFile(file)
         parts = package.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except _DAMAGED as error:
         raise Unreadable("The file is damaged. Save it again from the spreadsheet as .xlsx.") from error
     names = {part.filename for part in parts}
     unpacked, packed = sum(part.file_size for part in parts), sum(part.compress_size for part in parts)
@@ -80,8 +87,8 @@ def sheet_parts(package: zipfile.ZipFile) -> list[tuple[str, str, bool]]:
     return [found for found in sheets if SHEET_PART.fullmatch(found[1])]
 
 
-def read_sheet(package: zipfile.ZipFile, part: str) -> Iterator[list[str]]:
-    """The rows of a sheet as text; empty rows between others keep their place.
+def read_sheet(package: zipfile.ZipFile, part: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a sheet as text, each with its number: those between that were never written don't come.
 
     A number is written as a person wrote it (22423, not 22423.0) and is a `Number`; a date is 2026-10-01; a formula is
     a `Formula`. Raises Unreadable for what isn't XML.
@@ -89,18 +96,13 @@ def read_sheet(package: zipfile.ZipFile, part: str) -> Iterator[list[str]]:
     rows = _Rows(_shared_strings(package), _date_styles(package))
     parser = _parser()
     _listen(parser, rows.start, rows.end, rows.text)
-    last = 0
     try:
         with package.open(part) as stream:
             while chunk := stream.read(_CHUNK):
                 parser.Parse(chunk, False)
-                for number, cells in rows.take():
-                    for _ in range(min(number - last - 1, 10_000)):
-                        yield []
-                    last = number
-                    yield cells
+                yield from rows.take()
             parser.Parse(b"", True)
-    except (expat.ExpatError, zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+    except _DAMAGED as error:
         raise Unreadable("The sheet can’t be read. Save it again from the spreadsheet as .xlsx.") from error
 
 
@@ -130,6 +132,8 @@ class _Rows:
         elif name == "row":
             self._cells = []
             self._number = int(facts.get("r", self._number + 1))
+            if not 0 < self._number <= ROW_MAX:
+                raise ValueError(f"row {self._number}")
         elif name == "f":
             self._is_formula = True
         elif name in ("v", "t"):
@@ -241,7 +245,7 @@ def _parse(package: zipfile.ZipFile, part: str, start: Any, end: Any = None, tex
     try:
         with package.open(part) as stream:
             parser.ParseFile(stream)
-    except (expat.ExpatError, zipfile.BadZipFile, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise Unreadable("The file is damaged. Save it again from the spreadsheet as .xlsx.") from error
 
 

@@ -113,7 +113,7 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
         proposal = approvals.propose(
             kind, ("case", case.pk), content=content, by=wished.by, title=wished.title, why=wished.reason,
             permission=approval.permission, signatures=approval.signatures, also=approval.also,
-            legal_entities=sorted({d["legal_entity"] for d in documents if d["legal_entity"]}),
+            legal_entities=approvals.concerned(d["legal_entity"] for d in documents),
         )  # fmt: skip
         cases.await_approval(case, by=wished.by, text=wished.title, data={"proposal": str(proposal.pk)})
     return proposal, []

@@ -119,7 +119,7 @@ def _connection(code: str, *, afresh: bool = False) -> _Known | None:
         return _known[code]
     if len(_known) > KEPT_MAX:
         forget_connections()
-    row = Connection.objects.filter(code=code[:40]).first()
+    row = None if "\x00" in code else Connection.objects.filter(code=code[:40]).first()
     found = _facts(row, now) if row is not None else None
     _known[code], _until[code] = found, now + REMEMBERED_SECONDS
     return found

@@ -24,11 +24,13 @@ def key_of(header: str | None) -> str:
         raise ApiProblem(400, "idempotency-key-missing", "An Idempotency-Key is needed",
                          "Send an Idempotency-Key header, and repeat with the same one.")  # fmt: skip
     key = header.strip()
-    if len(key) >= 2 and key[0] == key[-1] == '"':
+    is_quoted = len(key) >= 2 and key[0] == key[-1] == '"'
+    if is_quoted:
         key = key[1:-1]
-    if not _PRINTABLE.match(key):
+    is_list = '"' in key or (not is_quoted and "," in key)  # of two headers a server makes one with a comma
+    if is_list or not _PRINTABLE.match(key):
         raise ApiProblem(400, "idempotency-key-malformed", "The Idempotency-Key can't be used",
-                         "It has 1 to 255 printable ASCII characters.")  # fmt: skip
+                         "It is one key of 1 to 255 printable ASCII characters.")  # fmt: skip
     return key
 
 

@@ -138,7 +138,11 @@ class _Reader:
         if len(given) > MOST_LINES:
             self.fault("lines", "too_many", f"More than {MOST_LINES} lines", "Split the order.")
             return []
-        return [self._line(line, f"lines[{n}].") for n, line in enumerate(given)]
+        lines = [self._line(line, f"lines[{n}].") for n, line in enumerate(given)]
+        whole = [line for line in lines if line.get("quantity") and line.get("unit_price")]
+        if sum((line["quantity"] * line["unit_price"] for line in whole), Decimal(0)) >= LIMIT:
+            self.fault("lines", "invalid", f"They come to {LIMIT:,} or more", "Look at the quantities and prices.")
+        return lines
 
     def _line(self, given: Any, where: str) -> dict[str, Any]:
         if not isinstance(given, dict):

@@ -280,7 +280,7 @@ def _case_id(text: str, field: str) -> int:
 
 
 def _whole(text: str, field: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or not least <= int(text[:9]) <= most:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
         fault = FieldFault(field, "invalid", f"This isn't from {least} to {most}", f"Send a number up to {most}.")
         raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
     return int(text)

@@ -54,6 +54,13 @@ class Wish:
     evidence_at: dt.datetime | None = None
 
 
+def concerned(entities: Iterable[str]) -> list[str]:
+    """The entities for which a signer must hold the permission, of these documents or rules. None means every entity:
+    who may sign for a document that has no entity (yet) is whoever may for all."""
+    codes = set(entities)
+    return [] if "" in codes else sorted(codes)
+
+
 def propose(
     kind: str,
     subject: tuple[str, object],

@@ -293,4 +293,4 @@ def _own(backfill: Backfill, by: Person) -> Backfill:
 
 def _entities(own: Backfill) -> list[str]:
     rows = own.items.filter(finding__in=own.takes).order_by().values_list("legal_entity_code", flat=True)
-    return sorted({code for code in rows.distinct() if code})
+    return approvals.concerned(rows.distinct())

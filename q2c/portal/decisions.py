@@ -20,6 +20,7 @@ from exceptions.alerts import channels
 from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
 from exceptions.resolving import agreeing, deciding, order_unwinding, unwinding, waiting
 from mappings import identities
+from mappings.approvals import KIND as CHANGE_SET
 from mappings.models import ChangeSet
 from q2c.core import access, approvals, emergencies, erasures, holds, memberships, shell
 from q2c.core.access import PersonRequest, requires
@@ -221,6 +222,8 @@ def decide(
 
     Raises ApprovalRefused, or ValueError when it can't be put into force any more (then nothing is signed).
     """
+    if proposal.kind == CHANGE_SET:  # signed here it would be agreed on, and never be put into force
+        raise approvals.ApprovalRefused("own_page", "A change set is decided on its own page.")
     if proposal.kind == OVERRIDE:
         state, _ = resolutions.decide_override(proposal, by=by, approve=approve, why=why, seen_hash=seen_hash)
         return state

@@ -122,7 +122,7 @@ def archive_check(request: PersonRequest, archive_id: int) -> HttpResponse:
 @requires("transactions.view_transaction")
 def archived(request: PersonRequest) -> HttpResponse:
     """What archives hold of one transaction, found by its number or id; posted with a reason, what is masked of it."""
-    text = request.GET.get("q", "").strip()
+    text = request.GET.get("q", "").replace("\x00", "").strip()
     found = _find(request.user, text)
     context: dict[str, Any] = {"q": text, "found": found if len(found) > 1 else []}
     if len(found) != 1:

@@ -90,6 +90,7 @@ def test_a_duplicate_is_acknowledged_like_the_first(acme):
         ("/webhooks/acme/", message("a"), "wrong", {}, 401, "signature"),
         ("/webhooks/acme/", message("a"), "s1", {"X-Sign": ""}, 401, "signature"),
         ("/webhooks/nobody/", message("a"), "s1", {}, 404, "connection"),
+        ("/webhooks/acme%00/", message("a"), "s1", {}, 404, "connection"),
         ("/webhooks/acme/", b"{not json", "s1", {}, 400, "malformed"),
         ("/webhooks/acme/", b"[]", "s1", {}, 400, "malformed"),
         ("/webhooks/acme/", b'{"events": []}', "s1", {}, 400, "malformed"),

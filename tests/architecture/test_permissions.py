@@ -385,6 +385,16 @@ def test_the_admin_is_for_superusers_only_and_never_for_governed_tables(things, 
         assert client.get(f"/admin/{label}/").status_code == 404, label
 
 
+def test_the_admin_has_no_sign_in_of_its_own(client, db):
+    """Django's asks for no second factor, and nothing slows who guesses there."""
+    Person.objects.create_superuser("root", password=factories.PASSWORD)
+    answer = client.post("/admin/login/?next=/admin/core/", {"username": "root", "password": factories.PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/?next=/admin/core/")
+    assert "_auth_user_id" not in client.session
+    client.force_login(factories.make_person("controller", is_staff=True))
+    assert client.post("/admin/login/", {"username": "root", "password": factories.PASSWORD}).status_code == 403
+
+
 def test_sign_up_is_closed(client, db):
     before = Person.objects.count()
     wanted = {"username": "me", "password1": factories.PASSWORD, "password2": factories.PASSWORD}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from q2c.core import approvals, audit, jcs
 from q2c.core.access import may
-from q2c.core.approvals import ApprovalRefused
+from q2c.core.approvals import ApprovalRefused, concerned
 from q2c.core.models import Membership, Person, Proposal, Signature
 from tests.core.people import make_person
 
@@ -158,6 +158,12 @@ def test_a_role_without_the_permission_or_for_another_entity_cannot_sign(maker):
     assert code(lambda: sign(proposal, make_person("us", "controller", entity="US01"))) == "not_permitted"
     assert code(lambda: sign(proposal, make_person("stranger", is_superuser=True))) == "not_permitted"
     assert sign(proposal, make_person("gb", "controller", entity="GB01")) == "approved"
+
+
+def test_whoever_signs_for_a_document_without_an_entity_signs_for_all():
+    assert concerned(["GB01", "US01", "GB01"]) == ["GB01", "US01"]
+    assert concerned(["GB01", ""]) == []
+    assert concerned([]) == []
 
 
 def test_what_concerns_every_entity_needs_somebody_of_every_entity(maker):

@@ -354,6 +354,16 @@ def test_where_the_rules_ask_for_a_second_person_the_minute_begins_with_their_si
     assert (counts(action), states(ids)) == (("done", 2, 0), ["running"] * 2)
 
 
+def test_a_set_with_a_document_of_no_entity_is_agreed_to_by_somebody_of_all(ben, asking):
+    hold(count=2)
+    hold(legal_entity_code="")
+    proposal = bulk_agreeing.proposal_of(bulk.confirm(freeze(ben), by=ben, why=WHY))
+    assert proposal.legal_entities == []
+    local = make_person("local", "controller", entity="GB01")
+    with pytest.raises(ApprovalRefused, match="for every entity"):
+        decide(proposal, by=local, approve=True, why="", seen_hash=proposal.content_hash)
+
+
 def test_what_waits_for_a_second_person_is_taken_back_or_rejected_and_nothing_happens(ben, cora, asking):
     _, ids = hold(count=2)
     back = bulk.confirm(freeze(ben), by=ben, why=WHY)

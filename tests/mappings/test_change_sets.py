@@ -54,6 +54,17 @@ def approve(change_set, by) -> approvals.Decision:
     return approvals.sign_change_set(change_set, by=by, approve=True, alarm=never)
 
 
+def test_a_change_set_isnt_signed_at_the_door_of_other_decisions(maker, checker, client):
+    """There it would be agreed on, and its rules never put into force."""
+    change_set = propose([item("GTX-1", "10482")], maker)
+    client.force_login(checker)
+    seen = {"verdict": "approve", "seen_hash": change_set.proposal.content_hash}
+    assert client.post(f"/decisions/{change_set.proposal_id}/sign/", seen).status_code == 422
+    change_set.proposal.refresh_from_db()
+    assert change_set.proposal.state == "proposed"
+    assert approve(change_set, checker).is_in_force
+
+
 def activate(lines, maker, checker) -> int:
     decision = approve(propose(lines, maker), checker)
     assert decision.state == "approved"

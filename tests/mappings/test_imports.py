@@ -13,6 +13,7 @@ from django.utils import timezone
 from openpyxl import Workbook
 
 from connectors.models import ReferenceEntry
+from mappings import workbooks
 from mappings.columns import read_date
 from mappings.tables import read_table
 from mappings.workbooks import Unreadable
@@ -151,6 +152,49 @@ def package(**parts: bytes) -> bytes:
 def test_macros_bombs_and_entities_are_refused(content, said):
     with pytest.raises(Unreadable, match=said):
         read_table(content, None)
+
+
+def sheet_of(rows: bytes, **parts: bytes) -> bytes:
+    """A package with one sheet of these rows."""
+    links = b'<Relationships><Relationship Id="r1" Target="worksheets/s.xml"/></Relationships>'
+    book = b'<workbook><sheets><sheet name="S" r:id="r1"/></sheets></workbook>'
+    return package(**{
+        "xl/workbook.xml": book, "xl/_rels/workbook.xml.rels": links, **parts,
+        "xl/worksheets/s.xml": b"<worksheet><sheetData>" + rows + b"</sheetData></worksheet>",
+    })  # fmt: skip
+
+
+def flipped(content: bytes) -> bytes:
+    """With bits of the packed sheet turned, as a bad disk does."""
+    with zipfile.ZipFile(io.BytesIO(content)) as made:
+        at = made.getinfo("xl/worksheets/s.xml").header_offset + 30 + len("xl/worksheets/s.xml") + 4
+    return content[:at] + bytes(255 - byte for byte in content[at : at + 8]) + content[at + 8 :]
+
+
+LINES = b"".join(b'<row r="%d"><c r="A%d"><v>%d</v></c></row>' % (n, n, n * 7919) for n in range(1, 200))
+DATES = b'<styleSheet><cellXfs><xf numFmtId="14"/></cellXfs></styleSheet>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        sheet_of(b'<row r="1"><c r="A1" s="0"><v>20261001</v></c></row>', **{"xl/styles.xml": DATES}),  # no such day
+        sheet_of(b'<row r="1"><c r="A1" t="s"><v>7</v></c></row>'),  # of no shared text
+        sheet_of(b'<row r="1048577"><c r="A1048577"><v>1</v></c></row>'),
+        flipped(sheet_of(LINES)),
+    ],
+)
+def test_a_damaged_workbook_is_refused(content):
+    with pytest.raises(Unreadable, match="Save it again"):
+        list(read_table(content, None).rows)
+
+
+def test_rows_that_were_never_written_cost_nothing_and_the_others_keep_their_numbers():
+    """A small file may name many rows far apart: a row for each gap would keep a server busy for hours."""
+    far = b"".join(b'<row r="%d"><c r="A%d"><v>7</v></c></row>' % (n, n) for n in range(1_000, 1_000_001, 1_000))
+    with zipfile.ZipFile(io.BytesIO(sheet_of(far))) as made:
+        rows = list(workbooks.read_sheet(made, "xl/worksheets/s.xml"))
+    assert (len(rows), rows[0], rows[-1]) == (1_000, (1_000, ["7"]), (1_000_000, ["7"]))
 
 
 def test_a_workbook_is_read_as_its_cells_are_shown(maker):

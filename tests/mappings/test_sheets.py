@@ -89,6 +89,21 @@ def test_a_worker_that_died_is_followed_and_one_that_lives_is_left_alone(maker):
     assert sheets.carry_waiting() == [dead.pk]
 
 
+def test_a_sheet_over_which_the_portal_fails_ends_and_those_behind_it_are_carried(maker, monkeypatch):
+    poison, sound = (factories.make_sheet(maker, state="waiting") for _ in range(2))
+    real = sheets.check_sheet
+
+    def check(sheet):
+        if sheet.pk == poison.pk:
+            raise RecursionError("a bug of ours")
+        return real(sheet)
+
+    monkeypatch.setattr(sheets, "check_sheet", check)
+    assert sheets.carry_waiting() == [poison.pk, sound.pk]
+    poison.refresh_from_db()
+    assert (poison.state, "The portal failed over it (RecursionError)" in poison.says) == ("refused", True)
+
+
 def test_what_nobody_came_back_to_isnt_kept(maker):
     old = factories.make_sheet(maker, state="checked", made_at=timezone.now() - dt.timedelta(days=8))
     sheets.carry_waiting()

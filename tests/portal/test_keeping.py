@@ -161,6 +161,7 @@ def test_archived_rows_are_found_by_number_masked_shown_with_a_reason_and_taken(
     assert "1 month with 2 rows" in said(ada.get("/keeping/"))
     shown = said(ada.get("/keeping/archived/?q=INV-7"))
     assert "2 archived rows of INV-7" in shown
+    assert ada.get("/keeping/archived/?q=%00").status_code == 200
     assert "map_items" in shown
     assert "120.00" in shown
     assert "ann@example.test" not in shown
