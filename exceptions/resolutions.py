@@ -320,6 +320,12 @@ def continue_held(
     return [*results, *refused]
 
 
+def follow_parents() -> list[Restarted]:
+    """Repost what was held as overdue, once what it waited for has come. A piece of them at a time."""
+    ids = restart.followers()
+    return repost_documents(ids, by=None, reason="what it waited for has come", permission=None) if ids else []
+
+
 def _keep_open_items(ids: set[UUID], *, code: str, by: Person, reason: str) -> None:
     now = timezone.now()
     held_in = Occurrence.objects.filter(transaction_id__in=ids, closed_at__isnull=True)

@@ -47,6 +47,7 @@ def sweep_cases() -> None:
     snoozes.wake_due()
     agreeing.end_stale()
     doubles.go_on_decided(by=None, why="the records aren’t suspected to be one any more")
+    resolutions.follow_parents()
     regrouping.finish_merges()
     closing.resolve_emptied()
     rerouting.reroute()

@@ -22,7 +22,7 @@ from mappings.rows import FAULTS_SHOWN
 from mappings.tables import Table, read_table, read_text
 from mappings.workbooks import Unreadable
 from q2c.core import access, audit
-from q2c.core.databases import AWAY
+from q2c.core.databases import is_away
 from q2c.core.models import Person
 
 log = structlog.get_logger(__name__)
@@ -69,9 +69,9 @@ def carry_sheet(sheet_id: int) -> str:
         _end(sheet, State.REFUSED, says=str(refused))
     except drafts.DraftRefused as refused:
         _end(sheet, State.CHECKED, says=str(refused), wish={})
-    except AWAY:
-        raise  # nothing is wrong with the sheet: it's checked again
     except Exception as error:  # or those behind it would wait for as long as it's kept
+        if is_away(error):
+            raise  # nothing is wrong with the sheet: it's checked again
         log.exception("sheet_failed", sheet=sheet.pk)
         _end(sheet, State.REFUSED, says=f"The portal failed over it ({type(error).__name__}). Send it as CSV UTF-8, or "
                                         "tell whoever runs the portal.")  # fmt: skip

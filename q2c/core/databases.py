@@ -12,6 +12,16 @@ from psycopg import conninfo, sql
 # what its cursors raise, but not what a COPY does: that is psycopg's own.
 AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
+_TOO_MUCH = "54"  # class of SQLSTATE: a row, an index entry or a statement larger than PostgreSQL takes
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database is away or gave up, so that the same may be asked again; what is too large for it always
+    will be, though its kind of error is the same."""
+    state = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, AWAY) and not state.startswith(_TOO_MUCH)
+
+
 # A server that vanished without a word (a host that is cut off) is given up within half a minute: whoever waited for
 # its answer for ever would keep what it has claimed. libpq ignores these on a unix socket.
 PEER_GONE = {

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
+
+from q2c.core.databases import AWAY
+from q2c.core.ending import is_ending
 
 T = TypeVar("T")
-AWAY = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+TRIES_EVERY_SECONDS = 0.25
 
 
 def fetch_rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
@@ -35,6 +39,20 @@ def on_living_connection(work: Callable[[], T]) -> T:
         if not drop_lost_connection():
             raise
         return work()
+
+
+def once_there(work: Callable[[], T]) -> T:
+    """Do it, trying until there is a database again: for what must be given back by a process that lives on, and has
+    nothing else to do without one. Only outside a transaction, and for what may safely be done twice. Raises what the
+    database says once the process is ending, since what it held is free then."""
+    while True:
+        try:
+            return work()
+        except AWAY:
+            connection.close()
+            if is_ending():
+                raise
+            time.sleep(TRIES_EVERY_SECONDS)
 
 
 def drop_lost_connection() -> bool:

@@ -66,6 +66,13 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         "SELECT count(*) FROM inbox_inboundkey WHERE verdict = 'received'",
     ),
     (
+        "q2c_inbox_oldest_seconds",
+        "Age of the oldest event that isn't translated yet, back-fills apart",
+        (),
+        "SELECT coalesce(extract(epoch FROM now() - min(received_at)), 0) FROM inbox_inboundkey"
+        " WHERE verdict = 'received' AND NOT is_backfill",
+    ),
+    (
         "q2c_living",
         "Processes with a lease in force, by part",
         ("part",),

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import psycopg
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 
 from connectors.fields import UNREADABLE, noting
 from connectors.manifest import Context, Ignored, Means, NotYet
 from q2c.canonical import events
 from q2c.canonical.schema import from_json, to_json
 from q2c.core import vault
+from q2c.core.databases import is_away
+from q2c.core.hotpath import once_there
 from q2c.core.problems import Category, Problem
 from q2c.inbox import claims, verdicts
 from q2c.inbox.claims import Claimed
@@ -42,10 +43,16 @@ def translate_these(event_ids: Iterable[Any], tools: Tools) -> int:
 def _translate(claimed: list[Claimed], tools: Tools) -> int:
     if not claimed:
         return 0
-    sources = tools.sources({c.connection_id for c in claimed})
-    items = [Item(c, sources[c.connection_id]) for c in claimed]
-    understand(items, tools)
-    _commit(items, tools)
+    try:
+        sources = tools.sources({c.connection_id for c in claimed})
+        items = [Item(c, sources[c.connection_id]) for c in claimed]
+        understand(items, tools)
+        _commit(items, tools)
+    except Exception as error:
+        if is_away(error) and not connection.in_atomic_block:  # else the claim goes with the caller's transaction
+            back = {c.key_id: (c.token, 0.0) for c in claimed}
+            once_there(lambda: claims.release_claims(back))  # nothing is wrong with them: no failed attempt
+        raise
     return len(items)
 
 
@@ -65,6 +72,8 @@ def _understand_all(items: list[Item], tools: Tools) -> None:
         except Problem as problem:
             item.events, item.verdict = [], _verdict_of(problem)
         except Exception as error:
+            if is_away(error):
+                raise
             item.events, item.verdict = [], _internal(error)
 
 
@@ -231,15 +240,10 @@ def _refusal_of(items: list[Item], tools: Tools) -> Exception | None:
         with transaction.atomic():
             _write(items, tools)
     except Exception as error:
-        if _is_away(error):
+        if is_away(error):
             raise
         return error
     return None
-
-
-def _is_away(error: Exception) -> bool:
-    is_database = isinstance(error, DatabaseError | psycopg.Error)
-    return is_database and (connection.connection is None or connection.connection.closed)
 
 
 def _write(items: list[Item], tools: Tools) -> None:

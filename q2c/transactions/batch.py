@@ -112,7 +112,7 @@ class Run:
     stops: dict[str, str] = field(default_factory=dict)  # entities of which its flow is paused, and why
     bill_run: int | None = None  # the bill run that it is of
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
-    patience_until: dt.datetime | None = None  # of a wait that has lasted a while
+    patience: dict[str, dt.datetime] = field(default_factory=dict)  # until when, by key, of waits that lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass
     chosen: dict[str, Any] = field(default_factory=dict)  # what people chose for it: posting_date, ... (a repost's)
     send_until: float | None = None  # by this machine's own clock: after it the due write may not leave

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from q2c.core.databases import AWAY
-from q2c.core.ending import is_ending
+from q2c.core.hotpath import once_there
 from q2c.transactions.workers import LAPSES_SECONDS
 
 # An item is a lane's head when nothing earlier in its lane and flow is still open: a held one parks its lane, nothing
@@ -46,7 +44,7 @@ UPDATE transactions_workitem w SET
     available_at = least(w.available_at, now()),
     death_count = w.death_count + CASE WHEN w.batch_size = 1 THEN 1 ELSE 0 END,
     crash_group = greatest(w.batch_size / 2, 1)
-WHERE w.worker <> '' AND w.flow = %(flow)s AND (w.intent IS NULL OR w.intent_free_at <= now())
+WHERE w.worker <> '' AND w.flow = %(flow)s AND coalesce(w.intent_free_at, now()) <= now()
   AND NOT EXISTS (SELECT 1 FROM transactions_worker a WHERE a.id = w.worker
                   AND a.beat_at > now() - %(lapses)s * interval '1 second')
 RETURNING w.transaction_id, w.death_count
@@ -125,7 +123,6 @@ _RELEASE = """
 UPDATE transactions_workitem SET worker = '', available_at = greatest(available_at, intent_free_at)
 WHERE worker = %s AND worker <> ''
 """
-_TRIES_EVERY_SECONDS = 0.25
 
 
 def release_items(ids: list[UUID], *, worker: str) -> None:
@@ -135,19 +132,14 @@ def release_items(ids: list[UUID], *, worker: str) -> None:
 
 
 def release_all(worker: str) -> None:
-    """Give back whatever this worker still holds, a claim whose answer was lost included. Without a database a worker
-    has nothing else to do, so it tries until there's one again: what a living worker holds is given to no other.
-    Raises what the database says once the process is ending, since then what it held is free by that."""
-    while True:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(_RELEASE, [worker])
-            return
-        except AWAY:
-            connection.close()
-            if is_ending():
-                raise
-            time.sleep(_TRIES_EVERY_SECONDS)
+    """Give back whatever this worker still holds, a claim whose answer was lost included: what a living worker holds is
+    given to no other."""
+
+    def release() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_RELEASE, [worker])
+
+    once_there(release)
 
 
 def next_due_at(flow: str) -> dt.datetime | None:

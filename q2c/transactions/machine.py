@@ -53,12 +53,11 @@ SELECT transaction_id, sequence, step, kind, state,
 
 # A parent whose bill run is held, or was just released, comes with its run: whoever waits for it isn't overdue.
 _PATIENCE = """
-SELECT d.transaction_id, min(d.patience_until) FROM transactions_dependency d
+SELECT d.transaction_id, d.key, d.patience_until FROM transactions_dependency d
  WHERE d.transaction_id = ANY(%s) AND (d.patience_until > now() OR NOT EXISTS (
        SELECT FROM transactions_businesstransaction p
         WHERE p.source_id = split_part(d.key, ':', 3) AND p.source_connection = split_part(d.key, ':', 2)
           AND p.bill_run_id IS NOT NULL AND p.state IN ('running', 'waiting', 'unknown')))
- GROUP BY d.transaction_id
 """
 
 
@@ -78,9 +77,7 @@ def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
 def _advance(flow: Flow, tools: Tools, limit: int, worker: WorkerProcess) -> int:
     quarantine_suspects(flow, claims.release_dead(flow.code), tools, worker)
     stops = pauses.stops_of(flow)
-    if "" in stops:
-        return 0
-    claimed = claims.claim_batch(flow=flow.code, worker=worker.id, limit=limit)
+    claimed = [] if "" in stops else claims.claim_batch(flow=flow.code, worker=worker.id, limit=limit)
     if not claimed:
         return 0
     runs = load_runs(flow, claimed)
@@ -247,11 +244,12 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
         prepared = run.facts[step.prepared]
         run.send_until = until
         run.free_seconds = SEND_WITHIN.total_seconds() + port.repeats.settles_after_seconds
-        told = {"deadline": (now + SEND_WITHIN).isoformat()}
+        told = {"deadline": (now + SEND_WITHIN).isoformat(), "settles": port.repeats.settles_after_seconds}
         if run.intent and run.intent.get("is_open"):
             run.intent = {**run.intent, **told}
             _gather(run, step, port, context)
             continue
+        run.probe_count = run.probe_count if run.generation else 0  # looks for a parent are no unanswered sends
         name = getattr(prepared, "external_id", "") or ""
         run.intent = {
             "step": step.name,
@@ -320,10 +318,11 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             for row in cursor.fetchall():
                 steps.setdefault(row[0], []).append(row[1:])
         waited = [c.transaction_id for c in claimed if c.probe_count]
-        patience: dict[UUID, dt.datetime] = {}
+        patience: dict[UUID, dict[str, dt.datetime]] = {}
         if waited:
             cursor.execute(_PATIENCE, [waited])
-            patience = dict(cursor.fetchall())
+            for transaction, key, until in cursor.fetchall():
+                patience.setdefault(transaction, {})[key] = until
     runs = []
     for row in rows:
         claim = by_id[row[0]]
@@ -340,7 +339,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
             claim.parked_at,
         )
         run = Run(*values)
-        run.patience_until = patience.get(run.id)
+        run.patience = patience.get(run.id, {})
         run.is_after_restore = claim.is_after_restore
         run.known_at = claim.known_at
         run.since = claim.since

@@ -8,11 +8,12 @@ import traceback
 from types import SimpleNamespace
 from typing import Any, cast
 
-from q2c.core.databases import AWAY
+from q2c.core.databases import is_away
 from q2c.core.ids import without_ids
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
+from q2c.transactions.restart import OVERDUE
 from q2c.transactions.steps import PORTS, Read, Step, Wait, Write, encode_output, parameters
 from q2c.transactions.tools import Context
 
@@ -67,10 +68,10 @@ def fetch_wants(step: Read | Wait, runs: list[Run], context: Context) -> None:
         try:
             for kind, key in step.wants(**arguments(step.wants, run, context)):
                 wants.setdefault(kind, set()).add(key)
-        except AWAY:
-            raise  # of the batch: another worker, or this one in a moment, reads it
-        except Exception:  # the step itself says it better, with its own problem
-            continue
+        except Exception as error:
+            if is_away(error):
+                raise  # of the batch: another worker, or this one in a moment, reads it
+            continue  # the step itself says it better, with its own problem
     if wants:
         context.fetch(wants)
 
@@ -102,9 +103,9 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
         context.used(run)
         settle_problem(run, step, problem, started=started)
         return
-    except AWAY:
-        raise
     except Exception as error:
+        if is_away(error):
+            raise
         context.used(run)
         run.fail(step, unexpected(run, step, error), started=started)
         return
@@ -124,9 +125,10 @@ def _why_skipped(step: Write, run: Run) -> str:
 
 def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
     """Waiting isn't a failure, until its patience is over: then somebody must see why the parent doesn't come."""
-    if run.patience_until is not None and dt.datetime.now(dt.UTC) > run.patience_until:
+    until = run.patience.get(wait.key)
+    if until is not None and dt.datetime.now(dt.UTC) > until:
         late = Problem(
-            "dependency_overdue",
+            OVERDUE,
             Category.CONFLICT,
             f"{run.called[:1].upper()}{run.called[1:]} has waited too long for {without_ids(wait.summary)}",
             awaits=wait.key,

@@ -19,15 +19,14 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core import stats
-from q2c.core.databases import AWAY
+from q2c.core.databases import is_away
 from q2c.core.problems import Category, Problem
 from q2c.transactions.batch import Ending, HeldStep, Run, problem_facts
 from q2c.transactions.counting import count_round
 from q2c.transactions.external_ids import claim_external_ids, settle_external_ids, wait_for_external_id
-from q2c.transactions.restart import release_waits
 from q2c.transactions.seals import previous_seal, row_key, seal_of, step_proof
-from q2c.transactions.steps import parameters
 from q2c.transactions.tools import Tools
+from q2c.transactions.waits import release_waiting, store_waits
 from q2c.transactions.workers import WorkerProcess
 
 _STEP_COLUMNS = (
@@ -50,9 +49,10 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
             group = [r for r in runs_given if r.id not in blocked]
             cursor.execute(
                 "UPDATE transactions_workitem w SET intent = x.intent::jsonb, step_count = x.steps,"
-                " intent_free_at = now() + x.free * interval '1 second', generation = x.generation, crash_group = 0"
-                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[])"
-                " AS x(id, token, intent, free, steps, generation) WHERE w.transaction_id = x.id"
+                " intent_free_at = now() + x.free * interval '1 second', generation = x.generation, crash_group = 0,"
+                " probe_count = x.probes"
+                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::int[])"
+                " AS x(id, token, intent, free, steps, generation, probes) WHERE w.transaction_id = x.id"
                 " AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id, w.intent_free_at",
                 [
                     [r.id for r in group],
@@ -61,6 +61,7 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
                     [r.free_seconds for r in group],
                     [r.step_count for r in group],
                     [r.generation for r in group],
+                    [r.probe_count for r in group],
                     worker.id,
                 ],
             )
@@ -102,7 +103,7 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
             _copy_steps(cursor, kept, worker)
             settle_external_ids(cursor, kept)
             _update_transactions(cursor, [r for r in kept if r.ending is not Ending.WRITTEN])
-            _store_waits(cursor, [r for r in kept if r.ending is Ending.WAITING and r.awaits is not None])
+            store_waits(cursor, [r for r in kept if r.ending is Ending.WAITING and r.awaits is not None])
             if group_exchanges:
                 tools.write_exchanges(group_exchanges, lost)
             held = [r for r in kept if r.ending is Ending.HELD]
@@ -111,11 +112,11 @@ def remember(runs: list[Run], *, worker: WorkerProcess, tools: Tools) -> None:
             completed = [r for r in kept if r.ending is Ending.COMPLETED]
             if completed:
                 tools.on_done(completed)
-                _release_waiting(cursor, completed, tools)
+                release_waiting(cursor, completed, tools)
             cancelled = [r for r in kept if r.ending is Ending.CANCELLED]
             if cancelled:
                 tools.on_cancelled(cancelled)
-                _release_waiting(cursor, cancelled, tools)
+                release_waiting(cursor, cancelled, tools)
             waiting = [r for r in kept if r.ending is Ending.WAITING]
             if waiting:
                 tools.on_wait(waiting)  # last: what it proposes is audited, and that lock is held until the commit
@@ -143,13 +144,14 @@ def _with_halving(runs: list[Run], commit: Any, exchanges: list[Any], worker: Wo
                 if worker.new_seal != before:  # else it wrote none (fenced out), and the one before may not stand
                     worker.keep_seal()
             return
-        except AWAY:
-            was_lost = True
-            connection.close()
-            if time.monotonic() > give_up_at:
-                raise  # the intents stand in the database: whoever takes over looks before it makes
-            time.sleep(0.25)
         except Exception as refusal:
+            if is_away(refusal):
+                was_lost = True
+                connection.close()
+                if time.monotonic() > give_up_at:
+                    raise  # the intents stand in the database: whoever takes over looks before it makes
+                time.sleep(0.25)
+                continue
             if was_lost and _has_landed(runs):
                 return  # the first try landed meanwhile, so the second found its rows there
             if len(runs) > 1:
@@ -224,7 +226,8 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
             " available_at = greatest(now() + x.wait * interval '1 second', x.not_before),"
             " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
             " intent = x.intent::jsonb, step_count = x.steps, generation = x.generation, crash_group = 0,"
-            " death_count = 0, wait_count = w.wait_count + x.waits, probe_count = w.probe_count + x.probes,"
+            " death_count = 0, wait_count = w.wait_count + x.waits,"
+            " probe_count = least(w.probe_count + x.probes, 30000),"
             " parked_at = x.parked_at FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[],"
             " %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::text[])"
             " AS x(id, token, worker, wait, not_before, intent, steps, generation, waits, probes, parked_at)"
@@ -349,46 +352,6 @@ def _transaction_values(run: Run) -> tuple:
         run.document_date,
         run.service_end,
     )
-
-
-def _store_waits(cursor: Any, runs: list[Run]) -> None:
-    keyed = [(r.id, r.awaits) for r in runs if r.awaits is not None and r.awaits.key]
-    if not keyed:
-        return
-    now = dt.datetime.now(dt.UTC)
-    cursor.execute(
-        "INSERT INTO transactions_dependency (transaction_id, key, since, patience_until)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])"
-        " ON CONFLICT (transaction_id, key) DO NOTHING",
-        [
-            [run_id for run_id, _ in keyed],
-            [awaits.key for _, awaits in keyed],
-            [now] * len(keyed),
-            [now + dt.timedelta(seconds=awaits.patience_seconds) for _, awaits in keyed],
-        ],
-    )
-
-
-def _release_waiting(cursor: Any, completed: list[Run], tools: Tools) -> None:
-    """A parent's end releases the children that wait for its keys, and ends its own waits."""
-    cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [[r.id for r in completed]])
-    keys = [key for r in completed for key in _keys(r)]
-    flows = release_waits(keys) if keys else set()
-    if flows:
-        tools.nudge(flows)
-
-
-def _keys(run: Run) -> list[str]:
-    """The keys that a run's end releases; one that was cancelled may not have come to all facts that they're made
-    of."""
-    completes = run.flow.completes
-    if completes is None or not set(parameters(completes)) <= {*run.facts, "txn"}:
-        return []
-    return list(completes(**_named(completes, run)))
-
-
-def _named(function: Any, run: Run) -> dict[str, Any]:
-    return {name: run if name == "txn" else run.facts[name] for name in parameters(function)}
 
 
 def _held_step(run: Run, worker: WorkerProcess) -> HeldStep:

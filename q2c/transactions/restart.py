@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -30,6 +31,9 @@ WHY_NOT = {
 }
 
 
+# The patience of a wait whose parent has come: who was held meanwhile, as overdue, is to go on.
+CAME = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
+OVERDUE = "dependency_overdue"  # the code of that problem
 REPOSTED = 3  # goes before what arrives anew
 
 
@@ -41,7 +45,8 @@ def restart(
     why; a double click finds nothing held and says why not.
 
     Its mappings are the newest, or with `as_then` those by which it was first read, until it's held again.
-    An open intent comes back with the work item, so the machine looks before it makes. Call it inside the transaction
+    An open intent comes back with the work item, so the machine looks before it makes, and not before its target has
+    settled. It waits with new patience. Call it inside the transaction
     that records who reposted and closes the occurrences.
     """
     with atomic(), connection.cursor() as cursor:
@@ -55,7 +60,9 @@ def restart(
             cursor.execute(
                 "INSERT INTO transactions_workitem (transaction_id, flow, lane, lane_sequence, priority, available_at,"
                 " intent, step_count, generation, intent_free_at, known_at)"
-                " SELECT t.id, t.flow, t.lane, t.lane_sequence, %s, now(), t.open_intent,"
+                " SELECT t.id, t.flow, t.lane, t.lane_sequence, %s,"
+                " greatest(now(), least((t.open_intent->>'free_at')::timestamptz,"
+                " t.state_at + (t.open_intent->>'settles')::float * interval '1 second')), t.open_intent,"
                 " (SELECT coalesce(max(s.sequence) + 1, 0) FROM transactions_steprun s WHERE s.transaction_id = t.id),"
                 " coalesce((t.open_intent->>'generation')::int, 0), (t.open_intent->>'free_at')::timestamptz,"
                 " CASE WHEN %s THEN (SELECT min(s.change_set) FROM transactions_steprun s"
@@ -63,6 +70,7 @@ def restart(
                 " FROM transactions_businesstransaction t WHERE t.id = ANY(%s)",
                 [priority, as_then, held],
             )
+            cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [held])
             cursor.execute(
                 "UPDATE transactions_businesstransaction SET state = 'running', state_at = now(),"
                 " attempt = attempt + 1, held_step = '', problem_code = '', problem = NULL, open_intent = NULL,"
@@ -112,14 +120,31 @@ def revive(transaction_ids: list[UUID]) -> list[UUID]:
 
 
 def release_waits(keys: list[str]) -> set[str]:
-    """What these keys were waited for has come: whoever waits is due at once. Returns the flows to nudge."""
+    """What these keys were waited for has come: whoever waits is due at once (one that has sent something since keeps
+    its time), and who was held as overdue is noted (`followers`). Returns the flows to nudge."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE transactions_workitem w SET available_at = now(), probe_count = 0 FROM transactions_dependency d"
-            " WHERE d.key = ANY(%s) AND w.transaction_id = d.transaction_id AND w.worker = '' RETURNING w.flow",
+            " WHERE d.key = ANY(%s) AND w.transaction_id = d.transaction_id AND w.worker = '' AND w.intent IS NULL"
+            " RETURNING w.flow",
             [keys],
         )
-        return {row[0] for row in cursor.fetchall()}
+        flows = {row[0] for row in cursor.fetchall()}
+        # After the work items: a child's own commit takes its locks in this order.
+        cursor.execute("UPDATE transactions_dependency SET patience_until = %s WHERE key = ANY(%s)", [CAME, keys])
+        return flows
+
+
+def followers(*, limit: int = 500) -> list[UUID]:
+    """What is held as overdue although what it waited for has come since."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.id FROM transactions_dependency d JOIN transactions_businesstransaction t"
+            " ON t.id = d.transaction_id WHERE d.patience_until = %s AND t.state = 'held' AND t.problem_code = %s"
+            " ORDER BY t.id LIMIT %s",
+            [CAME, OVERDUE, limit],
+        )
+        return [row[0] for row in cursor.fetchall()]
 
 
 def hasten(transaction_ids: list[UUID]) -> set[str]:

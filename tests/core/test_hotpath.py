@@ -3,8 +3,9 @@
 import psycopg
 import pytest
 from celery.signals import task_prerun
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 
+from q2c.core.databases import is_away
 from q2c.core.hotpath import AWAY, drop_lost_connection, fetch_rows, on_living_connection
 from q2c.transactions.workers import connection_parameters
 
@@ -66,3 +67,26 @@ def test_a_workers_next_task_finds_a_living_connection_also_where_the_last_one_d
         fetch_rows("SELECT 1")
     task_prerun.send(sender=None, task_id="2", task=type("Task", (), {"name": "q2c.flows.tasks.run_flow"}))
     assert fetch_rows("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (psycopg.OperationalError("the connection is lost"), True),
+        (psycopg.InterfaceError("the connection is closed"), True),
+        (psycopg.errors.AdminShutdown(), True),
+        (psycopg.errors.DeadlockDetected(), True),
+        (psycopg.errors.DiskFull(), True),
+        (psycopg.errors.ProgramLimitExceeded(), False),  # too large an index entry: it will be so again
+        (psycopg.errors.UniqueViolation(), False),
+        (ValueError("a bug"), False),
+    ],
+)
+def test_the_database_is_away_or_it_refuses(error, is_it):
+    assert is_away(error) is is_it
+
+
+def test_a_refusal_as_django_tells_it_is_one_too():
+    told = OperationalError("index row size 5000 exceeds the maximum")
+    told.__cause__ = psycopg.errors.ProgramLimitExceeded()
+    assert not is_away(told)

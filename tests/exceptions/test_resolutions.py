@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from connectors.models import RoleAssignment
 from exceptions import cases, releases, resolutions
@@ -22,7 +23,8 @@ from q2c.core import audit
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry
 from q2c.core.problems import Category, Problem
-from q2c.transactions.models import BusinessTransaction, WorkItem
+from q2c.transactions import restart
+from q2c.transactions.models import BusinessTransaction, Dependency, WorkItem
 from tests import factories
 from tests.core.people import make_person
 from tests.exceptions.problems import held, missing_item
@@ -70,6 +72,19 @@ def states(ids) -> list[str]:
 
 def line(value: str = "77", **facts) -> Line:
     return Line(kind="item", key="GTX-1", value=value, effective_from=START, **({"legal_entity": "GB01"} | facts))
+
+
+def test_what_was_held_as_overdue_goes_on_by_itself_once_its_parent_has_come():
+    problem = Problem("dependency_overdue", Category.CONFLICT, "It has waited too long", awaits="invoice:stripe:in_1")
+    case, (child, other) = hold(problem, count=2)
+    now = timezone.now()
+    for one, key in ((child, "invoice:stripe:in_1"), (other, "invoice:stripe:in_2")):
+        Dependency.objects.create(transaction_id=one, key=key, since=now, patience_until=now)
+    assert resolutions.follow_parents() == []
+    restart.release_waits(["invoice:stripe:in_1"])
+    assert [r.transaction_id for r in resolutions.follow_parents()] == [child]
+    assert (states([child]), states([other])) == (["running"], ["held"])
+    assert (case.notes.latest("pk").text, resolutions.follow_parents()) == ("what it waited for has come", [])
 
 
 def test_a_repost_puts_every_held_document_back_to_work_once(billing):

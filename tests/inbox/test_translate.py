@@ -3,7 +3,9 @@
 import datetime as dt
 from decimal import Decimal
 
+import psycopg
 import pytest
+from django.db import OperationalError, connection
 from msgspec.structs import replace
 
 from exceptions.models import ExceptionCase, Occurrence
@@ -13,12 +15,13 @@ from q2c.canonical.billing import CreditMemo, Invoice, Refund
 from q2c.canonical.schema import from_json, to_json
 from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
-from q2c.inbox import claims
+from q2c.inbox import claims, translate
 from q2c.inbox.bodies import read_body
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.receive import Arrival, receive
 from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, WorkItem
+from q2c.transactions.workers import connection_parameters
 from tests.inbox.conftest import AT, arrival, invoice, posted
 
 MINUTE = dt.timedelta(minutes=1)
@@ -255,6 +258,27 @@ def test_a_message_that_kills_its_workers_is_quarantined_without_taking_others_a
         carry_due_events()
     assert verdict("evt_2") == ("refused", "quarantined")
     assert InboundKey.objects.filter(verdict="translated").count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_whose_translator_lost_the_database_isnt_counted_as_its_killer(acme, monkeypatch):
+    receive(acme.id, [arrival(posted(1), "evt_1")], via="webhook")
+    real = translate.understand
+
+    def lose(items, tools):
+        with psycopg.connect(**connection_parameters(), autocommit=True) as other:
+            other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+        real(items, tools)
+
+    monkeypatch.setattr(translate, "understand", lose)
+    for _ in range(claims.QUARANTINE_AT + 1):
+        with pytest.raises((psycopg.OperationalError, OperationalError)):
+            carry_due_events()
+    monkeypatch.undo()
+    key = InboundKey.objects.get()
+    assert (key.verdict, key.attempt_count) == ("received", 0)
+    assert carry_due_events().count == 1
+    assert verdict() == ("translated", "")
 
 
 def test_a_late_translator_decides_nothing(acme):

@@ -8,6 +8,7 @@ import gc
 from dataclasses import replace
 from decimal import Decimal
 
+import psycopg
 import pytest
 from celery import signals
 from django.db import connection
@@ -167,13 +168,14 @@ def test_a_stale_worker_cannot_commit():
 
 
 @pytest.mark.scenario(21)
-def test_a_row_that_the_database_refuses_is_held_alone():
+@pytest.mark.parametrize("refusal", [ValueError("no such thing"), psycopg.errors.ProgramLimitExceeded("too large")])
+def test_a_row_that_the_database_refuses_is_held_alone(refusal):
     rig = Rig(Target())
     ids = add_transactions(8)
 
     def refuse(runs):
         if any(r.id == ids[5] for r in runs):
-            raise ValueError("no such thing")
+            raise refusal
         rig.done.extend(runs)
 
     object.__setattr__(rig.tools, "on_done", refuse)
