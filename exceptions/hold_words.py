@@ -19,7 +19,7 @@ _PERSONAL = frozenset({"customer"})  # kinds of mapping whose keys are people or
 _CODE = re.compile(r"[\w#][\w#.:+/-]{0,59}")  # a code, a number, a date; no name of several words, no mailbox
 _WORDS = re.compile(r"[\w#][\w#.,:+/ -]{0,79}")  # the same of several words, for what is ours: fields, right values
 _DECIMAL = re.compile(r"-?\d+\.\d+")
-_OURS = ("missing", "listed", "open_period")
+_OURS = ("missing", "listed", "open_period", "term", "order_term")
 # Of kinds whose field isn't a mapping's key: its name, the part of the problem with the wrong value (empty: it's
 # missing), and what would be right.
 _FIELDS: Mapping[str, tuple[str, str, str]] = {
@@ -29,6 +29,7 @@ _FIELDS: Mapping[str, tuple[str, str, str]] = {
     "revenue_treatment": ("service period of {sku}", "", "a first and a last day"),
     "rounding_over_limit": ("sum of the lines", "difference", "the document’s total"),
     "order_incomplete": ("{missing}", "", ""),
+    "line_term_differs": ("term of {sku}", "term", "{order_term}"),
     "customer_without_name": ("customer’s name", "", ""),
     "customer_without_address": ("customer’s billing country", "", ""),
     "account_hierarchy": ("parent account", "", "an account that isn’t below it"),

@@ -168,6 +168,11 @@ _DOCUMENT = (
     Kind("order_incomplete", V, SALES_OPS, MEDIUM, hours(24), ("connection", "document"), _FIX,
          "Order {document} lacks something",
          "Complete the opportunity or its quote in Salesforce; saving it there reads it again."),
+    Kind("line_term_differs", V, SALES_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
+         "SKU {sku} is sold for another term than its order",
+         "Billing bills every recurring line for the order's whole term, from its first day to its last. Give the line "
+         "the order's term and dates in Salesforce, or sell it in an order of its own; saving it there reads it again. "
+         "If it's right as it is (a ramp, a shorter line), make the subscription in billing by hand, then waive this."),
     Kind("customer_without_name", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "customer"), _FIX,
          "Customer {customer} has no name", "Name the customer in billing; saving it there reads it again."),
     Kind("subscription_not_active", C, SALES_OPS, HIGH, hours(8), ("connection", "subscription"), (REPOST, WAIVE),

@@ -17,7 +17,7 @@ _OF_PRODUCT = "Product2.Name,Product2.ProductCode,Product2.StockKeepingUnit"
 _LINE = f"Id,Product2Id,ProductCode,Name,Quantity,UnitPrice,ListPrice,ServiceDate,{_OF_PRODUCT}"
 _LINE_MODEL = "PricebookEntry.ProductSellingModel.SellingModelType,PricebookEntry.ProductSellingModel.PricingTermUnit"
 _QUOTE = (
-    "Id,Name,SBQQ__Status__c,SBQQ__StartDate__c,SBQQ__SubscriptionTerm__c,SBQQ__PaymentTerms__c,"
+    "Id,Name,SBQQ__Status__c,SBQQ__StartDate__c,SBQQ__EndDate__c,SBQQ__SubscriptionTerm__c,SBQQ__PaymentTerms__c,"
     "SBQQ__BillingFrequency__c"
 )
 _QUOTE_LINE = (
@@ -32,7 +32,8 @@ _ORDER = (
 )
 _ORDER_QUOTE = (
     "SBQQ__Quote__c,SBQQ__Quote__r.SBQQ__Opportunity2__c,SBQQ__Quote__r.SBQQ__PaymentTerms__c,"
-    "SBQQ__Quote__r.SBQQ__SubscriptionTerm__c,SBQQ__Quote__r.SBQQ__BillingFrequency__c"
+    "SBQQ__Quote__r.SBQQ__EndDate__c,SBQQ__Quote__r.SBQQ__SubscriptionTerm__c,"
+    "SBQQ__Quote__r.SBQQ__BillingFrequency__c"
 )
 _ITEM = f"Id,Product2Id,Quantity,UnitPrice,ListPrice,TotalPrice,ServiceDate,EndDate,{_OF_PRODUCT}"
 _ITEM_CPQ = "SBQQ__BillingFrequency__c,SBQQ__ChargeType__c"

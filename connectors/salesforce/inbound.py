@@ -17,7 +17,9 @@ from connectors.salesforce.countries import iso_country
 from connectors.salesforce.ids import full_id
 from q2c.canonical import catalog, contract, party
 from q2c.canonical.base import Source
+from q2c.core.terms import months_of
 
+UNQUOTED_MONTHS = 12  # of an opportunity without a quote, which has no field for a term
 PERIOD_MONTHS = {"monthly": 1, "quarterly": 3, "semiannual": 6, "annual": 12}
 _FREQUENCIES: dict[str, contract.Frequency] = {
     "monthly": "monthly", "months": "monthly", "quarterly": "quarterly", "semiannual": "semiannual",
@@ -43,15 +45,19 @@ def order(
     Raises ValueError (or KeyError) for a record without what every opportunity has.
     """
     said = quote or {}
-    term = int(said.get("SBQQ__SubscriptionTerm__c") or settings.get("term_months") or 12)
     usual = usual_frequency(settings, said.get("SBQQ__BillingFrequency__c"))
+    served = map(_quoted_start, quote_lines) if quote_lines else (line.get("ServiceDate") for line in lines)
+    first = said.get("SBQQ__StartDate__c") or min(filter(None, served), default=needed(opportunity, "CloseDate"))
+    start = date(first)
+    term = term_of(
+        start, end=said.get("SBQQ__EndDate__c"), said=said.get("SBQQ__SubscriptionTerm__c"), settings=settings,
+        or_else=0 if said else UNQUOTED_MONTHS,
+    )  # fmt: skip
     sold: tuple[contract.OrderLine, ...]
     if quote_lines:
         sold = tuple(quote_line(line, term_months=term, usual=usual) for line in quote_lines)
     else:
         sold = tuple(order_line(line, usual=usual) for line in lines)
-    starts = [line.service_start for line in sold if line.service_start]
-    start = said.get("SBQQ__StartDate__c")
     entity_field = str(settings.get("legal_entity_field") or "")
     name = str(opportunity.get("Name") or "")
     return contract.Order(
@@ -60,7 +66,7 @@ def order(
         name=name,
         customer_id=full_id(opportunity["AccountId"]) if opportunity.get("AccountId") else "",
         currency=currency_of(opportunity, settings),
-        start_date=date(start) if start else min(starts, default=date(needed(opportunity, "CloseDate"))),
+        start_date=start,
         term_months=term,
         lines=sold,
         legal_entity=legal_entity_of(opportunity, entity_field),
@@ -70,6 +76,15 @@ def order(
         quote_status=str(said.get("SBQQ__Status__c") or ""),
         payment_terms=str(said.get("SBQQ__PaymentTerms__c") or ""),
     )
+
+
+def term_of(start: dt.date, *, end: Any, said: Any, settings: Mapping[str, Any], or_else: int = 0) -> int:
+    """The months of a term: to its last day, which supersedes a number that is given besides (so does CPQ); else that
+    number, else the connection's. 0 where nobody says: such an order is held, its term isn't guessed.
+
+    Raises ValueError for days that aren't whole months.
+    """
+    return months_of(start, date(end)) if end else int(said or settings.get("term_months") or or_else)
 
 
 def order_line(raw: Mapping[str, Any], *, usual: contract.Frequency) -> contract.OrderLine:
@@ -90,15 +105,15 @@ def order_line(raw: Mapping[str, Any], *, usual: contract.Frequency) -> contract
 
 
 def quote_line(raw: Mapping[str, Any], *, term_months: int, usual: contract.Frequency) -> contract.OrderLine:
-    """A CPQ quote line. Its net total covers its whole term; the unit price here is one billing period's share of
-    it."""
+    """A CPQ quote line. Its net total covers its whole term; the unit price here is one billing period's share of it.
+    A term of its own is carried only where it's another than the order's `term_months`."""
     is_once = raw.get("SBQQ__ChargeType__c") == "One-Time" or raw.get("SBQQ__SubscriptionType__c") == "One-time"
     frequency: contract.Frequency = "one_time" if is_once else _frequency(raw.get("SBQQ__BillingFrequency__c")) or usual
     quantity = decimal(raw["SBQQ__Quantity__c"])
-    term = int(raw.get("SBQQ__SubscriptionTerm__c") or term_months)
+    own = int(raw.get("SBQQ__SubscriptionTerm__c") or 0)
+    term = own or term_months
     net = optional(raw.get("SBQQ__NetPrice__c")) or Decimal(0)
     total = optional(raw.get("SBQQ__NetTotal__c"))
-    start = raw.get("SBQQ__EffectiveStartDate__c") or raw.get("SBQQ__StartDate__c")
     end = raw.get("SBQQ__EffectiveEndDate__c") or raw.get("SBQQ__EndDate__c")
     return contract.OrderLine(
         line_id=full_id(raw["Id"]),
@@ -110,14 +125,20 @@ def quote_line(raw: Mapping[str, Any], *, term_months: int, usual: contract.Freq
         description=str(dig(raw, "SBQQ__Product__r.Name") or ""),
         list_price=optional(raw.get("SBQQ__ListPrice__c")),
         billing_frequency=frequency,
-        service_start=_optional_date(start),
+        service_start=_optional_date(_quoted_start(raw)),
         service_end=_optional_date(end),
+        term_months=own if own not in (0, term_months) and frequency != "one_time" else None,
     )
 
 
+def _quoted_start(raw: Mapping[str, Any]) -> Any:
+    return raw.get("SBQQ__EffectiveStartDate__c") or raw.get("SBQQ__StartDate__c")
+
+
 def price_of_period(per_unit: Decimal, *, frequency: contract.Frequency, term_months: int) -> Decimal:
-    """The price of one billing period, of what a unit costs over its whole term."""
-    share = Decimal(1) if frequency == "one_time" else Decimal(PERIOD_MONTHS[frequency]) / Decimal(term_months)
+    """The price of one billing period, of what a unit costs over its whole term; whole where the term isn't known."""
+    is_whole = frequency == "one_time" or not term_months
+    share = Decimal(1) if is_whole else Decimal(PERIOD_MONTHS[frequency]) / Decimal(term_months)
     return _shortest((per_unit * share).quantize(_PRICE_DIGITS))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from connectors.salesforce import inbound
 from connectors.salesforce.ids import full_id
 from q2c.canonical import contract
 from q2c.canonical.base import Source
+from q2c.core.terms import months_of
 
 _ONCE = "One-Time"
 
@@ -30,9 +30,10 @@ def signed_order(
     if raw.get("QuoteId") and not opportunity:
         raise ValueError(f"it was made from quote {raw['QuoteId']}, and names no opportunity")
     start = date(raw["EffectiveDate"])
-    said = dig(raw, "SBQQ__Quote__r.SBQQ__SubscriptionTerm__c") or settings.get("term_months") or 12
-    term = months_of(start, date(raw["EndDate"])) if raw.get("EndDate") else int(said)
-    usual = inbound.usual_frequency(settings, dig(raw, "SBQQ__Quote__r.SBQQ__BillingFrequency__c"))
+    quoted = raw.get("SBQQ__Quote__r") or {}
+    end, said = raw.get("EndDate") or quoted.get("SBQQ__EndDate__c"), quoted.get("SBQQ__SubscriptionTerm__c")
+    term = inbound.term_of(start, end=end, said=said, settings=settings)
+    usual = inbound.usual_frequency(settings, quoted.get("SBQQ__BillingFrequency__c"))
     quote = raw.get("SBQQ__Quote__c") or raw.get("QuoteId")
     return contract.Order(
         source=Source(connection=connection, object_type="Order", object_id=full_id(raw["Id"])),
@@ -46,7 +47,7 @@ def signed_order(
         billing_frequency=usual,
         amount=inbound.optional(raw.get("TotalAmount")),
         quote_id=full_id(str(quote)) if quote else "",
-        payment_terms=str(dig(raw, "SBQQ__Quote__r.SBQQ__PaymentTerms__c") or ""),
+        payment_terms=str(quoted.get("SBQQ__PaymentTerms__c") or ""),
         po_number=str(raw.get("PoNumber") or ""),
         opportunity_id=full_id(str(opportunity)) if opportunity else "",
     )
@@ -69,13 +70,3 @@ def order_item(raw: Mapping[str, Any], *, term_months: int, usual: contract.Freq
     per_unit = decimal(raw["TotalPrice"]) / line.quantity if has_total else line.unit_price
     price = inbound.price_of_period(per_unit, frequency=frequency, term_months=term)
     return msgspec.structs.replace(line, unit_price=price, billing_frequency=frequency)
-
-
-def months_of(first: dt.date, last: dt.date) -> int:
-    """The months from the first to the last day. Raises ValueError when they aren't whole."""
-    after = last + dt.timedelta(days=1)
-    months = (after.year - first.year) * 12 + after.month - first.month
-    reached = after.day == first.day or (after.day < first.day and (after + dt.timedelta(days=1)).day == 1)
-    if months < 1 or not reached:
-        raise ValueError(f"from {first} to {last} aren't whole months")
-    return months

@@ -166,7 +166,11 @@ MANIFEST = Manifest(
             "External id field of opportunities that keeps order numbers of other systems",
             is_required=False,
         ),
-        Setting("term_months", "Term of an order that names none", default="12", is_required=False),
+        Setting(
+            "term_months",
+            "Months of an order or quote that names no term; without this it's held (an opportunity has 12)",
+            is_required=False,
+        ),
         Setting("billing_frequency", "Of a line that names none", default="annual", is_required=False),
         *GOVERNED,
         Secret("client_id"),

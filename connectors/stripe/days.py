@@ -29,10 +29,3 @@ def _common_hour(time_zone: str, year: int) -> int:
         (new_year + dt.timedelta(weeks=week)).astimezone(zone).utcoffset() or dt.timedelta() for week in range(105)
     ]
     return max(0, -(min(offsets) // _HOUR))
-
-
-def add_months(day: dt.date, months: int) -> dt.date:
-    """The same day so many months later, or that month's last day where it has none (29, 30, 31)."""
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    following = dt.date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
-    return dt.date(year, month + 1, min(day.day, (following - dt.timedelta(days=1)).day))

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.families import SubscriptionPlan
-from connectors.stripe.days import add_months, begin_day
+from connectors.stripe.days import begin_day
 from connectors.stripe.money import check_chargeable, price_to_minor
 from q2c.canonical.contract import OrderLine
 from q2c.canonical.party import Address, Customer
+from q2c.core.terms import add_months
 
 INTERVALS = {"monthly": ("month", 1), "quarterly": ("month", 3), "semiannual": ("month", 6), "annual": ("year", 1)}
 _OWN_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")

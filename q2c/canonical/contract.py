@@ -13,7 +13,7 @@ Frequency = Literal["one_time", "monthly", "quarterly", "semiannual", "annual"]
 
 class OrderLine(Document):
     """`unit_price` is per billing period, in the order's currency; `list_price` what the price book said, if it said
-    so."""
+    so. `term_months` is a term of the line's own, where it has another than the order."""
 
     line_id: str
     sku: str
@@ -24,6 +24,7 @@ class OrderLine(Document):
     billing_frequency: Frequency = "annual"
     service_start: dt.date | None = None
     service_end: dt.date | None = None
+    term_months: int | None = None
 
 
 class Order(Document):

@@ -52,7 +52,7 @@ PEOPLE = (
     ("auditor", "Ola Brandt", "auditor", "Europe/Zurich"),
 )
 ON_CALL = "platform"  # who may approve in an emergency besides
-SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c"}}
+SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c", "term_months": "12"}}
 FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
 MANUAL_RATE_DAYS = 90  # for how long the opening's manual rates were approved

@@ -173,6 +173,8 @@ def test_no_message_names_a_customer_whatever_holds_the_document():
          "INV-1: Period closed. Posting period is “2026-10”; right would be 2026-11. With"),
         ("period_closed", {"period": "2026-10"}, {}, "Posting period is “2026-10”. With"),
         ("order_incomplete", {"missing": "billing frequency, term"}, {}, "Billing frequency, term is missing. With"),
+        ("line_term_differs", {"sku": "QB-API", "term": "for 6 months", "order_term": "12 months from 2026-11-01"}, {},
+         "Term of QB-API is “for 6 months”; right would be 12 months from 2026-11-01. With"),
         ("customer_without_name", {"customer": "cus_1"}, {}, "Customer’s name is missing. With"),
         ("vendor_refused", {"field": "custbody_po"}, {}, "INV-1: Vendor refused. “custbody_po” was refused. With"),
         ("out_of_balance", {"document": "INV-1"}, {}, "INV-1: Out of balance. With"),

@@ -8,9 +8,10 @@ from typing import Any
 from msgspec.structs import replace as replace_fields
 
 from q2c.canonical.base import Document
-from q2c.canonical.contract import Order
+from q2c.canonical.contract import Order, OrderLine
 from q2c.canonical.party import Customer
 from q2c.core.problems import Category, Problem
+from q2c.core.terms import last_day
 from q2c.flows.steps import systems
 from q2c.flows.told import record_key
 from q2c.posting.facts import Book
@@ -33,7 +34,8 @@ class BillingCustomer(Document, frozen=True):
 
 
 def check_order(document: Order) -> str:
-    """Lines, quantities, term and an approved quote. Raises Problem `order_incomplete` naming what is missing."""
+    """Lines, quantities, term and an approved quote. Raises Problem `order_incomplete` naming what is missing, or
+    `line_term_differs` naming the lines that aren't sold for the order's term."""
     missing = []
     if not document.lines:
         missing.append("products")
@@ -57,7 +59,46 @@ def check_order(document: Order) -> str:
             order=document.source.object_id,
             missing=", ".join(missing),
         )
+    check_terms(document)
     return "complete"
+
+
+def check_terms(document: Order) -> None:
+    """That every recurring line is sold for the order's own term: billing bills all of them for that one, so a line of
+    six months of an order of twelve would be billed twice. Raises Problem `line_term_differs`."""
+    odd = [(line, said) for line in document.lines if (said := _own_term(line, document))]
+    if not odd:
+        return
+    (line, said), term = odd[0], _months(document.term_months)
+    lines = " and ".join(f"{line.sku} is sold {said}" for line, said in odd)
+    raise Problem(
+        "line_term_differs",
+        Category.VALIDATION,
+        f"{document.number} is for {term} from {document.start_date:%-d %B %Y}, but {lines}",
+        connection=document.source.connection,
+        document=document.source.object_id,
+        line=line.line_id,
+        sku=line.sku,
+        term=said,
+        order_term=f"{term} from {document.start_date}",
+    )
+
+
+def _own_term(line: OrderLine, document: Order) -> str:
+    """What of a line's term and days isn't the order's, in words; empty where it's sold as the order is, or once."""
+    if line.billing_frequency == "one_time":
+        return ""
+    ends = last_day(document.start_date, document.term_months)
+    said = [
+        f"for {_months(line.term_months)}" if line.term_months not in (None, document.term_months) else "",
+        f"from {line.service_start}" if line.service_start not in (None, document.start_date) else "",
+        f"to {line.service_end}" if line.service_end not in (None, ends) else "",
+    ]
+    return " ".join(part for part in said if part)
+
+
+def _months(count: int | None) -> str:
+    return f"{count} month{'' if count == 1 else 's'}"
 
 
 def want_book(document: Order) -> list[tuple[str, Any]]:

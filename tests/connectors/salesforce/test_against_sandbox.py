@@ -147,6 +147,23 @@ def test_an_order_is_none_before_it_is_activated_and_names_its_sale(client, sold
     assert shown(sandboxes, "Order", made)["Q2C_Status__c"] == "active"
 
 
+@pytest.mark.parametrize(
+    ("dates", "months"),
+    [({"SBQQ__EndDate__c": "2026-11-30"}, 11), ({"SBQQ__SubscriptionTerm__c": 6}, 6), ({}, 0)],
+)
+def test_a_quotes_term_goes_to_its_end_date_or_is_its_own_and_is_not_guessed(client, sold, sandboxes, dates, months):
+    quote = {
+        "SBQQ__Account__c": sold["account"], "SBQQ__Primary__c": True, "SBQQ__Status__c": "Accepted",
+        "SBQQ__StartDate__c": "2026-01-01", "CurrencyIsoCode": "GBP", **dates,
+    }  # fmt: skip
+    given = {
+        "Name": "Northwind quoted", "AccountId": sold["account"], "StageName": "Closed Won", "CloseDate": "2026-01-01",
+        "CurrencyIsoCode": "GBP", "SBQQ__Quotes2__r": [quote],
+    }  # fmt: skip
+    (won,) = sandboxes.make("salesforce", "Opportunity", given)
+    assert run(client().closed_won_order(won)).term_months == months
+
+
 def test_an_order_that_takes_back_a_part_of_another_is_for_a_person(client, sold, sandboxes):
     entry = sandboxes.control("GET", "salesforce/documents/PricebookEntry")["items"][0]["Id"]
     given = {"AccountId": sold["account"], "Status": "Draft", "EffectiveDate": "2026-03-01", "CurrencyIsoCode": "GBP",
