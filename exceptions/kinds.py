@@ -204,7 +204,8 @@ _DOCUMENT = (
     Kind("payout_unexplained", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), _FIX_OR_WAIVE,
          "The movements of payout {document} don't explain it",
          "Compare the payout with the gateway's own balance report. A kind of movement that nobody carries needs a "
-         "journal by hand: post it in the ERP, then waive with its number."),
+         "journal by hand, and so does a payout that was asked for by hand, with the fees of what it paid out: post "
+         "it in the ERP, then waive with its number. Payouts on the gateway's own schedule name their movements."),
     Kind("payout_of_several_entities", V, CONTROLLERSHIP, HIGH, hours(8), ("connection", "legal_entity"),
          _FIX_OR_WAIVE, "Payout {document} pays out the cash of {legal_entity}",
          "Name the owner of the gateway account under Connections and settle the other entities' part between them, "

@@ -198,6 +198,7 @@ def payout(
         movements=tuple(balance_transaction(m, connection) for m in movements if id_of(m.get("source")) != raw["id"]),
         status=str(raw["status"]),
         legal_entity=(raw.get("metadata") or {}).get("legal_entity") or legal_entity,
+        is_automatic=raw.get("automatic") is not False,
     )
 
 

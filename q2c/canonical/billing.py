@@ -276,6 +276,7 @@ class Payout(Document):
     status: str = "paid"
     legal_entity: str = ""
     failed_at: dt.datetime | None = None  # the bank sent it back: a movement of its own
+    is_automatic: bool = True  # by the gateway's own schedule; it ties no movements to one that somebody asked for
 
     @property
     def document_date(self) -> dt.date | None:

@@ -165,15 +165,20 @@ def build_payout(
 
 
 def check_movements(payout: Payout) -> None:
-    """Every movement is explained, and together they are the payout. One paid out by hand names none.
+    """Every movement is explained, and together they are the payout. Of one that names none nothing is posted: the
+    fees of what it pays out would never be.
 
     Raises Problem `payout_unexplained`.
     """
     odd = sorted({m.kind for m in payout.movements} - CARRIED - {"dispute", "fee", "reserve"})
     net = sum((m.amount - m.fee for m in payout.movements), ZERO)
-    if odd:
+    if not payout.movements and not payout.is_automatic:
+        why = "was asked for by hand, and the gateway ties no movements to such a payout: its fees aren’t known"
+    elif not payout.movements:
+        why = "names no movements"
+    elif odd:
         why = f"has movements that nobody carries: {', '.join(kind.replace('_', ' ') for kind in odd)}"
-    elif payout.movements and net != payout.amount:
+    elif net != payout.amount:
         why = f"has movements of {net:,} in all"
     else:
         return

@@ -53,6 +53,21 @@ def test_a_payout_that_never_arrived_is_ignored_with_its_amount(house):
     assert journals(house) == []
 
 
+def test_a_payout_asked_for_by_hand_is_held_since_nobody_says_which_fees_it_took(house):
+    house.pay(house.invoice(house.customer()))
+    house.carry(seconds=40)
+    given = {"currency": "gbp", "amount": 9_680, "automatic": False}
+    (payout,) = house.make("stripe", "payout", [given])
+    house.pass_days(5)
+    house.carry(seconds=40)
+    (held,) = why(house)
+    assert held[:3] == ("payout_to_erp", "held", "build_posting")
+    assert (held[4]["code"], held[4]["subject"]["document"]) == ("payout_unexplained", payout)
+    assert "was asked for by hand" in held[4]["summary"]
+    assert journals(house) == []
+    assert BANK not in Ledger(house.sandboxes).balances()
+
+
 def test_a_lost_dispute_and_a_won_one_leave_clearing_explained(house):
     customer = house.customer()
     lost, won = (house.pay(house.invoice(customer, amount=a)) for a in (30_000, 20_000))

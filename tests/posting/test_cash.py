@@ -174,6 +174,18 @@ def test_fees_and_reserves_that_stand_alone_leave_clearing_too():
     assert sides(journal) == {"101": D("80.00"), "570": D("5.00"), "106": D("15.00"), "117": D("-100.00")}
 
 
+@pytest.mark.parametrize(("is_automatic", "says"), [
+    (False, "was asked for by hand, and the gateway ties no movements to such a payout: its fees aren’t known"),
+    (True, "names no movements"),
+])  # fmt: skip
+def test_a_payout_that_names_no_movements_is_held_unless_it_came_back(is_automatic, says):
+    with pytest.raises(Problem) as held:
+        build_payout(payout("100.00", is_automatic=is_automatic), **COMMON)
+    assert (held.value.code, held.value.summary.partition(f"{DAY:%Y} ")[2]) == ("payout_unexplained", says)
+    failed = payout("100.00", is_automatic=is_automatic, status="failed", failed_at=NOW)
+    assert sides(build_payout(failed, **COMMON)) == {"101": D("-100.00"), "117": D("100.00")}
+
+
 @pytest.mark.parametrize(("moved", "says"), [
     (movement("payment", "99.00"), "has movements of 99.00 in all"),
     (movement("payout_minimum_hold", "100.00"), "has movements that nobody carries: payout minimum hold"),
@@ -202,7 +214,7 @@ def test_a_payout_below_zero_is_taken_from_the_bank():
             amount=D("-10.00"),
             arrival_date=DAY,
             gateway="stripe",
-            movements=(),
+            movements=(movement("refund", "-10.00"),),
         ),
         **COMMON,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.stripe.sandbox import catalog, customers, forms
-from connectors.stripe.sandbox.balance import arrive, fail_payout, sweep
+from connectors.stripe.sandbox.balance import arrive, build_manual_payout, fail_payout, sweep
 from connectors.stripe.sandbox.billing import PAYABLE, collect, finalize
 from connectors.stripe.sandbox.core import StripeCore
 from connectors.stripe.sandbox.credit_notes import CREDIT_NOTE, LINE, build_credit_note
@@ -170,9 +170,10 @@ def make_dispute(stripe: StripeCore, given: dict) -> dict:
 
 
 def make_payout(stripe: StripeCore, given: dict) -> dict:
-    """The payout of everything in a currency, available or not; or, with id and status=paid or failed, what became of
-    one: it reached the bank today, or the bank sent it back."""
-    given = forms.read_params(given, {"currency": forms.currency, **EXISTING})
+    """The payout of everything in a currency, available or not, or with automatic=false a manual one of an amount; or,
+    with id and status=paid or failed, what became of one: it reached the bank today, or the bank sent it back."""
+    spec = {"currency": forms.currency, "amount": forms.positive, "automatic": forms.boolean}
+    given = forms.read_params(given, {**spec, **EXISTING})
     if given.get("id"):
         payout = stripe.fetch("payout", given["id"], param="id")
         if given.get("status") == "failed":
@@ -185,6 +186,10 @@ def make_payout(stripe: StripeCore, given: dict) -> dict:
         return payout
     if not given.get("currency"):
         raise missing_param("currency")
+    if given.get("automatic") is False:
+        if not given.get("amount"):
+            raise missing_param("amount")
+        return build_manual_payout(stripe, given["amount"], given["currency"])
     payouts = sweep(stripe, given["currency"], early=True)
     if not payouts:
         raise invalid("There is nothing to pay out.", code="balance_insufficient")
