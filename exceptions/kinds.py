@@ -377,6 +377,11 @@ _INBOX = (
     Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent {event_type}, which nobody has declared",
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),
+    Kind("movement_undated", V, BILLING_OPS, HIGH, hours(8), ("connection", "document"), (WAIVE, REPLAY_EVENT),
+         "Nobody says when {document} went through",
+         "Its event never reached us, and the gateway keeps events for a month only; its own dates are of the day on "
+         "which it was begun, which for a debit is days before. Look in the gateway's dashboard on which day it went "
+         "through, book it by hand in that day's period, then waive this with the number."),
     Kind("record_gone", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "document"), (WAIVE, REPLAY_EVENT),
          "{document} was deleted at its source", "Ask why; if it was posted, a correcting document is due."),
     Kind("schema_drift", M, PLATFORM, HIGH, hours(8), ("connection", "path", "field", "wording"),

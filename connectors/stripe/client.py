@@ -340,8 +340,8 @@ class Client:
         def list_events(query: list[tuple[str, str]]) -> AsyncIterator[dict[str, Any]]:
             return self._list("/v1/events", "messages_of", query)
 
-        async def read(path: str) -> dict[str, Any]:
-            return await self._get(path, "messages_of")
+        async def read(path: str, query: list[tuple[str, str]]) -> dict[str, Any]:
+            return await self._get(path, "messages_of", query)
 
         return await register.bring(document_type, entries, list_events, read)
 

@@ -18,11 +18,29 @@ from connectors.manifest import Context, Ignored, Means, NotYet
 from connectors.stripe import inbound, inbound_cash, voids
 from connectors.stripe.money import from_minor
 from q2c.canonical import events
+from q2c.core.problems import Category, Problem
+
+UNDATED = "undated"  # of an event of our own making (`register`): its instant is only when the object was begun
 
 
 def _snapshot(body: bytes) -> tuple[Mapping[str, Any], dt.datetime]:
     event = read_json(body)
     return event["data"]["object"], unix(event["created"])
+
+
+def _moved(body: bytes) -> tuple[Mapping[str, Any], dt.datetime]:
+    """The same of an event that says that money moved. Raises Problem `movement_undated` for one that the register made
+    of an object which doesn't say when (`register.as_event`)."""
+    raw, at = _snapshot(body)
+    if read_json(body).get(UNDATED):
+        raise Problem(
+            "movement_undated",
+            Category.VALIDATION,
+            f"Nobody says on which day {raw['id']} went through: Stripe has no event of it any more, and it was begun "
+            f"on {at:%-d %B %Y}, days before",
+            document=raw["id"],
+        )
+    return raw, at
 
 
 def invoice_posted(body: bytes, context: Context) -> list[Any]:
@@ -142,7 +160,7 @@ def credit_memo_issued(body: bytes, context: Context) -> list[Any]:
 
 def payment_received(body: bytes, context: Context) -> list[Any]:
     """payment_intent.succeeded."""
-    raw, at = _snapshot(body)
+    raw, at = _moved(body)
     payment = context.fetched or inbound_cash.payment(raw, context.connection, received_at=at)
     return [events.PaymentReceived(occurred_at=at, payment=structs.replace(payment, received_at=at))]
 
@@ -154,8 +172,9 @@ def is_ownerless(body: bytes) -> bool:
 
 
 def charge_received(body: bytes, context: Context) -> list[Any]:
-    """charge.succeeded: cash only when no payment intent stands behind it, which says the same itself."""
-    raw, at = _snapshot(body)
+    """charge.succeeded, and charge.captured of one that was only authorised then: cash only when it's captured and no
+    payment intent stands behind it, which says the same itself."""
+    raw, at = _moved(body)
     if raw.get("payment_intent") or not raw.get("captured", True):
         return []
     payment = inbound_cash.payment(raw, context.connection, received_at=at)
@@ -172,9 +191,9 @@ def payment_applied(body: bytes, context: Context) -> list[Any]:
 def refund_made(body: bytes, context: Context) -> list[Any]:
     """refund.*: only money that went back, or came back since the refund failed, at the instant when it did. Pending
     and cancelled ones move none."""
-    raw, at = _snapshot(body)
-    if needed(raw, "status") not in ("succeeded", "failed"):
+    if needed(_snapshot(body)[0], "status") not in ("succeeded", "failed"):
         return []
+    raw, at = _moved(body)
     refund = context.fetched or inbound_cash.refund(raw, context.connection)
     changes: dict[str, Any] = {"status": raw["status"]}
     changes["failed_at" if raw["status"] == "failed" else "refunded_at"] = at
@@ -257,6 +276,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "credit_note.created": Means(credit_memo_issued, refetch="credit_note"),
     "payment_intent.succeeded": Means(payment_received, refetch="payment", refetch_when=is_ownerless),
     "charge.succeeded": Means(charge_received),
+    "charge.captured": Means(charge_received),
     "invoice_payment.paid": Means(payment_applied),
     "refund.created": Means(refund_made, refetch="refund", refetch_when=is_refunded),
     "refund.updated": Means(refund_made, refetch="refund", refetch_when=is_refunded),
@@ -277,7 +297,7 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "invoice.updated": Means(invoice_corrected, refetch="invoice", refetch_when=is_corrected),
     **dict.fromkeys(("invoice.created", "invoice.deleted", "invoice.finalization_failed"), _DRAFT),
     **dict.fromkeys(
-        ("invoice.payment_succeeded", "charge.refunded", "charge.refund.updated", "charge.captured", "charge.failed",
+        ("invoice.payment_succeeded", "charge.refunded", "charge.refund.updated", "charge.failed",
          "charge.updated", "charge.pending", "charge.expired", "payout.reconciliation_completed"), _SAID,
     ),
     **dict.fromkeys(

@@ -21,8 +21,8 @@ def payment(
     raw: Mapping[str, Any], connection: str, *, received_at: dt.datetime, legal_entity: str = "",
     invoice_ids: tuple[str, ...] = (),
 ) -> billing.Payment:  # fmt: skip
-    """A succeeded payment intent, or a charge that has none: gross, before Stripe's fee. `invoice_ids` are those that
-    it pays, `legal_entity` is theirs."""
+    """A succeeded payment intent, or a charge that has none: gross, before Stripe's fee, and only what was captured.
+    `invoice_ids` are those that it pays, `legal_entity` is theirs."""
     currency = currency_of(raw)
     is_intent = raw.get("object") == "payment_intent"
     notes = raw.get("metadata") or {}
@@ -30,7 +30,7 @@ def payment(
         source=Source(connection=connection, object_type="payment", object_id=raw["id"]),
         customer_id=id_of(raw.get("customer")),
         currency=currency,
-        amount=from_minor(raw["amount_received"] if is_intent else raw["amount"], currency),
+        amount=from_minor(raw["amount_received"] if is_intent else captured_units(raw), currency),
         received_at=received_at,
         gateway=connection,
         method=str((raw.get("payment_method_types") or [""])[0]) if is_intent else "charge",
@@ -38,6 +38,12 @@ def payment(
         legal_entity=notes.get("legal_entity") or legal_entity or customer_note(raw, "legal_entity"),
         invoice_ids=invoice_ids,
     )
+
+
+def captured_units(charge: Mapping[str, Any]) -> Any:
+    """What of a charge was taken, in minor units: of one that was authorised before, often less than was authorised."""
+    taken = charge.get("amount_captured")
+    return charge["amount"] if taken is None else taken
 
 
 def application(raw: Mapping[str, Any], connection: str, *, applied_at: dt.datetime) -> billing.Application | None:

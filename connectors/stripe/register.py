@@ -7,15 +7,17 @@ hand, days later, and a payment by bank transfer takes days.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from connectors.families import Polled, Registered
-from connectors.fields import unix
+from connectors.fields import dig, unix
 from connectors.stripe.door import polled
+from connectors.stripe.events import UNDATED
 from connectors.stripe.inbound import currency_of, id_of, invoice_notes
+from connectors.stripe.inbound_cash import captured_units
 from connectors.stripe.money import from_minor
 from connectors.stripe.polling import List
 
@@ -41,6 +43,23 @@ _EVENTS = {  # what brings it, and what brings its end
     "refund": ("refund.updated",),  # its own state says which of both; the event of its creation may say: pending
     "payout": ("payout.paid", "payout.failed"),
 }
+_LATER = {"charge.captured": "charge.succeeded"}  # says of a charge that was only authorised what the other one didn't
+_EXPANDED = {  # what of an object says when its money moved
+    "/v1/payment_intents": ("latest_charge.balance_transaction",),
+    "/v1/charges": ("balance_transaction",),
+    "/v1/refunds": ("balance_transaction", "failure_balance_transaction"),
+    "/v1/payouts": ("failure_balance_transaction",),
+}
+# Methods of payment that go through at once. Debits, vouchers and transfers take days, and Stripe makes their charge
+# and its movement on the balance when they are begun (support.stripe.com, "Balance Transaction behavior for debit
+# payment methods"): neither says when they went through.
+AT_ONCE = frozenset({
+    "affirm", "afterpay_clearpay", "alipay", "amazon_pay", "bancontact", "blik", "card", "card_present", "cashapp",
+    "eps", "giropay", "ideal", "interac_present", "klarna", "link", "mobilepay", "p24", "paypal", "revolut_pay",
+    "twint", "wechat_pay",
+})  # fmt: skip
+Query = list[tuple[str, str]]
+Read = Callable[[str, Query], Awaitable[Any]]
 
 
 def path_of(document_type: str, document_id: str) -> str:
@@ -80,7 +99,7 @@ def _units(document_type: str, raw: Mapping[str, Any]) -> Any:
         if raw.get("object") == "payment_intent":
             return raw["amount_received"] if status == "succeeded" else None
         is_cash = status == "succeeded" and raw.get("captured", True) and not raw.get("payment_intent")
-        return raw["amount"] if is_cash else None
+        return captured_units(raw) if is_cash else None
     if document_type == "refund":
         return raw["amount"] if status in ("succeeded", "failed") else None
     return raw["amount"] if status in ("paid", "failed") else None
@@ -100,46 +119,92 @@ def events_of(document_type: str, found: Registered) -> tuple[str, ...]:
     return _EVENTS[document_type] if found.status else _EVENTS[document_type][:1]
 
 
-def events_query(wanted: Collection[tuple[str, str]], entries: Sequence[Registered]) -> list[tuple[str, str]]:
+def events_query(wanted: Collection[tuple[str, str]], entries: Sequence[Registered]) -> Query:
     """Where Stripe's own events of these entries are listed."""
     moments = [m for e in entries for m in (e.made_at, e.dated if isinstance(e.dated, dt.datetime) else e.made_at)]
-    kinds = sorted({kind for kind, _ in wanted})
     return [
-        *(("types[]", kind) for kind in kinds),
+        *_types(wanted),
         ("created[gte]", str(int(min(moments).timestamp()) - _AROUND)),
         ("created[lte]", str(int(max(moments).timestamp()) + _AROUND)),
     ]
 
 
-async def bring(
-    document_type: str, entries: Sequence[Registered], list_events: List, read: Callable[[str], Awaitable[Any]]
-) -> list[Polled]:
+def _types(wanted: Iterable[tuple[str, str]]) -> Query:
+    kinds = {kind for kind, _ in wanted}
+    kinds |= {later for later, first in _LATER.items() if first in kinds}
+    return [("types[]", kind) for kind in sorted(kinds)]
+
+
+async def bring(document_type: str, entries: Sequence[Registered], list_events: List, read: Read) -> list[Polled]:
     """The messages of these entries: Stripe's own events while it lists them, else the same made from the object as it
-    is now. Raises Problem."""
+    is now. One that went through days after it was begun, on a day that the object doesn't say, is looked for among all
+    events since, and is undated where it isn't there either. Raises Problem."""
     wanted = {(kind, e.id) for e in entries for kind in events_of(document_type, e)}
+    found = await _listed(list_events, events_query(wanted, entries), wanted)
+    for kind, document_id in sorted(wanted - found.keys()):
+        path = path_of(document_type, document_id)
+        expanded = [("expand[]", name) for name in _EXPANDED.get(path, ())]
+        found[kind, document_id] = as_event(kind, await read(f"{path}/{document_id}", expanded))
+    undated = {name for name, event in found.items() if event.get(UNDATED)}
+    if undated:
+        begun = min(found[name]["created"] for name in undated)
+        found |= await _listed(list_events, [*_types(undated), ("created[gte]", str(begun))], undated)
+    return [polled(msgspec.json.encode(found[name])) for name in sorted(found)]
+
+
+async def _listed(list_events: List, query: Query, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    """Stripe's own events of these, as far as it lists them there; none of a charge that isn't captured yet, or of a
+    refund that was changed otherwise than in its state."""
     found: dict[tuple[str, str], Any] = {}
-    async for raw in list_events(events_query(wanted, entries)):
-        name = (str(raw["type"]), str(raw["data"]["object"]["id"]))
-        if name in wanted:
+    async for raw in list_events(query):
+        about, before = raw["data"]["object"], raw["data"].get("previous_attributes") or {}
+        name = (_LATER.get(raw["type"], str(raw["type"])), str(about["id"]))
+        says_it = about.get("captured", True) and (raw["type"] != "refund.updated" or "status" in before)
+        if name in wanted and says_it:
             found[name] = raw
         if len(found) == len(wanted):
             break
-    for kind, document_id in sorted(wanted - found.keys()):
-        path = f"{path_of(document_type, document_id)}/{document_id}"
-        found[kind, document_id] = as_event(kind, await read(path))
-    return [polled(msgspec.json.encode(found[name])) for name in sorted(found)]
+    return found
 
 
 def as_event(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The event that Stripe would have sent, from the object as it is now. Its id is ours: should the vendor's own come
-    later, it says the same, and nothing follows from it."""
-    stamps = raw.get("status_transitions") or {}
-    name = "voided_at" if kind.endswith(".voided") else "finalized_at"
-    at = stamps.get(name) or raw.get(name) or raw.get("effective_at") or raw["created"]
+    later, it says the same, and nothing follows from it. `UNDATED` where the object doesn't say when it happened."""
+    at = _happened_at(kind, raw)
     return {
         "id": f"register:{kind}:{raw['id']}",
         "object": "event",
         "type": kind,
-        "created": int(at),
+        "created": int(raw["created"] if at is None else at),
         "data": {"object": dict(raw)},
+        **({UNDATED: True} if at is None else {}),
     }
+
+
+def _happened_at(kind: str, raw: Mapping[str, Any]) -> Any:
+    """When it happened, in Unix time: a document when it was issued or voided, money when it moved. None where the
+    object, with what was expanded, doesn't say."""
+    if kind.startswith(("payment_intent.", "charge.")):
+        return _received_at(raw)
+    failed = dig(raw, "failure_balance_transaction.created")
+    if kind == "payout.failed":
+        return failed or raw["created"]
+    if kind.startswith("refund."):
+        if raw.get("status") == "failed":
+            return failed
+        is_at_once = (dig(raw, "destination_details.type") or "card") in AT_ONCE
+        return (dig(raw, "balance_transaction.created") or raw["created"]) if is_at_once else None
+    stamps = raw.get("status_transitions") or {}
+    name = "voided_at" if kind.endswith(".voided") else "finalized_at"
+    return stamps.get(name) or raw.get(name) or raw.get("effective_at") or raw["created"]
+
+
+def _received_at(raw: Mapping[str, Any]) -> Any:
+    """Of a payment intent or charge: when its movement on the balance was made, which is when it was captured; without
+    one, when a charge was made that is captured by itself."""
+    is_intent = raw.get("object") == "payment_intent"
+    charge = raw.get("latest_charge") if is_intent else raw
+    if not isinstance(charge, Mapping) or dig(charge, "payment_method_details.type") not in AT_ONCE:
+        return None
+    is_captured_at_once = is_intent and raw.get("capture_method") != "manual"
+    return dig(charge, "balance_transaction.created") or (charge["created"] if is_captured_at_once else None)

@@ -127,6 +127,24 @@ def test_a_hole_in_the_invoice_numbers_is_asked_for_at_the_source_and_filled_by_
     assert (found.id, found.status, run_waiting(client.numbered("invoice", "NW-0009"))) == (voided, "void", None)
 
 
+def test_a_payment_begun_in_one_month_and_paid_in_another_belongs_to_the_one_in_which_it_was_paid(house, monkeypatch):
+    monkeypatch.setattr(house, "poll", lambda: None)  # which would bring it too
+    customer = house.customer()
+    house.carry()
+    given = {"amount": 10_000, "currency": "gbp", "customer": customer, "payment_method": "pm_card_visa"}
+    begun = house.ask_stripe("payment_intents", **given, **{"metadata[legal_entity]": "GB01"})
+    house.carry()
+    house.fault("stripe", "webhook_lose")
+    house.pass_days(40)
+    house.ask_stripe(f"payment_intents/{begun['id']}/confirm")
+    house.sandboxes.control("DELETE", "stripe/faults")
+    assert completeness.check_feed("stripe", "payment").read_again == 1
+    house.carry(until=lambda: BilledDocument.objects.filter(external_id=begun["id"]).exclude(content_hash="").exists())
+    day = BilledDocument.objects.get(external_id=begun["id"]).document_date
+    assert (day - dt.datetime.fromtimestamp(begun["created"], dt.UTC).date()).days in (39, 40, 41)  # in its zone
+    assert InboundKey.objects.get(dedupe_key__startswith="register:").dedupe_key.endswith(begun["id"])
+
+
 def test_a_sale_that_neither_webhook_nor_poll_brought_is_found_in_the_crm_and_carried(house):
     account = house.account()
     house.win(account)

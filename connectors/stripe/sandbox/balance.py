@@ -156,7 +156,7 @@ def build_payout(stripe: StripeCore, amount: int, currency: str, *, automatic: b
 def sweep(stripe: StripeCore, currency: str | None = None, *, early: bool = False) -> list[dict]:
     """One automatic payout per currency of everything available (or, early, of everything); none for a debt, and none
     by the clock once the account pays out by hand."""
-    if not early and stripe.store.setting("payout_schedule") == "manual":
+    if not early and not all(payout["automatic"] for payout in stripe.store.find("payout")):
         return []
     groups: dict[str, list[dict]] = {}
     for entry in stripe.store.find("balance_transaction", open="yes"):
@@ -168,12 +168,6 @@ def sweep(stripe: StripeCore, currency: str | None = None, *, early: bool = Fals
         if amount > 0:
             payouts.append(build_payout(stripe, amount, code, automatic=True, entries=entries))
     return payouts
-
-
-def build_manual_payout(stripe: StripeCore, amount: int, currency: str) -> dict:
-    """A payout that somebody asked for: no transaction but its own names it. The account pays out by hand from now."""
-    stripe.store.keep_setting("payout_schedule", "manual")
-    return build_payout(stripe, amount, currency, automatic=False, entries=[])
 
 
 def create_payout(stripe: StripeCore, request: Request) -> Answer:
@@ -189,7 +183,7 @@ def create_payout(stripe: StripeCore, request: Request) -> Answer:
         raise invalid(
             "You have insufficient funds in your Stripe account.", code="balance_insufficient", param="amount"
         )
-    payout = build_manual_payout(stripe, given["amount"], given["currency"])
+    payout = build_payout(stripe, given["amount"], given["currency"], automatic=False, entries=[])
     payout["metadata"] = given.get("metadata") or {}
     stripe.save(payout)
     return stripe.answer(request, payout, effect="created")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from connectors.stripe.sandbox import catalog, customers, forms
-from connectors.stripe.sandbox.balance import arrive, build_manual_payout, fail_payout, sweep
+from connectors.stripe.sandbox.balance import arrive, build_payout, fail_payout, sweep
 from connectors.stripe.sandbox.billing import PAYABLE, collect, finalize
 from connectors.stripe.sandbox.core import StripeCore
 from connectors.stripe.sandbox.credit_notes import CREDIT_NOTE, LINE, build_credit_note
@@ -189,7 +189,7 @@ def make_payout(stripe: StripeCore, given: dict) -> dict:
     if given.get("automatic") is False:
         if not given.get("amount"):
             raise missing_param("amount")
-        return build_manual_payout(stripe, given["amount"], given["currency"])
+        return build_payout(stripe, given["amount"], given["currency"], automatic=False, entries=[])
     payouts = sweep(stripe, given["currency"], early=True)
     if not payouts:
         raise invalid("There is nothing to pay out.", code="balance_insufficient")
