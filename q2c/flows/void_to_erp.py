@@ -3,7 +3,8 @@
 Starts on   InvoiceVoided, CreditMemoVoided (billing)
 Ends with   a credit memo applied to the voided invoice; or an invoice to which the voided credit memo is moved, so that
             the invoice it had lowered is open again
-Posts       line-level or in the day's summary as the original, its lines the other way round, on the date of the void
+Posts       line-level or in the day's summary as the original, its lines the other way round, with its items, tax codes
+            and rate, on the date of the void
 Owners      billing operations; the controller for period and posting policy
 Never       edits or deletes the original; posts anything where the original was never posted
 """
@@ -21,7 +22,7 @@ from q2c.canonical.unwinding import Unwinding
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
-from q2c.flows.steps import approve, codes, customer, dates, originals, post, summary, systems
+from q2c.flows.steps import approve, customer, dates, originals, post, summary, systems
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -303,8 +304,9 @@ CREDIT_VOID_TO_ERP = Flow(
         *dates.whose(find_credit_book, want_credit_book),
         *customer.CUSTOMER,
         Read("check_undo", "See how the ERP takes a credit memo back", check_credit_undo, gives="undo"),
-        *dates.IN_RECEIVABLES,
-        *codes.CODES,
+        *originals.CREDITED,
+        *originals.IN_RECEIVABLES,
+        *originals.CODES,
         Read("build_posting", "Build the AR invoice; it must balance to the cent", build_charge, gives="posting"),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,

@@ -23,6 +23,8 @@ from q2c.transactions.selectors import steps_of
 
 KIND_OF = {"department": "department", "class_": "class", "location": "location"}
 INVOICE_FLOW = "invoice_to_erp"
+# Of a void: the flow that posted what it takes back.
+VOIDED_BY = {"invoice_void_to_erp": INVOICE_FLOW, "credit_void_to_erp": "credit_memo_to_erp"}
 SKUS_SHOWN = 5
 
 
@@ -46,7 +48,7 @@ class UsedRule:
 @dataclass
 class Reason:
     """One cause of a line's account or dimension, in words, with the rule behind it; no rule where the ERP's own list
-    or the credited invoice decided."""
+    or the document that it takes back decided."""
 
     text: str
     used: UsedRule | None = None
@@ -176,14 +178,19 @@ def _names(connection: str, journal: Iterable[Mapping[str, Any]]) -> dict[tuple[
 
 
 def _original(txn: BusinessTransaction, gave: _Gave) -> BusinessTransaction | None:
-    """The transaction of the invoice that a credit takes back, where its lines decided."""
+    """The transaction of what a credit or void takes back, where its lines decided."""
     if not gave.dictionary("original").get("items"):
         return None
-    invoice = json.loads(bytes(txn.fact)).get("invoice_id", "")
+    taken = json.loads(bytes(txn.fact)).get("document_id" if txn.flow in VOIDED_BY else "invoice_id", "")
+    flow = VOIDED_BY.get(txn.flow, INVOICE_FLOW)
     rows = BusinessTransaction.objects.filter(
-        flow=INVOICE_FLOW, source_connection=txn.source_connection, source_id=invoice, state="completed"
+        flow=flow, source_connection=txn.source_connection, source_id=taken, state="completed"
     )
-    return rows.defer("fact").order_by("-lane_sequence").first() if invoice else None
+    return rows.defer("fact").order_by("-lane_sequence").first() if taken else None
+
+
+def _as_on(original: BusinessTransaction) -> str:
+    return f", as on the {'credited invoice' if original.flow == INVOICE_FLOW else 'voided credit memo'}"
 
 
 def _reasons(
@@ -216,7 +223,7 @@ def _of_items(
             continue
         by = _decided(used, "item", sku, use["item"])
         verb = "defers to" if use.get("deferral_account") else "earns on"
-        then = ", as on the credited invoice" if by is None and original is not None else "; in the ERP"
+        then = _as_on(original) if by is None and original is not None else "; in the ERP"
         said = f"item {use.get('label') or use['item']}{then}{'; the' if then[0] == ',' else ' this'} item {verb} it"
         rules[id(by)] = by
         groups.setdefault((said, id(by)), []).append(sku)
@@ -238,7 +245,7 @@ def _of_taxes(
     for code, use in gave.dictionary("taxes").items():
         if use.get("account") == line.account:
             by = _decided(used, "tax_code", code, use["code"])
-            tail = ", as on the credited invoice" if by is None and original is not None else ""
+            tail = _as_on(original) if by is None and original is not None else ""
             found.append(Reason(f"Tax {code} is tax code {use['code']}{tail}; the code names it", by))
     return found
 

@@ -11,7 +11,7 @@ import pytest
 from mappings.kinds import KINDS
 from q2c import ports
 from q2c.canonical.base import Source
-from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine, TaxDetail
+from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine, TaxDetail
 from q2c.canonical.schema import to_json
 from q2c.flows.steps import dates, originals
 from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
@@ -101,6 +101,33 @@ def test_what_the_invoice_was_posted_with_counts_before_any_rule():
     }  # fmt: skip
     assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="t-old")}
     assert original.exchange_rate == D("0.0071")
+
+
+VOID = DocumentVoid(
+    source=Source(connection="stripe", object_type="credit_void", object_id="cn_1"), document_id="cn_1", number="CN-1",
+    customer_id="c", currency="JPY", amount=D(1100), voided_at=dt.datetime(2026, 11, 20, tzinfo=dt.UTC),
+    invoice_id="in_1",
+)  # fmt: skip
+MEMO = {"document_type": "ar_credit_memo", "id": "9", "external_id": "e", "exchange_rate": "0.0071"}
+
+
+@pytest.mark.parametrize(
+    ("gave", "expected"),
+    [
+        ({"taxes": {"VAT": TaxUse(code="t-old")}, "ar_credit_memo": MEMO},
+         Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t-old")}, D("0.0071"))),
+        ({"taxes": {}, "ar_credit_memo": None}, Original(ORIGINAL, {"A": ITEM})),  # in a summary: no rate of its own
+        ({"items": None}, Original()),  # not carried: the rules of the void's own date
+    ],
+    ids=["posted", "in a summary", "not carried"],
+)  # fmt: skip
+def test_what_a_voided_credit_memo_was_posted_with_counts_when_it_is_charged_again(gave, expected):
+    given = {"document_date": ORIGINAL, "items": {"A": ITEM}, **gave}
+    known = links(**{name: value for name, value in given.items() if name != "items" or value is not None})
+    assert originals.read_credited(VOID, known) == expected
+    asked = {want[1] for want in originals.want_credited(VOID)}
+    assert {key[:3] for key in asked} == {("credit_memo_to_erp", "stripe", "cn_1")}
+    assert {key[3] for key in asked} == {"document_date", "items", "taxes", "ar_credit_memo"}
 
 
 def test_a_line_that_names_its_original_takes_that_lines_sku_and_tax_rate():

@@ -27,6 +27,7 @@ from q2c.transactions.models import BusinessTransaction, Contribution, LineageLi
 from q2c.transactions.restart import restart
 from q2c.transactions.selectors import trace
 from tests.journeys.deaths import bury, carry_and_die
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 OWN = ("invoice", "creditMemo", "customerPayment")
@@ -246,3 +247,20 @@ def test_what_billing_voids_is_taken_back_in_the_summary_too(house):
     assert [len(house.made("netsuite", t)) for t in OWN] == [0, 0, 0]
     revenue = journals(house)["GBP-0"][-1][0]
     assert journals(house)["GBP-1"] == [("1105", "credit", Decimal(100)), (revenue, "debit", Decimal(100))]
+
+
+def test_a_credit_note_voided_in_billing_is_charged_again_in_the_summary_on_its_own_accounts(house):
+    house.post_in_summary("GB01")
+    invoice = house.invoice(house.customer(), amount=10_000)
+    credit = house.credit(invoice, amount=3_000)
+    post(house, 2)
+    (item,) = ReferenceEntry.objects.filter(connection__code="netsuite", list_name="items", code="ROUNDING")
+    make_rule("item", "QB-API", item.external_id, legal_entity="GB01")
+    house.void_credit(credit)
+    post(house, 1)
+    assert set(house.states()) == {"completed"}
+    assert [len(house.made("netsuite", t)) for t in OWN] == [0, 0, 0]
+    given, again = journals(house)["GBP-0"], journals(house)["GBP-1"]
+    assert [line for line in given if line[2] == Decimal(30)] == sorted(
+        (account, {"debit": "credit", "credit": "debit"}[side], amount) for account, side, amount in again
+    )

@@ -6,8 +6,15 @@ from decimal import Decimal
 
 import pytest
 
+from connectors.models import ReferenceEntry
+from connectors.sandbox.remote import ControlDoor
 from exceptions.models import ExceptionCase
+from q2c.demo.taxes import make_tax_rates
 from q2c.transactions.models import BusinessTransaction
+from tests.journeys.ledger import RECEIVABLES, Ledger
+from tests.journeys.test_exchange_rates import RATE_AT_PAYMENT, RATE_AT_SALE, agree_on
+from tests.journeys.test_taxes import used
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,6 +121,42 @@ def test_a_voided_credit_note_leaves_its_invoice_open_and_nothing_else(house):
     ]
     assert held_by_erp(house, "creditMemo") == [(f"cm-stripe-{credit}", Decimal(30), Decimal(0))]
     assert len(house.made("netsuite", "creditMemo", "updated")) == 1
+
+
+def test_a_voided_credit_note_is_charged_again_with_its_own_item_tax_code_and_rate(house):
+    door = ControlDoor(house.sandboxes.port)
+    rates = make_tax_rates(door)
+    agree_on(RATE_AT_SALE)
+    line = {"amount": 10_000, "quantity": 1, "metadata": {"sku": "QB-API"}, "tax_rates": [rates["gb-vat"]]}
+    invoice = house.invoice(house.customer(), lines=[line], currency="eur")
+    house.carry()
+    books = Ledger(house.sandboxes)
+    sold = books.balances()
+    assert sold[RECEIVABLES] == Decimal("60.00")
+    billed = door.call_stripe("GET", f"/v1/invoices/{invoice}")["lines"]["data"][0]["id"]
+    part = {"type": "invoice_line_item", "invoice_line_item": billed, "amount": 5_000}
+    credit = house.credit(invoice, lines=[part])
+    house.carry()
+    assert books.balances() == {account: amount / 2 for account, amount in sold.items()}
+
+    agree_on(RATE_AT_PAYMENT)
+    entries = ReferenceEntry.objects.filter(connection__code="netsuite")
+    lists = {(row.list_name, row.code): row.external_id for row in entries}
+    make_rule("item", "QB-API", lists["items", "ROUNDING"], legal_entity="GB01")
+    make_rule("tax_code", rates["gb-vat"], lists["tax_codes", "GB VAT exempt"], legal_entity="GB01")
+    house.void_credit(credit)
+    house.carry()
+    assert house.held() == []
+    assert books.balances() == sold  # no gain or loss, and no other account
+    assert books.open_items() == {f"inv-stripe-{invoice}": Decimal("120.00")}
+    original, again = (
+        next(e for e in door.documents("netsuite", "invoice") if e["externalId"] == name)
+        for name in (f"inv-stripe-{invoice}", f"void-stripe-{credit}")
+    )
+    assert used(again) == used(original) == ("QB-API", "GB VAT standard", float(RATE_AT_SALE))
+    house.void(invoice)
+    house.carry()
+    assert (house.held(), books.balances(), books.open_items()) == ([], {}, {})
 
 
 @pytest.mark.scenario(42)

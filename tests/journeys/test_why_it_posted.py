@@ -64,6 +64,24 @@ def test_every_line_of_every_posting_names_the_rules_of_then_that_put_it_there(h
     assert any("as on the credited invoice" in text for text in words), words
 
 
+def test_the_posting_of_a_void_names_the_document_that_it_takes_back(house):
+    invoice = house.invoice(house.customer())
+    credit = house.credit(invoice, amount=1_000)
+    house.carry()
+    house.void_credit(credit)
+    house.carry()
+    house.void(invoice)
+    house.carry()
+    said = {}
+    for flow in ("credit_void_to_erp", "invoice_void_to_erp"):
+        explained = explain_posting(BusinessTransaction.objects.get(flow=flow))
+        words = " ".join(reason.text for line in explained.lines for reason in line.reasons)
+        said[flow] = (explained.original.source_id, words)
+    assert [said[flow][0] for flow in said] == [credit, invoice]
+    assert "as on the voided credit memo; the item defers to it" in said["credit_void_to_erp"][1]
+    assert "as on the credited invoice; the item defers to it" in said["invoice_void_to_erp"][1]
+
+
 def test_what_was_posted_keeps_its_reason_when_the_rule_changes(house, sold):
     txn = BusinessTransaction.objects.get(flow="invoice_to_erp")
     rule = MappingRule.objects.get(kind="item", key="QB-API", known_to=None)

@@ -1,19 +1,20 @@
 """Steps of a credit: it takes its original line's item, account, dimensions, tax code, tax rate and exchange rate.
 
 They come from what the credited invoice was posted with, not from the rules of the credit's own date. Where we didn't
-carry the invoice, the rules in force on its date decide.
+carry the invoice, the rules in force on its date decide. What charges a voided credit memo again takes that memo's.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from q2c.canonical import schema
-from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine
+from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine
 from q2c.canonical.posting import PostedDocument
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import codes, dates, systems
@@ -23,12 +24,17 @@ from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDate
 from q2c.transactions.steps import Read
 
 INVOICE_FLOW = "invoice_to_erp"
+CREDIT_FLOW = "credit_memo_to_erp"
 UNWINDING_FLOW = "unwinding_to_erp"
 GIVEN: dict[str, Any] = {
     "document_date": dt.date,
     "items": dict[str, ItemUse],
     "taxes": dict[str, TaxUse],
     "ar_invoice": PostedDocument | None,
+}
+GIVEN_BY_CREDIT: dict[str, Any] = {  # the same of a credit memo, whose write has another name
+    **{name: kind for name, kind in GIVEN.items() if name != "ar_invoice"},
+    "ar_credit_memo": PostedDocument | None,
 }
 # What the same is called by the flow that took the invoice back and posted it again: then that one's count.
 AGAIN = {"document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes", "ar_invoice": "reposted"}
@@ -138,11 +144,35 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
         body = links.step_gave(INVOICE_FLOW, *source, name) if again in (None, b"null") else again
         return None if body is None else schema.from_json(body, GIVEN[name])
 
-    items = gave("items") if document.invoice_id else None
-    if items is None:
+    original = _posted_with(gave, "ar_invoice") if document.invoice_id else None
+    if original is None:
         issued_at = document.invoice_issued_at
         return Original(document_date=issued_at and calendar.local_date(book.code, issued_at))
-    posted = gave("ar_invoice")  # None for one that went to the ledger in a summary
+    return original
+
+
+def want_credited(void: DocumentVoid) -> list[tuple[str, Any]]:
+    """What the voided credit memo's steps gave."""
+    source = (void.source.connection, void.document_id)
+    return [("given", (CREDIT_FLOW, *source, name)) for name in GIVEN_BY_CREDIT]
+
+
+def read_credited(void: DocumentVoid, links: Any) -> Original:
+    """What the voided credit memo was posted with, which charging it again takes."""
+
+    def gave(name: str) -> Any:
+        body = links.step_gave(CREDIT_FLOW, void.source.connection, void.document_id, name)
+        return None if body is None else schema.from_json(body, GIVEN_BY_CREDIT[name])
+
+    return _posted_with(gave, "ar_credit_memo") or Original()
+
+
+def _posted_with(gave: Callable[[str], Any], written: str) -> Original | None:
+    """What a document's steps gave, by the name of what its write gave; None where we didn't carry it."""
+    items = gave("items")
+    if items is None:
+        return None
+    posted = gave(written)  # None for one that went to the ledger in a summary
     return Original(
         document_date=gave("document_date"),
         items=items,
@@ -152,7 +182,7 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
 
 
 def map_credited_items(
-    document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
+    document: CreditMemo | Invoice, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
     calendar: Any, links: Any,
 ) -> dict[str, ItemUse]:  # fmt: skip
     """The original lines' items, accounts and dimensions; for a SKU that the original didn't sell, the rule in force on
@@ -164,7 +194,7 @@ def map_credited_items(
 
 
 def map_credited_taxes(
-    document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
+    document: CreditMemo | Invoice, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
     calendar: Any,
 ) -> dict[str, TaxUse]:  # fmt: skip
     """The original lines' tax codes; for one that the original didn't have, the rule in force on its date. Raises
@@ -176,7 +206,7 @@ def map_credited_taxes(
 
 
 def choose_credit_rate(
-    document: CreditMemo, book: Book, posting_date: dt.date, policy: Policy, original: Original, mappings: Any,
+    document: CreditMemo | Invoice, book: Book, posting_date: dt.date, policy: Policy, original: Original, mappings: Any,
     calendar: Any,
 ) -> RateUse:  # fmt: skip
     """The rate at which the ERP booked the credited invoice, so that a full credit leaves no gain or loss; by policy
@@ -240,6 +270,16 @@ ORIGINAL = (
         read_original,
         gives="original",
         wants=want_given,
+    ),
+)
+CREDITED = (
+    Read(
+        "read_original",
+        "Read what the voided credit memo was posted with",
+        read_credited,
+        gives="original",
+        wants=want_credited,
+        quiet=True,  # a void that the last release began hasn't it, and its posting is built
     ),
 )
 CODES = codes.codes_steps(items=map_credited_items, taxes=map_credited_taxes)
