@@ -16,47 +16,107 @@ from typing import Any
 
 from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
-from q2c.core.money import round_money
+from q2c.core.money import ZERO, allocate, round_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import approve, cash, codes, dates, payouts
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
-from q2c.transactions.steps import Flow, Read, decode_output
+from q2c.transactions.contributions import PORTAL
+from q2c.transactions.steps import NOTHING, Flow, Read, decode_output
 
 # Which flow carried what a movement is about, and what its write gave.
 CARRIED_BY = {"payment": ("payment_to_erp", "receipt"), "refund": ("refund_to_erp", "ar_refund")}
+SUMMARY_FLOW = "summary_to_erp"
 
 
-def want_booked(document: Payout) -> list[tuple[str, Any]]:
-    """What the ERP booked for each movement that the gateway converted."""
-    return [("given", _carried(document, movement)) for movement in _converted(document)]
+def want_summaries(document: Payout) -> list[tuple[str, Any]]:
+    """The summary in which each movement that the gateway converted went to the ledger, if it did."""
+    return [("given", _given(document, movement, "summary")) for movement in _converted(document)]
 
 
-def find_booked(document: Payout, book: Book, links: Any) -> dict[str, Decimal]:
-    """What the ERP booked, in the book's currency and by movement, for what the gateway converted; waits for it.
+def find_summaries(document: Payout, links: Any) -> dict[str, str] | None:
+    """The number of that summary, by movement; None where each was posted by itself."""
+    given = {m.source.object_id: links.step_gave(*_given(document, m, "summary")) for m in _converted(document)}
+    found = {
+        movement: decode_output(body, PostedDocument).external_id
+        for movement, body in given.items()
+        if body not in NOTHING
+    }
+    return found or None
 
-    Raises Problem `payout_unexplained` where the gateway converted into another currency than the book's.
+
+def want_booked(document: Payout, summaries: dict[str, str] | None) -> list[tuple[str, Any]]:
+    """What the ERP booked for each movement that the gateway converted, by itself or in a summary."""
+    wants: list[tuple[str, Any]] = [("given", _carried(document, movement)) for movement in _converted(document)]
+    return [*wants, *(("given", _summed(number)) for number in sorted(set((summaries or {}).values())))]
+
+
+def find_booked(document: Payout, book: Book, summaries: dict[str, str] | None, links: Any) -> dict[str, Decimal]:
+    """What the ERP booked, in the book's currency and by movement, for what the gateway converted; waits for it. Of a
+    summary that is each document's share, at the summary's own rate.
+
+    Raises Problem `payout_unexplained` where the gateway converted into another currency than the book's, and where
+    the ERP doesn't say what it booked.
     """
     booked: dict[str, Decimal] = {}
+    summed: dict[tuple[str, bool], list[BalanceTransaction]] = {}
     for movement in _converted(document):
         if document.currency != book.currency:
-            raise Problem(
-                "payout_unexplained",
-                Category.VALIDATION,
-                f"{name_payout(document)} holds {movement.original_currency} converted into {document.currency}, and"
-                f" {book.code} keeps its book in {book.currency}",
-                connection=document.source.connection,
-                document=document.source.object_id,
-            )
+            holds = f"holds {movement.original_currency} converted into {document.currency}"
+            raise _unexplained(document, f"{holds}, and {book.code} keeps its book in {book.currency}")
         given = links.step_gave(*_carried(document, movement))
         if given is None:
             what = f"{movement.record_type}:{document.source.connection}:{movement.record_id}"
             raise Awaits(what, f"{movement.record_type} {movement.record_id} in the ERP")
-        base = decode_output(given, PostedDocument).base_amount
-        amount = round_money(base, book.currency)
-        booked[movement.source.object_id] = amount if movement.amount > 0 else -amount
+        number = (summaries or {}).get(movement.source.object_id, "")
+        if given in NOTHING and number:
+            summed.setdefault((number, movement.amount > 0), []).append(movement)
+            continue
+        base = None if given in NOTHING else decode_output(given, PostedDocument).base_amount
+        if base is None:
+            raise _without_rate(document, movement, "")
+        booked[movement.source.object_id] = _signed(round_money(base, book.currency), movement)
+    for (number, _), movements in summed.items():
+        booked |= _shares(document, movements, book, number, links)
     return booked
+
+
+def _shares(
+    document: Payout, movements: list[BalanceTransaction], book: Book, number: str, links: Any
+) -> dict[str, Decimal]:
+    """What these movements, which stand in one line of a summary, were booked at: rounded together as its line is, so
+    that no cent is left of it once all of it is paid out."""
+    given = links.step_gave(*_summed(number))
+    rate = None if given in NOTHING else decode_output(given, PostedDocument).exchange_rate
+    if rate is None:
+        raise _without_rate(document, movements[0], f" in the summary {number}")
+    amounts = [abs(movement.original_amount) for movement in movements]
+    shares = allocate(round_money(sum(amounts, ZERO) * rate, book.currency), amounts, book.currency)
+    return {m.source.object_id: _signed(share, m) for m, share in zip(movements, shares, strict=True)}
+
+
+def _signed(amount: Decimal, movement: BalanceTransaction) -> Decimal:
+    return amount if movement.amount > 0 else -amount
+
+
+def _without_rate(document: Payout, movement: BalanceTransaction, where: str) -> Problem:
+    what = f"a {movement.record_type} of {movement.original_currency} {abs(movement.original_amount):,}"
+    return _unexplained(
+        document,
+        f"holds {what} that the gateway converted, and the ERP doesn't say at what rate it booked that{where}: post the"
+        " payout by a journal",
+    )
+
+
+def _unexplained(document: Payout, why: str) -> Problem:
+    return Problem(
+        "payout_unexplained",
+        Category.VALIDATION,
+        f"{name_payout(document)} {why}",
+        connection=document.source.connection,
+        document=document.source.object_id,
+    )
 
 
 def _converted(document: Payout) -> list[BalanceTransaction]:
@@ -64,8 +124,15 @@ def _converted(document: Payout) -> list[BalanceTransaction]:
 
 
 def _carried(document: Payout, movement: BalanceTransaction) -> tuple[str, str, str, str]:
-    flow, gave = CARRIED_BY[movement.record_type]
-    return flow, document.source.connection, movement.record_id, gave
+    return _given(document, movement, CARRIED_BY[movement.record_type][1])
+
+
+def _given(document: Payout, movement: BalanceTransaction, gave: str) -> tuple[str, str, str, str]:
+    return CARRIED_BY[movement.record_type][0], document.source.connection, movement.record_id, gave
+
+
+def _summed(number: str) -> tuple[str, str, str, str]:
+    return SUMMARY_FLOW, PORTAL, number, "journal"
 
 
 def build_payout_posting(
@@ -158,6 +225,14 @@ PAYOUT_TO_ERP = Flow(
     steps=(
         *payouts.WHOSE,
         *cash.FIRST,
+        Read(
+            "find_summaries",
+            "See which of the cash that the gateway converted went to the ledger in a summary",
+            find_summaries,
+            gives="summaries",
+            wants=want_summaries,
+            quiet=True,
+        ),
         Read(
             "find_booked",
             "Find what the ERP booked for cash that the gateway converted, or wait for it",

@@ -219,6 +219,10 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return known
 
 
+# What `links.step_gave` says of a step that hasn't run, and of one that gave nothing: a write that had nothing to write.
+NOTHING = (None, b"null")
+
+
 def encode_output(value: Any) -> bytes:
     """How a step's output is stored."""
     return msgspec.json.encode(value)

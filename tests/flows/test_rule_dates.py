@@ -7,6 +7,7 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from mappings.kinds import KINDS
 from q2c import ports
@@ -128,6 +129,16 @@ def test_what_a_voided_credit_memo_was_posted_with_counts_when_it_is_charged_aga
     asked = {want[1] for want in originals.want_credited(VOID)}
     assert {key[:3] for key in asked} == {("credit_memo_to_erp", "stripe", "cn_1")}
     assert {key[3] for key in asked} == {"document_date", "items", "taxes", "ar_credit_memo"}
+
+
+@pytest.mark.parametrize("lacks", ["document_date", "items", "taxes", "ar_invoice"])
+def test_a_step_of_the_invoice_that_gave_nothing_is_no_failure_of_its_credit(lacks):
+    given = {"document_date": ORIGINAL, "items": {"A": ITEM}, "taxes": {"VAT": TaxUse(code="t")}, "ar_invoice": MEMO}
+    known = links(**(given | {lacks: None}))
+    found = originals.read_original(credit(line("A", "VAT")), TOKYO, known, CALENDAR)
+    expected = Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t")}, D("0.0071"))
+    without = {"document_date": {"document_date": None}, "taxes": {"taxes": {}}, "ar_invoice": {"exchange_rate": None}}
+    assert found == (Original() if lacks == "items" else structs.replace(expected, **without[lacks]))
 
 
 def test_a_line_that_names_its_original_takes_that_lines_sku_and_tax_rate():

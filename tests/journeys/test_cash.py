@@ -6,6 +6,8 @@ from decimal import Decimal as D
 
 import pytest
 
+from q2c.core.money import round_money
+from q2c.flows.summaries import start_summaries_now
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.ledger import BANK, CLEARING, CLEARING_CHF, CLEARING_EUR, DISPUTES, FEES, RECEIVABLES, Ledger
 
@@ -217,3 +219,31 @@ def test_what_the_gateway_takes_for_converting_is_a_fee_and_clearing_ends_at_not
     assert not {CLEARING, CLEARING_EUR} & set(ended)
     assert ended[BANK] == D("80.00") - D("16.00") - D("2.56")
     assert ended[FEES] == D("2.56") + booked - D("64.00")
+
+
+def test_a_payout_of_converted_cash_takes_its_share_of_the_summary_in_which_the_receipts_stand(house):
+    house.post_in_summary("GB01")
+    customer = house.customer()
+    house.carry(seconds=40)
+    settled = {"customer": customer, "amount": 10_000, "currency": "eur"}
+    settled["settled"] = {"currency": "gbp", "exchange_rate": "0.80"}
+    payment, *_ = house.make("stripe", "payment_intent", [settled, *({**settled, "amount": 1_010},) * 5])
+    house.refund(payment, 2_000)
+    house.carry(seconds=40)
+    payout = house.payout()
+    house.carry(seconds=40, until=lambda: house.states("payout_to_erp") == {"waiting": 1})
+    start_summaries_now(lambda day: True)
+    house.carry(seconds=40)
+    assert why(house) == []
+    assert [len(house.made("netsuite", kind)) for kind in ("customerPayment", "customerRefund")] == [0, 0]
+    assert sorted(journals(house))[0] == f"po-stripe-{payout}"
+    books = Ledger(house.sandboxes)
+    (summed,) = (e for e in house.made("netsuite", "journalEntry") if e["external_id"].startswith("sum-"))
+    rate = D(str(books.client.read("journalEntry", summed["id"])["exchangeRate"]))
+    ended = books.balances()
+    assert not {CLEARING, CLEARING_EUR} & set(ended)
+    fees = D("2.56") + 5 * D("0.47")
+    paid_out = D("80.00") + 5 * D("8.08") - D("16.00")
+    assert ended[BANK] == paid_out - fees
+    in_ledger = round_money(D("150.50") * rate, "GBP") - round_money(20 * rate, "GBP")  # not the sum of rounded cash
+    assert ended[FEES] == fees + in_ledger - paid_out

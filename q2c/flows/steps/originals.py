@@ -21,7 +21,7 @@ from q2c.flows.steps import codes, dates, systems
 from q2c.flows.told import record_key
 from q2c.posting.credits import spread_credit
 from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
-from q2c.transactions.steps import Read
+from q2c.transactions.steps import NOTHING, Read
 
 INVOICE_FLOW = "invoice_to_erp"
 CREDIT_FLOW = "credit_memo_to_erp"
@@ -141,8 +141,8 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
     def gave(name: str) -> Any:
         source = (document.source.connection, document.invoice_id)
         again = links.step_gave(UNWINDING_FLOW, *source, AGAIN[name])
-        body = links.step_gave(INVOICE_FLOW, *source, name) if again in (None, b"null") else again
-        return None if body is None else schema.from_json(body, GIVEN[name])
+        body = links.step_gave(INVOICE_FLOW, *source, name) if again in NOTHING else again
+        return None if body in NOTHING else schema.from_json(body, GIVEN[name])
 
     original = _posted_with(gave, "ar_invoice") if document.invoice_id else None
     if original is None:
@@ -162,7 +162,7 @@ def read_credited(void: DocumentVoid, links: Any) -> Original:
 
     def gave(name: str) -> Any:
         body = links.step_gave(CREDIT_FLOW, void.source.connection, void.document_id, name)
-        return None if body is None else schema.from_json(body, GIVEN_BY_CREDIT[name])
+        return None if body in NOTHING else schema.from_json(body, GIVEN_BY_CREDIT[name])
 
     return _posted_with(gave, "ar_credit_memo") or Original()
 
