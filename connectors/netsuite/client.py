@@ -275,6 +275,8 @@ class Client:
         body = {
             "externalId": external_id,
             **{k: {"id": str(raw[k]["id"])} for k in ("subsidiary", "currency") if raw.get(k)},
+            # The rate of another day would leave a gain or loss.
+            **({"exchangeRate": raw["exchangeRate"]} if raw.get("exchangeRate") else {}),
             "tranDate": on.isoformat(),
             "memo": f"Reversal of {raw.get('tranId') or document_id}",
             "line": {"items": outbound.reversed_lines(raw["line"]["items"])},

@@ -13,6 +13,7 @@ from q2c.canonical import posting
 from q2c.canonical.party import Address
 
 CUSTOM_PRICE = {"id": "-1"}  # price level "Custom": without it NetSuite replaces our rate by the item's base price
+_LINE_REFERENCES = ("account", "entity", "department", "class", "location", "revenueRecognitionRule")
 
 
 def erp_customer(customer: posting.ErpCustomer) -> dict[str, Any]:
@@ -154,17 +155,14 @@ def _entry(entry: posting.Journal | posting.CashRefund, lines: tuple[posting.Jou
 
 
 def reversed_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of a journal as NetSuite holds them, with debit and credit exchanged."""
+    """The lines of a journal as NetSuite holds them, with debit and credit exchanged; what a line defers is deferred
+    the other way round."""
     turned = []
     for line in lines:
-        kept: dict[str, Any] = {
-            k: _ref(line[k]["id"]) for k in ("account", "entity", "department", "class", "location") if line.get(k)
-        }
-        if line.get("debit"):
-            kept["credit"] = line["debit"]
-        else:
-            kept["debit"] = line.get("credit")
-        turned.append({**kept, **_given("memo", str(line.get("memo") or ""))})
+        kept: dict[str, Any] = {k: _ref(line[k]["id"]) for k in _LINE_REFERENCES if line.get(k)}
+        kept |= {k: line[k] for k in ("startDate", "endDate", "memo") if line.get(k)}
+        side, amount = ("credit", line["debit"]) if line.get("debit") else ("debit", line.get("credit") or 0)
+        turned.append({**kept, side: amount})
     return turned
 
 

@@ -219,7 +219,7 @@ def parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     return known
 
 
-# What `links.step_gave` says of a step that hasn't run, and of one that gave nothing: a write that had nothing to write.
+# What `links.step_gave` says of a step that hasn't run, and of one that gave nothing, as a write that was left out.
 NOTHING = (None, b"null")
 
 

@@ -182,9 +182,15 @@ def _posted_with(gave: Callable[[str], Any], written: str) -> Original | None:
 
 
 def map_credited_items(
-    document: CreditMemo | Invoice, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
-    calendar: Any, links: Any,
-) -> dict[str, ItemUse]:  # fmt: skip
+    document: CreditMemo | Invoice,
+    book: Book,
+    document_date: dt.date,
+    posting_date: dt.date,
+    original: Original,
+    mappings: Any,
+    calendar: Any,
+    links: Any,
+) -> dict[str, ItemUse]:
     """The original lines' items, accounts and dimensions; for a SKU that the original didn't sell, the rule in force on
     its date. Raises Problem naming SKU and entity."""
     on = rule_dates(document_date, posting_date, original)
@@ -194,9 +200,14 @@ def map_credited_items(
 
 
 def map_credited_taxes(
-    document: CreditMemo | Invoice, book: Book, document_date: dt.date, posting_date: dt.date, original: Original, mappings: Any,
+    document: CreditMemo | Invoice,
+    book: Book,
+    document_date: dt.date,
+    posting_date: dt.date,
+    original: Original,
+    mappings: Any,
     calendar: Any,
-) -> dict[str, TaxUse]:  # fmt: skip
+) -> dict[str, TaxUse]:
     """The original lines' tax codes; for one that the original didn't have, the rule in force on its date. Raises
     Problem naming code and entity."""
     on = rule_dates(document_date, posting_date, original)
@@ -206,9 +217,14 @@ def map_credited_taxes(
 
 
 def choose_credit_rate(
-    document: CreditMemo | Invoice, book: Book, posting_date: dt.date, policy: Policy, original: Original, mappings: Any,
+    document: CreditMemo | Invoice,
+    book: Book,
+    posting_date: dt.date,
+    policy: Policy,
+    original: Original,
+    mappings: Any,
     calendar: Any,
-) -> RateUse:  # fmt: skip
+) -> RateUse:
     """The rate at which the ERP booked the credited invoice, so that a full credit leaves no gain or loss; by policy
     that of its own date. Raises Problem `rate_missing`."""
     rate: Decimal | None = original.exchange_rate

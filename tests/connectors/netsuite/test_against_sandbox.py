@@ -321,14 +321,17 @@ def test_a_refund_pays_out_a_credit_memo_and_one_without_is_a_journal(build, ids
     assert (plain.document_type, plain.total) == ("journal", Decimal(200))
 
 
-def test_a_journal_is_posted_and_reversed_by_an_opposite_one(build, ids):
+def test_a_journal_is_posted_and_reversed_by_an_opposite_one_at_its_rate(build, ids, lists, sandboxes):
     today = dt.datetime.now(dt.UTC).date()
+    euro = next(r.external_id for r in lists["currencies"] if r.code == "EUR")
+    rule = next(r.attributes["revenue_rule"] for r in lists["items"] if r.attributes.get("revenue_rule"))
+    deferred = {"revenue_start": today, "revenue_end": today + dt.timedelta(days=30), "revenue_rule": rule}
     entry = posting.Journal(
-        external_id="je-1", subsidiary=ids["subsidiary"], currency=ids["currency"], currency_code="GBP",
-        posting_date=today, period=ids["period"],
+        external_id="je-1", subsidiary=ids["subsidiary"], currency=euro, currency_code="EUR", posting_date=today,
+        period=ids["period"], exchange_rate=Decimal("0.5"),
         lines=(
-            posting.JournalLine(account=ids["bank"], debit=Decimal("10.50")),
-            posting.JournalLine(account=ids["income"], credit=Decimal("10.50")),
+            posting.JournalLine(account=ids["bank"], debit=Decimal("10.50"), memo="Cash"),
+            posting.JournalLine(account=ids["income"], credit=Decimal("10.50"), **deferred),
         ),
     )  # fmt: skip
 
@@ -340,6 +343,12 @@ def test_a_journal_is_posted_and_reversed_by_an_opposite_one(build, ids):
     posted, reversed_ = run(story())
     assert posted.total == reversed_.total == Decimal("10.5")
     assert reversed_.external_id == "je-1-rev"
+    assert posted.exchange_rate == reversed_.exchange_rate == Decimal("0.5")
+    held = sandboxes.control("GET", "netsuite/documents/journalEntry?limit=500")["items"]
+    first, second = next(e for e in held if e["externalId"] == "je-1-rev")["line"]["items"]
+    assert (first["credit"], first["memo"], "debit" in first) == (10.5, "Cash", False)
+    assert (second["debit"], second["startDate"], second["endDate"]) == (10.5, *map(str, list(deferred.values())[:2]))
+    assert second["revenueRecognitionRule"]["id"] == rule
 
 
 def test_an_invoice_is_reversed_by_a_credit_memo(build, ids, customer):
