@@ -21,7 +21,7 @@ from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.credit_memo_to_erp import find_ar_credit_memo, want_invoice
 from q2c.flows.steps import approve, codes, customer, dates, originals, post
 from q2c.flows.told import Link, became
-from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Original, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
 from q2c.posting.write_offs import check_account, turn_write_off
 from q2c.transactions.contributions import IN_SUMMARY
@@ -68,6 +68,26 @@ def find_open_item(document: CreditMemo, book: Book, links: Any) -> str:
     return str(found.external_id)
 
 
+def choose_rate(
+    document: CreditMemo, book: Book, posting_date: dt.date, policy: Policy, original: Original, mappings: Any,
+    calendar: Any,
+) -> RateUse:  # fmt: skip
+    """The invoice's own rate, which people signed for, whatever policy says of credits. Raises Problem
+    `rate_missing`."""
+    own = msgspec.structs.replace(policy, credit_rate="original")
+    return originals.choose_credit_rate(document, book, posting_date, own, original, mappings, calendar)
+
+
+def find_accounts(
+    document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy,
+    taxes: dict[str, TaxUse], mappings: Any,
+) -> Accounts:  # fmt: skip
+    """Receivables as the invoice has them, also where the entity posts in summary by now, and tax. Raises Problem
+    naming the role."""
+    own = _line_level(policy)
+    return codes.find_document_accounts(document, book, document_date, posting_date, own, taxes, mappings)
+
+
 def build_posting(
     document: CreditMemo,
     book: Book,
@@ -96,7 +116,7 @@ def build_posting(
         items=items,
         taxes=taxes,
         accounts=accounts,
-        policy=msgspec.structs.replace(policy, detail="line"),
+        policy=_line_level(policy),
         rate=rate,
         document_date=document_date,
         posting_date=posting_date,
@@ -105,6 +125,10 @@ def build_posting(
         prefix=PREFIX,
     )
     return dates.with_memo(msgspec.structs.replace(posting, makes_revenue_elements=False), txn)
+
+
+def _line_level(policy: Policy) -> Policy:
+    return msgspec.structs.replace(policy, detail="line")
 
 
 async def post_write_off(posting: ArCreditMemo, write_off: WriteOff, erp: Any, write: Any) -> PostedDocument:
@@ -168,8 +192,8 @@ WRITE_OFF_TO_ERP = Flow(
         Read("find_open_item", "Find the invoice in the ERP, or wait for it", find_open_item, gives="erp_invoice",
              wants=want_invoice),
         *originals.ORIGINAL,
-        *originals.IN_RECEIVABLES,
-        *codes.codes_steps(taxes=originals.map_credited_taxes),
+        *dates.in_receivables(rate=choose_rate),
+        *codes.codes_steps(taxes=originals.map_credited_taxes, accounts=find_accounts),
         Read("build_posting", "Build the AR credit memo; it must balance, and its account be one for it", build_posting,
              gives="posting"),
         *dates.WINDOW,

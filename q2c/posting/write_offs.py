@@ -65,9 +65,10 @@ def turn_write_off(write_off: WriteOff, invoice: Invoice, *, takes_tax_back: boo
 
 
 def check_account(items: Mapping[str, ItemUse], accounts: Mapping[str, Mapping[str, Any]], book: Book) -> None:
-    """That the item's account is of a class that takes this. Raises Problem `missing_item_mapping` naming both."""
+    """That the account that the item posts to is of a class that takes this: of one that defers, its deferral. Raises
+    Problem `missing_item_mapping` naming both."""
     for sku, use in items.items():
-        account = accounts.get(use.income_account, {})
+        account = accounts.get(use.deferral_account or use.income_account, {})
         found = str(account.get("attributes", {}).get("account_class") or "")
         if found not in CLASSES[sku]:
             what = sku.strip("#").replace("_", " ")

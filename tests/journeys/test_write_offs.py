@@ -15,7 +15,9 @@ from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person
 from q2c.flows.tasks import carry
 from q2c.transactions.models import BusinessTransaction, LineageLink, PreparedPosting, StepRun
+from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import write_off
+from tests.journeys.test_exchange_rates import GAINS, RATE_AT_PAYMENT, RATE_AT_SALE, agree_on
 from tests.journeys.test_voids import held_by_erp
 from tests.mappings.rules import make_rule, next_number
 
@@ -117,3 +119,30 @@ def test_a_difference_is_accepted_within_its_limits_and_over_one_it_is_refused_b
     house.carry()
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal("4.5"), Decimal(0))]
     assert held_by_erp(house, "creditMemo") == [(f"wo-stripe-{invoice}-1", Decimal("4.5"), Decimal(0))]
+
+
+def test_an_invoice_from_before_summary_posting_is_written_off_its_own_receivables_account(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    house.carry()
+    house.post_in_summary("GB01")
+    write_off(house, invoice)
+    house.carry()
+    assert house.held() == []
+    books = Ledger(house.sandboxes)
+    assert books.open_items() == {}
+    assert {account: amount for account, amount in books.balances().items() if account[0] == "1"} == {}
+
+
+def test_what_is_written_off_leaves_at_the_invoices_rate_whatever_policy_says_of_credits(house):
+    agree_on(RATE_AT_SALE)
+    invoice = house.invoice(house.customer(), amount=10_000, currency="eur")
+    house.carry()
+    books = Ledger(house.sandboxes)
+    assert books.balances()[RECEIVABLES] == Decimal("50.00")
+    agree_on(RATE_AT_PAYMENT)
+    make_rule("posting_policy", "credit_rate", "document", legal_entity="GB01")
+    write_off(house, invoice)
+    house.carry()
+    ended = books.balances()
+    assert (house.held(), RECEIVABLES in ended, GAINS in ended) == ([], False, False)
+    assert ended["8100"] == Decimal("50.00")

@@ -97,6 +97,14 @@ def test_bad_debt_is_never_booked_to_revenue(sku, account_class, is_right):
     assert (caught.value.code, caught.value.subject["key"]) == ("missing_item_mapping", sku)
 
 
+def test_an_item_that_defers_is_judged_by_the_account_that_it_posts_to():
+    items = {"#write_off": ItemUse(item="7", label="Bad debt", income_account="54", deferral_account="24")}
+    accounts = {"54": {"code": "8100", "attributes": {"account_class": "expense"}},
+                "24": {"code": "2200", "attributes": {"account_class": "deferred_revenue"}}}  # fmt: skip
+    with pytest.raises(Problem, match="Bad debt books a write off to 2200, which is deferred_revenue"):
+        check_account(items, accounts, BOOK)
+
+
 class Erp:
     """An ERP that says what is open, or fails at that; what it was given to post."""
 

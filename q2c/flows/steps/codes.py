@@ -184,12 +184,14 @@ def _find_accounts(
     )
 
 
-def codes_steps(items: Any = map_items, taxes: Any = map_taxes) -> tuple[Read, ...]:
-    """The steps that find items, tax codes and accounts; `items` and `taxes` say how the first two are found."""
+def codes_steps(
+    items: Any = map_items, taxes: Any = map_taxes, accounts: Any = find_document_accounts
+) -> tuple[Read, ...]:
+    """The steps that find items, tax codes and accounts; the arguments say how each is found."""
     return (
         Read("map_items", "Map every SKU to an ERP item and revenue rule", items, gives="items", wants=want_codes),
         Read("map_taxes", "Map the tax codes that the tax engine used", taxes, gives="taxes"),
-        *accounts_step(find_document_accounts),
+        *accounts_step(accounts),
     )
 
 
