@@ -22,6 +22,7 @@ from q2c.flows.payout_to_erp import PAYOUT_TO_ERP
 from q2c.flows.steps.payouts import part_of
 from q2c.flows.told import record_key
 from q2c.transactions.batch import Run
+from q2c.transactions.models import BusinessTransaction
 
 
 def fact_of_need(needed: Any, *, customer_name: str, correlation_id: str) -> Fact:
@@ -55,12 +56,15 @@ def _customers(runs: list[Run]) -> Iterator[Fact]:
 
 
 def _rests(runs: Iterable[Run]) -> Iterator[Fact]:
-    """What of a payout stands in other ERPs."""
+    """What of a payout stands in other ERPs; the transaction that brought it here keeps its own part's amount, so that
+    the parts sum to the payout."""
     for run in runs:
         payout, taken = run.facts["payout"], run.facts["document"]
         here = {movement.source.object_id for movement in taken.movements}
         rest = tuple(movement for movement in payout.movements if movement.source.object_id not in here)
         if rest:
+            own = BusinessTransaction.objects.filter(pk=run.id)
+            own.update(amount=taken.amount, line_count=len(taken.movements))
             part = part_of(payout, rest)
             yield _fact(
                 "payout_to_erp", part, part.source, correlation_id=run.correlation_id,

@@ -98,6 +98,8 @@ def test_from_a_day_on_the_new_erp_takes_documents_and_the_old_one_what_is_about
     assert [len(ids(made, "creditMemo")) for made in (in_old, in_new)] == [1, 0]
     payouts = [ids(made, "journalEntry") for made in (in_old, in_new)]
     assert payouts[0] == payouts[1] != []
+    parts = BusinessTransaction.objects.filter(flow="payout_to_erp").values_list("target_connection", "amount")
+    assert sorted(parts) == [("netsuite", D("96.80")), (NEW, D("193.90"))]
     for books, net in ((Ledger(house.sandboxes), D("96.80")), (Ledger(second), D("193.90"))):
         assert (books.balances()[BANK], CLEARING in books.balances()) == (net, False)
         named = {row["companyname"] for row in books.client.query("SELECT companyname FROM customer")}

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from q2c.canonical import schema
 from q2c.canonical.billing import BalanceTransaction, Payout
+from q2c.core import ids
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import dates, systems
 from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
@@ -16,6 +18,8 @@ from q2c.posting.cash import name_payout
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read
 
+PAYOUT_FLOW = "payout_to_erp"
+
 
 def want_gateway_book(payout: Payout, calendar: Any) -> list[tuple[str, Any]]:
     """Policy, the cross-references and states of what the payout pays out, the rule by currency, and what names its
@@ -23,7 +27,9 @@ def want_gateway_book(payout: Payout, calendar: Any) -> list[tuple[str, Any]]:
     connection, moved = payout.source.connection, _moved(payout)
     records = [record for movement in payout.movements if (record := record_of(movement, connection))]
     records += [("payout", record_key(payout.source))]
+    wants = [("lane", (PAYOUT_FLOW, _lane(payout)))] if payout.failed_at and systems.has_several_erps(calendar) else []
     return [
+        *wants,
         *dates.want_seller(payout),
         *systems.want_erp("payout", payout, calendar, records),
         *(("xref", (kind, f"{connection}:{kind}:{object_id}")) for kind, object_id in moved),
@@ -85,10 +91,22 @@ def take_part(payout: Payout, book: Book, links: Any, calendar: Any) -> Payout:
         there = systems.standing([record], book.code, links=links, calendar=calendar) if record else []
         return not there or book.connection in there
 
-    itself = ("payout", record_key(payout.source))
-    if payout.failed_at and len(systems.standing([itself], book.code, links=links, calendar=calendar)) > 1:
+    stands = systems.standing([("payout", record_key(payout.source))], book.code, links=links, calendar=calendar)
+    if payout.failed_at and (len(stands) > 1 or _is_parted(payout, links)):
         raise across_cut_over(payout, f"{name_payout(payout)} came back", IN_TWO_ERPS)
     return part_of(payout, tuple(movement for movement in payout.movements if is_here(movement)))
+
+
+def _is_parted(payout: Payout, links: Any) -> bool:
+    """Whether a payout that failed was parted between ERPs, also while the rest is still on its way: a failure may have
+    come before it."""
+    paid: list[Payout] = [schema.from_json(body, Payout) for body in links.in_lane(PAYOUT_FLOW, _lane(payout))]
+    return len({frozenset(m.source.object_id for m in each.movements) for each in paid if not each.failed_at}) > 1
+
+
+def _lane(payout: Payout) -> str:
+    source = payout.source
+    return ids.lane(connection=source.connection, object_type=source.object_type, object_id=source.object_id)
 
 
 def part_of(payout: Payout, movements: tuple[BalanceTransaction, ...]) -> Payout:
