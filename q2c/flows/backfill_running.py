@@ -18,11 +18,12 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases
-from q2c.core import access, audit, leases, vault
+from q2c.core import access, approvals, audit, leases, vault
 from q2c.core.clocks import database_now
 from q2c.core.ending import is_ending
 from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7
+from q2c.core.models import Proposal
 from q2c.flows import backfill_gathering
 from q2c.flows.backfill_trial import Found, try_messages
 from q2c.inbox import claims
@@ -31,6 +32,7 @@ from q2c.inbox.models import Backfill, BackfillItem, InboundEvent
 from q2c.inbox.receive import Arrival, receive
 
 log = structlog.get_logger(__name__)
+KIND = "backfill"  # of proposals
 PERMISSION = "inbox.run_backfill"
 LEASE_SECONDS = 60.0
 TRIED_AT_ONCE = 50
@@ -39,6 +41,7 @@ KEPT = dt.timedelta(days=7)  # what nobody started
 State, Source = Backfill.State, Backfill.Source
 Finding, Result = BackfillItem.Finding, BackfillItem.Result
 WORKING = (State.GATHERING, State.TRYING, State.RUNNING)
+UNREAD: dict[str, Any] = {"body": None, "body_key": None}  # what was read at a source, once it isn't carried
 NO_RIGHT = "The role of whoever made it doesn’t allow it any more."
 GONE = "Its message isn’t kept any more."
 OTHER_ENTITY = "It is of an entity that whoever made it doesn’t act for."
@@ -190,6 +193,9 @@ def _write(own: Backfill, items: Sequence[BackfillItem], found: dict[int, Found]
         ["finding", "code", "says", "flow", "number", "period_code", "currency", "legal_entity_code", "amount",
          "transaction_id", "document_key"],
     )  # fmt: skip
+    gone = [item.pk for item in items if item.code == "erased"]
+    if gone:
+        BackfillItem.objects.filter(pk__in=gone).update(**UNREAD)
 
 
 # Carrying.
@@ -211,7 +217,7 @@ def release_piece(backfill_id: int) -> bool:
             return False
         by = own.made_by
         if not by.is_active or not access.may(by, PERMISSION):
-            own.items.filter(result=Result.PENDING).update(result=Result.REFUSED, result_says=NO_RIGHT)
+            own.items.filter(result=Result.PENDING).update(result=Result.REFUSED, result_says=NO_RIGHT, **UNREAD)
             _end(own)
             return False
         items = list(pending.order_by("at", "id")[:size])
@@ -279,7 +285,7 @@ def _result(verdict: str, reason: str, is_new: bool) -> tuple[str, str]:
 
 
 def _end(own: Backfill) -> None:
-    own.items.filter(result=Result.PENDING).update(result=Result.LEFT)
+    own.items.filter(result=Result.PENDING).update(result=Result.LEFT, **UNREAD)
     own.state, own.ended_at = State.DONE, timezone.now()
     own.save(update_fields=["state", "ended_at"])
     audit.record(audit.PORTAL, "end", "backfill", own.pk, data=results_of(own.pk))
@@ -294,7 +300,10 @@ def results_of(backfill_id: int) -> dict[str, int]:
 
 
 def forget_unstarted() -> int:
-    """Cancel what was tried and nobody started for a week, with what was read for it. Returns how many."""
+    """Cancel what was tried and nobody started for a week, with what was read for it; what waits for a signature is
+    void. Returns how many. Nothing that was read for one that has ended stays."""
+    ended = BackfillItem.objects.filter(backfill__state__in=(State.DONE, State.CANCELLED))
+    ended.exclude(body=None, body_key=None).update(**UNREAD)
     old = Backfill.objects.filter(
         state__in=(State.TRIED, State.ASKED, State.FAILED, State.GATHERING, State.TRYING),
         made_at__lt=timezone.now() - KEPT,
@@ -312,8 +321,11 @@ def forget_unstarted() -> int:
 def let_go(own: Backfill, *, by: Any, why: str) -> None:
     """Cancel a back-fill, whose row is locked: what was given goes on, the rest isn't carried and says so."""
     own.items.filter(result=Result.PENDING).update(
-        result=Result.LEFT, result_says="Cancelled before it was carried.", body=None, body_key=None
+        result=Result.LEFT, result_says="Cancelled before it was carried.", **UNREAD
     )
     own.state, own.ended_at = State.CANCELLED, timezone.now()
     own.save(update_fields=["state", "ended_at"])
+    waiting = Proposal.objects.filter(kind=KIND, subject_type=KIND, subject_id=str(own.pk))
+    for proposal in waiting.filter(state=Proposal.State.PROPOSED):
+        approvals.void(proposal, reason=f"{own.number} was cancelled: {why}", by=by)
     audit.record(by, "cancel", "backfill", own.pk, why=why)

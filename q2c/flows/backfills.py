@@ -25,10 +25,9 @@ from q2c.core.clocks import database_now
 from q2c.core.models import Person, Proposal
 from q2c.flows.backfill_files import Given
 from q2c.flows.backfill_gathering import ITEMS_MAX
-from q2c.flows.backfill_running import PERMISSION, let_go
+from q2c.flows.backfill_running import KIND, PERMISSION, UNREAD, let_go
 from q2c.inbox.models import Backfill, BackfillItem
 
-KIND = "backfill"
 VIEW = "inbox.view_event"
 FRESH = dt.timedelta(hours=24)
 PACE_MAX, PACE = 6_000, 600  # messages a minute
@@ -158,7 +157,7 @@ def start(
                 KIND, (KIND, own.pk), content=content_of(own, asked), by=by, why=why,
                 title=f"Carry {own.items.filter(finding__in=wanted).count():,} messages again, {own.number}",
                 permission=approval.permission, signatures=approval.signatures, also=approval.also,
-                legal_entities=_entities(own),
+                legal_entities=_entities(own), evidence_at=own.tried_at,
             )  # fmt: skip
         own.save(update_fields=["takes", "per_minute", "state", "started_at", "released_at"])
     return own
@@ -196,11 +195,19 @@ def proposal_of(backfill: Backfill) -> Proposal | None:
     return found.select_related("proposed_by").order_by("-id").first()
 
 
+def lock_before_signing(proposal: Proposal) -> None:
+    """Lock the back-fill before its proposal is signed, as whoever starts, cancels or forgets it does."""
+    Backfill.objects.select_for_update().get(pk=int(proposal.subject_id))
+
+
 def apply_decision(proposal: Proposal, state: str) -> None:
-    """All have signed: it begins. Or one refused: it stays tried. Call it in the transaction of the signature. Raises
-    BackfillRefused when it isn't what was signed any more."""
+    """All have signed: it begins. Or one refused, or its dry run was too old: it stays tried, and what isn't asked for
+    any more stays as it is. Call it in the transaction of the signature. Raises BackfillRefused when what was approved
+    isn't what was signed any more."""
     own = Backfill.objects.select_for_update().get(pk=int(proposal.subject_id))
     if own.state != State.ASKED:
+        if state != Proposal.State.APPROVED:
+            return
         raise BackfillRefused(f"{own.number} isn’t waiting for a signature any more.")
     if state != Proposal.State.APPROVED:
         own.state = State.TRIED
@@ -262,6 +269,7 @@ def may_act(user: Any, backfill: Backfill) -> bool:
 def _run(own: Backfill, *, by: Any, why: str) -> None:
     own.state, own.released_at = State.RUNNING, None
     own.started_at = timezone.now()
+    own.items.exclude(finding__in=own.takes).update(**UNREAD)  # nor is it ever tried again
     facts = {"carries": own.takes, "per_minute": own.per_minute, "hash": set_hash(own)}
     audit.record(by, "start", "backfill", own.pk, why=why, data=facts)
 

@@ -16,7 +16,7 @@ from exceptions.models import AlertChannel, CaseFile
 from q2c.core import customer_keys, resealing, vault
 from q2c.core.models import AuditEntry, CustomerKey
 from q2c.inbox.bodies import open_event_key
-from q2c.inbox.models import InboundKey
+from q2c.inbox.models import BackfillItem, InboundKey
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +37,8 @@ def rotated(settings):
     case = factories.make_case(transactions=[factories.make_transaction("held")])
     factories.make_file(case)
     factories.make_archive()
+    read = factories.make_backfill(factories.make_person("platform"), rows=0)
+    read.items.create(dedupe_key="evt_1", body=vault.seal(b"{}", NOBODY), body_key=vault.seal_with_master(NOBODY))
     settings.VAULT_KEYS = [new, old]
     customer_keys.forget_keys()
     return settings
@@ -55,7 +57,7 @@ def test_what_an_older_key_sealed_is_sealed_anew_in_batches_and_the_older_one_ca
         "1 credentials that wait for a second person sealed anew", "1 credentials of connections sealed anew",
         "1 addresses of channels sealed anew", "3 customers’ keys sealed anew",
         "1 keys of archives sealed anew", "1 keys of messages without a customer sealed anew",
-        "1 keys of files without a customer sealed anew",
+        "1 keys of messages read again that wait sealed anew", "1 keys of files without a customer sealed anew",
     ]  # fmt: skip
     assert not any(secret in told for secret in ("sk_live", "hooks.example"))
     rotated.VAULT_KEYS = rotated.VAULT_KEYS[:1]
@@ -65,6 +67,7 @@ def test_what_an_older_key_sealed_is_sealed_anew_in_batches_and_the_older_one_ca
     assert channels.address_of(AlertChannel.objects.get()) == "https://hooks.example.test/secret"
     assert None not in customer_keys.key_bytes(CustomerKey.objects.values_list("pk", flat=True)).values()
     assert open_event_key(bytes(InboundKey.objects.get().body_key), None) == NOBODY
+    assert vault.open_with_master(bytes(BackfillItem.objects.get().body_key)) == NOBODY
     assert files.hand_out(CaseFile.objects.get(), to=factories.make_person("billing_ops")) == b"%PDF-1.7 ..."
     assert AuditEntry.objects.get(verb="reseal").data["customers’ keys"] == 3
 
@@ -85,7 +88,7 @@ def test_a_second_run_finds_nothing_left_and_a_stopped_one_is_gone_on_with(rotat
 
 def test_what_no_key_opens_stays_and_is_counted(rotated):
     rotated.VAULT_KEYS = [vault.new_key(), rotated.VAULT_KEYS[0]]
-    with pytest.raises(CommandError, match="9 can’t be opened: the key that sealed them isn’t in Q2C_VAULT_KEYS"):
+    with pytest.raises(CommandError, match="10 can’t be opened: the key that sealed them isn’t in Q2C_VAULT_KEYS"):
         reseal()
 
 

@@ -11,6 +11,7 @@ from connectors.families import Page, Polled
 from connectors.models import Connection
 from mappings.workbooks import Unreadable
 from q2c.canonical.schema import to_json
+from q2c.core import approvals, audit
 from q2c.core.customer_keys import destroy_key
 from q2c.core.models import AuditEntry, CustomerKey, Proposal
 from q2c.core.problems import Category, Problem
@@ -20,6 +21,7 @@ from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import Backfill, BackfillItem, InboundEvent, InboundKey
 from q2c.inbox.receive import Arrival, receive
 from q2c.inbox.replay import TooOld, replay_event
+from q2c.portal.decisions import decide
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests import factories
 from tests.inbox.conftest import MANIFEST, arrival, posted
@@ -203,6 +205,7 @@ def test_nothing_of_an_erased_customer_is_run_again_nor_read_again(acme, operato
     (item,) = make(operator, source="again", connection=acme, stream="facts").items.all()
     assert (item.finding, item.code) == ("refused", "erased")
     assert read.asked == [("facts", {})]
+    assert (item.body, item.body_key) == (None, None)
 
 
 def source_of(monkeypatch, pages):
@@ -256,6 +259,50 @@ def test_what_is_read_again_page_by_page_waits_sealed_and_comes_into_the_inbox_o
     assert InboundEvent.objects.count() == 3
     assert results(own) == {"in_1": "known", "in_2": "carried", "in_3": "carried"}
     assert own.items.filter(body=None).count() == 3
+
+
+def read_again(acme, operator, monkeypatch):
+    """Read again and tried: the first would post, the second is known, the third differs."""
+    source_of(monkeypatch, [Page(polled(1, 2, 3), {}, False)])
+    own = make(operator, source="again", connection=acme, stream="facts")
+    for number, finding in enumerate(("posts", "known", "differs"), 1):
+        own.items.filter(source_id=f"in_{number}").update(finding=finding)
+    return own
+
+
+def sealed(own):
+    """The rows of which what was read can still be opened."""
+    kept = own.items.exclude(body=None, body_key=None)
+    return sorted(kept.values_list("source_id", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("takes", "stay"), [((), ["in_1"]), (("differs",), ["in_1", "in_3"])], ids=["what posts", "what differs too"]
+)
+def test_what_was_read_and_isnt_carried_is_forgotten_with_the_start(acme, operator, monkeypatch, takes, stay):
+    own = read_again(acme, operator, monkeypatch)
+    assert sealed(own) == ["in_1", "in_2", "in_3"]  # it may be tried again
+    start(own, takes=takes)
+    assert sealed(own) == stay
+    run(own)
+    assert (own.state, sealed(own)) == ("done", [])
+
+
+@pytest.mark.parametrize("ends", ["without its right", "as a release before left it", "cancelled"])
+def test_whatever_way_a_back_fill_ends_nothing_that_was_read_for_it_stays(acme, operator, monkeypatch, ends):
+    own = read_again(acme, operator, monkeypatch)
+    if ends == "without its right":
+        start(own)
+        operator.memberships.all().delete()
+        run(own, 1)
+        assert results(own)["in_1"] == "refused"
+    elif ends == "cancelled":
+        backfills.cancel(own, by=operator, why="enough of it")
+    else:
+        Backfill.objects.update(state="done")
+        assert sealed(own) == ["in_1", "in_2", "in_3"]
+        backfill_running.forget_unstarted()
+    assert sealed(own) == []
 
 
 def test_a_system_that_cant_give_it_again_says_why(acme, operator, monkeypatch):
@@ -317,6 +364,57 @@ def test_what_was_signed_is_what_runs(acme, operator, mended):
     backfills.apply_decision(proposal, "rejected")
     own.refresh_from_db()
     assert own.state == "tried"
+
+
+def asked(operator):
+    """A back-fill whose start waits for a colleague, and its proposal."""
+    from mappings.kinds import RESOLUTION_LEVELS
+
+    own = make(operator)
+    start(own, approval=RESOLUTION_LEVELS["1 colleague"], asked={"level": "1 colleague"})
+    return own, Proposal.objects.get()
+
+
+def test_what_nobody_signs_for_a_week_is_void_with_its_back_fill(acme, operator, mended):
+    lost(1)
+    mended()
+    own, proposal = asked(operator)
+    Backfill.objects.update(made_at=timezone.now() - dt.timedelta(days=8))
+    assert backfill_running.forget_unstarted() == 1
+    proposal.refresh_from_db()
+    own.refresh_from_db()
+    assert (own.state, proposal.state) == ("cancelled", "void")
+    assert proposal.void_reason == f"{own.number} was cancelled: Nobody started it for a week."
+    assert audit.verify().holds
+
+
+def test_a_proposal_whose_back_fill_ended_without_it_can_be_rejected_but_not_approved(acme, operator, mended):
+    lost(1)
+    mended()
+    own, proposal = asked(operator)
+    Backfill.objects.update(state="cancelled")  # as a release before left it
+    second = factories.make_person("controller")
+    signs = {"by": second, "why": "nobody wants it", "seen_hash": proposal.content_hash}
+    with pytest.raises(backfills.BackfillRefused, match="isn’t waiting for a signature"):
+        decide(proposal, approve=True, **signs)
+    proposal.refresh_from_db()
+    assert proposal.state == "proposed"
+    assert decide(proposal, approve=False, **signs) == "rejected"
+    own.refresh_from_db()
+    assert own.state == "cancelled"
+
+
+def test_a_dry_run_of_yesterday_isnt_signed_but_goes_back_to_whoever_made_it(acme, operator, mended, monkeypatch):
+    lost(1)
+    mended()
+    own, proposal = asked(operator)
+    own.refresh_from_db()
+    assert proposal.evidence_at == own.tried_at
+    monkeypatch.setattr(approvals, "EVIDENCE_KEPT", dt.timedelta(0))  # no hours are left of it
+    signs = {"by": factories.make_person("controller"), "why": "", "seen_hash": proposal.content_hash}
+    assert decide(proposal, approve=True, **signs) == "void"
+    own.refresh_from_db()
+    assert (own.state, own.started_at) == ("tried", None)
 
 
 def test_a_person_of_some_entities_replays_theirs_only_and_reads_no_system_again(acme, operator, mended):

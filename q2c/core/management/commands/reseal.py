@@ -9,7 +9,7 @@ from exceptions.models import AlertChannel, CaseFile
 from q2c.core import audit
 from q2c.core.models import Archive, CustomerKey
 from q2c.core.resealing import Resealed, reseal, under_older_keys
-from q2c.inbox.models import InboundKey
+from q2c.inbox.models import BackfillItem, InboundKey
 
 # What the master key seals: in words, the rows, the column. A message or file of a known customer is under that
 # customer's key, which is one of these itself. What waits comes first: a change that is approved in between makes it
@@ -22,6 +22,7 @@ SEALED = (
     ("customers’ keys", CustomerKey.objects.all(), "sealed_key"),
     ("keys of archives", Archive.objects.all(), "house_key"),
     ("keys of messages without a customer", InboundKey.objects.filter(customer_key=None), "body_key"),
+    ("keys of messages read again that wait", BackfillItem.objects.all(), "body_key"),
     ("keys of files without a customer", CaseFile.objects.filter(customer_key=None), "body_key"),
 )
 
