@@ -17,6 +17,8 @@ from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
 from q2c.core import access, approvals, audit
+from q2c.core.erasures import KIND as ERASURE
+from q2c.core.keeping_tables import HOLDS_LOCK
 from q2c.core.models import LegalHold, Person, Proposal
 from q2c.core.tasks import look_at_holds
 
@@ -25,6 +27,9 @@ KINDS = (HOLD, RELEASE)
 VIEW, PROPOSE, APPROVE = "core.view_keeping", "core.propose_keeping", "core.approve_keeping"
 SUBJECT = "legal_hold"
 State = LegalHold.State
+_LOCKS = {
+    **dict.fromkeys(KINDS, "SELECT pg_advisory_xact_lock(%s)"), ERASURE: "SELECT pg_advisory_xact_lock_shared(%s)",
+}  # fmt: skip
 
 
 class HoldRefused(ValueError):
@@ -118,6 +123,15 @@ def propose_release(hold: LegalHold, *, by: Person, why: str) -> Proposal:
     return locked.release
 
 
+def lock_before_signing(kind: str) -> None:
+    """Take the lock of holds before anything of this kind is signed or withdrawn, in that transaction: whoever drops or
+    erases takes it before they audit, and a signature is audited before what it decides is put into force."""
+    if kind not in _LOCKS:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCKS[kind], [HOLDS_LOCK])
+
+
 def apply_decision(proposal: Proposal, *, by: Person) -> None:
     """What was decided holds from now on, in the transaction of its signature; also for one that was withdrawn."""
     hold = LegalHold.objects.select_for_update().get(pk=int(proposal.subject_id))
@@ -136,6 +150,7 @@ def apply_decision(proposal: Proposal, *, by: Person) -> None:
 def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
     """Its proposer takes it back. Raises ApprovalRefused for anybody else, or when it's decided."""
     with atomic():
+        lock_before_signing(proposal.kind)
         state = approvals.withdraw(proposal, by=by, why=why)
         apply_decision(proposal, by=by)
     return state

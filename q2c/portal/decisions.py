@@ -240,6 +240,7 @@ def decide(
             approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case)
         raise refused
     with atomic():
+        _lock_first(proposal)
         state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
         if proposal.kind == connections.PROPOSAL_KIND and state == Proposal.State.APPROVED:
             connections.apply_change(proposal, by=by)
@@ -273,6 +274,13 @@ def decide(
         if state != Proposal.State.PROPOSED and proposal.kind == POSTING:
             nudge(release_waits([wait_key(proposal.subject_id)]))  # it posts, or is held with the reason, at once
     return state
+
+
+def _lock_first(proposal: Proposal) -> None:
+    """What the decision will need besides its proposal. A signature is audited, and nobody who audits may wait."""
+    holds.lock_before_signing(proposal.kind)
+    if proposal.kind == backfills.KIND:
+        backfills.lock_before_signing(proposal)
 
 
 def why_not(user: Any, proposal: Proposal) -> str:

@@ -1,5 +1,5 @@
 """A legal hold and the drop of a month that it covers, at the same instant, on two connections: whichever comes first
-is done wholly before the other looks."""
+is done wholly before the other looks, and neither waits for the other while it holds the audit chain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import pytest
 from django.db import connection
 from django.db.transaction import atomic
 
-from q2c.core import retention
-from q2c.core.models import LegalHold
+from q2c.core import audit, customer_keys, erasures, holds, retention
+from q2c.core.keeping_tables import HOLDS_LOCK
+from q2c.core.models import AuditEntry, Erasure, LegalHold
+from q2c.portal.decisions import decide
 from q2c.transactions.models import StepRun
 from q2c.transactions.workers import connection_parameters
 from tests.core import keeping
-from tests.core.keeping import make_old, march
-from tests.factories import make_hold
+from tests.core.keeping import make_key, make_old, march
+from tests.factories import make_hold, make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STEPS = march("transactions_steprun")
@@ -87,3 +89,79 @@ def test_a_hold_that_comes_in_the_middle_of_a_drop_waits_and_stands_over_what_is
     placing.join()
     assert (placed.is_set(), StepRun.objects.count(), LegalHold.objects.get().state) == (True, 0, "in_force")
     assert STEPS not in retention.expired_partitions()
+
+
+def ask_hold():
+    """A hold that waits for its second person."""
+    by = make_person("controller")
+    return holds.propose_hold(holds.Scope(), by=by, name="x", matter="m", why="why", asked_by="Counsel").proposal
+
+
+def ask_release():
+    with atomic():
+        hold = make_hold(customer="stripe:cus_2")
+    return holds.propose_release(hold, by=make_person("controller"), why="It is over.")
+
+
+def ask_erasure():
+    make_key("cus_1")
+    by = make_person("controller")
+    return erasures.propose_erasure("stripe:cus_1", by=by, matter="DSR-1", why="Ann asks.", may_wait=True).proposal
+
+
+def agree(proposal):
+    second = make_person("controller")
+    return decide(proposal, by=second, approve=True, why="looked at", seen_hash=proposal.content_hash)
+
+
+def take_back(proposal):
+    return holds.withdraw(proposal, by=proposal.proposed_by, why="Not needed.")
+
+
+def drop_month() -> None:
+    """As retention does, before it says so in the audit chain."""
+    with connection.cursor() as cursor:
+        cursor.execute(DROP, [STEPS])
+
+
+def place_hold() -> None:
+    """As whoever signs a hold does, before they sign."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [HOLDS_LOCK])
+
+
+@pytest.mark.parametrize(
+    ("ask", "sign", "opposite", "state"),
+    [
+        (ask_hold, agree, drop_month, "approved"),
+        (ask_hold, take_back, drop_month, "withdrawn"),
+        (ask_release, agree, drop_month, "approved"),
+        (ask_erasure, agree, place_hold, "approved"),
+    ],
+    ids=["a hold is signed", "a hold is withdrawn", "a release is signed", "an erasure is signed"],
+)
+def test_who_signs_waits_for_the_lock_of_holds_before_the_audit_chain_is_theirs(ask, sign, opposite, state):
+    """The other one holds that lock and records last: nobody is a deadlock's victim, and both are done."""
+    customer_keys.forget_keys()
+    proposal, said = ask(), []
+
+    def deciding() -> None:
+        try:
+            said.append(sign(proposal))
+        except Exception as refused:
+            said.append(repr(refused))
+        finally:
+            connection.close()
+
+    signing = threading.Thread(target=deciding)
+    with atomic():
+        opposite()
+        signing.start()
+        while not waits_for_lock():
+            assert signing.is_alive(), said
+        audit.record(audit.PORTAL, "carry_on", "test", "1")
+    signing.join()
+    assert said == [state]
+    assert AuditEntry.objects.filter(verb="carry_on").count() == 1
+    assert Erasure.objects.filter(state="done").count() == (ask is ask_erasure)
+    assert audit.verify().holds
