@@ -37,7 +37,14 @@ from q2c.flows.bill_run_states import (
 )
 from q2c.flows.bill_runs import policy_of
 from q2c.flows.done import portal_person
-from q2c.transactions.bill_run_counts import cancel_free, has_unrolled, next_piece, take_alone, wake_piece
+from q2c.transactions.bill_run_counts import (
+    cancel_free,
+    has_free,
+    has_unrolled,
+    next_piece,
+    take_alone,
+    wake_piece,
+)
 from q2c.transactions.bill_runs import BillRun, BillRunPart
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from q2c.transactions.restart import release_waits
@@ -200,6 +207,8 @@ def carry_piece(run_id: int) -> tuple[bool, list[str]]:
             count, flows = _cancel_piece(run)
         else:
             return False, []
+        if not count and run.work == BillRun.Work.REJECT and has_free(_locked(run)):
+            count, run.carried_to = 1, None  # a worker let go of one behind us: once more from the beginning
         work = run.work if count else BillRun.Work.NONE
         # Held again, or decided otherwise, meanwhile: that stands.
         BillRun.objects.filter(pk=run_id, work=run.work).update(work=work, carried_to=run.carried_to if count else None)

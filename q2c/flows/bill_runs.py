@@ -18,7 +18,7 @@ from q2c.canonical.billing import BillRunTold
 from q2c.core.hotpath import fetch_rows
 from q2c.records.documents import Billed
 from q2c.transactions.batch import Run
-from q2c.transactions.bill_run_counts import Ignored, note_ignored, wake_decided
+from q2c.transactions.bill_run_counts import Ignored, note_ignored, meet_decided
 from q2c.transactions.bill_runs import BillRun
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def runs_of(facts: Sequence[Fact]) -> list[int | None]:
 
 
 def keep_runs_waiting(runs: Sequence[Run]) -> None:
-    """In the commit that makes them wait: documents whose seller was known only on the way join their run, and one
-    whose run was released meanwhile is due at once."""
+    """In the commit that makes them wait: documents whose seller was known only on the way join their run, one whose
+    run was released meanwhile is due at once, and one whose run was rejected has it looked at again."""
     joining = [(run, *run.awaits.joins) for run in runs if run.awaits is not None and run.awaits.joins is not None]
     if joining:
         found = _find_runs({key for _, key, _ in joining}, ports.run_policies())
@@ -139,7 +139,7 @@ def keep_runs_waiting(runs: Sequence[Run]) -> None:
         fetch_rows(_JOIN, [[run.id for run, _, _ in joining], [found[key] for _, key, _ in joining]])
     waiting = [run for run in runs if run.bill_run is not None and run.problem_step == "await_bill_run"]
     if waiting:
-        wake_decided([run.bill_run for run in waiting if run.bill_run is not None], [run.id for run in waiting])
+        meet_decided([run.bill_run for run in waiting if run.bill_run is not None], [run.id for run in waiting])
 
 
 def count_ignored(documents: Iterable[tuple[Billed, Any]]) -> None:

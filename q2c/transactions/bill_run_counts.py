@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core.hotpath import fetch_rows
-from q2c.transactions.bill_runs import MEASURES, BillRun, BillRunDelta
+from q2c.transactions.bill_runs import KIND, MEASURES, BillRun, BillRunDelta
 from q2c.transactions.models import SET_ASIDE
 
 BATCH = 5_000
@@ -69,13 +69,27 @@ _LOCK_WORK = """
     SELECT transaction_id FROM transactions_workitem
      WHERE transaction_id = ANY(%s) AND worker = '' AND intent IS NULL ORDER BY transaction_id FOR UPDATE SKIP LOCKED
 """
-# In the commit that makes them wait: one whose run was released meanwhile is due at once. The run is locked, so
-# whoever releases it finds them standing aside, or they find it released.
-_WAKE_DECIDED = """
-    WITH released AS MATERIALIZED (
-        SELECT id FROM transactions_billrun WHERE id = ANY(%s) AND NOT holds ORDER BY id FOR SHARE)
+# In the commit that makes them wait: one whose run was released meanwhile is due at once; of a rejected run a delta of
+# nothing is appended, so that beat looks at it again and gives them up. The run is locked in any case, so whoever
+# decides it finds them standing aside, or they find it decided.
+_MEET_DECIDED = f"""
+    WITH decided AS MATERIALIZED (
+        SELECT id, holds, state FROM transactions_billrun WHERE id = ANY(%(runs)s) ORDER BY id FOR SHARE),
+    again AS (
+        INSERT INTO transactions_billrundelta (run_id, document_type, currency, measure, count, amount, at)
+        SELECT DISTINCT t.bill_run_id, {KIND.format(of="t")}, t.currency, 'held', 0, 0, now()
+          FROM transactions_businesstransaction t JOIN decided d ON d.id = t.bill_run_id AND d.state = 'rejected'
+         WHERE t.id = ANY(%(ids)s))
     UPDATE transactions_workitem w SET available_at = now() FROM transactions_businesstransaction t
-     WHERE t.id = ANY(%s) AND w.transaction_id = t.id AND t.bill_run_id IN (SELECT id FROM released)
+     WHERE t.id = ANY(%(ids)s) AND w.transaction_id = t.id
+       AND t.bill_run_id IN (SELECT id FROM decided WHERE NOT holds)
+"""
+# What may still be given up of a run, as _FREE has it.
+_HAS_FREE = """
+    SELECT EXISTS (
+        SELECT FROM transactions_businesstransaction t LEFT JOIN transactions_workitem w ON w.transaction_id = t.id
+         WHERE t.bill_run_id = %s AND t.open_intent IS NULL
+           AND (t.state = 'held' OR (t.state IN ('running', 'waiting') AND w.worker = '' AND w.intent IS NULL)))
 """
 _NONE = UUID(int=0)
 
@@ -118,10 +132,11 @@ def note_ignored(rows: Iterable[Ignored]) -> None:
             )
 
 
-def wake_decided(run_ids: Iterable[int], transaction_ids: Iterable[UUID]) -> None:
-    """These transactions have just begun to wait for their runs; one whose run is released by now is due at once."""
+def meet_decided(run_ids: Iterable[int], transaction_ids: Iterable[UUID]) -> None:
+    """These transactions have just begun to wait for their runs; one whose run is released by now is due at once, and
+    one whose run is rejected by now is given up with the next look at it."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAKE_DECIDED, [sorted(set(run_ids)), list(transaction_ids)])
+        cursor.execute(_MEET_DECIDED, {"runs": sorted(set(run_ids)), "ids": list(transaction_ids)})
 
 
 def wake_piece(run: BillRun) -> tuple[int, list[str]]:
@@ -136,6 +151,13 @@ def wake_piece(run: BillRun) -> tuple[int, list[str]]:
 def next_piece(run: BillRun) -> list[UUID]:
     """The next of a run's documents that have no end yet, as they came; [] when all were looked at."""
     return [found for (found,) in fetch_rows(_PIECE, [run.pk, run.carried_to or _NONE, AT_ONCE])]
+
+
+def has_free(run: BillRun) -> bool:
+    """Whether something of a rejected run can be given up yet: what came to the gate behind the pieces that were looked
+    at. The caller has locked the run, so whoever comes later finds it rejected."""
+    ((has_some,),) = fetch_rows(_HAS_FREE, [run.pk])
+    return bool(has_some)
 
 
 def has_unrolled(run: BillRun) -> bool:

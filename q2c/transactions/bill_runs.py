@@ -13,8 +13,8 @@ from django.db import models
 from django.db.models import Q
 
 # The type under which billing's register counts it, and the amount in that register's sign.
-_KIND = (
-    "CASE WHEN NEW.flow = 'credit_memo_to_erp' AND NEW.source_type <> 'invoice' THEN 'credit_memo' ELSE 'invoice' END"
+KIND = (
+    "CASE WHEN {of}.flow = 'credit_memo_to_erp' AND {of}.source_type <> 'invoice' THEN 'credit_memo' ELSE 'invoice' END"
 )
 _AMOUNT = (
     "coalesce(CASE WHEN NEW.flow = 'credit_memo_to_erp' AND NEW.source_type = 'invoice' THEN -NEW.amount"
@@ -36,7 +36,7 @@ _ADD = (
 )
 _PLUS, _MINUS = _ADD.format(sign=""), _ADD.format(sign="-")
 _COUNT = f"""
-    kind := {_KIND};
+    kind := {KIND.format(of="NEW")};
     amount := {_AMOUNT};
     IF TG_OP = 'UPDATE' THEN
         IF OLD.bill_run_id IS NOT NULL THEN

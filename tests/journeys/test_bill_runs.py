@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import connection
+from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.models import ExceptionCase, Waiver
@@ -25,7 +26,7 @@ from q2c.reconciliation import completeness
 from q2c.reconciliation.models import FeedGap
 from q2c.transactions import bill_run_counts
 from q2c.transactions.bill_runs import BillRun
-from q2c.transactions.models import BusinessTransaction, Dependency, WorkItem
+from q2c.transactions.models import SET_ASIDE, BusinessTransaction, Dependency, WorkItem
 from tests import factories
 from tests.journeys.deaths import carry_and_die
 from tests.journeys.house import forget_everything
@@ -178,6 +179,61 @@ def test_a_rejected_run_posts_nothing_and_what_its_source_issues_again_is_a_run_
     again = the_run(addition=1)
     assert (again.called, again.state, part_of(again).expected_count) == (f"{run.name} + 1", "complete", 2)
     assert house.made("netsuite", "invoice") == []
+
+
+@pytest.mark.parametrize("left", [{}, {"work": "reject"}], ids=["carried out", "beat died before the last piece"])
+def test_what_a_worker_held_when_its_run_was_rejected_is_given_up_once_it_is_free(house, left):
+    policy()
+    bill(house, 1, 3)
+    gather(house, 3)
+    check()
+    late = BusinessTransaction.objects.get(number="BR-0003")
+    own = WorkItem.objects.filter(transaction=late)
+    own.update(worker="x", available_at=timezone.now())
+    assert decide("reject") == "approved"
+    for _ in range(3):
+        move_on()
+    assert (house.states("invoice_to_erp"), the_run().work) == ({"cancelled": 2, "waiting": 1}, "")
+    own.update(worker="")
+    house.carry(until=lambda: own.get().available_at == SET_ASIDE)
+    if left:
+        BillRun.objects.update(carried_to=late.pk, **left)
+    move_on()
+    move_on()
+    part = part_of(the_run())
+    assert house.states("invoice_to_erp") == {"cancelled": 3}
+    assert (the_run().work, part.given_up_count, part.waiting_count, part.held_count) == ("", 3, 0, 0)
+    assert Waiver.objects.filter(case_id=the_run().case_id, code="with_its_run").count() == 3
+    assert house.made("netsuite", "invoice") == []
+
+
+def test_a_release_waits_for_a_worker_that_is_letting_go_of_one_of_its_documents(house):
+    """Both at once: the release finds it standing aside, although it was made while the worker's commit was open."""
+    policy(release="1 person")
+    bill(house, 1, 2)
+    gather(house, 2)
+    check()
+    move_on()
+    run, late = the_run(), BusinessTransaction.objects.get(number="BR-0002")
+    own = WorkItem.objects.filter(transaction=late)
+    own.update(worker="x")
+    person = factories.make_person("controller")
+    releasing = threading.Thread(target=_release, args=(run, person))
+    with atomic():
+        own.update(worker="", available_at=SET_ASIDE)
+        bill_run_counts.meet_decided([run.pk], [late.pk])
+        releasing.start()
+        releasing.join(0.5)
+        assert releasing.is_alive()
+    releasing.join()
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": 2})
+    assert len(house.made("netsuite", "invoice")) == 2
+
+
+def _release(run, person):
+    acts.decide(run, "release", by=person, why=WHY)
+    move_on()
+    connection.close()
 
 
 def test_a_worker_that_dies_in_the_middle_of_a_release_leaves_whole_pieces_and_another_goes_on(house, monkeypatch):
