@@ -27,6 +27,8 @@ KINDS = (HOLD, RELEASE)
 VIEW, PROPOSE, APPROVE = "core.view_keeping", "core.propose_keeping", "core.approve_keeping"
 SUBJECT = "legal_hold"
 State = LegalHold.State
+# The types of lanes in which something is made of a document; its own hold covers them (migration 0015).
+MADE_OF_ONE = ("invoice_void", "credit_note_void", "unwinding", "write_off", "accrual", "order_unwinding")
 _LOCKS = {
     **dict.fromkeys(KINDS, "SELECT pg_advisory_xact_lock(%s)"), ERASURE: "SELECT pg_advisory_xact_lock_shared(%s)",
 }  # fmt: skip
@@ -39,8 +41,8 @@ class HoldRefused(ValueError):
 @dataclass(frozen=True, kw_only=True)
 class Scope:
     """What a hold covers: all that is named here at once; nothing named is the whole house. `customer` is one of its
-    ids (connection:id) and means all of them; a `lane` is a document with all that was done about it, and goes with no
-    customer and no days. A day is when it is dated or came in, in its entity's zone."""
+    ids (connection:id) and means all of them; a `lane` is a document with what was made of it under its own id, and
+    goes with no customer and no days. A day is when it is dated or came in, in its entity's zone."""
 
     legal_entity: str = ""
     customer: str = ""
@@ -60,7 +62,7 @@ def words_of(hold: LegalHold | Scope) -> str:
     """What a hold covers, for a sentence: all of GB01, dated or received from 1 Jan 2024 to 31 Dec 2024."""
     entity = hold.legal_entity_code if isinstance(hold, LegalHold) else hold.legal_entity
     if hold.lane:
-        return f"{hold.document or hold.lane} and all that was done about it"
+        return f"{hold.document or hold.lane} with its voids, plans, accruals and write-offs"
     named = [
         f"the customer {hold.customer_name or hold.customer}" if hold.customer else "",
         f"the entity {entity}" if entity else "",

@@ -38,7 +38,7 @@ _ERASURE_AGREED = _AGREED.format(
 
 class LegalHold(models.Model):
     """What may neither be dropped, erased nor deleted, because somebody may have to show it. Two people place it, two
-    release it. What names no entity counts as any entity's; `lane` is a document with all that was done about it."""
+    release it. What names no entity counts as any entity's; `lane` is a document with what was made of it."""
 
     class State(models.TextChoices):
         PROPOSED = "proposed"

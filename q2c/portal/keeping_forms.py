@@ -19,6 +19,7 @@ from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import transactions_visible_to
 
 _AREA = {"rows": 2}
+_MADE = [[name] for name in holds.MADE_OF_ONE]
 
 
 def find_customer(text: str) -> tuple[str, str]:
@@ -63,7 +64,8 @@ class HoldForm(forms.Form):
     )
     document = forms.CharField(
         label="Or one document", required=False, max_length=120,
-        help_text="Its number or id: with all that was done about it.",
+        help_text="Its number or id, with its voids, plans, accruals and write-offs. Payments, refunds and credit notes"
+        " are documents of their own.",
     )  # fmt: skip
     first_day = DateField(label="Dated or received from", required=False)
     last_day = DateField(label="To", required=False)
@@ -80,7 +82,8 @@ class HoldForm(forms.Form):
         dress(self)
 
     def clean_document(self) -> BusinessTransaction | None:
-        """The transaction that is meant; of several about one document the one that carries it."""
+        """The transaction that is meant; of several about one document the one that carries it, not what was made of
+        it."""
         text = self.cleaned_data["document"].strip()
         if not text:
             return None
@@ -88,6 +91,8 @@ class HoldForm(forms.Form):
         wanted = Q(pk=own_id) if own_id else Q(number=text) | Q(source_id=text) | Q(target_number=text)
         rows = transactions_visible_to(self.user).filter(wanted).exclude(flow__in=TELLING)[:20]
         by_lane = {txn.lane: txn for txn in rows}
+        own = {lane: txn for lane, txn in by_lane.items() if lane.split(":")[1:2] not in _MADE}
+        by_lane = own or by_lane
         if not by_lane:
             raise forms.ValidationError("No document that you see has this number or id.")
         if len(by_lane) > 1:

@@ -11,13 +11,17 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connectors.models import Exchange
 from exceptions import keeping as letting_go
 from exceptions.models import AlertGroup
+from exceptions.resolving import order_unwinding, unwinding
 from q2c.core import approvals, audit, customer_keys, erasures, holds, retention
 from q2c.core.grants import grant_app_role
 from q2c.core.models import AuditEntry, CustomerKey, Erasure, ExpiredMonth, LegalHold
+from q2c.core.partitions import month_partition_sql
 from q2c.outbox.models import OutboxEvent
 from q2c.records.models import GoldenRecord
+from q2c.transactions.models import BusinessTransaction
 from tests import factories
 from tests.core import keeping
 from tests.core.keeping import LONG_AGO, make_key, make_old, march
@@ -119,6 +123,17 @@ def test_a_release_makes_due_what_it_held_and_the_look_says_so(old_months):
         "propose", "approve", "hold_in_force", "propose", "approve", "hold_released",
     ]  # fmt: skip
     assert audit.verify().holds
+
+
+def test_a_month_that_a_hold_covers_since_the_look_is_kept_and_hasnt_failed(old_months, monkeypatch):
+    make_old()
+    before = retention.expired_months()
+    hold = make_hold()
+    monkeypatch.setattr(retention, "expired_months", lambda: before)
+    assert march(STEPS) not in retention.drop_expired()
+    seen = ExpiredMonth.objects.get(pk=march(STEPS))
+    assert (seen.failure, seen.holds) == ("", [hold.pk])
+    assert seen.why_kept == f"legal hold LH-{hold.pk} “Tax audit” (TA-7)"
 
 
 def test_the_database_refuses_a_drop_under_hold_whoever_asks(old_months):
@@ -264,6 +279,102 @@ def test_alerts_and_rows_of_bulk_actions_stay_while_a_hold_covers_them(db):
     keeping.release(hold)
     letting_go.let_go()
     assert not AlertGroup.objects.exists()
+
+
+MAY = dt.datetime(2019, 5, 14, 12, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("months_of", ["transactions_steprun", "inbox_inboundevent", "outbox_outboxevent"])
+@pytest.mark.parametrize(
+    ("lane", "is_held"),
+    [
+        ("stripe:unwinding:in_1", True),
+        ("stripe:invoice_void:in_1", True),
+        ("stripe:write_off:in_1", True),
+        ("stripe:accrual:in_1", True),
+        ("stripe:unwinding:in_2", False),
+        ("other:unwinding:in_1", False),
+        ("stripe:payment:in_1", False),
+    ],
+)
+def test_a_hold_on_a_document_keeps_the_later_month_of_what_was_made_of_it(old_months, months_of, lane, is_held):
+    """The invoice in March, the other in May: the hold is on the invoice, or on the other by its own id."""
+    with connection.cursor() as cursor:
+        cursor.execute(month_partition_sql(months_of, 2019, 5))
+    month, message = f"{months_of}_2019_05", keeping.make_old_message(at=MAY)
+    make_old(lane="stripe:invoice:in_1", source_id="in_1")
+    later = make_old(at=MAY, lane=lane, source_id="in_1-1", event_id=message.event_id)
+    OutboxEvent.objects.create(id=keeping.id_of(MAY), event_type="InvoicePosted", subject="x", at=MAY,
+                               transaction_id=later.pk, data={})  # fmt: skip
+    hold = make_hold(lane="stripe:invoice:in_1", document="INV-1")
+    said = retention.expired_partitions()[month]
+    assert said.startswith(f"legal hold LH-{hold.pk} “Tax audit”") is is_held
+    keeping.release(hold)
+    assert not retention.expired_partitions()[month].startswith("legal hold")
+    make_hold(lane=lane)
+    assert (march(STEPS) not in due()) is is_held
+
+
+def test_what_is_made_of_a_document_counts_as_it_for_the_screen_and_for_the_database(db):
+    made = {unwinding.KIND, order_unwinding.KIND, *(f"{kind}_void" for kind in ("invoice", "credit_note"))}
+    assert made <= set(holds.MADE_OF_ONE)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT q2c_lanes_of('stripe:invoice:in_1:2'), q2c_lanes_of('stripe:payment:pi_1')")
+        lanes, alone = cursor.fetchone()
+    assert {f"stripe:{name}:in_1:2" for name in ("invoice", *holds.MADE_OF_ONE)} <= set(lanes)
+    assert alone == ["stripe:payment:pi_1"]
+
+
+def make_dispute(**fields) -> tuple[CustomerKey, BusinessTransaction]:
+    """A dispute of long ago that names no customer; what was asked about it is sealed under one's key."""
+    key = make_key()
+    dispute = make_old(flow="dispute_to_erp", lane="stripe:dispute:dp_1", customer_id="", **fields)
+    Exchange.objects.create(
+        transaction_id=dispute.pk, connection=factories.make_connection("stripe"), method="GET", url="/", at=LONG_AGO,
+        took_ms=1, request=b"", response=b"sealed", customer_key=key, hash="",
+    )  # fmt: skip
+    return key, dispute
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_held"),
+    [
+        ({"lane": "stripe:dispute:dp_1"}, True),
+        ({"lane": "stripe:dispute:dp_2"}, False),
+        ({"legal_entity": "GB01"}, True),
+        ({"legal_entity": "US01"}, False),
+        ({"first_day": dt.date(2019, 3, 14), "last_day": dt.date(2019, 3, 14)}, True),
+        ({"first_day": dt.date(2019, 3, 15)}, False),
+    ],
+)
+def test_a_hold_on_what_names_no_customer_keeps_the_key_under_which_it_is_sealed(old_months, scope, is_held):
+    factories.make_entity("US01")
+    key, _ = make_dispute(legal_entity_code="GB01", document_date=None)
+    make_hold(**scope)
+    if not is_held:
+        customer_keys.destroy_key(key.pk)
+        return
+    with pytest.raises(customer_keys.ErasureRefused, match="legal hold LH-"):
+        customer_keys.destroy_key(key.pk)
+    assert holds.holds_on_customer("stripe:cus_2") == ""
+
+
+@pytest.mark.parametrize(
+    ("scope", "is_held"),
+    [
+        ({"customer": "stripe:cus_1"}, True),
+        ({"customer": "stripe:cus_2"}, False),
+        ({"customer": "stripe:cus_1", "legal_entity": "GB01"}, True),
+        ({"customer": "stripe:cus_1", "legal_entity": "US01"}, False),
+    ],
+)
+@pytest.mark.parametrize("table", [STEPS, "connectors_exchange"])
+def test_a_hold_on_a_customer_keeps_the_months_of_what_is_sealed_under_their_key(old_months, scope, is_held, table):
+    factories.make_entity("US01")
+    make_dispute(legal_entity_code="GB01")
+    assert march(table) in due()
+    make_hold(**scope)
+    assert (march(table) not in due()) is is_held
 
 
 DAYS = st.dates(dt.date(2019, 3, 1), dt.date(2019, 3, 6))

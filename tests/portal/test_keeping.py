@@ -71,7 +71,7 @@ def test_a_hold_is_proposed_agreed_to_shown_as_the_reason_and_released(two, db):
     assert march(STEPS) not in retention.drop_expired()
     detail = said(ada.get(f"/keeping/holds/{hold.pk}/"))
     assert "Steps of March 2019" in detail
-    assert "INV-7 and all that was done about it" in detail
+    assert "INV-7 with its voids, plans, accruals and write-offs" in detail
     ada.post(f"/keeping/holds/{hold.pk}/release/", {"why": "The audit is over."})
     hold.refresh_from_db()
     sign(cora, hold.release)
@@ -80,6 +80,21 @@ def test_a_hold_is_proposed_agreed_to_shown_as_the_reason_and_released(two, db):
     assert "Nothing is kept beyond its time by a legal hold" in said(ada.get("/keeping/"))
     assert "Tax audit 2019" in said(ada.get("/keeping/holds/?state=past"))
     assert march(STEPS) in retention.drop_expired()
+
+
+@pytest.mark.parametrize("asked", ["in_7", "INV-7"])
+def test_a_document_is_meant_where_its_void_and_its_plan_have_the_same_id_or_number(two, asked):
+    for lane in ("invoice_void", "invoice", "unwinding", "write_off"):
+        make_old(number="INV-7", source_id="in_7", lane=f"stripe:{lane}:in_7", business_key=lane)
+    assert two[0].post("/keeping/holds/new/", {**HOLD, "document": asked}).status_code == 302
+    assert LegalHold.objects.get().lane == "stripe:invoice:in_7"
+
+
+def test_of_two_documents_with_one_number_neither_is_guessed(two):
+    for name in ("in_7", "in_8"):
+        make_old(number="INV-7", source_id=name, lane=f"stripe:invoice:{name}")
+    refused = said(two[0].post("/keeping/holds/new/", {**HOLD, "document": "INV-7"}))
+    assert "2 documents have this number: write the id of one" in refused
 
 
 @pytest.mark.parametrize(
@@ -113,6 +128,9 @@ def test_a_person_of_one_entity_sees_no_hold_of_another_and_no_name_of_it(sign_i
     shown = said(other.get("/keeping/"))
     assert "Tax audit" not in shown
     assert "A legal hold of the house or of another entity" in shown
+    refused = f"{march(STEPS)} is kept: legal hold LH-{hold.pk} “Tax audit” (TA-7)"
+    ExpiredMonth.objects.filter(pk=march(STEPS)).update(failure=refused)
+    assert "Tax audit" not in said(other.get("/keeping/"))
     assert other.get("/keeping/erasures/").status_code == 404
     assert "it’s the whole house" not in shown
     response = other.post("/keeping/holds/new/", {**HOLD, "is_everything": "on"})
