@@ -112,12 +112,16 @@ def _note(months: list[ExpiredMonth]) -> None:
 
 
 def _seen(month: Expired, failure: str) -> ExpiredMonth:
+    """What a hold covers by now hasn't failed, it's kept: the database refused it by the hold's name."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT q2c_holds_on(%s, %s, %s)", [month.table, month.low, month.high])
-        holds = cursor.fetchone()[0]
+        cursor.execute(
+            "SELECT held, q2c_hold_words(held) FROM q2c_holds_on(%s, %s, %s) AS held",
+            [month.table, month.low, month.high],
+        )
+        holds, words = cursor.fetchone()
     return ExpiredMonth(
-        partition=month.partition, table=month.table, months=month.months, why_kept=month.why_kept, failure=failure,
-        holds=holds, looked_at=timezone.now(),
+        partition=month.partition, table=month.table, months=month.months, why_kept=words or month.why_kept,
+        failure="" if holds else failure, holds=holds, looked_at=timezone.now(),
     )  # fmt: skip
 
 

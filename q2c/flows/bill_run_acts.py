@@ -147,17 +147,23 @@ def _apply_agreed(proposal: Proposal, *, by: Person) -> None:
     own = BillRun.objects.select_for_update().get(pk=int(proposal.subject_id))
     act, parts = str(proposal.content["act"]), list(own.parts.all())
     _why_not(own, parts, act)
-    if figures_of(parts) != proposal.content["figures"]:
+    if not _is_as_proposed(proposal, parts):
         raise RunRefused(CHANGED)
     _apply(own, act, by=proposal.proposed_by, why=proposal.why, agreed=by.get_username())
+
+
+def _is_as_proposed(proposal: Proposal, parts: list[BillRunPart]) -> bool:
+    """What is signed holds: the figures, and no release of more than was shown to be held by cases."""
+    content = proposal.content
+    is_same = figures_of(parts) == content["figures"]
+    return is_same and (content["act"] == REJECT or sum_of(parts).held <= content["held_by_cases"])
 
 
 def void_changed() -> int:
     """End what waits for a second person while its run isn't what was proposed any more. Returns how many."""
     count = 0
     for proposal in Proposal.objects.filter(kind=KIND, state=Proposal.State.PROPOSED).order_by("pk"):
-        figures = figures_of(BillRunPart.objects.filter(run_id=int(proposal.subject_id)))
-        if figures != proposal.content["figures"]:
+        if not _is_as_proposed(proposal, list(BillRunPart.objects.filter(run_id=int(proposal.subject_id)))):
             try:
                 approvals.void(proposal, reason=CHANGED)
             except approvals.ApprovalRefused:  # somebody decided it at this moment

@@ -18,7 +18,7 @@ from q2c.canonical.billing import BillRunTold
 from q2c.core.hotpath import fetch_rows
 from q2c.records.documents import Billed
 from q2c.transactions.batch import Run
-from q2c.transactions.bill_run_counts import Ignored, note_ignored, meet_decided
+from q2c.transactions.bill_run_counts import Ignored, meet_decided, note_ignored
 from q2c.transactions.bill_runs import BillRun
 
 if TYPE_CHECKING:

@@ -56,7 +56,7 @@ def keeping(request: HttpRequest) -> HttpResponse:
         policy.due, policy.kept = len([m for m in own if not m.why_kept]), len([m for m in own if m.why_kept])
     for month in expired:
         if set(month.holds) - set(seen):  # without the name of a hold that this person doesn't see
-            month.why_kept = "a legal hold of the house or of another entity"
+            month.why_kept, month.failure = "a legal hold of the house or of another entity", ""
     spans = spans_of(expired)
     damaged = list(_with_checks().exclude(fault="")[:SHOWN])
     for archive in damaged:

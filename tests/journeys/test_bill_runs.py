@@ -236,6 +236,19 @@ def _release(run, person):
     connection.close()
 
 
+@pytest.mark.parametrize(("act", "stands"), [("release", "void"), ("reject", "proposed")])
+def test_a_release_of_more_than_was_shown_to_be_held_is_void(house, act, stands):
+    policy()
+    bill(house, 1, 2)
+    gather(house, 2)
+    check()
+    proposal = acts.decide(the_run(), act, by=factories.make_person("billing_ops"), why=WHY)
+    BusinessTransaction.objects.filter(number="BR-0002").update(state="held")
+    move_on()
+    proposal.refresh_from_db()
+    assert (proposal.content["held_by_cases"], part_of(the_run()).held_count, proposal.state) == (0, 1, stands)
+
+
 def test_a_worker_that_dies_in_the_middle_of_a_release_leaves_whole_pieces_and_another_goes_on(house, monkeypatch):
     monkeypatch.setattr(bill_run_counts, "AT_ONCE", 3)
     policy(release="1 person")
