@@ -18,6 +18,7 @@ from django.db.models import Min
 from connectors.models import ReferenceEntry
 from exceptions.side_by_side import NOTHING, Cell, Column, Raw, Row, columns_of, differ, lay_out, read_raw
 from mappings.resolve import Snapshot, latest_change_set
+from q2c.core.money import spoken_money
 from q2c.core.problems import Problem
 from q2c.flows.trial import read_in_memory
 from q2c.inbox.models import InboundKey
@@ -198,9 +199,8 @@ def _checks(
             Check(f"{period['name']} is {'open' if is_open else 'closed'}", is_open, "as the ERP’s list says")
         )
     if journal:
-        checks.append(
-            Check("Debits equal credits", found.debit == found.credit, f"{found.debit:,} and {found.credit:,}")
-        )
+        debit, credit = (spoken_money(amount, found.txn.currency) for amount in (found.debit, found.credit))
+        checks.append(Check("Debits equal credits", found.debit == found.credit, f"{debit} and {credit}"))
         wanted = {(LISTS[name], row[name]) for row in journal for name in LISTS if row.get(name)}
         gone = sorted(key[1] for key in wanted if key not in entries or not entries[key].is_active)
         what = "Every account and dimension is active in the ERP’s lists"

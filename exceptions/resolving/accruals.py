@@ -26,7 +26,7 @@ from q2c.canonical.base import Source
 from q2c.canonical.posting import Accrual, ArCreditMemo, ArInvoice
 from q2c.core import audit, ids
 from q2c.core.models import AccountingPeriod
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.flows import trial
 from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP, FLOWS, ROLE
 from q2c.flows.dispatch import Fact, dispatch_facts
@@ -99,8 +99,8 @@ def booked_words(accruals: Iterable[Accrual], debited: str) -> str:
         for line in row.lines:
             sums[account_words(row.erp, line.account)] -= line.amount
     money = accruals[0].currency
-    debits = [f"{money} {amount:,} to {name}" for name, amount in sums.items() if amount > 0]
-    credits = [f"{money} {-amount:,} to {name}" for name, amount in sums.items() if amount < 0]
+    debits = [f"{spoken_money(amount, money)} to {name}" for name, amount in sums.items() if amount > 0]
+    credits = [f"{spoken_money(-amount, money)} to {name}" for name, amount in sums.items() if amount < 0]
     return f"debits {_listed(debits)}, and credits {_listed(credits)}"
 
 

@@ -32,7 +32,7 @@ from q2c.canonical.billing import Invoice, WriteOff
 from q2c.core import access, audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
-from q2c.core.money import ZERO, round_money
+from q2c.core.money import ZERO, round_money, spoken_money
 from q2c.core.problems import Problem
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.tasks import nudge
@@ -168,7 +168,7 @@ def _part(amount: Decimal | None, is_open: Decimal, txn: BusinessTransaction, er
     if amount <= 0 or amount != round_money(amount, txn.currency):
         raise ResolutionRefused(f"Say an amount of {txn.currency} above zero, to its smallest unit.")
     if amount > is_open:
-        raise ResolutionRefused(f"{txn.currency} {is_open:,} of {txn.number} is open in {erp}, and no more.")
+        raise ResolutionRefused(f"{spoken_money(is_open, txn.currency)} of {txn.number} is open in {erp}, and no more.")
     return round_money(amount, txn.currency)
 
 
@@ -192,7 +192,7 @@ def adjust(
     limits = spending.limits_of(spent)
     if said := spending.why_too_much(spent, limits):
         raise ResolutionRefused(said)
-    money = f"{txn.currency} {owed.amount:,}"
+    money = spoken_money(owed.amount, txn.currency)
     name = ports.connections()[txn.target_connection].name
     book = ports.Calendar().book(txn.legal_entity_code, txn.target_connection)
     where = booking.booking_of(txn, resolution, book, owed.on)
@@ -203,7 +203,8 @@ def adjust(
         memo = turn_write_off(document, invoice, takes_tax_back=not where.keeps_tax)
     except Problem as problem:
         raise ResolutionRefused(f"{problem.summary}.") from problem
-    settles = f"of which {txn.currency} {owed.stays:,} then stays open" if owed.stays else "which is then settled"
+    stays = spoken_money(owed.stays, txn.currency)
+    settles = f"of which {stays} then stays open" if owed.stays else "which is then settled"
     return wish(
         Wished(
             resolution=resolution, case=case, by=by, reason=reason, title=f"{verb} {money} of {txn.number}",
@@ -264,7 +265,8 @@ def apply_adjustment(agreed: Agreed) -> list[Restarted]:
         book_amount=owed.book_amount, by=agreed.proposer, why=agreed.why, at=agreed.at,
     )  # fmt: skip
     facts = {"transaction": str(made_id), "documents": 1, "how": resolution}
-    part = f"{txn.currency} {owed.amount:,} of {txn.number}; {txn.currency} {owed.stays:,} of it stays open: "
+    money, stays = (spoken_money(amount, txn.currency) for amount in (owed.amount, owed.stays))
+    part = f"{money} of {txn.number}; {stays} of it stays open: "
     text = f"{part}{agreed.why}" if owed.stays else agreed.why
     cases.note(agreed.case, verb=DONE[resolution], text=text, by=agreed.proposer, data=facts)
     audit.record(agreed.proposer, resolution, "transaction", made_id, why=agreed.why,

@@ -11,7 +11,7 @@ from typing import Any
 from exceptions.kinds import ACCEPT_DIFFERENCE
 from mappings.resolve import Snapshot
 from q2c import ports
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Problem
 from q2c.flows.write_off_to_erp import TAX
 from q2c.posting.facts import Book
@@ -76,11 +76,11 @@ def in_general(booking: Booking) -> list[str]:
 def with_amounts(booking: Booking, *, currency: str, amount: Decimal, tax: Decimal = ZERO) -> list[str]:
     """As sentences for what is signed: the amount that leaves receivables, and how much of it is tax taken back."""
     to = booking.to or _unmapped(booking)
-    back = f" and {currency} {tax:,} to the accounts of the invoice’s tax codes" if tax else ""
+    back = f" and {spoken_money(tax, currency)} to the accounts of the invoice’s tax codes" if tax else ""
     return [
-        f"It debits {currency} {amount - tax:,} to {to}{back}, and credits {currency} {amount:,} to "
-        f"{booking.off_words}, in {booking.period}, in the invoice’s currency and at its rate; no revenue is made or "
-        "taken.",
+        f"It debits {spoken_money(amount - tax, currency)} to {to}{back}, and credits "
+        f"{spoken_money(amount, currency)} to {booking.off_words}, in {booking.period}, in the invoice’s currency and "
+        "at its rate; no revenue is made or taken.",
         *_late(booking),
         _tax_words(booking),
     ]

@@ -28,7 +28,7 @@ from q2c.canonical import schema
 from q2c.canonical.posting import Accrual
 from q2c.core.history import save_with_reason
 from q2c.core.models import AccountingPeriod, Person, Proposal
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP
 from q2c.flows.steps.dates import POSTING_DATE
 from q2c.transactions.models import BusinessTransaction
@@ -263,8 +263,8 @@ def _accrued_words(
             total = sum((each.amount for each in own), ZERO)
             booked = accruals.booked_words(own, accounts[row.place][currency])
             said.append(
-                f"{currency} {total:,}, net of tax, is accrued in {row.name} of {row.place[0]}, for {len(own):,} of "
-                f"{_count(row.documents)}: it {booked}."
+                f"{spoken_money(total, currency)}, net of tax, is accrued in {row.name} of {row.place[0]}, for "
+                f"{len(own):,} of {_count(row.documents)}: it {booked}."
             )
     return said
 

@@ -52,6 +52,13 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
     return amount.quantize(Decimal(1).scaleb(-decimals(currency)), rounding=ROUND_HALF_UP)
 
 
+def spoken_money(amount: Decimal, currency: str) -> str:
+    """The amount as a sentence says it, with its currency's decimals: "GBP 1,234.50". One that has more is said as it
+    is: two that differ never read alike."""
+    rounded = round_money(amount, currency)
+    return f"{currency} {rounded if rounded == amount else amount.normalize():,f}"
+
+
 def from_minor(units: int | Decimal, currency: str) -> Decimal:
     """Minor units (cents, yen, fils) to an amount in major units."""
     return Decimal(units).scaleb(-minor_decimals(currency))

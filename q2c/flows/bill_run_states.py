@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from mappings.bill_runs import ITSELF, RunPolicy
 from q2c import ports
-from q2c.core.money import round_money
+from q2c.core.money import round_money, spoken_money
 from q2c.flows.bill_runs import policy_of
 from q2c.transactions.bill_run_counts import roll_up
 from q2c.transactions.bill_runs import BillRun, BillRunPart
@@ -170,7 +170,7 @@ def _say_anew(run_id: int) -> bool:
 
 def money(amount: Decimal, currency: str) -> str:
     """An amount in words."""
-    return f"{currency} {round_money(amount, currency):,}"
+    return spoken_money(round_money(amount, currency), currency)
 
 
 def _difference(run: BillRun, part: BillRunPart) -> str:

@@ -20,6 +20,7 @@ from q2c.canonical import events
 from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.models import LegalEntity
+from q2c.core.money import spoken_money
 from q2c.core.problems import Category, Problem
 from q2c.flows import begun, corrections, sightings
 from q2c.flows.api_orders import API_MANIFEST
@@ -236,9 +237,10 @@ def _propose_write_off(item: Item, event: events.InvoiceStatusChanged, about: Ab
     """Billing gives up an invoice: only a proposal, since a write-off is an AR document that people decide on."""
     number = event.number or event.invoice_id
     entity = about.legal_entity or entity_of_invoice(item.source.code, event.invoice_id)
+    money = spoken_money(event.amount, event.currency)
     problem = Problem(
         "uncollectible_proposed", Category.CONFLICT,
-        f"Billing gave up {event.number or 'an invoice'}, of which {event.currency} {event.amount:,} is owed",
+        f"Billing gave up {event.number or 'an invoice'}, of which {money} is owed",
         connection=item.source.code, document=number, invoice=event.invoice_id,
     )  # fmt: skip
     cases.open_case(problem, event_id=item.claimed.event_id, connection_code=item.source.code, number=number,

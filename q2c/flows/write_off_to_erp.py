@@ -17,6 +17,7 @@ import msgspec
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice, WriteOff
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
+from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.credit_memo_to_erp import find_ar_credit_memo, want_invoice
 from q2c.flows.steps import approve, codes, customer, dates, originals, post
@@ -152,11 +153,12 @@ async def check_open_amount(posting: ArCreditMemo, write_off: WriteOff, erp: Any
     invoice = await post.read_before_sending(erp, "ar_invoice", posting.apply_to[0].document)
     if invoice.open_amount == (posting.total if write_off.open_amount is None else write_off.open_amount):
         return
-    is_said = "nobody can say what is open" if invoice.open_amount is None else f"{invoice.open_amount:,} is open"
+    is_open, money = invoice.open_amount, write_off.currency
+    is_said = "nobody can say what is open" if is_open is None else f"{spoken_money(is_open, money)} is open"
     raise Problem(
         "open_amount_moved",
         Category.CONFLICT,
-        f"{write_off.currency} {write_off.amount:,} of {write_off.invoice_number} was to be taken off, and {is_said}",
+        f"{spoken_money(write_off.amount, money)} of {write_off.invoice_number} was to be taken off, and {is_said}",
         connection=write_off.source.connection,  # of the invoice: what is left of it is decided anew in the case
         document=write_off.invoice_number,
         invoice=write_off.invoice_id,

@@ -13,7 +13,7 @@ from typing import Any
 from q2c.canonical.billing import BalanceTransaction, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import AppliedTo, CashReceipt, CashRefund, Journal, JournalLine
 from q2c.core.ids import external_id
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Category, Problem
 from q2c.posting.checks import check_posting
 from q2c.posting.facts import Accounts, Book, Period, RateUse
@@ -193,7 +193,7 @@ def check_movements(payout: Payout) -> None:
 
 def name_payout(payout: Payout) -> str:
     """A payout as people know it: it has no number, but an amount and the day on which the bank has it."""
-    return f"The payout of {payout.currency} {payout.amount:,} of {payout.arrival_date:%-d %B %Y}"
+    return f"The payout of {spoken_money(payout.amount, payout.currency)} of {payout.arrival_date:%-d %B %Y}"
 
 
 def _movement_lines(movement: BalanceTransaction, accounts: Accounts, booked: Decimal | None) -> list[JournalLine]:

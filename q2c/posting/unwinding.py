@@ -12,7 +12,7 @@ from q2c.canonical.billing import CreditMemo, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication
 from q2c.canonical.unwinding import SettledBy, Settling, Unwinding
 from q2c.core.ids import external_id
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Category, Problem
 
 TAKEN_BACK, POSTED_AGAIN = "unw", "re"  # of the external ids
@@ -28,7 +28,7 @@ def turn_unwinding(unwinding: Unwinding, invoice: Invoice) -> CreditMemo:
     """The credit memo over the whole invoice, line by line, on the day that was agreed. Raises Problem `plan_moved`
     for an invoice that isn't over what people saw."""
     if (invoice.total, invoice.currency) != (unwinding.total, unwinding.currency):
-        raise moved(unwinding, f"{invoice.number} is over {invoice.currency} {invoice.total:,} now")
+        raise moved(unwinding, f"{invoice.number} is over {spoken_money(invoice.total, invoice.currency)} now")
     return CreditMemo(
         source=msgspec.structs.replace(unwinding.source, object_id=name_of(unwinding)),
         number=f"{invoice.number}-U{unwinding.generation}",
@@ -105,11 +105,9 @@ def check_open(unwinding: Unwinding, expected: Decimal, found: Decimal | None) -
     """That the ERP has open of the invoice what the plan rests on. Raises Problem `plan_moved`."""
     if found == expected:
         return
-    says = "nobody can say what is open" if found is None else f"{unwinding.currency} {found:,} is open"
-    raise moved(
-        unwinding,
-        f"{unwinding.currency} {expected:,} of {unwinding.invoice_number} was to be open in the ERP, and {says}",
-    )
+    says = "nobody can say what is open" if found is None else f"{spoken_money(found, unwinding.currency)} is open"
+    asked = spoken_money(expected, unwinding.currency)
+    raise moved(unwinding, f"{asked} of {unwinding.invoice_number} was to be open in the ERP, and {says}")
 
 
 def moved(unwinding: Unwinding, summary: str) -> Problem:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Category, Problem
 from q2c.posting.credits import spread_credit
 
@@ -24,7 +24,8 @@ def turn_invoice(void: DocumentVoid, invoice: Invoice) -> CreditMemo:
         raise Problem(
             "out_of_balance",
             Category.VALIDATION,
-            f"{void.number} was voided over {void.currency} {void.amount:,}, but {total:,} of it is left",
+            f"{void.number} was voided over {spoken_money(void.amount, void.currency)}, but "
+            f"{spoken_money(total, void.currency)} of it is left",
             connection=void.source.connection,
             document=void.number,
         )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from q2c.canonical.billing import CreditMemo, Invoice, InvoiceLine, WriteOff
-from q2c.core.money import ZERO, round_money
+from q2c.core.money import ZERO, round_money, spoken_money
 from q2c.core.problems import Category, Problem
 from q2c.posting.credits import spread_credit
 from q2c.posting.facts import Book, ItemUse
@@ -33,7 +33,8 @@ def turn_write_off(write_off: WriteOff, invoice: Invoice, *, takes_tax_back: boo
         raise Problem(
             "out_of_balance",
             Category.VALIDATION,
-            f"{write_off.currency} {write_off.amount:,} can’t be taken off {invoice.number} of {invoice.total:,}",
+            f"{spoken_money(write_off.amount, write_off.currency)} can’t be taken off {invoice.number} of "
+            f"{spoken_money(invoice.total, invoice.currency)}",
             connection=write_off.source.connection,
             document=invoice.number,
         )

@@ -12,7 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from q2c.core.ids import MACHINE_ID
-from q2c.core.money import round_money
+from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Problem
 from q2c.core.retries import Retry
 from q2c.transactions.steps import Flow, Step, Write
@@ -131,11 +131,7 @@ class Run:
         noun = f"the {self.flow.lane_type or 'document'}".replace("_", " ")
         if self.customer_name:
             return f"{noun} of {self.customer_name}"
-        return (
-            f"{noun} of {self.currency} {round_money(self.amount, self.currency):,}"
-            if self.amount is not None
-            else noun
-        )
+        return f"{noun} of {spoken_money(self.amount, self.currency)}" if self.amount is not None else noun
 
     @property
     def due_intent(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from q2c.core.money import allocate, decimals, from_minor, round_money, to_minor
+from q2c.core.money import allocate, decimals, from_minor, round_money, spoken_money, to_minor
 
 AMOUNTS = st.decimals(min_value=-(10**9), max_value=10**9, places=2)
 
@@ -34,6 +34,20 @@ def test_decimals_are_those_of_iso_4217(currency, places):
 )
 def test_halves_are_rounded_away_from_zero(amount, currency, rounded):
     assert str(round_money(Decimal(amount), currency)) == rounded
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "said"),
+    [
+        ("0.0", "USD", "USD 0.00"),
+        ("1234.500000", "GBP", "GBP 1,234.50"),
+        ("1E+3", "JPY", "JPY 1,000"),
+        ("-20", "KWD", "KWD -20.000"),
+        ("100.004000", "GBP", "GBP 100.004"),  # not as if it were 100.00
+    ],
+)
+def test_a_sentence_says_an_amount_with_its_currencys_places_and_hides_none(amount, currency, said):
+    assert spoken_money(Decimal(amount), currency) == said
 
 
 @pytest.mark.parametrize(

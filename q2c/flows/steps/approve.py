@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from q2c.canonical import schema
+from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps.post import total_of
 from q2c.posting.facts import Book, Policy, RateUse
@@ -44,13 +45,14 @@ def await_approval(posting: Any, policy: Policy, book: Book, rate: RateUse, txn:
             number=number,
             why=refused,
         )
+    money = spoken_money(total, posting.currency_code)
     raise Awaits(
         wait_key(txn.id),
-        f"approval of {posting.currency_code} {total:,} before posting",
+        f"approval of {money} before posting",
         patience_seconds=30 * 86400,
         asks={
             "kind": POSTING,
-            "title": f"Post {number}, {posting.currency_code} {total:,}, in {book.code}",
+            "title": f"Post {number}, {money}, in {book.code}",
             "content": {
                 "transaction": str(txn.id),
                 "attempt": txn.attempt,

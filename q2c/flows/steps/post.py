@@ -8,6 +8,7 @@ from typing import Any
 
 from q2c.canonical.posting import PostedDocument
 from q2c.core.ids import MACHINE_ID
+from q2c.core.money import spoken_money
 from q2c.core.problems import Category, NeverSent, NotAnswered, Problem
 
 
@@ -48,8 +49,8 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
     name = called(prepared)
     asked, currency = total_of(prepared), prepared.currency_code
     if asked is not None and document.total is not None and document.total != asked:
-        booked = f"{document.total:,} as {document.number or document.id}"
-        summary = f"{_first(name)} is {currency} {asked:,} and the ERP holds {booked}"
+        booked = f"{spoken_money(document.total, currency)} as {document.number or document.id}"
+        summary = f"{_first(name)} is {spoken_money(asked, currency)} and the ERP holds {booked}"
         return differs(was_found, document, number, summary, asked=asked, booked=document.total)
     for what, ours, theirs in (
         ("in", currency, document.currency_code),

@@ -10,6 +10,7 @@ import datetime as dt
 from typing import Any
 
 from q2c.canonical.posting import Journal, JournalLine, PostedDocument
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps.cash import movement_key
 from q2c.flows.told import record_key
@@ -105,15 +106,15 @@ def _lines(posting: Any) -> tuple[JournalLine, ...]:
 
 
 def _check_same(found: Contributed, lines: tuple[JournalLine, ...], posting: Any, txn: Any) -> None:
-    total = sum(line.debit for line in lines)
+    total = sum((line.debit for line in lines), ZERO)
     if found.transaction_id == txn.id or (found.total, found.currency) == (total, posting.currency_code):
         return
     number = txn.number or txn.source_id
     raise Problem(
         "document_exists_differs",
         Category.CONFLICT,
-        f"{number} has {posting.currency_code} {total:,} and stands in a summary with"
-        f" {found.currency} {found.total.normalize():,f}",
+        f"{number} has {spoken_money(total, posting.currency_code)} and stands in a summary with"
+        f" {spoken_money(found.total, found.currency)}",
         number=number,
         document=posting.external_id,
         asked=total,
