@@ -121,8 +121,8 @@ class Client:
         return await self.find(_refund_type(refund), refund.external_id)
 
     async def refund(self, refund: posting.CashRefund) -> posting.PostedDocument:
-        """Create a customer refund that pays out credit memos; with none, which NetSuite doesn't take, a journal.
-        Raises AlreadyThere as `post_invoice` does."""
+        """Create a customer refund that pays out credit memos or a payment; with neither, which NetSuite doesn't take,
+        a journal. Raises AlreadyThere as `post_invoice` does."""
         body = outbound.cash_refund(refund) if refund.apply_to else outbound.refund_journal(refund)
         return await self._post(_refund_type(refund), body, refund)
 

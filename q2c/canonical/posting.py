@@ -187,8 +187,9 @@ class CashApplication(Document):
 
 
 class CashRefund(Document):
-    """Cash given back from the gateway's clearing account. It pays out the credit memos of `apply_to`, whose sum it is;
-    with none it is a debit of the customer's that stays open. Of a refund that failed, `journal` is the opposite."""
+    """Cash given back from the gateway's clearing account. It pays out the credit memos of `apply_to`, whose sum it is,
+    or a receipt on account; with neither it is a debit of the customer's that stays open. Of a refund that failed,
+    `journal` is the opposite."""
 
     external_id: str
     customer: str

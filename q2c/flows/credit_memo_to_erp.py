@@ -4,7 +4,7 @@ Starts on   CreditMemoIssued (billing); InvoicePosted with a negative total
 Ends with   AR credit memo in the ERP's ledger, applied to its invoice where it names one
 Posts       line-level or in the day's summary; with the original's items, dimensions, tax codes and exchange rate
 Owners      billing operations; the controller for period and posting policy
-Never       changes the invoice that it credits
+Never       changes the invoice that it credits; credits once more what people took back for good
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from q2c.canonical.billing import CreditMemo
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
 from q2c.core.problems import Awaits, NotNeeded
-from q2c.flows.steps import approve, bill_run, customer, dates, feed, originals, post, summary
+from q2c.flows.steps import approve, bill_run, customer, dates, feed, originals, post, summary, unwound
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
@@ -23,24 +23,31 @@ from q2c.transactions.steps import Flow, Read, Write
 
 
 def want_standing(credit_note: CreditMemo) -> list[tuple[str, Any]]:
-    """Whether billing has voided it, or the invoice that it credits."""
+    """Whether billing has voided it, or the invoice that it credits; and whether people took that one back."""
     connection = credit_note.source.connection
     wants: list[tuple[str, Any]] = [("status", (connection, credit_note.source.object_id))]
     if credit_note.invoice_id:
         wants += [("status", (connection, credit_note.invoice_id)),
-                  ("fact", ("invoice_to_erp", connection, credit_note.invoice_id))]  # fmt: skip
+                  ("fact", ("invoice_to_erp", connection, credit_note.invoice_id)),
+                  unwound.want_plan(connection, credit_note.invoice_id)]  # fmt: skip
     return wants
 
 
 def check_standing(credit_note: CreditMemo, links: Any) -> str:
-    """It still stands in billing, and so does what it credits: neither is posted when both were voided before."""
+    """It still stands in billing, and so does what it credits: neither is posted when both were voided before. Waits
+    while people take the invoice back by a plan; once they did so for good, all of it is credited already."""
     connection, invoice = credit_note.source.connection, credit_note.invoice_id
     if (
         links.status(connection, invoice) == "void"
         and links.state("invoice_to_erp", connection, invoice) == "cancelled"
     ):
         raise NotNeeded(f"billing voided the invoice that {credit_note.number} credits before it was posted")
-    return feed.check_standing(credit_note, links)
+    standing = feed.check_standing(credit_note, links)
+    if unwound.find_last_plan(connection, invoice, links) is not None:
+        raise NotNeeded(
+            f"the invoice that {credit_note.number} credits was taken back for good by a plan, so all of it is credited"
+        )
+    return standing
 
 
 def want_invoice(document: CreditMemo) -> list[tuple[str, Any]]:

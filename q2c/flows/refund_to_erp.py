@@ -1,8 +1,9 @@
 """Refund to ERP: cash given back leaves the gateway's clearing, and pays out the credit memo that says why.
 
 Starts on   RefundMade (billing or payments)
-Ends with   a refund that pays out its credit memos; without any, a debit of the customer's; the opposite if it fails;
-            or the day's summary, by policy
+Ends with   a refund that pays out its credit memos, or the receipt where that stands on account since people took the
+            invoice back for good; without either, a debit of the customer's; the opposite if it fails; or the day's
+            summary, by policy
 Posts       gross out of the gateway's clearing account; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for accounts
 Never       leaves a credit memo open that the money was given back for
@@ -14,10 +15,12 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from q2c.canonical.billing import Refund
+from q2c.canonical import schema
+from q2c.canonical.billing import CreditMemo, Refund
 from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
+from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary, systems
+from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary, systems, unwound
 from q2c.flows.told import Link
 from q2c.posting.cash import build_refund
 from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
@@ -50,12 +53,27 @@ def want_credits(document: Refund) -> list[tuple[str, Any]]:
     ]
 
 
-def find_credits(document: Refund, book: Book, policy: Policy, links: Any, calendar: Any) -> tuple[AppliedTo, ...]:
-    """The ERP's credit memos that it pays out, or wait for them.
+def want_plans(document: Refund, links: Any) -> list[tuple[str, Any]]:
+    """The plans about the invoices of the credit notes that were never posted."""
+    connection = document.source.connection
+    return [unwound.want_plan(connection, invoice) for invoice in _uncredited(document, links) if invoice]
 
-    None of a failure, in a summary, for a credit note that was never posted, and where credit notes explain only a part
-    of the refund. Raises Problem `unsupported_document` when the credit memo went in a summary and this doesn't, or
-    into another ERP.
+
+def _uncredited(document: Refund, links: Any) -> list[str]:
+    """The invoices of its credit notes that were cancelled; empty for one that names none."""
+    keys = [(CREDIT_FLOW, document.source.connection, credit.credit_note_id) for credit in document.credits]
+    facts = [links.fact(*key) for key in keys if links.state(*key) == "cancelled"]
+    return [schema.from_json(fact, CreditMemo).invoice_id for fact in facts]
+
+
+def find_credits(
+    document: Refund, book: Book, policy: Policy, erp_payment: str, links: Any, calendar: Any
+) -> tuple[AppliedTo, ...]:
+    """The ERP's credit memos that it pays out, or wait for them; or the receipt that stands on account.
+
+    None of a failure, in a summary, for a credit note that was never posted though its invoice stands, and where credit
+    notes explain only a part of the refund. Raises Problem `unsupported_document` when the credit memo went in a
+    summary and this doesn't, or into another ERP.
     """
     if document.movement or policy.is_summary:
         return ()
@@ -65,8 +83,8 @@ def find_credits(document: Refund, book: Book, policy: Policy, links: Any, calen
         record = ("credit_memo", _credit_key(document, credit.credit_note_id))
         memo = links.find(*record, book.connection)
         if memo is None and links.state(CREDIT_FLOW, connection, credit.credit_note_id) == "cancelled":
-            return ()
-        what = f"A refund of {document.currency} {document.amount:,} gives back"
+            return _on_account(document, erp_payment, links)
+        what = f"A refund of {spoken_money(document.amount, document.currency)} gives back"
         if memo is None and systems.standing([record], book.code, links=links, calendar=calendar):
             raise summary.across_cut_over(document, f"{what} a credit note", summary.IN_TWO_ERPS)
         if memo is None:
@@ -77,6 +95,20 @@ def find_credits(document: Refund, book: Book, policy: Policy, links: Any, calen
         found.append(AppliedTo(document=memo.external_id, amount=credit.amount))
     explained = sum((applied.amount for applied in found), Decimal(0))
     return tuple(found) if explained == document.amount else ()
+
+
+def _on_account(document: Refund, erp_payment: str, links: Any) -> tuple[AppliedTo, ...]:
+    """The receipt, where all that it's given back for was credited by plans that took the invoices back for good: it
+    settles nothing, and only this clears it. None where such a plan left it on the old invoice, in a closed period."""
+    connection, explained = document.source.connection, sum((c.amount for c in document.credits), Decimal(0))
+    invoices = _uncredited(document, links)
+    plans = [unwound.find_last_plan(connection, invoice, links) for invoice in invoices if invoice]
+    settled = [row for plan in plans if plan is not None for row in plan.settled if not row.moves]
+    if len(plans) < len(document.credits) or None in plans or explained != document.amount:
+        return ()
+    if any(row.document == erp_payment for row in settled):
+        return ()
+    return (AppliedTo(document=erp_payment, amount=document.amount),)
 
 
 def _credit_key(document: Refund, credit_note_id: str) -> str:
@@ -129,9 +161,11 @@ def compare_refund(document: PostedDocument, prepared: CashRefund, was_found: bo
     return problem
 
 
-def tell_refund(document: Refund, ar_refund: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
+def tell_refund(
+    document: Refund, erp_payment: str, ar_refund: PostedDocument | None, summary: PostedDocument | None, book: Book
+) -> list:
     """Lineage from the payment and the credit notes to the refund, from the refund to the ERP's or to its summary, and
-    from that to the credit memos."""
+    from that to what it pays out."""
     amount = document.amount if document.failed_at else -document.amount
     told = cash.tell_movement(document, ar_refund, book, amount=amount, step="post_refund", summary=summary)
     relation = "refund failed" if document.failed_at else "refunded by"
@@ -148,8 +182,9 @@ def tell_refund(document: Refund, ar_refund: PostedDocument | None, summary: Pos
     if ar_refund is not None:
         told += [
             Link(
-                book.connection, "ar_credit_memo", applied.document, book.connection, ar_refund.document_type,
-                ar_refund.id, -applied.amount, document.currency, "given back by", "post_refund",
+                book.connection, "receipt" if applied.document == erp_payment else "ar_credit_memo", applied.document,
+                book.connection, ar_refund.document_type, ar_refund.id, -applied.amount, document.currency,
+                "given back by", "post_refund",
             )
             for applied in ar_refund.applied
         ]  # fmt: skip
@@ -176,6 +211,7 @@ REFUND_TO_ERP = Flow(
             "Find the refunded receipt, or wait for it",
             find_payment,
             gives="erp_payment",
+            wants=want_credits,
         ),
         *cash.FIRST,
         Read(
@@ -183,7 +219,7 @@ REFUND_TO_ERP = Flow(
             "Find the credit memos that it pays out, or wait for them",
             find_credits,
             gives="credits",
-            wants=want_credits,
+            wants=want_plans,
         ),
         *dates.IN_RECEIVABLES,
         *codes.accounts_step(codes.find_receipt_accounts),
