@@ -21,7 +21,7 @@ from exceptions import cases
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import standing
 from exceptions.resolving.standing import ABSENT, SILENT, UNASKED, Row, Standing
-from exceptions.resolving.unwinding import AGREES, PROPOSES, Plans, going_of, signed_rows, signed_steps
+from exceptions.resolving.unwinding import AGREES, PROPOSES, VOID, Plans, going_of, signed_rows, signed_steps
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.canonical import schema
@@ -60,6 +60,11 @@ def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reason: str 
     found = standing.look(user, txn, asks=asks)
     number = txn.number or txn.source_id
     forward = plans.plan_forward(number, going_of(user, found), items=None, is_posted=False)
+    if found.is_partial:
+        return Plans(found, forward, Plan(why_not=(
+            f"More documents hang together with {number} than the {standing.ROWS_MAX} that a plan looks at, so nobody "
+            "can say here what of it stands. Take each invoice back by its own plan, and end it in billing."
+        )))  # fmt: skip
     became = _became(txn, found)
     if became is None:
         held = txn.state == BusinessTransaction.State.HELD
@@ -87,9 +92,7 @@ def _became(txn: BusinessTransaction, found: Standing) -> Became | None:
     if row is None or row.says == ABSENT:
         return None
     latest = latest_of(txn)
-    is_ended = any(f"It’s {word} " in row.note for word in ENDED) or (
-        latest is not None and latest.state == "completed"
-    )
+    is_ended = row.status in ENDED or (latest is not None and latest.state == "completed")
     return Became(row, is_ended, tuple(_invoice_steps(txn, found)))
 
 
@@ -108,7 +111,7 @@ def _invoice_steps(txn: BusinessTransaction, found: Standing) -> list[Step]:
     told = LineageLink.objects.filter(source_id__in=sources, source_type="invoice", relation="credited by")
     for invoice, amount in told.values_list("source_id", "amount"):
         credited[invoice] -= amount or ZERO
-    voided = {row.key[2] for row in found.rows if row.key[1] == "invoice" and "void" in row.note}
+    voided = {row.key[2] for row in found.rows if row.key[1] == "invoice" and row.status == VOID}
     return [
         Step(
             f"Take invoice {own.number or own.source_id} back", own.target_connection, "look", does=plans.PERSON,

@@ -20,7 +20,7 @@ from mappings.models import CrossReference
 from q2c import ports
 from q2c.core import access
 from q2c.core.models import AccountingPeriod, Person
-from q2c.core.money import ZERO, round_money
+from q2c.core.money import ZERO, round_money, spoken_money
 from q2c.core.problems import Problem
 from q2c.flows.catalog import TELLING
 from q2c.posting.plans import Holder, Posted
@@ -33,6 +33,7 @@ from q2c.transactions.workers import run_now
 INVOICES = "invoice_to_erp"
 THERE, ABSENT, DIFFERS, UNASKED, SILENT = "there", "absent", "differs", "not_asked", "silent"
 ROWS_MAX = 60  # of one journey
+SETTLING_MAX = ROWS_MAX - 2  # beside the invoice in billing and in the ERP
 LOOK_SECONDS = 12
 # Which verb reads a document of a journey, by what lineage calls it; an ERP's are read by `read`.
 READS = {"invoice": "invoice", "credit_note": "credit_note", "subscription": "subscription", "customer": "customer",
@@ -49,12 +50,14 @@ Key = tuple[str, str, str]  # system, type, id
 @dataclass(frozen=True)
 class Row:
     """One document of one system. Amounts in its currency; `note` says what the system says of it, or why it couldn't
-    be asked; `came` are the documents that came from it."""
+    be asked; `status` is its state in the system's own word, as asked or as billing's newest event had it, and empty
+    where nobody said; `came` are the documents that came from it."""
 
     key: Key
     system: str  # its name
     says: str = UNASKED
     note: str = ""
+    status: str = ""
     number: str = ""
     amount: Decimal | None = None
     open_amount: Decimal | None = None
@@ -69,7 +72,8 @@ class Row:
 @dataclass(frozen=True)
 class Standing:
     """What there is of a journey. `posted` is the invoice that the page is about as the ERP has it, where it stands
-    there by itself; `going` are the transactions that aren't at their end."""
+    there by itself; `going` are the transactions that aren't at their end; `is_partial` where there are more documents
+    than were looked at: never of those that an invoice's plan rests on."""
 
     txn: BusinessTransaction
     rows: tuple[Row, ...]
@@ -94,10 +98,10 @@ def look(user: Person, txn: BusinessTransaction, *, asks: bool) -> Standing:
     seen = [link for link in links
             if access.sees_entity(user, link.legal_entity_code, "transactions.view_transaction")]  # fmt: skip
     settling = _settling(txn, reference)
-    keys = _keys(txn, [*seen, *settling], reference)
+    keys = _keys(txn, seen, settling, reference)
     connections = {row.code: row for row in Connection.objects.all()}
     periods = periods_of(txn)
-    found = _ask_all(keys, connections) if asks else {}
+    found = _ask_all(keys[:ROWS_MAX], connections) if asks else {}
     rows = [_row(key, seen, connections, found.get(key), periods) for key in keys[:ROWS_MAX]]
     rows = _with_transactions(user, _with_statuses(rows, own))
     posted, why_not = _posted(txn, reference, settling, found, periods, is_asked=asks)
@@ -127,14 +131,18 @@ def _settling(txn: BusinessTransaction, reference: CrossReference | None) -> lis
     return list({row.source_id: row for row in rows.order_by("at", "sequence")}.values())
 
 
-def _keys(txn: BusinessTransaction, links: Sequence[LineageLink], reference: CrossReference | None) -> list[Key]:
-    """The documents of a journey: the source's first, then as they came."""
+def _keys(
+    txn: BusinessTransaction, links: Sequence[LineageLink], settling: Sequence[LineageLink],
+    reference: CrossReference | None,
+) -> list[Key]:  # fmt: skip
+    """The documents of a journey: what a plan about the invoice rests on first, then as they came."""
     found: dict[Key, None] = {(txn.source_connection, txn.source_type, txn.source_id): None}
+    if reference is not None and reference.external_type != IN_SUMMARY:
+        found[txn.target_connection, "ar_invoice", reference.external_id] = None
+    found |= {(link.source_system, link.source_type, link.source_id): None for link in settling}
     for link in links:
         found[link.source_system, link.source_type, link.source_id] = None
         found[link.target_system, link.target_type, link.target_id] = None
-    if reference is not None and reference.external_type != IN_SUMMARY:
-        found[txn.target_connection, "ar_invoice", reference.external_id] = None
     return list(found)
 
 
@@ -148,7 +156,7 @@ def periods_of(txn: BusinessTransaction) -> dict[str, AccountingPeriod]:
 
 def _ask_all(keys: Iterable[Key], connections: Mapping[str, Connection]) -> dict[Key, Any]:
     """What the systems say of these documents now; a Problem where one couldn't say."""
-    asked = [(key, verb) for key in keys if (verb := _verb(key, connections)) is not None][:ROWS_MAX]
+    asked = [(key, verb) for key in keys if (verb := _verb(key, connections)) is not None]
 
     async def gather() -> list[Any]:
         return await asyncio.gather(*(_ask(*question) for question in asked))
@@ -236,10 +244,11 @@ def _said(row: Row, answer: Any, periods: Mapping[str, AccountingPeriod]) -> Row
         currency=getattr(answer, "currency_code", "") or row.currency or _currency(answer),
     )  # fmt: skip
     status = str(getattr(answer, "status", "") or "")
+    found = replace(found, status=status)
     if status in _OVER:
         return replace(found, says=DIFFERS, note=f"It’s {status} there.")
     if row.amount is not None and total is not None and row.key[1] in IN_ERP and abs(total) != row.amount:
-        return replace(found, says=DIFFERS, note=f"We had {row.currency} {row.amount:,} in mind.")
+        return replace(found, says=DIFFERS, note=f"We had {spoken_money(row.amount, row.currency)} in mind.")
     return replace(found, note=f"It’s {status}." if status else "")
 
 
@@ -254,8 +263,9 @@ def _with_statuses(rows: Sequence[Row], own: Key) -> list[Row]:
     statuses = find_statuses(asked) if asked else {}
     found = []
     for row in rows:
-        status = statuses.get((row.key[0], row.key[2]), "")
-        if status and row.key[1] in ("invoice", "credit_note") and not row.note:
+        status = statuses.get((row.key[0], row.key[2]), "") if row.key[1] in ("invoice", "credit_note") else ""
+        row = replace(row, status=row.status or status)
+        if status and not row.note:
             row = replace(row, note=f"It’s {status} in billing.", says=DIFFERS if status in _OVER else row.says)
         found.append(row)
     return found
@@ -297,10 +307,19 @@ def _posted(
             "It went to the ledger in a day’s summary, or as a credit memo. Correct it by a credit note and an invoice "
             "in billing."
         )
+    if len(settling) > SETTLING_MAX:
+        return None, (
+            f"More than {SETTLING_MAX} documents settle it, and a plan looks at no more of them. Correct it by a "
+            "credit note and an invoice in billing."
+        )
     document = found.get((txn.target_connection, "ar_invoice", reference.external_id))
     if isinstance(document, Problem):
         gone = document.code in _GONE
         return None, "The ERP doesn’t have the invoice any more." if gone else f"The ERP can’t say: {document.summary}."
+    if is_asked and document is None:
+        return None, "The ERP can’t be asked how it stands."
+    if document is not None and document.open_amount is None:
+        return None, "The ERP doesn’t say what is open of it."
     own = _period(txn, document, periods)
     if own is None or txn.amount is None:
         return None, "The ERP’s own list doesn’t have the period in which it’s posted."

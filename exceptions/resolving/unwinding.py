@@ -32,6 +32,7 @@ from q2c.canonical.unwinding import OrderUnwinding, Unwinding
 from q2c.core import access, approvals, audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
+from q2c.core.money import spoken_money
 from q2c.core.templatetags.words import spoken_noun
 from q2c.flows import trial
 from q2c.flows.dispatch import Fact, dispatch_facts
@@ -41,10 +42,12 @@ from q2c.posting import plans
 from q2c.posting.facts import ItemUse
 from q2c.posting.plans import Going, Plan, Step
 from q2c.posting.unwinding import lines_hash
+from q2c.records.documents import find_statuses
 from q2c.transactions.batch import Run
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.models import BusinessTransaction, LineageLink
 
 KIND = "unwinding"  # of the proposals
+VOID, PAID = "void", "paid"  # in billing's words
 PROPOSES, AGREES = "transactions.repost", "transactions.approve_posting"
 _BROUGHT_BACK = "The mapping says the same as when it was posted: nothing would change by posting it again."
 
@@ -74,7 +77,9 @@ def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reposts: boo
     posted = found.posted
     why_not = found.why_not
     if posted is not None:
-        why_not = _why_not_again(found, reposts) or plans.why_not_unwound(posted, has_successor=_is_under_way(txn))
+        why_not = _why_not_again(found, reposts) or plans.why_not_unwound(
+            posted, reposts=reposts, is_credited=not reposts and _is_credited(txn), has_successor=_is_under_way(txn)
+        )
     if posted is None or why_not:
         is_posted = posted is not None
         forward = plans.plan_forward(number, going, items=None, is_posted=is_posted)
@@ -146,7 +151,7 @@ def _at_source(found: Standing) -> Step:
         f"Void {txn.number} in {name}", txn.source_connection, "look",
         effect="Else billing goes on asking for it. Its void then finds nothing left to take back in the ERP.",
         does=plans.PERSON, link=links_out.record_url(connection, txn.source_type, txn.source_id),
-        is_done=row is not None and "void" in row.note,
+        is_done=row is not None and row.status == VOID,
     )  # fmt: skip
 
 
@@ -176,16 +181,26 @@ def _why_not_again(found: Standing, reposts: bool) -> str:
     """Why billing's own documents, or an earlier plan, leave nothing to take back; empty where they don't."""
     txn, latest = found.txn, latest_of(found.txn)
     row = found.row((txn.source_connection, txn.source_type, txn.source_id))
+    status = row.status if row is not None else ""
     if latest is not None and latest.state == BusinessTransaction.State.COMPLETED and not _reposted(latest):
         return f"{txn.number} was taken back for good by {latest.number}. What bills it anew is a new invoice."
-    if row is not None and "void" in row.note:
+    if status == VOID:
         return f"{txn.number} is void in billing, and its void takes it back by itself."
-    if not reposts and row is not None and "paid" in row.note:
+    if not reposts and status == PAID:
         return (
             f"{txn.number} is paid in billing. Give a credit note there: it takes the invoice back in the ERP by "
             "itself, and says what becomes of the money."
         )
     return ""
+
+
+def _is_credited(txn: BusinessTransaction) -> bool:
+    """Whether a credit note of billing that isn't void took back a part of it, wherever that was applied."""
+    told = LineageLink.objects.filter(
+        source_system=txn.source_connection, source_type="invoice", source_id=txn.source_id, relation="credited by"
+    )
+    credits = set(told.values_list("target_system", "target_id"))
+    return bool(credits) and any(find_statuses(credits).get(key) != VOID for key in credits)
 
 
 def _reposted(made: BusinessTransaction) -> bool:
@@ -302,20 +317,25 @@ def _what_moved(proposal: Proposal) -> str:
 
 
 def _silent(made: Plans) -> str:
-    """Which of the documents that the plan touches couldn't be asked about, as a sentence; empty where all answered."""
-    unwinding = made.unwinding
-    if unwinding is None:
-        return ""
-    touched = {unwinding.erp_invoice, *(row.document for row in unwinding.settled)}
+    """Which of the documents that the plan rests on couldn't be asked about, also whether billing's own is paid or void
+    by now, as a sentence; empty where all answered."""
+    unwinding, txn = made.unwinding, made.standing.txn
+    touched = {(txn.source_connection, txn.source_id)}
+    if unwinding is None:  # the screen says why, unless it's for want of an answer
+        touched |= {(row.key[0], row.key[2]) for row in made.standing.rows if row.key[1] == "ar_invoice"}
+    else:
+        in_erp = (unwinding.erp_invoice, *(row.document for row in unwinding.settled))
+        touched |= {(unwinding.erp, document) for document in in_erp}
+    silent = (SILENT,) if unwinding is None else (SILENT, ABSENT)
     for row in made.standing.rows:
-        if row.key[0] == unwinding.erp and row.key[2] in touched and row.says in (SILENT, ABSENT):
+        if (row.key[0], row.key[2]) in touched and row.says in silent:
             return f"{row.system} can’t say how {spoken_noun(row.key[1]).lower()} {row.key[2]} stands: {row.note}"
     return ""
 
 
 def _title(unwinding: Unwinding) -> str:
     again = " and post it again" if unwinding.reposts else ""
-    return f"Take {unwinding.invoice_number} over {unwinding.currency} {unwinding.total:,} back{again}"
+    return f"Take {unwinding.invoice_number} over {spoken_money(unwinding.total, unwinding.currency)} back{again}"
 
 
 def _content(made: Plans, unwinding: Unwinding) -> dict[str, Any]:

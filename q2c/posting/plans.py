@@ -9,10 +9,11 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 
 from q2c.canonical.posting import ArCreditMemo, ArInvoice, JournalLine
 from q2c.canonical.unwinding import SettledBy, Unwinding
-from q2c.core.money import ZERO
+from q2c.core.money import ZERO, spoken_money
 from q2c.posting.facts import ItemUse
 from q2c.posting.unwinding import net_of
 
@@ -116,14 +117,29 @@ def choose_settlements(posted: Posted) -> tuple[SettledBy, ...]:
     )  # fmt: skip
 
 
-def why_not_unwound(posted: Posted, *, has_successor: bool = False) -> str:
-    """Why the invoice can't be taken back by a plan, as a sentence; empty where it can."""
+def why_not_unwound(
+    posted: Posted, *, reposts: bool = True, is_credited: bool = False, has_successor: bool = False
+) -> str:  # fmt: skip
+    """Why the invoice can't be taken back by a plan, as a sentence; empty where it can. One that isn't posted again is
+    credited over all of it, so nothing of it may be credited before (`is_credited`: by a credit note of billing)."""
     if has_successor:
         return f"A plan about {posted.number} is under way already."
+    if not reposts and is_credited:
+        return (
+            f"A credit note took back a part of {posted.number} already, and taking it back for good would credit that "
+            "part twice. Void it in billing: its void takes back what is left."
+        )
+    credited = sum((row.amount for row in posted.holders if row.kind == "credit_memo"), ZERO)
+    if not reposts and credited:
+        return (
+            f"{spoken_money(credited, posted.currency)} of {posted.number} is settled by a credit memo that isn’t of "
+            "billing, and taking it back for good would credit that part twice. Take the credit memo back in the ERP "
+            "first."
+        )
     if posted.unexplained:
         return (
-            f"{posted.currency} {posted.unexplained:,} of {posted.number} is settled by something in the ERP that we "
-            "don’t know. Look there, and take it off by hand first."
+            f"{spoken_money(posted.unexplained, posted.currency)} of {posted.number} is settled by something in the "
+            "ERP that we don’t know. Look there, and take it off by hand first."
         )
     if choose_day(posted)[0] is None:
         return f"{posted.period} is closed for receivables, and no later period is open in the ERP’s own list."
@@ -135,38 +151,38 @@ def plan_unwinding(
 ) -> Plan:
     """The steps that take a posted invoice back, in reverse order of how they came, and those that post it again.
     `source` is what a person does where the invoice was made, when it isn't posted again."""
-    money, number = unwinding.currency, unwinding.invoice_number
+    money, number = partial(spoken_money, currency=unwinding.currency), unwinding.invoice_number
     steps = [
         Step(
             f"Take {_named(row)} off {number}", unwinding.erp, _verb(row),
-            effect=f"{money} {row.amount:,} of it is on account, and as much of {number} is open; no entry in the "
-            "ledger unless a rate moved.",
+            effect=f"{money(row.amount)} of it is on account, and as much of {number} is open; no entry in "
+            "the ledger unless a rate moved.",
         )
         for row in unwinding.moving
     ]  # fmt: skip
     steps.append(
         Step(
-            f"Post credit memo {posting.number} over {money} {posting.total:,}", unwinding.erp, "post_credit_memo",
+            f"Post credit memo {posting.number} over {money(posting.total)}", unwinding.erp, "post_credit_memo",
             period, posting.journal, _credit_effect(unwinding),
-            needs=(f"{money} {unwinding.open_then:,} of {number} is open then",),
+            needs=(f"{money(unwinding.open_then)} of {number} is open then",),
         )
     )  # fmt: skip
     if reposting is not None:
         steps.append(
             Step(
-                f"Post {number} again over {money} {reposting.total:,}", unwinding.erp, "post_invoice", period,
+                f"Post {number} again over {money(reposting.total)}", unwinding.erp, "post_invoice", period,
                 reposting.journal, "It keeps its number and its own date, and goes by today’s mappings.",
             )
         )  # fmt: skip
         steps += [
             Step(f"Apply {_named(row)} to the new {number}", unwinding.erp, _verb(row),
-                 effect=f"{money} {row.amount:,} of the new invoice is settled.")
+                 effect=f"{money(row.amount)} of the new invoice is settled.")
             for row in unwinding.moving
         ]  # fmt: skip
         if left := unwinding.credit_left:
             steps.append(
                 Step(f"Apply {posting.number} to the new {number}", unwinding.erp, "apply_credit_memo",
-                     effect=f"{money} {left:,} of the new invoice is settled.")
+                     effect=f"{money(left)} of the new invoice is settled.")
             )  # fmt: skip
     elif source is not None:
         steps.append(source)
@@ -240,8 +256,9 @@ def _credit_effect(unwinding: Unwinding) -> str:
     money = unwinding.currency
     if not unwinding.credit_left:
         return f"{unwinding.invoice_number} is settled by it."
-    settled = f"{money} {unwinding.open_then:,} of it settles {unwinding.invoice_number}" if unwinding.open_then else ""
-    rest = f"{money} {unwinding.credit_left:,} stays on account" + (
+    then = unwinding.open_then
+    settled = f"{spoken_money(then, money)} of it settles {unwinding.invoice_number}" if then else ""
+    rest = f"{spoken_money(unwinding.credit_left, money)} stays on account" + (
         " until the new invoice is there" if unwinding.reposts else ": give it back or use it up in billing"
     )
     closed = "what settles the rest stands in a closed period and isn’t touched"

@@ -100,6 +100,41 @@ def test_it_says_why_nothing_can_be_taken_back():
     assert plans.why_not_unwound(posted()) == ""
 
 
+MEMO_OF_20 = Holder("credit_memo", "801", Decimal("20.00"), "Oct 2026", True)
+VOID_IT = "twice. Void it in billing: its void takes back what is left."
+BY_HAND = "GBP 20.00 of INV-1 is settled by a credit memo that isn’t of billing"
+
+
+@pytest.mark.parametrize(
+    ("holders", "is_credited", "reposts", "says"),
+    [
+        ([MEMO_OF_20], True, False, VOID_IT),
+        ([], True, False, VOID_IT),  # taken off by hand in the ERP, or given after it was paid
+        ([MEMO_OF_20], False, False, BY_HAND),  # a write-off
+        ([MEMO_OF_20], True, True, ""),  # it settles what is posted again
+        ([receipt("20.00")], False, False, ""),
+    ],
+)
+def test_what_was_credited_before_isnt_credited_again_by_taking_it_back_for_good(holders, is_credited, reposts, says):
+    found = posted(open_amount=str(TOTAL - sum(row.amount for row in holders)), holders=holders)
+    why_not = plans.why_not_unwound(found, reposts=reposts, is_credited=is_credited)
+    assert (says in why_not) if says else why_not == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ("0.0", "GBP 120.00 of INV-1 was to be open in the ERP, and GBP 0.00 is open"),
+        ("1120", "GBP 120.00 of INV-1 was to be open in the ERP, and GBP 1,120.00 is open"),
+        (None, "GBP 120.00 of INV-1 was to be open in the ERP, and nobody can say what is open"),
+    ],
+)
+def test_what_is_open_in_the_erp_is_said_to_the_currencys_places(found, says):
+    with pytest.raises(Problem) as told:
+        rules.check_open(unwinding(posted()), Decimal("120.000000"), None if found is None else Decimal(found))
+    assert told.value.summary == says
+
+
 def test_forward_names_what_each_lacks_and_says_when_nothing_has_to_go_on():
     held = Going("Payment P-1", "held", "held", "No mapping for currency KWD")
     plan = plans.plan_forward("INV-1", [held], items=["QB-API: A becomes B"], is_posted=True)
