@@ -30,7 +30,7 @@ WAIVE = "waive"
 LINK = "link"
 EDIT_FIELDS = "edit_fields"
 EMERGENCY_EDIT = "emergency_edit"
-WRITE_OFF, ACCEPT_DIFFERENCE = "write_off", "accept_difference"
+WRITE_OFF, ACCEPT_DIFFERENCE, APPLY_OPEN = "write_off", "accept_difference", "apply_open"
 CHOOSE_PERIOD = "choose_period"
 REOPEN_PERIOD = "reopen_period"
 ACCRUE = "accrue"
@@ -62,6 +62,7 @@ RESOLUTION_WORDS = {
     LINK: "Link to a document of the target",
     WRITE_OFF: "Write off what is open",
     ACCEPT_DIFFERENCE: "Accept a difference",
+    APPLY_OPEN: "Apply what is open",
     CHOOSE_PERIOD: "Another posting period",
     REOPEN_PERIOD: "Reopen the period",
     ACCRUE: "Accrue, and post in the next period",
@@ -221,6 +222,12 @@ _DOCUMENT = (
          "Somebody paid, credited or wrote it off meanwhile, so nothing was posted. Decide anew on what is left: that "
          "takes the place of what was decided before. Or put it right in the ERP, then repost; or waive this with the "
          "reason."),
+    Kind("open_amount_exceeded", C, BILLING_OPS, HIGH, hours(8), ("connection", "document"),
+         (APPLY_OPEN, REPOST, WAIVE),
+         "Less of {document} is open in the ERP than is to be applied or taken back",
+         "A write-off, a payment or a credit stands on it there. Where that is wrong, reverse it there, then repost. A "
+         "payment may be applied to what is open, and its rest stays on account: a second person agrees. Waive what is "
+         "settled by hand."),
     Kind("plan_moved", C, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), (REPOST, WAIVE),
          "What was agreed about {document} isn't there any more",
          "Somebody paid, credited or corrected it meanwhile, or a mapping changed, so its plan stands still. Put it "

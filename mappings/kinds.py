@@ -141,7 +141,7 @@ RESOLUTION_LEVELS: dict[str, Approval | None] = {
 RESOLUTION_APPROVAL = "resolution_approval"
 RESOLUTIONS_SIGNED = (
     "repost", "waive", "link", "edit_fields", "choose_period", "reopen_period", "accrue", "override", "write_off",
-    "accept_difference", "back_fill",
+    "accept_difference", "apply_open", "back_fill",
 )  # fmt: skip
 # How much may be taken off receivables: of one invoice, by one person, of one customer, in one period; each cumulated.
 ADJUSTMENT_LIMIT = "adjustment_limit"

@@ -19,7 +19,7 @@ from q2c.records.suspects import Suspect, suspects_of
 from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.contributions import Contributed, find_contributions, lines_of
 from q2c.transactions.models import BusinessTransaction
-from q2c.transactions.selectors import steps_gave
+from q2c.transactions.selectors import steps_gave, voids_under_way
 
 
 class Links:
@@ -40,6 +40,7 @@ class Links:
         self.parents: dict[str, str] = {}
         self.contributions: dict[tuple[str, str], Contributed] = {}
         self.suspected: dict[tuple[str, str], list[Suspect]] = {}
+        self.voiding: dict[tuple[str, str], list[str]] = {}
 
     def contribution(self, connection: str, external_id: str) -> Contributed | None:
         """What the document with this external id contributed to a summary of this ERP, or None."""
@@ -60,6 +61,10 @@ class Links:
     def status(self, connection: str, document_id: str) -> str:
         """What billing's newest event says of an invoice or credit note: open, void, ...; empty while unknown."""
         return self.statuses.get((connection, document_id), "")
+
+    def voids(self, connection: str, invoice_id: str) -> list[str]:
+        """The numbers of an invoice's posted credit notes whose voids are still on their way to the ERP."""
+        return self.voiding.get((connection, invoice_id), [])
 
     def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
         """What a step of the newest completed transaction of a source object gave (JSON), or None."""
@@ -169,6 +174,8 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.contributions.update(find_contributions(sorted(keys)))
     if keys := wants.get("status"):
         links.statuses.update(find_statuses(keys))
+    if keys := wants.get("voids"):
+        links.voiding.update({key: [] for key in keys} | voids_under_way(keys))
     if keys := wants.get("bill_run"):
         links.bill_runs.update(BillRun.objects.in_bulk(keys))
     if keys := wants.get("given"):

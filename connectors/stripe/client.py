@@ -7,13 +7,11 @@ import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from connectors.errors import Absent
 from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import inbound, inbound_cash, outbound, past, register, voids
+from connectors.stripe import balances, inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
@@ -50,11 +48,7 @@ class Client:
         lines = await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")
         raw["lines"] = {"data": await self._with_rates(lines)}
         invoice = inbound.invoice(raw, self.line.code)
-        if not inbound_cash.uses_balance(raw):
-            return invoice
-        ledger = [b async for b in self._list(f"/v1/customers/{invoice.customer_id}/balance_transactions", "invoice")]
-        used = inbound_cash.balance_entries(ledger[::-1], invoice_id, self.line.code)
-        return msgspec.structs.replace(invoice, balance_entries=used)
+        return balances.with_balance(invoice, await self._ledger(raw, "invoice"), self.line.code)
 
     async def credit_note(self, credit_note_id: str) -> billing.CreditMemo:
         """A credit note with all lines; each takes the SKU of the invoice line that it credits."""
@@ -66,11 +60,18 @@ class Client:
         return inbound.credit_memo(raw, self.line.code, original=original)
 
     async def invoice_void(self, invoice_id: str) -> billing.DocumentVoid:
-        """A voided invoice with the credit notes that had lowered it and stand."""
+        """A voided invoice with the credit notes that had lowered it and stand, and the credit that it gave back."""
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice_void")
         notes = [n async for n in self._list("/v1/credit_notes", "invoice_void", [("invoice", invoice_id)])]
         standing = [await self.credit_note(str(note["id"])) for note in notes if note.get("status") != "void"]
-        return voids.invoice_void(raw, self.line.code, standing)
+        return voids.invoice_void(raw, self.line.code, standing, await self._ledger(raw, "invoice_void"))
+
+    async def _ledger(self, raw: Mapping[str, Any], verb: str) -> list[dict[str, Any]]:
+        """The ledger of the balance of an invoice's customer, oldest first; empty where it used and collected none."""
+        if not balances.uses_balance(raw):
+            return []
+        path = f"/v1/customers/{inbound.id_of(raw.get('customer'))}/balance_transactions"
+        return [entry async for entry in self._list(path, verb)][::-1]
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
         """A subscription as it stands, or a schedule by which one begins later. Raises Problem `record_gone`."""

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from connectors.fields import needed, read_json, unix
 from connectors.manifest import Context, Ignored, Means, NotYet
-from connectors.stripe import inbound, inbound_cash, voids
+from connectors.stripe import balances, inbound, inbound_cash, voids
 from connectors.stripe.money import from_minor
 from q2c.canonical import events
 from q2c.core.problems import Category, Problem
@@ -91,7 +91,7 @@ def is_incomplete(body: bytes) -> bool:
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
     has_more = bool(raw["lines"].get("has_more") or raw.get("total_taxes") or raw.get("total_tax_amounts"))
-    return has_more or not notes.get("legal_entity") or inbound_cash.uses_balance(raw)
+    return has_more or not notes.get("legal_entity") or balances.uses_balance(raw)
 
 
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:

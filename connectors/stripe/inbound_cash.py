@@ -79,59 +79,7 @@ def balance_application(entry: billing.CustomerBalanceEntry) -> billing.Applicat
         applied_at=entry.at,
         kind="credit_memo",
         customer_id=entry.customer_id,
-    )
-
-
-def uses_balance(raw: Mapping[str, Any]) -> bool:
-    """Whether a finalized invoice took credit from its customer's balance (below zero is credit)."""
-    start, end = raw.get("starting_balance") or 0, raw.get("ending_balance") or 0
-    return bool(start < 0 and end > start)
-
-
-def balance_entries(
-    raws: Sequence[Mapping[str, Any]], invoice_id: str, connection: str
-) -> tuple[billing.CustomerBalanceEntry, ...]:
-    """What an invoice took from its customer's balance, oldest credit first. `raws` is the whole ledger of the balance,
-    oldest first; an amount below zero is credit. Credit that an invoice gives back goes where it came from."""
-    credits: list[list[Any]] = []  # [type, id, what is left, currency]
-    taken: dict[str, list[list[Any]]] = {}
-    found: list[billing.CustomerBalanceEntry] = []
-    for raw in raws:
-        currency, amount, invoice = currency_of(raw), abs(raw["amount"]), id_of(raw.get("invoice"))
-        if raw["amount"] < 0:
-            if raw["type"] == "unapplied_from_invoice":
-                credits[:0] = taken.pop(invoice, [["", "", amount, currency]])
-            elif raw.get("credit_note"):
-                credits.append(["credit_note", id_of(raw["credit_note"]), amount, currency])
-            else:
-                credits.append(["invoice" if invoice else "", invoice, amount, currency])
-            continue
-        for number, credit in enumerate(c for c in credits if c[3] == currency and c[2]):
-            part = min(credit[2], amount)
-            if not part:
-                break
-            credit[2] -= part
-            amount -= part
-            taken.setdefault(invoice, []).append([credit[0], credit[1], part, currency])
-            if invoice == invoice_id:
-                object_id = f"{raw['id']}-{number}" if number else str(raw["id"])
-                found.append(_entry(raw, credit, part, object_id, connection))
-    return tuple(found)
-
-
-def _entry(
-    raw: Mapping[str, Any], credit: list[Any], part: int, object_id: str, connection: str
-) -> billing.CustomerBalanceEntry:
-    currency = currency_of(raw)
-    return billing.CustomerBalanceEntry(
-        source=Source(connection=connection, object_type="customer_balance_transaction", object_id=object_id),
-        customer_id=id_of(raw.get("customer")),
-        currency=currency,
-        amount=from_minor(part, currency),
-        at=unix(raw["created"]),
-        invoice_id=id_of(raw.get("invoice")),
-        from_type=credit[0],
-        from_id=credit[1],
+        given_back_by=entry.given_back_by,
     )
 
 

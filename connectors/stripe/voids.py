@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.fields import unix
+from connectors.stripe import balances
 from connectors.stripe.inbound import id_of
 from connectors.stripe.money import from_minor
 from q2c.canonical import billing
@@ -14,9 +15,13 @@ from q2c.canonical.base import Source
 
 
 def invoice_void(
-    raw: Mapping[str, Any], connection: str, credits: Sequence[billing.CreditMemo]
+    raw: Mapping[str, Any],
+    connection: str,
+    credits: Sequence[billing.CreditMemo],
+    ledger: Sequence[Mapping[str, Any]] = (),
 ) -> billing.DocumentVoid:
-    """A voided invoice. `credits` are the notes that had lowered it and stand; what is taken back is the rest."""
+    """A voided invoice. `credits` are the notes that had lowered it and stand; what is taken back is the rest.
+    `ledger` is its customer's balance, oldest first, which says what it had used of it."""
     currency = str(raw["currency"]).upper()
     stamps = raw.get("status_transitions") or {}
     taken = from_minor(raw["total"], currency) - sum((memo.total for memo in credits), Decimal(0))
@@ -29,6 +34,7 @@ def invoice_void(
         amount=taken,
         voided_at=unix(stamps.get("voided_at") or raw["created"]),
         credits=tuple(credits),
+        balance_entries=balances.balance_entries(ledger, raw["id"], connection),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from exceptions.kinds import (
     ACCEPT_DIFFERENCE,
     ACCRUE,
+    APPLY_OPEN,
     CHOOSE_PERIOD,
     EDIT_FIELDS,
     EMERGENCY_EDIT,
@@ -14,7 +15,7 @@ from exceptions.kinds import (
     WAIVE,
     WRITE_OFF,
 )
-from exceptions.resolving import adjustments, agreeing, edits, linking, periods, reposts, waivers
+from exceptions.resolving import adjustments, agreeing, applying, edits, linking, periods, reposts, waivers
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import Restarted
@@ -30,6 +31,7 @@ APPLIES: dict[str, agreeing.Apply] = {
     agreeing.PREFIX + WAIVE: waivers.apply_waiver,
     agreeing.PREFIX + WRITE_OFF: adjustments.apply_adjustment,
     agreeing.PREFIX + ACCEPT_DIFFERENCE: adjustments.apply_adjustment,
+    agreeing.PREFIX + APPLY_OPEN: applying.apply_open,
 }
 
 

@@ -34,6 +34,7 @@ DEFAULTS = {
     "accrue": "1 controller",
     "write_off": "1 controller",
     "accept_difference": "1 colleague",
+    "apply_open": "1 colleague",
     "back_fill": "1 colleague",  # posts many at once, which nobody asked for one by one
     "override": "1 controller",  # goes past a rule of the house, so somebody always agrees
 }

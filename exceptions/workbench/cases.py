@@ -57,11 +57,16 @@ FORMS = {
     kinds.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
     kinds.WRITE_OFF: ("exceptions.work_case", "write_off_form"),
     kinds.ACCEPT_DIFFERENCE: ("exceptions.work_case", "difference_form"),
+    kinds.APPLY_OPEN: ("exceptions.work_case", "apply_open_form"),
 }
 
 
 _FILES = Prefetch("files", CaseFile.objects.defer("body", "body_key").order_by("id"))
 EDITS = (kinds.EDIT_FIELDS, kinds.EMERGENCY_EDIT)  # of a document that the address may name
+_NONE_FITS = {
+    **dict.fromkeys(EDITS, "None of its documents has a field that may be edited."),
+    kinds.APPLY_OPEN: "None of its documents is a payment or credit to be applied.",
+}
 # What is offered for every open case, whatever its kind allows.
 ANY_CASE = {kinds.SNOOZE: "snooze_form", kinds.SEND_BACK: "sendback_form"}
 
@@ -251,7 +256,7 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             if code in BUILDERS:
                 form = forms.get(form_name) or BUILDERS[code](case, request.GET if code in EDITS else None)
                 if form is None:
-                    found.append(Remedy(code, title, None, "None of its documents has a field that may be edited."))
+                    found.append(Remedy(code, title, None, _NONE_FITS[code]))
                     continue
                 found.append(Remedy(code, title, form, "", url, f"exceptions/resolving/{name}.html"))
                 continue

@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import kinds
 from exceptions.models import ExceptionCase, Waiver
-from exceptions.resolving import adjustments, edits, linking, periods, reposts, sendbacks, snoozes, waivers
+from exceptions.resolving import adjustments, applying, edits, linking, periods, reposts, sendbacks, snoozes, waivers
 from exceptions.workbench.actions import acts, refusals, said_of
 from exceptions.workbench.cases import show_case, visible_case
 from exceptions.workbench.forms import ReasonForm, RepostForm
 from exceptions.workbench.resolving_forms import (
     BUILDERS,
     EditForm,
+    apply_open_form,
     edit_form,
     emergency_form,
     link_form,
@@ -127,6 +128,18 @@ def write_off(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 def difference(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Ask the ERP what is open of the case's invoice, and propose to accept that, or a part, as a difference."""
     return _adjust(request, case, kinds.ACCEPT_DIFFERENCE, "difference_form")
+
+
+@acts("exceptions.work_case")
+def apply_open(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
+    """Ask the ERP what is open of the case's invoice, and propose to apply that, the rest staying on account."""
+    form = apply_open_form(case, request.POST)
+    if form is not None and form.is_valid():
+        data = form.cleaned_data
+        with refusals(form):
+            made = applying.wish_to_apply(case, by=request.user, reason=data["why"], transaction_id=data["transaction"])
+            return wished(request, case, made, "on the way again")
+    return show_case(request, case, status=422, **({"apply_open_form": form} if form is not None else {}))
 
 
 def _adjust(request: PersonRequest, case: ExceptionCase, resolution: str, name: str) -> HttpResponse:

@@ -11,7 +11,7 @@ from django import forms
 
 from exceptions import kinds
 from exceptions.models import ExceptionCase, Snooze
-from exceptions.resolving import adjustments, agreeing, edits, periods, snoozes
+from exceptions.resolving import adjustments, agreeing, applying, edits, periods, snoozes
 from exceptions.resolving.linking import Candidate
 from exceptions.resolving.sendbacks import TO
 from exceptions.workbench.forms import ReasonForm
@@ -67,6 +67,25 @@ def _held_of(case: ExceptionCase) -> list[tuple[UUID, str]]:
     newest = [i for i in ids.values_list("transaction_id", flat=True)[:100] if i is not None]
     held = BusinessTransaction.objects.filter(pk__in=newest, state="held").order_by("number", "pk")
     return [(pk, number or source) for pk, number, source in held.values_list("pk", "number", "source_id")]
+
+
+class ApplyOpenForm(ReasonForm):
+    """Which held application, and why."""
+
+    transaction = forms.TypedChoiceField(label="What is applied", coerce=UUID)
+    field_order = ("transaction", "why")
+
+    def __init__(self, *args: Any, documents: Sequence[BusinessTransaction], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = [(str(txn.pk), f"{txn.currency} {txn.amount or 0:,.2f} ({txn.source_id})") for txn in documents]
+        self.fields["transaction"].choices = rows  # type: ignore[attr-defined]
+        dress(self)
+
+
+def apply_open_form(case: ExceptionCase, data: Any = None) -> ApplyOpenForm | None:
+    """The case's held applications; None where it holds none."""
+    documents = applying.applications_of(case)
+    return ApplyOpenForm(data, prefix=kinds.APPLY_OPEN, documents=documents) if documents else None
 
 
 class WaiveForm(ReasonForm):
@@ -234,6 +253,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {
     kinds.WAIVE: waive_form,
     kinds.WRITE_OFF: write_off_form,
     kinds.ACCEPT_DIFFERENCE: difference_form,
+    kinds.APPLY_OPEN: apply_open_form,
     kinds.SNOOZE: snooze_form,
     kinds.SEND_BACK: sendback_form,
 }

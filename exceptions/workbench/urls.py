@@ -73,4 +73,5 @@ urlpatterns = [
     path("cases/<int:case_id>/write-off/", resolving.write_off, name="case_write_off"),
     path("cases/<int:case_id>/difference/", resolving.difference, name="case_difference"),
     path("cases/<int:case_id>/link/", resolving.link, name="case_link"),
+    path("cases/<int:case_id>/apply-open/", resolving.apply_open, name="case_apply_open"),
 ]

@@ -47,7 +47,8 @@ class InvoiceLine(Document):
 
 class CustomerBalanceEntry(Document):
     """What billing took from a customer's balance for an invoice, and the document that had put it there (`from_type`
-    and `from_id`: a credit note, an invoice with a negative total; empty where none did)."""
+    and `from_id`: a credit note, an invoice with a negative total; empty where none did). `given_back_by` is a voided
+    invoice that had used it before."""
 
     source: Source
     customer_id: str
@@ -57,6 +58,15 @@ class CustomerBalanceEntry(Document):
     invoice_id: str
     from_type: str = ""
     from_id: str = ""
+    given_back_by: str = ""
+
+
+class CollectedDebt(Document):
+    """A debt on a customer's balance that an invoice collects beside its own total, and the invoice that had left it
+    there (empty where none did). In the invoice's currency."""
+
+    amount: Decimal
+    invoice_id: str = ""
 
 
 class BillRunTold(Document):
@@ -94,6 +104,7 @@ class Invoice(Document):
     declared_total: Decimal | None = None
     balance_entries: tuple[CustomerBalanceEntry, ...] = ()  # facts of their own: the invoice's event brings them apart
     bill_run: BillRunTold | None = None  # None where billing names none: its day is one
+    collected: tuple[CollectedDebt, ...] = ()  # what its payment pays beside it, oldest first
 
 
 class CreditRefund(Document):
@@ -133,7 +144,8 @@ class CreditMemo(Document):
 
 class DocumentVoid(Document):
     """That billing voided an invoice or credit note of its own. `source` is the void itself, `amount` what it takes
-    back (positive), `credits` the credit notes that had lowered an invoice before."""
+    back (positive), `credits` the credit notes that had lowered an invoice before, `balance_entries` what it had used
+    of its customer's balance, which billing has given back."""
 
     source: Source
     document_id: str
@@ -145,6 +157,7 @@ class DocumentVoid(Document):
     invoice_id: str = ""  # of a voided credit note: the invoice that it had lowered
     credits: tuple[CreditMemo, ...] = ()
     legal_entity: str = ""
+    balance_entries: tuple[CustomerBalanceEntry, ...] = ()
 
 
 class WriteOff(Document):
@@ -196,7 +209,7 @@ class Payment(Document):
 
 class Application(Document):
     """Applies a payment or credit memo to an invoice: a fact of its own. With `refund_id` it's a refund that gave the
-    credit back, instead."""
+    credit back, instead. `given_back_by` is a voided invoice that the credit was applied to before."""
 
     source: Source
     payment_id: str
@@ -209,6 +222,7 @@ class Application(Document):
     customer_id: str = ""
     payment_type: str = "payment"  # the source's word for what is applied: payment, credit_note, invoice
     refund_id: str = ""
+    given_back_by: str = ""
 
 
 class RefundedCredit(Document):

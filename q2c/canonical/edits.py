@@ -18,7 +18,8 @@ LINES_MAX = 20  # offered at once
 NEVER = frozenset({
     "source", "number", "customer_id", "customer_name", "currency", "amount", "total", "tax_total", "taxes", "lines",
     "unit_price", "quantity", "legal_entity", "issued_at", "received_at", "document_date", "service_from",
-    "service_until", "declared_total", "declared_amount", "applied_amount", "balance_entries", "refunds", "gateway",
+    "service_until", "declared_total", "declared_amount", "applied_amount", "balance_entries", "collected",
+    "refunds", "gateway",
 })  # fmt: skip
 
 

@@ -92,6 +92,10 @@ class AlreadyThere(Problem):
         super().__init__("document_exists", Category.CONFLICT, summary, **subject)
 
 
+class Refrained(Problem):
+    """A write asked its target first and was then not sent, since what it was about to ask for isn't right there."""
+
+
 class NotNeeded(Exception):
     """Not a failure either: there's nothing to carry (any more). The transaction is cancelled, with this sentence."""
 

@@ -5,18 +5,22 @@ Ends with   the ERP's receipt or credit memo applied to its invoice; nothing to 
             or where a refund has paid the credit memo out
 Posts       nothing by itself; realised gains and losses come from the ERP alone
 Owners      billing operations; the controller for posting policy
-Never       applies what stands in a summary: billing has applied it, and the ledger knows only the day
+Never       applies what stands in a summary: billing has applied it, and the ledger knows only the day; applies less
+            than the fact says unless two people agreed to it
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from q2c.canonical.billing import Application
+import msgspec
+
+from q2c.canonical.billing import Application, CollectedDebt
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
-from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import cash, dates, systems
+from q2c.core.problems import Awaits, Category, NotNeeded, Problem
+from q2c.flows.steps import cash, dates, open_items, originals, systems
 from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
 from q2c.flows.told import Link
 from q2c.posting.facts import Book, Policy
@@ -26,6 +30,7 @@ from q2c.transactions.steps import Flow, Read, Write
 IN_ERP = "applied in the ERP"
 IN_BILLING = "recorded in billing, nothing to post"
 IN_REFUND = "paid out by the refund itself, nothing to apply"
+VOID_FLOW = "invoice_void_to_erp"
 REFUND_PATIENCE_SECONDS = 30 * 86400.0  # a bank may take weeks
 
 
@@ -107,7 +112,65 @@ def _invoice_number(document: Application, erp: str, links: Any) -> str:
     return invoice.number if invoice is not None and invoice.number else "an invoice"
 
 
-def build_application(document: Application, book: Book, keeper: str, links: Any) -> CashApplication | None:
+class Beside(msgspec.Struct, frozen=True):
+    """What else moves the invoice that an application settles: credit notes of it whose voids are on their way, and
+    debts of others that its payment pays beside its `total`."""
+
+    voids: tuple[str, ...] = ()
+    collected: tuple[CollectedDebt, ...] = ()
+    total: Decimal = Decimal(0)
+
+
+class _Collecting(msgspec.Struct):
+    total: Decimal
+    collected: tuple[CollectedDebt, ...] = ()
+
+
+def want_beside(document: Application) -> list[tuple[str, Any]]:
+    """The invoice as billing sent it and what billing says of it now, its voided credit notes, and the voided invoice
+    that gave the credit back."""
+    connection = document.source.connection
+    wants: list[tuple[str, Any]] = []
+    if document.refund_id:
+        return wants
+    if document.kind == "payment":
+        wants.append(("fact", (originals.INVOICE_FLOW, connection, document.invoice_id)))
+    else:
+        wants.append(("status", (connection, document.invoice_id)))
+    if document.given_back_by:
+        wants.append(("fact", (VOID_FLOW, connection, document.given_back_by)))
+    return [*wants, open_items.want_voids(connection, document.invoice_id)]
+
+
+def read_beside(document: Application, keeper: str, links: Any) -> Beside | None:
+    """What else moves the invoice; None where nothing does. Waits for the voided invoice that gave this credit back:
+    the ERP has to release it first. Raises NotNeeded where billing voided the invoice and gave the credit back."""
+    if keeper != IN_ERP or document.refund_id:
+        return None
+    connection = document.source.connection
+    if document.kind != "payment" and links.status(connection, document.invoice_id) == "void":
+        raise NotNeeded("billing voided the invoice and gave the credit back before it was applied")
+    back = document.given_back_by
+    if back and links.state(VOID_FLOW, connection, back) not in ("completed", "cancelled"):
+        raise Awaits(open_items.void_key(connection, back), "the void of the invoice that used this credit before")
+    fact = links.fact(originals.INVOICE_FLOW, connection, document.invoice_id) if document.kind == "payment" else None
+    invoice = msgspec.json.decode(fact, type=_Collecting) if fact else _Collecting(Decimal(0))
+    voids = tuple(links.voids(connection, document.invoice_id))
+    return Beside(voids=voids, collected=invoice.collected, total=invoice.total) if voids or invoice.collected else None
+
+
+def want_debts(document: Application, beside: Beside | None) -> list[tuple[str, Any]]:
+    """The cross-references of the invoices whose debts the payment pays."""
+    return [("xref", ("invoice", _debt_key(document, debt))) for debt in (beside.collected if beside else ())]
+
+
+def _debt_key(document: Application, debt: CollectedDebt) -> str:
+    return f"{document.source.connection}:invoice:{debt.invoice_id}"
+
+
+def build_application(
+    document: Application, book: Book, keeper: str, beside: Beside | None, links: Any, txn: Any
+) -> CashApplication | None:
     """Which receipt or credit memo settles which open item; None where there's nothing to apply. Waits for either.
 
     Raises Problem `balance_without_document` for credit of a customer's balance that no document put there.
@@ -133,9 +196,30 @@ def build_application(document: Application, book: Book, keeper: str, links: Any
         external_id=external_id("app", source=document.source.connection, object_id=document.source.object_id),
         payment=applied.external_id,
         kind="receipt" if document.kind == "payment" else "credit_memo",
-        apply_to=(AppliedTo(document=settled.external_id, amount=document.amount),),
+        apply_to=_shares(document, settled.external_id, book, beside, links, txn.chosen.get(open_items.APPLY_OPEN)),
         currency_code=document.currency,
     )
+
+
+def _shares(
+    document: Application, settled: str, book: Book, beside: Beside | None, links: Any, chosen: Any
+) -> tuple[AppliedTo, ...]:
+    """The invoice with the amount; of more than its own total what it collected for others goes to theirs, the oldest
+    first. What two people agreed to apply instead is about the invoice alone."""
+    if chosen is not None:
+        return (AppliedTo(document=settled, amount=Decimal(chosen["amount"])),)
+    left, debts = document.amount, []
+    for debt in beside.collected if beside is not None else ():
+        share = min(debt.amount, left - beside.total) if beside is not None and debt.invoice_id else Decimal(0)
+        if share <= 0:
+            continue
+        owed = links.find("invoice", _debt_key(document, debt), book.connection)
+        if owed is None:
+            awaited = f"invoice:{document.source.connection}:{debt.invoice_id}"
+            raise Awaits(awaited, f"invoice {debt.invoice_id} in the ERP, whose debt is paid too")
+        left -= share
+        debts.append(AppliedTo(document=owed.external_id, amount=share))
+    return (AppliedTo(document=settled, amount=left), *debts)
 
 
 def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
@@ -143,9 +227,33 @@ def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
     return erp.find_application(posting)
 
 
-def apply_payment(posting: CashApplication, erp: Any) -> PostedDocument:
-    """Apply the receipt or credit memo to the invoice."""
-    return erp.apply_credit_memo(posting) if posting.kind == "credit_memo" else erp.apply_payment(posting)
+async def apply_payment(
+    document: Application, posting: CashApplication, beside: Beside | None, txn: Any, erp: Any
+) -> PostedDocument:
+    """Apply the receipt or credit memo to the invoice, once the ERP says that so much of it is open; of an amount that
+    people agreed to, that as much is open as they saw. Waits for a credit note's void on its way, else raises Problem
+    `open_amount_exceeded`."""
+    if not document.refund_id:
+        await _check_open(document, posting, beside, txn.chosen.get(open_items.APPLY_OPEN), erp)
+    apply = erp.apply_credit_memo if posting.kind == "credit_memo" else erp.apply_payment
+    posted: PostedDocument = await apply(posting)
+    return posted
+
+
+async def _check_open(
+    document: Application, posting: CashApplication, beside: Beside | None, chosen: Any, erp: Any
+) -> None:
+    for row in posting.apply_to:
+        _, room = await open_items.read_room(erp, row.document)
+        if room is None or (chosen is None and room >= row.amount):
+            continue
+        invoice, room = await open_items.read_room(erp, row.document, payment=posting.payment, kind=posting.kind)
+        if room is None or (room >= row.amount if chosen is None else room == Decimal(chosen["open"])):
+            continue
+        what = f"{document.currency} {document.amount:,} is to be applied to"
+        voids = beside.voids if beside is not None and row is posting.apply_to[0] else ()
+        connection = document.source.connection
+        raise open_items.refuse(what, invoice, room, connection=connection, invoice_id=document.invoice_id, voids=voids)
 
 
 def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:
@@ -168,15 +276,21 @@ def tell_application(document: Application, posting: CashApplication | None, boo
             document.amount, document.currency, "paid by" if is_payment else "settled by", "apply_payment",
         )
     ]  # fmt: skip
-    if posting is not None:
-        told.append(
-            Link(
-                book.connection, "receipt" if is_payment else "ar_credit_memo", posting.payment, book.connection,
-                "ar_invoice", posting.apply_to[0].document, document.amount, document.currency, "settles",
-                "apply_payment",
-            )
-        )  # fmt: skip
+    if posting is None:
+        return told
+    told += [
+        Link(
+            book.connection, "receipt" if is_payment else "ar_credit_memo", posting.payment, book.connection,
+            "ar_invoice", row.document, row.amount, document.currency, "settles", "apply_payment",
+        )
+        for row in posting.apply_to
+    ]  # fmt: skip
     return told
+
+
+def completes(document: Application) -> list[str]:
+    """The void of an invoice that this credit was applied to goes on."""
+    return [open_items.application_key(document.source.connection, document.source.object_id)]
 
 
 APPLICATION_TO_ERP = Flow(
@@ -190,10 +304,19 @@ APPLICATION_TO_ERP = Flow(
         *dates.whose(find_book, want_both),
         Read("choose_keeper", "See who keeps what is open", choose_keeper, gives="keeper"),
         Read(
+            "read_beside",
+            "See what else moves the invoice",
+            read_beside,
+            gives="beside",
+            wants=want_beside,
+            quiet=True,
+        ),
+        Read(
             "build_posting",
             "Find what is applied and the open item, or wait for them",
             build_application,
             gives="posting",
+            wants=want_debts,
         ),
         Write(
             "apply_payment",
@@ -206,4 +329,5 @@ APPLICATION_TO_ERP = Flow(
         ),
     ),
     links=tell_application,
+    completes=completes,
 )

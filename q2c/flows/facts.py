@@ -139,13 +139,19 @@ def _given_back(memo: billing.CreditMemo, part: billing.CreditRefund, about: Abo
 
 def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: About) -> Fact:
     return _fact(
-        flow, document, document.source, about, number=document.number, customer_id=document.customer_id,
-        customer_name=document.customer_name, currency=document.currency, amount=document.total,
+        flow, document, document.source, about, read=_read_of(document), number=document.number,
+        customer_id=document.customer_id, customer_name=document.customer_name, currency=document.currency,
+        amount=document.total,
         line_count=len(document.lines), document_date=document.document_date or _date(document.issued_at, about),
         feed=document.feed, feed_type=document.feed_type, rounding=rounding_of(document),
         legal_entity=document.legal_entity, priority=6 if document.feed else 5, tax=document.tax_total,
         service_end=last_service_day(document, about.time_zone),
     )  # fmt: skip
+
+
+def _read_of(document: billing.Invoice | billing.CreditMemo) -> billing.Invoice | billing.CreditMemo:
+    """What its key rests on: the debts that an invoice collects are read from a ledger of their own."""
+    return replace_fields(document, collected=()) if isinstance(document, billing.Invoice) else document
 
 
 def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
@@ -169,9 +175,9 @@ def _payment(event: events.PaymentReceived, about: About) -> list[Fact]:
 def _application(event: events.PaymentApplied, about: About) -> list[Fact]:
     applied = event.application
     return [
-        _fact("application_to_erp", applied, applied.source, about, customer_id=applied.customer_id,
-              currency=applied.currency, amount=applied.amount, document_date=_date(applied.applied_at, about),
-              legal_entity=applied.legal_entity)
+        _fact("application_to_erp", applied, applied.source, about, read=replace_fields(applied, given_back_by=""),
+              customer_id=applied.customer_id, currency=applied.currency, amount=applied.amount,
+              document_date=_date(applied.applied_at, about), legal_entity=applied.legal_entity)
     ]  # fmt: skip
 
 
@@ -261,9 +267,9 @@ def _void(void: billing.DocumentVoid, flow: str, about: About) -> list[Fact] | I
     if void.amount == 0:
         return Ignored("zero_amount", "A document of 0 has no effect on the books")
     return [
-        _fact(flow, void, void.source, about, number=void.number, customer_id=void.customer_id,
-              currency=void.currency, amount=void.amount, document_date=_date(void.voided_at, about),
-              legal_entity=void.legal_entity)
+        _fact(flow, void, void.source, about, read=replace_fields(void, balance_entries=()), number=void.number,
+              customer_id=void.customer_id, currency=void.currency, amount=void.amount,
+              document_date=_date(void.voided_at, about), legal_entity=void.legal_entity)
     ]  # fmt: skip
 
 

@@ -19,11 +19,12 @@ import msgspec
 
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice
-from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashApplication, PostedDocument
+from q2c.canonical.posting import ArCreditMemo, ArInvoice, PostedDocument
 from q2c.canonical.unwinding import Settling, Unwinding
 from q2c.core.problems import NotNeeded
 from q2c.flows import void_to_erp
 from q2c.flows.steps import codes, customer, dates, originals, post, summary, systems
+from q2c.flows.steps import settling as settling_steps
 from q2c.flows.told import Link, Moved, Reference, became, record_key
 from q2c.posting import unwinding as rules
 from q2c.posting.facts import Accounts, Book, ItemUse, Original, Period, Policy, RateUse, TaxUse
@@ -195,7 +196,7 @@ def build_release(unwinding: Unwinding) -> Settling | None:
 
 async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     """Look whether all of it is as asked for."""
-    return await _find_all(release, erp)
+    return await settling_steps.find_all(release, erp)
 
 
 async def release_settlements(release: Settling, unwinding: Unwinding, erp: Any) -> PostedDocument:
@@ -205,7 +206,7 @@ async def release_settlements(release: Settling, unwinding: Unwinding, erp: Any)
     done = sum((row.amount for row, is_off in zip(unwinding.moving, off, strict=True) if is_off), unwinding.open_amount)
     invoice = await post.read_before_sending(erp, "ar_invoice", unwinding.erp_invoice)
     rules.check_open(unwinding, done, invoice.open_amount)
-    return await _apply_all(release, erp)
+    return await settling_steps.apply_all(release, erp)
 
 
 def find_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
@@ -244,35 +245,13 @@ def build_settling(
 
 async def find_settling(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
     """Look whether all of it is applied so."""
-    return reposted if await _find_all(settling, erp) is not None else None
+    return reposted if await settling_steps.find_all(settling, erp) is not None else None
 
 
 async def settle(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
     """Apply it to the new invoice, one after the other; what is applied already isn't touched again."""
-    await _apply_all(settling, erp)
+    await settling_steps.apply_all(settling, erp)
     return reposted
-
-
-async def _find_all(wanted: Settling, erp: Any) -> PostedDocument | None:
-    found = None
-    for row in wanted.applications:
-        found = await erp.find_application(row)
-        if found is None:
-            return None
-    return found
-
-
-async def _apply_all(wanted: Settling, erp: Any) -> PostedDocument:
-    for row in wanted.applications:
-        found = await erp.find_application(row) or await _apply(row, erp)
-    posted: PostedDocument = found
-    return posted
-
-
-async def _apply(row: CashApplication, erp: Any) -> PostedDocument:
-    apply = erp.apply_credit_memo if row.kind == "credit_memo" else erp.apply_payment
-    found: PostedDocument = await apply(row)
-    return found
 
 
 def _invoice_key(unwinding: Unwinding) -> str:

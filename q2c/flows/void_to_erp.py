@@ -1,12 +1,13 @@
 """Void to ERP: what billing voids is taken back in the ERP by a document of its own, if the ERP ever had it.
 
 Starts on   InvoiceVoided, CreditMemoVoided (billing)
-Ends with   a credit memo applied to the voided invoice; or an invoice to which the voided credit memo is moved, so that
-            the invoice it had lowered is open again
+Ends with   a credit memo applied to the voided invoice, which the customer's balance settles no longer; or an invoice
+            to which the voided credit memo is moved, so that the invoice it had lowered is open again
 Posts       line-level or in the day's summary as the original, its lines the other way round, with its items, tax codes
             and rate, on the date of the void
 Owners      billing operations; the controller for period and posting policy
-Never       edits or deletes the original; posts anything where the original was never posted
+Never       edits or deletes the original; posts anything where the original was never posted; takes back more than the
+            ERP has open
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from connectors.manifest import Undo
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication, PostedDocument
-from q2c.canonical.unwinding import Unwinding
+from q2c.canonical.unwinding import Settling, Unwinding
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
-from q2c.flows.steps import approve, customer, dates, originals, post, summary, systems
+from q2c.flows.steps import approve, customer, dates, given_back, open_items, originals, post, summary, systems
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -162,6 +163,44 @@ def build_credit(
     return dates.with_memo(posting, txn)
 
 
+def want_voids(void: DocumentVoid) -> list[tuple[str, Any]]:
+    """The invoice's credit notes whose voids are on their way."""
+    return [open_items.want_voids(void.source.connection, void.document_id)]
+
+
+def read_voids(void: DocumentVoid, links: Any) -> tuple[str, ...] | None:
+    """The invoice's credit notes that billing voided and the ERP still has; None where there are none."""
+    return tuple(links.voids(void.source.connection, void.document_id)) or None
+
+
+async def post_credit(
+    posting: ArCreditMemo, void: DocumentVoid, voids: tuple[str, ...] | None, erp: Any, write: Any
+) -> PostedDocument:
+    """Post it, once the ERP says that all of it is open; what was sent before and never answered goes again as it is.
+    Waits for a credit note's void on its way, else raises Problem `open_amount_exceeded`: a write-off, or somebody's
+    payment, stands on the invoice."""
+    row = posting.apply_to[0]
+    if not getattr(write, "is_open", False):
+        invoice, room = await open_items.read_room(erp, row.document)
+        if room is not None and room < row.amount:
+            raise open_items.refuse(
+                f"{void.currency} {row.amount:,} is to be taken back of", invoice, room,
+                connection=void.source.connection, invoice_id=void.document_id, voids=voids or (),
+            )  # fmt: skip
+    posted: PostedDocument = await erp.post_credit_memo(posting)
+    return posted
+
+
+def completes_invoice(void: DocumentVoid) -> list[str]:
+    """Credit that the invoice gave back may settle another one."""
+    return [open_items.void_key(void.source.connection, void.document_id)]
+
+
+def completes_credit(void: DocumentVoid) -> list[str]:
+    """What settles the invoice that is owed again goes on."""
+    return [open_items.voids_key(void.source.connection, void.invoice_id)] if void.invoice_id else []
+
+
 def build_charge(
     document: Invoice,
     book: Book,
@@ -231,14 +270,21 @@ def move_credit(move: CashApplication, erp: Any) -> PostedDocument:
 
 
 def tell_invoice_void(
-    document: CreditMemo, ar_credit_memo: PostedDocument | None, summary: PostedDocument | None, book: Book
+    document: CreditMemo,
+    ar_credit_memo: PostedDocument | None,
+    summary: PostedDocument | None,
+    book: Book,
+    release: Settling | None,
+    erp_invoice: str,
 ) -> list:
-    """Lineage from the voided invoice to its void, and to the ERP's credit memo or summary."""
+    """Lineage from the voided invoice to its void, and to the ERP's credit memo or summary; and what was released."""
     told = became(document.source, "invoice_void", ar_credit_memo, book.connection, amount=-document.total,
                   currency=document.currency, step="post_credit_memo", summary=summary)  # fmt: skip
     source = document.source
     told.append(Link(source.connection, "invoice", document.invoice_id, source.connection, source.object_type,
                      source.object_id, -document.total, document.currency, "voided by"))  # fmt: skip
+    if summary is None:
+        told += given_back.tell_release(release, book, erp_invoice)
     return told
 
 
@@ -273,14 +319,18 @@ INVOICE_VOID_TO_ERP = Flow(
         *originals.IN_RECEIVABLES,
         *originals.CODES,
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_credit, gives="posting"),
+        given_back.BUILD_RELEASE,
+        Read("read_voids", "See whether voids of its credit notes are on their way", read_voids, gives="voids",
+             wants=want_voids, quiet=True),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,
         *summary.BY_ITSELF_OR_IN_SUMMARY,
+        given_back.RELEASE,
         Write(
             "post_credit_memo",
             "Post the AR credit memo, applied to the voided invoice",
             find=credit_memo_to_erp.find_ar_credit_memo,
-            create=credit_memo_to_erp.post_ar_credit_memo,
+            create=post_credit,
             equal=post.compare_posted,
             prepared="posting",
             unless="summary",
@@ -289,6 +339,7 @@ INVOICE_VOID_TO_ERP = Flow(
         ),
     ),
     links=tell_invoice_void,
+    completes=completes_invoice,
 )  # fmt: skip
 
 CREDIT_VOID_TO_ERP = Flow(
@@ -335,4 +386,5 @@ CREDIT_VOID_TO_ERP = Flow(
         ),
     ),
     links=tell_credit_void,
+    completes=completes_credit,
 )  # fmt: skip

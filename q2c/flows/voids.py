@@ -16,6 +16,7 @@ _CARRIED_BY: dict[type[events.Event], tuple[str, str]] = {
     events.CreditMemoVoided: ("credit_memo_to_erp", "credit_memo"),
 }
 _WHY = "billing voided it before it was posted"
+_GIVEN_BACK = "billing voided the invoice and gave the credit back before it was applied"
 
 
 def cancel_unposted(voided: Iterable[tuple[type[events.Event], DocumentVoid]]) -> set[str]:
@@ -34,4 +35,18 @@ def cancel_unposted(voided: Iterable[tuple[type[events.Event], DocumentVoid]]) -
             cases.close_for_transactions(done, "voided")
             flows |= restart.release_waits([f"{name}:{connection}:{void.document_id}"])
         flows |= restart.hasten(list(carried.filter(state="waiting").values_list("id", flat=True)))
+        flows |= _cancel_unapplied(void)
     return flows
+
+
+def _cancel_unapplied(void: DocumentVoid) -> set[str]:
+    """The same of credit that a voided invoice had used of its customer's balance."""
+    used = {entry.source.object_id for entry in void.balance_entries}
+    carried = BusinessTransaction.objects.filter(
+        flow="application_to_erp", source_connection=void.source.connection, source_id__in=used
+    )
+    unsent = carried.filter(state="held", open_intent__isnull=True).order_by("id")
+    done = restart.cancel(list(unsent.values_list("id", flat=True)), why=_GIVEN_BACK)
+    if done:
+        cases.close_for_transactions(done, "voided")
+    return restart.hasten(list(carried.filter(state="waiting").values_list("id", flat=True)))

@@ -93,7 +93,7 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
         output = encode_output(given)
     except Awaits as wait:
         context.used(run)
-        _wait(run, step, wait, started)
+        settle_wait(run, step, wait, started=started)
         return
     except NotNeeded as end:
         context.used(run)
@@ -123,7 +123,7 @@ def _why_skipped(step: Write, run: Run) -> str:
     return step.prepared if run.facts[step.prepared] is None else ""
 
 
-def _wait(run: Run, step: Step, wait: Awaits, started: float) -> None:
+def settle_wait(run: Run, step: Step, wait: Awaits, *, started: float) -> None:
     """Waiting isn't a failure, until its patience is over: then somebody must see why the parent doesn't come."""
     until = run.patience.get(wait.key)
     if until is not None and dt.datetime.now(dt.UTC) > until:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -165,6 +166,28 @@ def steps_gave(keys: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str
     outputs = steps.order_by("transaction_id", "sequence").values_list("transaction_id", "gave", "output")
     given = {(*sources[found], gave): bytes(output) for found, gave, output in outputs if output is not None}
     return {key: given[key] for key in wanted & given.keys()}
+
+
+_VOIDS_UNDER_WAY = """
+SELECT l.source_system, l.source_id, coalesce(nullif(t.number, ''), t.source_id)
+  FROM transactions_lineagelink l
+  JOIN transactions_businesstransaction t ON t.source_id = l.target_id AND t.source_connection = l.target_system
+ WHERE l.source_id = ANY(%s) AND l.source_type = 'invoice' AND l.relation = 'credited by'
+   AND t.flow = 'credit_void_to_erp' AND t.state NOT IN ('completed', 'cancelled') ORDER BY t.id
+"""
+
+
+def voids_under_way(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """Of these invoices (connection, id) the posted credit notes that billing has voided, by their numbers, while the
+    ERP doesn't know it yet: it has less open than billing."""
+    wanted = set(keys)
+    found: dict[tuple[str, str], list[str]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_VOIDS_UNDER_WAY, [sorted({invoice for _, invoice in wanted})])
+        for system, invoice, number in cursor.fetchall():
+            if (system, invoice) in wanted:
+                found.setdefault((system, invoice), []).append(number)
+    return found
 
 
 def held_sources(source_ids: Iterable[str]) -> frozenset[tuple[str, str]]:

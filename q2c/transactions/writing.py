@@ -14,10 +14,10 @@ from typing import Any
 
 from q2c.core import tracing
 from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
-from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem
+from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem, Refrained
 from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
-from q2c.transactions.reading import settle_problem, unexpected
+from q2c.transactions.reading import settle_problem, settle_wait, unexpected
 from q2c.transactions.steps import AWAITED_IN_ERP, Write, encode_output
 from q2c.transactions.tools import Tools
 from q2c.transactions.workers import WorkerProcess
@@ -149,6 +149,12 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         _accept(run, step, given, started, was_found=False)
     except NotAnswered as silence:
         _unanswered(run, step, silence, port)
+    except Awaits as wait:
+        _refrain(run, port)
+        settle_wait(run, step, wait, started=started)
+    except Refrained as problem:
+        _refrain(run, port)
+        settle_problem(run, step, problem, started=started)
     except NeverSent as problem:
         if not intent.get("is_open"):
             run.drops_intent = True
@@ -162,6 +168,13 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         settle_problem(run, step, problem, started=started)
     except Exception as error:
         run.fail(step, unexpected(run, step, error), started=started)  # the intent stays open: a repost looks first
+
+
+def _refrain(run: Run, port: Any) -> None:
+    """It asked first and sent nothing. An earlier attempt's intent ends too where the look-up before has proved that it
+    made nothing: what is decided meanwhile is read again."""
+    if not run.due_intent.get("is_open") or port.repeats.reads_own_writes:
+        run.drops_intent = True
 
 
 def _not_ours(run: Run, refusal: Problem, port: Any) -> Problem:

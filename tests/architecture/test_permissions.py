@@ -138,6 +138,7 @@ SCREENS = {
     "exceptions:open_items": ("get", [], STAFF, 200),
     "exceptions:case_write_off": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_difference": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
+    "exceptions:case_apply_open": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_period": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:sheet_export": ("get", [], STAFF, 200),
     "exceptions:sheet_new": ("get", [], STAFF - {AUDITOR}, 200),
@@ -301,7 +302,7 @@ def test_each_role_gets_what_the_table_says_and_denied_changes_nothing(things, r
             "case_wake",
             "case_sendback",
         )
-        acts += ("case_emergency",)
+        acts += ("case_emergency", "case_apply_open")
         acts += ("bulk_detail", "bulk_confirm", "bulk_undo", "bulk_stop", "bulk_again")
         acts += ("evidence_reveal",) if role == PLATFORM else ()
         expected |= {f"exceptions:{act}": 404 for act in acts}

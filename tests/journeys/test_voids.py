@@ -10,8 +10,9 @@ from connectors.models import ReferenceEntry
 from connectors.sandbox.remote import ControlDoor
 from exceptions.models import ExceptionCase
 from q2c.demo.taxes import make_tax_rates
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import RECEIVABLES, Ledger
+from tests.journeys.scenes import write_off
 from tests.journeys.test_exchange_rates import RATE_AT_PAYMENT, RATE_AT_SALE, agree_on
 from tests.journeys.test_taxes import used
 from tests.mappings.rules import make_rule
@@ -185,3 +186,68 @@ def test_uncollectible_is_only_a_proposal(house):
     assert case.legal_entity_code == "GB01"
     assert house.made("netsuite", "creditMemo") == []
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]
+
+
+def with_credit(house):
+    """A customer whose balance holds 40.00 of a posted credit note."""
+    customer = house.customer()
+    first = house.invoice(customer, amount=10_000)
+    house.pay(first)
+    house.carry()
+    credit = house.make("stripe", "credit_note", [{"invoice": first, "amount": 4_000}])[0]
+    house.carry()
+    return customer, credit
+
+
+@pytest.mark.parametrize("left_out", ["", "invoice_void_to_erp", "application_to_erp"])
+def test_a_voided_invoice_gives_back_the_balance_that_it_used_and_the_next_one_uses_it(house, left_out):
+    customer, credit = with_credit(house)
+    voided = house.invoice(customer, amount=10_000)
+    house.carry(without=left_out if left_out == "application_to_erp" else "")
+    house.void(voided)
+    house.carry(without=left_out)
+    following = house.invoice(customer, amount=9_000)
+    house.carry(without=left_out)
+    if left_out == "invoice_void_to_erp":
+        assert house.states("application_to_erp") == {"completed": 2, "waiting": 1}  # until the ERP has released it
+    house.carry()
+    assert house.held() == []
+    open_items = Ledger(house.sandboxes).open_items()
+    assert open_items == {f"inv-stripe-{following}": Decimal("50.00")}
+    assert (f"void-stripe-{voided}", Decimal(100), Decimal(0)) in held_by_erp(house, "creditMemo")
+    assert (f"cm-stripe-{credit}", Decimal(40), Decimal(0)) in held_by_erp(house, "creditMemo")
+    changed = [entry["external_id"] for entry in house.made("netsuite", "creditMemo", "updated")]
+    released = LineageLink.objects.filter(relation="released from").count()
+    if left_out == "application_to_erp":
+        assert (changed, released) == ([f"cm-stripe-{credit}"], 0)  # it never came to the voided one
+        assert house.states("application_to_erp") == {"completed": 2, "cancelled": 1}
+    else:
+        assert (changed, released) == ([f"cm-stripe-{credit}"] * 3, 1)  # applied, released, applied
+    assert [state for state, _ in ends(house, "invoice_void_to_erp")] == ["completed"]
+
+
+def test_a_voided_invoice_on_which_a_write_off_stands_is_a_case_that_says_what_is_open(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    house.carry()
+    write_off(house, invoice)
+    house.carry()
+    house.void(invoice)
+    house.carry()
+    assert house.held() == ["open_amount_exceeded"]
+    (void,) = BusinessTransaction.objects.filter(flow="invoice_void_to_erp")
+    assert void.problem["summary"].startswith("GBP 100.00 is to be taken back of ")
+    assert void.problem["summary"].endswith(", of which nothing is open in the ERP")
+    assert [row[0] for row in held_by_erp(house, "creditMemo")] == [f"wo-stripe-{invoice}-1"]
+
+
+def test_an_invoice_voided_before_the_void_of_its_credit_note_was_carried_waits_for_that(house):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    credit = house.credit(invoice, amount=3_000)
+    house.carry()
+    house.void_credit(credit)
+    house.void(invoice)
+    house.carry(without="credit_void_to_erp")
+    assert house.states("invoice_void_to_erp") == {"waiting": 1}
+    house.carry()
+    assert house.held() == []
+    assert Ledger(house.sandboxes).open_items() == {}

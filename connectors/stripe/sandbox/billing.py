@@ -52,8 +52,13 @@ def finalize(stripe: StripeCore, invoice: dict, customer: dict, *, number: str |
         stripe.set_timer("overdue", invoice["id"], invoice["due_date"])
 
 
+# Stripe charges no less than this; a smaller invoice becomes its customer's debt, which the next one collects.
+LEAST = {"gbp": 30, "eur": 50, "usd": 50, "chf": 50}
+
+
 def settle_balance(stripe: StripeCore, invoice: dict, customer: dict) -> None:
-    """What is due after the customer's balance: credit is used up, debt is collected, a negative total is credited."""
+    """What is due after the customer's balance: credit is used up, debt is collected, a negative total is credited;
+    less than can be charged is owed with the next invoice."""
     total, start = invoice["total"], customer["balance"]
     if customer["currency"] != invoice["currency"]:
         start = 0
@@ -64,6 +69,21 @@ def settle_balance(stripe: StripeCore, invoice: dict, customer: dict) -> None:
     if move:
         kind = "applied_to_invoice" if total >= 0 else "invoice_too_small"
         move_customer_balance(stripe, customer, move, invoice["currency"], kind, invoice=invoice["id"])
+    due = invoice["amount_due"]
+    if 0 < due < LEAST.get(invoice["currency"], 0) and customer["currency"] == invoice["currency"]:
+        move_customer_balance(stripe, customer, due, invoice["currency"], "invoice_too_small", invoice=invoice["id"])
+        invoice["ending_balance"] += due
+        invoice["amount_due"] = invoice["amount_remaining"] = 0
+
+
+def give_back(stripe: StripeCore, invoice: dict) -> None:
+    """A voided invoice gives back the credit that it used, and leaves the debt that it was to collect."""
+    move = (invoice["starting_balance"] or 0) - (invoice["ending_balance"] or 0)
+    if move:
+        customer = stripe.fetch("customer", invoice["customer"], param="customer")
+        move_customer_balance(
+            stripe, customer, move, invoice["currency"], "unapplied_from_invoice", invoice=invoice["id"]
+        )
 
 
 def finalize_invoice(stripe: StripeCore, request: Request) -> Answer:
@@ -153,6 +173,8 @@ def close_invoice(status: str, transition: str, event: str, allowed: tuple[str, 
         invoice["status_transitions"][transition] = stripe.now
         stripe.save(invoice)
         stripe.stop_timer("overdue", invoice["id"])
+        if status == "void":
+            give_back(stripe, invoice)
         stripe.emit(event, invoice)
         stripe.emit("invoice.updated", invoice, previous=previous)
         return stripe.answer(request, invoice, effect="updated")
