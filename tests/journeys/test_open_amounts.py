@@ -6,6 +6,7 @@ import re
 from decimal import Decimal as D
 
 import pytest
+from django.test import Client
 
 from exceptions import resolutions
 from exceptions.models import Choice, ExceptionCase
@@ -13,7 +14,7 @@ from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import applying, deciding
 from mappings.models import MappingRule
 from q2c.core.approvals import ApprovalRefused
-from q2c.core.models import Person
+from q2c.core.models import Person, Proposal
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import Ledger
 from tests.journeys.scenes import write_off
@@ -194,7 +195,18 @@ def test_a_debt_that_no_invoice_left_is_a_case_and_stays_on_account(house):
     house.pay(invoice)
     house.carry()
     assert house.held() == ["open_amount_exceeded"]
-    agree_to_what_is_open(invoice)
+    case = ExceptionCase.objects.get(kind="open_amount_exceeded")
+    (txn,) = applying.applications_of(case)
+    client = Client()
+    client.force_login(people()["billing_ops"])
+    assert "Propose to apply what is open" in client.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    form = {"apply_open-transaction": str(txn.pk), "apply_open-why": "a debt that was given by hand"}
+    answer = client.post(f"/exceptions/cases/{case.pk}/apply-open/", form)
+    assert (answer.status_code, answer["Location"].startswith("/decisions/")) == (302, True)
+    seen = client.get(answer["Location"]).content.decode()
+    assert "GBP 0.30 stays on account there" in seen
+    deciding.decide(Proposal.objects.get(subject_id=str(case.pk)), by=people()["controller"], approve=True)
+    assert "applies 100.00" in client.get(f"/exceptions/cases/{case.pk}/?state=all").content.decode()
     house.carry()
     assert house.held() == []
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", D(100), D(0))]
