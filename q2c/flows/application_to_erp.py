@@ -217,6 +217,8 @@ def _shares(
         if owed is None:
             awaited = f"invoice:{document.source.connection}:{debt.invoice_id}"
             raise Awaits(awaited, f"invoice {debt.invoice_id} in the ERP, whose debt is paid too")
+        if owed.external_type == IN_SUMMARY:
+            continue
         left -= share
         debts.append(AppliedTo(document=owed.external_id, amount=share))
     return (AppliedTo(document=settled, amount=left), *debts)
@@ -234,15 +236,16 @@ async def apply_payment(
     people agreed to, that as much is open as they saw. Waits for a credit note's void on its way, else raises Problem
     `open_amount_exceeded`."""
     if not document.refund_id:
-        await _check_open(document, posting, beside, txn.chosen.get(open_items.APPLY_OPEN), erp)
+        await _check_open(document, posting, beside, txn, erp)
     apply = erp.apply_credit_memo if posting.kind == "credit_memo" else erp.apply_payment
     posted: PostedDocument = await apply(posting)
     return posted
 
 
 async def _check_open(
-    document: Application, posting: CashApplication, beside: Beside | None, chosen: Any, erp: Any
+    document: Application, posting: CashApplication, beside: Beside | None, txn: Any, erp: Any
 ) -> None:
+    chosen = txn.chosen.get(open_items.APPLY_OPEN)
     for row in posting.apply_to:
         _, room = await open_items.read_room(erp, row.document)
         if room is None or (chosen is None and room >= row.amount):
@@ -250,10 +253,12 @@ async def _check_open(
         invoice, room = await open_items.read_room(erp, row.document, payment=posting.payment, kind=posting.kind)
         if room is None or (room >= row.amount if chosen is None else room == Decimal(chosen["open"])):
             continue
-        what = f"{document.currency} {document.amount:,} is to be applied to"
         voids = beside.voids if beside is not None and row is posting.apply_to[0] else ()
-        connection = document.source.connection
-        raise open_items.refuse(what, invoice, room, connection=connection, invoice_id=document.invoice_id, voids=voids)
+        raise open_items.refuse(
+            f"{document.currency} {row.amount:,} {'is' if chosen is None else 'was agreed'} to be applied to",
+            invoice, room, source=document.source, invoice_id=document.invoice_id, voids=voids,
+            looks=txn.probe_count,
+        )  # fmt: skip
 
 
 def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:

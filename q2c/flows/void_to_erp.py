@@ -174,7 +174,7 @@ def read_voids(void: DocumentVoid, links: Any) -> tuple[str, ...] | None:
 
 
 async def post_credit(
-    posting: ArCreditMemo, void: DocumentVoid, voids: tuple[str, ...] | None, erp: Any, write: Any
+    posting: ArCreditMemo, void: DocumentVoid, voids: tuple[str, ...] | None, txn: Any, erp: Any, write: Any
 ) -> PostedDocument:
     """Post it, once the ERP says that all of it is open; what was sent before and never answered goes again as it is.
     Waits for a credit note's void on its way, else raises Problem `open_amount_exceeded`: a write-off, or somebody's
@@ -185,7 +185,7 @@ async def post_credit(
         if room is not None and room < row.amount:
             raise open_items.refuse(
                 f"{void.currency} {row.amount:,} is to be taken back of", invoice, room,
-                connection=void.source.connection, invoice_id=void.document_id, voids=voids or (),
+                source=void.source, invoice_id=void.document_id, voids=voids or (), looks=txn.probe_count,
             )  # fmt: skip
     posted: PostedDocument = await erp.post_credit_memo(posting)
     return posted

@@ -133,6 +133,26 @@ def test_a_negative_total_becomes_the_customers_credit_and_is_used_up(client):
     assert client.v1.customers.retrieve(customer.id).balance == 0
 
 
+def test_a_voided_invoice_gives_back_what_it_moved_of_the_balance(client):
+    customer = make_customer(client)
+    client.v1.invoices.finalize_invoice(make_invoice(client, customer, (-5000, "Return")).id)
+    used = client.v1.invoices.finalize_invoice(make_invoice(client, customer, (8000, "Goods")).id)
+    client.v1.invoices.void_invoice(used.id)
+    entry = client.v1.customers.balance_transactions.list(customer.id).data[0]
+    assert (entry.type, entry.amount, entry.invoice) == ("unapplied_from_invoice", -5000, used.id)
+    assert client.v1.customers.retrieve(customer.id).balance == -5000
+
+
+def test_an_invoice_too_small_to_charge_becomes_a_debt_that_the_next_one_collects(client):
+    customer = make_customer(client)
+    small = client.v1.invoices.finalize_invoice(make_invoice(client, customer, (20, "Call")).id)
+    assert (small.status, small.total, small.amount_due, small.ending_balance) == ("paid", 20, 0, 20)
+    following = client.v1.invoices.finalize_invoice(make_invoice(client, customer, (8000, "Goods")).id)
+    assert (following.amount_due, following.starting_balance, following.ending_balance) == (8020, 20, 0)
+    client.v1.invoices.void_invoice(following.id)
+    assert client.v1.customers.retrieve(customer.id).balance == 20
+
+
 def test_taxes_are_added_per_line(client):
     rate = client.v1.tax_rates.create({"display_name": "VAT", "percentage": Decimal(20), "inclusive": False})
     invoice = make_invoice(client, make_customer(client), (999, "A"), (1001, "B"), default_tax_rates=[rate.id])

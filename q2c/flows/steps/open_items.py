@@ -6,15 +6,18 @@ it's a case of its own, `open_amount_exceeded`: nothing is ever applied short in
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from q2c.canonical.base import Source
 from q2c.canonical.posting import PostedDocument
 from q2c.core.problems import Awaits, Category, Refrained
 from q2c.flows.steps import post
 
 APPLY_OPEN = "apply_open"  # what a choice to apply only what is open is about
+LOOKS, SELDOM = 8, dt.timedelta(minutes=10)
 _HOLDERS = {"receipt": "receipt", "credit_memo": "ar_credit_memo"}
 
 
@@ -52,14 +55,25 @@ async def read_room(
 
 
 def refuse(
-    what: str, invoice: PostedDocument, room: Decimal, *, connection: str, invoice_id: str, voids: Sequence[str] = ()
+    what: str,
+    invoice: PostedDocument,
+    room: Decimal,
+    *,
+    source: Source,
+    invoice_id: str,
+    voids: Sequence[str],
+    looks: int,
 ) -> Exception:
     """What to raise where less is open than `what` (a sentence's beginning) needs: the wait for voids on their way, or
-    Problem `open_amount_exceeded`."""
-    number = invoice.number or invoice.id
+    Problem `open_amount_exceeded`. The void's end hastens it, so after a few `looks` it asks the ERP seldom."""
+    number, connection = invoice.number or invoice.id, source.connection
     if voids:
         named = f"{voids[0]} and others" if len(voids) > 1 else voids[0]
-        return Awaits(voids_key(connection, invoice_id), f"the void of {named} in the ERP, which opens {number} again")
+        later = dt.datetime.now(dt.UTC) + SELDOM if looks >= LOOKS else None
+        return Awaits(
+            voids_key(connection, invoice_id), f"the void of {named} in the ERP, which opens {number} again",
+            not_before=later,
+        )  # fmt: skip
     return Refrained(
         "open_amount_exceeded",
         Category.CONFLICT,
