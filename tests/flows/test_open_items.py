@@ -14,7 +14,9 @@ from q2c.core.problems import Awaits, NeverSent, NotAnswered, Refrained
 from q2c.flows.steps import open_items
 
 SOURCE = Source(connection="stripe", object_type="invoice_payment", object_id="inpay_1")
-INVOICE = PostedDocument(document_type="ar_invoice", id="9", number="NW-1", open_amount=Decimal("40.00"))
+INVOICE = PostedDocument(
+    document_type="ar_invoice", id="9", external_id="x", number="NW-1", open_amount=Decimal("40.00")
+)
 
 
 class Erp:
@@ -27,9 +29,11 @@ class Erp:
         if self.is_silent:
             raise NotAnswered("no answer came")
         if document_type == "ar_invoice":
-            return PostedDocument(document_type=document_type, id=document_id, open_amount=self.open_amount)
+            return PostedDocument(
+                document_type=document_type, id=document_id, external_id="x", open_amount=self.open_amount
+            )
         applied = (AppliedTo(document="9", amount=Decimal(60)), AppliedTo(document="8", amount=Decimal(5)))
-        return PostedDocument(document_type=document_type, id=document_id, applied=applied)
+        return PostedDocument(document_type=document_type, id=document_id, external_id="x", applied=applied)
 
 
 @pytest.mark.parametrize(
