@@ -249,7 +249,6 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             run.intent = {**run.intent, **told}
             _gather(run, step, port, context)
             continue
-        run.probe_count = run.probe_count if run.generation else 0  # looks for a parent are no unanswered sends
         name = getattr(prepared, "external_id", "") or ""
         run.intent = {
             "step": step.name,

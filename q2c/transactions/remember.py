@@ -49,10 +49,9 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
             group = [r for r in runs_given if r.id not in blocked]
             cursor.execute(
                 "UPDATE transactions_workitem w SET intent = x.intent::jsonb, step_count = x.steps,"
-                " intent_free_at = now() + x.free * interval '1 second', generation = x.generation, crash_group = 0,"
-                " probe_count = x.probes"
-                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[], %s::int[])"
-                " AS x(id, token, intent, free, steps, generation, probes) WHERE w.transaction_id = x.id"
+                " intent_free_at = now() + x.free * interval '1 second', generation = x.generation, crash_group = 0"
+                " FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[], %s::int[], %s::int[])"
+                " AS x(id, token, intent, free, steps, generation) WHERE w.transaction_id = x.id"
                 " AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id, w.intent_free_at",
                 [
                     [r.id for r in group],
@@ -61,7 +60,6 @@ def commit_intents(runs: list[Run], *, postings: Iterable[tuple], worker: Worker
                     [r.free_seconds for r in group],
                     [r.step_count for r in group],
                     [r.generation for r in group],
-                    [r.probe_count for r in group],
                     worker.id,
                 ],
             )
@@ -227,7 +225,7 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
             " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
             " intent = x.intent::jsonb, step_count = x.steps, generation = x.generation, crash_group = 0,"
             " death_count = 0, wait_count = w.wait_count + x.waits,"
-            " probe_count = least(w.probe_count + x.probes, 30000),"
+            " probe_count = least(x.probes, 30000),"
             " parked_at = x.parked_at FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[],"
             " %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::text[])"
             " AS x(id, token, worker, wait, not_before, intent, steps, generation, waits, probes, parked_at)"
@@ -245,7 +243,7 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
                 ],
                 [r.generation for r in others],
                 [int(r.ending is Ending.WAITING and r.problem is not None and r.counts) for r in others],
-                [int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
+                [r.probe_count + int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
                 [r.parked_at for r in others],
                 worker.id,
             ],

@@ -277,6 +277,8 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
 
 
 def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:
+    if not run.due_intent.get("is_open") and not run.generation:
+        run.probe_count = 0  # until it was sent it counted looks for a parent
     run.ending, run.problem, run.problem_step = Ending.UNKNOWN, problem, step.name
     run.intent = {**run.due_intent, "is_open": True}
     settles = port.repeats.settles_after_seconds
