@@ -20,20 +20,12 @@ URGENT, HIGH, MEDIUM, LOW = 1, 2, 3, 4
 SEVERITY_WORDS = {URGENT: "urgent", HIGH: "high", MEDIUM: "medium", LOW: "low"}
 
 # Resolutions. `resolutions.py` has one function each; who may is decided there.
-REPOST = "repost"
-REMAP_AND_REPOST = "remap_and_repost"
-CORRECT_AT_SOURCE = "correct_at_source"
-LOOK_AGAIN = "look_again"
-REPLAY_EVENT = "replay_event"
-RESUME_CONNECTION = "resume_connection"
-WAIVE = "waive"
-LINK = "link"
-EDIT_FIELDS = "edit_fields"
-EMERGENCY_EDIT = "emergency_edit"
+REPOST, REMAP_AND_REPOST, CORRECT_AT_SOURCE = "repost", "remap_and_repost", "correct_at_source"
+LOOK_AGAIN, REPLAY_EVENT, RESUME_CONNECTION = "look_again", "replay_event", "resume_connection"
+WAIVE, LINK = "waive", "link"
+EDIT_FIELDS, EMERGENCY_EDIT = "edit_fields", "emergency_edit"
 WRITE_OFF, ACCEPT_DIFFERENCE, APPLY_OPEN = "write_off", "accept_difference", "apply_open"
-CHOOSE_PERIOD = "choose_period"
-REOPEN_PERIOD = "reopen_period"
-ACCRUE = "accrue"
+CHOOSE_PERIOD, REOPEN_PERIOD, ACCRUE = "choose_period", "reopen_period", "accrue"
 SNOOZE, SEND_BACK = "snooze", "send_back"  # of any open case
 # Why a document may be given up: a closed list, so that what was waived can be counted by reason.
 WAIVE_REASONS = {

@@ -84,7 +84,8 @@ class Write(Step):
     the fact that will be sent (None: nothing to write): its content is hashed, and its `external_id` stored, before the
     first send. `unless` names a fact that, when it is there, leaves nothing to write (it was written elsewhere).
     `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
-    that is written to. With `upsert` a repeat is harmless by itself (master data).
+    that is written to. With `upsert` a repeat is harmless by itself (master data). What an older release carried past a
+    `quiet` one, which it hadn't, goes on without it.
     """
 
     find: Callable[..., Any] = field(kw_only=True)
@@ -99,7 +100,7 @@ class Write(Step):
     def __init__(
         self, name: str, sentence: str, *, find: Callable[..., Any], create: Callable[..., Any], gives: str,
         prepared: str, port: str, equal: Callable[..., Any] | None = None, undo: Callable[..., Any] | None = None,
-        upsert: bool = False, unless: str = "",
+        upsert: bool = False, unless: str = "", quiet: bool = False,
     ) -> None:  # fmt: skip
         _set(
             self,
@@ -114,6 +115,7 @@ class Write(Step):
             undo=undo,
             upsert=upsert,
             unless=unless,
+            quiet=quiet,
             kind="write",
         )
 

@@ -270,11 +270,11 @@ def test_a_message_whose_translator_lost_the_database_isnt_counted_as_its_killer
             other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
         real(items, tools)
 
-    monkeypatch.setattr(translate, "understand", lose)
-    for _ in range(claims.QUARANTINE_AT + 1):
-        with pytest.raises((psycopg.OperationalError, OperationalError)):
-            carry_due_events()
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(translate, "understand", lose)
+        for _ in range(claims.QUARANTINE_AT + 1):
+            with pytest.raises((psycopg.OperationalError, OperationalError)):
+                carry_due_events()
     key = InboundKey.objects.get()
     assert (key.verdict, key.attempt_count) == ("received", 0)
     assert carry_due_events().count == 1

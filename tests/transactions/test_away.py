@@ -92,10 +92,10 @@ def test_a_session_lost_with_the_claims_answer_leaves_nothing_with_the_worker(mo
 
     rig = Rig(Target())
     add_transactions(2)
-    monkeypatch.setattr(claims, "claim_batch", claim_and_lose)
-    with pytest.raises(OperationalError):
-        machine.advance(flow(), rig.tools)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(claims, "claim_batch", claim_and_lose)
+        with pytest.raises(OperationalError):
+            machine.advance(flow(), rig.tools)
     assert machine.advance(flow(), rig.tools) == 2
     assert len(rig.target.created) == 2
 

@@ -87,4 +87,5 @@ RELEASE = Write(
     unless="summary",
     port="erp",
     gives="released",
+    quiet=True,  # what an older release has posted was posted without it
 )
