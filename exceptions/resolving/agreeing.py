@@ -17,7 +17,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases
-from exceptions.models import ExceptionCase
+from exceptions.models import Choice, ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import binding, rules, waiting
 from q2c.core import approvals, audit
@@ -71,6 +71,17 @@ class Agreed:
         """What was signed, as data."""
         terms: Mapping[str, Any] = self.content["terms"]
         return terms
+
+
+def note_choices(agreed: Agreed, about: str) -> None:
+    """Keep what was chosen of each document about this, for its own steps to find once it's reposted."""
+    Choice.objects.bulk_create(
+        Choice(
+            transaction_id=i, about=about, content=agreed.content["chosen"][str(i)][about], case=agreed.case,
+            proposal=agreed.proposal, by=agreed.proposer, at=agreed.at,
+        )
+        for i in agreed.documents
+    )  # fmt: skip
 
 
 def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]]:

@@ -11,9 +11,9 @@ from functools import partial
 from uuid import UUID
 
 from exceptions.kinds import APPLY_OPEN
-from exceptions.models import Choice, ExceptionCase
+from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
-from exceptions.resolving.agreeing import Agreed, Wished, wish
+from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
 from mappings.resolve import Snapshot
 from q2c import ports
 from q2c.canonical import schema
@@ -79,13 +79,7 @@ def wish_to_apply(
 
 def apply_open(agreed: Agreed) -> list[Restarted]:
     """Note the amount, and let it be applied."""
-    Choice.objects.bulk_create(
-        Choice(
-            transaction_id=i, about=ABOUT, content=agreed.content["chosen"][str(i)][ABOUT], case=agreed.case,
-            proposal=agreed.proposal, by=agreed.proposer, at=agreed.at,
-        )
-        for i in agreed.documents
-    )  # fmt: skip
+    note_choices(agreed, ABOUT)
     return repost_documents(agreed.documents, by=agreed.by, reason=f"applied in part: {agreed.why}", permission=None)
 
 

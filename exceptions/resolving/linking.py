@@ -14,9 +14,9 @@ from typing import Any
 from uuid import UUID
 
 from exceptions.kinds import LINK
-from exceptions.models import Choice, ExceptionCase
+from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
-from exceptions.resolving.agreeing import Agreed, Wished, wish
+from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
 from mappings.models import CrossReference
 from mappings.resolve import Snapshot
 from q2c import ports
@@ -142,13 +142,7 @@ def link(
 
 def apply_link(agreed: Agreed) -> list[Restarted]:
     """Note which document it is, and let the machine look at that one."""
-    Choice.objects.bulk_create(
-        Choice(
-            transaction_id=i, about=ABOUT, content=agreed.content["chosen"][str(i)][ABOUT], case=agreed.case,
-            proposal=agreed.proposal, by=agreed.proposer, at=agreed.at,
-        )
-        for i in agreed.documents
-    )  # fmt: skip
+    note_choices(agreed, ABOUT)
     return repost_documents(agreed.documents, by=agreed.by, reason=f"linked: {agreed.why}", permission=None)
 
 

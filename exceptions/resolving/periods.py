@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from exceptions import cases
 from exceptions.kinds import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
-from exceptions.models import Choice, ExceptionCase, Snooze
+from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
 from exceptions.resolving import accruals, agreeing
-from exceptions.resolving.agreeing import Agreed, Wished, wish
+from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
 from mappings.resolve import Snapshot
 from q2c.canonical import schema
 from q2c.canonical.posting import Accrual
@@ -140,13 +140,7 @@ def choose_period(
 
 def apply_period(agreed: Agreed) -> list[Restarted]:
     """Note the new posting date of each document, and repost them: their steps find it."""
-    Choice.objects.bulk_create(
-        Choice(
-            transaction_id=i, about=POSTING_DATE, content=agreed.content["chosen"][str(i)][POSTING_DATE],
-            case=agreed.case, proposal=agreed.proposal, by=agreed.proposer, at=agreed.at,
-        )
-        for i in agreed.documents
-    )  # fmt: skip
+    note_choices(agreed, POSTING_DATE)
     return repost_documents(
         agreed.documents, by=agreed.by, reason=f"posts in another period: {agreed.why}", permission=None
     )

@@ -208,7 +208,8 @@ def test_a_debt_that_no_invoice_left_is_a_case_and_stays_on_account(house):
     assert (answer.status_code, answer["Location"].startswith("/decisions/")) == (302, True)
     seen = client.get(answer["Location"]).content.decode()
     assert "GBP 0.30 stays on account there" in seen
-    deciding.decide(Proposal.objects.get(subject_id=str(case.pk)), by=people()["controller"], approve=True)
+    proposal = Proposal.objects.get(subject_type="case", subject_id=str(case.pk))
+    deciding.decide(proposal, by=people()["controller"], approve=True)
     assert "applies 100.00" in client.get(f"/exceptions/cases/{case.pk}/?state=all").content.decode()
     house.carry()
     assert house.held() == []
