@@ -85,12 +85,13 @@ class Report:
         path.write_text(json.dumps([f.as_row(around) for f in self.figures], indent=1) + "\n")
         return path
 
-    def table(self) -> str:
-        """The figures for the terminal."""
-        rows = [[_shown(f.as_row({})[c]) for c in _COLUMNS] for f in self.figures]
+    def table(self, since: int = 0) -> str:
+        """The figures for the terminal, from the one at a place on."""
+        figures = self.figures[since:]
+        rows = [[_shown(f.as_row({})[c]) for c in _COLUMNS] for f in figures]
         widths = [max(len(c), *(len(r[i]) for r in rows)) if rows else len(c) for i, c in enumerate(_COLUMNS)]
         lines = ["  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) for line in [_COLUMNS, *rows]]
-        notes = [f"{f.key}: {f.note}" for f in self.figures if f.note]
+        notes = [f"{f.key}: {f.note}" for f in figures if f.note]
         return "\n".join([*lines, "", *notes, *self.remarks])
 
 

@@ -87,22 +87,22 @@ def _document(kind: str, document: Sale, item: str, memo: str) -> SinkDocument:
     return SinkDocument(external_id=name, item=item, amount=document.amount, memo=memo)
 
 
-def make_first(order: SinkDocument, erp: Any) -> Any:
+def make_first(order: SinkDocument, erp: Any) -> Made:
     """Send the first."""
     return erp.make(order)
 
 
-def find_first(order: SinkDocument, erp: Any) -> Any:
+def find_first(order: SinkDocument, erp: Any) -> Made | None:
     """Look for the first."""
     return erp.find(order.external_id)
 
 
-def make_second(invoice: SinkDocument, erp: Any) -> Any:
+def make_second(invoice: SinkDocument, erp: Any) -> Made:
     """Send the second."""
     return erp.make(invoice)
 
 
-def find_second(invoice: SinkDocument, erp: Any) -> Any:
+def find_second(invoice: SinkDocument, erp: Any) -> Made | None:
     """Look for the second."""
     return erp.find(invoice.external_id)
 

@@ -36,7 +36,7 @@ RULES = 200_000
 DOCUMENTS, LINES = 1000, 20
 POSTED_LINES = 100_000
 SHEET_ROWS = 100_000
-PAGES = 12  # of each filter and place
+PAGES = 8  # of each filter and place
 DICTIONARY = "a plain dictionary look-up for each line"
 
 

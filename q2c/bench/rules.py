@@ -74,6 +74,12 @@ def fill_rules(pairs: Iterable[tuple[str, str]], values: list[ReferenceEntry], *
     return filled
 
 
+def item_of_the_sink() -> None:
+    """The item of the machine's sales (`machine_flow`): one rule, which several parts of the bench ask for."""
+    if not MappingRule.objects.filter(kind="item", key="QB-API", legal_entity_code="GB01").exists():
+        fill_rules([("QB-API", "GB01")], items())
+
+
 def billed_sku(number: int) -> str:
     """A SKU of the documents."""
     return f"BILLED-{number % BILLED_SKUS:04d}"

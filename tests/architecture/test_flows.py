@@ -4,9 +4,11 @@ killed."""
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import pytest
 
+from q2c.bench import machine_flow
 from q2c.core.roles import BY_CODE as ROLES
 from q2c.flows import catalog
 from q2c.transactions.steps import Flow, FlowRefused, Read, Write
@@ -28,6 +30,11 @@ def test_a_flow_is_labelled_owned_and_short(flow):
     assert flow.owner in ROLES
     assert all(step.sentence[0].isupper() and not step.sentence.endswith(".") for step in flow.steps)
     assert sum(isinstance(step, Write) for step in flow.steps) >= 1
+
+
+@pytest.mark.parametrize("flow", [*catalog.FLOWS, machine_flow.FLOW], ids=lambda f: f.code)
+def test_a_step_says_what_type_it_gives_so_that_a_later_attempt_reads_it_back(flow):
+    assert [step.name for step in flow.steps if step.output_type is Any] == []
 
 
 def test_every_flow_has_a_stage_on_which_workers_are_killed():
