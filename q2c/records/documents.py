@@ -16,7 +16,8 @@ from q2c.core.ids import uuid7
 _STATES = [state for states in PROGRESS for state in states]  # of the same second, the one that came further counts
 
 # A document's facts come from the event that issued it, its status from whichever event is newest: they may arrive in
-# either order. A row without a hash is known by a status only.
+# either order. A row without a hash is known by a status only. What is void stays void, whatever the instants say:
+# nobody takes a void back, and billing's clock may have gone back before it.
 _UPSERT = """
 INSERT INTO records_billeddocument AS d
     (id, connection_code, document_type, external_id, number, legal_entity_code, customer_id, order_id, subscription_id,
@@ -36,7 +37,9 @@ ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     amount = CASE WHEN excluded.content_hash = '' THEN d.amount ELSE excluded.amount END,
     line_count = CASE WHEN excluded.content_hash = '' THEN d.line_count ELSE excluded.line_count END,
     document_date = coalesce(excluded.document_date, d.document_date),
-    status = CASE WHEN d.status_at > excluded.status_at
+    status = CASE WHEN d.document_type IN ('invoice', 'credit_memo') AND 'void' IN (d.status, excluded.status)
+        THEN 'void'
+        WHEN d.status_at > excluded.status_at
         OR d.status_at = excluded.status_at AND d.document_type = 'invoice'
         AND coalesce(array_position(%s::text[], d.status::text), 0)
           > coalesce(array_position(%s::text[], excluded.status::text), 0)
@@ -112,7 +115,9 @@ class Seen:
     has_content: bool = False  # else only a status of it was told
 
     def is_ahead_of(self, billed: Billed) -> bool:
-        """Whether it was newer already; of the same second, whether an invoice had come further."""
+        """Whether it was newer already; of the same second, whether an invoice had come further. A void is the last."""
+        if billed.document_type in ("invoice", "credit_memo") and "void" in (self.status, billed.status):
+            return billed.status != "void"
         if self.status_at is None or self.status_at != billed.status_at:
             return self.status_at is not None and self.status_at > billed.status_at
         return billed.document_type == "invoice" and rank_of(self.status) > rank_of(billed.status)
@@ -122,7 +127,7 @@ class Seen:
         is_older = self.is_ahead_of(billed)
         return Seen(
             self.status if is_older else billed.status,
-            self.status_at if is_older else billed.status_at,
+            max(billed.status_at, self.status_at or billed.status_at),
             billed.order_id or self.order_id,
             ignored_reason if billed.content_hash else self.ignored_reason,
             self.has_content or bool(billed.content_hash),

@@ -35,6 +35,7 @@ BILLED = {
     "dispute": ("dispute_to_erp", "dsp", lambda d: True),
     "payout": ("payout_to_erp", "po", lambda d: d["status"] == "paid"),
 }
+VOIDS = {"invoice": "invoice_void_to_erp", "credit_note": "credit_void_to_erp"}
 # Documents of one transaction of the ERP each: our external id stands on it, once.
 ERP_TYPES = ("invoice", "creditMemo", "customerPayment", "customerRefund", "journalEntry", "customer")
 
@@ -124,9 +125,10 @@ def _judge_billed(world: World, verdict: Verdict, in_erp: set[str]) -> None:
                 untrue.append(f"{name} (transaction {txn.pk})")
             else:
                 verdict.counts["in a case, ignored with a reason, or ended by people"] += 1
-            if kind == "invoice" and document["status"] == "void" and f"{prefix}-stripe-{document['id']}" in in_erp:
-                undone = _latest("invoice_void_to_erp", document["id"])
-                if f"void-stripe-{document['id']}" not in in_erp and undone is None:
+            if kind in VOIDS and document["status"] == "void" and f"{prefix}-stripe-{document['id']}" in in_erp:
+                undone = _latest(VOIDS[kind], document["id"])
+                is_shown = undone is not None and undone.state not in ("completed", "cancelled")
+                if f"void-stripe-{document['id']}" not in in_erp and not is_shown:
                     lost.append(f"void of {name}")
     verdict.say("lost: billed, and neither posted nor anywhere", lost)
     verdict.say("said to be completed, and never made by the ERP", untrue)

@@ -10,6 +10,7 @@ from connectors.models import ReferenceEntry
 from connectors.sandbox.remote import ControlDoor
 from exceptions.models import ExceptionCase
 from q2c.demo.taxes import make_tax_rates
+from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import write_off
@@ -40,6 +41,27 @@ def test_a_posted_invoice_that_is_voided_is_credited_in_full(house):
     assert held_by_erp(house, "creditMemo") == [(f"void-stripe-{invoice}", Decimal(100), Decimal(0))]
     assert house.states() == {"completed": 3}
     assert len(house.made("netsuite", "creditMemo")) == 1
+
+
+@pytest.mark.parametrize("is_posted", [True, False], ids=["posted before", "not posted yet"])
+@pytest.mark.parametrize("is_credit", [True, False], ids=["credit note", "invoice"])
+def test_a_void_that_billings_clock_dates_before_its_document_is_a_void_all_the_same(house, is_credit, is_posted):
+    customer = house.customer()
+    invoice = house.invoice(customer, amount=10_000)
+    if is_credit or is_posted:
+        house.carry()
+    credit = house.make("stripe", "credit_note", [{"invoice": invoice, "amount": 3_000}])[0] if is_credit else ""
+    if is_posted:
+        house.carry()
+    house.sandboxes.control("POST", "clock", {"offset_seconds": -120})
+    house.void_credit(credit) if is_credit else house.void(invoice)
+    house.carry()
+    assert house.held() == []
+    original, opposite, voided = ("creditMemo", "invoice", credit) if is_credit else ("invoice", "creditMemo", invoice)
+    posted = [row for row in held_by_erp(house, original) if row[0].endswith(voided)]
+    taken_back = [row for row in held_by_erp(house, opposite) if row[0] == f"void-stripe-{voided}"]
+    assert len(taken_back) == len(posted) >= is_posted
+    assert BilledDocument.objects.get(external_id=voided, document_type__in=("invoice", "credit_memo")).status == "void"
 
 
 def test_only_what_is_left_of_an_invoice_is_taken_back_line_by_line(house):
