@@ -101,7 +101,9 @@ def cancel(transaction_ids: list[UUID], *, why: str) -> list[UUID]:
             " WHERE id = ANY(%s) AND state = 'held' RETURNING id",
             [why[:300], transaction_ids],
         )
-        return [row[0] for row in cursor.fetchall()]
+        done = [row[0] for row in cursor.fetchall()]
+        cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [done])
+        return done
 
 
 def revive(transaction_ids: list[UUID]) -> list[UUID]:

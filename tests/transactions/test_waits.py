@@ -79,6 +79,18 @@ def test_a_repost_of_what_is_overdue_waits_with_new_patience():
     assert state() == "waiting"
 
 
+def test_what_is_cancelled_while_it_is_held_waits_for_nothing_any_more():
+    world, rig = World(), Rig(Target())
+    waiting = world.flow("a")
+    (one,) = add_transactions(1)
+    machine.advance(waiting, rig.tools)
+    Dependency.objects.update(patience_until=LONG_AGO)
+    due()
+    machine.advance(waiting, rig.tools)
+    assert restart.cancel([one], why="billing voided it") == [one]
+    assert (state(), Dependency.objects.count()) == ("cancelled", 0)
+
+
 def test_what_is_overdue_is_named_once_its_parent_has_come_and_a_parent_that_isnt_enough_is_waited_for_anew():
     world, rig = World(), Rig(Target())
     waiting = world.flow("a")
