@@ -17,6 +17,7 @@ from q2c import ports
 from q2c.core.hotpath import fetch_rows
 from q2c.core.problems import Problem
 from q2c.inbox.refetch import run_waiting
+from q2c.reconciliation.documents import CAME_BACK_SQL, SIGNED_SQL
 from q2c.reconciliation.feeds import declared_totals
 from q2c.reconciliation.models import FeedDocument
 from q2c.transactions.contributions import PORTAL
@@ -32,26 +33,32 @@ _NEGATIVE = ("credit_memo_to_erp", "refund_to_erp")
 NOTHING = (0, Decimal(0))
 _ERP_TYPES = {"invoice": ("ar_invoice", "inv"), "credit_memo": ("ar_credit_memo", "cm")}
 
-# The latest transaction of each document; earlier ones in its lane were replaced by it.
-_CARRIED = """
+# The latest transaction of each document; earlier ones in its lane were replaced by it. Money that came back is a
+# document of its own: what went stays beside it.
+_CARRIED = f"""
 SELECT kind, currency, measure, count(*), sum(line_count), sum(amount), sum(rounding) FROM (
-    SELECT DISTINCT ON (t.lane, t.flow)
+    SELECT DISTINCT ON (t.lane, t.flow, {CAME_BACK_SQL})
         coalesce(nullif(t.feed_type, ''), m.kind) AS kind, t.currency, t.line_count, t.rounding,
         CASE t.state WHEN 'completed' THEN 'posted' WHEN 'held' THEN 'held' WHEN 'cancelled' THEN 'ignored'
                      ELSE 'in_flight' END AS measure,
-        CASE WHEN t.flow = ANY(%(negative)s) THEN -t.amount ELSE t.amount END AS amount
+        CASE WHEN t.flow = ANY(%(negative)s) THEN -1 ELSE 1 END * {SIGNED_SQL} AS amount
     FROM transactions_businesstransaction t
     JOIN unnest(%(flows)s::text[], %(kinds)s::text[]) AS m (flow, kind) USING (flow)
-    WHERE {source}
-    ORDER BY t.lane, t.flow, t.lane_sequence DESC) latest
+    WHERE {{source}}
+    ORDER BY t.lane, t.flow, {CAME_BACK_SQL}, t.lane_sequence DESC) latest
 GROUP BY kind, currency, measure
 """
+# A refund that failed after it went is one row with both movements: the money went, and came back.
 _BILLED = """
 SELECT coalesce(nullif(d.feed_type, ''), CASE WHEN d.document_type = 'invoice' AND d.amount < 0 THEN 'credit_memo'
                                               ELSE d.document_type END) AS kind,
-    d.currency, d.ignored_reason <> '' AS is_ignored, count(*), sum(d.line_count),
-    sum(CASE WHEN d.document_type IN ('credit_memo', 'refund') THEN -d.amount ELSE d.amount END), sum(d.rounding)
+    d.currency, d.ignored_reason <> '' AS is_ignored, sum(m.count), sum(m.count * d.line_count),
+    sum(CASE WHEN m.count = 2 THEN 0 WHEN d.document_type IN ('credit_memo', 'refund') THEN -d.amount
+             ELSE d.amount END), sum(d.rounding)
 FROM records_billeddocument d
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN d.document_type = 'refund' AND d.status = 'failed' AND d.ignored_reason = '' THEN 2 ELSE 1 END
+    ) m (count)
 WHERE {source} AND d.content_hash <> '' AND d.document_type = ANY(%(kinds)s)
 GROUP BY 1, 2, 3
 """

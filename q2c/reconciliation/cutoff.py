@@ -13,7 +13,7 @@ from uuid import UUID
 
 from q2c.core.exports import Query
 from q2c.core.hotpath import fetch_rows
-from q2c.reconciliation.documents import LATEST_SQL, PLACE_SQL, TYPES, Month
+from q2c.reconciliation.documents import LATEST_SQL, PLACE_SQL, SIGNED_SQL, TYPES, Month
 
 DAYS, DAYS_MAX = 5, 31
 ROWS_MAX = 5_000  # read for a screen
@@ -21,8 +21,8 @@ FILE_ROWS_MAX = 500_000  # a workbook's sheet has 1,048,576 rows
 _POSTED = "CASE WHEN t.state = 'completed' THEN coalesce(p.posting_date, c.posting_date) END"
 _DAYS = f"t.document_date, t.service_end, {_POSTED}"
 _LIST = f"""
-SELECT t.id, t.flow, coalesce(nullif(t.number, ''), t.source_id), t.customer_name, t.currency, t.amount, t.tax,
-       {_DAYS}, t.period_code, {PLACE_SQL}
+SELECT t.id, t.flow, coalesce(nullif(t.number, ''), t.source_id), t.customer_name, t.currency, {SIGNED_SQL},
+       t.tax, {_DAYS}, t.period_code, {PLACE_SQL}
   FROM transactions_businesstransaction t
   LEFT JOIN LATERAL (
        SELECT x.posting_date FROM transactions_preparedposting x WHERE x.transaction_id = t.id

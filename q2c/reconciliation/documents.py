@@ -34,6 +34,14 @@ PLACE_SQL = f"""CASE WHEN t.state = 'completed' THEN 'posted'
                     WHEN t.state = 'waiting' AND t.waits_for = '{AWAITED_IN_ERP}' THEN 'awaiting'
                     WHEN t.state IN ('held', 'unknown') THEN t.state
                     WHEN t.state = 'cancelled' THEN 'given_up' ELSE 'on_way' END"""
+# Money that came back (a refund or payout that failed, a dispute won) is a movement of its own; its amount has no sign:
+# its document says which it is, as q2c.posting.cash reads it.
+CAME_BACK_SQL = """CASE WHEN t.flow IN ('refund_to_erp', 'payout_to_erp')
+                         THEN convert_from(t.fact, 'UTF8')::json -> 'failed_at' IS NOT NULL
+                         WHEN t.flow = 'dispute_to_erp' THEN convert_from(t.fact, 'UTF8')::json ->> 'status' = 'won'
+                         ELSE false END"""
+# What a document counts with, so that money which went and came back is nothing.
+SIGNED_SQL = f"CASE WHEN {CAME_BACK_SQL} THEN -t.amount ELSE t.amount END"
 # Another version of the same document stands for this one: the newest that isn't given up; but what is posted is only
 # replaced by what is posted too.
 _REPLACED = """SELECT FROM transactions_businesstransaction n

@@ -12,11 +12,11 @@ from decimal import Decimal
 
 from q2c.core.exports import Query
 from q2c.core.hotpath import fetch_rows
-from q2c.reconciliation.documents import LATEST_SQL, PLACE_SQL, PLACES, TYPES, VERSION_SQL, Month
+from q2c.reconciliation.documents import LATEST_SQL, PLACE_SQL, PLACES, SIGNED_SQL, TYPES, VERSION_SQL, Month
 
 _OF_PERIOD = f"""
-SELECT t.flow, t.currency, t.source_connection, t.source_id, t.target_connection, t.target_id, t.amount,
-       coalesce(t.tax, 0) AS tax, {PLACE_SQL} AS place
+SELECT t.flow, t.currency, t.source_connection, t.source_id, t.target_connection, t.target_id,
+       {SIGNED_SQL} AS amount, coalesce(t.tax, 0) AS tax, {PLACE_SQL} AS place
   FROM transactions_businesstransaction t
  WHERE t.id IN (
        SELECT p.id FROM transactions_businesstransaction p
