@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from connectors.fields import dig, needed, unix
@@ -117,12 +118,13 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
     """Money that the bank took back (`funds_withdrawn`) or gave again (`funds_reinstated`), with Stripe's dispute fee.
 
     Amount, fee and currency are those of the movement on Stripe's balance, which is in the settlement's currency: the
-    newest that took, or gave. A fee given back is negative.
+    newest that took, or gave. What is disputed of the charge stands beside it where that has another currency. A fee
+    given back is negative.
     """
     is_won = status == "won"
     moved = [m for m in needed(raw, "balance_transactions") if (m["amount"] > 0) is is_won]
     entry = moved[-1] if moved else {"amount": raw["amount"], "currency": raw["currency"], "fee": 0}
-    currency = currency_of(entry)
+    currency, own = currency_of(entry), currency_of(raw)
     return billing.Dispute(
         source=Source(connection=connection, object_type="dispute", object_id=raw["id"], version=status),
         payment_id=id_of(raw.get("payment_intent")) or id_of(raw.get("charge")),
@@ -133,6 +135,8 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
         gateway=connection,
         fee=from_minor(entry["fee"], currency),
         legal_entity=(raw.get("metadata") or {}).get("legal_entity", ""),
+        original_currency=own if own != currency else "",
+        original_amount=from_minor(raw["amount"], own) if own != currency else Decimal(0),
     )
 
 

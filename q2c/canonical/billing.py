@@ -307,7 +307,8 @@ class Dispute(Document):
     """Neither a refund nor a credit memo: the bank took the money back while it's argued.
 
     Amount, fee and currency are the movement's on the gateway's balance (the settlement's currency), never the
-    charge's. A fee that comes back is negative.
+    charge's; `original_amount` and its currency are the charge's own where the gateway converted it. A fee that comes
+    back is negative.
     """
 
     source: Source
@@ -319,6 +320,8 @@ class Dispute(Document):
     gateway: str
     fee: Decimal = Decimal(0)
     legal_entity: str = ""
+    original_currency: str = ""
+    original_amount: Decimal = Decimal(0)
 
     @property
     def is_returned(self) -> bool:

@@ -222,9 +222,10 @@ def _failed(document: Any, at: dt.datetime | None) -> Any:
 
 def _dispute(event: events.DisputeChanged, about: About) -> list[Fact]:
     dispute = event.dispute
+    read = replace_fields(dispute, original_currency="", original_amount=Decimal(0))  # older releases didn't read them
     return [
-        _fact("dispute_to_erp", dispute, dispute.source, about, currency=dispute.currency, amount=dispute.amount,
-              document_date=_date(dispute.at, about), legal_entity=dispute.legal_entity)
+        _fact("dispute_to_erp", dispute, dispute.source, about, read=read, currency=dispute.currency,
+              amount=dispute.amount, document_date=_date(dispute.at, about), legal_entity=dispute.legal_entity)
     ]  # fmt: skip
 
 

@@ -208,11 +208,16 @@ def completes_payout(document: Payout) -> list[str]:
 
 
 def tell_dispute(document: Dispute, journal: PostedDocument, book: Book) -> list:
-    """Lineage from the payment to the dispute, and from the dispute to its journal."""
-    amount = document.amount if document.is_returned else -document.amount
-    told = cash.tell_movement(document, journal, book, amount=amount, step="post_dispute")
+    """Lineage from the payment to the dispute, in the payment's own currency, and from the dispute to its journal."""
+    sign = 1 if document.is_returned else -1
+    told = cash.tell_movement(document, journal, book, amount=sign * document.amount, step="post_dispute")
     relation = "dispute won" if document.is_returned else "disputed by"
-    return [*told, cash.tell_of_payment(document, amount=amount, relation=relation, step="post_dispute")]
+    money = document.original_currency or document.currency
+    amount = sign * (document.original_amount if document.original_currency else document.amount)
+    return [
+        *told,
+        cash.tell_of_payment(document, amount=amount, currency=money, relation=relation, step="post_dispute"),
+    ]
 
 
 PAYOUT_TO_ERP = Flow(

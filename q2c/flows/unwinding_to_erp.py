@@ -19,8 +19,8 @@ import msgspec
 
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice
-from q2c.canonical.posting import ArCreditMemo, ArInvoice, PostedDocument
-from q2c.canonical.unwinding import Settling, Unwinding
+from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashApplication, PostedDocument
+from q2c.canonical.unwinding import SettledBy, Settling, Unwinding
 from q2c.core.problems import NotNeeded
 from q2c.flows import void_to_erp
 from q2c.flows.steps import codes, customer, dates, originals, post, summary, systems
@@ -266,8 +266,9 @@ def tell(
     settling: Settling | None,
     book: Book,
 ) -> list:
-    """Lineage from the invoice to the decision and its credit memo, and to the document that stands for it now; that
-    one is found under the invoice's own key from here on, and the old one under the decision's."""
+    """Lineage from the invoice to the decision and its credit memo, from what settled it and does no longer, and to the
+    document that stands for it now; that one is found under the invoice's own key from here on, and the old one under
+    the decision's."""
     source, money, erp = document.source, unwinding.currency, book.connection
     own, memo = (source.connection, "invoice", unwinding.invoice_id), (erp, "ar_credit_memo", ar_credit_memo.id)
     told = became(source, "unwinding", ar_credit_memo, erp, amount=-unwinding.total, currency=money,
@@ -277,17 +278,26 @@ def tell(
     if unwinding.open_then:
         told.append(Link(*memo, erp, "ar_invoice", unwinding.erp_invoice, unwinding.open_then, money, "applied to",
                          "post_credit_memo"))  # fmt: skip
+    told += [
+        Link(erp, _kind(row), row.document, erp, "ar_invoice", unwinding.erp_invoice, -row.amount, money,
+             "released from", "release_settlements")
+        for row in unwinding.moving
+    ]  # fmt: skip
     if reposted is None:
         return told
     told.append(Link(*own, erp, "ar_invoice", reposted.id, unwinding.total, money, "reposted as", "post_invoice"))
     for row in settling.applications if settling is not None else ():
-        kind, relation = ("receipt", "settles") if row.kind == "receipt" else ("ar_credit_memo", "applied to")
-        told.append(Link(erp, kind, row.payment, erp, "ar_invoice", reposted.id, row.apply_to[0].amount, money,
+        relation = "settles" if row.kind == "receipt" else "applied to"
+        told.append(Link(erp, _kind(row), row.payment, erp, "ar_invoice", reposted.id, row.apply_to[0].amount, money,
                          relation, "settle"))  # fmt: skip
     told.append(Moved("invoice", _invoice_key(unwinding), erp, "ar_invoice", reposted.id, reposted.number,
                       was=unwinding.erp_invoice))  # fmt: skip
     told.append(Reference("unwound", record_key(source), erp, "ar_invoice", unwinding.erp_invoice))
     return told
+
+
+def _kind(row: SettledBy | CashApplication) -> str:
+    return "receipt" if row.kind == "receipt" else "ar_credit_memo"
 
 
 def completes(unwinding: Unwinding) -> list[str]:

@@ -270,6 +270,7 @@ def move_credit(move: CashApplication, erp: Any) -> PostedDocument:
 
 
 def tell_invoice_void(
+    void: DocumentVoid,
     document: CreditMemo,
     ar_credit_memo: PostedDocument | None,
     summary: PostedDocument | None,
@@ -284,7 +285,7 @@ def tell_invoice_void(
     told.append(Link(source.connection, "invoice", document.invoice_id, source.connection, source.object_type,
                      source.object_id, -document.total, document.currency, "voided by"))  # fmt: skip
     if summary is None:
-        told += given_back.tell_release(release, book, erp_invoice)
+        told += given_back.tell_release(release, void, book, erp_invoice)
     return told
 
 

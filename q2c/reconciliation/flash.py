@@ -31,8 +31,9 @@ _FIGURES = f"""
 SELECT flow, currency, place, count(*), sum(amount), sum(tax) FROM ({_OF_PERIOD}) d GROUP BY 1, 2, 3
 """
 # What of posted receipts and credit memos settles nothing yet. Lineage tells what was applied: to invoices in billing
-# (paid by, settled by), by the credit memo itself in the ERP (applied to), and what went back or came again (signed:
-# each of those is a movement of its own, no version of another).
+# (paid by, settled by), by the credit memo itself in the ERP (applied to), what went back or came again, and what was
+# taken off an invoice (released from) and put on the one that stands in its place (settles, told by the same act).
+# Signed, and in the document's own currency; each movement is one of its own, no version of another.
 _UNAPPLIED = f"""
 WITH docs AS MATERIALIZED (
     SELECT * FROM ({_OF_PERIOD}) d
@@ -40,19 +41,23 @@ WITH docs AS MATERIALIZED (
 used AS (
     SELECT d.source_connection, d.source_id, l.transaction_id, l.amount FROM docs d
       JOIN transactions_lineagelink l ON l.target_id = d.source_id AND l.target_system = d.source_connection
-       AND l.relation IN ('paid by', 'settled by')
+       AND l.currency = d.currency AND l.relation IN ('paid by', 'settled by')
      UNION ALL
     SELECT d.source_connection, d.source_id, l.transaction_id, -l.amount FROM docs d
       JOIN transactions_lineagelink l ON l.source_id = d.source_id AND l.source_system = d.source_connection
+       AND l.currency = d.currency
        AND l.relation IN ('given back by', 'refunded by', 'refund failed', 'disputed by', 'dispute won')
      UNION ALL
     SELECT d.source_connection, d.source_id, l.transaction_id, l.amount FROM docs d
       JOIN transactions_lineagelink l ON d.target_id <> '' AND l.source_id = d.target_id
-       AND l.source_system = d.target_connection AND l.relation = 'applied to'),
+       AND l.source_system = d.target_connection AND l.currency = d.currency
+       AND (l.relation IN ('applied to', 'released from') OR l.relation = 'settles' AND EXISTS (
+            SELECT FROM transactions_lineagelink r WHERE r.transaction_id = l.transaction_id
+               AND r.source_id = l.source_id AND r.relation = 'released from'))),
 sums AS (
     SELECT u.source_connection, u.source_id, sum(u.amount) AS amount FROM used u
       JOIN transactions_businesstransaction t ON t.id = u.transaction_id AND t.state = 'completed'
-       AND (t.flow IN ('refund_to_erp', 'dispute_to_erp') OR {VERSION_SQL})
+       AND (t.flow IN ('refund_to_erp', 'dispute_to_erp', 'unwinding_to_erp') OR {VERSION_SQL})
      GROUP BY 1, 2)
 SELECT d.flow, d.currency, count(*), sum(d.amount - coalesce(s.amount, 0)) FROM docs d
   LEFT JOIN sums s USING (source_connection, source_id)

@@ -8,7 +8,9 @@ import pytest
 
 from q2c.core.money import round_money
 from q2c.flows.summaries import start_summaries_now
-from q2c.transactions.models import BusinessTransaction
+from q2c.reconciliation.documents import month_of
+from q2c.reconciliation.flash import flash_of
+from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import BANK, CLEARING, CLEARING_CHF, CLEARING_EUR, DISPUTES, FEES, RECEIVABLES, Ledger
 
 ACCOUNT = "SELECT id FROM account WHERE acctnumber = ?"
@@ -219,6 +221,31 @@ def test_what_the_gateway_takes_for_converting_is_a_fee_and_clearing_ends_at_not
     assert not {CLEARING, CLEARING_EUR} & set(ended)
     assert ended[BANK] == D("80.00") - D("16.00") - D("2.56")
     assert ended[FEES] == D("2.56") + booked - D("64.00")
+
+
+@pytest.mark.parametrize("status", ["withdrawn", "won"])
+def test_a_converted_receipt_that_the_bank_took_back_is_no_unapplied_cash_until_it_comes_back(house, status):
+    settled = {"currency": "gbp", "exchange_rate": "0.80"}
+    given = {"customer": house.customer(), "amount": 10_000, "currency": "eur", "settled": settled}
+    (payment,) = house.make("stripe", "payment_intent", [given])
+    house.carry(seconds=40)
+    dispute = house.dispute(payment)
+    if status == "won":
+        house.carry(seconds=40)
+        house.make("stripe", "dispute", [{"id": dispute, "status": "won"}])
+    house.carry(seconds=40)
+    assert why(house) == []
+    ours = BusinessTransaction.objects.filter(flow="dispute_to_erp").order_by("lane_sequence")
+    assert list(ours.values_list("currency", "amount")) == [("GBP", D(80))] * (2 if status == "won" else 1)
+    hops = LineageLink.objects.filter(source_id=payment, target_type="dispute", transaction_id=ours.last().pk)
+    sign = 1 if status == "won" else -1
+    relation = "dispute won" if status == "won" else "disputed by"
+    # the payout isn't there yet: only the dispute's own hop
+    assert list(hops.values_list("relation", "currency", "amount")) == [(relation, "EUR", sign * D(100))]
+    receipt = BusinessTransaction.objects.get(flow="payment_to_erp")
+    found = flash_of(month_of("GB01", receipt.period_code)).lines
+    (line,) = (row for row in found if (row.flow, row.currency) == ("payment_to_erp", "EUR"))
+    assert line.unapplied.gross == (D(100) if status == "won" else 0)
 
 
 def test_a_payout_of_converted_cash_takes_its_share_of_the_summary_in_which_the_receipts_stand(house):

@@ -11,6 +11,8 @@ from connectors.sandbox.remote import ControlDoor
 from exceptions.models import ExceptionCase
 from q2c.demo.taxes import make_tax_rates
 from q2c.records.models import BilledDocument
+from q2c.reconciliation.documents import month_of
+from q2c.reconciliation.flash import flash_of
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import write_off
@@ -221,6 +223,12 @@ def with_credit(house):
     return customer, credit
 
 
+def unapplied_credit():
+    memo = BusinessTransaction.objects.get(flow="credit_memo_to_erp")
+    (line,) = (row for row in flash_of(month_of("GB01", memo.period_code)).lines if row.flow == memo.flow)
+    return line.unapplied.gross
+
+
 @pytest.mark.parametrize("left_out", ["", "invoice_void_to_erp", "application_to_erp"])
 def test_a_voided_invoice_gives_back_the_balance_that_it_used_and_the_next_one_uses_it(house, left_out):
     customer, credit = with_credit(house)
@@ -228,6 +236,8 @@ def test_a_voided_invoice_gives_back_the_balance_that_it_used_and_the_next_one_u
     house.carry(without=left_out if left_out == "application_to_erp" else "")
     house.void(voided)
     house.carry(without=left_out)
+    if not left_out:
+        assert unapplied_credit() == Decimal(40)  # the ERP's credit memo settles nothing any more
     following = house.invoice(customer, amount=9_000)
     house.carry(without=left_out)
     if left_out == "invoice_void_to_erp":
@@ -239,7 +249,8 @@ def test_a_voided_invoice_gives_back_the_balance_that_it_used_and_the_next_one_u
     assert (f"void-stripe-{voided}", Decimal(100), Decimal(0)) in held_by_erp(house, "creditMemo")
     assert (f"cm-stripe-{credit}", Decimal(40), Decimal(0)) in held_by_erp(house, "creditMemo")
     changed = [entry["external_id"] for entry in house.made("netsuite", "creditMemo", "updated")]
-    released = LineageLink.objects.filter(relation="released from").count()
+    assert unapplied_credit() == 0
+    released = LineageLink.objects.filter(relation="released from", amount=-40).count()
     if left_out == "application_to_erp":
         assert (changed, released) == ([f"cm-stripe-{credit}"], 0)  # it never came to the voided one
         assert house.states("application_to_erp") == {"completed": 2, "cancelled": 1}

@@ -210,10 +210,12 @@ def tell_movement(
     )
 
 
-def tell_of_payment(document: Refund | Dispute, *, amount: Decimal, relation: str, step: str) -> Link:
-    """The hop from the payment to what was taken back of it."""
+def tell_of_payment(
+    document: Refund | Dispute, *, amount: Decimal, relation: str, step: str, currency: str = ""
+) -> Link:
+    """The hop from the payment to what was taken back of it, in the payment's currency."""
     source = document.source
     return Link(
         source.connection, "payment", document.payment_id, source.connection, source.object_type, source.object_id,
-        amount, document.currency, relation, step,
+        amount, currency or document.currency, relation, step,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from q2c.canonical.billing import DocumentVoid
+from q2c.canonical.billing import CustomerBalanceEntry, DocumentVoid
 from q2c.canonical.posting import CashApplication, PostedDocument
 from q2c.canonical.unwinding import Settling
 from q2c.core.ids import external_id
@@ -41,7 +41,7 @@ def build_release(void: DocumentVoid, book: Book, erp_invoice: str, links: Any) 
             continue
         applications.append(
             CashApplication(
-                external_id=external_id("rel", source=connection, object_id=entry.source.object_id),
+                external_id=_name(void, entry),
                 payment=credit.external_id,
                 kind="credit_memo",
                 apply_to=(),
@@ -55,6 +55,10 @@ def build_release(void: DocumentVoid, book: Book, erp_invoice: str, links: Any) 
     return Settling(external_id=name, applications=tuple(applications))
 
 
+def _name(void: DocumentVoid, entry: CustomerBalanceEntry) -> str:
+    return external_id("rel", source=void.source.connection, object_id=entry.source.object_id)
+
+
 async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     """Look whether the ERP has released all of it."""
     return await settling.find_all(release, erp)
@@ -65,11 +69,12 @@ async def release_settlements(release: Settling, erp: Any) -> PostedDocument:
     return await settling.apply_all(release, erp)
 
 
-def tell_release(release: Settling | None, book: Book, erp_invoice: str) -> list:
+def tell_release(release: Settling | None, void: DocumentVoid, book: Book, erp_invoice: str) -> list:
     """Lineage from the credit memos to the invoice that they settle no longer."""
+    given = {_name(void, entry): -entry.amount for entry in void.balance_entries}
     return [
-        Link(book.connection, "ar_credit_memo", row.payment, book.connection, "ar_invoice", erp_invoice, None,
-             row.currency_code, "released from", "release_settlements")
+        Link(book.connection, "ar_credit_memo", row.payment, book.connection, "ar_invoice", erp_invoice,
+             given.get(row.external_id), row.currency_code, "released from", "release_settlements")
         for row in (release.applications if release is not None else ())
     ]  # fmt: skip
 

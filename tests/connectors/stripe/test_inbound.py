@@ -244,6 +244,19 @@ def test_a_dispute_that_took_money_says_how_much_and_its_fee():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("moved", "own"),
+    [("usd", ("", Decimal(0))), ("eur", ("USD", Decimal(250)))],
+)
+def test_a_dispute_of_a_converted_charge_says_what_is_disputed_of_that_too(moved, own):
+    raw = json.loads((FIXTURES / "charge.dispute.funds_withdrawn.json").read_bytes())["data"]["object"]
+    entry = {"amount": -23_000, "currency": moved, "fee": 1_500}
+    disputed = {**raw, "amount": 25_000, "currency": "usd", "balance_transactions": [entry]}
+    dispute = inbound_cash.dispute(disputed, "stripe", status="withdrawn", at=dt.datetime.now(UTC))
+    assert (dispute.currency, dispute.amount, dispute.fee) == (moved.upper(), Decimal(230), Decimal(15))
+    assert (dispute.original_currency, dispute.original_amount) == own
+
+
 def test_a_subscription_of_2020_takes_its_currency_from_its_price():
     (event,) = translated("customer.subscription.created")
     assert (event.subscription.currency, event.subscription.is_active) == ("USD", True)
