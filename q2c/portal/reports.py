@@ -114,7 +114,7 @@ def cut_off(request: PersonRequest) -> Any:
 @require_GET
 @requires(REPORT)
 def ignored(request: PersonRequest) -> Any:
-    """Documents of a period that aren't carried into the books, each with amount, reason and owner."""
+    """Documents of a period that were ignored, not needed or given up, each with amount, reason and owner."""
     asked = _asked(request)
     if asked is None:
         return _nothing(request, "Ignored documents")
@@ -124,6 +124,9 @@ def ignored(request: PersonRequest) -> Any:
     asked_for = _parameters(month)
     if has_more:
         asked_for["Left out"] = f"what comes after the first {left_out.ROWS_MAX:,}"
+    homeless = left_out.count_homeless(month) if access.entities_where(request.user, REPORT) is None else 0
+    if homeless:
+        asked_for["Of no known entity"] = f"{homeless:,} more"
     about = About(left_out.QUERY, asked_for, request.user)
     rows = _ignored_rows(found, about)
     if request.GET.get("format") in exports.FORMS:
@@ -132,7 +135,7 @@ def ignored(request: PersonRequest) -> Any:
         about.take(cells)
     context = {
         "form": form, "month": month, "about": about, "count": len(found), "rows": found[:SHOWN],
-        "has_more": has_more, "files": files_for(request),
+        "has_more": has_more, "homeless": homeless, "files": files_for(request),
     }  # fmt: skip
     return render(request, "portal/ignored.html", context)
 
@@ -233,9 +236,9 @@ def _cut_off_rows(found: cutoff.CutOff, about: About) -> Iterator[list[Cell]]:
 
 def _ignored_rows(found: list[left_out.IgnoredDocument], about: About) -> Iterator[list[Cell]]:
     for row in found:
-        about.add(f"{row.reason}, {row.currency}", row.amount)
+        about.add(row.total, row.amount)
         yield [
-            one(row.document_type), row.number, row.external_id, row.connection, row.customer, row.dated.isoformat(),
+            one(row.document_type), row.number, row.external_id, row.connection, row.customer, str(row.dated or ""),
             row.currency, row.amount, row.why, row.owner,
         ]  # fmt: skip
 

@@ -53,6 +53,14 @@ VERSION_SQL = f"NOT EXISTS ({_REPLACED})"
 # Refunds, disputes and payouts have no versions: each row is a movement, and its failure is another one.
 LATEST_SQL = f"""NOT EXISTS ({_REPLACED}
                    AND t.flow IN ('invoice_to_erp', 'credit_memo_to_erp', 'payment_to_erp'))"""
+# The documents of an entity's period, by index: of its posting, and before that of its date.
+OF_PERIOD_SQL = """t.id IN (
+       SELECT p.id FROM transactions_businesstransaction p
+        WHERE p.legal_entity_code = %(entity)s AND p.period_code = %(period)s
+        UNION
+       SELECT d.id FROM transactions_businesstransaction d
+        WHERE d.legal_entity_code = %(entity)s AND d.document_date BETWEEN %(first)s AND %(last)s
+          AND d.period_code = '')"""
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,22 @@ from decimal import Decimal
 
 from q2c.core.exports import Query
 from q2c.core.hotpath import fetch_rows
-from q2c.reconciliation.documents import LATEST_SQL, PLACE_SQL, PLACES, SIGNED_SQL, TYPES, VERSION_SQL, Month
+from q2c.reconciliation.documents import (
+    LATEST_SQL,
+    OF_PERIOD_SQL,
+    PLACE_SQL,
+    PLACES,
+    SIGNED_SQL,
+    TYPES,
+    VERSION_SQL,
+    Month,
+)
 
 _OF_PERIOD = f"""
 SELECT t.flow, t.currency, t.source_connection, t.source_id, t.target_connection, t.target_id,
        {SIGNED_SQL} AS amount, coalesce(t.tax, 0) AS tax, {PLACE_SQL} AS place
   FROM transactions_businesstransaction t
- WHERE t.id IN (
-       SELECT p.id FROM transactions_businesstransaction p
-        WHERE p.legal_entity_code = %(entity)s AND p.period_code = %(period)s
-        UNION
-       SELECT d.id FROM transactions_businesstransaction d
-        WHERE d.legal_entity_code = %(entity)s AND d.document_date BETWEEN %(first)s AND %(last)s
-          AND d.period_code = '')
+ WHERE {OF_PERIOD_SQL}
    AND t.flow = ANY(%(flows)s) AND t.currency <> '' AND t.amount IS NOT NULL AND {LATEST_SQL}
 """
 _FIGURES = f"""

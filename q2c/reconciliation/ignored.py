@@ -1,6 +1,8 @@
 """Documents that are not carried into the books, each with its amount, the reason and who answers for the reason.
 
-Nothing is left out in silence: what a report of a period lacks stands here, in its own currency.
+They were ignored as they came, weren't needed any more once they were read, or were given up by people. Nothing is left
+out in silence: what a report of a period lacks stands here, in its own currency. What is held or on its way is the
+flash's to show, and what never came completeness'.
 """
 
 from __future__ import annotations
@@ -8,20 +10,40 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
 
+from exceptions.kinds import WAIVE_REASONS
 from q2c.core.exports import Query
 from q2c.core.hotpath import fetch_rows
-from q2c.reconciliation.documents import Month
+from q2c.reconciliation.documents import LATEST_SQL, OF_PERIOD_SQL, SIGNED_SQL, TYPES, Month
 
 ROWS_MAX = 20_000
+GIVEN_UP, NOT_NEEDED = "given_up", "not_needed"
 
-# Served by the partial index of ignored documents: they are few.
-_ROWS = """
-SELECT d.connection_code, d.document_type, d.external_id, d.number, d.customer_id, d.document_date, d.currency,
-    d.amount, d.ignored_reason
+# The ignored ones are served by their partial index: they are few.
+_ROWS = f"""
+SELECT d.connection_code, d.document_type, d.external_id, d.number, d.customer_id, d.document_date AS dated, d.currency,
+    d.amount, d.ignored_reason AS reason, '' AS code, '' AS said, '' AS by, NULL::uuid AS transaction_id
 FROM records_billeddocument d
 WHERE d.ignored_reason <> '' AND d.legal_entity_code = %(entity)s AND d.document_date BETWEEN %(first)s AND %(last)s
-ORDER BY d.ignored_reason, d.document_date, d.connection_code, d.number, d.external_id LIMIT %(limit)s
+UNION ALL
+SELECT t.source_connection, t.flow, t.source_id, t.number, t.customer_id, t.document_date, t.currency,
+    {SIGNED_SQL}, CASE WHEN w.id IS NULL THEN '{NOT_NEEDED}' ELSE '{GIVEN_UP}' END, coalesce(w.code, ''),
+    coalesce(w.why, t.waits_for), coalesce(nullif(p.display_name, ''), p.username, ''), t.id
+FROM transactions_businesstransaction t
+LEFT JOIN exceptions_waiver w ON w.transaction_id = t.id AND w.undone_at IS NULL
+LEFT JOIN core_person p ON p.id = w.by_id
+WHERE {OF_PERIOD_SQL} AND t.state = 'cancelled' AND t.flow = ANY(%(flows)s) AND t.amount IS NOT NULL AND {LATEST_SQL}
+ORDER BY reason, dated, connection_code, number, external_id LIMIT %(limit)s
+"""
+# Of no known entity, dated in the period or not at all: they are in no entity's report.
+_HOMELESS = f"""
+SELECT (SELECT count(*) FROM records_billeddocument d
+         WHERE d.ignored_reason <> '' AND d.legal_entity_code = ''
+           AND (d.document_date IS NULL OR d.document_date BETWEEN %(first)s AND %(last)s))
+     + (SELECT count(*) FROM transactions_businesstransaction t
+         WHERE t.legal_entity_code = '' AND (t.document_date IS NULL OR t.document_date BETWEEN %(first)s AND %(last)s)
+           AND t.state = 'cancelled' AND t.flow = ANY(%(flows)s) AND t.amount IS NOT NULL AND {LATEST_SQL})
 """
 QUERY = Query("ignored", "Ignored documents", _ROWS)
 CONTROLLERSHIP, BILLING = "Controllership", "Billing operations"
@@ -34,32 +56,64 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class IgnoredDocument:
-    """One document that isn't carried. `amount` is as the document says it, in major units of `currency`."""
+    """One document that isn't carried. `amount` is in major units of `currency`; `said` is what its ending says, with
+    the `code` and the name of the person where it was given up; `transaction_id` leads to it where it was read."""
 
     connection: str
-    document_type: str
+    kind: str
     external_id: str
     number: str
     customer: str
-    dated: dt.date
+    dated: dt.date | None
     currency: str
     amount: Decimal
     reason: str
+    code: str = ""
+    said: str = ""
+    by: str = ""
+    transaction_id: UUID | None = None
+
+    @property
+    def document_type(self) -> str:
+        """What it is, as its source's register names it: of a flow without the word that says where it goes."""
+        return self.kind.removesuffix("_to_erp")
 
     @property
     def why(self) -> str:
         """The reason in words."""
+        if self.code:
+            return f"Given up. {WAIVE_REASONS.get(self.code, self.code.replace('_', ' ').capitalize())}: {self.said}"
+        if self.said:
+            return self.said[:1].upper() + self.said[1:]
         if self.reason.startswith("refund_"):
             return f"A refund that is {self.reason.removeprefix('refund_').replace('_', ' ')} moved no money"
         return _REASONS.get(self.reason, (self.reason.replace("_", " ").capitalize(), ""))[0]
 
     @property
     def owner(self) -> str:
-        """Who answers for the reason."""
-        return _REASONS.get(self.reason, ("", BILLING))[1]
+        """Who answers for the reason: whoever gave it up; else who keeps the rule, which for 0 is posting policy."""
+        if self.reason == NOT_NEEDED:
+            return BILLING if self.amount else CONTROLLERSHIP
+        return self.by or _REASONS.get(self.reason, ("", BILLING))[1]
+
+    @property
+    def total(self) -> str:
+        """What its amount is added up with: documents of one type that aren't carried for the same reason."""
+        kind = f" {TYPES[self.kind].lower()}" if self.kind in TYPES else ""
+        return f"{self.reason}{kind}, {self.currency}"
 
 
 def ignored_of(month: Month, *, limit: int = ROWS_MAX) -> list[IgnoredDocument]:
     """The documents of an entity's period that aren't carried, by reason and day; one more than `limit` at most."""
-    asked = {"entity": month.entity, "first": month.first, "last": month.last, "limit": limit + 1}
+    asked = {**_asked(month), "entity": month.entity, "period": month.code, "limit": limit + 1}
     return [IgnoredDocument(*values) for values in fetch_rows(_ROWS, asked)]
+
+
+def count_homeless(month: Month) -> int:
+    """Documents of the period that aren't carried and of which nobody knows whose they are."""
+    ((count,),) = fetch_rows(_HOMELESS, _asked(month))
+    return int(count)
+
+
+def _asked(month: Month) -> dict[str, object]:
+    return {"first": month.first, "last": month.last, "flows": list(TYPES)}

@@ -13,6 +13,7 @@ from q2c.demo.taxes import make_tax_rates
 from q2c.records.models import BilledDocument
 from q2c.reconciliation.documents import month_of
 from q2c.reconciliation.flash import flash_of
+from q2c.reconciliation.ignored import ignored_of
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import write_off
@@ -197,6 +198,11 @@ def test_a_credit_note_voided_before_it_was_posted_is_never_posted(house):
     assert [state for state, _ in ends(house, "credit_memo_to_erp")] == ["cancelled"]
     assert [state for state, _ in ends(house, "credit_void_to_erp")] == ["cancelled"]
     assert house.made("netsuite", "creditMemo") == []
+    posted = BusinessTransaction.objects.get(flow="invoice_to_erp")
+    left_out = ignored_of(month_of("GB01", posted.period_code))
+    assert [(row.document_type, row.amount, row.reason) for row in left_out] == [
+        ("credit_memo", Decimal(30), "not_needed"), ("credit_void", Decimal(30), "not_needed"),
+    ]  # fmt: skip
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]
 
 

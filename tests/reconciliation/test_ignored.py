@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from exceptions import resolutions
 from q2c.records.models import BilledDocument
 from tests import factories
 
@@ -54,6 +55,54 @@ def test_the_file_says_who_answers_for_each_and_what_they_add_up_to(documents):
     assert lines[1] == f"{first}Billing operations"
     assert lines[2].endswith("A document of 0 has no effect on the books,Controllership")
     assert "refund_canceled, EUR 12.5" in next(line for line in lines if line.startswith("# Totals"))
+
+
+def test_what_wasnt_needed_and_what_people_gave_up_stands_there_too_with_reason_and_owner(documents):
+    ours = {"legal_entity_code": "DE01", "currency": "EUR", "period_code": "2026-10", "document_date": IN_OCTOBER}
+    zero = "N-1 is a document of 0, which the posting policy of DE01 skips"
+    factories.make_transaction("cancelled", **ours, number="N-1", amount=Decimal(0), waits_for=zero)
+    dated = ours | {"period_code": ""}
+    voided = "billing voided N-2 before it was posted"
+    factories.make_transaction("cancelled", **dated, number="N-2", amount=Decimal(40), waits_for=voided)
+    held = [factories.make_transaction("held", **ours, number=f"G-{n}", amount=Decimal(7)) for n in (1, 2)]
+    factories.make_case(kind="negative_price", transactions=held, legal_entity_code="DE01")
+    cora = factories.make_person("controller", username="cora", display_name="Cora")
+    resolutions.give_up([held[0].pk], by=cora, reason="sold to ourselves", code="test")
+    for state, sequence, number in (("cancelled", 1, "V-1a"), ("completed", 2, "V-1b")):
+        factories.make_transaction(
+            state, **ours, number=number, source_id="in_v", lane="stripe:invoice:in_v", lane_sequence=sequence,
+            waits_for="superseded: a later version came",
+        )  # fmt: skip
+    factories.make_transaction("cancelled", **ours | {"period_code": "2026-11"}, number="N-3")
+    text = ask("").content.decode()
+    assert "5 documents of DE01 in Oct 2026 aren’t carried into the books" in text
+    assert [n in text for n in ("G-1", "N-1", "N-2", "G-2", "V-1a", "N-3")] == [True, True, True, False, False, False]
+    assert f"/transactions/{held[0].pk}/" in text
+    lines = b"".join(ask("&format=csv").streaming_content).decode("utf-8-sig").splitlines()
+    ends = {line.split(",")[1]: line.split(",", 6)[6] for line in lines[1:6]}
+    assert ends["G-1"] == 'EUR,7.000000,"Given up. A test, not a sale: sold to ourselves",Cora'
+    assert ends["N-1"] == f'EUR,0.000000,"{zero}",Controllership'
+    assert ends["N-2"] == "EUR,40.000000,Billing voided N-2 before it was posted,Billing operations"
+    (totals,) = (line for line in lines if line.startswith("# Totals"))
+    assert "given_up invoices, EUR 7.00; not_needed invoices, EUR 40.00" in totals
+
+
+def test_documents_of_no_known_entity_are_counted_for_who_sees_all(documents):
+    bill("H-1", entity="")
+    bill("H-2", entity="", day=dt.date(2026, 11, 2))
+    factories.make_transaction("cancelled", legal_entity_code="", document_date=IN_OCTOBER, period_code="")
+    all_of_them, own = ask("").content.decode(), ask("", entities=("DE01",)).content.decode()
+    assert "2 documents of no known entity aren’t carried either, and are in no entity’s report" in all_of_them
+    assert "no known entity" not in own
+    assert "Of no known entity: 2 more" in b"".join(ask("&format=csv").streaming_content).decode()
+
+
+def test_the_headline_claims_no_more_than_what_was_looked_at():
+    factories.make_period("DE01", "2026-10")
+    factories.make_transaction("held", legal_entity_code="DE01", period_code="2026-10")
+    text = ask("").content.decode()
+    assert "Nothing that came of DE01 in Oct 2026 was ignored or given up" in text
+    assert "is carried into the books" not in text
 
 
 def test_another_entitys_is_not_found(documents):
