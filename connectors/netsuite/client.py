@@ -207,7 +207,7 @@ class Client:
 
     async def totals(self, *, since: dt.date, until: dt.date, external_id_prefix: str = "") -> list[dict[str, Any]]:
         """What the ledger holds of ours between two document dates, by document type and currency (amounts in it)."""
-        params = [since.isoformat(), until.isoformat(), f"{external_id_prefix}%"]
+        params = [since.isoformat(), until.isoformat(), f"{external_id_prefix}%", external_id_prefix]
         sums = [raw async for raw in self._query(TOTALS, params, verb="totals")]
         lines = {
             (raw["type"], raw["currency"]): raw["lines"]

@@ -99,15 +99,17 @@ OURS = (
     "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE '%-%-%' ORDER BY t.id"
 )
 BY_NUMBER = "SELECT t.id FROM transaction t WHERE t.type = ? AND t.tranid = ? ORDER BY t.id"
+# Whose external id begins with a text: LIKE finds them quickly, and INSTR leaves out what "_" took for any sign.
 TOTALS = (
     "SELECT t.type, c.symbol AS currency, COUNT(*) AS count, SUM(t.foreigntotal) AS amount "
     "FROM transaction t JOIN currency c ON c.id = t.currency "
     "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.trandate <= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE ? "
-    "AND t.posting = 'T' GROUP BY t.type, c.symbol ORDER BY t.type, c.symbol"
+    "AND INSTR(t.externalid, ?) = 1 AND t.posting = 'T' GROUP BY t.type, c.symbol ORDER BY t.type, c.symbol"
 )
 TOTAL_LINES = (
     "SELECT t.type, c.symbol AS currency, COUNT(*) AS lines "
     "FROM transactionline l JOIN transaction t ON t.id = l.transaction JOIN currency c ON c.id = t.currency "
     "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.trandate <= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE ? "
-    "AND t.posting = 'T' AND l.mainline = 'F' AND l.taxline = 'F' GROUP BY t.type, c.symbol ORDER BY t.type, c.symbol"
+    "AND INSTR(t.externalid, ?) = 1 AND t.posting = 'T' AND l.mainline = 'F' AND l.taxline = 'F' "
+    "GROUP BY t.type, c.symbol ORDER BY t.type, c.symbol"
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from connectors.models import Connection
 from q2c import ports
 from q2c.core.hotpath import fetch_rows
 from q2c.core.problems import Problem
@@ -71,10 +72,13 @@ WHERE {source} AND t.flow IN ('invoice_to_erp', 'credit_memo_to_erp') AND t.stat
   AND t.target_type <> 'journal' AND t.document_date IS NOT NULL
 GROUP BY 1, 2, 3, 4
 """
+# Each document of the ERP once, whichever versions of it came to it.
 _OURS = """
-SELECT count(DISTINCT t.target_id), coalesce(sum(t.amount), 0) FROM transactions_businesstransaction t
-WHERE t.target_connection = %s AND t.source_connection = %s AND t.flow = %s AND t.currency = %s
-  AND t.state = 'completed' AND t.target_type <> 'journal' AND t.document_date BETWEEN %s AND %s
+SELECT count(*), coalesce(sum(d.amount), 0) FROM (
+    SELECT DISTINCT ON (t.target_id) t.amount FROM transactions_businesstransaction t
+     WHERE t.target_connection = %s AND t.source_connection = %s AND t.flow = %s AND t.currency = %s
+       AND t.state = 'completed' AND t.target_type <> 'journal' AND t.document_date BETWEEN %s AND %s
+     ORDER BY t.target_id, t.lane_sequence DESC) d
 """
 # Days of this source's documents that went in summaries; a summary may hold documents of other sources too.
 _SUMMED_UP = """
@@ -262,8 +266,31 @@ def _summary_differences(source: str, column: str) -> list[str]:
 def _erp_totals(
     erp: str, document_type: str, prefix: str, connection: str, since: dt.date, until: dt.date
 ) -> dict[str, tuple[int, Decimal]]:
+    """What the ERP holds of a connection's, by currency. What stands under a longer code that begins with this one is
+    that connection's, as where it's linked again after a restore (`restored.read_external_id`)."""
+    found = _totals_under(erp, document_type, f"{prefix}-{connection}-", since, until)
+    for code in _longer_codes(connection):
+        for currency, (count, amount) in _totals_under(erp, document_type, f"{prefix}-{code}-", since, until).items():
+            whole = found.get(currency, NOTHING)
+            found[currency] = whole[0] - count, whole[1] - amount
+    return found
+
+
+def _longer_codes(connection: str) -> list[str]:
+    """The codes of connections that begin with this one's, each without those that begin with its own."""
+    found: list[str] = []
+    longer = Connection.objects.filter(code__startswith=f"{connection}-").values_list("code", flat=True)
+    for code in sorted(longer, key=len):
+        if not any(code.startswith(f"{shorter}-") for shorter in found):
+            found.append(code)
+    return found
+
+
+def _totals_under(
+    erp: str, document_type: str, prefix: str, since: dt.date, until: dt.date
+) -> dict[str, tuple[int, Decimal]]:
     rows: list[dict[str, Any]] = run_waiting(
-        ports.target(erp).totals(since=since, until=until, external_id_prefix=f"{prefix}-{connection}-")
+        ports.target(erp).totals(since=since, until=until, external_id_prefix=prefix)
     )
     return {
         row["currency"]: (row["count"], Decimal(row["amount"])) for row in rows if row["document_type"] == document_type

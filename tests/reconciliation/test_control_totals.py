@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
+from connectors.models import Connection
 from q2c.core.hotpath import fetch_rows
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.receive import receive
@@ -26,17 +27,17 @@ class Ledger:
     """What the ERP says, as a test wants it said."""
 
     def __init__(self):
-        self.rows = {"inv": [], "cm": []}
+        self.rows = {}
         self.asked = []
 
-    def says(self, count, amount):
-        """So many invoices over so many pounds."""
-        row = {"document_type": "ar_invoice", "currency": "GBP", "count": count, "lines": count, "amount": amount}
-        self.rows["inv"] = [row]
+    def says(self, count, amount, prefix="inv-acme-", currency="GBP"):
+        """So many invoices over so many pounds, of which all external ids begin so."""
+        row = {"document_type": "ar_invoice", "currency": currency, "count": count, "lines": count, "amount": amount}
+        self.rows[prefix] = [row]
 
     async def totals(self, *, since, until, external_id_prefix=""):
         self.asked.append((since, until, external_id_prefix))
-        return self.rows[external_id_prefix.split("-")[0]]
+        return self.rows.get(external_id_prefix, [])
 
 
 @pytest.fixture
@@ -160,6 +161,43 @@ def test_an_erp_that_says_otherwise_is_named(acme, ledger, count, amount):
     totals = compute_totals(["retail"])
     assert not totals.agrees
     assert f"netsuite holds {count} invoice documents of acme over GBP {amount}" in totals.erp_differences[0]
+
+
+def test_what_stands_under_a_longer_code_is_the_other_connections(acme, ledger):
+    for code in ("acme-eu", "acme-eu-north", "acme_eu", "acmeeu"):
+        Connection.objects.create(code=code, name=code, vendor="acme", base_url="http://127.0.0.1:1")
+    load(acme)
+    ledger.says(7, "950.00")
+    ledger.says(5, "800.00", prefix="inv-acme-eu-")  # with those of acme-eu-north
+    assert compute_totals(["retail"]).agrees
+    prefixes = [prefix for _, _, prefix in ledger.asked]
+    assert prefixes == ["inv-acme-", "inv-acme-eu-"]
+    ledger.says(5, "800.01", prefix="inv-acme-eu-")
+    (said,) = compute_totals(["retail"]).erp_differences
+    assert "netsuite holds 2 invoice documents of acme over GBP 149.99; we posted 2 over GBP 150.00" in said
+
+
+def test_a_currency_that_only_the_longer_code_has_is_none_of_ours(acme, ledger):
+    Connection.objects.create(code="acme-eu", name="EU", vendor="acme", base_url="http://127.0.0.1:1")
+    load(acme)
+    euros = {"document_type": "ar_invoice", "currency": "EUR", "count": 4, "lines": 4, "amount": "400.00"}
+    ledger.says(2, "150.00")
+    ledger.rows["inv-acme-"].append(euros)
+    ledger.rows["inv-acme-eu-"] = [euros]
+    assert compute_totals(["retail"]).agrees
+
+
+def test_two_posted_versions_of_one_document_are_one_in_the_erp(acme, ledger):
+    load(acme)
+    again = posted(2, "50.00", feed="retail", feed_type="invoice", declared_total=Decimal(50), po_number="PO-2")
+    receive(acme.id, [arrival(again, "evt_2b")], via="webhook")
+    carry_due_events()
+    ends(2, "completed")
+    assert BusinessTransaction.objects.filter(target_id="92").count() == 2
+    ledger.says(2, "150.00")
+    totals = compute_totals(["retail"])
+    assert totals.erp_differences == ()
+    assert totals.agrees
 
 
 def test_a_document_that_was_replaced_by_a_newer_one_counts_once(acme, ledger):
