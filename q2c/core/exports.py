@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import hmac
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +30,12 @@ from q2c.core.models import Person
 
 ABOUT_SHEET = "About"
 FORMS = ("csv", "xlsx")
-# What spreadsheets take for the beginning of a formula, also in the width of East Asian signs.
-_ACTIVE = frozenset("=+-@\t\r\n'＝＋－＠")
+# What spreadsheets take for the beginning of a formula, also in the width of East Asian signs. A spreadsheet whose list
+# separator is another than the file's (a German one reads ";") begins cells within ours, and takes quotes there away.
+_ACTIVE = "=+\\-@\t\r\n'＝＋－＠"
+_BEGINS = r"(?:^|(?<=[;\t\r\n]))"
+_FORMULA = re.compile(f'{_BEGINS}(?="*[{_ACTIVE}])')
+_GUARD = re.compile(f"{_BEGINS}'(?=\"*[{_ACTIVE}])")
 _WORDS = ("Report", "Parameters", "As of", "Rows", "Totals", "Query version", "Hash", "Taken by")
 ABOUT_MARKS = frozenset(f"# {word}" for word in _WORDS)  # what begins the last rows of a CSV
 UNLOCKED, GREY = Protection(locked=False), PatternFill("solid", fgColor="ECEFF2")
@@ -107,8 +112,9 @@ def write_csv(about: About, columns: Sequence[str], rows: Iterable[Sequence[Cell
     writer = csv.writer(text)
     writer.writerow(columns)
     for cells in rows:
-        about.take(cells)
-        writer.writerow([harmless(cell) if isinstance(cell, str) else cell for cell in cells])
+        written = [harmless(cell) if isinstance(cell, str) else cell for cell in cells]
+        about.take(written)
+        writer.writerow(written)
     writer.writerows((f"# {name}", harmless(value)) for name, value in about.lines)
     text.flush()
     text.detach()
@@ -134,7 +140,7 @@ def write_workbook(
         sheet.column_dimensions[letter(place)].width = widths[place] if place < len(widths) else 14
     sheet.append([head_cell(sheet, heading) for heading in columns])
     for cells in rows:
-        about.take(cells)
+        about.take([printable(cell) if isinstance(cell, str) else cell for cell in cells])
         sheet.append(
             [write_cell(sheet, cell, is_open=is_open is None or is_open(i), is_grey=is_open is not None)
              for i, cell in enumerate(cells)]
@@ -165,13 +171,14 @@ def is_sealed(purpose: str, text: str, signature: str) -> bool:
 
 
 def harmless(text: str) -> str:
-    """A cell that no spreadsheet runs: what would begin a formula is written after an apostrophe."""
-    return f"'{text}" if text[:1] in _ACTIVE and text else text
+    """A cell that no spreadsheet runs: what would begin a formula, there or where another separator would begin a cell,
+    is written after an apostrophe."""
+    return _FORMULA.sub("'", text)
 
 
 def unguarded(text: str) -> str:
     """The text of a cell that `harmless` wrote; any other stays as it is."""
-    return text[1:] if text[:1] == "'" and text[1:2] and text[1] in _ACTIVE else text
+    return _GUARD.sub("", text)
 
 
 def printable(text: str) -> str:

@@ -10,10 +10,10 @@ from connectors.models import ReferenceEntry
 from connectors.sandbox.remote import ControlDoor
 from exceptions.models import ExceptionCase
 from q2c.demo.taxes import make_tax_rates
-from q2c.records.models import BilledDocument
 from q2c.reconciliation.documents import month_of
 from q2c.reconciliation.flash import flash_of
 from q2c.reconciliation.ignored import ignored_of
+from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import write_off
