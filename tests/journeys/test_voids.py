@@ -200,7 +200,7 @@ def test_a_credit_note_voided_before_it_was_posted_is_never_posted(house):
     assert house.made("netsuite", "creditMemo") == []
     posted = BusinessTransaction.objects.get(flow="invoice_to_erp")
     left_out = ignored_of(month_of("GB01", posted.period_code))
-    assert [(row.document_type, row.amount, row.reason) for row in left_out] == [
+    assert sorted((row.document_type, row.amount, row.reason) for row in left_out) == [
         ("credit_memo", Decimal(30), "not_needed"), ("credit_void", Decimal(30), "not_needed"),
     ]  # fmt: skip
     assert held_by_erp(house, "invoice") == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(100))]
