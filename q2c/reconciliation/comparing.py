@@ -52,13 +52,15 @@ class Sum:
 
 @dataclass
 class Figures:
-    """A day's sums. Source = ours + waiting + missing - surplus, and of amounts also what differs."""
+    """A day's sums. Source = ours + waiting + missing - surplus, and of amounts also what differs. What isn't confirmed
+    is ours, and in none of them: whether the source has it, it wasn't asked yet."""
 
     source: Sum = field(default_factory=Sum)
     ours: Sum = field(default_factory=Sum)
     waiting: Sum = field(default_factory=Sum)
     missing: Sum = field(default_factory=Sum)
     surplus: Sum = field(default_factory=Sum)
+    unconfirmed: Sum = field(default_factory=Sum)
     differing: int = 0
 
 
@@ -81,6 +83,7 @@ class Comparison:
 
     days: dict[Key, Figures] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    undecided: set[str] = field(default_factory=set)  # ids of which a message is still to be read: neither yet
 
     def of(self, key: Key) -> Figures:
         """The figures of a day, begun where there are none."""
@@ -109,6 +112,7 @@ def compare(
         if mine is None or not mine.has_content:
             if entry.id in waiting:
                 figures.waiting.add(amount)
+                found.undecided.add(entry.id)
             else:
                 figures.missing.add(amount)
                 found.gaps.append(Gap(MISSING, key, entry.id, entry.number, amount, entry=entry))
@@ -119,7 +123,10 @@ def compare(
             figures.differing += 1
             number = entry.number or mine.number
             found.gaps.append(Gap(DIFFERS, key, entry.id, number, amount, mine.amount, entry))
-        elif entry.status == "void" and mine.status != "void" and entry.id not in waiting:
+        elif entry.status == "void" and mine.status != "void":
+            if entry.id in waiting:
+                found.undecided.add(entry.id)
+                continue
             figures.differing += 1
             found.gaps.append(Gap(ENDED, key, entry.id, entry.number, amount, mine.amount, entry))
     return found
@@ -134,6 +141,13 @@ def add_surplus(found: Comparison, unknown: Iterable[Ours]) -> None:
             figures.ours.add(mine.amount)
             figures.surplus.add(mine.amount)
             found.gaps.append(Gap(SURPLUS, key, mine.id, mine.number, mine.amount, mine.amount))
+
+
+def add_unconfirmed(found: Comparison, documents: Iterable[Ours]) -> None:
+    """What we have, the register didn't list, and the source has still to be asked for."""
+    for mine in documents:
+        if mine.day is not None:
+            found.of(Key(mine.legal_entity, mine.day, mine.currency)).unconfirmed.add(mine.amount)
 
 
 def day_of(entry: Registered, zone: str) -> dt.date:

@@ -7,13 +7,8 @@ from decimal import Decimal
 
 import pytest
 from django.utils import timezone
-from msgspec import structs
 
-from connectors.families import Polled, Registered
 from exceptions.models import ExceptionCase
-from q2c import ports
-from q2c.canonical import events
-from q2c.canonical.schema import to_json
 from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import InboundKey
@@ -23,80 +18,8 @@ from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, FeedHour, Los
 from q2c.records.models import BilledDocument, DocumentArrival
 from q2c.transactions.models import BusinessTransaction
 from tests.factories import make_entity
-from tests.inbox.conftest import acme, arrival, invoice  # noqa: F401 - a fixture
-
-HOUR = dt.timedelta(hours=1)
-
-
-class Register:
-    """A source with a register: what it issued, by number. `ask` counts what it was asked."""
-
-    registers = {"invoice": dt.timedelta(days=2)}
-
-    def __init__(self):
-        self.made = {}
-        self.asked = []
-
-    def issue(self, *numbers, total="100.00", at=None, called="", entity=""):
-        at = at or timezone.now() - HOUR
-        for number in numbers:
-            document = invoice(number, total, issued_at=at, legal_entity=entity)
-            if called:
-                document = structs.replace(document, number=called)
-            self.made[f"in_{number}"] = (document, at, "")
-
-    def event(self, document_id):
-        document, at, _ = self.made[document_id]
-        return events.InvoicePosted(occurred_at=at, invoice=document)
-
-    def send(self, connection, *numbers):
-        """What webhooks brought."""
-        arrivals = [arrival(self.event(f"in_{n}"), f"evt_{n}") for n in numbers]
-        receive(connection.id, arrivals, via="webhook")
-        carry_due_events()
-
-    def _entry(self, document_id):
-        document, at, status = self.made[document_id]
-        return Registered(
-            "invoice", document_id, at, at, document.currency, document.total, document.number, document.customer_id,
-            document.legal_entity, status,
-        )  # fmt: skip
-
-    async def register(self, document_type, *, since, until):
-        self.asked.append("register")
-        for document_id, (_, at, _) in self.made.items():
-            if since <= at < until:
-                yield self._entry(document_id)
-
-    async def registered(self, document_type, document_id):
-        self.asked.append(document_id)
-        return self._entry(document_id) if document_id in self.made else None
-
-    async def messages_of(self, document_type, entries):
-        self.asked.append([e.id for e in entries])
-        return [Polled("fact", e.id, f"evt_{e.id[3:]}", to_json(self.event(e.id))) for e in entries]
-
-
-@pytest.fixture
-def source(acme, monkeypatch):  # noqa: F811
-    """Acme with a register, connected two days ago."""
-    ports.forget_kept()  # of the database of the test before
-    register = Register()
-    register.connection = acme
-    old = timezone.now() - dt.timedelta(days=20)
-    FeedCheck.objects.create(connection_code="acme", document_type="invoice", counts_from=old)
-    return register
-
-
-def check(source, **changes):
-    return completeness.check_feed("acme", "invoice", client=source, **changes)
-
-
-def lose_and_find(source, count, lost):
-    """`count` invoices of which one webhook never came; what one cycle finds."""
-    source.issue(*range(count))
-    source.send(source.connection, *(n for n in range(count) if n != lost))
-    return check(source)
+from tests.inbox.conftest import arrival
+from tests.reconciliation.register import HOUR, Register, check, lose_and_find
 
 
 @pytest.mark.scenario(17)
@@ -334,6 +257,14 @@ def test_too_few_is_what_chance_does_not_explain_and_only_once_something_is_usua
     FeedHour.objects.create(connection_code="acme", document_type="invoice", hour=today, count=came)
     judged = usual.judge_days(today.date(), NOON)["acme", "invoice"][today.date()]
     assert (judged.count, judged.is_few) == (came, is_few)
+
+
+@pytest.mark.parametrize("minute", [0, 5, 9, 10, 30])
+def test_a_busy_feed_is_not_too_quiet_in_the_first_minutes_of_a_day(source, minute):
+    fill_hours(40, now=NOON)
+    midnight = NOON.replace(hour=0, minute=minute)
+    assert usual.tell_quiet_feeds(midnight) == []
+    assert not ExceptionCase.objects.exists()
 
 
 def test_what_came_is_counted_once_by_the_hour_and_a_known_document_is_not_counted_again(source):
