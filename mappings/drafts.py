@@ -158,6 +158,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     for name, value in zip(DIMENSIONS, line.dimensions, strict=True):
         if value and name not in kind.scope:
             yield Fault(number, name, f"{kind.title} isn't narrowed by {name.replace('_', ' ')}; leave it empty")
+    if line.conditions and line.act != RETIRE and not kind.asked_with_document:
+        yield Fault(number, "conditions", f"{kind.title} isn't asked with a document; a rule of it has no conditions")
     try:
         scope.conditions_key(line.conditions)
     except ValueError as error:
