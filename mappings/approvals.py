@@ -21,6 +21,7 @@ from psycopg.errors import ExclusionViolation
 
 from mappings import freezes, policies
 from mappings.conflicts import find_conflicts
+from mappings.days import rules_today
 from mappings.drafts import DraftRefused, Line, check_lines, line_of, lines_of
 from mappings.kinds import APPROVAL, Approval
 from mappings.known import store_rules
@@ -211,15 +212,15 @@ def frozen_words(change_set: ChangeSet) -> str:
 
 def expected(change_set: ChangeSet) -> tuple[Approval, list[str]]:
     """What a draft would take if it were proposed now, and why more than its kinds ask (limits of amounts aside)."""
-    telling = Q(kind=APPROVAL) | Q(effective_from__gt=timezone.localdate())
+    telling = Q(kind=APPROVAL) | Q(effective_from__gte=rules_today())  # somewhere it's yesterday still
     return _asked(_outlines(change_set, telling), over=())
 
 
 def _outlines(change_set: ChangeSet, telling: Q | None = None) -> list[Line]:
     """A row for each kind and entity that a set is about, whatever its size, and the first of those that tell more."""
     places = change_set.lines.order_by().values_list("kind", "legal_entity_code").distinct()
-    today = timezone.localdate()
-    found = [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
+    always = dt.date.min  # they speak of no day
+    found = [Line(kind=kind, key="", legal_entity=entity, effective_from=always) for kind, entity in places]
     rows = change_set.lines.filter(telling).order_by("pk")[:_LOOKED_AT] if telling else ()
     return [*found, *(line_of(row) for row in rows)]
 
