@@ -20,6 +20,7 @@ from exceptions import kinds, sla
 from exceptions.alerts import grouping
 from exceptions.models import CaseNote, CasePause, ExceptionCase
 from mappings.calendars import EntityCalendar, calendars
+from mappings.days import rules_today
 from q2c.core.history import save_with_reason
 from q2c.core.models import Person
 from q2c.core.roles import BY_CODE
@@ -106,7 +107,7 @@ def resume(case: ExceptionCase, *, why: str, by: Person) -> dt.timedelta:
         raise ClockRefused("Its clock runs already.")
     stop = locked.pauses.filter(is_stop=True).latest("id")
     now = timezone.now()
-    calendar = calendars([locked.legal_entity_code], on=timezone.localdate())[locked.legal_entity_code]
+    calendar = calendars([locked.legal_entity_code], on=rules_today(locked.legal_entity_code))[locked.legal_entity_code]
     kind = kinds.kind_of(locked.kind)
     waited = _between(kind, stop.at, now, calendar)
     locked.due_at = _after(kind, locked.due_at, waited, calendar)
@@ -135,7 +136,7 @@ def note_standing() -> int:
 
 
 def _turn(cases: list[ExceptionCase], now: dt.datetime) -> int:
-    known = calendars({case.legal_entity_code for case in cases}, on=timezone.localdate())
+    known = calendars({case.legal_entity_code for case in cases}, on=rules_today())
     turns = [_turn_of(case, now, known[case.legal_entity_code]) for case in cases]
     columns = zip(*((t.case.pk, t.standing, t.turns_at, t.level) for t in turns), strict=True)
     with database.cursor() as cursor:

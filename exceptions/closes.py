@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from mappings.calendars import EntityCalendar, read_calendar, rules_of
+from mappings.days import rules_today
 from q2c.core.models import AccountingPeriod
 
 Place = tuple[str, str]  # legal entity, period
@@ -61,7 +61,7 @@ def next_close(periods: QuerySet[AccountingPeriod], *, now: dt.datetime) -> Clos
 
 
 def _read(rows: QuerySet[AccountingPeriod]) -> dict[Place, Close]:
-    rows = rows.annotate(rules=rules_of(_ENTITY, on=timezone.localdate()))
+    rows = rows.annotate(rules=rules_of(_ENTITY, on=rules_today()))
     names = (_ENTITY, "code", "name", "end_date", "is_receivables_open", _ZONE, "rules")
     found: dict[Place, Close] = {}
     of: dict[str, EntityCalendar] = {}

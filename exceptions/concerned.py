@@ -13,9 +13,9 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
 
 from exceptions.models import ExceptionCase, Occurrence
+from mappings.days import rules_today
 from mappings.drafts import CREATE, RETIRE, Line, lines_of
 from mappings.kinds import DIMENSIONS
 from mappings.models import ChangeSet
@@ -64,7 +64,7 @@ def find_concerned(change_set: ChangeSet, periods: int) -> Concerned:
     lines = lines_of(change_set)
     cases = cases_answered(lines)
     touched = sorted(rules_touched(change_set))
-    since = min((line.effective_from for line in lines), default=timezone.localdate()) - LATE
+    since = min((line.effective_from for line in lines), default=rules_today()) - LATE
     use_count = count_uses(touched)
     posted = _posted_by_rules(touched, since) if use_count else set()
     posted |= _posted_by_default(lines, since)
@@ -91,7 +91,7 @@ def find_concerned(change_set: ChangeSet, periods: int) -> Concerned:
 
 def last_periods(count: int) -> dict[str, dict[str, dt.date]]:
     """The last so many periods of each entity up to today, open and closed: their first days, by entity and code."""
-    rows = AccountingPeriod.objects.filter(start_date__lte=timezone.localdate()).order_by("-start_date")
+    rows = AccountingPeriod.objects.filter(start_date__lte=rules_today()).order_by("-start_date")
     found: dict[str, dict[str, dt.date]] = {}
     for entity, code, start in rows.values_list("subsidiary__legal_entity__code", "code", "start_date"):
         own = found.setdefault(entity, {})

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from exceptions.concerned import DOCUMENTS_MAX, Concerned, count_uses, facts_of, find_concerned
 from exceptions.kinds import kind_of
+from mappings.days import rules_today
 from mappings.models import ChangeSet, Evidence, EvidenceDocument
 from mappings.planning import mark_of, overlay_of, rules_touched
 from mappings.resolve import Snapshot, latest_change_set
@@ -173,7 +174,7 @@ def _gather(
 def min_date(change_set: ChangeSet) -> dt.date:
     """The first day on which one of its rows takes effect."""
     first: dt.date | None = change_set.lines.aggregate(first=Min("effective_from"))["first"]
-    return first or timezone.localdate()
+    return first or rules_today()
 
 
 def _content(
@@ -273,7 +274,7 @@ def _documents_posted(evidence: Evidence, tested: BackTest, part: str) -> Iterab
 def _periods(entities: set[str], altered: Mapping[tuple[str, str], int], count: int) -> list[list[Any]]:
     """The last so many periods of each entity up to today, and any older one that differs: entity, code, open."""
     rows = AccountingPeriod.objects.filter(
-        subsidiary__legal_entity__code__in=entities, start_date__lte=timezone.localdate()
+        subsidiary__legal_entity__code__in=entities, start_date__lte=rules_today()
     ).order_by("-start_date")
     shown: dict[str, dict[str, bool]] = defaultdict(dict)
     columns = ("subsidiary__legal_entity__code", "code", "is_receivables_open", "is_ledger_open")

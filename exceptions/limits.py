@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.utils import timezone
-
+from mappings.days import rules_todays
 from mappings.resolve import Snapshot
 from q2c import ports
 from q2c.core.problems import Problem
@@ -29,8 +28,9 @@ def over_limit(documents: Iterable[Mapping[str, Any]]) -> list[str]:
             by_entity[facts["legal_entity"]].append(facts)
     rules = Snapshot.load([(_KIND, FIELD, {})])
     said = []
+    days = rules_todays(by_entity)
     for entity, own in sorted(by_entity.items()):
-        rule = rules.find(_KIND, FIELD, on=timezone.localdate(), legal_entity=entity)
+        rule = rules.find(_KIND, FIELD, on=days[entity], legal_entity=entity)
         if rule is None:
             continue
         currency, total = _total(entity, own)

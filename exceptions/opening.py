@@ -24,6 +24,7 @@ from exceptions.models import CaseNote, ExceptionCase
 from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
 from exceptions.routing import Facts, Route, Router, main_customer, names_in
 from mappings.calendars import calendars
+from mappings.days import rules_today
 from q2c.core.models import Person
 
 _OPENERS_LOCK = 0x51326301  # any constant: all who open or reopen a case take it first
@@ -157,7 +158,7 @@ def _lock_latest(cursor: Any, prints: list[str], cases: dict[str, int]) -> tuple
 
 
 def _due_dates(rows: dict[str, HeldDocument]) -> Due:
-    known = calendars({row.legal_entity_code for row in rows.values()}, on=timezone.localdate())
+    known = calendars({row.legal_entity_code for row in rows.values()}, on=rules_today())
     due = {}
     for print_, row in rows.items():
         due[print_] = promise(kinds.kind_of(row.problem.code), row.at, known[row.legal_entity_code])

@@ -25,6 +25,7 @@ from exceptions.duty import Duty
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, RoutingMark
 from exceptions.opening import keep_history
 from exceptions.routing import Facts, Route, Router, main_customer, names_in
+from mappings.days import rules_today
 from mappings.kinds import ROUTING
 from mappings.models import MappingRule
 from q2c.core import leases
@@ -74,7 +75,7 @@ def reroute() -> int:
 
 
 def _reroute() -> int:
-    now, today = timezone.now(), timezone.localdate()
+    now, today = timezone.now(), rules_today()
     rules = MappingRule.objects.filter(
         Q(effective_to=None) | Q(effective_to__gt=today), kind=ROUTING, known_to=None, effective_from__lte=today
     )

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.utils import timezone
-
 from exceptions import duty
 from exceptions.kinds import SALES_OPS, SEVERITY_WORDS, Kind, kind_of
+from mappings.days import rules_today
 from mappings.fetching import Rule
 from mappings.kinds import DIMENSIONS, ROUTING
 from mappings.resolve import Snapshot
@@ -90,7 +89,7 @@ class Router:
 
     def __init__(self, cases: Iterable[Facts]) -> None:
         cases = list(cases)
-        self._today = timezone.localdate()
+        self._today = rules_today()
         self._rules = Snapshot.load([(ROUTING, key, {}) for facts in cases for key in facts.keys], _NEWEST)
         self._people: duty.Duty | None = None
         named = {step["to"] for facts in cases for rule in self._over(facts) for step in _steps(rule) if step["to"]}

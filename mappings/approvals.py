@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
+from psycopg.errors import ExclusionViolation
 
 from mappings import freezes, policies
+from mappings.conflicts import find_conflicts
+from mappings.days import rules_today
 from mappings.drafts import DraftRefused, Line, check_lines, line_of, lines_of
 from mappings.kinds import APPROVAL, Approval
 from mappings.known import store_rules
 from mappings.meanwhile import tell_changes
-from mappings.models import ChangeSet
+from mappings.models import ONE_RULE_A_DAY, ChangeSet
 from mappings.planning import planned_rules, signed_rows
 from mappings.resolve import latest_change_set
 from q2c.core import approvals, audit
@@ -72,6 +75,7 @@ def propose_change_set(
             raise approvals.ApprovalRefused("decided", f"It was {locked.state} already.")
         if locked.proposed_by_id != by.pk:
             raise approvals.ApprovalRefused("not_own", "Only its author can propose it.")
+        knowledge = latest_change_set()  # before the check: what comes while it is checked is newer than this
         lines = lines_of(locked)
         faults = check_lines(lines, by=by)
         if faults:
@@ -81,7 +85,7 @@ def propose_change_set(
             KIND, (KIND, locked.pk), by=by, title=locked.title, why=locked.why,
             content={
                 "change_set": locked.pk,
-                "knowledge": latest_change_set(),
+                "knowledge": knowledge,
                 "rows": signed_rows(locked),
                 "policy": {
                     "permission": policy.permission, "signatures": policy.signatures, "also": policy.also,
@@ -124,22 +128,33 @@ def sign_change_set(
         locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
         stale = stale_reason(locked)
         if stale and approve:
-            approvals.void(proposal, reason=stale)
-            _save(locked, State.VOID, by=None, why=stale)
-            return Decision(State.VOID, why=stale)
+            return _void(locked, proposal, stale)
         if approve and emergency_hours is None and (said := frozen_words(locked)):
             raise approvals.ApprovalRefused("frozen", said)
-        state = approvals.sign(
-            proposal, by=by, approve=approve, alarm=alarm, why=why, seen_hash=seen_hash,
-            emergency_hours=emergency_hours,
-        )  # fmt: skip
         number = None
-        if state == Proposal.State.APPROVED:
-            number = _activate(locked, approver=by)
-        elif state != Proposal.State.PROPOSED:
+        try:
+            with atomic():
+                state = approvals.sign(
+                    proposal, by=by, approve=approve, alarm=alarm, why=why, seen_hash=seen_hash,
+                    emergency_hours=emergency_hours,
+                )  # fmt: skip
+                if state == Proposal.State.APPROVED:
+                    number = _activate(locked, approver=by)
+        except (IntegrityError, ExclusionViolation) as refused:  # store_rules speaks with the driver itself
+            if ONE_RULE_A_DAY not in str(refused):
+                raise
+            return _void(ChangeSet.objects.get(pk=locked.pk), proposal, _TWO_A_DAY)
+        if number is None and state != Proposal.State.PROPOSED:
             _save(locked, state, by=by, why=why or proposal.void_reason)
     change_set.refresh_from_db()
     return Decision(state, number, proposal.void_reason)
+
+
+def _void(change_set: ChangeSet, proposal: Proposal, why: str) -> Decision:
+    """Nothing of it can be approved any more. The caller holds the lock of numbers."""
+    approvals.void(proposal, reason=why)
+    _save(change_set, State.VOID, by=None, why=why)
+    return Decision(State.VOID, why=why)
 
 
 def withdraw_change_set(change_set: ChangeSet, *, by: Person, why: str = "") -> None:
@@ -175,6 +190,10 @@ def stale_reason(change_set: ChangeSet) -> str:
         cursor.execute(_NEWER, [change_set.pk, content["knowledge"]])
         if newer := cursor.fetchone():
             return "Another rule for {} {} came into force meanwhile.".format(*newer)
+        cursor.execute(_NEWER_PATTERN, [content["knowledge"], change_set.pk])
+        is_rivalled = cursor.fetchone() is not None
+    for fault in find_conflicts(enumerate(lines_of(change_set))) if is_rivalled else ():
+        return f"A rule came into force meanwhile: of row {fault.line + 1} {fault.text}."
     return ""
 
 
@@ -193,15 +212,15 @@ def frozen_words(change_set: ChangeSet) -> str:
 
 def expected(change_set: ChangeSet) -> tuple[Approval, list[str]]:
     """What a draft would take if it were proposed now, and why more than its kinds ask (limits of amounts aside)."""
-    telling = Q(kind=APPROVAL) | Q(effective_from__gt=timezone.localdate())
+    telling = Q(kind=APPROVAL) | Q(effective_from__gte=rules_today())  # somewhere it's yesterday still
     return _asked(_outlines(change_set, telling), over=())
 
 
 def _outlines(change_set: ChangeSet, telling: Q | None = None) -> list[Line]:
     """A row for each kind and entity that a set is about, whatever its size, and the first of those that tell more."""
     places = change_set.lines.order_by().values_list("kind", "legal_entity_code").distinct()
-    today = timezone.localdate()
-    found = [Line(kind=kind, key="", legal_entity=entity, effective_from=today) for kind, entity in places]
+    always = dt.date.min  # they speak of no day
+    found = [Line(kind=kind, key="", legal_entity=entity, effective_from=always) for kind, entity in places]
     rows = change_set.lines.filter(telling).order_by("pk")[:_LOOKED_AT] if telling else ()
     return [*found, *(line_of(row) for row in rows)]
 
@@ -222,6 +241,12 @@ _NEWER = """
     SELECT r.kind, r.key FROM mappings_changeline l JOIN mappings_mappingrule r ON r.kind = l.kind AND r.key = l.key
      WHERE l.change_set_id = %s AND r.known_from > %s ORDER BY r.id LIMIT 1
 """
+# A newer rule of another key can be a rival only if it is a pattern.
+_NEWER_PATTERN = """
+    SELECT 1 FROM mappings_mappingrule r WHERE r.is_pattern AND r.known_to IS NULL AND r.known_from > %s
+       AND r.kind IN (SELECT kind FROM mappings_changeline WHERE change_set_id = %s) LIMIT 1
+"""
+_TWO_A_DAY = "Beside it two rules of the same key and scope would hold on the same days. Look at its rows again."
 _END = """
     UPDATE mappings_mappingrule r SET known_to = %s FROM mappings_changeline l
      WHERE l.change_set_id = %s AND l.rule_id = r.id

@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from mappings import drafts
+from mappings import drafts, spans
 from mappings.drafts import CHANGE, CREATE, Line
 from mappings.kinds import FREE, KINDS, OWN_LISTS
 from mappings.models import MappingRule
@@ -21,8 +21,16 @@ from mappings.models import MappingRule
 RENUMBERED = tuple(dict.fromkeys(kind.target for kind in KINDS if kind.target not in (FREE, *OWN_LISTS)))
 
 
-def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> list[Line]:
-    """The rules that hold for one entity on a day, as new ones of another; those that it has already are left out.
+class Copied(NamedTuple):
+    """The wishes, and how many rules were left out because the other has its own on that day."""
+
+    lines: list[Line]
+    left_out: int
+
+
+def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> Copied:
+    """The rules that hold for one entity on a day, as new ones of another. Where the other has its own on that day
+    they are left out; where its own begins later they end with that, and one that has ended is in nobody's way.
 
     Where the entity is the key itself (its subsidiary, its location) the key becomes the other's: nothing is copied
     there, because each entity has its own.
@@ -32,7 +40,13 @@ def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> l
     own: dict[str, Any] = {"act": CREATE, "rule_id": None, "legal_entity": to}
     lines = [replace(drafts.retirement_of(rule, on), effective_to=rule.effective_to, **own) for rule in rules]
     known = drafts.rules_by_identity((line.kind, line.key, line.legal_entity) for line in lines)
-    return [line for line in lines if not known.get(drafts.identity(line))]
+    copied = []
+    for line in lines:
+        taken = [(rule.effective_from, rule.effective_to) for rule in known.get(drafts.identity(line), ())]
+        start, end = next(iter(spans.free((on, line.effective_to), taken)), (None, None))
+        if start == on:
+            copied.append(replace(line, effective_to=end))
+    return Copied(copied, len(lines) - len(copied))
 
 
 def renumber(targets: Mapping[str, str], *, list_name: str, connection: str, on: dt.date) -> list[Line]:

@@ -1,14 +1,14 @@
 """Drafts of change sets: what somebody wants to create, change or retire, checked row by row before anybody is asked.
 
-A fault names its row, its field and the way out. The conflict detector names two rules that could both win.
+A fault names its row, its field and the way out; `conflicts` names two rules that could both win.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -17,63 +17,18 @@ from django.utils import timezone
 
 from connectors.models import ReferenceEntry
 from mappings import scope
+from mappings.conflicts import find_conflicts
 from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, RETRY_POLICY, Kind
-from mappings.known import KnownRule, patterns_of, rules_at_places, rules_by_id, rules_with_keys
-from mappings.models import ChangeLine, ChangeSet, MappingRule
+from mappings.known import KnownRule, rules_at_places, rules_by_id
+from mappings.lines import CHANGE, CREATE, RETIRE, Fault, Line, identity, identity_of, line_of, retirement_of
+from mappings.models import ChangeLine, ChangeSet
 from mappings.retries import retry_faults
 from mappings.shapes import key_fault, value_fault
+from mappings.spans import END_OF_TIME
 from mappings.systems import Systems
 from q2c.core.access import entities_where, roles_with
 from q2c.core.history import save_with_reason
 from q2c.core.models import LegalEntity, Person
-
-CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLine.Act.RETIRE
-END_OF_TIME = dt.date.max
-PATTERNS_MAX = 2000  # of one set: each is compared with each
-AnyRule = MappingRule | KnownRule
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Line:
-    """One creation, change or retirement. `effective_from` of a retirement is its first day out of force."""
-
-    kind: str
-    key: str
-    effective_from: dt.date
-    act: str = CREATE
-    value: str = ""
-    label: str = ""
-    connection: str = ""
-    legal_entity: str = ""
-    currency: str = ""
-    region: str = ""
-    product_line: str = ""
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    is_fallback: bool = False
-    effective_to: dt.date | None = None
-    rule_id: int | None = None
-
-    @property
-    def dimensions(self) -> tuple[str, ...]:
-        """The values of the scope's dimensions, in their fixed order; empty means any."""
-        return (self.connection, self.legal_entity, self.currency, self.region, self.product_line)
-
-    @property
-    def specificity(self) -> int:
-        """How specific the rule would be."""
-        count = sum(1 for value in self.dimensions if value)
-        return scope.specificity(
-            self.key, dimensions=count, conditions=len(self.conditions), is_fallback=self.is_fallback
-        )
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with one row, in one field (empty: the row as a whole), with what would be right."""
-
-    line: int
-    field: str
-    text: str
 
 
 class DraftRefused(Exception):
@@ -112,16 +67,6 @@ def in_force(rules: Iterable[KnownRule], on: dt.date) -> KnownRule | None:
 def line_for(line: Line) -> Line:
     """As `lines_for`, for one."""
     return lines_for([line])[0]
-
-
-def retirement_of(rule: AnyRule, on: dt.date) -> Line:
-    """The line that takes a rule out of force from that day on."""
-    return Line(
-        act=RETIRE, kind=rule.kind, key=rule.key, value=rule.value, label=rule.value_label,
-        connection=rule.connection_code, legal_entity=rule.legal_entity_code, currency=rule.currency,
-        region=rule.region, product_line=rule.product_line, conditions=rule.conditions, is_fallback=rule.is_fallback,
-        effective_from=on, rule_id=rule.pk,
-    )  # fmt: skip
 
 
 def save_draft(
@@ -178,16 +123,6 @@ def rows_beside(change_set: ChangeSet, lines: Iterable[Line]) -> QuerySet[Change
     return change_set.lines.filter(Q(key__in=keys) | Q(key__contains="*"), kind__in=kinds).order_by("pk")
 
 
-def line_of(row: ChangeLine) -> Line:
-    """A stored row as a line."""
-    return Line(
-        act=row.act, kind=row.kind, key=row.key, value=row.value, label=row.value_label,
-        connection=row.connection_code, legal_entity=row.legal_entity_code, currency=row.currency, region=row.region,
-        product_line=row.product_line, conditions=row.conditions, is_fallback=row.is_fallback,
-        effective_from=row.effective_from, effective_to=row.effective_to, rule_id=row.rule_id,
-    )  # fmt: skip
-
-
 def check_lines(
     lines: Sequence[Line],
     *,
@@ -203,61 +138,12 @@ def check_lines(
     tell()
     wrong = {fault.line for fault in faults}
     good = [(number, line) for number, line in enumerate(lines) if number not in wrong]
-    for check in (lambda: _check_permission(good, by), lambda: _check_targets(good), lambda: _check_rules(good)):
+    rules = rules_by_id(line.rule_id for _, line in good if line.rule_id)
+    for check in (lambda: _check_permission(good, by), lambda: _check_targets(good), lambda: _check_rules(good, rules)):
         faults += check()
         tell()
-    faults += find_conflicts(good, row_of=row_of)
+    faults += find_conflicts(good, rules=rules, row_of=row_of)
     return sorted(faults, key=lambda fault: (fault.line, fault.field))
-
-
-def find_conflicts(
-    rows: Iterable[tuple[int, Line]],
-    *,
-    row_of: Callable[[int], int] = lambda number: number + 1,
-    ending: Collection[int] = (),
-) -> list[Fault]:
-    """Rows that could win as well as a rule in force or as each other: equally specific, and both could match.
-    Rules that are `ending` with them don't count."""
-    rows = [(number, line) for number, line in rows if line.act != RETIRE]
-    patterns = [number for number, line in rows if scope.is_pattern(line.key)]
-    if len(patterns) > PATTERNS_MAX:
-        return [Fault(patterns[PATTERNS_MAX], "key", f"one set takes up to {PATTERNS_MAX:,} patterns; split it")]
-    replaced = {line.rule_id for _, line in rows if line.rule_id} | set(ending)
-    buckets: dict[tuple[str, int, str], list[tuple[int, Line]]] = defaultdict(list)
-    for number, line in rows:
-        buckets[_bucket(line)].append((number, line))
-    rivals: dict[int, str] = {}
-    for rule in _possible_rivals(buckets):
-        bucket = buckets.get((rule.kind, rule.specificity, "*" if rule.is_pattern else rule.key))
-        near = [(n, line) for n, line in bucket or () if n not in rivals and _meet(line.dimensions, _place_of(rule))]
-        if near and rule.pk not in replaced:
-            known = replace(retirement_of(rule, rule.effective_from), effective_to=rule.effective_to)
-            for number, line in near:
-                if could_both_win(line, known):
-                    rivals[number] = f"rule {rule.pk} ({rule.key} = {rule.value})"
-    for bucket in buckets.values():
-        for place, (number, line) in enumerate(bucket):
-            for other, earlier in bucket[:place]:
-                if number not in rivals and could_both_win(line, earlier):
-                    rivals[number] = f"row {row_of(other)} ({earlier.key} = {earlier.value})"
-    return [Fault(number, "key", f"this and {rival} could both win") for number, rival in sorted(rivals.items())]
-
-
-def could_both_win(a: Line, b: Line) -> bool:
-    """Whether a document can exist on which both equally specific rules apply."""
-    if a.effective_from >= (b.effective_to or END_OF_TIME) or b.effective_from >= (a.effective_to or END_OF_TIME):
-        return False
-    if not _meet(a.dimensions, b.dimensions):
-        return False
-    for name in set(a.conditions) & set(b.conditions):
-        if not set(scope.allowed(a.conditions[name])) & set(scope.allowed(b.conditions[name])):
-            return False
-    return scope.overlap(a.key, b.key)
-
-
-def _meet(some: Iterable[str], others: Iterable[str]) -> bool:
-    """Whether a document can stand in both places."""
-    return not any(x and y and x != y for x, y in zip(some, others, strict=True))
 
 
 def _check_form(number: int, line: Line) -> Iterable[Fault]:
@@ -272,6 +158,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     for name, value in zip(DIMENSIONS, line.dimensions, strict=True):
         if value and name not in kind.scope:
             yield Fault(number, name, f"{kind.title} isn't narrowed by {name.replace('_', ' ')}; leave it empty")
+    if line.conditions and line.act != RETIRE and not kind.asked_with_document:
+        yield Fault(number, "conditions", f"{kind.title} isn't asked with a document; a rule of it has no conditions")
     try:
         scope.conditions_key(line.conditions)
     except ValueError as error:
@@ -347,9 +235,8 @@ def _is_creation_word(line: Line) -> bool:
     return line.kind == "billing_product" and line.value == "create"
 
 
-def _check_rules(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
+def _check_rules(rows: list[tuple[int, Line]], rules: Mapping[int, KnownRule]) -> Iterable[Fault]:
     """A changed or retired rule must still be known, be this very rule, and be in force at the day of the change."""
-    rules = rules_by_id(line.rule_id for _, line in rows if line.rule_id)
     seen: set[int] = set()
     for number, line in rows:
         if line.rule_id is None:
@@ -363,35 +250,7 @@ def _check_rules(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
             yield Fault(number, "key", "a change keeps key and scope; retire the rule and create another")
         elif rule.effective_to is not None and rule.effective_to <= line.effective_from:
             yield Fault(number, "effective_from", f"the rule ends on {rule.effective_to} already")
+        elif line.effective_to is not None and line.effective_to <= rule.effective_from:
+            said = f"the rule begins on {rule.effective_from} only; add a new one for the days before"
+            yield Fault(number, "effective_to", said)
         seen.add(line.rule_id)
-
-
-def identity(line: Line) -> tuple[Any, ...]:
-    """What makes two rows the same rule at other dates: kind, key, scope and conditions."""
-    return (line.kind, line.key, line.dimensions, _conditions(line.conditions))
-
-
-def identity_of(rule: AnyRule) -> tuple[Any, ...]:
-    """As `identity`, of a rule."""
-    return (rule.kind, rule.key, _place_of(rule), _conditions(rule.conditions))
-
-
-def _place_of(rule: AnyRule) -> tuple[str, ...]:
-    return (rule.connection_code, rule.legal_entity_code, rule.currency, rule.region, rule.product_line)
-
-
-def _conditions(conditions: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (
-        tuple(sorted((name, tuple(sorted(scope.allowed(v)))) for name, v in conditions.items())) if conditions else ()
-    )
-
-
-def _bucket(line: Line) -> tuple[str, int, str]:
-    """Rules that could both win stand in one bucket: the same exact key, or any pattern."""
-    return (line.kind, line.specificity, "*" if scope.is_pattern(line.key) else line.key)
-
-
-def _possible_rivals(buckets: Iterable[tuple[str, int, str]]) -> Iterable[KnownRule]:
-    buckets = list(buckets)
-    yield from rules_with_keys((kind, key) for kind, _, key in buckets if key != "*")
-    yield from patterns_of({kind for kind, _, key in buckets if key == "*"})

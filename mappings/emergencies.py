@@ -6,25 +6,19 @@ in the words of those who agreed on that. What two people agreed on meanwhile st
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from mappings import spans
 from mappings.approvals import KIND, lock_numbers
-from mappings.drafts import (
-    CREATE,
-    END_OF_TIME,
-    RETIRE,
-    Line,
-    find_conflicts,
-    identity_of,
-    retirement_of,
-    rules_by_identity,
-)
+from mappings.conflicts import find_conflicts
+from mappings.drafts import rules_by_identity
 from mappings.known import KnownRule, known_of, store_rules
+from mappings.lines import CREATE, RETIRE, Line, identity, identity_of, line_of, retirement_of, span_after
 from mappings.models import ChangeLine, ChangeSet, MappingRule
 from mappings.planning import remainder
 from mappings.resolve import latest_change_set
@@ -32,7 +26,6 @@ from q2c.core import audit, emergencies
 from q2c.core.history import save_with_reason
 from q2c.core.models import EmergencyUse, Person
 
-Span = tuple[dt.date, dt.date | None]
 _OTHER_WAY = {"create": "retire", "change": "change", "retire": "create"}
 
 
@@ -89,22 +82,51 @@ def _take_back(change_set: ChangeSet, *, by: Person) -> ChangeSet:
 
 
 def _restored(rows: Sequence[ChangeLine], made: dict[int, list[MappingRule]], number: int) -> list[KnownRule]:
-    """What stood before, on the dates on which nothing that was agreed on meanwhile stands now."""
+    """What stood before, on the days that the emergency alone decides still: there its own rule holds, or its
+    retirement does and nobody has agreed on anything since."""
     own = {rule.pk for rules in made.values() for rule in rules}
     wanted: list[KnownRule] = []
+    over = set(EmergencyUse.objects.exclude(ended_at=None).values_list("proposal__change_set", flat=True))
     known = rules_by_identity({(row.kind, row.key, row.legal_entity_code) for row in rows})
-    ended = EmergencyUse.objects.exclude(ended_at=None).values_list("proposal__change_set", flat=True)
-    over = set(ended)
+    later = _agreed_since(rows, over)
     for row in rows:
         old = _not_ended(row.rule, over)
         if old is None:
             continue
         taken = [(r.effective_from, r.effective_to) for r in known.get(identity_of(old), ()) if r.pk not in own]
-        span = (old.effective_from, old.effective_to)
-        wanted += [remainder(known_of(old), number, start, end) for start, end in _free(span, taken)]
+        if row.act == RETIRE:
+            decided: list[spans.Span] = [(row.effective_from, None)]
+            taken += later.get(identity_of(old), ())
+        else:
+            decided = [(rule.effective_from, rule.effective_to) for rule in made.get(row.pk, ())]
+        for days in decided:
+            held = spans.shared((old.effective_from, old.effective_to), days)
+            for start, end in spans.free(held, taken) if held else ():
+                wanted.append(remainder(known_of(old), number, start, end))
     lines = [_as_line(rule) for rule in wanted]
     rivals = {fault.line for fault in find_conflicts(list(enumerate(lines)), ending=own)}
     return [rule for place, rule in enumerate(wanted) if place not in rivals]
+
+
+def _agreed_since(rows: Sequence[ChangeLine], over: set[int]) -> dict[tuple[Any, ...], list[spans.Span]]:
+    """The days of which later change sets spoke, by the rule that they are about, where these rows retire it. An
+    emergency that is over says nothing any more, nor does its end. Whoever ended what the retirement had left of a
+    rule wants nothing of it from that day on; another version of it ends with its own days."""
+    retired = [row for row in rows if row.act == RETIRE]
+    found: dict[tuple[Any, ...], list[spans.Span]] = {}
+    if not retired:
+        return found
+    left = {row.rule.change_line_id for row in retired if row.rule}
+    lines = ChangeLine.objects.filter(
+        change_set__number__gt=retired[0].change_set.number, change_set__proposal__isnull=False,
+        kind__in={row.kind for row in retired}, key__in={row.key for row in retired},
+    ).exclude(change_set__in=over)  # fmt: skip
+    for line in lines.select_related("rule"):
+        start, end = span_after(line)
+        if line.act == RETIRE and line.rule is not None and line.rule.change_line_id not in left:
+            end = line.rule.effective_to
+        found.setdefault(identity(line_of(line)), []).append((start, end))
+    return found
 
 
 def _not_ended(rule: MappingRule | None, over: set[int]) -> MappingRule | None:
@@ -117,23 +139,6 @@ def _not_ended(rule: MappingRule | None, over: set[int]) -> MappingRule | None:
 def _as_line(rule: KnownRule) -> Line:
     line = retirement_of(rule, rule.effective_from)
     return replace(line, act=CREATE, effective_to=rule.effective_to, rule_id=None)
-
-
-def _free(span: Span, taken: Iterable[Span]) -> list[Span]:
-    """The parts of a span that none of the others covers."""
-    parts: list[Span] = []
-    start, end = span
-    for begins, ends in sorted(taken):
-        if end is not None and begins >= end:
-            break
-        if begins > start:
-            parts.append((start, begins))
-        if ends is None:
-            return parts
-        start = max(start, ends)
-    if start < (end or END_OF_TIME):
-        parts.append((start, end))
-    return parts
 
 
 def _lines(ended: ChangeSet, rows: Iterable[ChangeLine], made: dict[int, list[MappingRule]]) -> Iterable[ChangeLine]:

@@ -65,7 +65,9 @@ class RuleForm(forms.Form):
         }
         initial["connection_code"] = self.asked.get("connection", "")
         initial["legal_entity_code"] = self.asked.get("legal_entity", "")
-        initial["effective_from"] = first_date or timezone.localdate()
+        first = first_date or timezone.localdate()
+        initial["effective_from"] = max(first, rule.effective_from) if rule else first
+        initial["effective_to"] = rule.effective_to if rule else None
         initial["value"] = self.asked.get("value", "")
         super().__init__(data, initial=initial, label_suffix="")
         self._fit()

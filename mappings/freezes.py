@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from mappings.calendars import calendars
+from mappings.days import rules_today, rules_todays, today_in
 from mappings.drafts import RETIRE, Line
 from mappings.kinds import BY_CODE, FREEZE_PATTERN
 from mappings.resolve import Snapshot
@@ -50,7 +51,11 @@ class Freeze:
 
 def entities_of(lines: Iterable[Line]) -> set[str]:
     """The entities that rows are about; "" stands for every entity."""
-    return {line.legal_entity if "legal_entity" in BY_CODE[line.kind].scope else "" for line in lines}
+    return {_entity_of(line) for line in lines}
+
+
+def _entity_of(line: Line) -> str:
+    return line.legal_entity if "legal_entity" in BY_CODE[line.kind].scope else ""
 
 
 def frozen_now(entities: Iterable[str]) -> list[Freeze]:
@@ -61,12 +66,15 @@ def frozen_now(entities: Iterable[str]) -> list[Freeze]:
 
 def scheduled_into(lines: Sequence[Line]) -> list[str]:
     """In words, each row that would come into force, or end, inside a freeze that hasn't begun yet."""
-    today = timezone.localdate()
-    ahead = [line for line in lines if line.effective_from > today]
+    near = rules_today()
+    ahead = [line for line in lines if line.effective_from >= near]  # somewhere it's yesterday still
+    days = rules_todays(entities_of(ahead))
     said: dict[str, None] = {}
     for freeze in _freezes(entities_of(ahead)) if ahead else ():
         for line in ahead:
-            entity = line.legal_entity if "legal_entity" in BY_CODE[line.kind].scope else ""
+            entity = _entity_of(line)
+            if line.effective_from <= days[entity]:
+                continue
             at = dt.datetime.combine(line.effective_from, dt.time(), freeze.begins_at.tzinfo)
             if entity in ("", freeze.legal_entity) and freeze.holds(at):
                 verb = "ends" if line.act == RETIRE else "begins"
@@ -85,16 +93,16 @@ def words_of(freezes: Sequence[Freeze]) -> str:
 def _freezes(entities: set[str]) -> list[Freeze]:
     """Every freeze of these entities around the periods that end near today."""
     rows = LegalEntity.objects.filter(is_active=True).order_by("code")
-    codes = list((rows if "" in entities else rows.filter(code__in=entities)).values_list("code", flat=True))
+    zones = dict((rows if "" in entities else rows.filter(code__in=entities)).values_list("code", "time_zone"))
     rules = Snapshot.load([(_KIND, FIELD, {})])
-    today = timezone.localdate()
     said: dict[str, tuple[int, int | None]] = {}
-    for code in codes:
-        rule = rules.find(_KIND, FIELD, on=today, legal_entity=code)
+    for code, zone in zones.items():
+        rule = rules.find(_KIND, FIELD, on=today_in(zone), legal_entity=code)
         if rule is not None and (match := re.fullmatch(FREEZE_PATTERN, rule.value)):
             said[code] = (int(match[1]), int(match[3]) if match[3] else None)
     if not said:
         return []
+    today = rules_today()
     works = {code: found.work for code, found in calendars(said, on=today).items()}
     return [_freeze(code, name, end, *said[code], work=works[code]) for code, name, end in _periods(said, today)]
 

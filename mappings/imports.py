@@ -172,7 +172,8 @@ class _Check:
         elif line.value == rule.value and line.effective_to and line.effective_to < (rule.effective_to or END_OF_TIME):
             self._add(row, drafts.retirement_of(rule, line.effective_to), rule)
         else:
-            self._add(row, replace(line, act=CHANGE, rule_id=rule.pk), rule)
+            end = line.effective_to or rule.effective_to  # a row that says no end speaks of the value alone
+            self._add(row, replace(line, act=CHANGE, rule_id=rule.pk, effective_to=end), rule)
 
     def _take_back(self, row: SheetRow, line: Line, rule: KnownRule) -> None:
         """A row that was exported: its value or its end may have changed, never its key, scope and beginning."""
@@ -185,16 +186,12 @@ class _Check:
                 self.report.same += 1
                 return
             start = max(row.changes or self.default_from, rule.effective_from)
-            line = replace(line, act=CHANGE, rule_id=rule.pk, effective_from=start, effective_to=None)
+            line = replace(line, act=CHANGE, rule_id=rule.pk, effective_from=start, effective_to=rule.effective_to)
         elif line.value != rule.value:
             said = "changes together with what it becomes. Do one of them first: an end is a retirement."
             self.fault(row.number, "effective_to", row.text("effective_to"), said)
             return
-        elif row.end is None:
-            said = f"can’t be taken away. Add a row without a rule number, from {rule.effective_to} on."
-            self.fault(row.number, "effective_to", "", said)
-            return
-        elif rule.effective_to is None or row.end < rule.effective_to:
+        elif row.end is not None and (rule.effective_to is None or row.end < rule.effective_to):
             line = drafts.retirement_of(rule, row.end)
         else:
             line = replace(line, act=CHANGE, rule_id=rule.pk, effective_from=rule.effective_from)

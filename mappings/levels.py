@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.db.models import Q
-from django.utils import timezone
 
+from mappings.days import rules_today
 from mappings.kinds import SERVICE_LEVEL
 from mappings.models import MappingRule
 from q2c.core.service_levels import LEVELS, Target, read_target
@@ -12,7 +12,7 @@ from q2c.core.service_levels import LEVELS, Target, read_target
 
 def targets() -> dict[str, Target]:
     """Today's target of each level by its code, in one statement."""
-    today = timezone.localdate()
+    today = rules_today()
     rules = MappingRule.objects.filter(
         Q(effective_to=None) | Q(effective_to__gt=today), kind=SERVICE_LEVEL, known_to=None, effective_from__lte=today
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from mappings.days import rules_today
 from mappings.drafts import identity_of, rules_by_identity
 from mappings.known import KnownRule, rules_by_id
 from mappings.models import ChangeSet, MappingRule
@@ -17,7 +17,7 @@ AnyRule = MappingRule | KnownRule
 def successor_of(rule: AnyRule) -> KnownRule | None:
     """What is known now of the same kind, key, scope and conditions: what holds today, else what holds next or last."""
     found = rules_by_identity([(rule.kind, rule.key, rule.legal_entity_code)]).get(identity_of(rule), [])
-    today = timezone.localdate()
+    today = rules_today(rule.legal_entity_code)
     later = sorted(found, key=lambda r: r.effective_from)
     holds = [r for r in later if r.effective_from <= today and (r.effective_to is None or today < r.effective_to)]
     return next(iter([*holds, *(r for r in later if r.effective_from > today), *reversed(later)]), None)
@@ -33,7 +33,7 @@ def tell_change(rule: AnyRule) -> str:
     if now is None:
         return f"{who} retired it meanwhile"
     said = now.value if now.value != rule.value else f"{now.value} still"
-    since = f" from {now.effective_from} on" if now.effective_from > timezone.localdate() else ""
+    since = f" from {now.effective_from} on" if now.effective_from > rules_today(now.legal_entity_code) else ""
     return f"{who} changed it meanwhile: {now.key} is {said}{since}"
 
 

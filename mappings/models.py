@@ -196,6 +196,7 @@ class _NumberSpan(Func):
     output_field = Field()
 
 
+ONE_RULE_A_DAY = "mapping_rules_never_overlap"
 _BREAK = Value("\x1f")
 _WHAT = (
     "kind", _BREAK, "key", _BREAK, "connection_code", _BREAK, "legal_entity_code", _BREAK, "currency", _BREAK, "region",
@@ -250,7 +251,7 @@ class MappingRule(models.Model):
                 name="rule_knowledge_in_order",
             ),
             ExclusionConstraint(
-                name="mapping_rules_never_overlap",
+                name=ONE_RULE_A_DAY,
                 expressions=[
                     (_TextPoint(Concat(*_WHAT, output_field=CharField())), "&&"),
                     (_DateSpan("effective_from", "effective_to", Value("[)")), "&&"),

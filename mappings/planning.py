@@ -14,10 +14,11 @@ from typing import Any
 
 from django.db.models import Count, Max
 
-from mappings import scope
-from mappings.drafts import CREATE, RETIRE, Line, identity, line_of, lines_of, rules_by_identity
+from mappings import scope, spans
+from mappings.drafts import lines_of, rules_by_identity
 from mappings.fetching import Overlay, Rule
 from mappings.known import KnownRule, places_ever, rules_by_id
+from mappings.lines import CREATE, RETIRE, Line, identity, line_of, span_after
 from mappings.models import ChangeLine, ChangeSet
 from mappings.resolve import latest_change_set
 from q2c.core import jcs
@@ -134,14 +135,8 @@ def rules_of(
     have no id yet (0)."""
     start, end = row.effective_from, row.effective_to
     if old is not None:
-        if row.act == RETIRE:
-            end = None
-        elif end is None:
-            end = old.effective_to
-        if old.effective_from < start:
-            yield remainder(old, number, old.effective_from, start)
-        if end is not None and (old.effective_to is None or end < old.effective_to):
-            yield remainder(old, number, end, old.effective_to)
+        for span in spans.left_of((old.effective_from, old.effective_to), span_after(row)):
+            yield remainder(old, number, *span)
     if row.act != RETIRE:
         dimensions = (row.connection_code, row.legal_entity_code, row.currency, row.region, row.product_line)
         yield KnownRule(

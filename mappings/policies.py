@@ -6,11 +6,11 @@ decided by whoever proposes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from django.db.models import Q
-from django.utils import timezone
-
+from mappings.days import rules_todays
 from mappings.drafts import Line
 from mappings.kinds import APPROVAL, APPROVALS, BY_CODE, TWO_ONE_CONTROLLER, Approval
 from mappings.models import MappingRule
@@ -31,24 +31,39 @@ def places_of(lines: Iterable[Line]) -> set[Place]:
 
 
 def approval_for(places: Iterable[Place]) -> Approval:
-    """The strictest of what is asked for these kinds and entities today. One statement."""
+    """The strictest of what is asked for these kinds and entities today, on each entity's own day. Two statements."""
     wanted = sorted(places)
-    today = timezone.localdate()
-    rows = MappingRule.objects.filter(
-        Q(effective_to=None) | Q(effective_to__gt=today), kind=APPROVAL, key__in={kind for kind, _ in wanted},
-        known_to=None, effective_from__lte=today,
-    ).values_list("key", "legal_entity_code", "value")  # fmt: skip
-    rules = [row for row in rows if row[2] in APPROVALS]
+    rows = MappingRule.objects.filter(kind=APPROVAL, key__in={kind for kind, _ in wanted}, known_to=None)
+    rules = [_Asks(*row) for row in rows.values_list(*_Asks._fields) if row[2] in APPROVALS]
+    days = rules_todays({entity for _, entity in wanted} | {rule.legal_entity_code for rule in rules}) if rules else {}
     found: Approval | None = None
     for kind, entity in wanted:
-        for asked in _asked_of(kind, entity, rules):
+        for asked in _asked_of(kind, entity, rules, days):
             found = asked if found is None else found.joined(asked)
     return found or Approval()
 
 
-def _asked_of(kind: str, entity: str, rules: Sequence[tuple[str, str, str]]) -> list[Approval]:
+class _Asks(NamedTuple):
+    """What one rule asks for."""
+
+    key: str
+    legal_entity_code: str
+    value: str
+    effective_from: dt.date
+    effective_to: dt.date | None
+
+    def holds(self, on: dt.date) -> bool:
+        """Whether it's in force on a day."""
+        return self.effective_from <= on and (self.effective_to is None or on < self.effective_to)
+
+
+def _asked_of(kind: str, entity: str, rules: Sequence[_Asks], days: Mapping[str, dt.date]) -> list[Approval]:
     """What the most specific rule asks; for a row about every entity also what any entity's own rule asks."""
-    own = {code: APPROVALS[value] for key, code, value in rules if key == kind}
+    own = {
+        rule.legal_entity_code: APPROVALS[rule.value]
+        for rule in rules
+        if rule.key == kind and rule.holds(days[entity or rule.legal_entity_code])
+    }
     general = own.get("", BY_CODE[kind].approval)
     return [own.get(entity, general)] if entity else [general, *own.values()]
 

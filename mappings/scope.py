@@ -53,6 +53,11 @@ def specificity(key: str, *, dimensions: int, conditions: int, is_fallback: bool
     return (0 if is_fallback else _REAL) + exactness * 64 + dimensions * 8 + min(conditions, 7)
 
 
+def without_fallback(number: int) -> int:
+    """How specific a rule is otherwise, whether it's a fallback or not."""
+    return number & (_REAL - 1)
+
+
 def conditions_key(conditions: Mapping[str, object]) -> str:
     """The canonical text of conditions, for the no-overlap rule. Raises ValueError for a field outside the set."""
     if unknown := sorted(set(conditions) - set(CONDITION_FIELDS)):

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Collate, Upper
-from django.utils import timezone
 
+from mappings.days import rules_today
 from mappings.models import ChangeLine, ChangeSet, MappingRule, RuleUse
 from q2c.core import access
 
@@ -38,7 +38,7 @@ def with_use_count(rules: QuerySet[MappingRule]) -> QuerySet[MappingRule]:
 
 def life_of(rule: MappingRule) -> str:
     """A state of `core.states`: active, future, retired, or replaced by a version that is known since."""
-    today = timezone.localdate()
+    today = rules_today()
     if rule.known_to is not None:
         return "replaced"
     if rule.effective_from > today:
@@ -65,7 +65,7 @@ def rules_of_today(rules: Iterable[MappingRule]) -> dict[int, MappingRule]:
     """What each of these rules has become: the one of the same kind, key, scope and conditions that is in force today,
     by the id of the one that was asked about. Absent where there's none any more. One query."""
     asked = list(rules)
-    today = timezone.localdate()
+    today = rules_today()
     rows = MappingRule.objects.filter(
         Q(effective_to__isnull=True) | Q(effective_to__gt=today), kind__in={r.kind for r in asked},
         key__in={r.key for r in asked}, known_to__isnull=True, effective_from__lte=today,

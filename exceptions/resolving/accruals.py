@@ -15,10 +15,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
 from exceptions.resolving.agreeing import Agreed
 from exceptions.resolving.booking import account_words
+from mappings.days import rules_today
 from mappings.resolve import Snapshot
 from q2c import ports
 from q2c.canonical import schema
@@ -58,7 +57,7 @@ def way_of(
     assert closed is not None  # it would have been said
     scope = {"legal_entity": entity}
     rules = Snapshot.load([*(("posting_policy", name, scope) for name in _POLICY), ("account", ROLE, scope)])
-    on = timezone.localdate()
+    on = rules_today(entity)
     says = {name: rules.find("posting_policy", name, on=on, legal_entity=entity) for name in _POLICY}
     if (owner := says["revenue_owner"]) is not None and owner.value != "erp":
         return Way(f"The revenue of {entity} is owned by {owner.value}, which accrues it by itself.")

@@ -23,6 +23,7 @@ from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
 from exceptions.resolving import accruals, agreeing
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
+from mappings.days import rules_today
 from mappings.resolve import Snapshot
 from q2c.canonical import schema
 from q2c.canonical.posting import Accrual
@@ -100,7 +101,7 @@ def options_of(late: Sequence[Late]) -> list[Option]:
 def clause_of(entity: str) -> dict[str, Any]:
     """What the entity's posting policy says about late documents today: its words, and the rule that says so."""
     rules = Snapshot.load([("posting_policy", POLICY, {})])
-    rule = rules.find("posting_policy", POLICY, on=timezone.localdate(), legal_entity=entity)
+    rule = rules.find("posting_policy", POLICY, on=rules_today(entity), legal_entity=entity)
     if rule is None:
         return {"entity": entity, "field": POLICY, "says": EITHER, "rule": None, "version": None}
     return {"entity": entity, "field": POLICY, "says": rule.value, "rule": rule.rule_id, "version": rule.version}

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.utils import timezone
-
 from exceptions.limits import total_in_book
+from mappings.days import rules_todays
 from mappings.kinds import CONTROLLER_SIGNS, RESOLUTION_APPROVAL, RESOLUTION_LEVELS, Approval
 from mappings.models import MappingRule
 from mappings.resolve import Snapshot
@@ -71,9 +70,9 @@ def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: I
         by_entity[facts["legal_entity"]].append(facts)
     keys = [f"{resolution}|{name}" for name in fields]
     rules = Snapshot.load([(RESOLUTION_APPROVAL, key, {}) for key in (resolution, *keys)])
-    today = timezone.localdate()
+    days = rules_todays(by_entity)
     found = [
-        _asked(rules, key, resolution, own, entity, today)
+        _asked(rules, key, resolution, own, entity, days[entity])
         for entity, own in sorted(by_entity.items())
         for key in keys or [resolution]
     ]
@@ -82,8 +81,11 @@ def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: I
 
 def asked_of_each(resolution: str, documents: Iterable[Mapping[str, Any]]) -> list[Asked]:
     """What is asked for each of these documents by itself, in their order: a decision per document."""
-    rules, today = Snapshot.load([(RESOLUTION_APPROVAL, resolution, {})]), timezone.localdate()
-    return [_asked(rules, resolution, resolution, [own], own["legal_entity"], today) for own in documents]
+    rules, rows = Snapshot.load([(RESOLUTION_APPROVAL, resolution, {})]), list(documents)
+    days = rules_todays({own["legal_entity"] for own in rows})
+    return [
+        _asked(rules, resolution, resolution, [own], own["legal_entity"], days[own["legal_entity"]]) for own in rows
+    ]
 
 
 def _asked(

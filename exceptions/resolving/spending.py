@@ -13,10 +13,10 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, Sum
-from django.utils import timezone
 
 from exceptions.kinds import ACCEPT_DIFFERENCE
 from exceptions.models import Adjustment
+from mappings.days import rules_today
 from mappings.kinds import ADJUSTMENT_LIMIT, LIMITED_BY
 from mappings.resolve import Snapshot
 from q2c.core.hotpath import lock_names
@@ -75,7 +75,7 @@ def hold_limits(entity: str) -> None:
 def limits_of(spent: Spent) -> list[Limit]:
     """Every limit that this would use, with what is used of it so far: two statements."""
     keys = [f"{spent.resolution}|{of}" for of in LIMITED_BY]
-    rules, today = Snapshot.load([(ADJUSTMENT_LIMIT, key, {}) for key in keys]), timezone.localdate()
+    rules, today = Snapshot.load([(ADJUSTMENT_LIMIT, key, {}) for key in keys]), rules_today(spent.entity)
     found = []
     used = _used(spent)
     for of, key in zip(LIMITED_BY, keys, strict=True):

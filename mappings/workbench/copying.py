@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -104,10 +105,12 @@ def copy_entity(request: PersonRequest) -> HttpResponse:
     form = CopyForm(request.POST or None, user=request.user)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
-        lines = copies.copy_entity(data["source"], data["to"], kinds=data["kinds"], on=data["on"])
-        if lines:
-            return _as_sheet(request, f"{data['source']} to {data['to']}", lines, on=data["on"])
-        form.add_error(None, f"{data['to']} has every rule of these kinds that {data['source']} has.")
+        copied = copies.copy_entity(data["source"], data["to"], kinds=data["kinds"], on=data["on"])
+        if copied.lines:
+            if copied.left_out:
+                messages.info(request, _left_out(data["to"], copied.left_out))
+            return _as_sheet(request, f"{data['source']} to {data['to']}", copied.lines, on=data["on"])
+        form.add_error(None, _nothing_to_copy(data["source"], data["to"], copied.left_out))
     return _show(request, "Copy an entity’s rules to another", "Show what would be copied", form)
 
 
@@ -125,6 +128,16 @@ def renumber(request: PersonRequest) -> HttpResponse:
             return _as_sheet(request, f"Renumbering of {data['list_name']}", lines, on=data["on"])
         form.add_error("pairs", "No rule becomes any of these old targets from that day on.")
     return _show(request, "Renumber targets from a day on", "Show what would be renumbered", form)
+
+
+def _left_out(to: str, count: int) -> str:
+    return f"{count:,} {'rule was' if count == 1 else 'rules were'} left out: {to} has its own on that day."
+
+
+def _nothing_to_copy(source: str, to: str, left_out: int) -> str:
+    if not left_out:
+        return f"{source} has no rule of these kinds on that day."
+    return f"{to} has its own rule on that day for each of the {left_out:,} of these kinds that {source} has."
 
 
 def _show(request: PersonRequest, title: str, verb: str, form: forms.Form) -> HttpResponse:

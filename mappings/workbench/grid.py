@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods
 from connectors.models import Connection
 from mappings import choices, drafts, hints, sheets, suggestions
 from mappings.columns import HEADINGS, NAMES
+from mappings.days import rules_today
 from mappings.exports import cells_of
 from mappings.imports import Report, check_table
 from mappings.kinds import BY_CODE, KINDS, OWN_LISTS, Kind
@@ -217,7 +218,7 @@ def _show_newer(row: GridRow) -> None:
     if old is None or old.known_to is None:
         return
     same = drafts.rules_by_identity([(old.kind, old.key, old.legal_entity_code)]).get(drafts.identity_of(old), [])
-    newer = drafts.in_force(same, timezone.localdate()) or next(iter(same), None)
+    newer = drafts.in_force(same, rules_today(old.legal_entity_code)) or next(iter(same), None)
     if newer is not None:
         texts = cells_of(newer)
         row.rule, row.was = texts["rule"], _fingerprint({name: texts[name] for name in OPEN})

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connectors.families import Family
 from connectors.models import RoleAssignment
 from mappings import suggestions
+from mappings.days import rules_today
 from mappings.hints import Hint, find_hints
 from mappings.kinds import BY_CODE, CONNECTIONS, FREE, KINDS, Kind
 from mappings.models import MappingRule
@@ -140,7 +140,7 @@ def _page(keys: list[str], kind: Kind, places: list[Place], *, is_all: bool) -> 
 
 def _answers(kind: Kind, keys: list[str], places: list[Place]) -> Iterator[Row]:
     """Every key in every place, from memory: two statements for the page."""
-    snapshot, today = Snapshot.load([(kind.code, key, {}) for key in keys]), timezone.localdate()
+    snapshot, today = Snapshot.load([(kind.code, key, {}) for key in keys]), rules_today()
     for key in keys:
         answers = []
         for place in places:

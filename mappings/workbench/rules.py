@@ -8,11 +8,11 @@ import django_filters
 from django.db.models import Count, Q, QuerySet, Value
 from django.db.models.functions import Upper
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from exceptions import tallies
+from mappings.days import rules_today
 from mappings.kinds import BY_CODE, KINDS, PROPOSE, PROPOSE_RUNNING
 from mappings.models import MappingRule
 from mappings.selectors import (
@@ -65,7 +65,7 @@ class RuleFilter(ListFilter):
 
     def filter_life(self, rows: QuerySet, name: str, value: str) -> QuerySet:
         """By today's date."""
-        today = timezone.localdate()
+        today = rules_today()
         if value == "now":
             return rows.filter(Q(effective_to__isnull=True) | Q(effective_to__gt=today), effective_from__lte=today)
         if value == "future":

@@ -9,10 +9,10 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from mappings import building, choices, suggestions
+from mappings.days import rules_today
 from mappings.drafts import DraftRefused, Line, line_for
 from mappings.hints import find_hints
 from mappings.kinds import BY_CODE, Kind
@@ -47,7 +47,7 @@ def take(request: PersonRequest) -> HttpResponse:
     else:
         place: dict[str, Any] = {name: _text(sent, name) for name in ("connection", "legal_entity", "currency")}
         line = line_for(Line(kind=kind.code, key=key, value=hint.target.id, label=hint.target.name,
-                             effective_from=timezone.localdate(), **place))  # fmt: skip
+                             effective_from=rules_today(place["legal_entity"]), **place))  # fmt: skip
         try:
             title, why = f"Suggested: {kind.title}", f"Suggested: {hint.says}"
             draft = building.add_to_draft(title, why, lines=[line], by=request.user)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from connectors.models import Connection, ReferenceEntry
 from exceptions import cases
 from exceptions.models import ExceptionCase
 from mappings import suggestions
+from mappings.days import rules_today
 from mappings.kinds import BY_CODE, FREE, KINDS
 from mappings.models import MappingRule
 from q2c.core.problems import Category, Problem
@@ -54,7 +54,7 @@ def _lost(connection: Connection) -> list[tuple[MappingRule, Problem]]:
         stands = ReferenceEntry.objects.filter(
             connection=connection, list_name=kind.target, external_id=OuterRef("value"), is_active=True
         )
-        running = Q(effective_to__isnull=True) | Q(effective_to__gt=timezone.localdate())
+        running = Q(effective_to__isnull=True) | Q(effective_to__gt=rules_today())
         rules = MappingRule.objects.filter(own, running, ~Exists(stands), kind=kind.code, known_to__isnull=True)
         if kind.code == "billing_product":
             rules = rules.exclude(value="create")

@@ -50,6 +50,25 @@ def test_every_room_has_a_page_that_says_where_to_start(room):
     assert len(page.read_text().splitlines()) <= 80
 
 
+# Where a date is a person's own: one that they write, the name of a file that they take, what a form begins with.
+OWN_DAY = ("mappings.workbench.", "mappings.forms", "exceptions.workbench.", "exceptions.resolving.snoozes",
+           "exceptions.sheets.checking")  # fmt: skip
+
+
+def test_rules_are_never_asked_on_the_day_of_whoever_asks():
+    """A request has the person's own time zone, so with `timezone.localdate()` a person would choose which rule says
+    who agrees; `mappings.days.rules_today` is the entity's day."""
+    rooms = ("mappings.", "exceptions.", "q2c.flows.")
+    found = []
+    for name, path in OURS.items():
+        if name.startswith(rooms) and not name.startswith(OWN_DAY):
+            for node in ast.walk(tree(path)):
+                word = getattr(node, "attr", None) or getattr(node, "id", None)
+                if word in ("localdate", "localtime", "get_current_timezone"):
+                    found.append(f"{name}:{node.lineno}")
+    assert found == []
+
+
 def test_money_is_never_a_float():
     """No FloatField anywhere, and no call of float() in the rooms that count money."""
     rooms = ("q2c.posting", "q2c.canonical", "q2c.core.money", "q2c.reconciliation", "q2c.records")

@@ -228,6 +228,16 @@ def test_what_concerns_one_entity_is_approved_by_its_own_approver(maker):
     assert approve(change_set, make_person("gb", "controller", entity="GB01")).number == 1
 
 
+# Whose readers would let them hold on every document: who approves, retries, promised levels, bill runs, policy.
+UNASKED = (
+    ("approval", "item", "1 approver"),
+    ("retry_policy", "*|*", "3 times, 1s to 5s, jitter 20%"),
+    ("service_level", "success_rate", "98%"),
+    ("bill_run", "posting", "hold"),
+    ("posting_policy", "detail", "line"),
+)
+
+
 @pytest.mark.parametrize(
     ("line", "field", "text"),
     [
@@ -256,6 +266,14 @@ def test_what_concerns_one_entity_is_approved_by_its_own_approver(maker):
             Line(kind="item", key="A", value="1", conditions={"colour": "red"}, effective_from=START),
             "conditions",
             "colour",
+        ),
+        *(
+            (
+                Line(kind=kind, key=key, value=value, conditions={"document_type": "invoice"}, effective_from=START),
+                "conditions",
+                "isn't asked with a document",
+            )
+            for kind, key, value in UNASKED
         ),
     ],
 )

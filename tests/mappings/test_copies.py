@@ -35,9 +35,50 @@ def test_an_entitys_rules_are_copied_without_those_that_the_other_has_and_those_
     make_rule("item", "OLD", "10482", connection="netsuite", legal_entity="GB01", until=dt.date(2020, 1, 1))
     make_rule("item", "EVERYWHERE", "10482", connection="netsuite")
     make_rule("department", "Hardware", "7", legal_entity="GB01")
-    lines = copies.copy_entity("GB01", "DE01", kinds=["item"], on=APRIL)
+    lines, left_out = copies.copy_entity("GB01", "DE01", kinds=["item"], on=APRIL)
     assert facts(lines) == [("create", "item", "A", "DE01", "10482", APRIL)]
     assert lines[0].conditions == {"charge_type": ["usage"]}
+    assert left_out == 1
+
+
+MAY, JUNE = dt.date(2027, 5, 1), dt.date(2027, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "until", "copied"),
+    [
+        ([], None, [(APRIL, None)]),
+        ([(dt.date(2020, 1, 1), APRIL)], None, [(APRIL, None)]),  # it has ended: that isn't having it
+        ([(dt.date(2020, 1, 1), MAY)], None, []),
+        ([(MAY, None)], None, [(APRIL, MAY)]),
+        ([(MAY, JUNE)], None, [(APRIL, MAY)]),
+        ([(dt.date(2020, 1, 1), dt.date(2021, 1, 1)), (JUNE, None)], MAY, [(APRIL, MAY)]),
+    ],
+)
+def test_a_rule_is_copied_for_the_days_on_which_the_other_has_none(maker, own, until, copied):
+    make_rule("item", "A", "10482", legal_entity="GB01", until=until)
+    for start, end in own:
+        make_rule("item", "A", "10391", legal_entity="DE01", on=start, until=end)
+    lines, left_out = copies.copy_entity("GB01", "DE01", kinds=["item"], on=APRIL)
+    assert [(line.effective_from, line.effective_to) for line in lines] == copied
+    assert left_out == 1 - len(copied)
+
+
+def test_what_was_left_out_is_said(client, maker):
+    for key in ("A", "B"):
+        make_rule("item", key, "10482", connection="netsuite", legal_entity="GB01")
+    sent = {"source": "GB01", "to": "DE01", "on": "2027-04-01", "kinds": ["item"]}
+    make_rule("item", "A", "10391", connection="netsuite", legal_entity="DE01")
+    shown = client.post("/mappings/rules/copy/", sent, follow=True).content.decode()
+    assert "1 rule was left out: DE01 has its own on that day." in shown
+    assert Sheet.objects.get().report["line_count"] == 1
+    make_rule("item", "B", "10391", connection="netsuite", legal_entity="DE01")
+    refused = client.post("/mappings/rules/copy/", sent)
+    assert (
+        "DE01 has its own rule on that day for each of the 2 of these kinds that GB01 has." in refused.content.decode()
+    )
+    refused = client.post("/mappings/rules/copy/", {**sent, "kinds": ["department"]})
+    assert "GB01 has no rule of these kinds on that day." in refused.content.decode()
 
 
 def test_a_copy_is_shown_and_proposed(client, maker):

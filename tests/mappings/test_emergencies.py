@@ -17,6 +17,7 @@ from q2c.core import emergencies as uses
 from tests.core.people import make_person
 from tests.mappings.test_change_sets import APRIL, MARCH, START, activate, item, never, propose, value_of
 
+FEBRUARY = dt.date(2011, 2, 1)
 pytestmark = pytest.mark.django_db
 
 
@@ -86,6 +87,56 @@ def test_what_two_people_agreed_on_meanwhile_stays(mira, cora, dev):
     with later():
         emergencies.end_due(by=cora)
     assert answers()[:5] == ["3", "3", "3", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("act", "stands"),
+    [
+        ("retire", [("1", START, APRIL)]),
+        ("change", [("1", START, MARCH), ("3", MARCH, APRIL), ("1", APRIL, None)]),
+        ("change until further notice", [("1", START, MARCH), ("3", MARCH, None)]),
+    ],
+)
+def test_only_what_the_emergency_still_holds_goes_back(mira, cora, dev, act, stands):
+    """A=1, in an emergency A=2; meanwhile two people speak of A from a day on: of those days nothing is restored."""
+    activate([item("A", "1")], mira, cora)
+    in_emergency([item("A", "2", act="change", rule_id=rule("A").pk)], mira, dev)
+    if act == "retire":
+        line = retirement_of(rule("A"), APRIL)
+    else:
+        until = APRIL if act == "change" else None
+        line = item("A", "3", act="change", rule_id=rule("A").pk, effective_from=MARCH, effective_to=until)
+    activate([line], mira, cora)
+    with later():
+        emergencies.end_due(by=cora)
+    rows = MappingRule.objects.filter(key="A", known_to=None).order_by("effective_from")
+    assert list(rows.values_list("value", "effective_from", "effective_to")) == stands
+
+
+def test_of_what_it_retired_nothing_goes_back_on_days_of_which_two_people_spoke_since(mira, cora, dev):
+    activate([item(key, "1") for key in "ABC"], mira, cora)
+    in_emergency([retirement_of(rule(key), MARCH) for key in "ABC"], mira, dev)
+    activate([item("A", "3", effective_from=MARCH)], mira, cora)
+    activate([retirement_of(MappingRule.objects.get(known_to=None, value="3"), APRIL)], mira, cora)
+    activate([retirement_of(rule("B"), FEBRUARY)], mira, cora)
+    with later():
+        emergencies.end_due(by=cora)
+    rows = MappingRule.objects.filter(known_to=None).order_by("key", "effective_from")
+    assert list(rows.values_list("key", "value", "effective_from", "effective_to")) == [
+        ("A", "1", START, MARCH), ("A", "3", MARCH, APRIL), ("B", "1", START, FEBRUARY),
+        ("C", "1", START, MARCH), ("C", "1", MARCH, None),
+    ]  # fmt: skip
+
+
+def test_what_another_emergency_said_meanwhile_is_no_agreement_once_it_is_over(mira, cora, dev):
+    activate([item("B", "1")], mira, cora)
+    in_emergency([retirement_of(rule("B"), START)], mira, dev, hours=4)
+    in_emergency([item("B", "9")], mira, dev, hours=1)
+    with later(2):
+        emergencies.end_due(by=cora)
+    with later(5):
+        emergencies.end_due(by=cora)
+    assert value_of("B", MARCH) == "1"
 
 
 def test_it_restores_nothing_that_could_win_beside_what_was_agreed_on_meanwhile(mira, cora, dev):

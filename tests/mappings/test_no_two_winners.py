@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mappings import resolve, scope
-from mappings.drafts import Line, could_both_win
+from mappings.conflicts import could_both_win
+from mappings.drafts import Line
 from mappings.fetching import Rule
 
 FIRST = dt.date(2026, 1, 1)
