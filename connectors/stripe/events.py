@@ -85,13 +85,14 @@ def credit_memo_corrected(body: bytes, context: Context) -> list[Any]:
 
 
 def is_incomplete(body: bytes) -> bool:
-    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only,
-    doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
+    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates or what was sold by their
+    ids only, doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
     raw, _ = _snapshot(body)
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
     has_more = bool(raw["lines"].get("has_more") or raw.get("total_taxes") or raw.get("total_tax_amounts"))
-    return has_more or not notes.get("legal_entity") or balances.uses_balance(raw)
+    is_nameless = not all(inbound.says_sku(line) for line in raw["lines"]["data"])
+    return has_more or is_nameless or not notes.get("legal_entity") or balances.uses_balance(raw)
 
 
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:
@@ -239,8 +240,10 @@ def subscription_changed(body: bytes, context: Context) -> list[Any]:
 
 
 def customer_changed(body: bytes, context: Context) -> list[Any]:
-    """customer.created and .updated"""
+    """customer.created and .updated. One that was asked for and isn't there was deleted meanwhile: it says nothing."""
     raw, at = _snapshot(body)
+    if context.fetched is None and names_payment_method(body):
+        return []
     customer = context.fetched or inbound.customer(raw, context.connection)
     return [events.CustomerChanged(occurred_at=at, customer=customer)]
 
@@ -285,8 +288,8 @@ EVENTS: dict[str, Means | Ignored | NotYet] = {
     "charge.dispute.funds_reinstated": Means(dispute_changed("won")),
     "payout.paid": Means(payout_moved("paid"), refetch="payout"),
     "payout.failed": Means(payout_moved("failed"), refetch="payout"),
-    "customer.created": Means(customer_changed, refetch="customer", refetch_when=names_payment_method),
-    "customer.updated": Means(customer_changed, refetch="customer", refetch_when=names_payment_method),
+    "customer.created": Means(customer_changed, refetch="known_customer", refetch_when=names_payment_method),
+    "customer.updated": Means(customer_changed, refetch="known_customer", refetch_when=names_payment_method),
     "customer.subscription.created": Means(subscription_changed),
     "customer.subscription.updated": Means(subscription_changed),
     "customer.subscription.deleted": Means(subscription_changed),
