@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "q2c.core.middleware.ZippedPages",
     "q2c.core.middleware.correlation",
     "q2c.core.middleware.measure",
+    "q2c.api.health.by_any_name",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
