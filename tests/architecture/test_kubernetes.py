@@ -121,6 +121,17 @@ def test_of_what_runs_more_than_once_one_is_always_left():
         assert named("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
+def test_what_was_archived_is_written_and_shown_by_those_who_mount_the_same_volume():
+    folder = named("ConfigMap", "q2c")["data"]["Q2C_ARCHIVE"]
+    assert named("PersistentVolumeClaim", "q2c-archive")["spec"]["accessModes"] == ["ReadWriteMany"]
+    for part in ("q2c-web", "q2c-reconciliation"):
+        pod = named("Deployment", part)["spec"]["template"]["spec"]
+        (volume,) = [
+            v["name"] for v in pod["volumes"] if v.get("persistentVolumeClaim") == {"claimName": "q2c-archive"}
+        ]
+        assert {"name": volume, "mountPath": folder} in pod["containers"][0]["volumeMounts"]
+
+
 def test_values_are_of_settings_that_exist():
     known = (ROOT / "docs" / "production.md").read_text()
     assert [name for name in named("ConfigMap", "q2c")["data"] if f"`{name}`" not in known and name != "Q2C_HOME"] == []

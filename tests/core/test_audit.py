@@ -226,7 +226,7 @@ def test_told_of_a_restore_the_chain_is_anchored_again_at_once_and_holds(restore
     assert audit.anchor() == entry.sequence + 9
     assert audit.verify() == audit.Verdict(entry.sequence + 9, set_aside=((5, 7, entry.sequence),))
     call_command("verify_audit")
-    said = f"the anchors of entries 5 to 7 were set aside by the restore of entry {entry.sequence}\n"
+    said = f"anchors of entries 5 to 7 were set aside by the restore of entry {entry.sequence}\n"
     assert capsys.readouterr().out.startswith(said)
 
 

@@ -14,9 +14,7 @@ class Command(BaseCommand):
         faults = []
         verdict = audit.verify()
         for first, last, entry in verdict.set_aside:
-            self.stdout.write(
-                f"the anchors of entries {first} to {last} were set aside by the restore of entry {entry}"
-            )
+            self.stdout.write(f"anchors of entries {first} to {last} were set aside by the restore of entry {entry}")
         if verdict.holds:
             self.stdout.write(f"{verdict.count} entries hold")
         else:
