@@ -364,8 +364,7 @@ _SYSTEM = (
          "A private, foreign or redirected address. Correct the base address under Connections; a second person "
          "approves."),
     Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error", "wording"),
-         (REPOST, RESUME_CONNECTION),
-         "{connection} doesn't permit what we asked",
+         (REPOST, RESUME_CONNECTION), "{connection} doesn't permit what we asked",
          "Give the integration role the permission that the vendor names, then repost."),
 )  # fmt: skip
 
@@ -373,6 +372,9 @@ _INBOX = (
     Kind("malformed_event", V, PLATFORM, MEDIUM, hours(8), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent an event that can't be read",
          "Compare the raw body with the vendor's schema; replay when the reader is mended."),
+    Kind("gone", I, PLATFORM, MEDIUM, hours(8), ("connection",), (WAIVE,),
+         "A message of {connection} that was to be read again isn't kept any more",
+         "Its month was let go and only its key is left. See at the source what it said, and waive this with it."),
     Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent {event_type}, which nobody has declared",
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),

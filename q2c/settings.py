@@ -19,7 +19,7 @@ IS_DEMO = ENV in ("demo", "test")
 HOME = Path(os.environ.get("Q2C_HOME", ".q2c")).absolute()
 PORT = int(os.environ.get("Q2C_PORT", "8000"))
 SANDBOX_PORT = int(os.environ.get("Q2C_SANDBOX_PORT", "8900"))
-BASE_URL = os.environ.get("Q2C_BASE_URL", f"http://127.0.0.1:{PORT}")
+BASE_URL = os.environ.get("Q2C_BASE_URL") or f"http://127.0.0.1:{PORT}"
 
 SECRET_KEY = secrets_home.secret_key(HOME, ENV)
 VAULT_KEYS = secrets_home.vault_keys(HOME, ENV)  # newest first; the first one seals
@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "q2c.core.middleware.ZippedPages",
     "q2c.core.middleware.correlation",
     "q2c.core.middleware.measure",
+    "q2c.api.health.by_any_name",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -119,7 +120,7 @@ DATABASES = {
     "default": database(DATABASE_OWNER_URL) if OWNER_COMMANDS else database(DATABASE_URL, pooler=POOLER),
 }
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-LOGGING = logging_config(ENV, os.environ.get("Q2C_LOG_LEVEL", "INFO"))
+LOGGING = logging_config(ENV, os.environ.get("Q2C_LOG_LEVEL") or "INFO")
 CACHES = {"default": cache_of(REDIS_URL)}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -131,7 +132,9 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_ADAPTER = "q2c.core.people.ClosedDoorAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ALLAUTH_TRUSTED_PROXY_COUNT = int(os.environ.get("Q2C_PROXIES", "0" if IS_DEMO else "1"))  # whose client is throttled
+ALLAUTH_TRUSTED_PROXY_COUNT = int(
+    os.environ.get("Q2C_PROXIES") or ("0" if IS_DEMO else "1")
+)  # whose client is throttled
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -141,12 +144,12 @@ if not IS_DEMO:
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-EMAIL_HOST = os.environ.get("Q2C_EMAIL_HOST", "localhost")
-EMAIL_PORT = int(os.environ.get("Q2C_EMAIL_PORT", "587"))
+EMAIL_HOST = os.environ.get("Q2C_EMAIL_HOST") or "localhost"
+EMAIL_PORT = int(os.environ.get("Q2C_EMAIL_PORT") or "587")
 EMAIL_HOST_USER = os.environ.get("Q2C_EMAIL_USER", "")
 EMAIL_HOST_PASSWORD = os.environ.get("Q2C_EMAIL_PASSWORD", "")
 EMAIL_USE_TLS, EMAIL_TIMEOUT = True, 15
-DEFAULT_FROM_EMAIL = os.environ.get("Q2C_EMAIL_FROM", "portal@localhost")
+DEFAULT_FROM_EMAIL = os.environ.get("Q2C_EMAIL_FROM") or "portal@localhost"
 if IS_DEMO and "Q2C_EMAIL_HOST" not in os.environ:  # nobody is written to: the mails are files
     EMAIL_BACKEND, EMAIL_FILE_PATH = "django.core.mail.backends.filebased.EmailBackend", str(HOME / "mail")
 
@@ -233,5 +236,5 @@ CELERY_TASK_ROUTES = {
 }
 
 METRICS_TOKEN = os.environ.get("Q2C_METRICS_TOKEN", "")
-REPORTING_CURRENCY = os.environ.get("Q2C_REPORTING_CURRENCY", "EUR")
+REPORTING_CURRENCY = os.environ.get("Q2C_REPORTING_CURRENCY") or "EUR"
 PRODUCT_NAME = "Quote to cash"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 bind = os.environ.get("Q2C_BIND") or f"127.0.0.1:{os.environ.get('Q2C_PORT', '8000')}"
 worker_class = "gthread"
-workers = int(os.environ.get("Q2C_WEB_WORKERS", "2"))
-threads = int(os.environ.get("Q2C_WEB_THREADS", "8"))
+workers = int(os.environ.get("Q2C_WEB_WORKERS") or "2")
+threads = int(os.environ.get("Q2C_WEB_THREADS") or "8")
 backlog = 2048
 keepalive = 30
 timeout = 60

@@ -1,19 +1,22 @@
 """What machines ask about the portal itself: does it live, can it work, how much waits.
 
 `/healthz` touches nothing. `/readyz` names what is missing. `/readyz?for=accept` asks only for what the webhook door
-needs, so that a dead broker doesn't close it. `/metrics` is for Prometheus.
+needs, so that a dead broker doesn't close it. `/metrics` is for Prometheus. They are asked by a pod's or a host's own
+address, which is no name of the portal's: `by_any_name` answers them before a request's host is looked at.
 """
 
 from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Callable
 
 import redis
 from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import resolve
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -24,6 +27,21 @@ from q2c.flows.levels import LevelMetrics
 
 MIGRATIONS_REMEMBERED_SECONDS = 30  # a look at all migration files takes a tenth of a second
 _migrated_until = 0.0
+DOORS = ("/healthz", "/readyz", "/metrics")
+
+
+def by_any_name(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answers the doors of this module itself, whatever the request's host; nothing behind them builds an address."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path_info not in DOORS:
+            return get_response(request)
+        request.resolver_match = match = resolve(request.path_info)  # by which the answer is counted
+        response: HttpResponse = match.func(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return middleware
 
 
 @require_GET

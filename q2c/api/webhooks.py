@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from q2c.api.door import answer_webhook
+from q2c.core.metrics import count_request
 
 PREFIX = "/webhooks/"
 
@@ -36,17 +38,23 @@ def past_middleware(application: Callable[..., Iterable[bytes]]) -> Callable[...
     """A WSGI application that answers webhooks itself and gives everything else to `application`."""
 
     def dispatch(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start = time.perf_counter()
         path = environ.get("PATH_INFO", "")
         if not path.startswith(PREFIX):
             return application(environ, start_response)
-        answer = answer_webhook(
-            method=environ["REQUEST_METHOD"],
-            address=path[len(PREFIX) :].encode("latin-1").decode("utf-8", "replace"),
-            query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
-            headers=_headers(environ),
-            length=_length(environ.get("CONTENT_LENGTH")),
-            read=environ["wsgi.input"].read,
-        )
+        status = 500  # should the door itself fail
+        try:
+            answer = answer_webhook(
+                method=environ["REQUEST_METHOD"],
+                address=path[len(PREFIX) :].encode("latin-1").decode("utf-8", "replace"),
+                query=dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)),
+                headers=_headers(environ),
+                length=_length(environ.get("CONTENT_LENGTH")),
+                read=environ["wsgi.input"].read,
+            )
+            status = answer.status
+        finally:
+            count_request("webhook", environ["REQUEST_METHOD"], status, time.perf_counter() - start)
         start_response(
             f"{answer.status} {http.HTTPStatus(answer.status).phrase}",
             [

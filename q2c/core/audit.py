@@ -2,6 +2,9 @@
 
 The chain: hash = SHA-256(previous hash in hex, then the record's canonical JSON); before the first stands 64 times 0.
 Record last in a transaction: the lock is held until it ends, and nobody who holds it may wait for another row.
+
+A database that was restored from a backup has another chain from there on than the anchors of before. The entry that
+tells of the restore names them, and its own anchor sets them aside (decision 0065).
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hmac
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -34,15 +37,23 @@ AT_ONCE = 2000
 _ANCHORED_AFTER = dt.timedelta(hours=1)
 GENESIS = "0" * 64
 PORTAL = "portal"  # the actor where no person acted
+RESTORED_FROM, VOID_TO = "restored_from", "void_to"  # of an anchor that sets those between aside
+VOID = "void_anchors"  # the same in its entry: the first and the last
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check of the chain found. `broken_at` is the first sequence that doesn't hold; None means that all do."""
+    """What a check of the chain found. `broken_at` is the first sequence that doesn't hold; None means that all do.
+
+    `anchored_to` is the newest anchor where the chain ends before it. `set_aside` are the anchors that restores of the
+    database made void: the first and last sequence of each restore's, and the entry that names them.
+    """
 
     count: int
     broken_at: int | None = None
     why: str = ""
+    anchored_to: int | None = None
+    set_aside: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -129,8 +140,13 @@ def record_of(entry: AuditEntry) -> dict[str, Any]:
 
 def verify(anchors: Path | None = None) -> Verdict:
     """Check every entry, and the chain against its anchors; reports the first sequence that doesn't hold."""
+    anchored, aside = _in_force(read_anchors(anchors or anchor_file()))
+    verdict = _verify(anchored)
+    return replace(verdict, set_aside=tuple(aside))
+
+
+def _verify(anchored: dict[int, dict[str, Any]]) -> Verdict:
     previous, count = GENESIS, 0
-    anchored = {anchor["seq"]: anchor for anchor in read_anchors(anchors or anchor_file())}
     if not anchored and AuditEntry.objects.filter(at__lt=timezone.now() - _ANCHORED_AFTER).exists():
         return Verdict(0, 1, "no anchor of the chain is left")
     for entry in chain.from_iterable(in_pieces(AuditEntry.objects.all(), AT_ONCE, by="sequence")):
@@ -142,9 +158,11 @@ def verify(anchors: Path | None = None) -> Verdict:
         anchor = anchored.pop(count, None)
         if anchor and not _anchor_holds(anchor, entry.hash):
             return Verdict(count - 1, count, "the chain was written anew: its anchor differs")
+        if anchor and VOID_TO in anchor and not _names_void(entry, anchor):
+            return Verdict(count - 1, count, "its anchor sets others aside, and the entry says nothing of it")
         previous = entry.hash
     if anchored:
-        return Verdict(count, min(anchored), "the chain was cut: an anchored entry is gone")
+        return Verdict(count, min(anchored), "the chain was cut: an anchored entry is gone", max(anchored))
     return Verdict(count)
 
 
@@ -160,10 +178,37 @@ def anchor(path: Path | None = None) -> int | None:
     """
     path = path or anchor_file()
     head = AuditEntry.objects.order_by("-sequence").values_list("sequence", "hash").first()
-    newest = max((known["seq"] for known in read_anchors(path)), default=0)
+    newest = max(_in_force(read_anchors(path))[0], default=0)
     if head is None or newest >= head[0]:
+        if newest > (head or (0,))[0]:
+            log.error("the audit chain ends before its newest anchor: tell of a restore by `manage.py restored`",
+                      head=(head or (0,))[0], anchored=newest)  # fmt: skip
         return None
-    facts = {"seq": head[0], "hash": head[1], "ts": jcs.instant(dt.datetime.now(dt.UTC))}
+    _append(path, {"seq": head[0], "hash": head[1]})
+    return head[0]
+
+
+def anchors_gone(path: Path | None = None) -> tuple[int, int] | None:
+    """The first and last sequence of the anchors that aren't of this chain, after a restore of the database; None where
+    all are. One without our key isn't counted: a restore is no reason for it."""
+    anchored, _ = _in_force(read_anchors(path or anchor_file()))
+    ours = sorted(seq for seq, anchor in anchored.items() if _is_keyed(anchor))
+    gone = []
+    for start in range(0, len(ours), AT_ONCE):
+        some = ours[start : start + AT_ONCE]
+        hashes = dict(AuditEntry.objects.filter(sequence__in=some).values_list("sequence", "hash"))
+        gone += [seq for seq in some if hashes.get(seq) != anchored[seq]["hash"]]
+    return (gone[0], gone[-1]) if gone else None
+
+
+def set_aside(entry: AuditEntry, gone: tuple[int, int], path: Path | None = None) -> None:
+    """Anchor the entry that tells of a restore and names these anchors (`VOID` in its data): they hold no more."""
+    facts = {"seq": entry.sequence, "hash": entry.hash, RESTORED_FROM: gone[0] - 1, VOID_TO: gone[1]}
+    _append(path or anchor_file(), facts)
+
+
+def _append(path: Path, facts: dict[str, Any]) -> None:
+    facts["ts"] = jcs.instant(dt.datetime.now(dt.UTC))
     facts["mac"] = _mac(facts, settings.VAULT_KEYS[0])
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -172,7 +217,6 @@ def anchor(path: Path | None = None) -> int | None:
         file.flush()
         os.fsync(file.fileno())
     log.info("the audit chain is anchored", **facts)
-    return head[0]
 
 
 def read_anchors(path: Path) -> Iterator[dict[str, Any]]:
@@ -188,10 +232,32 @@ def read_anchors(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+def _in_force(anchors: Iterable[dict[str, Any]]) -> tuple[dict[int, dict[str, Any]], list[tuple[int, int, int]]]:
+    """The anchors by sequence that no restore has set aside; and those that were: first, last, and by which entry."""
+    found: dict[int, dict[str, Any]] = {}
+    aside = []
+    for anchor in anchors:
+        if VOID_TO in anchor and _is_keyed(anchor):
+            void = [seq for seq in found if anchor[RESTORED_FROM] < seq <= anchor[VOID_TO]]
+            for seq in void:
+                del found[seq]
+            if void:
+                aside.append((min(void), max(void), anchor["seq"]))
+        found[anchor["seq"]] = anchor
+    return found, aside
+
+
+def _names_void(entry: AuditEntry, anchor: Mapping[str, Any]) -> bool:
+    return bool(entry.data.get(VOID) == [anchor[RESTORED_FROM] + 1, anchor[VOID_TO]])
+
+
 def _anchor_holds(anchor: Mapping[str, Any], chain_hash: str) -> bool:
-    facts = {name: anchor[name] for name in ("seq", "hash", "ts")}
-    keyed = any(hmac.compare_digest(anchor.get("mac", ""), _mac(facts, key)) for key in settings.VAULT_KEYS)
-    return keyed and anchor["hash"] == chain_hash
+    return _is_keyed(anchor) and anchor["hash"] == chain_hash
+
+
+def _is_keyed(anchor: Mapping[str, Any]) -> bool:
+    facts = {name: value for name, value in anchor.items() if name != "mac"}
+    return any(hmac.compare_digest(anchor.get("mac", ""), _mac(facts, key)) for key in settings.VAULT_KEYS)
 
 
 def _mac(facts: Mapping[str, Any], key: bytes) -> str:

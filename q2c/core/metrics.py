@@ -30,6 +30,15 @@ REQUEST_SECONDS = Histogram(
     "q2c_http_request_seconds", "Time to answer", ["view"], buckets=(0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 )
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def count_request(view: str, method: str | None, status: int, seconds: float) -> None:
+    """Count an answer and its time; a method that a stranger made up has no series of its own."""
+    REQUESTS.labels(view, method if method in METHODS else "other", str(status)).inc()
+    REQUEST_SECONDS.labels(view).observe(seconds)
+
+
 # Each statement reads a small table or a partial index: asking costs the same whatever has been carried before.
 GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (

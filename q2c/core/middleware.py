@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from q2c.core import people, tracing
 from q2c.core.ids import uuid7
-from q2c.core.metrics import REQUEST_SECONDS, REQUESTS
+from q2c.core.metrics import count_request
 
 
 def correlation(get_response):
@@ -40,9 +40,7 @@ def measure(get_response):
     def middleware(request):
         start = time.perf_counter()
         response = get_response(request)
-        view = view_of(request)
-        REQUESTS.labels(view, request.method, str(response.status_code)).inc()
-        REQUEST_SECONDS.labels(view).observe(time.perf_counter() - start)
+        count_request(view_of(request), request.method, response.status_code, time.perf_counter() - start)
         return response
 
     return middleware

@@ -236,18 +236,18 @@ def pace(own: Backfill, now: dt.datetime) -> int:
 
 
 def _give(own: Backfill, items: list[BackfillItem]) -> None:
-    stored = [i for i in items if _is_stored(i)]
     for item in items:
         if not _is_stored(item):
             _receive(item)
-    there = set(InboundEvent.objects.filter(pk__in=[i.event_id for i in stored]).values_list("pk", flat=True))
-    given = [i for i in items if i.event_id is not None and (i.event_id in there or not _is_stored(i))]
+    # What was received now is there; a known one's month may be gone. This look also keeps its month until the commit.
+    there = set(InboundEvent.objects.filter(pk__in=[i.event_id for i in items]).values_list("pk", flat=True))
+    given = [i for i in items if i.event_id in there]
     ids = [i.event_id for i in given]
     fetch_rows(_MARK, [ids])
     fetch_rows(_OPEN, [ids])
     cases.close_for_events([i for i in ids if i is not None], "replayed")  # what is refused again comes back
     left = [i.pk for i in items if i not in given]
-    BackfillItem.objects.filter(pk__in=left).update(result=Result.REFUSED, result_says=GONE)
+    BackfillItem.objects.filter(pk__in=left).update(result=Result.REFUSED, result_says=GONE, **UNREAD)
     fetch_rows(_RELEASED, [[i.pk for i in given], ids])
     audit.record(
         own.made_by, "replay", "backfill", own.pk, why=own.why, data={"events": [str(i) for i in ids]},

@@ -14,10 +14,11 @@ LEASE_SECONDS = 20
 QUARANTINE_AT = 7  # claims without a verdict; the last three of them alone in a worker
 
 _TAKE = """
-UPDATE inbox_inboundkey k SET token = k.token + 1, attempt_count = k.attempt_count + 1,
+UPDATE inbox_inboundkey k SET token = k.token + 1, attempt_count = least(k.attempt_count + 1, 1000),
     available_at = statement_timestamp() + %(lease)s * interval '1 second'
 FROM due WHERE k.id = due.id
-RETURNING k.id, k.token, k.attempt_count, k.connection_id, k.event_id, k.body_key, k.customer_key_id, k.is_backfill
+RETURNING k.id, k.token, k.attempt_count, k.connection_id, k.event_id, k.body_key, k.customer_key_id, k.is_backfill,
+    k.received_at
 """
 # Each connection gives at most its share, so one that storms doesn't keep the others waiting.
 _CLAIM = (
@@ -49,7 +50,8 @@ WITH due AS MATERIALIZED (
 )
 # Of several keys of one event (there's one, in all that we know) the first.
 _READ_THESE = """
-SELECT DISTINCT ON (k.event_id) k.id, k.token, 0, k.connection_id, k.event_id, k.body_key, k.customer_key_id, true
+SELECT DISTINCT ON (k.event_id) k.id, k.token, 0, k.connection_id, k.event_id, k.body_key, k.customer_key_id, true,
+    k.received_at
 FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
 WHERE k.event_id = ANY(%s) ORDER BY k.event_id, k.id
 """
@@ -67,7 +69,7 @@ WHERE k.id = n.id AND k.token = n.token AND k.verdict = 'received'
 
 @dataclass(frozen=True)
 class Claimed:
-    """One leased event with its sealed body."""
+    """One leased event with its sealed body; `is_gone`: its month was let go, and the key is all that is left."""
 
     key_id: int
     token: int
@@ -81,6 +83,7 @@ class Claimed:
     received_at: dt.datetime
     body: bytes
     is_backfill: bool = False
+    is_gone: bool = False
 
 
 def claim_events(limit: int) -> list[Claimed]:
@@ -115,7 +118,10 @@ def _with_bodies(rows: list[tuple[Any, ...]]) -> list[Claimed]:
     ids = [r[4] for r in rows]
     found = fetch_rows(_BODIES, {"ids": ids, "least": min(ids), "most": max(ids)})
     bodies = {r[0]: r[1:] for r in found}
-    claimed = [Claimed(*r[:5], bytes(r[5]), r[6], *bodies[r[4]], r[7]) for r in rows]  # type: ignore[call-arg]
+    claimed = [
+        Claimed(*r[:5], bytes(r[5]), r[6], *bodies.get(r[4], ("", "", r[8], b"")), r[7], r[4] not in bodies)  # type: ignore[call-arg]
+        for r in rows
+    ]
     return sorted(claimed, key=lambda c: c.event_id)
 
 

@@ -79,6 +79,9 @@ def _understand_all(items: list[Item], tools: Tools) -> None:
 
 def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     claimed = item.claimed
+    if claimed.is_gone:
+        raise Problem("gone", Category.INTERNAL, "This message isn’t kept any more, so it can’t be read again",
+                      connection=item.source.code)  # fmt: skip
     if claimed.attempts >= claims.QUARANTINE_AT:
         raise Problem("quarantined", Category.INTERNAL, "This message ended its worker each time it was read",
                       connection=item.source.code, event_type=claimed.event_type)  # fmt: skip
@@ -150,7 +153,7 @@ def _sort_of(event_type: str, known: Mapping[str, Means | Ignored | NotYet]) -> 
 def _find_owner(item: Item, tools: Tools) -> None:
     """Whose message it is, also where nobody translates it: its body is to go with its customer."""
     customer_of = tools.manifest(item.source.vendor).customer_of
-    if item.decided.customer_id or item.claimed.customer_key_id or customer_of is None:
+    if item.decided.customer_id or item.claimed.customer_key_id or item.claimed.is_gone or customer_of is None:
         return
     try:
         item.decided.customer_id = customer_of(item.open_body())

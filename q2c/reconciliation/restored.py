@@ -50,7 +50,8 @@ class Forgotten:
 
 
 def declare_restored(*, by: Person, why: str, days: int) -> Restore:
-    """From now on, for so many days, every write looks first; every feed is read again from where the backup stood.
+    """From now on, for so many days, every write looks first; every feed is read again from where the backup stood. The
+    audit chain goes on from there: anchors of what came after the backup are named by its entry, and set aside.
 
     Raises ValueError without a reason.
     """
@@ -63,9 +64,13 @@ def declare_restored(*, by: Person, why: str, days: int) -> Restore:
             if FULL_LISTING in cursor.position:
                 cursor.position = {**cursor.position, FULL_LISTING: 0}
                 cursor.save(update_fields=["position"])
-        audit.record(
-            by, "restored", "database", restore.pk, why=why, data={"looks_until": restore.looks_until.isoformat()}
-        )
+        gone = audit.anchors_gone()
+        data: dict[str, Any] = {"looks_until": restore.looks_until.isoformat()}
+        if gone:
+            data[audit.VOID] = list(gone)
+        entry = audit.record(by, "restored", "database", restore.pk, why=why, data=data)
+    if gone:
+        audit.set_aside(entry, gone)
     return restore
 
 

@@ -71,6 +71,28 @@ def test_figures_are_open_in_the_demo_and_need_a_token_in_production(client, set
     assert client.get("/metrics", headers={"Authorization": "Bearer abc"}).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["portal-1:8000", "10.1.2.3:8000", "portal.example.com"])
+def test_machines_ask_by_any_name_and_pages_answer_to_the_portals_own_only(client, settings, host):
+    settings.ALLOWED_HOSTS = ["portal.example.com"]
+    settings.IS_DEMO, settings.METRICS_TOKEN = False, "abc"
+    token = {"Authorization": "Bearer abc"}
+    assert client.get("/healthz", headers={"host": host}).status_code == 200
+    assert client.get("/readyz?for=accept", headers={"host": host}).status_code == 200
+    assert client.get("/metrics", headers={"host": host}).status_code == 401
+    answer = client.get("/metrics", headers={"host": host, **token})
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
+    assert client.post("/metrics", headers={"host": host, **token}).status_code == 405
+    page = client.get("/accounts/login/", headers={"host": host})
+    assert page.status_code == (200 if host == "portal.example.com" else 400)
+
+
+def test_a_method_that_a_stranger_made_up_has_no_series_of_its_own(client):
+    client.generic("MADEUP", "/healthz")
+    text = scrape().decode()
+    assert 'method="other",status="405",view="healthz"' in text
+    assert "MADEUP" not in text
+
+
 def samples(text):
     """Each sample of the text by its name and labels."""
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[:1] != "#"}

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db import connection
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from connectors.families import Family, Polled
 from connectors.manifest import Limits, Manifest, Repeats, WebhookDoor
@@ -184,6 +185,27 @@ def test_the_server_answers_webhooks_past_all_middleware(acme):
     assert (status, headers["Content-Type"], answer) == ("202 Accepted", "text/xml", b"<Ack>true</Ack>")
     assert call(application, "/transactions/")[2] == b"django"
     assert call(application, body=body)[0] == "401 Unauthorized"
+
+
+def test_webhooks_are_counted_and_timed_with_all_other_requests(acme, monkeypatch):
+    application = webhooks.past_middleware(lambda environ, start: [])
+
+    def counted(status):
+        labels = {"view": "webhook", "method": "POST", "status": status}
+        return REGISTRY.get_sample_value("q2c_http_requests_total", labels) or 0
+
+    def timed():
+        return REGISTRY.get_sample_value("q2c_http_request_seconds_count", {"view": "webhook"}) or 0
+
+    before, times = [counted(status) for status in ("202", "401", "500")], timed()
+    body = message("a")
+    call(application, body=body, HTTP_X_SIGN=sign(body))
+    call(application, body=body)
+    monkeypatch.setattr(webhooks, "answer_webhook", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call(application, body=body)
+    assert [counted(status) for status in ("202", "401", "500")] == [n + 1 for n in before]
+    assert timed() == times + 3
 
 
 def test_a_body_without_a_length_is_read_no_further_than_the_limit(acme):

@@ -86,22 +86,18 @@ def test_every_queue_that_schedules_use_has_a_worker_as_compose_has():
     assert {schedule.queue for schedule in SCHEDULES} <= set(queues(workers))
 
 
-def test_probes_ask_doors_that_exist_by_a_name_that_is_let_in():
-    settings = named("ConfigMap", "q2c")["data"]
+def test_probes_ask_doors_that_exist_and_need_no_name():
     (web,) = named("Deployment", "q2c-web")["spec"]["template"]["spec"]["containers"]
-    paths = set()
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        asked = web[probe]["httpGet"]
-        paths.add(asked["path"])
-        headers = {each["name"]: each["value"] for each in asked["httpHeaders"]}
-        assert headers == {"Host": settings["Q2C_ALLOWED_HOSTS"], "X-Forwarded-Proto": "https"}
-    assert paths == {"/healthz", "/readyz?for=accept"}
+    asked = [web[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
+    assert {each["path"] for each in asked} == {"/healthz", "/readyz?for=accept"}
+    assert not any("httpHeaders" in each or "host" in each for each in asked)
 
 
 @pytest.mark.django_db
-def test_the_probes_doors_answer(client):
-    assert client.get("/healthz").status_code == 200
-    assert client.get("/readyz?for=accept").status_code == 200
+def test_the_probes_doors_answer_by_a_pods_address(client, settings):
+    settings.ALLOWED_HOSTS = [named("ConfigMap", "q2c")["data"]["Q2C_ALLOWED_HOSTS"]]
+    assert client.get("/healthz", headers={"host": "10.1.2.3:8000"}).status_code == 200
+    assert client.get("/readyz?for=accept", headers={"host": "10.1.2.3:8000"}).status_code == 200
 
 
 def test_what_scales_is_there_and_goes_by_a_metric_that_is_exported():
@@ -123,6 +119,17 @@ def test_of_what_runs_more_than_once_one_is_always_left():
     for name in kept:
         labels = named("Deployment", name)["spec"]["template"]["metadata"]["labels"]
         assert named("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_what_was_archived_is_written_and_shown_by_those_who_mount_the_same_volume():
+    folder = named("ConfigMap", "q2c")["data"]["Q2C_ARCHIVE"]
+    assert named("PersistentVolumeClaim", "q2c-archive")["spec"]["accessModes"] == ["ReadWriteMany"]
+    for part in ("q2c-web", "q2c-reconciliation"):
+        pod = named("Deployment", part)["spec"]["template"]["spec"]
+        (volume,) = [
+            v["name"] for v in pod["volumes"] if v.get("persistentVolumeClaim") == {"claimName": "q2c-archive"}
+        ]
+        assert {"name": volume, "mountPath": folder} in pod["containers"][0]["volumeMounts"]
 
 
 def test_values_are_of_settings_that_exist():

@@ -31,6 +31,7 @@ REFUSED = {
     "a check of every row": migrations.AddConstraint(TXN, CHECK),
     "SQL that drops": migrations.RunSQL("ALTER TABLE transactions_seal DROP COLUMN at"),
     "SQL that indexes": migrations.RunSQL("CREATE INDEX x ON transactions_seal (at)"),
+    "SQL that drops in a block": migrations.RunSQL("DO $$ BEGIN DROP TABLE transactions_seal; END $$"),
     "the same beside a state": migrations.SeparateDatabaseAndState([migrations.RemoveField(TXN, "number")]),
 }
 TAKEN = {
@@ -41,6 +42,9 @@ TAKEN = {
     "an index alongside": AddIndexAlongside(TXN, INDEX),
     "a check of new rows": AddConstraintNotValid(TXN, CHECK),
     "out of the code first": migrations.SeparateDatabaseAndState([], [migrations.RemoveField(TXN, "number")]),
+    "a function that drops once it's called": migrations.RunSQL(
+        "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN DROP TABLE transactions_seal; END $$"
+    ),
     "SQL that adds": migrations.RunSQL("CREATE INDEX CONCURRENTLY x ON transactions_seal (at)"),
 }
 

@@ -34,6 +34,8 @@ _LOCKS = re.compile(
     r"|lock\s+table|vacuum\s+full|cluster\b)|create\s+(unique\s+)?index\s+(?!concurrently|if)",
     re.IGNORECASE,
 )
+# Of a function, which runs when it's called; a DO block runs at once.
+_BODY = re.compile(r"(?<=\bAS )\$\$.*?\$\$", re.IGNORECASE | re.DOTALL)
 LATER = "the last release still uses it: take it out of the code now, and drop it a release later"
 
 
@@ -75,7 +77,8 @@ def faults(app: str, operation: Operation, before: ProjectState) -> list[str]:
 
 
 def _text(sql: Any) -> str:
-    return sql if isinstance(sql, str) else " ; ".join(s if isinstance(s, str) else s[0] for s in sql)
+    text = sql if isinstance(sql, str) else " ; ".join(s if isinstance(s, str) else s[0] for s in sql)
+    return _BODY.sub("", text)
 
 
 def _added(field: models.Field[Any, Any]) -> list[str]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from decimal import Decimal
 
 import pytest
+import structlog
 import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
 
 from q2c.core import audit, jcs
+from q2c.core.management.commands import verify_audit
 from q2c.core.models import AuditEntry
 from q2c.core.tasks import anchor_audit
+from q2c.reconciliation.restored import declare_restored
+from tests import factories
 
 # STANDARDS section 18's two records.
 R1 = {"seq": 1, "ts": "2026-11-20T09:00:00Z", "actor": "u1", "action": "login"}
@@ -166,3 +171,112 @@ def test_the_anchor_goes_where_the_setting_says(three, settings, tmp_path):
     anchor_audit()
     assert [known["seq"] for known in audit.read_anchors(tmp_path / "elsewhere" / "chain.jsonl")] == [3]
     assert audit.verify() == audit.Verdict(3)
+
+
+def note(count):
+    for number in range(count):
+        audit.record("ada", "noted", "case", number, why="because")
+
+
+def cut_after(sequence):
+    """As a restore of the backup that ended there leaves the chain."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE core_auditentry DISABLE TRIGGER ALL")
+        cursor.execute("DELETE FROM core_auditentry WHERE sequence > %s", [sequence])
+        cursor.execute("ALTER TABLE core_auditentry ENABLE TRIGGER ALL")
+
+
+@pytest.fixture
+def restored(three, settings, tmp_path):
+    """Anchored at 3, 5 and 7; then a backup that ends at 4 is restored."""
+    settings.HOME = tmp_path
+    audit.anchor()
+    for _ in range(2):
+        note(2)
+        audit.anchor()
+    cut_after(4)
+    return declare
+
+
+def declare():
+    return declare_restored(by=factories.make_person("platform"), why="the disk of 21 November", days=30)
+
+
+def test_after_a_restore_it_is_said_which_anchors_are_newer_and_that_nothing_before_was_altered(restored):
+    assert audit.verify() == audit.Verdict(4, 5, "the chain was cut: an anchored entry is gone", 7)
+    said = r"entry 5: .* an anchored entry is gone \(4 entries before it hold\); anchors reach entry 7"
+    with pytest.raises(CommandError, match=said):
+        call_command("verify_audit")
+    with structlog.testing.capture_logs() as lines:
+        assert audit.anchor() is None
+    assert [(line["log_level"], line["head"], line["anchored"]) for line in lines] == [("error", 4, 7)]
+
+
+@pytest.mark.scenario(60)
+@pytest.mark.parametrize("written_before", [0, 2, 6], ids=["at once", "after two entries", "after six entries"])
+def test_told_of_a_restore_the_chain_is_anchored_again_at_once_and_holds(restored, capsys, written_before):
+    note(written_before)  # somebody started the portal too early
+    audit.anchor()
+    restored()
+    entry = AuditEntry.objects.get(verb="restored")
+    assert entry.data["void_anchors"] == [5, 7]
+    note(1)
+    assert audit.anchor() == entry.sequence + 1
+    note(8)
+    assert audit.anchor() == entry.sequence + 9
+    assert audit.verify() == audit.Verdict(entry.sequence + 9, set_aside=((5, 7, entry.sequence),))
+    call_command("verify_audit")
+    said = f"anchors of entries 5 to 7 were set aside by the restore of entry {entry.sequence}\n"
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_what_a_restore_leaves_is_guarded_as_before(restored):
+    restored()
+    note(2)
+    audit.anchor()
+    tamper(3, why="other")
+    assert audit.verify().broken_at == 3
+    cut_after(6)
+    tamper(3, why="because")
+    assert audit.verify() == audit.Verdict(6, 7, "the chain was cut: an anchored entry is gone", 7, ((5, 7, 5),))
+
+
+def test_a_second_restore_sets_aside_what_came_after_the_first(restored):
+    restored()
+    note(3)
+    assert audit.anchor() == 8
+    cut_after(6)
+    declare()
+    assert AuditEntry.objects.get(sequence=7).data["void_anchors"] == [8, 8]
+    note(1)
+    assert audit.anchor() == 8
+    assert audit.verify() == audit.Verdict(8, set_aside=((5, 7, 5), (8, 8, 7)))
+
+
+def test_anchors_arent_set_aside_without_the_key_nor_without_an_entry_that_says_so(restored):
+    path = audit.anchor_file()
+    note(1)
+    head = AuditEntry.objects.get(sequence=5)
+    forged = {"seq": 5, "hash": head.hash, "ts": "2026-11-22T00:00:00Z", "restored_from": 4, "void_to": 7, "mac": "00"}
+    kept = path.read_bytes()
+    path.write_bytes(kept + json.dumps(forged).encode() + b"\n")
+    assert not audit.verify().holds
+    path.write_bytes(kept)
+    audit.set_aside(head, (5, 7))
+    assert audit.verify().why == "its anchor sets others aside, and the entry says nothing of it"
+
+
+def test_a_restore_to_the_newest_anchor_sets_nothing_aside(three, settings, tmp_path):
+    settings.HOME = tmp_path
+    audit.anchor()
+    declare()
+    assert "void_anchors" not in AuditEntry.objects.get(verb="restored").data
+    assert audit.anchor() == 4
+    assert audit.verify() == audit.Verdict(4)
+
+
+def test_seals_are_checked_also_where_the_chain_does_not_hold(three, monkeypatch):
+    tamper(2, why="other")
+    monkeypatch.setattr(verify_audit, "verify_seals", lambda: audit.Verdict(7, 8, "a step that it covers was changed"))
+    with pytest.raises(CommandError, match=r"entry 2: the entry was changed .*; seal 8: a step that it covers was"):
+        call_command("verify_audit")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+import time
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django.db.utils import DatabaseError
@@ -16,6 +19,7 @@ from q2c.core.models import AuditEntry
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.replay import replay_event
 from q2c.transactions.models import BusinessTransaction, StepRun
+from q2c.transactions.workers import connection_parameters
 from tests import factories
 from tests.core.keeping import TABLES, make_months, make_old, make_old_message, march
 
@@ -136,3 +140,41 @@ def test_the_portals_role_drops_nothing_but_what_policy_lets_go(old_months):
         BusinessTransaction.objects.update(state="completed")
         assert march("transactions_steprun") in retention.drop_expired()
         cursor.execute("RESET ROLE")
+
+
+@pytest.fixture
+def months_of_their_own(transactional_db):
+    """As old_months, for a test whose transactions end."""
+    make_months()
+    yield
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"DROP TABLE IF EXISTS {march(table)}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_message_that_is_replayed_while_its_month_is_reckoned_keeps_the_month(months_of_their_own):
+    key, dropped = make_old_message(), []
+    with psycopg.connect(**connection_parameters()) as replaying:  # as replay_event: looked up, then opened
+        replaying.execute("SELECT 1 FROM inbox_inboundevent WHERE id = %s", [key.event_id])
+        replaying.execute("UPDATE inbox_inboundkey SET verdict = 'received' WHERE id = %s", [key.pk])
+        dropping = threading.Thread(target=lambda: (dropped.extend(retention.drop_expired()), connection.close()))
+        dropping.start()
+        deadline = time.monotonic() + 20
+        while dropping.is_alive() and not someone_waits() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert someone_waits()
+    dropping.join(timeout=20)
+    assert march("inbox_inboundevent") not in dropped
+    assert march("outbox_outboxevent") in dropped
+    assert InboundEvent.objects.filter(pk=key.event_id).exists()
+    assert retention.expired_partitions()[march("inbox_inboundevent")] == "a message of it is due"
+
+
+def someone_waits():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation::regclass::text = ANY(%s)",
+            [["inbox_inboundevent", march("inbox_inboundevent")]],
+        )
+        return cursor.fetchone()[0] > 0

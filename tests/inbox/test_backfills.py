@@ -13,6 +13,7 @@ from mappings.workbooks import Unreadable
 from q2c.canonical.schema import to_json
 from q2c.core import approvals, audit
 from q2c.core.customer_keys import destroy_key
+from q2c.core.ids import uuid7
 from q2c.core.models import AuditEntry, CustomerKey, Proposal
 from q2c.core.problems import Category, Problem
 from q2c.flows import backfill_gathering, backfill_running, backfills
@@ -259,6 +260,21 @@ def test_what_is_read_again_page_by_page_waits_sealed_and_comes_into_the_inbox_o
     assert InboundEvent.objects.count() == 3
     assert results(own) == {"in_1": "known", "in_2": "carried", "in_3": "carried"}
     assert own.items.filter(body=None).count() == 3
+
+
+def test_what_is_read_again_and_known_of_a_month_that_was_let_go_is_refused_and_its_key_stays_decided(
+    acme, operator, monkeypatch
+):
+    receive(acme.id, [arrival(posted(1), "evt_1")], via="webhook")
+    carry_due_events()
+    own = read_again(acme, operator, monkeypatch)
+    own.items.update(finding="posts")
+    InboundKey.objects.filter(dedupe_key="evt_1").update(event_id=uuid7())  # as after retention
+    run(start(own, takes=("posts",)))
+    assert results(own) == {"in_1": "refused", "in_2": "carried", "in_3": "carried"}
+    assert own.items.get(source_id="in_1").result_says == backfill_running.GONE
+    assert InboundKey.objects.get(dedupe_key="evt_1").verdict == "translated"
+    assert sealed(own) == []
 
 
 def read_again(acme, operator, monkeypatch):

@@ -13,6 +13,7 @@ from q2c.canonical import events
 from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, Invoice, Refund
 from q2c.canonical.schema import from_json, to_json
+from q2c.core.ids import uuid7
 from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox import claims, translate
@@ -22,6 +23,7 @@ from q2c.inbox.receive import Arrival, receive
 from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from q2c.transactions.workers import connection_parameters
+from tests import factories
 from tests.inbox.conftest import AT, arrival, invoice, posted
 
 MINUTE = dt.timedelta(minutes=1)
@@ -237,6 +239,22 @@ def test_a_body_moves_under_its_customers_key_and_still_opens(acme):
     event, key = InboundEvent.objects.get(), InboundKey.objects.get()
     assert (key.customer_key.connection_code, key.customer_key.customer_id) == ("acme", "cus_9")
     assert b"INV-1" in read_body(event, key)
+
+
+@pytest.mark.parametrize("attempts", [0, 3, 32_767])
+def test_a_message_whose_month_was_let_go_is_refused_with_a_case_and_stops_nobody(acme, client, attempts):
+    receive(acme.id, [arrival(posted(n), f"evt_{n}") for n in range(3)], via="webhook")
+    InboundKey.objects.filter(dedupe_key="evt_1").update(event_id=uuid7(), attempt_count=attempts)
+    carry_due_events()
+    carry_due_events()
+    assert [verdict(f"evt_{n}") for n in range(3)] == [("translated", ""), ("refused", "gone"), ("translated", "")]
+    assert InboundKey.objects.get(dedupe_key="evt_1").attempt_count < claims.QUARANTINE_AT or attempts
+    case = ExceptionCase.objects.get(kind="gone")
+    assert list(case.occurrences.values_list("event_id", "closed_at")) == [
+        (InboundKey.objects.get(dedupe_key="evt_1").event_id, None)
+    ]
+    client.force_login(factories.make_person("platform"))
+    assert client.get(f"/exceptions/cases/{case.pk}/").status_code == 200
 
 
 @pytest.mark.scenario(22)

@@ -1,4 +1,5 @@
-"""Check the audit chain against its anchors, and the seals over finished steps; says the first that doesn't hold."""
+"""Check the audit chain against its anchors, and the seals over finished steps; says the first of each that doesn't
+hold."""
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -10,11 +11,20 @@ class Command(BaseCommand):
     help = "Check the audit chain, its anchors, and the seals over finished steps."
 
     def handle(self, *args, **options):
+        faults = []
         verdict = audit.verify()
-        if not verdict.holds:
-            raise CommandError(f"entry {verdict.broken_at}: {verdict.why} ({verdict.count} entries before it hold)")
-        self.stdout.write(f"{verdict.count} entries hold")
-        seals = verify_seals()
-        if not seals.holds:
-            raise CommandError(f"seal {seals.broken_at}: {seals.why} ({seals.count} seals before it hold)")
-        self.stdout.write(f"{seals.count} seals hold")
+        for first, last, entry in verdict.set_aside:
+            self.stdout.write(f"anchors of entries {first} to {last} were set aside by the restore of entry {entry}")
+        if verdict.holds:
+            self.stdout.write(f"{verdict.count} entries hold")
+        else:
+            faults.append(f"entry {verdict.broken_at}: {verdict.why} ({verdict.count} entries before it hold)")
+        if verdict.anchored_to:
+            faults.append(f"anchors reach entry {verdict.anchored_to}: after a restore say so by `manage.py restored`")
+        seals = verify_seals()  # also where the chain doesn't hold: they are another proof
+        if seals.holds:
+            self.stdout.write(f"{seals.count} seals hold")
+        else:
+            faults.append(f"seal {seals.broken_at}: {seals.why} ({seals.count} seals before it hold)")
+        if faults:
+            raise CommandError("; ".join(faults))

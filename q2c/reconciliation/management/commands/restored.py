@@ -14,8 +14,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from q2c.core import audit
 from q2c.core.access import may
-from q2c.core.models import Person
+from q2c.core.models import AuditEntry, Person
 from q2c.reconciliation.restored import declare_restored, link_forgotten
 from q2c.transactions.models import Restore
 
@@ -50,6 +51,13 @@ class Command(BaseCommand):
             raise CommandError(f"--why is missing: {error}") from error
         self.stdout.write(
             f"Until {restore.looks_until:%Y-%m-%d %H:%M} UTC every write looks first; feeds are read again"
+        )
+        entry = AuditEntry.objects.filter(verb="restored", subject_id=str(restore.pk)).latest("sequence")
+        first, last = entry.data.get(audit.VOID, (0, 0))
+        self.stdout.write(
+            f"The audit chain’s anchors of entries {first} to {last} are set aside by entry {entry.sequence}"
+            if last
+            else f"No anchor in {audit.anchor_file()} is newer than the restored audit chain"
         )
 
     def _list_forgotten(self, since: dt.date | None) -> None:
