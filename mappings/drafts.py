@@ -32,6 +32,12 @@ CREATE, CHANGE, RETIRE = ChangeLine.Act.CREATE, ChangeLine.Act.CHANGE, ChangeLin
 END_OF_TIME = dt.date.max
 PATTERNS_MAX = 2000  # of one set: each is compared with each
 AnyRule = MappingRule | KnownRule
+# How long each field of a line may be: what the table of rules takes.
+_STORED_AS = {"label": "value_label", "connection": "connection_code", "legal_entity": "legal_entity_code"}
+LONGEST: dict[str, int] = {
+    name: MappingRule._meta.get_field(_STORED_AS.get(name, name)).max_length or 0
+    for name in ("key", "value", "label", *DIMENSIONS)
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,6 +272,11 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     if kind is None:
         yield Fault(number, "kind", f"there is no kind {line.kind}; kinds are {', '.join(BY_CODE)}")
         return
+    for name, most in LONGEST.items():
+        if len(text := getattr(line, name)) > most:
+            yield Fault(
+                number, name, f"{name.replace('_', ' ')} takes up to {most} characters, and this has {len(text)}"
+            )
     if said := key_fault(kind, line.key, is_fallback=line.is_fallback):
         yield Fault(number, "key", said)
     if line.is_fallback and not kind.allows_fallback:
