@@ -35,7 +35,7 @@ AnyRule = MappingRule | KnownRule
 # How long each field of a line may be: what the table of rules takes.
 _STORED_AS = {"label": "value_label", "connection": "connection_code", "legal_entity": "legal_entity_code"}
 LONGEST: dict[str, int] = {
-    name: MappingRule._meta.get_field(_STORED_AS.get(name, name)).max_length or 0
+    name: getattr(MappingRule._meta.get_field(_STORED_AS.get(name, name)), "max_length", 0)
     for name in ("key", "value", "label", *DIMENSIONS)
 }
 
