@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from mappings import drafts, spans
+from mappings import drafts, spans, suggestions
 from mappings.drafts import CHANGE, CREATE, Line
 from mappings.kinds import FREE, KINDS, OWN_LISTS
 from mappings.models import MappingRule
@@ -52,15 +52,19 @@ def copy_entity(source: str, to: str, *, kinds: Iterable[str], on: dt.date) -> C
 def renumber(targets: Mapping[str, str], *, list_name: str, connection: str, on: dt.date) -> list[Line]:
     """Every rule that becomes an old target of a list from a day on becomes its new one, over all kinds with that list.
 
-    A rule that begins later changes from its own first day. `targets`: old id to new id.
+    A rule that begins later changes from its own first day. `targets`: old id to new id. A rule that names no system is
+    one of this list where its entity's own system is this one: another's ids only look the same.
     """
-    kinds = [kind.code for kind in KINDS if kind.target == list_name]
+    kinds, holders = {kind.code: kind for kind in KINDS if kind.target == list_name}, suggestions.Holders()
     rules = MappingRule.objects.filter(
-        Q(effective_to__isnull=True) | Q(effective_to__gt=on), kind__in=kinds, value__in=list(targets),
+        Q(effective_to__isnull=True) | Q(effective_to__gt=on), kind__in=list(kinds), value__in=list(targets),
         connection_code__in=("", connection), known_to__isnull=True,
     ).order_by("kind", "key", "id")  # fmt: skip
     lines = []
     for rule in rules:
+        held_by = holders.of(kinds[rule.kind], rule.connection_code, rule.legal_entity_code, rule.key)
+        if held_by and connection not in held_by:
+            continue
         line = drafts.retirement_of(rule, max(on, rule.effective_from))
         lines.append(replace(line, act=CHANGE, value=targets[rule.value], label="", effective_to=rule.effective_to))
     return lines

@@ -21,14 +21,22 @@ from mappings.conflicts import find_conflicts
 from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, RETRY_POLICY, Kind
 from mappings.known import KnownRule, rules_at_places, rules_by_id
 from mappings.lines import CHANGE, CREATE, RETIRE, Fault, Line, identity, identity_of, line_of, retirement_of
-from mappings.models import ChangeLine, ChangeSet
+from mappings.models import ChangeLine, ChangeSet, MappingRule
 from mappings.retries import retry_faults
 from mappings.shapes import key_fault, value_fault
 from mappings.spans import END_OF_TIME
+from mappings.suggestions import Holders, ask_for_system
 from mappings.systems import Systems
 from q2c.core.access import entities_where, roles_with
 from q2c.core.history import save_with_reason
 from q2c.core.models import LegalEntity, Person
+
+# How long each field of a line may be: what the table of rules takes.
+_STORED_AS = {"label": "value_label", "connection": "connection_code", "legal_entity": "legal_entity_code"}
+LONGEST: dict[str, int] = {
+    name: getattr(MappingRule._meta.get_field(_STORED_AS.get(name, name)), "max_length", 0)
+    for name in ("key", "value", "label", *DIMENSIONS)
+}
 
 
 class DraftRefused(Exception):
@@ -151,6 +159,11 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     if kind is None:
         yield Fault(number, "kind", f"there is no kind {line.kind}; kinds are {', '.join(BY_CODE)}")
         return
+    for name, most in LONGEST.items():
+        if len(text := getattr(line, name)) > most:
+            yield Fault(
+                number, name, f"{name.replace('_', ' ')} takes up to {most} characters, and this has {len(text)}"
+            )
     if said := key_fault(kind, line.key, is_fallback=line.is_fallback):
         yield Fault(number, "key", said)
     if line.is_fallback and not kind.allows_fallback:
@@ -188,7 +201,8 @@ def _check_permission(rows: list[tuple[int, Line]], by: Person) -> Iterable[Faul
 
 
 def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
-    """The value must be in the target's own list, active, and of the right class. A list never read can't refuse."""
+    """The value must be in the target's own list, active, and of the right class: the list of the system that was
+    named, else of the entity's own (where nobody plays the role, of any). A list never read can't refuse."""
     wanted = [
         (n, line, BY_CODE[line.kind]) for n, line in rows if line.act != RETIRE and BY_CODE[line.kind].target != FREE
     ]
@@ -206,6 +220,7 @@ def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
     read = known | {(name, "") for name, _ in known}
     own = set(LegalEntity.objects.values_list("code", flat=True)) if ENTITIES in names else set()
     systems = Systems() if CONNECTIONS in names else None
+    holders = Holders()
     for number, line, kind in wanted:
         if kind.target == CONNECTIONS and systems is not None:
             for field_name, text in systems.faults(line.key, line.value, line.legal_entity, line.effective_from):
@@ -213,8 +228,13 @@ def _check_targets(rows: list[tuple[int, Line]]) -> Iterable[Fault]:
         elif kind.target == ENTITIES:
             if line.value not in own:
                 yield Fault(number, "value", f"{line.value} isn't one of our legal entities: {', '.join(sorted(own))}")
-        elif (kind.target, line.connection) in read and not _is_creation_word(line):
-            yield from _check_entry(number, line, kind, entries.get((kind.target, line.connection, line.value)))
+        elif not _is_creation_word(line):
+            held_by = holders.of(kind, line.connection, line.legal_entity, line.key)
+            system = held_by[0] if held_by else ""
+            if len(held_by) > 1:
+                yield Fault(number, *ask_for_system(kind, held_by))
+            elif (kind.target, system) in read:
+                yield from _check_entry(number, line, kind, entries.get((kind.target, system, line.value)))
 
 
 def _check_entry(number: int, line: Line, kind: Kind, entry: ReferenceEntry | None) -> Iterable[Fault]:

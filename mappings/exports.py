@@ -60,13 +60,14 @@ def write_workbook(rules: QuerySet[MappingRule], *, by: Person, asked: Mapping[s
             f"A workbook takes up to {WORKBOOK_ROWS_MAX:,} rules. Narrow the filters, or take the CSV, which takes all."
         )
     given: list[str] = []
-    targets: set[tuple[str, str]] = set()
+    targets: set[tuple[str, str, str, str]] = set()
 
     def rows() -> Iterator[list[str]]:
         for rule in _in_pieces(rules):
             cells = cells_of(rule)
             given.append(cells["rule"])
-            targets.add((rule.kind, rule.connection_code))
+            key = rule.key if suggestions.names_entity(BY_CODE[rule.kind]) else ""
+            targets.add((rule.kind, rule.connection_code, rule.legal_entity_code, key))
             yield list(cells.values())
 
     def finish(book: Any, sheet: Any) -> None:
@@ -108,14 +109,16 @@ def read_seal(rows: list[list[str]]) -> dict[int, int]:
     return {int(number): int(version) for number, _, version in pairs}
 
 
-def _add_lists(sheet: Any, lists: Any, targets: set[tuple[str, str]], last: int) -> None:
+def _add_lists(sheet: Any, lists: Any, targets: set[tuple[str, str, str, str]], last: int) -> None:
     """The hidden sheet of what may be chosen, and the drop-downs that look there."""
     values: dict[str, None] = {}
-    for code, connection in sorted(targets):
+    holders, read = suggestions.Holders(), set()
+    for code, connection, entity, key in sorted(targets):
         kind = BY_CODE[code]
-        if kind.target != FREE:
-            system = suggestions.target_connection(kind, connection)
-            values |= dict.fromkeys(target.text for target in suggestions.entries(kind, connection=system))
+        for system in holders.of(kind, connection, entity, key) or [""]:
+            if kind.target != FREE and (kind.target, system) not in read:
+                read.add((kind.target, system))
+                values |= dict.fromkeys(target.text for target in suggestions.entries(kind, connection=system))
     entities = [entity.code for entity in LegalEntity.objects.filter(is_active=True)]
     columns = {"value": list(values), "legal_entity": entities, "act": ["retire"]}
     for row in range(max(map(len, columns.values()))):

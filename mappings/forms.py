@@ -106,23 +106,28 @@ class RuleForm(forms.Form):
                 if name in self.fields:
                     self.fields[name].disabled = True
         self.fields["value"].label = self.kind.verb.capitalize()
-        target = self.target_connection
-        if (target or self.kind.target in OWN_LISTS) and self.kind.target != FREE:
+        if (self.held_by or self.kind.target in OWN_LISTS) and self.kind.target != FREE:
+            given = {name: self.asked[name] for name in ("connection", "legal_entity", "key") if self.asked.get(name)}
             self.fields["value"].widget.attrs |= {
                 "list": "targets",
                 "autocomplete": "off",
-                "hx-get": f"{reverse('mappings:targets')}?{urlencode({'kind': self.kind.code, 'connection': target})}",
+                "hx-get": f"{reverse('mappings:targets')}?{urlencode({'kind': self.kind.code, **given})}",
+                "hx-include": "[name=connection_code],[name=legal_entity_code],[name=key]",
                 "hx-trigger": "input changed delay:200ms",
                 "hx-target": "#targets",
                 "hx-swap": "outerHTML",
                 "hx-sync": "this:replace",
             }
-            self.fields["value"].help_text = self._list_words(target)
+            self.fields["value"].help_text = self._list_words()
 
-    def _list_words(self, connection: str) -> str:
+    def _list_words(self) -> str:
         """How long the target's list is, and how old."""
         if self.kind.target in OWN_LISTS:
             return "Its code or name."
+        if len(self.held_by) > 1:
+            named = " and ".join(self.held_by)
+            return f"Id, code or name in the list of the system that takes it: {named} have one each."
+        connection = self.target_connection
         facts = ReferenceEntry.objects.filter(
             connection__code=connection, list_name=self.kind.target, is_active=True
         ).aggregate(n=Count("pk"), read=Max("read_at"))
@@ -131,12 +136,21 @@ class RuleForm(forms.Form):
         noun = self.kind.target.replace("_", " ")
         return f"Id, code or name. {facts['n']:,} {noun}, read {age(facts['read'])} ago."
 
+    @cached_property
+    def held_by(self) -> list[str]:
+        """The systems in whose lists the value would have to stand, as far as the rule's place is known by now."""
+        entity = self.asked.get("legal_entity", "") or self.data.get("legal_entity_code", "")
+        if not self.is_bound and not entity:  # the one that is chosen as long as nobody has chosen
+            entity = next((code for code, _ in getattr(self.fields.get("legal_entity_code"), "choices", ())), "")
+        return suggestions.Holders().of(
+            self.kind, self.asked.get("connection", "") or self.data.get("connection_code", ""), entity,
+            self.asked.get("key", "") or self.data.get("key", ""),
+        )  # fmt: skip
+
     @property
     def target_connection(self) -> str:
-        """The system whose list the value must stand in."""
-        return suggestions.target_connection(
-            self.kind, self.asked.get("connection", "") or self.data.get("connection_code", "")
-        )
+        """The system whose list the value must stand in; "" where none has one, and where the place must say which."""
+        return self.held_by[0] if len(self.held_by) == 1 else ""
 
     @property
     def targets(self) -> list[Any]:

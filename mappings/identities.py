@@ -17,11 +17,11 @@ from connectors import registry
 from connectors.models import Connection
 from mappings.models import CrossReference
 from mappings.references import RECORD_TYPES
-from q2c.core import approvals, audit
+from q2c.core import access, approvals, audit
 from q2c.core.models import Person, Proposal
 
 KIND = "reference"
-APPROVE = "mappings.approve_rule"
+PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
 LINK, UNLINK, REPOINT = "link", "unlink", "repoint"
 WORDS = {LINK: "Link", UNLINK: "Unlink", REPOINT: "Re-point"}
 
@@ -70,7 +70,10 @@ def change_of(row: CrossReference, *, external_id: str = "", number: str = "", i
 
 
 def propose_change(change: Change, *, by: Person, why: str) -> Proposal:
-    """Ask for a second person's signature. Raises IdentityRefused, or ApprovalRefused without a reason."""
+    """Ask for a second person's signature. Raises IdentityRefused, also of another's entity that the person only sees,
+    or ApprovalRefused without a reason."""
+    if beyond := access.beyond_reach(by, PROPOSE, change.legal_entity):
+        raise IdentityRefused(beyond)
     change = _spelled(change)
     _check(change)
     if open_proposals(change.record_type, [change.record_key]).filter(content__connection=change.connection).exists():

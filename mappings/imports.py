@@ -158,7 +158,8 @@ class _Check:
                 self.fault(row.number, "value", text, wrong)
                 return
             try:
-                value, label = self.values.read(row.kind, text, connection=line.connection)
+                where = {"connection": line.connection, "legal_entity": line.legal_entity, "key": line.key}
+                value, label = self.values.read(row.kind, text, **where)
             except ValueError as error:
                 self.fault(row.number, "value", text, str(error))
                 return

@@ -46,27 +46,26 @@ class ValueReader:
 
     def __init__(self) -> None:
         self._lists: dict[tuple[str, str], TargetList] = {}
-        self._targets: dict[tuple[str, str], str] = {}
+        self._holders = suggestions.Holders()
         self._hints = 0
 
-    def list_of(self, kind: Kind, connection: str) -> TargetList | None:
-        """The list that a value of this kind stands in, for a rule of this system; None where any text may stand."""
-        pair = (kind.target, connection)
-        if pair not in self._targets:
-            self._targets[pair] = suggestions.target_connection(kind, connection)
-        system = self._targets[pair]
+    def list_of(self, kind: Kind, connection: str, legal_entity: str, key: str) -> TargetList | None:
+        """The list that a value of this kind stands in, for a rule of this system, entity and key; None where any text
+        may stand, and where several systems have one (`drafts.check_lines` asks for one of them then)."""
+        held_by = self._holders.of(kind, connection, legal_entity, key)
+        system = held_by[0] if len(held_by) == 1 else ""
         if kind.target == FREE or (kind.target not in OWN_LISTS and not system):
             return None
         if (kind.target, system) not in self._lists:
             self._lists[(kind.target, system)] = TargetList(kind, system)
         return self._lists[(kind.target, system)]
 
-    def read(self, kind: Kind, text: str, *, connection: str) -> tuple[str, str]:
+    def read(self, kind: Kind, text: str, *, connection: str, legal_entity: str, key: str) -> tuple[str, str]:
         """The id that a text means, and its name. Raises ValueError saying why it can't be, with the likely one."""
         text = " ".join(text.split())
         if not text:
             raise ValueError("is empty. Write the id, code or name that it becomes.")
-        found = self.list_of(kind, connection)
+        found = self.list_of(kind, connection, legal_entity, key)
         if found is None or (kind.code == "billing_product" and text == "create"):
             return text, ""
         if not found.known:  # we never read its list, so nothing speaks against it

@@ -6,11 +6,13 @@ a pattern, a longer pattern before a shorter one, more dimensions before fewer, 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 
 from mappings.kinds import CONDITION_FIELDS
 
+KEY_MAX = 250  # of the text of conditions, as the table of rules has it
 _REAL = 1 << 14
 _EXACT = 255
 
@@ -59,13 +61,17 @@ def without_fallback(number: int) -> int:
 
 
 def conditions_key(conditions: Mapping[str, object]) -> str:
-    """The canonical text of conditions, for the no-overlap rule. Raises ValueError for a field outside the set."""
+    """The canonical text of conditions, for the no-overlap rule; its digest where it's longer than the table takes.
+    Raises ValueError for a field outside the set, and for signs that no text of the database can hold."""
     if unknown := sorted(set(conditions) - set(CONDITION_FIELDS)):
         raise ValueError(f"a rule can't look at {', '.join(unknown)}; it may look at {', '.join(CONDITION_FIELDS)}")
     if not conditions:
         return ""
     plain = {name: sorted(allowed(value)) for name, value in conditions.items()}
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    if any("\x00" in value for values in plain.values() for value in values):
+        raise ValueError("a condition holds a sign that can't be seen; take it out")
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return text if len(text) <= KEY_MAX else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def allowed(value: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple
 
 from django.db.models import Q
@@ -9,7 +10,7 @@ from rapidfuzz import fuzz, process
 
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
-from mappings import systems
+from mappings import scope, systems
 from mappings.kinds import ENTITIES, FREE, OWN_LISTS, Kind
 from q2c.core.models import LegalEntity
 
@@ -33,18 +34,49 @@ class Target(NamedTuple):
         return " · ".join(part for part in (self.id, self.code if self.code != self.id else "", self.name) if part)
 
 
-def target_connection(kind: Kind, asked: str) -> str:
-    """The system whose list the value stands in: the one that was asked for, else the one that plays the role."""
-    if asked or kind.target in (FREE, *OWN_LISTS):
-        return asked
-    family = FAMILY_OF.get(kind.target, Family.ERP)
-    found = (
-        RoleAssignment.objects.filter(family=family)
-        .order_by("legal_entity_id")
-        .values_list("connection__code", flat=True)
-        .first()
-    )
-    return found or ""
+class Holders:
+    """Which system holds the list that a rule's value stands in, for many rows: the roles are read once."""
+
+    def __init__(self) -> None:
+        self._roles: dict[str, dict[str, str]] | None = None
+
+    def of(self, kind: Kind, connection: str, legal_entity: str, key: str = "") -> list[str]:
+        """The system that was named, else the one that plays the role for the entity (as `ports.role` has it), else of
+        a rule for all entities each that plays it for any. None where nobody plays it, or the list isn't a system's."""
+        if connection or kind.target in (FREE, *OWN_LISTS):
+            return [connection] if connection else []
+        roles = self.players(kind)
+        if entity := legal_entity or (key if names_entity(kind) and not scope.is_pattern(key) else ""):
+            own = roles.get(entity) or roles.get("")
+            return [own] if own else []
+        return sorted(set(roles.values()))
+
+    def players(self, kind: Kind) -> dict[str, str]:
+        """Who plays the role that the kind's lists belong to, by entity; under "" for those that have no own one."""
+        if self._roles is None:
+            self._roles = defaultdict(dict)
+            rows = RoleAssignment.objects.values_list("family", "legal_entity__code", "connection__code")
+            for family, entity, code in rows:
+                self._roles[family][entity or ""] = code
+        return self._roles.get(FAMILY_OF.get(kind.target, Family.ERP).value, {})
+
+
+def names_entity(kind: Kind) -> bool:
+    """Whether the kind's key is the legal entity itself."""
+    return kind.key_fields == ("legal_entity",)
+
+
+def target_connection(kind: Kind, asked: str, legal_entity: str, key: str = "") -> str:
+    """The system whose list the value stands in (`Holders.of`); "" where it can't be told: none, or several."""
+    found = Holders().of(kind, asked, legal_entity, key)
+    return found[0] if len(found) == 1 else ""
+
+
+def ask_for_system(kind: Kind, systems: list[str]) -> tuple[str, str]:
+    """Field and words of a rule whose value would be read in several lists: each has ids of its own."""
+    noun, named = kind.target.replace("_", " "), " and ".join(systems)
+    field, what = ("connection", "system") if "connection" in kind.scope else ("legal_entity", "entity")
+    return field, f"{named} each have {noun} with ids of their own, and this would hold in all of them; name the {what}"
 
 
 def entries(kind: Kind, *, connection: str) -> list[Target]:

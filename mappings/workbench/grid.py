@@ -239,7 +239,7 @@ def _render(
         "page": page, "filter": filter_, "said": said, "wrong": sum(bool(c.fault) for r in rows for c in r.cells),
         "told": sum(row.is_told for row in rows),
         "names": dict(Connection.objects.values_list("code", "name")),
-        "target": kind.target if kind.target in OWN_LISTS else suggestions.target_connection(kind, ""),
+        "has_list": kind.target in OWN_LISTS or bool(suggestions.Holders().of(kind, "", "")),
         "new_from": len(rows) - NEW_ROWS,
     }  # fmt: skip
     return render(request, "mappings/grid.html", context, status=status)

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from connectors import links_out
 from connectors.models import Connection
 from mappings import identities
+from mappings.kinds import PROPOSE
 from mappings.models import CrossReference
 from mappings.references import RECORD_TYPES
 from mappings.workbench.fields import fields_of
@@ -106,6 +107,7 @@ def identity_detail(request: HttpRequest, record_type: str, record_key: str) -> 
     """One record: its ids everywhere, and how they came to be."""
     record, keys, references = visible_record(request.user, record_type, record_key)
     known = _known(request.user, record, record_key, references)
+    beyond = access.beyond_reach(request.user, PROPOSE, entity_of(record, references))
     proposals = identities.proposals_about(record_type, keys)
     if record is not None:
         proposals = proposals | overrides.proposals_about(record)
@@ -120,7 +122,7 @@ def identity_detail(request: HttpRequest, record_type: str, record_key: str) -> 
         "system_count": len({row.system for row in known}),
         "proposals": list(visible),
         "fields": fields_of(record) if record else [],
-        "may_propose": record_type in RECORD_TYPES and access.may(request.user, "mappings.propose_rule"),
+        "may_propose": record_type in RECORD_TYPES and not beyond,
     }
     return page(request, "mappings/identity_detail.html", "mappings/identity_detail.html", context)
 
@@ -154,10 +156,12 @@ class ChangeForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@requires("mappings.propose_rule")
+@requires(PROPOSE)
 def identity_change(request: PersonRequest, record_type: str, record_key: str) -> HttpResponse:
     """Propose to link a record, or with `?act=repoint|unlink&reference=` to change what is stored."""
     record, keys, references = visible_record(request.user, record_type, record_key)
+    if access.beyond_reach(request.user, PROPOSE, entity_of(record, references)):  # another role of theirs shows it
+        return access.denied(request, PROPOSE)
     act = request.GET.get("act", identities.LINK)
     row = next((r for r in references if str(r.pk) == request.GET.get("reference", "")), None)
     if record_type not in RECORD_TYPES or act not in identities.WORDS or (row is None) != (act == identities.LINK):
@@ -206,6 +210,11 @@ def visible_record(
     if record is None and not references:
         raise Http404
     return record, keys, references
+
+
+def entity_of(record: GoldenRecord | None, references: list[CrossReference]) -> str:
+    """Whose record it is; "" for one of every entity."""
+    return record.legal_entity_code if record else references[0].legal_entity_code
 
 
 def _known(user: Any, record: GoldenRecord | None, record_key: str, references: list[CrossReference]) -> list[Known]:

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from mappings.kinds import PROPOSE
 from mappings.models import MappingRule
 from mappings.references import RECORD_TYPES
 from mappings.selectors import life_of, rules_visible_to
@@ -62,7 +63,7 @@ def owner_list(request: HttpRequest) -> HttpResponse:
         "families": FAMILIES,
         "count": len(DEFAULTS),
         "own_count": sum(not row.is_default or bool(row.rules) for found in rows.values() for row in found),
-        "may_propose": access.may(request.user, "mappings.propose_rule"),
+        "may_propose": access.may(request.user, PROPOSE),
     }
     return page(request, "mappings/owner_list.html", "mappings/owner_list.html", context)
 
@@ -74,7 +75,7 @@ class OverrideForm(forms.Form):
 
 
 @require_http_methods(["GET", "POST"])
-@requires("mappings.propose_rule")
+@requires(PROPOSE)
 def field_override(request: PersonRequest, record_type: str, record_key: str) -> HttpResponse:
     """Propose that what `?by=` says of `?field=` stands; without `by`, that the field follows its owner again."""
     record, _, _ = visible_record(request.user, record_type, record_key)
@@ -83,6 +84,8 @@ def field_override(request: PersonRequest, record_type: str, record_key: str) ->
     lost = next((entry for entry in shown.refused if entry["by"] == said_by), None) if shown else None
     if record is None or shown is None or (lost is None if said_by else not shown.is_overridden):
         raise Http404
+    if access.beyond_reach(request.user, PROPOSE, record.legal_entity_code):  # another role of theirs shows it
+        return access.denied(request, PROPOSE)
     form = dress(OverrideForm(request.POST or None, label_suffix=""))
     if request.method == "POST" and form.is_valid():
         why = form.cleaned_data["why"]

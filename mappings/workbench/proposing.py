@@ -64,9 +64,12 @@ def targets(request: HttpRequest) -> HttpResponse:
     kind = BY_CODE.get(request.GET.get("kind", ""))
     if kind is None:
         raise Http404
-    asked = (text for name, text in request.GET.items() if name == "value" or name.startswith("value-"))  # of a grid
-    typed = str(next(asked, ""))[:250].replace("\x00", "")
-    connection = request.GET.get("connection", "")[:40].replace("\x00", "")
+    asked: dict[str, str] = {}  # of a form, or of a row of the grid: "value-3"
+    for name, text in request.GET.items():
+        if text:
+            asked[name.partition("-")[0].removesuffix("_code")] = str(text)[:250].replace("\x00", "")
+    place = (asked.get(name, "") for name in ("connection", "legal_entity", "key"))
+    connection, typed = suggestions.target_connection(kind, *place), asked.get("value", "")
     found = suggestions.suggest(kind, typed, connection=connection, limit=TARGETS_SHOWN)
     return render(request, "mappings/_targets.html", {"targets": found})
 

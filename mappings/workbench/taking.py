@@ -28,7 +28,7 @@ def hints(request: PersonRequest) -> HttpResponse:
     """What a key probably becomes, to take one into the field that is named."""
     kind = _kind(request.GET)
     key, entity, system, field = (_text(request.GET, name) for name in ("key", "legal_entity", "connection", "for"))
-    connection = suggestions.target_connection(kind, system)
+    connection = suggestions.target_connection(kind, system, entity, key)
     names = names_of(kind, [key])
     found = find_hints(kind, [key], connection=connection, legal_entity=entity, names=names).get(key, [])
     return render(request, "mappings/_hints.html", {"hints": found, "for": field, "asked": key})

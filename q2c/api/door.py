@@ -67,8 +67,7 @@ class _Turned(Exception):
         self.status, self.reason = status, reason
 
 
-_known: dict[str, _Known | None] = {}
-_until: dict[str, float] = {}
+_known: dict[str, tuple[_Known | None, float]] = {}  # with when it's read again; one look-up, as threads forget too
 
 
 def answer_webhook(
@@ -110,18 +109,18 @@ def answer_webhook(
 def forget_connections() -> None:
     """Drop what is remembered of connections (between tests)."""
     _known.clear()
-    _until.clear()
 
 
 def _connection(code: str, *, afresh: bool = False) -> _Known | None:
     now = time.monotonic()
-    if not afresh and _until.get(code, 0.0) > now:
-        return _known[code]
+    kept, until = _known.get(code, (None, 0.0))
+    if not afresh and until > now:
+        return kept
     if len(_known) > KEPT_MAX:
         forget_connections()
     row = None if "\x00" in code else Connection.objects.filter(code=code[:40]).first()
     found = _facts(row, now) if row is not None else None
-    _known[code], _until[code] = found, now + REMEMBERED_SECONDS
+    _known[code] = (found, now + REMEMBERED_SECONDS)
     return found
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry
 from mappings.models import MappingRule
+from mappings.systems import roles_of
 from q2c.api.callers import Caller
 from q2c.api.problems import ApiProblem, FieldFault
 from q2c.canonical.base import Source
@@ -35,6 +37,7 @@ FIELDS = frozenset({"account", "legal_entity", "currency", "start_date", "term_m
 LINE_FIELDS = frozenset({"sku", "quantity", "unit_price"})
 MOST_LINES = 500
 MOST_MONTHS = 120
+MOST_ALIKE = 20  # records that are named where several are meant
 LIMIT = Decimal(10) ** 14
 
 
@@ -217,17 +220,23 @@ def _price(value: Any) -> Decimal:
 
 
 def _check_account(account: str, read: _Reader) -> str:
-    """The golden key of the account, of which the flow makes a billing customer."""
-    codes = Connection.objects.values_list("code", flat=True)
-    aliases = [alias_of(code, account) for code in codes]
-    named = Q(aliases__overlap=aliases) | Q(number=account) | Q(record_key=account)
-    found = GoldenRecord.objects.filter(named, record_type="customer").order_by("changed_at").first()
-    if found is None:
-        read.fault(
-            "account", "unknown", "We don't know this account", "Send the id of an account that the CRM has told us of."
-        )
-        return ""
-    return found.merged_into or found.record_key
+    """The golden key of the account, of which the flow makes a billing customer: by a CRM's own id, else by our key,
+    else by its number. What several customers are called is no choice of ours."""
+    systems = Connection.objects.values_list("code", "vendor")
+    aliases = [alias_of(code, account) for code, vendor in systems if Family.CRM in roles_of(vendor)]
+    for named in (Q(aliases__overlap=aliases), Q(record_key=account), Q(number=account)):
+        rows = GoldenRecord.objects.filter(named, record_type="customer").values_list("merged_into", "record_key")
+        found = sorted({merged_into or own for merged_into, own in rows[:MOST_ALIKE]})
+        if len(found) == 1:
+            return found[0]
+        if found:
+            read.fault("account", "ambiguous", f"{len(found)} customers are called {account}",
+                       f"Send the id of one of them: {', '.join(found)}.")  # fmt: skip
+            return ""
+    read.fault(
+        "account", "unknown", "We don't know this account", "Send the id of an account that the CRM has told us of."
+    )
+    return ""
 
 
 def _check_entity(entity: str, caller: Caller, read: _Reader) -> None:

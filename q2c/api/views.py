@@ -245,7 +245,7 @@ class RepostCase(Door):
                 note = f"Reposted by {caller.client_id}: {why.strip()}"
                 facts = {"documents": len(done), "how": REPOST}
                 exception_cases.note(row, verb="reposted", text=note, by=None, data=facts)
-                audit.record(caller.client_id, "repost", "case", row.number, why=why.strip(),
+                audit.record(caller.client_id, "repost", "case", row.pk, why=why.strip(),
                              data={"transactions": [str(i) for i in done]})  # fmt: skip
                 flows = set(BusinessTransaction.objects.filter(pk__in=done).values_list("flow", flat=True))
                 nudge(flows)

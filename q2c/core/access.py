@@ -109,6 +109,13 @@ def entities_where(user: Any, permission: str, *, kind: str = "") -> frozenset[s
     return None if None in codes else frozenset(c for c in codes if c)
 
 
+def beyond_reach(user: Any, permission: str, entity: str) -> str:
+    """Why somebody may not do this for an entity ("": for what belongs to none, or to all), in words, or ""."""
+    if reach(user, permission).covers(entity):
+        return ""
+    return f"None of your roles does this for {entity or 'every entity'}. Ask somebody whose role does."
+
+
 def entities_of(user: Any, permission: str = "") -> frozenset[str] | None:
     """Codes of the entities whose rows a person sees by a permission (none named: by any role of theirs); None means
     all, also rows that have no entity yet."""

@@ -1,8 +1,9 @@
 """The right to delete: a customer is erased by destroying their keys, agreed to by two, and never under a legal hold.
 
 What those keys sealed can't be read again: messages, requests and answers, files, and archives of months. Amounts,
-hashes and the audit chain stay and still verify. An erasure that a hold stands against is refused by the database;
-where both people agreed that it may wait, it's carried out as soon as no hold stands.
+hashes and the audit chain stay and still verify. What comes later can't be read either, also under an id that had no
+key yet, or that was linked meanwhile. An erasure that a hold stands against is refused by the database; where both
+people agreed that it may wait, it's carried out as soon as no hold stands.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from q2c.core import access, approvals, audit
-from q2c.core.customer_keys import ErasureRefused, destroy_key
+from q2c.core.customer_keys import ErasureRefused, bar_keyless_ids, destroy_key
 from q2c.core.models import CustomerKey, Erasure, Person, Proposal
 
 log = structlog.get_logger(__name__)
@@ -110,12 +111,14 @@ def carry_waiting() -> int:
 
 
 def _erase(erasure: Erasure, *, by: Person | str) -> None:
-    """Destroy every key of the customer, or none. Raises ErasureRefused."""
+    """Destroy every key of the customer, or none; an id that has no key never gets one. Raises ErasureRefused."""
     with atomic():
+        barred = bar_keyless_ids(erasure.customer)
         keys = list(keys_of(erasure.customer))
         for key in keys:
             destroy_key(key.pk)
         erasure.state, erasure.done_at, erasure.key_count = State.DONE, timezone.now(), len(keys)
         erasure.save(update_fields=["state", "done_at", "key_count"])
-        data = {"customer": erasure.customer, "keys": [key.pk for key in keys], "matter": erasure.matter}
+        data = {"customer": erasure.customer, "keys": [key.pk for key in keys], "matter": erasure.matter,
+                "barred": [f"{code}:{own}" for code, own in barred]}  # fmt: skip
         audit.record(by, "erase", SUBJECT, erasure.pk, why=erasure.why, data=data)

@@ -11,7 +11,7 @@ from exceptions import cases
 from exceptions.models import ExceptionCase
 from mappings import suggestions
 from mappings.days import rules_today
-from mappings.kinds import BY_CODE, FREE, KINDS
+from mappings.kinds import BY_CODE, FREE, KINDS, Kind
 from mappings.models import MappingRule
 from q2c.core.problems import Category, Problem
 
@@ -48,9 +48,7 @@ def _lost(connection: Connection) -> list[tuple[MappingRule, Problem]]:
     for kind in KINDS:
         if kind.target == FREE or kind.target not in read:
             continue
-        own = Q(connection_code=connection.code)
-        if suggestions.target_connection(kind, "") == connection.code:
-            own |= Q(connection_code="")
+        own = Q(connection_code=connection.code) | Q(connection_code="") & _of_its_entities(kind, connection)
         stands = ReferenceEntry.objects.filter(
             connection=connection, list_name=kind.target, external_id=OuterRef("value"), is_active=True
         )
@@ -60,6 +58,25 @@ def _lost(connection: Connection) -> list[tuple[MappingRule, Problem]]:
             rules = rules.exclude(value="create")
         found += [(rule, _problem(rule, connection)) for rule in rules.order_by("key", "id")]
     return found
+
+
+def _of_its_entities(kind: Kind, connection: Connection) -> Q:
+    """Rules of the entities for which the connection holds the kind's list; those of all entities are read in the list
+    of the one that plays the role for whoever has none of their own."""
+    own = suggestions.Holders().players(kind)
+    mine, others = (
+        {entity for entity, code in own.items() if entity and (code == connection.code) is is_mine}
+        for is_mine in (True, False)
+    )
+
+    def entity_in(field: str) -> Q:
+        is_default = own.get("") == connection.code
+        return ~Q(**{f"{field}__in": others}) if is_default else Q(**{f"{field}__in": mine})
+
+    if not suggestions.names_entity(kind):
+        return entity_in("legal_entity_code")
+    named = Q(legal_entity_code="")
+    return (named & entity_in("key")) | (~named & entity_in("legal_entity_code"))
 
 
 def _problem(rule: MappingRule, connection: Connection) -> Problem:

@@ -31,6 +31,7 @@ from q2c.flows import backfills, bill_run_acts
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
+from q2c.inbox import api_clients
 from q2c.records import duplicates, overrides
 from q2c.transactions.restart import release_waits
 
@@ -204,7 +205,7 @@ _PLANS = {unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwindin
 _DECIDES: dict[str, Any] = {**_PLANS, bill_run_acts.KIND: bill_run_acts.sign}
 _WITHDRAWS: dict[str, Any] = {
     channels.KIND: channels.withdraw, erasures.KIND: erasures.withdraw,
-    **dict.fromkeys(_DECIDES, approvals.withdraw), **dict.fromkeys(holds.KINDS, holds.withdraw),
+    **dict.fromkeys((*_DECIDES, api_clients.KIND), approvals.withdraw), **dict.fromkeys(holds.KINDS, holds.withdraw),
 }  # fmt: skip
 SAID: dict[str, str] = {
     Proposal.State.APPROVED: "Approved. It holds now.",
@@ -260,6 +261,8 @@ def decide(
             holds.apply_decision(proposal, by=by)
         if proposal.kind == erasures.KIND and state != Proposal.State.PROPOSED:
             erasures.apply_decision(proposal, by=by)
+        if proposal.kind == api_clients.KIND and state == Proposal.State.APPROVED:
+            api_clients.apply_change(proposal, by=by)
         if proposal.kind in memberships.KINDS and state == Proposal.State.APPROVED:
             memberships.apply_agreed(proposal, by=by)
         if proposal.kind == identities.KIND and state == Proposal.State.APPROVED:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from q2c.core import approvals, audit
+from q2c.core import access, approvals, audit
 from q2c.core.models import Person, Proposal
 from q2c.records.models import GoldenRecord
 from q2c.records.store import OwnerOf, survive_again
 
 KIND = "override_field"
-APPROVE = "mappings.approve_rule"
+PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
 
 
 class OverrideRefused(ValueError):
@@ -24,7 +24,7 @@ def propose_override(
     record: GoldenRecord, field: str, *, refused_by: str, owner_of: OwnerOf, by: Person, why: str
 ) -> Proposal:
     """Ask a second person to let stand what `refused_by` last said of a field. Raises OverrideRefused where it says
-    nothing of it, ApprovalRefused without a reason."""
+    nothing of it, or for a record of an entity that they only see; ApprovalRefused without a reason."""
     entry = next((e for e in reversed(record.refused) if e["field"] == field and e["by"] == refused_by), None)
     if entry is None:
         raise OverrideRefused(f"{refused_by} has said nothing of {field} that was refused.")
@@ -77,6 +77,8 @@ def proposals_about(record: GoldenRecord) -> Any:
 
 
 def _propose(record: GoldenRecord, field: str, says: str, content: dict[str, Any], *, by: Person, why: str) -> Proposal:
+    if beyond := access.beyond_reach(by, PROPOSE, record.legal_entity_code):
+        raise OverrideRefused(beyond)
     waiting = proposals_about(record).filter(state=Proposal.State.PROPOSED, content__field=field)
     if waiting.exists():
         raise OverrideRefused("Another override of this field waits for a second person.")

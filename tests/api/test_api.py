@@ -187,7 +187,9 @@ def test_a_repost_restarts_what_is_held_once_and_is_audited(house):
     assert (done.status_code, done.json()) == (202, {"reposted": [str(row.pk)], "refused": []})
     assert again.json() == {"reposted": [], "refused": [{"transaction": str(row.pk), "why": "it is running already"}]}
     assert WorkItem.objects.get().transaction_id == row.pk
-    assert (AuditEntry.objects.get().actor, AuditEntry.objects.get().verb) == ("upstream", "repost")
+    entry = AuditEntry.objects.get()
+    assert (entry.actor, entry.verb) == ("upstream", "repost")
+    assert (entry.subject_type, entry.subject_id) == ("case", str(case.pk))  # as what people do with a case
 
 
 def test_a_machine_is_no_second_person(house):

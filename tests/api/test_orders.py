@@ -7,11 +7,13 @@ from decimal import Decimal
 import pytest
 from django.db import connection, connections, transaction
 
+from connectors.models import Connection
 from q2c.api import orders, views
 from q2c.canonical.contract import Order
 from q2c.canonical.schema import from_json
 from q2c.inbox.keeping import forget_expired_answers
 from q2c.inbox.models import ApiRequest, InboundEvent
+from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.api.conftest import bearer, make_client, order
 
@@ -57,6 +59,62 @@ def test_an_accepted_order_becomes_one_transaction_of_its_own_event(api):
     )
     assert InboundEvent.objects.get().via == "api"
     assert WorkItem.objects.get().transaction_id == row.id
+
+
+@pytest.fixture
+def namesakes(api):
+    """More customers beside the house's own (001A, number B-1), two of them merged, and more systems that have ids."""
+    for code in ("crm-two", "stripe"):
+        vendor = "stripe" if code == "stripe" else "salesforce"
+        Connection.objects.create(code=code, name=code, vendor=vendor, base_url="http://127.0.0.1:1")
+    rows = (
+        ("stripe:customer:7", "001A", ["stripe:001A"], ""),  # its own id there is what the CRM calls another
+        ("salesforce:Account:001B", "B-1", ["salesforce:001B"], ""),
+        ("salesforce:Account:001C", "C-1", ["salesforce:001C"], ""),
+        ("crm-two:Account:001C", "X-9", ["crm-two:001C"], ""),
+        ("salesforce:Account:001D", "D-1", ["salesforce:001D"], "salesforce:Account:001E"),
+        ("salesforce:Account:001E", "D-1", ["salesforce:001E", "salesforce:001D"], ""),
+        ("stripe:customer:8", "S-8", ["stripe:cus_8"], ""),
+    )
+    for key, number, aliases, merged_into in rows:
+        GoldenRecord.objects.create(
+            record_type="customer", record_key=key, number=number, aliases=aliases, merged_into=merged_into,
+            content={}, changed_at="2020-01-01T00:00:00Z",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("account", "customer"),
+    [
+        ("001A", "salesforce:Account:001A"),  # the CRM's own id, before an older record's number and a billing id
+        ("salesforce:Account:001B", "salesforce:Account:001B"),
+        ("X-9", "crm-two:Account:001C"),
+        ("001D", "salesforce:Account:001E"),
+        ("D-1", "salesforce:Account:001E"),  # both of this number are one by now
+        ("S-8", "stripe:customer:8"),
+    ],
+)
+def test_an_account_is_found_by_the_crms_id_then_our_key_then_its_number(api, namesakes, account, customer):
+    assert post(api, order(account=account)).status_code == 202
+    assert from_json(bytes(BusinessTransaction.objects.get().fact), Order).customer_id == customer
+
+
+@pytest.mark.parametrize(
+    ("account", "choices"),
+    [
+        ("B-1", "salesforce:Account:001A, salesforce:Account:001B"),
+        ("001C", "crm-two:Account:001C, salesforce:Account:001C"),
+    ],
+)
+def test_what_several_customers_are_called_is_refused_with_the_ids_to_choose_from(api, namesakes, account, choices):
+    answer = post(api, order(account=account))
+    assert faults(answer) == {"account": "ambiguous"}
+    assert answer.json()["errors"][0]["remedy"] == f"Send the id of one of them: {choices}."
+    assert not BusinessTransaction.objects.exists()
+
+
+def test_an_id_of_billing_names_no_account_of_the_crm(api, namesakes):
+    assert faults(post(api, order(account="cus_8"))) == {"account": "unknown"}
 
 
 def test_a_request_without_a_key_is_refused(api):

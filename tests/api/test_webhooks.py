@@ -249,3 +249,19 @@ def test_a_message_after_a_restart_of_the_database_is_stored_by_the_same_thread(
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [ours])
         assert post(message(id)).status_code == 202
     assert InboundEvent.objects.count() == 2
+
+
+def test_connections_forgotten_by_another_thread_between_two_looks_are_read_again(acme, monkeypatch):
+    """Threads share what is remembered: a look that finds it there must not need to find it again."""
+
+    class Forgetful(dict):
+        def get(self, *asked):
+            found = super().get(*asked)
+            door.forget_connections()  # as another thread does, after any single look
+            return found
+
+    assert post(message("a")).status_code == 202
+    for name, kept in [(name, kept) for name, kept in vars(door).items() if isinstance(kept, dict)]:
+        if name in ("_known", "_until"):
+            monkeypatch.setattr(door, name, Forgetful(kept))
+    assert [post(message(id)).status_code for id in ("b", "c")] == [202, 202]

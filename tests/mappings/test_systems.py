@@ -69,7 +69,8 @@ def test_connections_are_offered_and_read_by_code_or_name(systems):
         "netsuite · NetSuite", "netsuite-new · NetSuite 2027", "stripe · Stripe",
     ]  # fmt: skip
     assert suggestions.read_value(KIND, "erp|*", "netsuite 2027", connection="") == "netsuite-new"
-    assert ValueReader().read(KIND, "netsuite-new · NetSuite 2027", connection="") == ("netsuite-new", "NetSuite 2027")
+    where = {"connection": "", "legal_entity": "", "key": "erp|*"}
+    assert ValueReader().read(KIND, "netsuite-new · NetSuite 2027", **where) == ("netsuite-new", "NetSuite 2027")
     with pytest.raises(ValueError, match=r"The portal has no connection netsuit. Did you mean netsuite · NetSuite\?"):
         suggestions.read_value(KIND, "erp|*", "netsuit", connection="")
     form = forms.RuleForm(kind="target_system", user=factories.make_person("mapping_admin"))

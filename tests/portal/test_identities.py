@@ -2,8 +2,12 @@
 
 import pytest
 
+from mappings import identities
+from mappings.identities import IdentityRefused
 from mappings.models import CrossReference
-from q2c.core.models import Proposal
+from mappings.survivorship import NOBODY
+from q2c.core.models import Membership, Person, Proposal
+from q2c.records import overrides
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -70,3 +74,41 @@ def test_a_new_id_is_proposed_from_the_screen_and_shows_there(controller, record
 def test_the_search_box_finds_the_rule_that_translates_a_key(controller):
     rule = factories.make_rule("84029G", "10390")
     assert controller.get("/search/?q=84029G")["Location"] == f"/mappings/rules/{rule.pk}/"
+
+
+@pytest.fixture
+def onlooker(sign_in, record):
+    """Who proposes for US01, and only sees what is GB01's."""
+    client = sign_in("billing_ops", entities=("US01",))
+    Membership.objects.create(person=client.person, role="auditor", legal_entity=factories.make_entity("GB01"))
+    record.refused = [{"field": "phone", "by": "stripe", "value": "1", "at": "2026-01-01T00:00:00+00:00"}]
+    record.overrides = {"email": {"value": "a@b.c", "by": "stripe", "at": "2026-01-01T00:00:00+00:00", "over": None}}
+    record.content = {**record.content, "phone": "2", "email": "a@b.c"}
+    record.save()
+    return client
+
+
+@pytest.mark.parametrize("address", ["change/", "change/?act=unlink&reference={row}", "override/?field=email"])
+def test_who_only_sees_an_entitys_record_proposes_nothing_of_it(onlooker, address):
+    seen = onlooker.get(PAGE)
+    assert (seen.status_code, seen.context["may_propose"]) == (200, False)
+    row = CrossReference.objects.get(external_id="42")
+    sent = {"why": "It was wrong", "connection": "netsuite", "external_type": "customer", "external_id": "77",
+            "record_key": KEY}  # fmt: skip
+    where = PAGE + address.format(row=row.pk)
+    assert [onlooker.get(where).status_code, onlooker.post(where, sent).status_code] == [403, 403]
+    assert not Proposal.objects.exists()
+
+
+def test_the_services_ask_it_themselves(onlooker, record):
+    person, said = Person.objects.get(pk=onlooker.person.pk), "None of your roles does this for GB01"
+    row = CrossReference.objects.select_related("connection").get(external_id="42")
+    with pytest.raises(IdentityRefused, match=said):
+        identities.propose_change(identities.change_of(row), by=person, why="It was wrong")
+    with pytest.raises(overrides.OverrideRefused, match=said):
+        overrides.propose_end(record, "email", by=person, why="It was wrong")
+    with pytest.raises(overrides.OverrideRefused, match=said):
+        overrides.propose_override(
+            record, "phone", refused_by="stripe", owner_of=lambda *_: NOBODY, by=person, why="So"
+        )
+    assert not Proposal.objects.exists()
