@@ -216,7 +216,7 @@ def _chosen(request: PersonRequest) -> dict[str, Any]:
     visible = tallies.cases_visible_to(request.user)
     if post.get("of_case"):
         case = visible_case(request, _whole([post["of_case"]])[0])
-        one = visible.filter(pk=case.pk)
+        one = tallies.cases_shown_to(request.user).filter(pk=case.pk)
         if post.get("all"):
             return {"cases": one, "chosen": {"case": case.pk}, "words": f"All documents of {case.number}"}
         ids = _whole(post.getlist("document"))

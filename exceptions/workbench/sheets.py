@@ -53,7 +53,8 @@ def sheet_export(request: PersonRequest) -> Any:
         if not (number.isdecimal() and len(number) < 19):
             raise Http404
         case = visible_case(request, int(number))
-        rows, asked, back = rows.filter(pk=case.pk), {"Case": case.number}, f"/exceptions/cases/{case.pk}/"
+        rows = tallies.cases_shown_to(request.user).filter(pk=case.pk)
+        asked, back = {"Case": case.number}, f"/exceptions/cases/{case.pk}/"
     else:
         found = CaseFilter(request.GET, rows, request=request)
         if found.form.errors:
