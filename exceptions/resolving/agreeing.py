@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from exceptions import cases
 from exceptions.models import Choice, ExceptionCase
-from exceptions.resolutions import ResolutionRefused
+from exceptions.resolutions import OTHER_ENTITY, WORK, ResolutionRefused
 from exceptions.resolving import binding, rules, waiting
 from q2c.core import approvals, audit
+from q2c.core.access import reach
 from q2c.core.models import Person, Proposal
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
@@ -48,6 +49,7 @@ class Wished:
     terms: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[UUID, dict[str, Any]] | None = None
     fields: Sequence[str] = ()
+    permission: str = WORK  # that whoever wishes it has for each document's entity
     state: str = "held"  # in which the documents are
     amounts: Mapping[UUID, Decimal] = field(default_factory=dict)  # where it's about less than the documents' own
     counted: Mapping[UUID, Decimal] = field(default_factory=dict)  # what the rules are asked for, where it's not that
@@ -86,13 +88,20 @@ def note_choices(agreed: Agreed, about: str) -> None:
 
 def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]]:
     """Propose it, or apply it at once where the rules ask for nobody. Raises ResolutionRefused, for an empty selection,
-    a second proposal of its kind, or where none of the documents would post."""
+    a second proposal of its kind, where none of the documents would post, or where the person's role reaches none."""
     check_count(wished.documents)
     state = binding.state_of(wished.documents, wished.chosen)
-    documents = [_signed(state[i], wished.amounts.get(i)) for i in wished.documents
-                 if state[i]["state"] == wished.state]  # fmt: skip
-    if not documents:
+    held = [_signed(state[i], wished.amounts.get(i)) for i in wished.documents
+            if state[i]["state"] == wished.state]  # fmt: skip
+    if not held:
         raise ResolutionRefused("No document of it is held any more.")
+    allowed = reach(wished.by, wished.permission)
+    documents: list[dict[str, Any]] = []
+    foreign: list[dict[str, Any]] = []
+    for own in held:
+        (documents if allowed.covers(own["legal_entity"], wished.case.kind) else foreign).append(own)
+    if not documents:
+        raise ResolutionRefused(f"{OTHER_ENTITY[0].upper()}{OTHER_ENTITY[1:]}.")
     counted = [_signed(own, wished.counted.get(UUID(own["transaction"]))) for own in documents]
     asked = rules.asked_for(wished.resolution, counted, wished.fields)
     content = {
@@ -115,7 +124,7 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
             )  # fmt: skip
             results = _apply_unmoved(agreed, apply)
             audit.record(wished.by, wished.resolution, "case", wished.case.pk, why=wished.reason, data=_told(content))
-        return None, results
+        return None, [*results, *(Restarted(UUID(own["transaction"]), False, OTHER_ENTITY) for own in foreign)]
     with atomic():
         case = cases.lock_case(wished.case.pk)
         if case is None or not case.is_open:

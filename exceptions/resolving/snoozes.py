@@ -45,7 +45,7 @@ def snooze(
         standing = Snooze.objects.filter(case=locked, woken_at__isnull=True).first()
         if standing is not None and standing.proposal_id:
             raise ResolutionRefused("It waits for its period to be reopened, as two people agreed.")
-        wakes = _wakes(locked, until, date=date, count=count)
+        wakes = _wakes(locked, by, until, date=date, count=count)
         if standing is not None:
             _end(standing, f"{by} chose another")
         made = Snooze.objects.create(case=locked, until=until, wakes=wakes, why=reason, by=by, at=timezone.now())
@@ -98,7 +98,7 @@ def words_of(found: Snooze) -> str:
     return "one of its customers changes"
 
 
-def _wakes(case: ExceptionCase, until: str, *, date: dt.date | None, count: int | None) -> dict[str, Any]:
+def _wakes(case: ExceptionCase, by: Person, until: str, *, date: dt.date | None, count: int | None) -> dict[str, Any]:
     today = timezone.localdate()
     if until == Until.DATE:
         if date is None or not today < date <= today + dt.timedelta(days=DAYS_MAX):
@@ -110,7 +110,7 @@ def _wakes(case: ExceptionCase, until: str, *, date: dt.date | None, count: int 
             raise ResolutionRefused(f"It has {present:,} documents already: name a higher number.")
         return {"count": count}
     if until == Until.PERIOD:
-        places = [list(row.place) for row in periods.late_documents(case) if not periods.are_open([row.place])]
+        places = [list(row.place) for row in periods.late_documents(case, by) if not periods.are_open([row.place])]
         if not places:
             raise ResolutionRefused("None of its documents waits for a period that is closed.")
         return {"places": places}

@@ -19,6 +19,7 @@ from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import rules
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from exceptions.resolving.binding import state_of
+from exceptions.resolving.held import held_documents
 from q2c.core import audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
@@ -36,7 +37,7 @@ def waive(
     resolutions.check_case(case, reason, WAIVE)
     if code not in WAIVE_REASONS:
         raise ResolutionRefused("Choose one of the reasons.")
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("transaction_id")
+    rows = held_documents(case, by, resolutions.MAY_WAIVE).order_by("transaction_id")
     if transaction_ids is not None:
         rows = rows.filter(transaction_id__in=list(transaction_ids))
     ids = [i for i in rows.values_list("transaction_id", flat=True) if i is not None]
@@ -45,7 +46,7 @@ def waive(
     noun = "document" if len(ids) == 1 else "documents"
     return wish(
         Wished(
-            resolution=WAIVE, case=case, by=by, reason=reason,
+            resolution=WAIVE, case=case, by=by, reason=reason, permission=resolutions.MAY_WAIVE,
             title=f"Waive {len(ids):,} {noun} of {case.number}: {WAIVE_REASONS[code].lower()}",
             happens=[
                 f"{len(ids):,} {noun} won’t post: {WAIVE_REASONS[code].lower()}.",

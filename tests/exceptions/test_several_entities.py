@@ -7,15 +7,26 @@ from django.utils import timezone
 
 from exceptions import bulk, cases, counting, tallies
 from exceptions.models import BulkAction, CaseTally, ExceptionCase, Waiver
+from exceptions.resolutions import ResolutionRefused
+from exceptions.resolving import linking, periods
+from exceptions.resolving.agreeing import Wished, wish
 from exceptions.rolling import roll_up
-from q2c.core.models import LegalEntity, Membership
+from q2c.canonical import schema
+from q2c.canonical.posting import PostedDocument
+from q2c.core.models import LegalEntity, Membership, Proposal
+from q2c.core.problems import Category, Problem
 from q2c.transactions.models import BusinessTransaction
 from tests.core.people import make_person
+from tests.exceptions.late import late_case
 from tests.exceptions.problems import held
 from tests.exceptions.test_bulk import hold
+from tests.exceptions.test_edits import INVOICE
 from tests.exceptions.test_regrouping import refused
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
+FLOWS = {"apply_open": "application_to_erp"}
+URLS = {"edit": "edit", "emergency": "emergency-edit", "apply_open": "apply-open"}
 
 
 @pytest.fixture
@@ -144,3 +155,95 @@ def test_who_was_told_of_a_late_case_acts_on_its_documents_and_sees_it_once_clos
     assert client.get(page).status_code == 200
     client.force_login(make_person("carl", "controller", entity="FR01"))
     assert client.get(page).status_code == 404
+
+
+OWN_WAYS = {
+    "edit": (
+        "edit",
+        {"edit_fields-transaction": "{}", "edit_fields-po_number": "PO-9", "edit_fields-why": "as ordered"},
+    ),
+    "repost": ("repost", {"repost-why": "it is there now"}),
+    "waive": ("waive", {"waive-code": "looked_into", "waive-why": "a test order"}),
+}
+
+
+@pytest.mark.parametrize("clause", ["nobody", "1 colleague"])
+@pytest.mark.parametrize("way", list(OWN_WAYS))
+def test_in_a_case_of_several_one_sees_and_acts_on_ones_own_documents_alone(client, clause, way):
+    for name in ("edit_fields", "repost", "waive"):
+        make_rule("resolution_approval", name, clause)
+    case, own = hold_of_both()
+    BusinessTransaction.objects.update(fact=schema.to_json(INVOICE))
+    client.force_login(make_person("gina", "controller", entity="GB01"))
+    page = f"/exceptions/cases/{case.pk}/"
+    shown = client.get(page).content.decode()
+    assert ("GB01-1" in shown, "DE01-1" in shown, str(own["DE01"].pk) in shown) == (True, False, False)
+    named = client.get(page, {"edit_fields-transaction": str(own["DE01"].pk)}).content.decode()
+    assert "DE01-1" not in named
+    url, form = OWN_WAYS[way]
+    for entity in ("DE01", "GB01"):
+        sent = client.post(f"{page}{url}/", {k: v.format(own[entity].pk) for k, v in form.items()})
+        if way == "edit":
+            assert (sent.status_code, b"isn\xe2\x80\x99t held in this case" in sent.content) == (
+                (422, True) if entity == "DE01" else (302 if clause != "nobody" else 303, False)
+            )
+    own["DE01"].refresh_from_db()
+    assert (own["DE01"].state, own["DE01"].attempt) == ("held", 1)
+    proposed = [row["transaction"] for p in Proposal.objects.all() for row in p.content["documents"]]
+    assert proposed == ([] if clause == "nobody" else [str(own["GB01"].pk)])
+    own["GB01"].refresh_from_db()
+    left = "held" if clause != "nobody" else "cancelled" if way == "waive" else "running"
+    assert own["GB01"].state == left
+
+
+def test_a_link_of_a_foreign_document_is_neither_offered_nor_taken(client):
+    make_rule("resolution_approval", "link", "nobody")
+    problem = Problem("outcome_unknown", Category.UNKNOWN_OUTCOME, "?", connection="netsuite", document="INV-1")
+    for entity in ("GB01", "DE01"):
+        case, _ = hold(problem, legal_entity_code=entity, number=f"{entity}-1")
+    roll_up()
+    gina, foreign = make_person("gina", "controller", entity="GB01"), BusinessTransaction.objects.get(number="DE01-1")
+    client.force_login(gina)
+    shown = client.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    assert ("GB01-1" in shown, "DE01-1" in shown) == (True, False)
+    there = PostedDocument(document_type="ar_invoice", id="71", external_id="x-71", number="INV-1")
+    with pytest.raises(ResolutionRefused, match="isn’t held in this case"):
+        linking.link(case, by=gina, reason="it is", transaction_id=foreign.pk, chosen=linking.Candidate(there, (), ""))
+    foreign.refresh_from_db()
+    assert (foreign.state, foreign.attempt) == ("held", 1)
+
+
+def test_whoever_wishes_something_of_a_document_has_the_right_for_its_entity():
+    case, own = hold_of_both()
+    gina = make_person("gina", "controller", entity="GB01")
+    wished = Wished(
+        resolution="edit_fields", case=case, by=gina, reason="x", title="Edit", happens=[], documents=[own["DE01"].pk]
+    )
+    with pytest.raises(ResolutionRefused, match="Your role doesn't reach its entity"):
+        wish(wished, lambda agreed: [])
+
+
+def test_late_documents_are_those_that_one_may_act_on():
+    case, _ = late_case()
+    BusinessTransaction.objects.update(legal_entity_code="DE01")
+    gina, cora = make_person("gina", "controller", entity="GB01"), make_person("cora", "controller")
+    assert [len(periods.late_documents(case, person)) for person in (gina, cora)] == [0, 1]
+
+
+@pytest.mark.parametrize("way", ["edit", "emergency", "apply_open"])
+def test_a_form_about_a_document_that_went_on_meanwhile_says_so_and_keeps_what_was_typed(client, way):
+    problem = {"apply_open": Problem("open_amount_exceeded", Category.CONFLICT, "less", connection="n", document="X")}
+    case, ids = hold(problem.get(way) or refused("a memo"), count=2, flow=FLOWS.get(way, "invoice_to_erp"))
+    BusinessTransaction.objects.update(fact=schema.to_json(INVOICE))
+    gone = BusinessTransaction.objects.get(pk=ids[0])
+    client.force_login(make_person("cora", "controller"))
+    prefix = {"edit": "edit_fields", "emergency": "emergency_edit"}.get(way, way)
+    url, why = f"/exceptions/cases/{case.pk}/{URLS[way]}/", "it stands on the purchase order"
+    for state, says in (("running", "it’s on the way"), ("completed", "it’s completed")):
+        BusinessTransaction.objects.filter(pk=gone.pk).update(state=state)
+        cases.close_for_transactions([gone.pk], "completed" if state == "completed" else "reposted")
+        sent = client.post(url, {f"{prefix}-transaction": str(gone.pk), f"{prefix}-why": why})
+        shown = sent.content.decode()
+        number = gone.number or gone.source_id
+        assert (sent.status_code, f"{number} isn’t held any more: {says}." in shown) == (422, True)
+        assert why in shown
