@@ -22,7 +22,7 @@ from mappings.drafts import DraftRefused
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
-from q2c.core.htmx import changed
+from q2c.core.htmx import changed, refuse
 from q2c.transactions.restart import Restarted
 
 Act = Callable[[PersonRequest, ExceptionCase], HttpResponse]
@@ -40,10 +40,8 @@ def acts(permission: str) -> Callable[[Act], Callable[..., HttpResponse]]:
             if not access.may(request.user, permission, case.legal_entity_code or None, kind=case.kind):
                 return access.denied(request, permission)
             if not case.is_open and act.__name__ != "note":
-                messages.warning(
-                    request, f"{case.number} is {case.get_state_display().lower()} already.", extra_tags="act"
-                )
-                return redirect("exceptions:case_detail", case.pk)
+                said = f"{case.number} is {case.get_state_display().lower()} already."
+                return refuse(request, said, "exceptions:case_detail", case.pk)
             return act(request, case)
 
         return guarded

@@ -24,7 +24,7 @@ from exceptions.workbench.filters import CaseFilter
 from q2c.core import audit
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
-from q2c.core.htmx import count_rows
+from q2c.core.htmx import count_rows, refuse
 
 LONGEST = 500
 MOST = 12  # of a person's own, and of those that are shared
@@ -67,14 +67,11 @@ def view_keep(request: PersonRequest) -> HttpResponse:
     back = f"/exceptions/cases/?{query}"
     if not form.is_valid() or not query or len(query) > LONGEST:
         said = "Give it a name of up to 40 letters" if query else "Filter the list first: a view is a name for a filter"
-        messages.warning(request, f"{said}. Nothing was kept.", extra_tags="act")
-        return redirect(back)
+        return refuse(request, f"{said}. Nothing was kept.", back)
     name, is_shared = form.cleaned_data["name"].strip(), form.cleaned_data["is_shared"]
     own = SavedView.objects.filter(owner=request.user)
     if own.exclude(name=name).count() >= MOST:
-        said = f"You keep {MOST} views already. Forget one first; nothing was kept."
-        messages.warning(request, said, extra_tags="act")
-        return redirect(back)
+        return refuse(request, f"You keep {MOST} views already. Forget one first; nothing was kept.", back)
     try:
         with atomic():
             values = {"query": query, "is_shared": is_shared, "made_at": timezone.now()}
@@ -82,10 +79,7 @@ def view_keep(request: PersonRequest) -> HttpResponse:
             audit.record(request.user, "keep_view", "saved_view", view.pk, data={"name": name, "query": query,
                                                                                "is_shared": is_shared})  # fmt: skip
     except IntegrityError:
-        messages.warning(
-            request, f"Somebody else shares a view called “{name}”. Choose another name.", extra_tags="act"
-        )
-        return redirect(back)
+        return refuse(request, f"Somebody else shares a view called “{name}”. Choose another name.", back)
     who = "Everybody finds" if is_shared else "You find"
     messages.success(request, f"{who} “{name}” above the list.", extra_tags="done")
     return redirect(back)
