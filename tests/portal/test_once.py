@@ -70,8 +70,8 @@ def closed(case):
 
 def begun(case):
     action = BulkAction.objects.create(
-        what="repost", made_by=Person.objects.get(memberships__role="controller"), state="running", frozen_at=timezone.now(),
-        chosen_words="All", item_count=1,
+        what="repost", made_by=Person.objects.get(memberships__role="controller"), state="running",
+        frozen_at=timezone.now(), chosen_words="All", item_count=1,
     )  # fmt: skip
     return f"/exceptions/bulk/{action.pk}/undo/", {}, "has begun already."
 
