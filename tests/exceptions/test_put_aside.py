@@ -13,7 +13,7 @@ from exceptions.models import ExceptionCase, Snooze, Waiver
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import deciding, sendbacks, snoozes, waivers
 from q2c.core import audit
-from q2c.core.models import AccountingPeriod, AuditEntry
+from q2c.core.models import AccountingPeriod, AuditEntry, LegalEntity
 from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests import factories
@@ -75,6 +75,47 @@ def test_a_snoozed_case_wakes_on_its_day_with_its_documents_still_held(controlle
     case.refresh_from_db()
     assert (case.snoozed_at, case.is_open, Snooze.objects.get().woken_by) == (None, True, "the day has come")
     assert BusinessTransaction.objects.get(pk=ids[0]).state == "held"
+
+
+@pytest.mark.parametrize("keeps_instant", [True, False])
+@pytest.mark.parametrize(
+    ("entity_zone", "persons_zone", "day_before", "its_day"),
+    [
+        ("America/New_York", "Europe/Berlin", "2026-11-02T04:59Z", "2026-11-02T05:00Z"),
+        ("Pacific/Auckland", "Europe/Berlin", "2026-11-01T10:59Z", "2026-11-01T11:00Z"),
+        (None, "Europe/Berlin", "2026-11-01T22:59Z", "2026-11-01T23:00Z"),  # of several: by the person's own day
+        (None, "", "2026-11-01T23:59Z", "2026-11-02T00:00Z"),
+    ],
+)
+def test_a_day_begins_where_the_cases_entity_is_whoever_snoozes_it_and_wherever_the_worker_runs(
+    controller, entity_zone, persons_zone, day_before, its_day, keeps_instant
+):
+    case, _ = late_case()
+    LegalEntity.objects.update(time_zone=entity_zone or "UTC")
+    ExceptionCase.objects.update(legal_entity_code="GB01" if entity_zone else "")
+    controller.preferences = {"time_zone": persons_zone}
+    controller.save()
+    case.refresh_from_db()
+    with time_machine.travel("2026-10-30T12:00Z", tick=False):
+        snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 2))
+    if not keeps_instant:
+        Snooze.objects.update(wakes={"date": "2026-11-02"})  # as an earlier release kept it
+    assert snoozes.words_of(Snooze.objects.get()) == "2 November 2026"
+    woken = []
+    for moment in (day_before, its_day):
+        with time_machine.travel(moment, tick=False):
+            woken.append(snoozes.wake_due())
+    assert woken == [0, 1]
+
+
+def test_after_today_is_after_the_day_that_it_is_where_the_entity_is(controller):
+    case, _ = late_case()
+    LegalEntity.objects.update(time_zone="Pacific/Auckland")
+    with time_machine.travel("2026-11-01T12:00Z", tick=False):  # the 2nd there already
+        with pytest.raises(ResolutionRefused, match="after today"):
+            snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 2))
+        snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 3))
+        assert snoozes.wake_due() == 0
 
 
 def test_a_snoozed_case_wakes_when_it_has_so_many_documents_its_period_opens_or_its_customer_changes(controller):
