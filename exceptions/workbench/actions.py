@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -146,9 +147,10 @@ def refusals(form: Any) -> Iterator[None]:
 
 def said_of(results: list[Restarted], done: str) -> str:
     """What became of the documents, in one or two sentences."""
-    count = sum(row.is_restarted for row in results)
+    counts = Counter(row.what for row in results if row.is_restarted) or Counter(document=0)
     left = [row for row in results if not row.is_restarted]
-    text = f"{count:,} {'document is' if count == 1 else 'documents are'} {done}."
+    said = [f"{count:,} {what if count == 1 else what + 's'}" for what, count in counts.items()]
+    text = f"{' and '.join(said)} {'is' if counts.total() == 1 else 'are'} {done}."
     if left:
         text += f" {len(left):,} {'stays' if len(left) == 1 else 'stay'} as before: {left[0].why_not}."
     return text
