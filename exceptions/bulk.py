@@ -179,9 +179,7 @@ def _act(action: BulkAction, items: list[BulkItem]) -> dict[int, str]:
     by, way = action.made_by, WAYS[action.what]
     if not by.is_active or not access.may(by, way.permission):
         return {item.pk: NO_RIGHT for item in items}
-    seen = set(
-        tallies.cases_visible_to(by).filter(pk__in={item.case_id for item in items}).values_list("pk", flat=True)
-    )
+    seen = set(tallies.cases_shown_to(by).filter(pk__in={item.case_id for item in items}).values_list("pk", flat=True))
     unseen = {item.pk: NO_SIGHT for item in items if item.case_id not in seen}
     rest = [item for item in items if item.pk not in unseen]
     if action.what == ASSIGN:

@@ -7,7 +7,7 @@ with nothing left resolves itself after the commit (`closing.py`): the machinery
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -118,9 +118,12 @@ def close_matching(problem: Problem, *, how: str, why: str, by: Person | None = 
         return case.pk
 
 
-def close_loose(case: ExceptionCase, how: str) -> int:
-    """Close what the case holds beside documents and messages (a gap in a feed). As `close_for_transactions`."""
+def close_loose(case: ExceptionCase, how: str, ids: Collection[int] | None = None) -> int:
+    """Close what the case holds beside documents and messages (a gap in a feed), or of that these occurrences. As
+    `close_for_transactions`."""
     loose = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=True, event_id__isnull=True)
+    if ids is not None:
+        loose = loose.filter(pk__in=ids)
     closed = loose.update(closed_at=timezone.now(), closed_how=how)
     if closed:
         if not case.occurrences.filter(closed_at__isnull=True).exists():

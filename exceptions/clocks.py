@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from django.db import connection as database
+from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -34,6 +35,7 @@ LEADS = {
 # How far up it's told: whoever works it, who leads its queue, controllership after half the promised time again, the
 # platform's people after all of it again.
 WORKERS, LEAD, CONTROLLERSHIP, PLATFORM = 1, 2, 3, 4
+TOLD_ROLES = frozenset({*LEADS.values(), "controller", "platform"})
 _TURN = """
     UPDATE exceptions_exceptioncase c SET standing = x.standing, turns_at = x.turns_at, escalation = x.level
       FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::smallint[]) AS x(id, standing, turns_at, level)
@@ -74,6 +76,15 @@ def role_at(level: int, queue: str) -> str:
     """The role that a broken promise of a queue is told to so far up; empty below the lead."""
     roles = {LEAD: LEADS.get(queue, "controller"), CONTROLLERSHIP: "controller", PLATFORM: "platform"}
     return roles.get(level, "")
+
+
+def told_q(role: str) -> Q:
+    """The cases of which this role was told last (`escalated_to`)."""
+    led = Q(queue__in=[queue for queue, leads in LEADS.items() if leads == role])
+    if role == "controller":
+        led |= ~Q(queue__in=list(LEADS))
+    higher = [level for level in (CONTROLLERSHIP, PLATFORM) if role_at(level, "") == role]
+    return Q(led, escalation=LEAD) | Q(escalation__in=higher)
 
 
 def counted_in(case: ExceptionCase) -> str:

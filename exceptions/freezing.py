@@ -95,7 +95,7 @@ def freeze_again(former: BulkAction, *, by: Person) -> BulkAction:
     Raises BulkRefused when nothing of it is left that the person sees.
     """
     left = former.items.exclude(result=BulkItem.Result.DONE)
-    seen = tallies.cases_visible_to(by).filter(closed_at__isnull=True)
+    seen = tallies.cases_shown_to(by).filter(closed_at__isnull=True)
     if former.what == ASSIGN:
         rows: QuerySet[Any] = seen.filter(pk__in=left.values("case"))
         words = f"What {former.number} left"

@@ -187,6 +187,7 @@ def _reopen(
     cursor.execute(
         "UPDATE exceptions_exceptioncase c SET state = 'open', closed_at = NULL,"
         " regressed_count = c.regressed_count + 1, failed_fix = c.resolution, resolution = '',"
+        " legal_entity_code = CASE x.entity WHEN c.legal_entity_code THEN x.entity ELSE '' END,"
         " opened_at = x.at, last_at = x.at, due_at = x.due,"
         " turns_at = x.turns, standing = 'on_time', escalation = 0, paused_for = '', is_told = false,"
         " queue = CASE WHEN is_ours THEN x.queue ELSE c.queue END,"
@@ -195,8 +196,8 @@ def _reopen(
         " assignee_id = CASE WHEN is_ours THEN x.person ELSE c.assignee_id END"
         " FROM (SELECT k.assignee_id IS NULL AND NOT k.is_moved_by_hand AS is_ours, u.*"
         "         FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[], %s::text[],"
-        "                     %s::smallint[], %s::bigint[], %s::bigint[])"
-        "           AS u(id, at, due, turns, queue, severity, rule, person)"
+        "                     %s::smallint[], %s::bigint[], %s::bigint[], %s::text[])"
+        "           AS u(id, at, due, turns, queue, severity, rule, person, entity)"
         "         JOIN exceptions_exceptioncase k ON k.id = u.id) x WHERE c.id = x.id",
         [
             [closed[p] for p in prints],
@@ -207,6 +208,7 @@ def _reopen(
             [routes[p].severity for p in prints],
             [routes[p].rule for p in prints],
             [routes[p].person for p in prints],
+            [_entity_of(by_print[p]) for p in prints],
         ],
     )
     return {p: closed[p] for p in prints}

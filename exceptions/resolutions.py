@@ -76,23 +76,41 @@ def look_again(case: ExceptionCase, *, by: Person, reason: str) -> list[Restarte
 
 def waive(
     case: ExceptionCase, *, by: Person, reason: str, transaction_ids: Iterable[UUID] | None = None,
-    code: str = "looked_into",
+    code: str = "looked_into", others: Iterable[int] = (),
 ) -> list[Restarted]:  # fmt: skip
     """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list, under a
-    reason code of `kinds.WAIVE_REASONS`.
+    reason code of `kinds.WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages
+    and whatever else the case is about.
 
     A document of which the target may hold something is never waived: its outcome must be known first.
     """
     check_case(case, reason, WAIVE)
     with atomic():
         results = give_up(_documents(case, transaction_ids), by=by, reason=reason, code=code, case_id=case.pk)
-        if transaction_ids is None and all(row.is_restarted or row.why_not == NOT_HELD for row in results):
-            events = case.occurrences.filter(closed_at__isnull=True).values_list("event_id", flat=True)
-            cases.close_for_events([i for i in events if i is not None], "waived")
-            cases.close_loose(case, "waived")
         done = {row.transaction_id for row in results if row.is_restarted}
+        loose: list[Occurrence] = []
+        if transaction_ids is not None:
+            named = set(others)
+            loose = [row for row in beside_documents(case, by) if row.pk in named]
+        elif all(row.is_restarted or row.why_not == NOT_HELD for row in results):
+            loose = beside_documents(case, by)
+        cases.close_for_events([row.event_id for row in loose if row.event_id is not None], "waived")
+        cases.close_loose(case, "waived", [row.pk for row in loose])
         _tell(case, "waive", by=by, reason=reason, ids=done)
-    return results
+    return [*results, *(Restarted(row.event_id or UUID(int=row.pk), True, what=what_it_is(row)) for row in loose)]
+
+
+def beside_documents(case: ExceptionCase, by: Person) -> list[Occurrence]:
+    """What the case holds beside documents (messages, a gap in a feed), of the entities for which this person may give
+    it up."""
+    allowed = reach(by, MAY_WAIVE)
+    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=True).order_by("pk")
+    return [row for row in rows if allowed.covers(row.legal_entity_code, case.kind)]
+
+
+def what_it_is(row: Occurrence) -> str:
+    """What an occurrence without a document is, in a word."""
+    return "message" if row.event_id is not None else "finding"
 
 
 def give_up(

@@ -69,7 +69,7 @@
       if (first) { event.preventDefault(); first.click(); }
       return;
     }
-    if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (field || event.ctrlKey || event.metaKey || event.altKey || document.body.dataset.letterKeys === "off") return;
     var asked = document.querySelector('[data-key="' + CSS.escape(event.key) + '"]');
     if (asked) {
       event.preventDefault();

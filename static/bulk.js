@@ -19,12 +19,13 @@
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), textarea, select")) return;
     var form = document.getElementById("bulk-form"), row = document.querySelector("tr.cur") || event.target.closest("tr[data-row]");
-    if (event.key === "x" && row) {
+    var letters = document.body.dataset.letterKeys !== "off";
+    if (letters && event.key === "x" && row) {
       var box = row.querySelector("input[form=bulk-form]");
       if (box) box.click();
     } else if (event.key === "Escape" && form && document.querySelector("input[form=bulk-form]:checked") && !event.target.closest("details[open].menu, details[open].pick")) {
       form.reset();
-    } else if (event.key === "z") {
+    } else if (letters && event.key === "z") {
       var undo = document.querySelector("[data-undo]");
       if (undo) undo.click();
     }

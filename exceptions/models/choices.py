@@ -40,7 +40,9 @@ class Snooze(models.Model):
 
     case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="snoozes")
     until = models.CharField(max_length=10, choices=Until)
-    wakes = models.JSONField()  # what is waited for: {"date"}, {"count"}, {"entity", "erp", "period"}, {"records"}
+    wakes = (
+        models.JSONField()
+    )  # what is waited for: {"date", "at"}, {"count"}, {"entity", "erp", "period"}, {"records"}
     why = models.TextField()
     proposal = models.ForeignKey("core.Proposal", null=True, on_delete=models.PROTECT, related_name="+")
     by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")

@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from exceptions import cases
 from exceptions.models import Choice, ExceptionCase
-from exceptions.resolutions import ResolutionRefused
+from exceptions.resolutions import OTHER_ENTITY, WORK, ResolutionRefused
 from exceptions.resolving import binding, rules, waiting
 from q2c.core import approvals, audit
+from q2c.core.access import reach
 from q2c.core.models import Person, Proposal
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
@@ -48,8 +49,10 @@ class Wished:
     terms: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[UUID, dict[str, Any]] | None = None
     fields: Sequence[str] = ()
+    permission: str = WORK  # that whoever wishes it has for each document's entity
     state: str = "held"  # in which the documents are
     amounts: Mapping[UUID, Decimal] = field(default_factory=dict)  # where it's about less than the documents' own
+    others: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)  # occurrences without a document, their facts
     counted: Mapping[UUID, Decimal] = field(default_factory=dict)  # what the rules are asked for, where it's not that
 
 
@@ -72,6 +75,11 @@ class Agreed:
         terms: Mapping[str, Any] = self.content["terms"]
         return terms
 
+    @property
+    def others(self) -> list[int]:
+        """The occurrences without a document that were signed for."""
+        return [row["occurrence"] for row in self.content.get("others", ())]
+
 
 def note_choices(agreed: Agreed, about: str) -> None:
     """Keep what was chosen of each document about this, for its own steps to find once it's reposted."""
@@ -86,15 +94,22 @@ def note_choices(agreed: Agreed, about: str) -> None:
 
 def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]]:
     """Propose it, or apply it at once where the rules ask for nobody. Raises ResolutionRefused, for an empty selection,
-    a second proposal of its kind, or where none of the documents would post."""
-    check_count(wished.documents)
+    a second proposal of its kind, where none of the documents would post, or where the person's role reaches none."""
+    check_count([*wished.documents, *wished.others])
     state = binding.state_of(wished.documents, wished.chosen)
-    documents = [_signed(state[i], wished.amounts.get(i)) for i in wished.documents
-                 if state[i]["state"] == wished.state]  # fmt: skip
-    if not documents:
+    held = [_signed(state[i], wished.amounts.get(i)) for i in wished.documents
+            if state[i]["state"] == wished.state]  # fmt: skip
+    if not held and not wished.others:
         raise ResolutionRefused("No document of it is held any more.")
+    allowed = reach(wished.by, wished.permission)
+    documents: list[dict[str, Any]] = []
+    foreign: list[dict[str, Any]] = []
+    for own in held:
+        (documents if allowed.covers(own["legal_entity"], wished.case.kind) else foreign).append(own)
+    if not documents and not wished.others:
+        raise ResolutionRefused(f"{OTHER_ENTITY[0].upper()}{OTHER_ENTITY[1:]}.")
     counted = [_signed(own, wished.counted.get(UUID(own["transaction"]))) for own in documents]
-    asked = rules.asked_for(wished.resolution, counted, wished.fields)
+    asked = rules.asked_for(wished.resolution, [*counted, *wished.others.values()], wished.fields)
     content = {
         "case": wished.case.pk,
         approvals.OF_KIND: wished.case.kind,
@@ -105,6 +120,8 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
         "chosen": {str(i): own for i, own in (wished.chosen or {}).items()},
         "documents": documents,
     }
+    if wished.others:
+        content["others"] = [{"occurrence": i, **own} for i, own in wished.others.items()]
     kind = PREFIX + wished.resolution
     approval = asked.approval
     if approval is None:
@@ -115,7 +132,7 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
             )  # fmt: skip
             results = _apply_unmoved(agreed, apply)
             audit.record(wished.by, wished.resolution, "case", wished.case.pk, why=wished.reason, data=_told(content))
-        return None, results
+        return None, [*results, *(Restarted(UUID(own["transaction"]), False, OTHER_ENTITY) for own in foreign)]
     with atomic():
         case = cases.lock_case(wished.case.pk)
         if case is None or not case.is_open:
@@ -124,13 +141,13 @@ def wish(wished: Wished, apply: Apply) -> tuple[Proposal | None, list[Restarted]
         proposal = approvals.propose(
             kind, ("case", case.pk), content=content, by=wished.by, title=wished.title, why=wished.reason,
             permission=approval.permission, signatures=approval.signatures, also=approval.also,
-            legal_entities=approvals.concerned(d["legal_entity"] for d in documents),
+            legal_entities=approvals.concerned(d["legal_entity"] for d in [*documents, *wished.others.values()]),
         )  # fmt: skip
         cases.await_approval(case, by=wished.by, text=wished.title, data={"proposal": str(proposal.pk)})
     return proposal, []
 
 
-def check_count(documents: Sequence[UUID]) -> None:
+def check_count(documents: Sequence[object]) -> None:
     """Raises ResolutionRefused for none, and for more documents than one decision takes."""
     if not documents:
         raise ResolutionRefused("No document of it is held any more.")
@@ -232,7 +249,7 @@ def _apply_unmoved(agreed: Agreed, apply: Apply) -> list[Restarted]:
         if said := binding.what_moved(bare, present.get(i)):
             moved[i] = said
     left = [i for i in agreed.documents if i not in moved]
-    results = apply(replace(agreed, documents=left)) if left else []
+    results = apply(replace(agreed, documents=left)) if left or agreed.others else []
     return [*results, *(Restarted(i, False, f"moved: {'; '.join(said)}") for i, said in moved.items())]
 
 

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from exceptions.kinds import APPLY_OPEN
 from exceptions.models import ExceptionCase
-from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
+from exceptions.resolving.held import document_of_case, held_documents, why_not_held
 from mappings.resolve import Snapshot
 from q2c import ports
 from q2c.canonical import schema
@@ -31,10 +32,10 @@ from q2c.transactions.restart import Restarted
 from q2c.transactions.workers import run_now
 
 
-def applications_of(case: ExceptionCase) -> list[BusinessTransaction]:
-    """The applications that are held in the case, the newest hundred."""
-    ids = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("-pk")
-    newest = [i for i in ids.values_list("transaction_id", flat=True)[:100] if i is not None]
+def applications_of(case: ExceptionCase, by: Person) -> list[BusinessTransaction]:
+    """The applications that are held in the case and that this person may act on, the newest hundred."""
+    ids = held_documents(case, by, WORK).values_list("transaction_id", flat=True)
+    newest = [i for i in ids[:100] if i is not None]
     return list(BusinessTransaction.objects.filter(pk__in=newest, flow=APPLICATION_TO_ERP.code, state="held"))
 
 
@@ -44,9 +45,11 @@ def wish_to_apply(
     """Wish that only what the ERP has open, asked now, be applied of a held application. Raises ResolutionRefused where
     nothing is, or all of it, and while its outcome isn't known."""
     check_case(case, reason, APPLY_OPEN)
-    txn = next((row for row in applications_of(case) if row.pk == transaction_id), None)
+    txn = next((row for row in applications_of(case, by) if row.pk == transaction_id), None)
     if txn is None:
-        raise ResolutionRefused("That isn’t an application that is held in this case.")
+        gone = document_of_case(case, by, WORK, transaction_id)
+        said = why_not_held(gone) if gone else "That isn’t an application that is held in this case."
+        raise ResolutionRefused(said)
     if txn.open_intent is not None:
         raise ResolutionRefused("The ERP may have applied it already: its outcome must be known first.")
     document: Application = schema.from_json(bytes(txn.fact), Application)

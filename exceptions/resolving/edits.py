@@ -16,8 +16,9 @@ from django.utils import timezone
 
 from exceptions.kinds import EDIT_FIELDS, EMERGENCY_EDIT
 from exceptions.models import Choice, ExceptionCase
-from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import PREFIX, Agreed, Wished, wish
+from exceptions.resolving.held import document_of_case, held_documents, why_not_held
 from q2c import ports
 from q2c.canonical import schema
 from q2c.canonical.edits import EDIT, Place, apply_edits, places_of
@@ -48,10 +49,11 @@ def edit_fields(
     ordinary ones, which the emergency role signs for some hours. Raises ResolutionRefused for a field that may not be
     edited, when nothing would change, and while the target may hold the document."""
     check_case(case, reason, EDIT_FIELDS)
-    held = case.occurrences.filter(transaction_id=transaction_id, closed_at__isnull=True)
+    held = held_documents(case, by, WORK).filter(transaction_id=transaction_id)
     txn = BusinessTransaction.objects.filter(pk__in=held.values("transaction_id"), state="held").first()
     if txn is None:
-        raise ResolutionRefused("That document isn’t held in this case.")
+        gone = document_of_case(case, by, WORK, transaction_id)
+        raise ResolutionRefused(why_not_held(gone) if gone else "That document isn’t held in this case.")
     if txn.open_intent is not None:
         raise ResolutionRefused("The target may hold it already: its outcome must be known first.")
     document = document_of(txn)

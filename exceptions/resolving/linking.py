@@ -15,8 +15,9 @@ from uuid import UUID
 
 from exceptions.kinds import LINK
 from exceptions.models import ExceptionCase
-from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolutions import MAY_REPOST, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
+from exceptions.resolving.held import document_of_case, held_documents, why_not_held
 from mappings.models import CrossReference
 from mappings.resolve import Snapshot
 from q2c import ports
@@ -112,8 +113,9 @@ def link(
 ) -> tuple[Proposal | None, list[Restarted]]:
     """Wish that a held document be that one of the ERP. Raises ResolutionRefused with the figures that differ."""
     check_case(case, reason, LINK)
-    if not case.occurrences.filter(transaction_id=transaction_id, closed_at__isnull=True).exists():
-        raise ResolutionRefused("That document isn’t held in this case.")
+    if not held_documents(case, by, MAY_REPOST).filter(transaction_id=transaction_id).exists():
+        gone = document_of_case(case, by, MAY_REPOST, transaction_id)
+        raise ResolutionRefused(why_not_held(gone) if gone else "That document isn’t held in this case.")
     if not chosen.fits:
         raise ResolutionRefused(f"{chosen.found.number or chosen.found.id} isn’t it: {chosen.differs}.")
     txn = BusinessTransaction.objects.defer("fact").get(pk=transaction_id)
@@ -122,7 +124,8 @@ def link(
     there = chosen.found.number or chosen.found.id
     return wish(
         Wished(
-            resolution=LINK, case=case, by=by, reason=reason, title=f"Link {number} to {there} of {name}",
+            resolution=LINK, case=case, by=by, reason=reason, permission=MAY_REPOST,
+            title=f"Link {number} to {there} of {name}",
             happens=[
                 f"{number} is taken for {there} of {name} (its id there: {chosen.found.id}), which says the same: "
                 + ", ".join(f"{row.what} {row.theirs}" for row in chosen.rows if row.theirs) + ".",

@@ -20,9 +20,10 @@ from django.utils import timezone
 from exceptions import cases
 from exceptions.kinds import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import ExceptionCase, Snooze
-from exceptions.resolutions import ResolutionRefused, check_case, repost_documents
+from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving import accruals, agreeing
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
+from exceptions.resolving.held import held_documents
 from mappings.days import rules_today
 from mappings.resolve import Snapshot
 from q2c.canonical import schema
@@ -64,10 +65,10 @@ class Late:
     closed: AccountingPeriod | None  # its row, where the ERP's list has it
 
 
-def late_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None = None) -> list[Late]:
-    """The case's held documents by book and period, with where they could go. Three statements, whatever their
-    number."""
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False)
+def late_documents(case: ExceptionCase, by: Person, transaction_ids: Iterable[UUID] | None = None) -> list[Late]:
+    """The case's held documents that this person may act on by book and period, with where they could go. Three
+    statements, whatever their number."""
+    rows = held_documents(case, by, WORK)
     if transaction_ids is not None:
         rows = rows.filter(transaction_id__in=list(transaction_ids))
     problems = rows.values_list("transaction_id", "problem")
@@ -113,7 +114,7 @@ def choose_period(
     """Wish that late documents post in the next open period, accrued or not, or that theirs be reopened. Raises
     ResolutionRefused for another kind of case, and where policy or the ERP's calendar doesn't allow it."""
     check_case(case, reason, CHOOSE_PERIOD)
-    late = late_documents(case, transaction_ids)
+    late = late_documents(case, by, transaction_ids)
     if not late:
         raise ResolutionRefused("No document of it is held any more.")
     found = next((row for row in options_of(late) if row.code == option), None)

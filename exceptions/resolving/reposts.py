@@ -9,6 +9,7 @@ from exceptions.models import ExceptionCase
 from exceptions.resolving import rules
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from exceptions.resolving.binding import state_of
+from exceptions.resolving.held import held_documents
 from q2c.core.models import Person, Proposal
 from q2c.transactions.restart import Restarted
 
@@ -20,7 +21,7 @@ def repost(
     if rules.asks_nobody(REPOST):
         return None, resolutions.repost(case, by=by, reason=reason, as_then=as_then)
     resolutions.check_case(case, reason, REPOST, REMAP_AND_REPOST)
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("transaction_id")
+    rows = held_documents(case, by, resolutions.MAY_REPOST).order_by("transaction_id")
     ids = [i for i in rows.values_list("transaction_id", flat=True) if i is not None]
     if rules.asked_for(REPOST, state_of(ids).values()).approval is None:
         return None, resolutions.repost(case, by=by, reason=reason, as_then=as_then)
@@ -28,7 +29,7 @@ def repost(
     mappings = "those of then" if as_then else "the newest"
     return wish(
         Wished(
-            resolution=REPOST, case=case, by=by, reason=reason,
+            resolution=REPOST, case=case, by=by, reason=reason, permission=resolutions.MAY_REPOST,
             title=f"Repost {len(ids):,} {noun} of {case.number}",
             happens=[
                 f"{len(ids):,} {noun} {'goes' if len(ids) == 1 else 'go'} on where it stopped, by {mappings} mappings.",

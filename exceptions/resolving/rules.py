@@ -64,7 +64,7 @@ class Asked:
 
 def asked_for(resolution: str, documents: Iterable[Mapping[str, Any]], fields: Iterable[str] = ()) -> Asked:
     """What is asked for this resolution of these documents; a field's own rule (`edit_fields|po_number`) stands before
-    that of its resolution."""
+    that of its resolution. What is no document (`what` says what it is) has no amount, and is over every limit."""
     by_entity: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for facts in documents:
         by_entity[facts["legal_entity"]].append(facts)
@@ -112,7 +112,9 @@ def level_of(clause: str, documents: Iterable[Mapping[str, Any]], entity: str) -
     for part in clause.split(";"):
         level, _, over = part.strip().partition(" over ")
         if over and not is_counted:
-            total, is_counted = total_in_book(entity, documents), True
+            documents = list(documents)
+            is_known = not any(facts.get("what") for facts in documents)
+            total, is_counted = total_in_book(entity, documents) if is_known else None, True
         if not over or total is None or total > Decimal(over):
             strictest = max(strictest or level, level, key=_LEVELS.index)
     return strictest

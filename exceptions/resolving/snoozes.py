@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db.transaction import atomic
 from django.utils import timezone
@@ -20,7 +21,8 @@ from exceptions.resolutions import ResolutionRefused, repost_documents
 from exceptions.resolving import binding, periods
 from q2c.core import audit
 from q2c.core.history import save_with_reason
-from q2c.core.models import Person
+from q2c.core.models import LegalEntity, Person
+from q2c.core.people import zone_of
 from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction
 
@@ -45,7 +47,7 @@ def snooze(
         standing = Snooze.objects.filter(case=locked, woken_at__isnull=True).first()
         if standing is not None and standing.proposal_id:
             raise ResolutionRefused("It waits for its period to be reopened, as two people agreed.")
-        wakes = _wakes(locked, until, date=date, count=count)
+        wakes = _wakes(locked, by, until, date=date, count=count)
         if standing is not None:
             _end(standing, f"{by} chose another")
         made = Snooze.objects.create(case=locked, until=until, wakes=wakes, why=reason, by=by, at=timezone.now())
@@ -98,19 +100,20 @@ def words_of(found: Snooze) -> str:
     return "one of its customers changes"
 
 
-def _wakes(case: ExceptionCase, until: str, *, date: dt.date | None, count: int | None) -> dict[str, Any]:
-    today = timezone.localdate()
+def _wakes(case: ExceptionCase, by: Person, until: str, *, date: dt.date | None, count: int | None) -> dict[str, Any]:
     if until == Until.DATE:
+        zone = _zone_of(case, by)
+        today = timezone.localdate(timezone=zone)
         if date is None or not today < date <= today + dt.timedelta(days=DAYS_MAX):
             raise ResolutionRefused(f"The date has to be after today, and within {DAYS_MAX} days.")
-        return {"date": date.isoformat()}
+        return {"date": date.isoformat(), "at": _begins(date, zone).isoformat()}
     if until == Until.COUNT:
         present = case.occurrences.filter(closed_at__isnull=True).count()
         if count is None or count <= present:
             raise ResolutionRefused(f"It has {present:,} documents already: name a higher number.")
         return {"count": count}
     if until == Until.PERIOD:
-        places = [list(row.place) for row in periods.late_documents(case) if not periods.are_open([row.place])]
+        places = [list(row.place) for row in periods.late_documents(case, by) if not periods.are_open([row.place])]
         if not places:
             raise ResolutionRefused("None of its documents waits for a period that is closed.")
         return {"places": places}
@@ -120,6 +123,16 @@ def _wakes(case: ExceptionCase, until: str, *, date: dt.date | None, count: int 
             raise ResolutionRefused("Its documents name no customer.")
         return {"aliases": keys, "since": timezone.now().isoformat()}
     raise ResolutionRefused("Choose what it waits for.")
+
+
+def _zone_of(case: ExceptionCase, by: Person) -> ZoneInfo:
+    """Where the case's days begin: its entity's zone, or that of whoever snoozed a case of several."""
+    own = LegalEntity.objects.filter(code=case.legal_entity_code).values_list("time_zone", flat=True).first()
+    return ZoneInfo(own) if own else zone_of(by)
+
+
+def _begins(date: dt.date, zone: ZoneInfo) -> dt.datetime:
+    return dt.datetime.combine(date, dt.time(), zone)
 
 
 def _customers(case: ExceptionCase) -> Iterable[str]:
@@ -136,7 +149,13 @@ def _what_came(found: Snooze) -> str:
     if not found.case.is_open:
         return "the case is closed"
     if found.until == Until.DATE:
-        return "the day has come" if timezone.localdate() >= dt.date.fromisoformat(wakes["date"]) else ""
+        known = wakes.get("at")  # snoozed by an earlier release: only the day
+        at = (
+            dt.datetime.fromisoformat(known)
+            if known
+            else _begins(dt.date.fromisoformat(wakes["date"]), _zone_of(found.case, found.by))
+        )
+        return "the day has come" if timezone.now() >= at else ""
     if found.until == Until.COUNT:
         present = found.case.occurrences.filter(closed_at__isnull=True).count()
         return f"it has {present:,} documents" if present >= wakes["count"] else ""

@@ -6,6 +6,7 @@ up again: then the document goes on as if it had been held all the time, unless 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import rules
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from exceptions.resolving.binding import state_of
+from exceptions.resolving.held import held_documents
 from q2c.core import audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
@@ -36,23 +38,27 @@ def waive(
     resolutions.check_case(case, reason, WAIVE)
     if code not in WAIVE_REASONS:
         raise ResolutionRefused("Choose one of the reasons.")
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("transaction_id")
+    rows = held_documents(case, by, resolutions.MAY_WAIVE).order_by("transaction_id")
     if transaction_ids is not None:
         rows = rows.filter(transaction_id__in=list(transaction_ids))
     ids = [i for i in rows.values_list("transaction_id", flat=True) if i is not None]
-    if rules.asks_nobody(WAIVE) or rules.asked_for(WAIVE, state_of(ids).values()).approval is None:
+    loose = resolutions.beside_documents(case, by) if transaction_ids is None else []
+    others = {row.pk: {"what": resolutions.what_it_is(row), "legal_entity": row.legal_entity_code} for row in loose}
+    asked = [*state_of(ids).values(), *others.values()]
+    if rules.asks_nobody(WAIVE) or rules.asked_for(WAIVE, asked).approval is None:
         return None, resolutions.waive(case, by=by, reason=reason, code=code, transaction_ids=transaction_ids)
-    noun = "document" if len(ids) == 1 else "documents"
+    counts = Counter({"document": len(ids)}) + Counter(row["what"] for row in others.values())
+    what = " and ".join(f"{count:,} {noun if count == 1 else noun + 's'}" for noun, count in counts.items())
     return wish(
         Wished(
-            resolution=WAIVE, case=case, by=by, reason=reason,
-            title=f"Waive {len(ids):,} {noun} of {case.number}: {WAIVE_REASONS[code].lower()}",
+            resolution=WAIVE, case=case, by=by, reason=reason, permission=resolutions.MAY_WAIVE,
+            title=f"Waive {what} of {case.number}: {WAIVE_REASONS[code].lower()}",
             happens=[
-                f"{len(ids):,} {noun} won’t post: {WAIVE_REASONS[code].lower()}.",
+                f"{what} won’t post: {WAIVE_REASONS[code].lower()}.",
                 "Nothing is booked for it. What is given up stays on the list of open items, with this reason.",
                 "Whoever may waive can take it up again; then it goes on where it stopped.",
-            ],
-            documents=ids, terms={"code": code},
+            ] if ids else [f"{what} won’t be looked into: {WAIVE_REASONS[code].lower()}.", "Nothing is booked for it."],
+            documents=ids, terms={"code": code}, others=others,
         ),
         apply_waiver,
     )  # fmt: skip
@@ -61,8 +67,9 @@ def waive(
 def apply_waiver(agreed: Agreed) -> list[Restarted]:
     """Give up what was signed for."""
     return resolutions.waive(
-        agreed.case, by=agreed.proposer, reason=agreed.why, code=agreed.terms["code"], transaction_ids=agreed.documents
-    )
+        agreed.case, by=agreed.proposer, reason=agreed.why, code=agreed.terms["code"],
+        transaction_ids=agreed.documents, others=agreed.others,
+    )  # fmt: skip
 
 
 def take_up(

@@ -78,7 +78,7 @@ def open_documents(by: Person, cases: QuerySet[ExceptionCase]) -> QuerySet[Occur
 
 def known_documents(by: Person, ids: Collection[int]) -> dict[int, Document]:
     """Of these the person's own, whatever became of them meanwhile."""
-    cases = tallies.cases_visible_to(by).order_by().values("pk")
+    cases = tallies.cases_shown_to(by).order_by().values("pk")
     rows = Occurrence.objects.filter(access.of_cases_q(by), pk__in=list(ids), case__in=cases)
     return {row.id: row for row in read_documents(rows)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from mappings.drafts import DraftRefused
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
-from q2c.core.htmx import changed
+from q2c.core.htmx import changed, refuse
 from q2c.transactions.restart import Restarted
 
 Act = Callable[[PersonRequest, ExceptionCase], HttpResponse]
@@ -40,10 +41,8 @@ def acts(permission: str) -> Callable[[Act], Callable[..., HttpResponse]]:
             if not access.may(request.user, permission, case.legal_entity_code or None, kind=case.kind):
                 return access.denied(request, permission)
             if not case.is_open and act.__name__ != "note":
-                messages.warning(
-                    request, f"{case.number} is {case.get_state_display().lower()} already.", extra_tags="act"
-                )
-                return redirect("exceptions:case_detail", case.pk)
+                said = f"{case.number} is {case.get_state_display().lower()} already."
+                return refuse(request, said, "exceptions:case_detail", case.pk)
             return act(request, case)
 
         return guarded
@@ -148,9 +147,10 @@ def refusals(form: Any) -> Iterator[None]:
 
 def said_of(results: list[Restarted], done: str) -> str:
     """What became of the documents, in one or two sentences."""
-    count = sum(row.is_restarted for row in results)
+    counts = Counter(row.what for row in results if row.is_restarted) or Counter(document=0)
     left = [row for row in results if not row.is_restarted]
-    text = f"{count:,} {'document is' if count == 1 else 'documents are'} {done}."
+    said = [f"{count:,} {what if count == 1 else what + 's'}" for what, count in counts.items()]
+    text = f"{' and '.join(said)} {'is' if counts.total() == 1 else 'are'} {done}."
     if left:
         text += f" {len(left):,} {'stays' if len(left) == 1 else 'stay'} as before: {left[0].why_not}."
     return text

@@ -16,7 +16,7 @@ from exceptions.models import AlertChannel, AlertDelivery, AlertGroup, AlertSubs
 from exceptions.workbench.alert_forms import ChannelForm, SubscriptionForm
 from q2c.core import access, audit, people
 from q2c.core.access import PersonRequest, requires
-from q2c.core.htmx import page, paginate
+from q2c.core.htmx import page, paginate, refuse
 
 VIEW, MANAGE = "exceptions.view_case", "exceptions.manage_alerts"
 
@@ -81,8 +81,8 @@ def channel_test(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Send a message that says that it's a test."""
     channel = _channel(channel_id)
     if not channel.is_agreed:
-        messages.warning(request, f"Nobody has agreed to the address of {channel} yet.", extra_tags="act")
-        return redirect("exceptions:channel_edit", channel.pk)
+        said = f"Nobody has agreed to the address of {channel} yet."
+        return refuse(request, said, "exceptions:channel_edit", channel.pk)
     error = sending.try_channel(channel)
     audit.record(request.user, "test", "alert_channel", channel.pk, data={"error": error})
     if error:

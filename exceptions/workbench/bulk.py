@@ -28,7 +28,7 @@ from exceptions.workbench.resolving_forms import WaiveForm
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
-from q2c.core.htmx import page, paginate, wants_fragment
+from q2c.core.htmx import page, paginate, refuse, wants_fragment
 from q2c.core.models import Person
 
 IDS_MAX = 500  # that one form can name; more are chosen by a filter
@@ -77,16 +77,14 @@ def bulk_freeze(request: PersonRequest) -> HttpResponse:
     """Freeze what was ticked, all that match, or a whole case; the preview follows."""
     way = WAYS.get(request.POST.get("what", ""))
     if way is None:
-        messages.warning(request, "Choose cases and what to do with them.", extra_tags="act")
-        return redirect("exceptions:case_list")
+        return refuse(request, "Choose cases and what to do with them.", "exceptions:case_list")
     if not access.may(request.user, way.permission):
         return access.denied(request, way.permission)
     back = _back(request)
     try:
         action = freeze(way.code, by=request.user, **_chosen(request))
     except BulkRefused as refused:
-        messages.warning(request, str(refused), extra_tags="act")
-        return redirect(back)
+        return refuse(request, str(refused), back)
     return redirect("exceptions:bulk_detail", action.pk)
 
 
@@ -122,10 +120,10 @@ def bulk_confirm(request: PersonRequest, action_id: int) -> HttpResponse:
 def bulk_undo(request: PersonRequest, action_id: int) -> HttpResponse:
     """Let go of a draft, or stop what hasn't begun."""
     action = _own(request, action_id)
-    if bulk.undo(action, by=request.user):
-        messages.success(request, f"{action.number} is undone. Nothing was done to any document.", extra_tags="done")
-    else:
-        messages.warning(request, f"Not possible: {action.number} has begun already.", extra_tags="act")
+    if not bulk.undo(action, by=request.user):
+        said = f"Not possible: {action.number} has begun already."
+        return refuse(request, said, "exceptions:bulk_detail", action.pk)
+    messages.success(request, f"{action.number} is undone. Nothing was done to any document.", extra_tags="done")
     return redirect("exceptions:bulk_detail", action.pk)
 
 
@@ -136,10 +134,10 @@ def bulk_stop(request: PersonRequest, action_id: int) -> HttpResponse:
     action = _own(request, action_id)
     left = bulk.stop(action, by=request.user)
     if left is None:
-        messages.warning(request, f"Not possible: {action.number} isn’t running any more.", extra_tags="act")
-    else:
-        said = f"{action.number} is stopped. {left:,} stay as they were; what was begun goes on."
-        messages.success(request, said, extra_tags="done")
+        said = f"Not possible: {action.number} isn’t running any more."
+        return refuse(request, said, "exceptions:bulk_detail", action.pk)
+    said = f"{action.number} is stopped. {left:,} stay as they were; what was begun goes on."
+    messages.success(request, said, extra_tags="done")
     return redirect("exceptions:bulk_detail", action.pk)
 
 
@@ -156,8 +154,7 @@ def bulk_again(request: PersonRequest, action_id: int) -> HttpResponse:
             raise BulkRefused(f"{former.number} hasn’t ended yet.")
         action = freeze_again(former, by=request.user)
     except BulkRefused as refused:
-        messages.warning(request, str(refused), extra_tags="act")
-        return redirect("exceptions:bulk_detail", former.pk)
+        return refuse(request, str(refused), "exceptions:bulk_detail", former.pk)
     return redirect("exceptions:bulk_detail", action.pk)
 
 
@@ -216,7 +213,7 @@ def _chosen(request: PersonRequest) -> dict[str, Any]:
     visible = tallies.cases_visible_to(request.user)
     if post.get("of_case"):
         case = visible_case(request, _whole([post["of_case"]])[0])
-        one = visible.filter(pk=case.pk)
+        one = tallies.cases_shown_to(request.user).filter(pk=case.pk)
         if post.get("all"):
             return {"cases": one, "chosen": {"case": case.pk}, "words": f"All documents of {case.number}"}
         ids = _whole(post.getlist("document"))

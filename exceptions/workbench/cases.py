@@ -257,7 +257,9 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
             name = form_name.removesuffix("_form")
             url = reverse(f"exceptions:case_{name}", args=[case.pk])
             if code in BUILDERS:
-                form = forms.get(form_name) or BUILDERS[code](case, request.GET if code in EDITS else None)
+                form = forms.get(form_name) or BUILDERS[code](
+                    case, request.user, request.GET if code in EDITS else None
+                )
                 if form is None:
                     found.append(Remedy(code, title, None, _NONE_FITS[code]))
                     continue
@@ -270,7 +272,7 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
         if code == kinds.SNOOZE and case.snoozed_at is not None:
             continue
         name = form_name.removesuffix("_form")
-        form = forms.get(form_name) or BUILDERS[code](case)
+        form = forms.get(form_name) or BUILDERS[code](case, request.user)
         url = reverse(f"exceptions:case_{name}", args=[case.pk])
         found.append(Remedy(code, kinds.RESOLUTION_WORDS[code], form, "", url, f"exceptions/resolving/{name}.html"))
     return found

@@ -51,7 +51,7 @@ def repost(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def period(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Post late documents in the next open period, or ask for theirs to be reopened."""
-    form = period_form(case, request.POST)
+    form = period_form(case, request.user, request.POST)
     if form.is_valid():
         data = form.cleaned_data
         with refusals(form):
@@ -63,7 +63,7 @@ def period(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("transactions.repost")
 def link(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Look for a document in the ERP, show it beside ours, and propose that it is that one."""
-    form = link_form(case, request.POST)
+    form = link_form(case, request.user, request.POST)
     if form.is_valid():
         data = form.cleaned_data
         with refusals(form):
@@ -85,13 +85,13 @@ def link(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def edit(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Correct words of one held document, and have it go on."""
-    return _edit(request, case, edit_form(case, request.POST), "edit_form")
+    return _edit(request, case, edit_form(case, request.user, request.POST), "edit_form")
 
 
 @acts("exceptions.work_case")
 def emergency(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Correct what is edited in an emergency only: the emergency role signs, for some hours."""
-    return _edit(request, case, emergency_form(case, request.POST), "emergency_form")
+    return _edit(request, case, emergency_form(case, request.user, request.POST), "emergency_form")
 
 
 def _edit(request: PersonRequest, case: ExceptionCase, form: EditForm | None, name: str) -> HttpResponse:
@@ -103,13 +103,13 @@ def _edit(request: PersonRequest, case: ExceptionCase, form: EditForm | None, na
                 in_emergency=name == "emergency_form",
             )  # fmt: skip
             return wished(request, case, made, "on the way again")
-    return show_case(request, case, status=422, **({name: form} if form is not None else {}))
+    return _back(request, case, form, name)
 
 
 @acts("exceptions.waive_case")
 def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case's documents up: they won't post, and stay on the list of open items."""
-    form = waive_form(case, request.POST)
+    form = waive_form(case, request.user, request.POST)
     if form.is_valid():
         data = form.cleaned_data
         with refusals(form):
@@ -133,17 +133,24 @@ def difference(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def apply_open(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Ask the ERP what is open of the case's invoice, and propose to apply that, the rest staying on account."""
-    form = apply_open_form(case, request.POST)
+    form = apply_open_form(case, request.user, request.POST)
     if form is not None and form.is_valid():
         data = form.cleaned_data
         with refusals(form):
             made = applying.wish_to_apply(case, by=request.user, reason=data["why"], transaction_id=data["transaction"])
             return wished(request, case, made, "on the way again")
-    return show_case(request, case, status=422, **({"apply_open_form": form} if form is not None else {}))
+    return _back(request, case, form, "apply_open_form")
+
+
+def _back(request: PersonRequest, case: ExceptionCase, form: ReasonForm | None, name: str) -> HttpResponse:
+    """The case with the form as it was sent; where no document takes it any more, a word that nothing was done."""
+    if form is None:
+        messages.warning(request, "None of its documents takes this any more. Nothing was changed.", extra_tags="act")
+    return show_case(request, case, status=422, **({} if form is None else {name: form}))
 
 
 def _adjust(request: PersonRequest, case: ExceptionCase, resolution: str, name: str) -> HttpResponse:
-    form = BUILDERS[resolution](case, request.POST)
+    form = BUILDERS[resolution](case, request.user, request.POST)
     if form.is_valid():
         with refusals(form):
             data = form.cleaned_data
@@ -157,7 +164,7 @@ def _adjust(request: PersonRequest, case: ExceptionCase, resolution: str, name: 
 @acts("exceptions.work_case")
 def snooze(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Leave the case alone until something happens."""
-    form = snooze_form(case, request.POST)
+    form = snooze_form(case, request.user, request.POST)
     if form.is_valid():
         data = form.cleaned_data
         with refusals(form):
@@ -182,7 +189,7 @@ def wake(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def sendback(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case back to sales or billing, with what they should do."""
-    form = sendback_form(case, request.POST)
+    form = sendback_form(case, request.user, request.POST)
     if form.is_valid():
         to = form.cleaned_data["to"]
         with refusals(form):

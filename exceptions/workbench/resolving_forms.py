@@ -11,13 +11,15 @@ from django import forms
 
 from exceptions import kinds
 from exceptions.models import ExceptionCase, Snooze
+from exceptions.resolutions import MAY_REPOST, WORK
 from exceptions.resolving import adjustments, agreeing, applying, edits, periods, snoozes
+from exceptions.resolving.held import document_of_case, held_documents
 from exceptions.resolving.linking import Candidate
 from exceptions.resolving.sendbacks import TO
 from exceptions.workbench.forms import ReasonForm
 from q2c.canonical.edits import Place
 from q2c.core.filters import DateField, dress
-from q2c.core.models import Proposal
+from q2c.core.models import Person, Proposal
 from q2c.transactions.models import BusinessTransaction
 
 
@@ -56,15 +58,15 @@ class LinkForm(ReasonForm):
         dress(self)
 
 
-def link_form(case: ExceptionCase, data: Any = None) -> LinkForm:
+def link_form(case: ExceptionCase, by: Person, data: Any = None) -> LinkForm:
     """The case's held documents, the newest hundred of them, to be found in the target."""
-    return LinkForm(data, prefix=kinds.LINK, documents=_held_of(case))
+    return LinkForm(data, prefix=kinds.LINK, documents=_held_of(case, by, MAY_REPOST))
 
 
-def _held_of(case: ExceptionCase) -> list[tuple[UUID, str]]:
-    """The case's newest held documents with their numbers, a hundred of them."""
-    ids = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("-pk")
-    newest = [i for i in ids.values_list("transaction_id", flat=True)[:100] if i is not None]
+def _held_of(case: ExceptionCase, by: Person, permission: str) -> list[tuple[UUID, str]]:
+    """The newest held documents that this person may act on with their numbers, a hundred of them."""
+    ids = held_documents(case, by, permission).values_list("transaction_id", flat=True)
+    newest = [i for i in ids[:100] if i is not None]
     held = BusinessTransaction.objects.filter(pk__in=newest, state="held").order_by("number", "pk")
     return [(pk, number or source) for pk, number, source in held.values_list("pk", "number", "source_id")]
 
@@ -82,10 +84,22 @@ class ApplyOpenForm(ReasonForm):
         dress(self)
 
 
-def apply_open_form(case: ExceptionCase, data: Any = None) -> ApplyOpenForm | None:
-    """The case's held applications; None where it holds none."""
-    documents = applying.applications_of(case)
+def apply_open_form(case: ExceptionCase, by: Person, data: Any = None) -> ApplyOpenForm | None:
+    """The case's held applications, and the one that the data names though it isn't held any more; None where it holds
+    none."""
+    documents = applying.applications_of(case, by)
+    named = None if data is None else _named(case, by, data.get(f"{kinds.APPLY_OPEN}-transaction", ""))
+    if named is not None and named.pk not in {txn.pk for txn in documents}:
+        documents = [named, *documents]
     return ApplyOpenForm(data, prefix=kinds.APPLY_OPEN, documents=documents) if documents else None
+
+
+def _named(case: ExceptionCase, by: Person, text: str) -> BusinessTransaction | None:
+    """The document of the case that a form names, held or not any more, if this person may act on it."""
+    try:
+        return document_of_case(case, by, WORK, UUID(text))
+    except ValueError:
+        return None
 
 
 class WaiveForm(ReasonForm):
@@ -170,28 +184,26 @@ class EditForm(ReasonForm):
         return found
 
 
-def emergency_form(case: ExceptionCase, data: Any = None) -> EditForm | None:
+def emergency_form(case: ExceptionCase, by: Person, data: Any = None) -> EditForm | None:
     """As `edit_form`, of the fields that are edited in an emergency only."""
-    return edit_form(case, data, code=kinds.EMERGENCY_EDIT)
+    return edit_form(case, by, data, code=kinds.EMERGENCY_EDIT)
 
 
-def edit_form(case: ExceptionCase, data: Any = None, *, code: str = kinds.EDIT_FIELDS) -> EditForm | None:
-    """The fields of the document that the data names, else of the newest held one; None where none may be edited."""
-    rows = case.occurrences.filter(closed_at__isnull=True, transaction_id__isnull=False).order_by("-pk")
+def edit_form(case: ExceptionCase, by: Person, data: Any = None, *, code: str = kinds.EDIT_FIELDS) -> EditForm | None:
+    """The fields of the document that the data names, also of one that was sent and isn't held any more, else of the
+    newest held one; None where none may be edited."""
     wanted = (data or {}).get(f"{code}-transaction", "")
-    try:
-        ids = rows.filter(transaction_id=UUID(wanted)) if wanted else rows
-    except ValueError:
-        ids = rows
-    first = ids.values_list("transaction_id", flat=True).first()
-    txn = BusinessTransaction.objects.filter(pk=first, state="held").first() if first is not None else None
+    posted = data if data is not None and f"{code}-why" in data else None
+    txn = _named(case, by, wanted) if wanted else None
+    if txn is None or (txn.state != "held" and posted is None):
+        first = held_documents(case, by, WORK).values_list("transaction_id", flat=True).first()
+        txn = BusinessTransaction.objects.filter(pk=first, state="held").first() if first is not None else None
     places = edits.places_for(txn, in_emergency=code == kinds.EMERGENCY_EDIT) if txn is not None else []
     if txn is None or not places:
         return None
-    posted = data if data is not None and f"{code}-why" in data else None
     form = EditForm(
-        posted, prefix=code, places=places, number=txn.number or txn.source_id, others=_held_of(case),
-        initial={"transaction": txn.pk},
+        posted, prefix=code, places=places, number=txn.number or txn.source_id,
+        others=_held_of(case, by, WORK), initial={"transaction": txn.pk},
     )  # fmt: skip
     form.is_asked_for = bool(wanted)
     return form
@@ -213,38 +225,38 @@ class AdjustForm(ReasonForm):
         dress(self)
 
 
-def write_off_form(case: ExceptionCase, data: Any = None) -> AdjustForm:
+def write_off_form(case: ExceptionCase, by: Person, data: Any = None) -> AdjustForm:
     """How much of the case's invoice is written off, and why."""
     return AdjustForm(data, prefix=kinds.WRITE_OFF, before=adjustments.known_before(case, kinds.WRITE_OFF))
 
 
-def difference_form(case: ExceptionCase, data: Any = None) -> AdjustForm:
+def difference_form(case: ExceptionCase, by: Person, data: Any = None) -> AdjustForm:
     """How much of the case's invoice is accepted as a difference, and why."""
     before = adjustments.known_before(case, kinds.ACCEPT_DIFFERENCE)
     return AdjustForm(data, prefix=kinds.ACCEPT_DIFFERENCE, before=before)
 
 
-def waive_form(case: ExceptionCase, data: Any = None) -> WaiveForm:
+def waive_form(case: ExceptionCase, by: Person, data: Any = None) -> WaiveForm:
     """Why the case's documents are given up."""
     return WaiveForm(data, prefix=kinds.WAIVE)
 
 
-def snooze_form(case: ExceptionCase, data: Any = None) -> SnoozeForm:
+def snooze_form(case: ExceptionCase, by: Person, data: Any = None) -> SnoozeForm:
     """Until when the case is left alone."""
     return SnoozeForm(data, prefix=kinds.SNOOZE)
 
 
-def sendback_form(case: ExceptionCase, data: Any = None) -> SendBackForm:
+def sendback_form(case: ExceptionCase, by: Person, data: Any = None) -> SendBackForm:
     """To whom the case goes back."""
     return SendBackForm(data, prefix=kinds.SEND_BACK, case=case)
 
 
-def period_form(case: ExceptionCase, data: Any = None) -> PeriodForm:
+def period_form(case: ExceptionCase, by: Person, data: Any = None) -> PeriodForm:
     """The ways for the case's late documents."""
-    return PeriodForm(data, prefix=kinds.CHOOSE_PERIOD, options=periods.options_of(periods.late_documents(case)))
+    return PeriodForm(data, prefix=kinds.CHOOSE_PERIOD, options=periods.options_of(periods.late_documents(case, by)))
 
 
-# What builds the form of a resolution for a case.
+# What builds the form of a resolution for a case and who works it.
 BUILDERS: dict[str, Callable[..., Any]] = {
     kinds.CHOOSE_PERIOD: period_form,
     kinds.EDIT_FIELDS: edit_form,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -20,7 +19,7 @@ from exceptions.workbench.filters import CaseFilter
 from mappings.tables import BYTES_MAX, file_bytes
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
-from q2c.core.htmx import Counted
+from q2c.core.htmx import Counted, refuse
 
 RECENT = 10
 SHOWN = 500  # rows of a report on a screen
@@ -53,7 +52,8 @@ def sheet_export(request: PersonRequest) -> Any:
         if not (number.isdecimal() and len(number) < 19):
             raise Http404
         case = visible_case(request, int(number))
-        rows, asked, back = rows.filter(pk=case.pk), {"Case": case.number}, f"/exceptions/cases/{case.pk}/"
+        rows = tallies.cases_shown_to(request.user).filter(pk=case.pk)
+        asked, back = {"Case": case.number}, f"/exceptions/cases/{case.pk}/"
     else:
         found = CaseFilter(request.GET, rows, request=request)
         if found.form.errors:
@@ -63,8 +63,7 @@ def sheet_export(request: PersonRequest) -> Any:
     try:
         file, _count = exporting.write_sheet(form, rows, by=request.user, asked=asked)
     except exporting.TooMany as refused:
-        messages.warning(request, str(refused), extra_tags="act")
-        return redirect(back)
+        return refuse(request, str(refused), back)
     name = f"cases-{request.GET.get('case') or 'queue'}-{timezone.localdate():%Y-%m-%d}.{form}"
     return FileResponse(file, as_attachment=True, filename=name)
 
@@ -96,7 +95,7 @@ def sheet_carry(request: PersonRequest, sheet_id: int) -> HttpResponse:
     """Do what the good rows wish, as of now."""
     sheet = _own(request, sheet_id)
     if not carrying.carry_sheet(sheet, by=request.user):
-        messages.warning(request, "It was done already, or let go of.", extra_tags="act")
+        return refuse(request, "It was done already, or let go of.", "exceptions:sheet_detail", sheet.pk)
     return redirect("exceptions:sheet_detail", sheet.pk)
 
 

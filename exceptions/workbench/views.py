@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.transaction import atomic
 from django.db.utils import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -24,10 +24,11 @@ from exceptions.workbench.filters import CaseFilter
 from q2c.core import audit
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
-from q2c.core.htmx import count_rows
+from q2c.core.htmx import count_rows, refuse
 
 LONGEST = 500
-MOST = 12  # of a person's own, and of those that are shared
+MOST = 12  # of a person's own
+MOST_SHARED = 24  # of all people's together: more tabs than that nobody reads
 OTHERS = ("sort", "density", PARAM)  # what a view keeps besides the filters
 
 
@@ -50,9 +51,14 @@ def query_of(given: QueryDict) -> str:
 def views_for(request: HttpRequest) -> dict[str, Any]:
     """The tabs of the queue: shared views first, then one's own; which one is open, and the form to keep this one."""
     now = query_of(request.GET)
-    rows = SavedView.objects.filter(Q(owner=request.user.pk) | Q(is_shared=True)).select_related("owner")
-    found = list(rows.order_by("-is_shared", "name")[: 2 * MOST])
-    current = next((view for view in found if view.query == now), None)
+    is_mine, is_open = Q(owner=request.user.pk), Q(query=now)
+    rows = SavedView.objects.filter(is_mine | Q(is_shared=True)).select_related("owner")
+    rows = rows.annotate(
+        is_mine=ExpressionWrapper(is_mine, BooleanField()), is_open=ExpressionWrapper(is_open, BooleanField())
+    )
+    first = rows.order_by("-is_mine", "-is_open", "name")[: MOST + MOST_SHARED]  # one's own and the open one, whatever
+    found = sorted(first, key=lambda view: (not view.is_shared, view.name))
+    current = next((view for view in first if view.is_open), None)
     form = dress(ViewForm(initial={"query": now}, label_suffix="", auto_id="id_view_%s"), small=True)
     is_own = current is not None and current.owner_id == request.user.pk
     return {"saved": found, "current": current, "is_own": is_own, "form": form, "can_keep": bool(now) and not current}
@@ -67,14 +73,15 @@ def view_keep(request: PersonRequest) -> HttpResponse:
     back = f"/exceptions/cases/?{query}"
     if not form.is_valid() or not query or len(query) > LONGEST:
         said = "Give it a name of up to 40 letters" if query else "Filter the list first: a view is a name for a filter"
-        messages.warning(request, f"{said}. Nothing was kept.", extra_tags="act")
-        return redirect(back)
+        return refuse(request, f"{said}. Nothing was kept.", back)
     name, is_shared = form.cleaned_data["name"].strip(), form.cleaned_data["is_shared"]
     own = SavedView.objects.filter(owner=request.user)
     if own.exclude(name=name).count() >= MOST:
-        said = f"You keep {MOST} views already. Forget one first; nothing was kept."
-        messages.warning(request, said, extra_tags="act")
-        return redirect(back)
+        return refuse(request, f"You keep {MOST} views already. Forget one first; nothing was kept.", back)
+    others = SavedView.objects.filter(is_shared=True).exclude(owner=request.user, name=name)
+    if is_shared and others.count() >= MOST_SHARED:
+        said = f"{MOST_SHARED} views are shared already. Keep it for yourself, or have one forgotten first."
+        return refuse(request, f"{said} Nothing was kept.", back)
     try:
         with atomic():
             values = {"query": query, "is_shared": is_shared, "made_at": timezone.now()}
@@ -82,10 +89,7 @@ def view_keep(request: PersonRequest) -> HttpResponse:
             audit.record(request.user, "keep_view", "saved_view", view.pk, data={"name": name, "query": query,
                                                                                "is_shared": is_shared})  # fmt: skip
     except IntegrityError:
-        messages.warning(
-            request, f"Somebody else shares a view called “{name}”. Choose another name.", extra_tags="act"
-        )
-        return redirect(back)
+        return refuse(request, f"Somebody else shares a view called “{name}”. Choose another name.", back)
     who = "Everybody finds" if is_shared else "You find"
     messages.success(request, f"{who} “{name}” above the list.", extra_tags="done")
     return redirect(back)

@@ -19,7 +19,7 @@ from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import dress
-from q2c.core.htmx import page, paginate
+from q2c.core.htmx import page, paginate, refuse
 from q2c.core.templatetags.words import spoken
 from q2c.flows.tasks import find_duplicates
 from q2c.records import duplicates
@@ -63,9 +63,9 @@ def duplicate_look(request: HttpRequest) -> HttpResponse:
     try:
         find_duplicates.apply_async(retry=False, expires=600)
     except (OperationalError, OSError):
-        messages.warning(request, "Not possible just now: no worker can be told. Try again later.", extra_tags="act")
-    else:
-        messages.success(request, "Records are being compared. New pairs appear here.", extra_tags="done")
+        said = "Not possible just now: no worker can be told. Try again later."
+        return refuse(request, said, "mappings:duplicate_list")
+    messages.success(request, "Records are being compared. New pairs appear here.", extra_tags="done")
     return redirect("mappings:duplicate_list")
 
 

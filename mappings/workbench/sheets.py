@@ -27,7 +27,7 @@ from mappings.workbench.rules import RuleFilter, rules_visible_to
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.filters import DateField, dress
-from q2c.core.htmx import page
+from q2c.core.htmx import page, refuse
 from q2c.flows.reference import reference_targets
 from q2c.flows.tasks import refresh_lists
 
@@ -140,9 +140,9 @@ def propose_draft(request: PersonRequest, change_set: ChangeSet) -> HttpResponse
             say_proposed(request, releases.propose_change_set(change_set, by=request.user))
     except DraftRefused as refused:
         said = " ".join(f"Row {f.line + 1}: {f.text.rstrip('.')}." for f in refused.faults[:5])
-        messages.warning(request, f"It can’t be proposed as it is. {said}", extra_tags="act")
+        return refuse(request, f"It can’t be proposed as it is. {said}", "mappings:change_set_detail", change_set.pk)
     except ApprovalRefused as refused:
-        messages.warning(request, f"Not possible: {refused.why}", extra_tags="act")
+        return refuse(request, f"Not possible: {refused.why}", "mappings:change_set_detail", change_set.pk)
     return redirect("mappings:change_set_detail", change_set.pk)
 
 
@@ -157,8 +157,7 @@ def rule_export(request: PersonRequest) -> Any:
         write = exports.write_workbook if form == "xlsx" else exports.write_csv
         file, _count = write(found.qs, by=request.user, asked=asked)
     except ValueError as refused:
-        messages.warning(request, str(refused), extra_tags="act")
-        return redirect(f"{request.path.removesuffix('export/')}?{request.GET.urlencode()}")
+        return refuse(request, str(refused), f"{request.path.removesuffix('export/')}?{request.GET.urlencode()}")
     name = f"mappings-{request.GET.get('kind') or 'all'}-{timezone.localdate():%Y-%m-%d}.{form}"
     return FileResponse(file, as_attachment=True, filename=name)
 
@@ -172,13 +171,11 @@ def lists_refresh(request: PersonRequest) -> HttpResponse:
         for code in codes:
             refresh_lists.apply_async((code,), retry=False, expires=600)
     except (OperationalError, OSError):
-        messages.warning(request, "Not possible just now: no worker can be told. Try again later.", extra_tags="act")
-    else:
-        names = ", ".join(Connection.objects.filter(code__in=codes).order_by("name").values_list("name", flat=True))
-        said = (
-            f"The lists of {names} are being read. Rules whose target is gone get a case." if names else "No ERP yet."
-        )
-        messages.success(request, said, extra_tags="done")
+        said = "Not possible just now: no worker can be told. Try again later."
+        return refuse(request, said, "mappings:rule_list")
+    names = ", ".join(Connection.objects.filter(code__in=codes).order_by("name").values_list("name", flat=True))
+    said = f"The lists of {names} are being read. Rules whose target is gone get a case." if names else "No ERP yet."
+    messages.success(request, said, extra_tags="done")
     return redirect("mappings:rule_list")
 
 

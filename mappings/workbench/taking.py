@@ -17,6 +17,7 @@ from mappings.drafts import DraftRefused, Line, line_for
 from mappings.hints import find_hints
 from mappings.kinds import BY_CODE, Kind
 from q2c.core.access import PersonRequest, requires
+from q2c.core.htmx import refuse
 from q2c.records.models import GoldenRecord
 
 TEXT_MAX = 250
@@ -42,22 +43,21 @@ def take(request: PersonRequest) -> HttpResponse:
     kind, key = _kind(sent), _text(sent, "key")
     found = find_hints(kind, [key], connection=_text(sent, "system"), names=names_of(kind, [key])).get(key, [])
     hint = next((hint for hint in found if hint.target.id == _text(sent, "value")), None)
+    back = f"{reverse('mappings:matrix')}?{QueryDict(request.POST.get('here', '')[:2000]).urlencode()}"
     if hint is None:
-        messages.warning(request, f"Nothing is suggested for {key} any more.", extra_tags="act")
-    else:
-        place: dict[str, Any] = {name: _text(sent, name) for name in ("connection", "legal_entity", "currency")}
-        line = line_for(Line(kind=kind.code, key=key, value=hint.target.id, label=hint.target.name,
-                             effective_from=rules_today(place["legal_entity"]), **place))  # fmt: skip
-        try:
-            title, why = f"Suggested: {kind.title}", f"Suggested: {hint.says}"
-            draft = building.add_to_draft(title, why, lines=[line], by=request.user)
-        except DraftRefused as refused:
-            messages.warning(request, f"Not possible: {refused.faults[0].text}.", extra_tags="act")
-        else:
-            choices.note_choice(line, offered=found[0].target.id, reason=found[0].reason, by=request.user)
-            said = f"{key} becomes {hint.target.text} in your draft CS-{draft.pk}. Propose it when it’s complete."
-            messages.success(request, said, extra_tags="done")
-    return redirect(f"{reverse('mappings:matrix')}?{QueryDict(request.POST.get('here', '')[:2000]).urlencode()}")
+        return refuse(request, f"Nothing is suggested for {key} any more.", back)
+    place: dict[str, Any] = {name: _text(sent, name) for name in ("connection", "legal_entity", "currency")}
+    line = line_for(Line(kind=kind.code, key=key, value=hint.target.id, label=hint.target.name,
+                         effective_from=rules_today(place["legal_entity"]), **place))  # fmt: skip
+    try:
+        title, why = f"Suggested: {kind.title}", f"Suggested: {hint.says}"
+        draft = building.add_to_draft(title, why, lines=[line], by=request.user)
+    except DraftRefused as refused:
+        return refuse(request, f"Not possible: {refused.faults[0].text}.", back)
+    choices.note_choice(line, offered=found[0].target.id, reason=found[0].reason, by=request.user)
+    said = f"{key} becomes {hint.target.text} in your draft CS-{draft.pk}. Propose it when it’s complete."
+    messages.success(request, said, extra_tags="done")
+    return redirect(back)
 
 
 def names_of(kind: Kind, keys: Collection[str]) -> dict[str, str]:

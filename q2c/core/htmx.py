@@ -11,11 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.contrib import messages
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
 from django.db.models.lookups import GreaterThan, LessThan
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render, resolve_url
+from django.shortcuts import redirect, render, resolve_url
 from django.utils.cache import patch_vary_headers
 
 EXACT_UP_TO = 10_000
@@ -44,6 +45,14 @@ def changed(request: HttpRequest, event: str, *, back_to: Any) -> HttpResponse:
     if wants_fragment(request):
         return HttpResponse(status=204, headers={"HX-Trigger": event})
     return HttpResponseRedirect(resolve_url(back_to), status=303)
+
+
+def refuse(request: HttpRequest, said: str, to: str, *args: Any) -> HttpResponse:
+    """Nothing was done, and why: back to where that is seen. A form that carries a key may be sent again (`once`)."""
+    messages.warning(request, said, extra_tags="act")
+    response = redirect(to, *args)
+    response.was_refused = True  # type: ignore[attr-defined]
+    return response
 
 
 @dataclass(frozen=True)

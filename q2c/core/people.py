@@ -1,4 +1,4 @@
-"""People: nobody signs up by themselves (an admin or single sign-on brings them in); and their time zones."""
+"""People: nobody signs up by themselves (an admin or single sign-on brings them in); their time zones and keys."""
 
 import zoneinfo
 from typing import Any
@@ -10,6 +10,7 @@ from q2c.core.models import Person
 
 DEMO_EMAIL_DOMAIN = "demo.invalid"  # the demo's people, whom production refuses
 ZONE = "time_zone"  # the preference's name
+LETTER_KEYS = "letter_keys"  # whether keys that are one character do something
 
 
 class ClosedDoorAdapter(DefaultAccountAdapter):
@@ -44,4 +45,16 @@ def choose_zone(person: Person, name: str) -> None:
     if find_zone(name) is None:
         raise ValueError(f"There’s no time zone called {name}. Write a region and a city: Europe/Berlin.")
     person.preferences = {**person.preferences, ZONE: name}
+    person.save(update_fields=["preferences"])
+
+
+def uses_letter_keys(person: Any) -> bool:
+    """Whether keys that are one character do something for this person; who speaks to the computer switches them off
+    (WCAG 2.1.4)."""
+    return bool(getattr(person, "preferences", {}).get(LETTER_KEYS, True))
+
+
+def choose_letter_keys(person: Person, *, on: bool) -> None:
+    """Remember whether they do."""
+    person.preferences = {**person.preferences, LETTER_KEYS: on}
     person.save(update_fields=["preferences"])

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject, cached_property
 
-from q2c.core import access
+from q2c.core import access, people
 from q2c.core.approvals import OF_KIND
 from q2c.core.htmx import Counted, count_rows
 from q2c.core.models import Proposal
@@ -168,6 +168,11 @@ class Shell:
     def zone(self) -> str:
         """The zone of the times on this page, by its short name: CET."""
         return f"{timezone.localtime():%Z}"
+
+    @property
+    def letter_keys(self) -> bool:
+        """Whether keys of one character do something for this person."""
+        return people.uses_letter_keys(self.user)
 
     @cached_property
     def scope(self) -> str:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from exceptions.resolving import rules
 from q2c.core import access, approvals, exports
 from q2c.core.access import PersonRequest, requires
-from q2c.core.htmx import page, paginate, wants_fragment
+from q2c.core.htmx import page, paginate, refuse, wants_fragment
 from q2c.flows import backfills
 from q2c.flows.backfill_running import PERMISSION
 from q2c.flows.backfills import BackfillRefused
@@ -115,7 +115,7 @@ def backfill_turn(request: PersonRequest, backfill_id: int, verb: str) -> HttpRe
     try:
         acts[verb](own, by=request.user)
     except BackfillRefused as refused:
-        messages.warning(request, f"Not possible: {refused}", extra_tags="act")
+        return refuse(request, f"Not possible: {refused}", "portal:backfill_detail", own.pk)
     return redirect("portal:backfill_detail", own.pk)
 
 

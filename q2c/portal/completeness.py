@@ -22,6 +22,7 @@ from q2c.core import access, audit, exports
 from q2c.core.access import PersonRequest, requires
 from q2c.core.exports import About, Cell
 from q2c.core.filters import FIRST_YEAR, LAST_YEAR, DateField, dress
+from q2c.core.htmx import refuse
 from q2c.portal.reports import file_of, files_for
 from q2c.reconciliation import completeness, shown, tasks
 from q2c.reconciliation.models import FeedCheck, FeedGap
@@ -150,10 +151,10 @@ def completeness_ask(request: PersonRequest, code: str, document_type: str, on: 
     try:
         tasks.check_feed.apply_async((code, document_type, day.isoformat()), retry=False, expires=600)
     except (OperationalError, OSError):
-        messages.error(request, "Nobody could be told to ask just now. The next check asks within minutes by itself.")
-    else:
-        said = f"{connection.name} is asked for its {many(document_type)} from {day:%-d %b} on. Look again in a minute."
-        messages.success(request, said, extra_tags="done")
+        said = "Nobody could be told to ask just now. The next check asks within minutes by itself."
+        return refuse(request, said, "portal:completeness_day", code, document_type, on)
+    said = f"{connection.name} is asked for its {many(document_type)} from {day:%-d %b} on. Look again in a minute."
+    messages.success(request, said, extra_tags="done")
     return redirect("portal:completeness_day", code, document_type, on)
 
 

@@ -121,7 +121,7 @@ def _sees_case(user: Any, proposal: Proposal) -> bool:
     case_id = proposal.content.get("case")
     if not isinstance(case_id, int) or not access.may(user, "exceptions.view_case"):
         return False
-    return tallies.cases_visible_to(user).filter(pk=case_id).exists()
+    return tallies.cases_shown_to(user).filter(pk=case_id).exists()
 
 
 class WithdrawForm(forms.Form):

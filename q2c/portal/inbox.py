@@ -18,7 +18,7 @@ from exceptions import cases
 from q2c.core import access, reveals
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
-from q2c.core.htmx import page, paginate
+from q2c.core.htmx import page, paginate, refuse
 from q2c.core.redact import redact
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.technical import pretty
@@ -89,8 +89,7 @@ def event_replay(request: PersonRequest, event_id: Any) -> HttpResponse:
         form.add_error(None, f"Not possible: {refused}")
         return show_event(request, event_id, status=422, form=form)
     if not is_new:
-        messages.warning(request, "It waits to be read anyway; nothing was changed.", extra_tags="act")
-        return redirect("portal:event_detail", event_id)
+        return refuse(request, "It waits to be read anyway; nothing was changed.", "portal:event_detail", event_id)
     messages.success(request, "It runs again. What it became already is found, not made twice.", extra_tags="done")
     return redirect("portal:event_detail", event_id)
 

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from q2c.core import access, archives, audit, holds, masking, retention, reveals
 from q2c.core.access import PersonRequest, requires
 from q2c.core.archive_files import ArchiveFault
-from q2c.core.htmx import page, paginate
+from q2c.core.htmx import page, paginate, refuse
 from q2c.core.models import Archive, ArchiveCheck, Erasure, ExpiredMonth, LegalHold
 from q2c.core.tasks import check_archives, drop_expired_partitions, look_at_holds
 from q2c.core.vault import Unsealable
@@ -37,6 +37,7 @@ TITLES = {
     "exceptions_alertgroup": "Alerts", "exceptions_bulkitem": "Rows of bulk actions",
 }  # fmt: skip
 SEEN_BY = {"inbox_inboundevent": "inbox.view_event", "connectors_exchange": "transactions.view_exchange"}
+NO_WORKER = "Not possible: no worker can be reached now. It’s done daily by itself (Schedules)."
 SHOWN = 60
 FOUND_MAX = 20
 
@@ -82,8 +83,8 @@ def keeping(request: HttpRequest) -> HttpResponse:
 def keeping_run(request: PersonRequest) -> HttpResponse:
     """Look anew, or drop now what is due, on a worker."""
     is_drop = request.POST.get("what") == "drop"
-    if not _ask_worker(request, drop_expired_partitions if is_drop else look_at_holds):
-        return redirect("portal:keeping")
+    if not _ask_worker(drop_expired_partitions if is_drop else look_at_holds):
+        return refuse(request, NO_WORKER, "portal:keeping")
     if is_drop:
         audit.record(request.user, "start", "retention", "now")
     said = "A worker archives and drops what is due. Load this page again to see how far it is."
@@ -112,9 +113,10 @@ def archive_check(request: PersonRequest, archive_id: int) -> HttpResponse:
     archive = archives.current().filter(pk=archive_id).first()
     if archive is None:
         raise Http404
-    if _ask_worker(request, check_archives, archive.pk):
-        said = f"A worker checks {month_words(archive.table, archive.partition)} to its last row."
-        messages.success(request, said, extra_tags="done")
+    if not _ask_worker(check_archives, archive.pk):
+        return refuse(request, NO_WORKER, "portal:archive_list")
+    said = f"A worker checks {month_words(archive.table, archive.partition)} to its last row."
+    messages.success(request, said, extra_tags="done")
     return redirect("portal:archive_list")
 
 
@@ -178,13 +180,11 @@ def month_words(table: str, partition: str) -> str:
     return f"{TITLES.get(table, table)} of {dt.date(int(year), int(month), 1):%B %Y}"
 
 
-def _ask_worker(request: HttpRequest, task: Any, *given: int) -> bool:
-    """Have a worker do it. Without a broker it's said, and nothing is lost: the schedules do it daily."""
+def _ask_worker(task: Any, *given: int) -> bool:
+    """Have a worker do it: whether one could be told. Without a broker nothing is lost: the schedules do it daily."""
     try:
         task.apply_async(given, retry=False, expires=600)
     except (OperationalError, OSError):
-        said = "Not possible: no worker can be reached now. It’s done daily by itself (Schedules)."
-        messages.error(request, said)
         return False
     return True
 

@@ -43,7 +43,7 @@ class FormsOnce:
         def effect() -> Accepted | None:
             response = view(request, *args, **kwargs)
             shown.append(response)
-            if response.status_code not in (204, 302, 303):
+            if response.status_code not in (204, 302, 303) or getattr(response, "was_refused", False):
                 return None  # refused or to be corrected: judged anew
             return Accepted(response.status_code, dict(_events(response)), response.get("Location", ""))
 

@@ -1,4 +1,4 @@
-"""The person's own page with their time zone, the keyboard map."""
+"""The person's own page with their time zone and keys, the keyboard map."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ class ZoneForm(forms.Form):
 @require_http_methods(["GET", "POST"])
 @requires("portal.view_self")
 def you(request: PersonRequest) -> HttpResponse:
-    """Who I am here, what I may do, my time zone, light or dark, signing out."""
+    """Who I am here, what I may do, my time zone, light or dark, keys of one character, signing out."""
+    if request.method == "POST" and request.POST.get("keys") in ("on", "off"):
+        is_on = request.POST["keys"] == "on"
+        people.choose_letter_keys(request.user, on=is_on)
+        said = "Keys of one character do what the map says." if is_on else "Keys of one character do nothing any more."
+        messages.success(request, said, extra_tags="done")
+        return redirect("portal:you")
     roles = access.memberships(request.user)
     form = dress(ZoneForm(request.POST or None, initial={"zone": people.zone_of(request.user).key}, label_suffix=""))
     if request.method == "POST" and form.is_valid():
@@ -54,8 +60,10 @@ REGIONS = ("Africa/", "America/", "Asia/", "Atlantic/", "Australia/", "Europe/",
 @require_GET
 @requires("portal.view_self")
 def keys(request: HttpRequest) -> HttpResponse:
-    """The keyboard map."""
-    return render(request, "portal/keys.html", {"keys": KEYS})
+    """The keyboard map: what works for this person."""
+    is_on = people.uses_letter_keys(request.user)
+    shown = KEYS if is_on else [(ALONE.get(key, key), says) for key, says in KEYS if key in (*ALONE, *STAYING)]
+    return render(request, "portal/keys.html", {"keys": shown})
 
 
 KEYS = (
@@ -67,3 +75,6 @@ KEYS = (
     ("Ctrl Enter", "Do the one primary action"), ("x", "Tick the current row"),
     ("z", "Undo, within 60 seconds"), ("Esc", "Close what is open, untick rows"), ("?", "This map"),
 )  # fmt: skip
+# What stays where keys of one character are off; and what is left of a row that names one beside another.
+STAYING = ("F2", "Ctrl Enter", "Esc")
+ALONE = {"/ or Ctrl K": "Ctrl K"}

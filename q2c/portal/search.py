@@ -92,7 +92,7 @@ def _cases(user: Any, text: str) -> list[Hit]:
     match = _CASE.match(text)
     if not match or not access.may(user, "exceptions.view_case"):
         return []
-    rows = tallies.cases_visible_to(user).filter(pk=int(match[1]))
+    rows = tallies.cases_shown_to(user).filter(pk=int(match[1]))
     return [
         Hit("Case", c.number, c.summary, reverse("exceptions:case_detail", args=[c.pk]), ("case", c.state))
         for c in rows

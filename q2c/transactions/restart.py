@@ -15,11 +15,12 @@ from q2c.transactions.counting import count_replays
 
 @dataclass(frozen=True)
 class Restarted:
-    """What became of one transaction of a repost: restarted, or why not."""
+    """What became of one transaction of a repost: restarted, or why not. `what` it is, where it's no document."""
 
     transaction_id: UUID
     is_restarted: bool
     why_not: str = ""
+    what: str = "document"
 
 
 WHY_NOT = {

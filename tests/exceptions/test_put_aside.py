@@ -13,7 +13,9 @@ from exceptions.models import ExceptionCase, Snooze, Waiver
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import deciding, sendbacks, snoozes, waivers
 from q2c.core import audit
-from q2c.core.models import AccountingPeriod, AuditEntry
+from q2c.core.ids import uuid7
+from q2c.core.models import AccountingPeriod, AuditEntry, LegalEntity, Proposal
+from q2c.core.problems import Category, Problem
 from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests import factories
@@ -63,6 +65,62 @@ def test_where_a_rule_asks_for_it_a_waiver_waits_for_another_controller(controll
     assert BusinessTransaction.objects.get(pk=ids[0]).state == "cancelled"
 
 
+def unread(count: int) -> ExceptionCase:
+    """A case of messages that couldn't be read."""
+    problem = Problem("malformed_event", Category.VALIDATION, "no id", connection="stripe", event_type="invoice.paid")
+    for _ in range(count):
+        case_id = cases.open_case(problem, event_id=uuid7(), connection_code="stripe")
+    ExceptionCase.objects.update(queue="billing_ops")  # routed to where it is waived
+    return ExceptionCase.objects.get(pk=case_id)
+
+
+def missing_numbers() -> ExceptionCase:
+    """A case that holds neither documents nor messages."""
+    problem = Problem("feed_gap", Category.DRIFT, "1 is missing", connection="stripe", stream="INV")
+    return ExceptionCase.objects.get(pk=cases.open_case(problem, connection_code="stripe"))
+
+
+@pytest.mark.parametrize(
+    ("clause", "is_asked"), [("nobody", False), ("nobody; 1 controller over 1000", True), ("1 controller", True)]
+)
+@pytest.mark.parametrize(
+    ("make", "counted"), [(lambda: unread(2), "2 messages"), (lambda: unread(1), "1 message"),
+                          (missing_numbers, "1 finding")],
+)  # fmt: skip
+def test_giving_up_what_is_no_document_asks_whom_the_rules_ask_and_counts_it(
+    controller, client, clause, is_asked, make, counted, django_capture_on_commit_callbacks
+):
+    make_rule("resolution_approval", "waive", clause)
+    case = make()
+    client.force_login(controller)
+    page = f"/exceptions/cases/{case.pk}/"
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"{page}waive/", {"waive-code": "test", "waive-why": "a test of theirs"})
+    case.refresh_from_db()
+    if is_asked:
+        proposal = Proposal.objects.get()
+        assert (case.state, case.occurrences.filter(closed_at=None).exists()) == ("awaiting_approval", True)
+        assert proposal.title.startswith(f"Waive {counted} of {case.number}: ")
+        assert client.get(f"/decisions/{proposal.pk}/").status_code == 200
+        with django_capture_on_commit_callbacks(execute=True):
+            state, results = deciding.decide(proposal, by=make_person("carl", "controller"), approve=True)
+        assert (state, all(row.is_restarted for row in results)) == ("approved", True)
+        case.refresh_from_db()
+    else:
+        verb = "is" if counted.startswith("1 ") else "are"
+        assert f"{counted} {verb} given up." in client.get(page).content.decode()
+    assert (case.state, case.occurrences.filter(closed_at=None).exists()) == ("waived", False)
+
+
+def test_a_message_that_came_after_the_signature_was_asked_for_is_not_given_up_with_the_others(controller):
+    make_rule("resolution_approval", "waive", "1 controller")
+    case = unread(1)
+    proposal, _ = waivers.waive(case, by=controller, reason="a test", code="test")
+    unread(1)
+    deciding.decide(proposal, by=make_person("carl", "controller"), approve=True)
+    assert case.occurrences.filter(closed_at=None).count() == 1
+
+
 def test_a_snoozed_case_wakes_on_its_day_with_its_documents_still_held(controller):
     case, ids = late_case()
     tomorrow = timezone.localdate() + dt.timedelta(days=1)
@@ -75,6 +133,47 @@ def test_a_snoozed_case_wakes_on_its_day_with_its_documents_still_held(controlle
     case.refresh_from_db()
     assert (case.snoozed_at, case.is_open, Snooze.objects.get().woken_by) == (None, True, "the day has come")
     assert BusinessTransaction.objects.get(pk=ids[0]).state == "held"
+
+
+@pytest.mark.parametrize("keeps_instant", [True, False])
+@pytest.mark.parametrize(
+    ("entity_zone", "persons_zone", "day_before", "its_day"),
+    [
+        ("America/New_York", "Europe/Berlin", "2026-11-02T04:59Z", "2026-11-02T05:00Z"),
+        ("Pacific/Auckland", "Europe/Berlin", "2026-11-01T10:59Z", "2026-11-01T11:00Z"),
+        (None, "Europe/Berlin", "2026-11-01T22:59Z", "2026-11-01T23:00Z"),  # of several: by the person's own day
+        (None, "", "2026-11-01T23:59Z", "2026-11-02T00:00Z"),
+    ],
+)
+def test_a_day_begins_where_the_cases_entity_is_whoever_snoozes_it_and_wherever_the_worker_runs(
+    controller, entity_zone, persons_zone, day_before, its_day, keeps_instant
+):
+    case, _ = late_case()
+    LegalEntity.objects.update(time_zone=entity_zone or "UTC")
+    ExceptionCase.objects.update(legal_entity_code="GB01" if entity_zone else "")
+    controller.preferences = {"time_zone": persons_zone}
+    controller.save()
+    case.refresh_from_db()
+    with time_machine.travel("2026-10-30T12:00Z", tick=False):
+        snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 2))
+    if not keeps_instant:
+        Snooze.objects.update(wakes={"date": "2026-11-02"})  # as an earlier release kept it
+    assert snoozes.words_of(Snooze.objects.get()) == "2 November 2026"
+    woken = []
+    for moment in (day_before, its_day):
+        with time_machine.travel(moment, tick=False):
+            woken.append(snoozes.wake_due())
+    assert woken == [0, 1]
+
+
+def test_after_today_is_after_the_day_that_it_is_where_the_entity_is(controller):
+    case, _ = late_case()
+    LegalEntity.objects.update(time_zone="Pacific/Auckland")
+    with time_machine.travel("2026-11-01T12:00Z", tick=False):  # the 2nd there already
+        with pytest.raises(ResolutionRefused, match="after today"):
+            snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 2))
+        snoozes.snooze(case, by=controller, reason="x", until="date", date=dt.date(2026, 11, 3))
+        assert snoozes.wake_due() == 0
 
 
 def test_a_snoozed_case_wakes_when_it_has_so_many_documents_its_period_opens_or_its_customer_changes(controller):

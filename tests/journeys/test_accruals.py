@@ -66,7 +66,7 @@ def test_where_the_whole_ledger_is_closed_or_all_is_deferred_nothing_is_accrued_
     with pytest.raises(ResolutionRefused, match="Nothing of them is accrued: their lines defer revenue"):
         periods.choose_period(case, by=person("billing_ops"), reason="came late", option=ACCRUE)
     AccountingPeriod.objects.filter(code=this_month()["period"]).update(is_ledger_open=False)
-    options = {row.code: row.why_not for row in periods.options_of(periods.late_documents(case))}
+    options = {row.code: row.why_not for row in periods.options_of(periods.late_documents(case, person("billing_ops")))}
     assert options[CHOOSE_PERIOD] == ""
     assert "is closed for the whole ledger, so nothing can be accrued in it." in options[ACCRUE]
     assert [house.made("netsuite", kind) for kind in ("invoice", "journalEntry")] == [[], []]

@@ -57,7 +57,7 @@ def on_account(house) -> list[tuple[D, D]]:
 def agree_to_what_is_open(invoice: str) -> ExceptionCase:
     """One person proposes to apply what is open, another agrees."""
     case = ExceptionCase.objects.get(kind="open_amount_exceeded")
-    (txn,) = applying.applications_of(case)
+    (txn,) = applying.applications_of(case, people()["billing_ops"])
     proposal, _ = applying.wish_to_apply(
         case, by=people()["billing_ops"], reason="the rest is refunded", transaction_id=txn.pk
     )
@@ -140,7 +140,7 @@ def test_a_payment_after_a_write_off_is_a_case_that_says_that_nothing_is_open(ho
     house.carry()
     assert house.held() == ["open_amount_exceeded"]
     case = ExceptionCase.objects.get(kind="open_amount_exceeded")
-    (txn,) = applying.applications_of(case)
+    (txn,) = applying.applications_of(case, people()["billing_ops"])
     assert txn.problem["summary"].endswith("of which nothing is open in the ERP")
     with pytest.raises(ResolutionRefused, match=r"Nothing of .* is open in the ERP"):
         applying.wish_to_apply(case, by=people()["billing_ops"], reason="x", transaction_id=txn.pk)
@@ -199,7 +199,7 @@ def test_a_debt_that_no_invoice_left_is_a_case_and_stays_on_account(house):
     house.carry()
     assert house.held() == ["open_amount_exceeded"]
     case = ExceptionCase.objects.get(kind="open_amount_exceeded")
-    (txn,) = applying.applications_of(case)
+    (txn,) = applying.applications_of(case, people()["billing_ops"])
     client = Client()
     client.force_login(people()["billing_ops"])
     assert "Propose to apply what is open" in client.get(f"/exceptions/cases/{case.pk}/").content.decode()

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
-from exceptions.models import CaseNote
+from exceptions.models import BulkAction, CaseNote, ExceptionCase
 from mappings.models import ChangeSet
+from q2c.core.models import Person
 from q2c.inbox.models import ApiRequest
 from q2c.portal import once
 from tests import factories
@@ -59,6 +61,54 @@ def test_a_form_that_was_corrected_and_sent_again_with_its_key_is_another_reques
     assert empty.status_code == 422
     assert said_by(case) == ["Asked the supplier"]
     assert ApiRequest.objects.count() == 1
+
+
+def closed(case):
+    ExceptionCase.objects.filter(pk=case.pk).update(state="resolved", closed_at=timezone.now())
+    return f"/exceptions/cases/{case.pk}/assign/", {"to": ""}, "is resolved already."
+
+
+def begun(case):
+    action = BulkAction.objects.create(
+        what="repost", made_by=Person.objects.get(memberships__role="controller"), state="running",
+        frozen_at=timezone.now(), chosen_words="All", item_count=1,
+    )  # fmt: skip
+    return f"/exceptions/bulk/{action.pk}/undo/", {}, "has begun already."
+
+
+REFUSALS = {
+    "an act on a closed case": closed,
+    "undoing what has begun": begun,
+    "nothing ticked": lambda case: ("/exceptions/bulk/freeze/", {"what": "repost"}, "Nothing is ticked."),
+    "no way chosen": lambda case: ("/exceptions/bulk/freeze/", {}, "Choose cases and what to do with them."),
+    "a view of no filter": lambda case: ("/exceptions/views/keep/", {"name": "All"}, "Nothing was kept."),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSALS))
+def test_what_was_refused_and_led_elsewhere_is_judged_anew_and_never_said_to_be_done(controller, case, name):
+    url, sent, says = REFUSALS[name](case)
+    for _ in range(2):
+        shown = controller.post(url, {**sent, "form_key": "a-key"}, follow=True).content.decode()
+        assert (says in shown, once.SAID in shown.replace("&#x27;", "'")) == (True, False)
+    assert ApiRequest.objects.count() == 0
+
+
+# What warns beside what it did, or within the form's own page: anything else that is refused says so by `refuse`.
+WARNS = {
+    "q2c/core/htmx.py": "refuse itself",
+    "connectors/console/actions.py": "the test was carried out: what the vendor said of it",
+    "exceptions/workbench/alerts.py": "the test message was sent: what the channel said of it",
+    "exceptions/workbench/resolving.py": "in the answer itself, a 422",
+    "mappings/workbench/proposing.py": "on the way to the newer rule, whose form is shown",
+}
+
+
+def test_what_leads_elsewhere_with_a_warning_goes_through_refuse():
+    root = TEMPLATES.parent
+    rooms = (path for room in ("q2c", "exceptions", "mappings", "connectors") for path in (root / room).rglob("*.py"))
+    found = {str(p.relative_to(root)) for p in rooms if re.search(r"messages\.(warning|error)\(", p.read_text())}
+    assert found == set(WARNS)
 
 
 def test_a_key_of_one_person_means_nothing_for_another(sign_in, case):

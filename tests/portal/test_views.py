@@ -43,6 +43,35 @@ def test_a_shared_view_is_everybodys_and_only_its_owner_forgets_it(sign_in):
     assert "Blocks a close now</a>" not in other.get(CASES).content.decode()
 
 
+def test_however_many_are_shared_ones_own_stay_and_the_open_one_is_known(sign_in):
+    browser, others = sign_in("controller"), factories.make_person("billing_ops")
+    keep(browser, "owner=mine", "Zebra, my own")
+    SavedView.objects.bulk_create(
+        SavedView(owner=others, name=f"Shared {n:02}", query=f"severity={n}", is_shared=True, made_at=timezone.now())
+        for n in range(60)
+    )
+    page = browser.get(CASES).content.decode()
+    assert ("Zebra, my own</a>" in page, page.count(">Shared ")) == (True, 35)
+    page = browser.get(f"{CASES}?severity=59").content.decode()
+    assert f'href="{CASES}?severity=59" aria-current="page" title="Shared by' in page
+    assert ("Zebra, my own</a>" in page, "Name of this view" in page) == (True, False)  # it's kept already
+
+
+def test_no_more_are_shared_than_are_shown(sign_in):
+    browser, others = sign_in("controller"), factories.make_person("billing_ops")
+    SavedView.objects.bulk_create(
+        SavedView(owner=others, name=f"Shared {n:02}", query=f"severity={n}", is_shared=True, made_at=timezone.now())
+        for n in range(23)
+    )
+    keep(browser, "owner=mine", "The last", is_shared="on")
+    answer = keep(browser, "owner=nobody", "One more", is_shared="on").content.decode()
+    assert "24 views are shared already. Keep it for yourself, or have one forgotten first. Nothing was kept." in answer
+    keep(browser, "owner=nobody", "The last", is_shared="on")  # another question by its name is no more of them
+    keep(browser, "owner=nobody", "One more")
+    own = SavedView.objects.filter(owner=browser.person).order_by("name").values_list("name", "query", "is_shared")
+    assert list(own) == [("One more", "owner=nobody", False), ("The last", "owner=nobody", True)]
+
+
 @pytest.mark.parametrize(
     ("query", "name", "said"),
     [

@@ -1,10 +1,13 @@
 """In a real browser: the way from a held invoice to an approved rule without JavaScript; keys; fragments."""
 
+import datetime as dt
 import re
 
 import pytest
+from django.utils import timezone
 
 from connectors.models import ReferenceEntry
+from exceptions.models import BulkAction
 from mappings.models import MappingRule
 from tests import factories
 
@@ -60,6 +63,40 @@ def test_keys_search_move_and_open(open_page, story):
     assert page.locator("tr.cur a.say").inner_text() == "INV-POSTED"
     page.keyboard.press("o")
     page.wait_for_url(re.compile(f"/transactions/{story['posted'].pk}/"))
+
+
+def test_keys_of_one_character_can_be_switched_off_and_the_others_stay(open_page, story, live_server):
+    """WCAG 2.1.4: neither a letter, a digit nor a sign does anything alone; Ctrl K still goes to the search box."""
+    person = factories.make_person("controller")
+    case = factories.make_case(transactions=[factories.make_transaction("held")])
+    action = BulkAction.objects.create(
+        what="repost", made_by=person, state="waiting", frozen_at=timezone.now(), chosen_words="All", item_count=1,
+        starts_at=timezone.now() + dt.timedelta(minutes=5),
+    )  # fmt: skip
+    page = open_page(person, "/you/")
+    page.get_by_role("button", name="Switch them off").click()
+    assert "do nothing any more" in page.locator(".note.done").inner_text()
+    for address, keys in (
+        ("/exceptions/cases/", "/jxof12?n"), (f"/exceptions/cases/{case.pk}/", "armc?"),
+        (f"/exceptions/bulk/{action.pk}/", "z?"),
+    ):  # fmt: skip
+        page.goto(f"{live_server.url}{address}")
+        for key in keys:
+            page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.tagName") == "BODY"
+        assert page.locator("tr.cur, input[form=bulk-form]:checked, details.pick[open]").count() == 0
+        assert page.url == f"{live_server.url}{address}"
+    action.refresh_from_db()
+    assert action.state == "waiting"
+    page.keyboard.press("Control+k")
+    assert page.evaluate("document.activeElement.id") == "find"
+    page.goto(f"{live_server.url}/keys/")
+    assert page.locator("th kbd").all_inner_texts() == ["Ctrl K", "F2", "Ctrl Enter", "Esc"]
+    page.goto(f"{live_server.url}/you/")
+    page.get_by_role("button", name="Switch them on").click()
+    page.goto(f"{live_server.url}/exceptions/cases/")
+    page.keyboard.press("j")
+    assert page.locator("tr.cur").count() == 1
 
 
 def test_the_first_stop_of_the_tab_key_skips_to_the_content(open_page, story):
