@@ -305,7 +305,8 @@ _OUTCOME = (
 _SYSTEM = (
     Kind("credentials_refused", A, PLATFORM, URGENT, hours(1), ("connection",), (RESUME_CONNECTION,),
          "{connection} refused our credentials",
-         "Renew the credential under Connections, test it, then resume; what waits goes on by itself."),
+         "Renew the credential under Connections, test it, then resume; what waits goes on by itself. Where the system "
+         "doesn’t let us in at all, have its administrator look first: its API may be off, or our address not allowed."),
     Kind("credentials_expiring", A, PLATFORM, HIGH, hours(72), ("connection", "expires", "within"), (WAIVE,),
          "The credentials of {connection} expire on {expires}",
          "Have new ones made at the vendor and give them under Connections with the day on which they expire; a second "
@@ -336,6 +337,11 @@ _SYSTEM = (
          "A list of {connection} can't be read whole: {list}",
          "The list that was read before counts until it can be read again, and the case closes by itself then. Of one "
          "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
+    Kind("stream_unread", D, PLATFORM, HIGH, hours(4), ("connection", "stream"), (WAIVE,),
+         "{connection} doesn't let us read {stream}",
+         "What changes there reaches us by webhook only, or not at all. Give the integration role the permission that "
+         "the vendor names: the stream is asked again by itself, from where it was left, and the case closes then. The "
+         "connection’s other work goes on meanwhile."),
     Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
          (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "
@@ -364,9 +370,10 @@ _SYSTEM = (
          "A private, foreign or redirected address. Correct the base address under Connections; a second person "
          "approves."),
     Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error", "wording"),
-         (REPOST, RESUME_CONNECTION),
+         (REPOST, REPLAY_EVENT, WAIVE),
          "{connection} doesn't permit what we asked",
-         "Give the integration role the permission that the vendor names, then repost."),
+         "Give the integration role the permission that the vendor names, or free the record that it may not touch; "
+         "then repost what is held, and replay what couldn’t be read. The connection’s other work goes on meanwhile."),
 )  # fmt: skip
 
 _INBOX = (
