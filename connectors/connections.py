@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from django.db.transaction import atomic
@@ -144,17 +144,18 @@ def propose_change(
     reason: str,
     settings: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] | None = None,
+    removed: Collection[str] = (),
     expire_at: dt.datetime | None = None,
 ) -> Proposal:
     """Another address, account or credentials need a second person: they decide where the books are sent. What was
-    given waits, the credentials sealed, and is used nowhere before. Another address clears the credentials that there
-    were: they were meant for the old one.
+    given waits, the credentials sealed, and is used nowhere before; which ones are `removed` is said by name. Another
+    address clears the credentials that there were: they were meant for the old one.
 
     Raises ApprovalRefused without a reason, ValueError when nothing changes or something is proposed already.
     """
     given = {name: value for name, value in (secrets or {}).items() if value}
     changed = {n: v for n, v in (settings or {}).items() if connection.settings.get(n) != v}
-    if base_url == connection.base_url and not changed and not given:
+    if base_url == connection.base_url and not changed and not given and not removed:
         raise ValueError("Address, settings and credentials stay the same.")
     if _open_proposals(connection).exists():
         raise ValueError("Another change of it waits for a second person.")
@@ -173,21 +174,27 @@ def propose_change(
                 "settings_were": {name: connection.settings.get(name, "") for name in changed},
                 "clears_credentials": base_url != connection.base_url,
                 "new_credentials": sorted(given),
+                "removed_credentials": sorted(removed),
                 "new_credentials_expire_at": expire_at.isoformat() if given and expire_at else "",
             },
             by=by,
-            title=_title(connection, base_url, changed, given),
+            title=_title(connection, base_url, changed, given, removed),
             why=reason,
             permission=APPROVE,
         )
 
 
-def _title(connection: Connection, base_url: str, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+def _title(
+    connection: Connection, base_url: str, settings: Mapping[str, Any], secrets: Mapping[str, str],
+    removed: Collection[str],
+) -> str:  # fmt: skip
     if base_url != connection.base_url:
         return f"Send {connection.name} to {base_url}"
     if settings:
         return f"Change {', '.join(name.replace('_', ' ') for name in sorted(settings))} of {connection.name}"
-    return f"New credentials of {connection.name}: {', '.join(name.replace('_', ' ') for name in sorted(secrets))}"
+    if secrets:
+        return f"New credentials of {connection.name}: {', '.join(name.replace('_', ' ') for name in sorted(secrets))}"
+    return f"Remove {', '.join(name.replace('_', ' ') for name in sorted(removed))} of {connection.name}"
 
 
 def apply_change(proposal: Proposal, *, by: Person) -> Connection:
@@ -205,11 +212,13 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             raise ValueError("Its address or settings were changed meanwhile; propose it anew.")
         moves = content["base_url"] != locked.base_url
         waited = registry.secrets_of(locked, waiting=True)
-        secrets = waited if moves else {**registry.secrets_of(locked), **waited}
+        removed = content.get("removed_credentials", [])
+        secrets = registry.with_secrets(locked, {**dict.fromkeys(removed, ""), **waited}, keeps=not moves)
         locked.base_url, locked.settings = content["base_url"], {**locked.settings, **settings}
+        if moves or waited or removed:
+            locked.secrets = registry.seal_secrets(secrets) if any(secrets.values()) else None
         if moves or waited:
-            locked.secrets = registry.seal_secrets(secrets) if secrets else None
-            locked.secrets_set_at = timezone.now() if secrets else None
+            locked.secrets_set_at = timezone.now() if locked.secrets else None
             expires = content.get("new_credentials_expire_at")
             locked.secrets_expire_at = dt.datetime.fromisoformat(expires) if expires else None
         locked.next_secrets = None
@@ -217,7 +226,12 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             locked.state, locked.paused_by = Connection.State.PAUSED, str(by)
             locked.paused_reason = "Its address was changed: set its credentials, test it, then resume it"
         _save(locked, by, proposal.why, list(_AGREED))
-        facts = {"proposal": proposal.pk, "settings": sorted(settings), "credentials": sorted(waited)}
+        facts = {
+            "proposal": proposal.pk,
+            "settings": sorted(settings),
+            "credentials": sorted(waited),
+            "removed": removed,
+        }
         audit.record(
             by, "change_address" if moves else "change_account", "connection", locked.code, why=proposal.why,
             data=facts | {"base_url": locked.base_url},
