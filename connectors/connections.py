@@ -154,31 +154,32 @@ def propose_change(
     Raises ApprovalRefused without a reason, ValueError when nothing changes or something is proposed already.
     """
     given = {name: value for name, value in (secrets or {}).items() if value}
-    changed = {n: v for n, v in (settings or {}).items() if connection.settings.get(n) != v}
-    if base_url == connection.base_url and not changed and not given and not removed:
-        raise ValueError("Address, settings and credentials stay the same.")
-    if _open_proposals(connection).exists():
-        raise ValueError("Another change of it waits for a second person.")
-    sealed = registry.seal_secrets(given) if given else None
-    with atomic():
-        connection.next_secrets = sealed
-        connection.save(update_fields=["next_secrets"])
+    with atomic():  # whoever proposes at the same moment waits here, and then finds this one
+        locked = Connection.objects.select_for_update().get(pk=connection.pk)
+        changed = {n: v for n, v in (settings or {}).items() if locked.settings.get(n) != v}
+        if base_url == locked.base_url and not changed and not given and not removed:
+            raise ValueError("Address, settings and credentials stay the same.")
+        if _open_proposals(locked).exists():
+            raise ValueError("Another change of it waits for a second person.")
+        locked.next_secrets = registry.seal_secrets(given) if given else None
+        locked.save(update_fields=["next_secrets"])
         return approvals.propose(
             PROPOSAL_KIND,
-            ("connection", connection.code),
+            ("connection", locked.code),
             content={
-                "connection": connection.code,
+                "connection": locked.code,
                 "base_url": base_url,
-                "was": connection.base_url,
+                "was": locked.base_url,
                 "settings": changed,
-                "settings_were": {name: connection.settings.get(name, "") for name in changed},
-                "clears_credentials": base_url != connection.base_url,
+                "settings_were": {name: locked.settings.get(name, "") for name in changed},
+                "clears_credentials": base_url != locked.base_url,
                 "new_credentials": sorted(given),
+                "new_credentials_mark": registry.mark_secrets(given) if given else "",
                 "removed_credentials": sorted(removed),
                 "new_credentials_expire_at": expire_at.isoformat() if given and expire_at else "",
             },
             by=by,
-            title=_title(connection, base_url, changed, given, removed),
+            title=_title(locked, base_url, changed, given, removed),
             why=reason,
             permission=APPROVE,
         )
@@ -200,7 +201,8 @@ def _title(
 def apply_change(proposal: Proposal, *, by: Person) -> Connection:
     """What two people agreed on. With another address the old credentials go, and it's paused until it's tested.
 
-    Raises ValueError when it wasn't approved, or when address or settings changed meanwhile.
+    Raises ValueError when it wasn't approved, when address or settings changed meanwhile, or when the credentials that
+    wait aren't those that were proposed.
     """
     content = proposal.content
     if proposal.kind != PROPOSAL_KIND or proposal.state != Proposal.State.APPROVED:
@@ -212,6 +214,9 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             raise ValueError("Its address or settings were changed meanwhile; propose it anew.")
         moves = content["base_url"] != locked.base_url
         waited = registry.secrets_of(locked, waiting=True)
+        marked = content.get("new_credentials_mark", "")
+        if sorted(waited) != content.get("new_credentials", []) or not registry.are_marked(waited, marked):
+            raise ValueError("The credentials that wait aren't those that were proposed; propose it anew.")
         removed = content.get("removed_credentials", [])
         secrets = registry.with_secrets(locked, {**dict.fromkeys(removed, ""), **waited}, keeps=not moves)
         locked.base_url, locked.settings = content["base_url"], {**locked.settings, **settings}
@@ -243,6 +248,12 @@ _AGREED = (
     "base_url", "settings", "secrets", "next_secrets", "secrets_set_at", "secrets_expire_at", "state", "paused_by",
     "paused_reason",
 )  # fmt: skip
+
+
+def lock_before_signing(proposal: Proposal) -> None:
+    """Lock the connection before its change is signed, in that transaction: whoever proposes takes it before they
+    audit, and a signature is audited before what it decides is put into force."""
+    list(Connection.objects.select_for_update().filter(code=proposal.subject_id))
 
 
 def drop_change(proposal: Proposal) -> None:

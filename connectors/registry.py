@@ -212,6 +212,20 @@ def seal_secrets(secrets: Mapping[str, str]) -> bytes:
     return vault.seal_with_master(json.dumps({k: v for k, v in secrets.items() if v}).encode())
 
 
+def mark_secrets(secrets: Mapping[str, str]) -> str:
+    """What these credentials are known by, without being told from it."""
+    return vault.mark(_spelled(secrets))
+
+
+def are_marked(secrets: Mapping[str, str], marked: str) -> bool:
+    """Whether they are those that were marked so; none at all have no mark."""
+    return vault.is_marked(_spelled(secrets), marked) if secrets else not marked
+
+
+def _spelled(secrets: Mapping[str, str]) -> bytes:
+    return json.dumps(dict(secrets), sort_keys=True).encode()
+
+
 def verbs_of(code: str) -> dict[Family, dict[str, bool]]:
     """The capability matrix by looking: for each family that the vendor plays, which promised verbs its client has."""
     client = client_class(code)
