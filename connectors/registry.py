@@ -115,17 +115,22 @@ def _line(connection: Connection, facts: Manifest) -> http.Line:
             f"{connection.name} lacks {', '.join(missing)}",
             connection=connection.code,
         )
-    defaults = {s.name: s.default for s in facts.settings if not isinstance(s, Secret)}
     return http.Line(
         code=connection.code,
         vendor=connection.vendor,
         name=connection.name,
         base_url=connection.base_url,
-        settings={**defaults, **{k: str(v) for k, v in connection.settings.items()}},
+        settings=settings_of(facts, connection.settings),
         secrets=secrets,
         at_once=connection.at_once or facts.limits.at_once,
         allows_private=connection.is_sandbox and settings.IS_DEMO,
     )
+
+
+def settings_of(facts: Manifest, stored: Mapping[str, Any]) -> dict[str, str]:
+    """A connection's plain settings as they count: what is stored, emptied ones too, before the manifest's defaults."""
+    defaults = {s.name: s.default for s in facts.settings if not isinstance(s, Secret)}
+    return {**defaults, **{name: str(value) for name, value in stored.items()}}
 
 
 def read_ceiling(text: Any) -> float | None:
