@@ -8,10 +8,10 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from django.db.transaction import atomic
+from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from connectors import http, recorder, registry
+from connectors import http, probes, recorder, registry, resumes
 from connectors.models import Connection, ConnectionHealth
 from q2c.core import approvals, audit
 from q2c.core.models import Person, Proposal
@@ -109,14 +109,24 @@ def pause(connection: Connection, *, by: Person | str, reason: str) -> None:
 
 
 def resume(connection: Connection, *, by: Person | str, reason: str) -> None:
-    """Work is sent to it again. Resuming one that isn't paused changes nothing."""
+    """Work is sent to it again, at once: what it had asked us to wait for, and an open breaker, are over. Resuming one
+    that isn't paused changes nothing."""
     with atomic():
         locked = Connection.objects.select_for_update().get(pk=connection.pk)
         if locked.state == Connection.State.ACTIVE:
             return
         locked.state, locked.paused_reason, locked.paused_by = Connection.State.ACTIVE, "", ""
         _save(locked, by, reason, ["state", "paused_reason", "paused_by"])
+        fresh: dict[str, Any] = {"breaker": "closed", "breaker_until": None, "stopped": [], "failures_in_row": 0}
+        ConnectionHealth.objects.filter(connection=locked).update(**fresh)
         audit.record(by, "resume", "connection", locked.code, why=reason)
+        on_commit(lambda: _start_afresh(locked.code), robust=True)
+
+
+def _start_afresh(code: str) -> None:
+    """What any process holds back for this connection (a pause that the vendor asked for, an open breaker) goes out."""
+    probes.forget(code)
+    resumes.tell_resumed(code)
 
 
 def change(connection: Connection, values: Mapping[str, Any], *, by: Person, reason: str) -> None:
