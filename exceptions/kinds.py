@@ -395,7 +395,7 @@ _CONTROL = (
          "{person} tried to approve within 24 hours of a new password",
          "Ask the person by telephone whether it was them. If not, lock the account and review what it did."),
     Kind("approver_has_new_password", A, PLATFORM, HIGH, hours(4), ("person", "since"), (WAIVE,),
-         "{person}, who may approve, has a new password since {since}",
+         "{person}, who may approve, signs in by something new since {since}",
          "Ask the person by telephone whether they wanted it. They can approve again after 24 hours."),
     Kind("archive_failed", I, PLATFORM, HIGH, hours(8), ("directory",), (WAIVE,),
          "Months couldn't be archived in {directory}",

@@ -144,7 +144,7 @@ def why_not(proposal: Proposal, person: Person, *, in_emergency: bool = False) -
         return ApprovalRefused("not_permitted", f"One of its signatures has to be of {roles_with(also)}.")
     if person.approves_from is not None and person.approves_from > timezone.now():
         return ApprovalRefused(
-            "after_reset", f"Your password is new; you may approve from {_clock(person.approves_from)}."
+            "after_reset", f"You have {person.new_sign_in}; you may approve from {_clock(person.approves_from)}."
         )
     return None
 
@@ -339,7 +339,7 @@ def _alarm(proposal: Proposal, signer: Person, alarm: Callable[[Problem], object
     problem = Problem(
         "approval_attempt_after_reset",
         Category.AUTHENTICATION,
-        f"{signer} tried to approve “{proposal.title}” within 24 hours of a new password",
+        f"{signer} tried to approve “{proposal.title}” within 24 hours of {signer.new_sign_in}",
         person=signer.get_username(),
         proposal=proposal.pk,
     )

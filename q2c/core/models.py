@@ -31,9 +31,11 @@ APPEND_ONLY = [
 ]
 
 
-# Whoever changes a password, by a screen or past it, can't approve as that person for a day.
+# Whoever changes a password, by a screen or past it, can't approve as that person for a day. So it is with a second
+# factor and a single sign-on account, whose triggers are in migration 0016: their tables are allauth's.
 _NEW_PASSWORD_WAITS = """
     IF NEW.password IS DISTINCT FROM OLD.password THEN
+        NEW.sign_in_changed := 'password';
         NEW.approves_from := greatest(OLD.approves_from, now() + interval '24 hours');
     ELSE
         NEW.approves_from := greatest(OLD.approves_from, NEW.approves_from);
@@ -42,12 +44,20 @@ _NEW_PASSWORD_WAITS = """
 """
 
 
+_NEW_WAYS = {
+    "password": "a new password",
+    "second factor": "a new or changed second factor",
+    "single sign-on": "a new or changed single sign-on account",
+}
+
+
 class Person(AbstractUser):
-    """Somebody who signs in. `approves_from` is when a person with a new password may approve again (24 hours): the
-    database sets it, and nobody brings it forward."""
+    """Somebody who signs in. `approves_from` is when a person with a new password, or another new way to sign in
+    (`sign_in_changed`), may approve again (24 hours): the database sets it, and nobody brings it forward."""
 
     display_name = models.CharField(max_length=100, blank=True)
     approves_from = models.DateTimeField(null=True, blank=True)
+    sign_in_changed = models.CharField(max_length=40, blank=True, default="", db_default="")
     preferences = models.JSONField(default=dict, blank=True)
 
     class Meta:
@@ -63,6 +73,11 @@ class Person(AbstractUser):
 
     def __str__(self) -> str:
         return self.display_name or self.username
+
+    @property
+    def new_sign_in(self) -> str:
+        """What of their signing in changed last: "a new password"."""
+        return _NEW_WAYS.get(self.sign_in_changed, _NEW_WAYS["password"])
 
     def check_password(self, raw_password: str | None) -> bool:
         """Whether this is their password. What is stored stays: renewing the hash would look like a new password."""
