@@ -29,6 +29,7 @@ from q2c.core import access
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.core.roles import PERMISSION_WORDS
+from q2c.core.sign_on import new_way
 from q2c.flows import corrections
 from q2c.flows.done import portal_person
 
@@ -119,7 +120,7 @@ def tell_new_passwords() -> int:
     for person in people.annotate(changed=changed).only("username", "sign_in_changed"):
         name, since = person.username, f"{person.changed:%Y-%m-%d %H:%M} UTC"
         if not known.filter(subject__contains={"person": name, "since": since}).exists():
-            said = f"{name}, who may approve, has {person.new_sign_in} since {since}"
+            said = f"{name}, who may approve, has {new_way(person.sign_in_changed)} since {since}"
             cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, person=name, since=since))
             told += 1
     return told

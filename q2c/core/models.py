@@ -44,13 +44,6 @@ _NEW_PASSWORD_WAITS = """
 """
 
 
-_NEW_WAYS = {
-    "password": "a new password",
-    "second factor": "a new or changed second factor",
-    "single sign-on": "a new or changed single sign-on account",
-}
-
-
 class Person(AbstractUser):
     """Somebody who signs in. `approves_from` is when a person with a new password, or another new way to sign in
     (`sign_in_changed`), may approve again (24 hours): the database sets it, and nobody brings it forward."""
@@ -73,11 +66,6 @@ class Person(AbstractUser):
 
     def __str__(self) -> str:
         return self.display_name or self.username
-
-    @property
-    def new_sign_in(self) -> str:
-        """What of their signing in changed last: "a new password"."""
-        return _NEW_WAYS.get(self.sign_in_changed, _NEW_WAYS["password"])
 
     def check_password(self, raw_password: str | None) -> bool:
         """Whether this is their password. What is stored stays: renewing the hash would look like a new password."""

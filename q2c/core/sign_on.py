@@ -1,4 +1,5 @@
-"""The company's identity provider (OpenID Connect), as the environment names it. Pure: settings read it.
+"""The company's identity provider (OpenID Connect), as the environment names it, and how a new way in is called. Pure:
+settings read it.
 
 One provider, and only from here: whoever may name another one signs in as anybody.
 """
@@ -9,6 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+_NEW_WAYS = {  # by `Person.sign_in_changed`, which the database sets
+    "password": "a new password",
+    "second factor": "a new or changed second factor",
+    "single sign-on": "a new or changed single sign-on account",
+}
 PROVIDER_ID = "company"  # in the callback address: /accounts/oidc/company/login/callback/
 
 
@@ -34,6 +40,11 @@ def origins(env: Mapping[str, str]) -> list[str]:
     url = env.get("Q2C_OIDC_URL", "")
     parts = urlsplit(url)
     return [f"{parts.scheme}://{parts.netloc}", *_listed(env, "Q2C_OIDC_ORIGINS")] if url else []
+
+
+def new_way(changed: str) -> str:
+    """What of somebody's signing in changed last: "a new password"."""
+    return _NEW_WAYS.get(changed, _NEW_WAYS["password"])
 
 
 def _listed(env: Mapping[str, str], name: str) -> list[str]:
