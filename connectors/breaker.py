@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import redis
 
 from connectors import probes
+from connectors.resumes import Since
 from q2c.core.problems import NeverSent
 
 WINDOW_SECONDS = 60.0
@@ -47,6 +48,7 @@ class Breaker:
     quota_used: int | None = None
     quota_limit: int | None = None
     is_changed: bool = False
+    _resumed: Since | None = None
     _open_seconds: float = OPEN_SECONDS_FIRST
     _calls: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=2000))
 
@@ -59,6 +61,9 @@ class Breaker:
         """Returns when a call may go out: whether it's the probe, which takes at most so long. Raises NeverSent, which
         isn't an attempt, while it's open or a probe is out."""
         if self.state == "closed":
+            return False
+        if self._resumed is not None and self._resumed.is_over():
+            self._close()
             return False
         wait = self.open_until - self.clock()
         if wait <= 0:
@@ -100,6 +105,7 @@ class Breaker:
             self._open(now)
         elif self.state == "closed" and (seconds := self._open_elsewhere()):
             self.state, self.open_until = "open", now + seconds
+            self._watch_resumes()
 
     def note_connected(self) -> None:
         """It could be reached, and what failed counts elsewhere: a probe of this one is over."""
@@ -133,9 +139,16 @@ class Breaker:
         if self.state == "half_open":
             self._open_seconds = min(self._open_seconds * 2, OPEN_SECONDS_MAX)
         self.state, self.open_until = "open", now + self._open_seconds
+        self._watch_resumes()
         self._tell(lambda shared: shared.tell_open(self.name, self._open_seconds))
 
+    def _watch_resumes(self) -> None:
+        if self.shared is not None:
+            self._resumed = Since(self.connection, self.clock)
+            self._resumed.begin()
+
     def _close(self) -> None:
+        self._resumed = None
         self.state, self._open_seconds, self.failures_in_row, self.is_changed = "closed", OPEN_SECONDS_FIRST, 0, True
         self._calls.clear()
 
@@ -184,6 +197,6 @@ def breakers() -> list[Breaker]:
 
 
 def forget_breakers() -> None:
-    """Start afresh, over all processes: for tests, and after a person resumed a connection."""
+    """Start afresh, over all processes: for tests."""
     _breakers.clear()
     probes.forget_all()

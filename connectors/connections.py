@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from django.db.transaction import atomic
+from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from connectors import http, recorder, registry
+from connectors import http, probes, recorder, registry, resumes
 from connectors.models import Connection, ConnectionHealth
 from q2c.core import approvals, audit
 from q2c.core.models import Person, Proposal
@@ -109,14 +109,24 @@ def pause(connection: Connection, *, by: Person | str, reason: str) -> None:
 
 
 def resume(connection: Connection, *, by: Person | str, reason: str) -> None:
-    """Work is sent to it again. Resuming one that isn't paused changes nothing."""
+    """Work is sent to it again, at once: what it had asked us to wait for, and an open breaker, are over. Resuming one
+    that isn't paused changes nothing."""
     with atomic():
         locked = Connection.objects.select_for_update().get(pk=connection.pk)
         if locked.state == Connection.State.ACTIVE:
             return
         locked.state, locked.paused_reason, locked.paused_by = Connection.State.ACTIVE, "", ""
         _save(locked, by, reason, ["state", "paused_reason", "paused_by"])
+        fresh: dict[str, Any] = {"breaker": "closed", "breaker_until": None, "stopped": [], "failures_in_row": 0}
+        ConnectionHealth.objects.filter(connection=locked).update(**fresh)
         audit.record(by, "resume", "connection", locked.code, why=reason)
+        on_commit(lambda: _start_afresh(locked.code), robust=True)
+
+
+def _start_afresh(code: str) -> None:
+    """What any process holds back for this connection (a pause that the vendor asked for, an open breaker) goes out."""
+    probes.forget(code)
+    resumes.tell_resumed(code)
 
 
 def change(connection: Connection, values: Mapping[str, Any], *, by: Person, reason: str) -> None:
@@ -144,56 +154,65 @@ def propose_change(
     reason: str,
     settings: Mapping[str, Any] | None = None,
     secrets: Mapping[str, str] | None = None,
+    removed: Collection[str] = (),
     expire_at: dt.datetime | None = None,
 ) -> Proposal:
     """Another address, account or credentials need a second person: they decide where the books are sent. What was
-    given waits, the credentials sealed, and is used nowhere before. Another address clears the credentials that there
-    were: they were meant for the old one.
+    given waits, the credentials sealed, and is used nowhere before; which ones are `removed` is said by name. Another
+    address clears the credentials that there were: they were meant for the old one.
 
     Raises ApprovalRefused without a reason, ValueError when nothing changes or something is proposed already.
     """
     given = {name: value for name, value in (secrets or {}).items() if value}
-    changed = {n: v for n, v in (settings or {}).items() if connection.settings.get(n) != v}
-    if base_url == connection.base_url and not changed and not given:
-        raise ValueError("Address, settings and credentials stay the same.")
-    if _open_proposals(connection).exists():
-        raise ValueError("Another change of it waits for a second person.")
-    sealed = registry.seal_secrets(given) if given else None
-    with atomic():
-        connection.next_secrets = sealed
-        connection.save(update_fields=["next_secrets"])
+    with atomic():  # whoever proposes at the same moment waits here, and then finds this one
+        locked = Connection.objects.select_for_update().get(pk=connection.pk)
+        changed = {n: v for n, v in (settings or {}).items() if locked.settings.get(n) != v}
+        if base_url == locked.base_url and not changed and not given and not removed:
+            raise ValueError("Address, settings and credentials stay the same.")
+        if _open_proposals(locked).exists():
+            raise ValueError("Another change of it waits for a second person.")
+        locked.next_secrets = registry.seal_secrets(given) if given else None
+        locked.save(update_fields=["next_secrets"])
         return approvals.propose(
             PROPOSAL_KIND,
-            ("connection", connection.code),
+            ("connection", locked.code),
             content={
-                "connection": connection.code,
+                "connection": locked.code,
                 "base_url": base_url,
-                "was": connection.base_url,
+                "was": locked.base_url,
                 "settings": changed,
-                "settings_were": {name: connection.settings.get(name, "") for name in changed},
-                "clears_credentials": base_url != connection.base_url,
+                "settings_were": {name: locked.settings.get(name, "") for name in changed},
+                "clears_credentials": base_url != locked.base_url,
                 "new_credentials": sorted(given),
+                "new_credentials_mark": registry.mark_secrets(given) if given else "",
+                "removed_credentials": sorted(removed),
                 "new_credentials_expire_at": expire_at.isoformat() if given and expire_at else "",
             },
             by=by,
-            title=_title(connection, base_url, changed, given),
+            title=_title(locked, base_url, changed, given, removed),
             why=reason,
             permission=APPROVE,
         )
 
 
-def _title(connection: Connection, base_url: str, settings: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+def _title(
+    connection: Connection, base_url: str, settings: Mapping[str, Any], secrets: Mapping[str, str],
+    removed: Collection[str],
+) -> str:  # fmt: skip
     if base_url != connection.base_url:
         return f"Send {connection.name} to {base_url}"
     if settings:
         return f"Change {', '.join(name.replace('_', ' ') for name in sorted(settings))} of {connection.name}"
-    return f"New credentials of {connection.name}: {', '.join(name.replace('_', ' ') for name in sorted(secrets))}"
+    if secrets:
+        return f"New credentials of {connection.name}: {', '.join(name.replace('_', ' ') for name in sorted(secrets))}"
+    return f"Remove {', '.join(name.replace('_', ' ') for name in sorted(removed))} of {connection.name}"
 
 
 def apply_change(proposal: Proposal, *, by: Person) -> Connection:
     """What two people agreed on. With another address the old credentials go, and it's paused until it's tested.
 
-    Raises ValueError when it wasn't approved, or when address or settings changed meanwhile.
+    Raises ValueError when it wasn't approved, when address or settings changed meanwhile, or when the credentials that
+    wait aren't those that were proposed.
     """
     content = proposal.content
     if proposal.kind != PROPOSAL_KIND or proposal.state != Proposal.State.APPROVED:
@@ -205,11 +224,16 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             raise ValueError("Its address or settings were changed meanwhile; propose it anew.")
         moves = content["base_url"] != locked.base_url
         waited = registry.secrets_of(locked, waiting=True)
-        secrets = waited if moves else {**registry.secrets_of(locked), **waited}
+        marked = content.get("new_credentials_mark", "")
+        if sorted(waited) != content.get("new_credentials", []) or not registry.are_marked(waited, marked):
+            raise ValueError("The credentials that wait aren't those that were proposed; propose it anew.")
+        removed = content.get("removed_credentials", [])
+        secrets = registry.with_secrets(locked, {**dict.fromkeys(removed, ""), **waited}, keeps=not moves)
         locked.base_url, locked.settings = content["base_url"], {**locked.settings, **settings}
+        if moves or waited or removed:
+            locked.secrets = registry.seal_secrets(secrets) if any(secrets.values()) else None
         if moves or waited:
-            locked.secrets = registry.seal_secrets(secrets) if secrets else None
-            locked.secrets_set_at = timezone.now() if secrets else None
+            locked.secrets_set_at = timezone.now() if locked.secrets else None
             expires = content.get("new_credentials_expire_at")
             locked.secrets_expire_at = dt.datetime.fromisoformat(expires) if expires else None
         locked.next_secrets = None
@@ -217,7 +241,12 @@ def apply_change(proposal: Proposal, *, by: Person) -> Connection:
             locked.state, locked.paused_by = Connection.State.PAUSED, str(by)
             locked.paused_reason = "Its address was changed: set its credentials, test it, then resume it"
         _save(locked, by, proposal.why, list(_AGREED))
-        facts = {"proposal": proposal.pk, "settings": sorted(settings), "credentials": sorted(waited)}
+        facts = {
+            "proposal": proposal.pk,
+            "settings": sorted(settings),
+            "credentials": sorted(waited),
+            "removed": removed,
+        }
         audit.record(
             by, "change_address" if moves else "change_account", "connection", locked.code, why=proposal.why,
             data=facts | {"base_url": locked.base_url},
@@ -229,6 +258,12 @@ _AGREED = (
     "base_url", "settings", "secrets", "next_secrets", "secrets_set_at", "secrets_expire_at", "state", "paused_by",
     "paused_reason",
 )  # fmt: skip
+
+
+def lock_before_signing(proposal: Proposal) -> None:
+    """Lock the connection before its change is signed, in that transaction: whoever proposes takes it before they
+    audit, and a signature is audited before what it decides is put into force."""
+    list(Connection.objects.select_for_update().filter(code=proposal.subject_id))
 
 
 def drop_change(proposal: Proposal) -> None:

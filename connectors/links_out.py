@@ -13,7 +13,8 @@ def record_url(connection: Connection | None, document_type: str, document_id: s
     try:
         manifest = registry.manifest(connection.vendor)
         pattern = manifest.record_pages.get(document_type, manifest.record_url)
-        url = pattern.format(**{**connection.settings, "type": document_type, "id": document_id})
+        settings = registry.settings_of(manifest, connection.settings)
+        url = pattern.format(**{**settings, "type": document_type, "id": document_id})
     except (LookupError, ValueError):
         return ""
     return url if url.startswith(("https://", "http://")) else ""

@@ -83,10 +83,19 @@ def _keys(name: str) -> tuple[str, str]:
     return _own() + name, f"{_own()}{name}:probe"
 
 
+def forget(connection: str) -> None:
+    """What is known of this connection, and of each object type of it, is over; nothing happens while Redis is away."""
+    _forget(f"{_own()}{connection}", f"{_own()}{connection}:probe", f"{_own()}{connection}/*")
+
+
 def forget_all() -> None:
     """Start afresh, over all processes; nothing happens while Redis is away."""
+    _forget(f"{_own()}*")
+
+
+def _forget(*patterns: str) -> None:
     try:
-        for key in list(broker().scan_iter(f"{_own()}*")):
+        for key in [key for pattern in patterns for key in broker().scan_iter(pattern)]:
             broker().delete(key)
     except (redis.RedisError, OSError):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import functools
 import importlib
 import importlib.util
@@ -114,17 +115,22 @@ def _line(connection: Connection, facts: Manifest) -> http.Line:
             f"{connection.name} lacks {', '.join(missing)}",
             connection=connection.code,
         )
-    defaults = {s.name: s.default for s in facts.settings if not isinstance(s, Secret)}
     return http.Line(
         code=connection.code,
         vendor=connection.vendor,
         name=connection.name,
         base_url=connection.base_url,
-        settings={**defaults, **{k: str(v) for k, v in connection.settings.items()}},
+        settings=settings_of(facts, connection.settings),
         secrets=secrets,
         at_once=connection.at_once or facts.limits.at_once,
         allows_private=connection.is_sandbox and settings.IS_DEMO,
     )
+
+
+def settings_of(facts: Manifest, stored: Mapping[str, Any]) -> dict[str, str]:
+    """A connection's plain settings as they count: what is stored, emptied ones too, before the manifest's defaults."""
+    defaults = {s.name: s.default for s in facts.settings if not isinstance(s, Secret)}
+    return {**defaults, **{name: str(value) for name, value in stored.items()}}
 
 
 def read_ceiling(text: Any) -> float | None:
@@ -157,19 +163,51 @@ def repeats_of(connection: Connection) -> Repeats:
     return dataclasses.replace(repeats, settles_after_seconds=float(settles)) if settles else repeats
 
 
+PREVIOUS, _ENDS = "_previous", "_ends_at"  # what was valid before another, and where its end is kept beside it
+PREVIOUS_LASTS = dt.timedelta(hours=24)
+
+
 def secrets_of(connection: Connection, *, waiting: bool = False) -> dict[str, str]:
-    """The connection's credentials (or those that wait for a second person), opened. Never log, never show. Raises
-    vault.Unsealable when the master key is gone."""
-    sealed = connection.next_secrets if waiting else connection.secrets
+    """The connection's credentials (or those that wait for a second person), opened; not one whose time is over. Never
+    log, never show. Raises vault.Unsealable when the master key is gone."""
+    opened, now = _opened(connection.next_secrets if waiting else connection.secrets), timezone.now()
+    return {
+        name: value
+        for name, value in opened.items()
+        if not name.endswith(_ENDS)
+        and (waiting or not name.endswith(PREVIOUS) or _ends_at(name, opened, connection) > now)
+    }
+
+
+def _opened(sealed: Any) -> dict[str, str]:
     if sealed is None:
         return {}
     opened: dict[str, str] = json.loads(vault.open_with_master(bytes(sealed)))
     return opened
 
 
+def _ends_at(name: str, opened: Mapping[str, str], connection: Connection) -> dt.datetime:
+    """When what was valid before another stops being valid: of one that an older release stored, by the day on which
+    credentials were given."""
+    if name + _ENDS in opened:
+        return dt.datetime.fromisoformat(opened[name + _ENDS])
+    return (connection.secrets_set_at or dt.datetime.min.replace(tzinfo=dt.UTC)) + PREVIOUS_LASTS
+
+
+def with_secrets(connection: Connection, given: Mapping[str, str], *, keeps: bool = True) -> dict[str, str]:
+    """The connection's credentials with these, or these alone, to be sealed; an empty value removes one. What was valid
+    before another (`*_previous`) ends 24 hours after it was given."""
+    kept = secrets_of(connection) if keeps else {}
+    opened = _opened(connection.secrets) if kept else {}
+    end = (timezone.now() + PREVIOUS_LASTS).isoformat()
+    ends = {n + _ENDS: _ends_at(n, opened, connection).isoformat() for n in kept if n.endswith(PREVIOUS)}
+    ends |= {n + _ENDS: end if value else "" for n, value in given.items() if n.endswith(PREVIOUS)}
+    return {**kept, **given, **ends}
+
+
 def store_secrets(connection: Connection, secrets: Mapping[str, str]) -> None:
     """Seal and save these credentials; names that aren't given keep their value. An empty value removes one."""
-    connection.secrets = seal_secrets({**secrets_of(connection), **secrets})
+    connection.secrets = seal_secrets(with_secrets(connection, secrets))
     connection.secrets_set_at = timezone.now()
     connection.save(update_fields=["secrets", "secrets_set_at"])
 
@@ -177,6 +215,20 @@ def store_secrets(connection: Connection, secrets: Mapping[str, str]) -> None:
 def seal_secrets(secrets: Mapping[str, str]) -> bytes:
     """Credentials as they are stored; empty ones are left out."""
     return vault.seal_with_master(json.dumps({k: v for k, v in secrets.items() if v}).encode())
+
+
+def mark_secrets(secrets: Mapping[str, str]) -> str:
+    """What these credentials are known by, without being told from it."""
+    return vault.mark(_spelled(secrets))
+
+
+def are_marked(secrets: Mapping[str, str], marked: str) -> bool:
+    """Whether they are those that were marked so; none at all have no mark."""
+    return vault.is_marked(_spelled(secrets), marked) if secrets else not marked
+
+
+def _spelled(secrets: Mapping[str, str]) -> bytes:
+    return json.dumps(dict(secrets), sort_keys=True).encode()
 
 
 def verbs_of(code: str) -> dict[Family, dict[str, bool]]:

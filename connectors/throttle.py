@@ -17,6 +17,7 @@ from django.conf import settings
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
+from connectors.resumes import Since
 from q2c.core.brokers import pool_of
 from q2c.core.problems import NeverSent
 
@@ -34,17 +35,21 @@ class Throttle:
         self.per_second = per_second
         self.clock = clock
         self.paused_until = 0.0
+        self._resumed = Since(connection, clock)
         self._left = 0
         self._left_until = 0.0
         self._alone_until = 0.0
 
     def pause(self, seconds: float) -> None:
-        """The vendor asked us to stay away for so long; only this connection waits."""
+        """The vendor asked us to stay away for so long; only this connection waits, until a person resumes it."""
+        self._resumed.begin()
         self.paused_until = max(self.paused_until, self.clock() + seconds)
 
     async def wait_turn(self) -> None:
         """Returns when a call may go out. Raises NeverSent (not an attempt) when the pause is too long to wait here."""
         paused = self.paused_until - self.clock()
+        if paused > 0 and self._resumed.is_over():
+            self.paused_until = paused = 0.0
         if paused > 0:
             if paused > WAIT_IN_LINE_SECONDS:
                 raise NeverSent(
@@ -113,5 +118,5 @@ def throttle_of(connection: str, per_second: float | None) -> Throttle:
 
 
 def forget_throttles() -> None:
-    """Start afresh: for tests, and after a person resumed a connection."""
+    """Start afresh: for tests."""
     _throttles.clear()

@@ -102,8 +102,7 @@ _OWN_WORDS = {
     "person approve it.",
     "legal_entity_unknown": "Decide which of our entities sells in this currency or country, and map it; a second "
     "person approves.",
-    "missing_posting_policy": "Set the policy for this entity under Mappings, kind Posting policy; a second person "
-    "approves.",
+    "missing_posting_policy": "Set this entity's policy under Mappings, kind Posting policy; a second person approves.",
 }
 
 
@@ -305,7 +304,8 @@ _OUTCOME = (
 _SYSTEM = (
     Kind("credentials_refused", A, PLATFORM, URGENT, hours(1), ("connection",), (RESUME_CONNECTION,),
          "{connection} refused our credentials",
-         "Renew the credential under Connections, test it, then resume; what waits goes on by itself."),
+         "Renew the credential under Connections (or have its administrator let us in: its API may be off, or our "
+         "address not allowed), test it, then resume; what waits goes on by itself."),
     Kind("credentials_expiring", A, PLATFORM, HIGH, hours(72), ("connection", "expires", "within"), (WAIVE,),
          "The credentials of {connection} expire on {expires}",
          "Have new ones made at the vendor and give them under Connections with the day on which they expire; a second "
@@ -336,6 +336,10 @@ _SYSTEM = (
          "A list of {connection} can't be read whole: {list}",
          "The list that was read before counts until it can be read again, and the case closes by itself then. Of one "
          "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
+    Kind("stream_unread", D, PLATFORM, HIGH, hours(4), ("connection", "stream"), (WAIVE,),
+         "{connection} doesn't let us read {stream}",
+         "Give the integration role the permission that the vendor names. The stream is asked again by itself, from "
+         "where it was left, and the case closes then."),
     Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
          (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "
@@ -361,11 +365,10 @@ _SYSTEM = (
          "Look at memory and at the document's size before you repost it."),
     Kind("address_refused", V, PLATFORM, URGENT, hours(1), ("connection",), (REPOST,),
          "The address of {connection} isn't one that we may dial",
-         "A private, foreign or redirected address. Correct the base address under Connections; a second person "
-         "approves."),
+         "A private, foreign or redirected address. Correct it under Connections; a second person approves."),
     Kind("vendor_permission", A, PLATFORM, HIGH, hours(2), ("connection", "error", "wording"),
-         (REPOST, RESUME_CONNECTION), "{connection} doesn't permit what we asked",
-         "Give the integration role the permission that the vendor names, then repost."),
+         (REPOST, REPLAY_EVENT, WAIVE), "{connection} doesn't permit what we asked",
+         "Give the integration role the permission that the vendor names; then repost, or replay what wasn’t read."),
 )  # fmt: skip
 
 _INBOX = (
@@ -395,7 +398,7 @@ _CONTROL = (
          "{person} tried to approve within 24 hours of a new password",
          "Ask the person by telephone whether it was them. If not, lock the account and review what it did."),
     Kind("approver_has_new_password", A, PLATFORM, HIGH, hours(4), ("person", "since"), (WAIVE,),
-         "{person}, who may approve, has a new password since {since}",
+         "{person}, who may approve, signs in by something new since {since}",
          "Ask the person by telephone whether they wanted it. They can approve again after 24 hours."),
     Kind("archive_failed", I, PLATFORM, HIGH, hours(8), ("directory",), (WAIVE,),
          "Months couldn't be archived in {directory}",

@@ -29,6 +29,7 @@ from q2c.core import access
 from q2c.core.models import Person
 from q2c.core.problems import Category, Problem
 from q2c.core.roles import PERMISSION_WORDS
+from q2c.core.sign_on import new_way
 from q2c.flows import corrections
 from q2c.flows.done import portal_person
 
@@ -105,9 +106,10 @@ def gather_evidence(change_set_id: int) -> None:
 
 
 def tell_new_passwords() -> int:
-    """Open a case for each person who may approve and whose password was changed within a day. Returns how many.
+    """Open a case for each person who may approve and whose password, second factor or single sign-on was changed
+    within a day. Returns how many.
 
-    Read from what the database set, so that a password changed past every screen is told too."""
+    Read from what the database set, so that what was changed past every screen is told too."""
     people = Person.objects.filter(
         access.role_q(*APPROVING, prefix="memberships__"), access.in_force("memberships__"),
         approves_from__gt=timezone.now(),
@@ -115,10 +117,10 @@ def tell_new_passwords() -> int:
     changed = ExpressionWrapper(F("approves_from") - PASSWORD_IS_NEW, output_field=DateTimeField())
     known = ExceptionCase.objects.filter(kind=NEW_PASSWORD)
     told = 0
-    for name, at in people.annotate(changed=changed).values_list("username", "changed"):
-        since = f"{at:%Y-%m-%d %H:%M} UTC"
+    for person in people.annotate(changed=changed).only("username", "sign_in_changed"):
+        name, since = person.username, f"{person.changed:%Y-%m-%d %H:%M} UTC"
         if not known.filter(subject__contains={"person": name, "since": since}).exists():
-            said = f"{name}, who may approve, has a new password since {since}"
+            said = f"{name}, who may approve, has {new_way(person.sign_in_changed)} since {since}"
             cases.open_case(Problem(NEW_PASSWORD, Category.AUTHENTICATION, said, person=name, since=since))
             told += 1
     return told

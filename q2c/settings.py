@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from q2c.core import secrets_home
+from q2c.core import secrets_home, sign_on
 from q2c.core.brokers import cache_of, celery_of
 from q2c.core.databases import database
 from q2c.core.logs import logging_config
@@ -132,9 +132,9 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_ADAPTER = "q2c.core.people.ClosedDoorAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ALLAUTH_TRUSTED_PROXY_COUNT = int(
-    os.environ.get("Q2C_PROXIES") or ("0" if IS_DEMO else "1")
-)  # whose client is throttled
+ALLAUTH_TRUSTED_PROXY_COUNT = int(os.environ.get("Q2C_PROXIES") or ("0" if IS_DEMO else "1"))  # who is throttled
+SOCIALACCOUNT_ADAPTER = "q2c.core.people.KnownPeopleAdapter"
+SOCIALACCOUNT_PROVIDERS = sign_on.providers(os.environ)
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -176,7 +176,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
-        "form-action": ["'self'"],
+        "form-action": ["'self'", *sign_on.origins(os.environ)],  # a sign-in is sent on to the identity provider
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
     }

@@ -86,16 +86,18 @@ def _save(request: PersonRequest, form: ConnectionForm) -> HttpResponse:
     expires = data["expire_on"]
     expire_at = timezone.make_aware(dt.datetime.combine(expires, dt.time())) if expires else None
     by, why = request.user, data["why"]
-    if data["base_url"] != connection.base_url or form.settings != connection.settings or form.secrets:
+    at_once = form.plain if form.secrets else {**form.plain, "secrets_expire_at": expire_at}
+    is_moved = data["base_url"] != connection.base_url or form.settings != connection.settings
+    if is_moved or form.secrets or form.removed:
         proposal = connections.propose_change(
-            connection, base_url=data["base_url"], settings=form.settings, secrets=form.secrets, expire_at=expire_at,
-            by=by, reason=why,
+            connection, base_url=data["base_url"], settings=form.settings, secrets=form.secrets, removed=form.removed,
+            expire_at=expire_at, by=by, reason=why,
         )  # fmt: skip
-        connections.change(connection, form.plain, by=by, reason=why)
+        connections.change(connection, at_once, by=by, reason=why)
         messages.success(
             request, "What you changed waits for a second person; until then the old holds.", extra_tags="decide"
         )
         return redirect("portal:decision_detail", proposal.pk)
-    connections.change(connection, {**form.plain, "secrets_expire_at": expire_at}, by=by, reason=why)
+    connections.change(connection, at_once, by=by, reason=why)
     messages.success(request, f"{connection.name} is saved.", extra_tags="done")
     return redirect("connectors:connection_detail", connection.code)

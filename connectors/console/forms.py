@@ -12,6 +12,7 @@ from connectors import registry
 from connectors.manifest import GOVERNED, Manifest, Secret
 from connectors.models import Connection
 from q2c.core.filters import DateField, dress
+from q2c.core.vault import Unsealable
 
 _ADDRESS = URLValidator(schemes=["https", "http"])
 _CEILINGS = tuple(part.name for part in GOVERNED)
@@ -46,6 +47,7 @@ class ConnectionForm(forms.Form):
         self.connection = connection
         self.manifest: Manifest | None = _manifest(connection)
         super().__init__(data, initial=_initial(connection), label_suffix="")
+        held = _held(connection)
         for part in self.manifest.settings if self.manifest else ():
             label = part.name.replace("_", " ").capitalize()
             if isinstance(part, Secret):
@@ -54,15 +56,15 @@ class ConnectionForm(forms.Form):
                     required=False,
                     strip=False,
                     max_length=8000,
-                    help_text=f"{part.label}. Never shown. Empty: stays as it is."
-                    if part.label
-                    else "Never shown. Empty: stays as it is.",
+                    help_text=_says_of(part),
                     widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
                 )
+                if not part.is_required and part.name in held:
+                    self.fields[f"remove_{part.name}"] = forms.BooleanField(label=f"Remove {label}", required=False)
             else:
                 self.fields[f"setting_{part.name}"] = forms.CharField(
                     label=label,
-                    required=part.is_required and not part.default,
+                    required=part.is_required,
                     max_length=300,
                     initial=connection.settings.get(part.name, part.default),
                     help_text=part.label,
@@ -70,8 +72,11 @@ class ConnectionForm(forms.Form):
         dress(self)
 
     def clean(self) -> dict[str, Any]:
-        """Ceilings are whole numbers above 0, or empty."""
+        """Ceilings are whole numbers above 0, or empty. A credential is given anew or removed, not both."""
         cleaned: dict[str, Any] = super().clean() or {}
+        for name in self.removed:
+            if cleaned.get(f"secret_{name}"):
+                self.add_error(f"secret_{name}", "Give a new one or remove it, not both.")
         for name in _CEILINGS:
             text = str(cleaned.get(f"setting_{name}") or "").strip()
             if text and not (text.isdecimal() and registry.read_ceiling(text)):
@@ -102,11 +107,18 @@ class ConnectionForm(forms.Form):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The vendor's settings, its account among them, as they are to be."""
-        plain = {name[8:]: value for name, value in self.cleaned_data.items() if name.startswith("setting_")}
+        """The vendor's settings, its account among them, as they are to be. One that was emptied is stored as empty:
+        that counts before its default. One that is left as it's shown isn't stored for that."""
         known = self.connection.settings
-        given = {name: value for name, value in plain.items() if value or (name in _CEILINGS and known.get(name))}
-        return {**known, **given}  # a ceiling can be taken away
+        fields = {name: field for name, field in self.fields.items() if name.startswith("setting_")}
+        given = {name[8:]: self.cleaned_data[name] for name in fields if name in self.cleaned_data}
+        shown = {name[8:]: str(field.initial or "") for name, field in fields.items()}
+        return {**known, **{name: value for name, value in given.items() if value != shown[name]}}
+
+    @property
+    def removed(self) -> list[str]:
+        """The credentials that are to go."""
+        return [name[7:] for name, is_asked in self.cleaned_data.items() if name.startswith("remove_") and is_asked]
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -120,8 +132,23 @@ class ConnectionForm(forms.Form):
 
     @property
     def secret_fields(self) -> list[Any]:
-        """Fields of credentials."""
-        return [field for field in self if field.name.startswith("secret_")]
+        """Fields of credentials, each followed by the box that removes it, where one does."""
+        return [field for field in self if field.name.startswith(("secret_", "remove_"))]
+
+
+def _says_of(part: Secret) -> str:
+    said = [part.label] if part.label else []
+    if part.name.endswith(registry.PREVIOUS):
+        said.append("Stays valid for 24 hours after it’s given")
+    return ". ".join([*said, "Never shown", "Empty: stays as it is."])
+
+
+def _held(connection: Connection) -> frozenset[str]:
+    """The names of the credentials that there are."""
+    try:
+        return frozenset(registry.secrets_of(connection))
+    except Unsealable:
+        return frozenset()
 
 
 def _manifest(connection: Connection) -> Manifest | None:

@@ -66,7 +66,9 @@ _STATES = (
 )
 ERRORS = (
     When(Category.AUTHENTICATION, "credentials_refused", "Stripe refused our key: {detail}", status=401),
-    When(Category.AUTHENTICATION, "vendor_permission", "Stripe's key may not do this: {detail}", status=403),
+    When(Category.AUTHENTICATION, "vendor_permission", "Stripe's key may not do this: {detail}", status=403,
+         code="?*"),
+    When(Category.AUTHENTICATION, "credentials_refused", "Stripe doesn't let us in, and gives no reason", status=403),
     When(Category.RATE_LIMIT, "rate_limited", "Stripe's limit of requests is used up", status=429),
     When(Category.RATE_LIMIT, "rate_limited", "Stripe's limit of requests is used up", code="*/rate_limit"),
     When(Category.UNKNOWN_OUTCOME, "outcome_unknown", "Stripe is still doing this request",

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.views import redirect_to_login
@@ -50,6 +52,11 @@ class LegalEntityAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
         return False
+
+
+for _model in (SocialApp, SocialAccount, SocialToken, Authenticator):  # whoever edits them signs in as anybody
+    if admin.site.is_registered(_model):
+        admin.site.unregister(_model)
 
 
 def sign_in(request: HttpRequest, extra_context: Any = None) -> HttpResponse:

@@ -19,6 +19,7 @@ from q2c.core import audit, jcs
 from q2c.core.access import entities_where, people_who_may, roles_with
 from q2c.core.models import EMERGENCY_HOURS_MAX, EmergencyUse, Person, Proposal, Signature
 from q2c.core.problems import Category, Problem
+from q2c.core.sign_on import new_way
 
 IN_EMERGENCY = "core.approve_emergency"
 OVERRIDE = "override"  # the kind of proposals that let one transaction pass one problem
@@ -144,7 +145,8 @@ def why_not(proposal: Proposal, person: Person, *, in_emergency: bool = False) -
         return ApprovalRefused("not_permitted", f"One of its signatures has to be of {roles_with(also)}.")
     if person.approves_from is not None and person.approves_from > timezone.now():
         return ApprovalRefused(
-            "after_reset", f"Your password is new; you may approve from {_clock(person.approves_from)}."
+            "after_reset",
+            f"You have {new_way(person.sign_in_changed)}; you may approve from {_clock(person.approves_from)}.",
         )
     return None
 
@@ -339,7 +341,7 @@ def _alarm(proposal: Proposal, signer: Person, alarm: Callable[[Problem], object
     problem = Problem(
         "approval_attempt_after_reset",
         Category.AUTHENTICATION,
-        f"{signer} tried to approve “{proposal.title}” within 24 hours of a new password",
+        f"{signer} tried to approve “{proposal.title}” within 24 hours of {new_way(signer.sign_in_changed)}",
         person=signer.get_username(),
         proposal=proposal.pk,
     )

@@ -31,9 +31,11 @@ APPEND_ONLY = [
 ]
 
 
-# Whoever changes a password, by a screen or past it, can't approve as that person for a day.
+# Whoever changes a password, by a screen or past it, can't approve as that person for a day. So it is with a second
+# factor and a single sign-on account, whose triggers are in migration 0016: their tables are allauth's.
 _NEW_PASSWORD_WAITS = """
     IF NEW.password IS DISTINCT FROM OLD.password THEN
+        NEW.sign_in_changed := 'password';
         NEW.approves_from := greatest(OLD.approves_from, now() + interval '24 hours');
     ELSE
         NEW.approves_from := greatest(OLD.approves_from, NEW.approves_from);
@@ -43,11 +45,12 @@ _NEW_PASSWORD_WAITS = """
 
 
 class Person(AbstractUser):
-    """Somebody who signs in. `approves_from` is when a person with a new password may approve again (24 hours): the
-    database sets it, and nobody brings it forward."""
+    """Somebody who signs in. `approves_from` is when a person with a new password, or another new way to sign in
+    (`sign_in_changed`), may approve again (24 hours): the database sets it, and nobody brings it forward."""
 
     display_name = models.CharField(max_length=100, blank=True)
     approves_from = models.DateTimeField(null=True, blank=True)
+    sign_in_changed = models.CharField(max_length=40, blank=True, default="", db_default="")
     preferences = models.JSONField(default=dict, blank=True)
 
     class Meta:

@@ -1,9 +1,13 @@
-"""People: nobody signs up by themselves (an admin or single sign-on brings them in); their time zones and keys."""
+"""People: nobody signs up by themselves (an admin brings them in); who single sign-on is; their time zones and keys."""
 
 import zoneinfo
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import SignupClosedException
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.base import AuthProcess
 from django.conf import settings
 
 from q2c.core.models import Person
@@ -24,6 +28,40 @@ class ClosedDoorAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request):
         return False
+
+
+class KnownPeopleAdapter(DefaultSocialAccountAdapter):
+    """Single sign-on brings in who is a person of the portal already. The first time it's tied to the one person who
+    has the verified e-mail address, and the database then lets them wait before they approve; from then on the
+    provider's own name for them counts, whatever becomes of the address."""
+
+    def list_apps(self, request: Any, provider: Any = None, client_id: Any = None) -> list[Any]:
+        """Those of the settings: one that lies in the database isn't believed."""
+        if not settings.SOCIALACCOUNT_PROVIDERS:
+            return []
+        return [app for app in super().list_apps(request, provider, client_id) if app.pk is None]
+
+    def is_open_for_signup(self, request: Any, sociallogin: Any) -> bool:
+        return False
+
+    def pre_social_login(self, request: Any, sociallogin: Any) -> None:
+        """Raises SignupClosedException for whom nobody here knows."""
+        if sociallogin.is_existing or sociallogin.state.get("process") == AuthProcess.CONNECT:
+            return
+        person = _person_of(sociallogin)
+        if person is None:
+            raise SignupClosedException
+        sociallogin.connect(request, person)
+
+
+def _person_of(sociallogin: Any) -> Person | None:
+    """The one person with a verified address of this sign-in; nobody whom the provider calls by another name already:
+    an address may be given to somebody new."""
+    verified = [a.email for a in sociallogin.email_addresses if a.verified is True or a.verified == "true"]
+    known = SocialAccount.objects.filter(provider=sociallogin.account.provider).values("user")
+    found = {p for email in verified if email for p in Person.objects.filter(email__iexact=email, is_active=True)[:2]}
+    person = found.pop() if len(found) == 1 else None
+    return person if person is not None and not known.filter(user=person).exists() else None
 
 
 def find_zone(name: str) -> zoneinfo.ZoneInfo | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Category(StrEnum):
-    """What sort of failure it is. Decides whether the machine waits, holds, pauses a connection or looks first."""
+    """What sort of failure it is. Decides whether the machine waits, holds or looks first."""
 
     VALIDATION = "validation"
     MAPPING = "mapping"
@@ -26,6 +26,7 @@ class Category(StrEnum):
 
 
 HEALS_BY_ITSELF = frozenset({Category.RATE_LIMIT, Category.AVAILABILITY})
+CREDENTIALS_REFUSED, NOT_PERMITTED = "credentials_refused", "vendor_permission"
 
 
 class Problem(Exception):
@@ -61,6 +62,12 @@ class Problem(Exception):
     def heals_by_itself(self) -> bool:
         """Whether waiting can mend it."""
         return self.is_passing or self.category in HEALS_BY_ITSELF
+
+    @property
+    def pauses_connection(self) -> bool:
+        """Whether its connection as a whole is at fault: nothing is asked of it until a person has renewed what it
+        signs in with. A single thing that it may not do (`vendor_permission`) is held like any other refusal."""
+        return self.code == CREDENTIALS_REFUSED
 
     def __repr__(self) -> str:
         return f"Problem({self.code!r}, {self.category.value!r}, {self.summary!r}, {self.subject!r})"

@@ -17,7 +17,7 @@ from exceptions import cases
 from mappings import references
 from q2c.core import approvals
 from q2c.core.models import Person
-from q2c.core.problems import Category, Problem
+from q2c.core.problems import CREDENTIALS_REFUSED, Category, Problem
 from q2c.flows.announce import announce_completed
 from q2c.flows.begun import schedule_links
 from q2c.flows.bill_runs import keep_runs_waiting
@@ -124,7 +124,10 @@ def portal_person() -> Person:
 
 
 def pause_refused(code: str, problem: Problem) -> None:
-    """Refused credentials pause the connection, with one case for it; its transactions wait (law 6)."""
+    """Refused credentials pause the connection, with one case for it; its transactions wait (law 6). Nothing else
+    does."""
+    if not problem.pauses_connection:
+        return
     with atomic():
         row = Connection.objects.select_for_update().filter(code=code).first()
         if row is None or row.state == Connection.State.PAUSED:
@@ -133,7 +136,7 @@ def pause_refused(code: str, problem: Problem) -> None:
         row._change_reason = problem.summary[:500]
         row.save()
         cases.open_case(
-            Problem("credentials_refused", Category.AUTHENTICATION, problem.summary, connection=code),
+            Problem(CREDENTIALS_REFUSED, Category.AUTHENTICATION, problem.summary, connection=code),
             connection_code=code,
         )
     if not connection.in_atomic_block:

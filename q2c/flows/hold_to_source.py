@@ -14,7 +14,7 @@ from typing import Any
 from q2c.canonical.contract import HoldNote
 from q2c.canonical.posting import SavedRecord
 from q2c.canonical.schema import from_json
-from q2c.core.problems import AlreadyThere, Category, NotNeeded, Problem
+from q2c.core.problems import NOT_PERMITTED, AlreadyThere, Category, NotNeeded, Problem
 from q2c.transactions.steps import Flow, Read, Write
 
 CODE = "hold_to_source"
@@ -57,7 +57,7 @@ async def publish_hold(document: HoldNote, source: Any, write: Any) -> SavedReco
     except Problem as problem:
         if problem.code in _GONE:
             return SavedRecord(document_type=kind, id=record, status="gone")
-        if problem.category in _REFUSED or problem.code == "vendor_permission":
+        if problem.category in _REFUSED or problem.code == NOT_PERMITTED:
             raise Problem(
                 "hold_not_told",
                 Category.VALIDATION,

@@ -114,8 +114,16 @@ def sources_of(ids: Iterable[int]) -> dict[int, Source]:
     missing = [i for i in wanted if i not in _sources or _sources[i][0] < now]
     if missing:
         for row in Connection.objects.filter(id__in=missing).values("id", "code", "vendor", "settings"):
+            row["settings"] = _settings_of(row["vendor"], row["settings"])
             _sources[row["id"]] = (now + REMEMBERED_SECONDS, Source(**row))
     return {i: _sources[i][1] for i in wanted}
+
+
+def _settings_of(vendor: str, stored: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return registry.settings_of(manifest_of(vendor), stored)
+    except LookupError:
+        return stored
 
 
 def manifest_of(vendor: str) -> Any:

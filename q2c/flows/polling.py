@@ -24,7 +24,7 @@ from connectors.rows import say_unreadable
 from exceptions import cases
 from q2c.core import leases
 from q2c.core.ending import is_ending
-from q2c.core.problems import Category, Problem
+from q2c.core.problems import NOT_PERMITTED, Category, Problem
 from q2c.flows.done import pause_refused
 from q2c.inbox.models import InboundEvent
 from q2c.inbox.receive import receive
@@ -128,12 +128,16 @@ def _not_understood(row: Connection, stream: str, why: str) -> Problem:
     )  # fmt: skip
 
 
+def _unread(row: Connection, stream: str, why: str) -> Problem:
+    says = f"{row.name}’s stream {stream} can’t be read: {why}"
+    return Problem("stream_unread", Category.DRIFT, says, connection=row.code, stream=stream)
+
+
 def _heal(row: Connection, stream: str) -> None:
-    """The stream was read whole again: a gap that was found in it is none any more, and no row is unreadable."""
-    for problem in (_gap(row, stream, "was read whole"), _not_understood(row, stream, "")):
-        cases.close_matching(
-            problem, how="healed", why="The stream was read whole again.", connection_code=row.code
-        )  # fmt: skip
+    """The stream was read whole again: it has no gap and no unreadable row any more, and we may read it."""
+    whole = "was read whole"
+    for was in (_gap(row, stream, whole), _unread(row, stream, whole), _not_understood(row, stream, "")):
+        cases.close_matching(was, how="healed", why="The stream was read whole again.", connection_code=row.code)
 
 
 def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:
@@ -163,8 +167,10 @@ def _move(cursor: SyncCursor, position: dict[str, Any], found: int) -> None:
 def _fail(row: Connection, cursor: SyncCursor, problem: Problem) -> PollResult:
     SyncCursor.objects.filter(pk=cursor.pk).update(failed_at=timezone.now(), failure=problem.summary[:300])
     log.warning("poll_failed", connection=row.code, stream=cursor.stream, problem=problem.code, summary=problem.summary)
-    if problem.category is Category.AUTHENTICATION:
+    if problem.pauses_connection:
         pause_refused(row.code, problem)
+    elif problem.code == NOT_PERMITTED:  # this stream's, whatever else the connection may do
+        cases.open_case(_unread(row, cursor.stream, problem.summary), connection_code=row.code)
     elif not problem.heals_by_itself:
         problem.subject.setdefault("connection", row.code)
         problem.subject.setdefault("stream", cursor.stream)

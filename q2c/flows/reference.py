@@ -52,7 +52,7 @@ def refresh_or_tell(code: str) -> None:
             refresh_reference(code, (name,))
         except Problem as problem:
             log.warning("list_unread", connection=code, list=name, problem=problem.code, summary=problem.summary)
-            if problem.category is Category.AUTHENTICATION:
+            if problem.pauses_connection:
                 pause_refused(code, problem)
                 return
             if not problem.heals_by_itself:

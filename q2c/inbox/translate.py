@@ -178,7 +178,7 @@ def _meaning(item: Item, tools: Tools) -> Means | Ignored | NotYet:
 def _verdict_of(problem: Problem) -> Verdict:
     if problem.heals_by_itself:
         return Verdict("later", wait_seconds=problem.wait_seconds or WAIT_SECONDS, problem=problem)
-    if problem.category is Category.AUTHENTICATION:  # the connection is at fault, not the event
+    if problem.pauses_connection:  # the connection is at fault, not the event
         return Verdict("later", wait_seconds=5 * WAIT_SECONDS, problem=problem)
     return Verdict("refused", problem.code, problem.summary, problem=problem)
 
@@ -215,7 +215,7 @@ def _commit(items: list[Item], tools: Tools) -> None:
 def _pause_refused(items: list[Item], tools: Tools) -> None:
     problems = {i.source.code: i.verdict.problem for i in items if i.verdict is not None}
     for code, problem in sorted(problems.items()):
-        if problem is not None and problem.category is Category.AUTHENTICATION:
+        if problem is not None and problem.pauses_connection:
             tools.pause(code, problem)
 
 

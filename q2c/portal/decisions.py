@@ -284,6 +284,8 @@ def _lock_first(proposal: Proposal) -> None:
     holds.lock_before_signing(proposal.kind)
     if proposal.kind == backfills.KIND:
         backfills.lock_before_signing(proposal)
+    if proposal.kind == connections.PROPOSAL_KIND:
+        connections.lock_before_signing(proposal)
 
 
 def why_not(user: Any, proposal: Proposal) -> str:

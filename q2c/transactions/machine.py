@@ -211,9 +211,7 @@ def _pause_refused(runs: list[Run], tools: Tools) -> None:
     refused = {
         r.problem.subject.get("connection") or r.target_connection: r.problem
         for r in runs
-        if r.problem is not None
-        and r.problem.category is Category.AUTHENTICATION
-        and r.ending in (Ending.WAITING, Ending.UNKNOWN)
+        if r.problem is not None and r.problem.pauses_connection and r.ending in (Ending.WAITING, Ending.UNKNOWN)
     }
     for code, problem in refused.items():
         tools.on_refused_credentials(code, problem)

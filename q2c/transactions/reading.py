@@ -154,10 +154,10 @@ def _argument(name: str, run: Run, context: Context) -> Any:
 
 
 def settle_problem(run: Run, step: Step, problem: Problem, *, started: float | None = None) -> None:
-    """Wait for what heals by itself, as its policy says; hold everything else. An open intent stays unknown
-    meanwhile."""
-    counts = getattr(problem, "counts", True) and problem.category is not Category.AUTHENTICATION
-    waits = problem.category is Category.AUTHENTICATION or problem.heals_by_itself
+    """Wait for what heals by itself, as its policy says, and for a connection that this problem pauses; hold everything
+    else. An open intent stays unknown meanwhile."""
+    counts = getattr(problem, "counts", True) and not problem.pauses_connection
+    waits = problem.pauses_connection or problem.heals_by_itself
     retry = run.retry_of(problem, run.target_connection) if waits and run.retry_of is not None else DEFAULT
     if not waits or (counts and run.wait_count >= retry.attempts):
         if waits:

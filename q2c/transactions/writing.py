@@ -14,7 +14,7 @@ from typing import Any
 
 from q2c.core import tracing
 from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
-from q2c.core.problems import AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem, Refrained
+from q2c.core.problems import NOT_PERMITTED, AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem, Refrained
 from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.reading import settle_problem, settle_wait, unexpected
@@ -215,9 +215,9 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
         _unknown(run, step, silence, port)
         return None
     except Problem as problem:
-        if intent.get("is_open"):
+        if intent.get("is_open") and problem.code != NOT_PERMITTED:
             _unknown(run, step, problem, port)  # a look-up that fails decides nothing
-        else:
+        else:  # one that we may not make is held, its intent open: a repost looks again
             settle_problem(run, step, problem)
         return None
     if found is not None or not intent.get("is_open") or step.upsert:

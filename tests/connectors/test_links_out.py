@@ -24,6 +24,15 @@ def test_a_record_has_a_page_in_its_system(vendor, kind):
     assert "id_1" in url
 
 
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [({}, "https://dashboard.stripe.com/search?query=in_1"), ({"app_url": ""}, "")],
+    ids=["default", "emptied"],
+)
+def test_a_setting_that_nobody_stored_counts_by_its_default_and_an_emptied_one_doesnt(settings, url):
+    assert links_out.record_url(Connection(code="one", vendor="stripe", settings=settings), "invoice", "in_1") == url
+
+
 def test_without_an_address_or_an_id_there_is_no_link():
     bare = Connection(code="one", vendor="netsuite", settings={})
     assert (links_out.record_url(bare, "invoice", "1"), links_out.record_url(None, "invoice", "1")) == ("", "")

@@ -216,6 +216,17 @@ def test_refused_credentials_pause_the_connection_with_one_case(acme):
     assert ExceptionCase.objects.get().kind == "credentials_refused"
 
 
+def test_a_stream_that_may_not_be_read_has_a_case_of_its_own_pauses_nothing_and_closes_once_it_is_read(acme):
+    refused = Problem("vendor_permission", Category.AUTHENTICATION, "Acme's key may not do this", connection="acme")
+    poll_connection("acme", "events", client=Feed(refused))
+    poll_connection("acme", "other", client=Feed(refused))
+    assert Connection.objects.get(code="acme").state == "active"
+    cases = ExceptionCase.objects.filter(kind="stream_unread")
+    assert sorted(case.subject["stream"] for case in cases) == ["events", "other"]
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    assert {case.subject["stream"]: case.state for case in cases.all()} == {"events": "resolved", "other": "open"}
+
+
 def test_one_poll_of_a_stream_runs_at_a_time(acme):
     assert leases.take_lease("poll:acme:events", holder="somebody else", seconds=60)
     assert "another poll" in poll_connection("acme", "events", client=Feed()).failure

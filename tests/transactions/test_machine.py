@@ -98,6 +98,50 @@ def test_a_refusal_holds_with_one_problem_and_a_repost_continues():
     ]
 
 
+def refuses(code):
+    """A rig whose target refuses with this code, and the connections that it was told to pause."""
+    target, paused = Target(), []
+    target.problem = Problem(code, Category.AUTHENTICATION, "no", connection="memory")
+    rig = Rig(target)
+    return replace(rig.tools, on_refused_credentials=lambda name, problem: paused.append(name)), rig, paused
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "held", "paused"),
+    [
+        ("credentials_refused", "waiting", [], ["memory"]),
+        ("vendor_permission", "held", ["vendor_permission"], []),
+    ],
+)
+def test_only_refused_credentials_pause_a_connection_what_we_may_not_write_is_held_alone(code, state, held, paused):
+    tools, rig, told = refuses(code)
+    add_transactions(1)
+    machine.advance(flow(), tools)
+    assert (states(), [h.problem.code for h in rig.held], told) == ({state: 1}, held, paused)
+
+
+def test_a_look_up_that_we_may_not_make_is_held_with_its_intent_and_a_repost_looks_before_it_makes():
+    target = Target()
+    target.lose_answers = 1
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    machine.advance(flow(), rig.tools)
+    real = target.find
+
+    async def refuse(external_id):
+        raise Problem("vendor_permission", Category.AUTHENTICATION, "no", connection="memory")
+
+    target.find = refuse
+    make_due()
+    machine.advance(flow(), rig.tools)
+    assert (states(), [h.problem.code for h in rig.held]) == ({"held": 1}, ["vendor_permission"])
+    assert BusinessTransaction.objects.get().open_intent is not None
+    target.find = real
+    restart.restart([one])
+    machine.advance(flow(), rig.tools)
+    assert (states(), len(target.created)) == ({"completed": 1}, 1)
+
+
 def test_a_record_that_is_busy_is_waited_for_though_its_category_holds_others():
     target = Target()
     target.problem = Problem("record_busy", Category.CONFLICT, "busy", is_passing=True, connection="memory")

@@ -23,7 +23,8 @@ def read(status, code, *, fields=(), is_write=True):
     [
         (401, "INVALID_SESSION_ID", Category.AUTHENTICATION, "credentials_refused"),
         (403, "INSUFFICIENT_ACCESS_OR_READONLY", Category.AUTHENTICATION, "vendor_permission"),
-        (403, "API_DISABLED_FOR_ORG", Category.AUTHENTICATION, "vendor_permission"),
+        (403, "API_DISABLED_FOR_ORG", Category.AUTHENTICATION, "credentials_refused"),
+        (403, "FUNCTIONALITY_NOT_ENABLED", Category.AUTHENTICATION, "vendor_permission"),
         (403, "REQUEST_LIMIT_EXCEEDED", Category.RATE_LIMIT, "rate_limited"),
         (403, "STORAGE_LIMIT_EXCEEDED", Category.VALIDATION, "vendor_refused"),
         (400, "UNABLE_TO_LOCK_ROW", Category.CONFLICT, "record_busy"),

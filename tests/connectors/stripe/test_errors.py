@@ -41,6 +41,13 @@ def test_each_refusal_has_its_category(status, kind, code, category, problem):
     assert read_as.subject["field"] == "customer"
 
 
+def test_a_403_that_is_not_stripes_own_says_that_we_are_not_let_in_at_all():
+    read_as = errors.problem_from(
+        registry.manifest("stripe"), status=403, headers={}, body=b"<html>", connection="stripe", is_write=True
+    )
+    assert (read_as.code, read_as.pauses_connection) == ("credentials_refused", True)
+
+
 def test_a_missing_record_is_absent_by_path_and_refused_by_parameter():
     assert isinstance(read(404, "invalid_request_error", "resource_missing", is_write=False), Absent)
     assert not isinstance(read(400, "invalid_request_error", "resource_missing"), Absent)
