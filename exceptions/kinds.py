@@ -314,13 +314,11 @@ _SYSTEM = (
     Kind("error_budget_burning", AV, PLATFORM, HIGH, hours(2), ("level",), (WAIVE,),
          "{level} uses up its error budget fast",
          "Open Operations: the service level’s row leads to the flows that it counts, theirs to what was held. Mend "
-         "that cause first; pause the flow if it makes things worse. It closes by itself once an hour goes as "
-         "promised."),
+         "that first; pause the flow if it makes things worse. It closes by itself once an hour goes as promised."),
     Kind("system_unavailable", AV, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
          "{connection} can't be reached",
          "Look at the vendor's status page. Work waits and goes on by itself; repost what gave up."),
-    Kind("rate_limited", R, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
-         "{connection} keeps asking us to slow down",
+    Kind("rate_limited", R, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,), "{connection} asks us to slow down",
          "Lower the connection's concurrency or ask the vendor for a higher limit; then repost."),
     Kind("answer_not_understood", AV, PLATFORM, HIGH, hours(4), ("connection", "error"), (REPOST,),
          "{connection} answered something that we don't understand",
@@ -338,8 +336,7 @@ _SYSTEM = (
          "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
     Kind("stream_unread", D, PLATFORM, HIGH, hours(4), ("connection", "stream"), (WAIVE,),
          "{connection} doesn't let us read {stream}",
-         "Give the integration role the permission that the vendor names. The stream is asked again by itself, from "
-         "where it was left, and the case closes then."),
+         "Give the integration role the permission that the vendor names. Then it's read on by itself, and this closes."),
     Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
          (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "
@@ -377,7 +374,7 @@ _INBOX = (
          "Compare the raw body with the vendor's schema; replay when the reader is mended."),
     Kind("gone", I, PLATFORM, MEDIUM, hours(8), ("connection",), (WAIVE,),
          "A message of {connection} that was to be read again isn't kept any more",
-         "Its month was let go and only its key is left. See at the source what it said, and waive this with it."),
+         "Its month was let go, only its key is left. See at the source what it said, and waive this with it."),
     Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent {event_type}, which nobody has declared",
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),

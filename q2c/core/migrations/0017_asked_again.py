@@ -27,7 +27,7 @@ DROP = BEFORE.DROP.replace(
 
 
 class Migration(migrations.Migration):
-    dependencies = [("core", "0015_holds_of_documents")]
+    dependencies = [("core", "0016_new_ways_in_wait")]
 
     operations = [
         migrations.RunSQL(IN_USE, "DROP FUNCTION q2c_why_in_use(text, uuid, uuid)"),
