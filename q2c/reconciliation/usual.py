@@ -91,7 +91,7 @@ def judge_days(first: dt.date, now: dt.datetime) -> dict[Feed, dict[dt.date, Jud
     until = _over(now)
     since = first - dt.timedelta(weeks=WEEKS)
     sums: dict[Feed, dict[dt.date, tuple[int, int]]] = defaultdict(dict)
-    limit = until.hour if until.date() == now.date() else 24
+    limit = until.hour if until.date() == now.date() else 0  # today's first hour isn't over yet
     for code, kind, day, whole, part in fetch_rows(_DAYS, [limit, dt.datetime.combine(since, dt.time(), dt.UTC)]):
         sums[code, kind][day] = (whole, part)
     begun = _begun()

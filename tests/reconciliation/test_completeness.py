@@ -336,6 +336,14 @@ def test_too_few_is_what_chance_does_not_explain_and_only_once_something_is_usua
     assert (judged.count, judged.is_few) == (came, is_few)
 
 
+@pytest.mark.parametrize("minute", [0, 5, 9, 10, 30])
+def test_a_busy_feed_is_not_too_quiet_in_the_first_minutes_of_a_day(source, minute):
+    fill_hours(40, now=NOON)
+    midnight = NOON.replace(hour=0, minute=minute)
+    assert usual.tell_quiet_feeds(midnight) == []
+    assert not ExceptionCase.objects.exists()
+
+
 def test_what_came_is_counted_once_by_the_hour_and_a_known_document_is_not_counted_again(source):
     source.issue(1, 2)
     source.send(source.connection, 1, 2)
