@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import structlog
@@ -36,6 +36,7 @@ NAMED = 20  # documents that a case names
 READ_AT_ONCE = 500
 AGAIN_AFTER = dt.timedelta(minutes=5)  # doubled with each time
 AGAIN_MOST = 8
+_KEPT = Decimal("0.000001")  # what a difference keeps of an amount
 log = structlog.get_logger()
 _SAYS = {
     MISSING: "{source} lists {what}, which never reached us",
@@ -74,14 +75,16 @@ def note(
     """Keep what was found, close what is none any more, and the cases with it. `judged` are the ids that the register
     listed just now: of these, what isn't among `found` agrees."""
     with atomic():
+        closed = _close_waived(row, document_type, at)  # before another case of its day takes what is left
         known = {
             (gap.kind, gap.external_id): gap
             for gap in _of(row, document_type).filter(external_id__in=[g.id for g in found]).select_for_update()
         }
-        opened = [gap for gap in found if _is_new(known.get((gap.kind, gap.id)))]
+        opened = [gap for gap in found if _is_new(known.get((gap.kind, gap.id)), gap)]
+        _tell_changed(row, document_type, found, known)
         _store(row, document_type, opened, at)
         _open_cases(row, document_type, opened)
-    return Noted(len(opened), close(row, document_type, found=found, judged=judged, at=at))
+    return Noted(len(opened), closed + close(row, document_type, found=found, judged=judged, at=at))
 
 
 def close(
@@ -91,18 +94,16 @@ def close(
     cases that have none left. Returns how many were closed."""
     still = {(gap.kind, gap.id) for gap in found}
     with atomic():
+        waived = _close_waived(row, document_type, at)
         open_now = list(_of(row, document_type).filter(closed_at=None).exclude(kind=FeedGap.Kind.NUMBER))
         if not open_now:
-            return 0
+            return waived
         here = {pk for (pk,) in fetch_rows(_HERE, [row.code, document_type])}
         here |= {pk for (pk,) in fetch_rows(_SOLD, [row.code, document_type])}
-        waived = _waived({gap.case_id for gap in open_now if gap.case_id})
         closing: dict[str, list[FeedGap]] = defaultdict(list)
         for gap in open_now:
             if gap.pk in here:
                 closing["arrived"].append(gap)
-            elif gap.case_id in waived:
-                closing["waived"].append(gap)
             elif gap.external_id in judged and (gap.kind, gap.external_id) not in still:
                 closing["agrees"].append(gap)
         for how, gone in closing.items():
@@ -114,7 +115,7 @@ def close(
             _problem(row, document_type, entity, day, "agrees"), how="healed",
             why="The source's register and we have the same documents of that day.", connection_code=row.code,
         )  # fmt: skip
-    return len(ended)
+    return waived + len(ended)
 
 
 def read_again(
@@ -215,9 +216,46 @@ def _of(row: Connection, document_type: str) -> Any:
     return FeedGap.objects.filter(connection_code=row.code, document_type=document_type)
 
 
-def _is_new(known: FeedGap | None) -> bool:
-    """One that a person waived stays so; one that had healed is open again."""
-    return known is None or (known.closed_at is not None and known.closed_how != "waived")
+def _is_new(known: FeedGap | None, gap: Gap) -> bool:
+    """One that a person waived stays so while it's about the same amounts; one that had healed is open again."""
+    if known is None or known.closed_at is None:
+        return known is None
+    return known.closed_how != "waived" or not _is_same(known, gap)
+
+
+def _is_same(known: FeedGap, gap: Gap) -> bool:
+    amounts = (known.amount, known.our_amount, known.currency)
+    return amounts == (_as_kept(gap.amount), _as_kept(gap.our_amount), gap.key.currency)
+
+
+def _as_kept(amount: Decimal | None) -> Decimal | None:
+    return None if amount is None else amount.quantize(_KEPT, ROUND_HALF_UP)
+
+
+def _close_waived(row: Connection, document_type: str, at: dt.datetime) -> int:
+    """Close the differences whose case a person has waived: it holds for the amounts that they have now."""
+    mine = _of(row, document_type).filter(closed_at=None).exclude(kind=FeedGap.Kind.NUMBER)
+    waived = _waived(mine.exclude(case_id=None).values("case_id"))
+    closed: int = mine.filter(case_id__in=waived).update(closed_at=at, closed_how="waived") if waived else 0
+    return closed
+
+
+def _tell_changed(
+    row: Connection, document_type: str, found: Sequence[Gap], known: Mapping[tuple[str, str], FeedGap]
+) -> None:
+    """What is open already and about other amounts by now: its case says so."""
+    changed = []
+    by_case: dict[int | None, list[Gap]] = defaultdict(list)
+    for gap in found:
+        kept = known.get((gap.kind, gap.id))
+        if kept is not None and kept.closed_at is None and not _is_same(kept, gap):
+            kept.amount, kept.our_amount, kept.currency = gap.amount, gap.our_amount, gap.key.currency
+            changed.append(kept)
+            by_case[kept.case_id].append(gap)
+    FeedGap.objects.bulk_update(changed, ["amount", "our_amount", "currency"], batch_size=500)
+    for case in ExceptionCase.objects.filter(pk__in=[pk for pk in by_case if pk]).order_by("pk"):
+        what = _what(document_type, by_case[case.pk])
+        cases.note(case, text=f"Other amounts than before: {row.name} has {what} by now.", by=None)
 
 
 def _store(row: Connection, document_type: str, opened: Sequence[Gap], at: dt.datetime) -> None:
@@ -259,7 +297,8 @@ def _open_cases(row: Connection, document_type: str, opened: Sequence[Gap]) -> N
             currency=currencies.pop() if is_one else "",
         )  # fmt: skip
         mine = _of(row, document_type).filter(legal_entity_code=entity, day=day, closed_at=None)
-        mine.exclude(kind=FeedGap.Kind.NUMBER).update(case_id=case_id)
+        waived = _waived(mine.exclude(case_id=None).values("case_id"))  # a moment ago: theirs stay with them
+        mine.exclude(kind=FeedGap.Kind.NUMBER).exclude(case_id__in=waived).update(case_id=case_id)
 
 
 def _what(document_type: str, some: Sequence[Gap]) -> str:
@@ -285,6 +324,6 @@ def _place(gap: FeedGap) -> tuple[str, dt.date]:
     return gap.legal_entity_code, gap.day
 
 
-def _waived(case_ids: Collection[int]) -> set[int]:
+def _waived(case_ids: Any) -> set[int]:
     waived = ExceptionCase.objects.filter(pk__in=case_ids, state=ExceptionCase.State.WAIVED)
     return set(waived.values_list("pk", flat=True))

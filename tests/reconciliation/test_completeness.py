@@ -10,6 +10,7 @@ from django.utils import timezone
 from msgspec import structs
 
 from connectors.families import Polled, Registered
+from exceptions import resolutions
 from exceptions.models import ExceptionCase
 from q2c import ports
 from q2c.canonical import events
@@ -22,7 +23,7 @@ from q2c.reconciliation import completeness, series, usual
 from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, FeedHour, LostWebhook, NumberRun
 from q2c.records.models import BilledDocument, DocumentArrival
 from q2c.transactions.models import BusinessTransaction
-from tests.factories import make_entity
+from tests.factories import make_entity, make_person
 from tests.inbox.conftest import acme, arrival, invoice  # noqa: F401 - a fixture
 
 HOUR = dt.timedelta(hours=1)
@@ -86,6 +87,11 @@ def source(acme, monkeypatch):  # noqa: F811
     old = timezone.now() - dt.timedelta(days=20)
     FeedCheck.objects.create(connection_code="acme", document_type="invoice", counts_from=old)
     return register
+
+
+@pytest.fixture
+def controller():
+    return make_person("controller")
 
 
 def check(source, **changes):
@@ -219,6 +225,73 @@ def test_what_the_source_says_otherwise_or_does_not_know_is_named_for_a_person_a
     figures = (day.source_count, day.our_count, day.surplus_count, day.differing_count)
     assert figures == (2, 3, 1, 1)
     assert day.source_amount == day.our_amount - day.surplus_amount + Decimal(-10)
+
+
+def differ(source, total, *numbers):
+    """The source has other amounts than we have of these."""
+    source.issue(*numbers, total=total)
+    BilledDocument.objects.update(changed_at=timezone.now() - HOUR)
+
+
+def waive_by(controller):
+    """The newest case, waived; its id."""
+    case = ExceptionCase.objects.latest("pk")
+    resolutions.waive(case, by=controller, reason="a rounding of the source")
+    case = ExceptionCase.objects.get(pk=case.pk)
+    assert case.state == "waived"
+    return case.pk
+
+
+def check_twice(source):
+    """The second check closes what the first one found waived."""
+    check(source)
+    return check(source)
+
+
+@pytest.mark.parametrize(
+    ("total", "is_new"), [("100.01", False), ("100.010", False), ("10100.00", True), ("99.99", True)]
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_waiver_holds_for_the_amounts_that_were_waived_and_no_others(source, controller, total, is_new):
+    source.issue(1)
+    source.send(source.connection, 1)
+    differ(source, "100.01", 1)
+    check(source)
+    first = waive_by(controller)
+    assert (check_twice(source).found, FeedGap.objects.get().closed_how) == (0, "waived")
+    differ(source, total, 1)
+    check(source)
+    gap = FeedGap.objects.get()
+    assert (gap.closed_at is None, gap.case_id != first) == (is_new, is_new)
+    assert gap.amount == Decimal(total)
+    if is_new:
+        assert f"over GBP {Decimal(total):,.2f}" in ExceptionCase.objects.get(state="open").summary
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_waiver_is_kept_when_the_next_check_finds_another_difference_of_that_day(source, controller):
+    source.issue(1, 2)
+    source.send(source.connection, 1, 2)
+    differ(source, "100.01", 1)
+    check(source)
+    first = waive_by(controller)
+    differ(source, "90.00", 2)
+    check(source)
+    one, two = FeedGap.objects.order_by("number")
+    assert (one.closed_how, one.case_id, two.closed_at) == ("waived", first, None)
+    assert two.case_id == ExceptionCase.objects.get(state="open").pk != first
+
+
+def test_what_is_open_and_differs_by_another_amount_by_now_says_so(source):
+    source.issue(1)
+    source.send(source.connection, 1)
+    differ(source, "100.01", 1)
+    check(source)
+    differ(source, "10100.00", 1)
+    assert check(source).found == 0
+    assert FeedGap.objects.get().amount == 10100
+    said = ExceptionCase.objects.get().notes.get(verb="noted").text
+    assert said == "Other amounts than before: Acme has invoice INV-1 over GBP 10,100.00 by now."
 
 
 def numbered(source):
