@@ -6,6 +6,7 @@ for the rest one by one, so nobody ever waits in a circle.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.fixes import MERGED, WHY_EMPTY, Ending, record_fixes
-from exceptions.models import CaseAlias, CaseNote, ExceptionCase, Occurrence
+from exceptions.models import CaseAlias, CaseNote, CasePause, ExceptionCase, Occurrence
 from exceptions.opening import keep_history
 from q2c.core import stats
 from q2c.core.models import Person
@@ -57,9 +58,10 @@ def close_cases(endings: Collection[Ending], *, by: Person | None) -> None:
         for why in sorted({e.why for e in endings}):
             keep_history(cursor, [e.case.pk for e in endings if e.why == why], why=why, by=by)
     fixed = [e for e in endings if e.last != MERGED]  # a merged one's work goes on elsewhere, so nothing is fixed
+    stops = _stops([ending.case for ending in fixed])
     with stats.gathering():
         for case in (ending.case for ending in fixed):
-            is_late = now > case.due_at
+            is_late = stops.get(case.pk, now) > case.due_at
             stats.note(
                 RESOLVED, flow=case.flow, connection_code=case.connection_code, entity=case.legal_entity_code,
                 about=LATE if is_late else IN_TIME, seconds=max(0.0, (now - case.opened_at).total_seconds()),
@@ -68,6 +70,15 @@ def close_cases(endings: Collection[Ending], *, by: Person | None) -> None:
     CaseNote.objects.bulk_create(
         CaseNote(case=e.case, at=now, by=by, verb=str(e.state), text=e.why, data=_facts(e, fixes)) for e in endings
     )
+
+
+def _stops(cases: Collection[ExceptionCase]) -> dict[int, dt.datetime]:
+    """When the clocks of those that wait for somebody outside were stopped: until then their promise counts."""
+    paused = [case.pk for case in cases if case.paused_for]
+    if not paused:
+        return {}
+    rows = CasePause.objects.filter(case__in=paused, is_stop=True).order_by("pk")
+    return dict(rows.values_list("case", "at"))  # the last one of each
 
 
 def _resolve(ids: list[int], *, waits: bool) -> tuple[list[int], set[int]]:

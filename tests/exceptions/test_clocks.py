@@ -11,8 +11,9 @@ from django.db.transaction import atomic
 from django.db.utils import DatabaseError
 from django.test.utils import CaptureQueriesContext
 
-from exceptions import cases, clocks
+from exceptions import cases, clocks, closing
 from exceptions.models import CaseNote, CasePause, ExceptionCase
+from q2c.core.models import StatDelta
 from tests.exceptions.problems import held, missing_item
 from tests.factories import make_entity, make_period, make_person
 
@@ -109,6 +110,35 @@ def test_the_promise_moves_by_the_working_time_that_was_waited(case):
         (True, at(16, 17)), (False, at(18, 15)),
     ]  # fmt: skip
     assert [note.verb for note in case.notes.order_by("id")][1:3] == ["paused", "resumed"]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "goes_on", "closed", "kept"),
+    [
+        (at(16, 14), None, at(18, 9), "in_time"),
+        (at(16, 17), None, at(18, 9), "in_time"),
+        (at(16, 17, 1), None, at(18, 9), "late"),
+        (None, None, at(16, 17), "in_time"),
+        (None, None, at(16, 17, 1), "late"),
+        (at(16, 14), at(16, 15), at(17, 9), "in_time"),  # due an hour later, at ten the next day
+        (at(16, 14), at(16, 15), at(17, 10, 1), "late"),
+    ],
+)
+def test_a_case_that_closes_while_its_clock_stands_still_kept_its_promise_up_to_then(
+    case, django_capture_on_commit_callbacks, stopped, goes_on, closed, kept
+):
+    anna = make_person("billing_ops")
+    if stopped:
+        with time_machine.travel(stopped, tick=False):
+            clocks.pause(case, waits_for="customer", why="asked for the tax number", by=anna)
+    if goes_on:
+        with time_machine.travel(goes_on, tick=False):
+            clocks.resume(case, why="they answered", by=anna)
+    txn = case.occurrences.get().transaction_id
+    with time_machine.travel(closed, tick=False), django_capture_on_commit_callbacks(execute=True):
+        cases.close_for_transactions([txn], "completed")
+    counted = [row["a"] for delta in StatDelta.objects.all() for row in delta.rows if row["m"] == closing.RESOLVED]
+    assert counted == [kept]
 
 
 def test_a_broken_promise_stays_broken_and_is_told_no_higher_while_it_waits(case):
