@@ -81,6 +81,7 @@ class Comparison:
 
     days: dict[Key, Figures] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    undecided: set[str] = field(default_factory=set)  # ids of which a message is still to be read: neither yet
 
     def of(self, key: Key) -> Figures:
         """The figures of a day, begun where there are none."""
@@ -109,6 +110,7 @@ def compare(
         if mine is None or not mine.has_content:
             if entry.id in waiting:
                 figures.waiting.add(amount)
+                found.undecided.add(entry.id)
             else:
                 figures.missing.add(amount)
                 found.gaps.append(Gap(MISSING, key, entry.id, entry.number, amount, entry=entry))
@@ -119,7 +121,10 @@ def compare(
             figures.differing += 1
             number = entry.number or mine.number
             found.gaps.append(Gap(DIFFERS, key, entry.id, number, amount, mine.amount, entry))
-        elif entry.status == "void" and mine.status != "void" and entry.id not in waiting:
+        elif entry.status == "void" and mine.status != "void":
+            if entry.id in waiting:
+                found.undecided.add(entry.id)
+                continue
             figures.differing += 1
             found.gaps.append(Gap(ENDED, key, entry.id, entry.number, amount, mine.amount, entry))
     return found

@@ -170,7 +170,8 @@ class _Round:
             ours |= self._ours_of([entry.id for entry in late])
         found = self._compare(entries, ours)
         comparing.add_surplus(found, unlisted)
-        done = gaps.note(self.row, self.kind, found.gaps, judged={e.id for e in entries}, at=self.now)
+        judged = {e.id for e in entries} - found.undecided
+        done = gaps.note(self.row, self.kind, found.gaps, judged=judged, at=self.now)
         if first_day is not None:
             days = {key: figures for key, figures in found.days.items() if key.day >= first_day}
             write_days(self.row.code, self.kind, first_day, days, at=self.now, period_of=_period_of)

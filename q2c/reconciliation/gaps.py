@@ -72,8 +72,8 @@ class Noted:
 def note(
     row: Connection, document_type: str, found: Sequence[Gap], *, judged: Collection[str], at: dt.datetime
 ) -> Noted:
-    """Keep what was found, close what is none any more, and the cases with it. `judged` are the ids that the register
-    listed just now: of these, what isn't among `found` agrees."""
+    """Keep what was found, close what is none any more, and the cases with it. `judged` are the ids that were
+    compared just now: of these, what isn't among `found` agrees. What waits in the inbox isn't among them."""
     with atomic():
         closed = _close_waived(row, document_type, at)  # before another case of its day takes what is left
         known = {

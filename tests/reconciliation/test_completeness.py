@@ -144,6 +144,34 @@ def test_what_the_inbox_has_but_nobody_read_yet_is_no_loss(source):
     assert (day.source_count, day.our_count, day.waiting_count, day.missing_count) == (2, 0, 1, 1)
 
 
+@pytest.mark.parametrize("verdict", ["received", "refused"])
+def test_a_lost_invoice_stays_a_difference_until_it_is_read_not_while_its_message_waits(source, verdict):
+    lose_and_find(source, 2, 1)
+    InboundKey.objects.filter(dedupe_key="evt_1").update(verdict=verdict)
+    assert check(source).closed == 0
+    gap, case = FeedGap.objects.get(), ExceptionCase.objects.get()
+    assert (gap.closed_at, case.state, FeedDay.objects.get().waiting_count) == (None, "open", 1)
+    InboundKey.objects.filter(dedupe_key="evt_1").update(verdict="received")
+    carry_due_events()
+    assert check(source).closed == 1
+    gap.refresh_from_db()
+    case.refresh_from_db()
+    assert (gap.closed_how, case.resolution) == ("arrived", "healed")
+
+
+def test_a_void_that_waits_in_the_inbox_stays_a_difference(source):
+    source.issue(1)
+    source.send(source.connection, 1)
+    source.made["in_1"] = (*source.made["in_1"][:2], "void")
+    check(source)
+    gap = FeedGap.objects.get()
+    assert gap.kind == "ended"
+    receive(source.connection.id, [arrival(source.event("in_1"), "in_1")], via="webhook")
+    check(source)
+    gap.refresh_from_db()
+    assert gap.closed_at is None
+
+
 def test_what_was_made_a_moment_ago_is_judged_by_the_next_check(source):
     source.issue(1, at=timezone.now())
     assert check(source) == completeness.Checked()
