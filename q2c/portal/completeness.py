@@ -33,7 +33,7 @@ SHOWN = 200  # differences on a screen; the file takes all
 COLUMNS = (
     "System", "Document type", "Entity", "Day", "Currency", "Period", "Source documents", "Source amount",
     "Our documents", "Our amount", "Waiting", "Missing", "Missing amount", "Not known at the source",
-    "Not known amount", "Other amounts", "Compared",
+    "Not known amount", "Other amounts", "Not confirmed", "Not confirmed amount", "Compared",
 )  # fmt: skip
 GAP_COLUMNS = (
     "System", "Document type", "Difference", "Number", "Id at the source", "Entity", "Day", "Currency", "Amount",
@@ -130,7 +130,7 @@ def completeness_day(request: PersonRequest, code: str, document_type: str, on: 
         "connection": connection, "document_type": document_type, "title": many(document_type), "day": day,
         "days": days, "gaps": found[:SHOWN], "has_more": len(found) > SHOWN, "cell": cell,
         "open_count": rows.filter(closed_at=None).count(), "files": files_for(request),
-        "check": FeedCheck.objects.filter(connection_code=code, document_type=document_type).first(),
+        "check": FeedCheck.objects.defer("answers").filter(connection_code=code, document_type=document_type).first(),
         "webhooks": shown.lost_webhooks_of(asked, day), "may_ask": access.may(request.user, ASK),
         "has_register": document_type in completeness.registers_of(connection.vendor),
         "sees_cases": access.may(request.user, "exceptions.view_case"),
@@ -186,7 +186,8 @@ def _day_cells(asked: Asked, period: str, names: dict[str, str], about: About) -
             names.get(row.connection_code, row.connection_code), one(row.document_type), row.legal_entity_code,
             row.day.isoformat(), row.currency, row.period_code, row.source_count, row.source_amount, row.our_count,
             row.our_amount, row.waiting_count, row.missing_count, row.missing_amount, row.surplus_count,
-            row.surplus_amount, row.differing_count, row.checked_at.isoformat(timespec="seconds"),
+            row.surplus_amount, row.differing_count, row.unconfirmed_count, row.unconfirmed_amount,
+            row.checked_at.isoformat(timespec="seconds"),
         ]  # fmt: skip
 
 

@@ -33,7 +33,8 @@ def tell_expected(
     connection: str, document_type: str, first_day: dt.date, days: Mapping[Key, Figures], *, at: dt.datetime
 ) -> None:
     """Tell each day's run from `first_day` on what the register held at an instant; a type or currency that it hasn't
-    is none. Of several additions the newest is told what the earlier ones leave."""
+    is none; nothing is told where the source has still to be asked for some of ours. Of several additions the newest
+    is told what the earlier ones leave."""
     if document_type not in TYPES:
         return
     runs = BillRun.objects.filter(connection_code=connection, is_named=False, day__gte=first_day)
@@ -48,7 +49,11 @@ def tell_expected(
         }  # fmt: skip
         known = run.parts.filter(document_type=document_type).values_list("currency", flat=True)
         elsewhere = (_earlier(run, document_type), _named(run, document_type))
-        for currency in {*held, *known}:
+        unknown = {
+            key.currency for key, figures in days.items()
+            if (key.legal_entity, key.day) == (run.legal_entity_code, run.day) and figures.unconfirmed.count
+        }  # fmt: skip
+        for currency in {*held, *known} - unknown:
             count, amount = held.get(currency, NOTHING)
             less = [found.get(currency, NOTHING) for found in elsewhere]
             rows.append(

@@ -52,13 +52,15 @@ class Sum:
 
 @dataclass
 class Figures:
-    """A day's sums. Source = ours + waiting + missing - surplus, and of amounts also what differs."""
+    """A day's sums. Source = ours + waiting + missing - surplus, and of amounts also what differs. What isn't confirmed
+    is ours, and in none of them: whether the source has it, it wasn't asked yet."""
 
     source: Sum = field(default_factory=Sum)
     ours: Sum = field(default_factory=Sum)
     waiting: Sum = field(default_factory=Sum)
     missing: Sum = field(default_factory=Sum)
     surplus: Sum = field(default_factory=Sum)
+    unconfirmed: Sum = field(default_factory=Sum)
     differing: int = 0
 
 
@@ -139,6 +141,13 @@ def add_surplus(found: Comparison, unknown: Iterable[Ours]) -> None:
             figures.ours.add(mine.amount)
             figures.surplus.add(mine.amount)
             found.gaps.append(Gap(SURPLUS, key, mine.id, mine.number, mine.amount, mine.amount))
+
+
+def add_unconfirmed(found: Comparison, documents: Iterable[Ours]) -> None:
+    """What we have, the register didn't list, and the source has still to be asked for."""
+    for mine in documents:
+        if mine.day is not None:
+            found.of(Key(mine.legal_entity, mine.day, mine.currency)).unconfirmed.add(mine.amount)
 
 
 def day_of(entry: Registered, zone: str) -> dt.date:

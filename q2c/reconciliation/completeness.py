@@ -28,7 +28,7 @@ from q2c.core.hotpath import fetch_rows
 from q2c.core.problems import Problem
 from q2c.inbox.models import InboundKey
 from q2c.inbox.refetch import run_waiting
-from q2c.reconciliation import comparing, gaps, series
+from q2c.reconciliation import comparing, confirming, gaps, series
 from q2c.reconciliation.bill_runs import tell_expected
 from q2c.reconciliation.comparing import Comparison, Key, Ours
 from q2c.reconciliation.feed_days import write_days
@@ -43,7 +43,6 @@ WHOLE_DAYS = 3  # today, and the two days before
 DAYS_MOST = 62  # of one check that somebody asks for
 HOLES_AT_ONCE = 20
 NUMBERS_OF_A_HOLE = 20  # asked for, of one hole: a longer one is a jump
-CONFIRMED_AT_ONCE = 200  # documents that the register didn't list, asked for one by one
 LEASE_SECONDS = 900.0
 FIRST_LOOK_BACK = dt.timedelta(hours=1)  # as the first poll of a connection does
 CHUNK = 5000
@@ -163,13 +162,15 @@ class _Round:
         entries = run_waiting(self._list(start)) if start < self.until else []
         ours = self._ours_of([entry.id for entry in entries])
         unlisted: list[Ours] = []
+        unconfirmed: list[Ours] = []
         if first_day is not None:
-            late, unlisted = self._ask_for_unlisted(first_day, {entry.id for entry in entries})
+            late, unlisted, unconfirmed = self._ask_for_unlisted(first_day, {entry.id for entry in entries})
             late += self._follow_numbers([*entries, *late])
             entries += late
             ours |= self._ours_of([entry.id for entry in late])
         found = self._compare(entries, ours)
         comparing.add_surplus(found, unlisted)
+        comparing.add_unconfirmed(found, unconfirmed)
         judged = {e.id for e in entries} - found.undecided
         done = gaps.note(self.row, self.kind, found.gaps, judged=judged, at=self.now)
         if first_day is not None:
@@ -212,19 +213,28 @@ class _Round:
             found |= {values[0]: Ours(*values) for values in rows}
         return found
 
-    def _ask_for_unlisted(self, first_day: dt.date, listed: set[str]) -> tuple[list[Registered], list[Ours]]:
-        """Of what we have of these days and the register didn't list, each asked for: what it has after all (drafts
-        that were made long before), and what it doesn't know. A sale's day is only the source's to say."""
+    def _ask_for_unlisted(
+        self, first_day: dt.date, listed: set[str]
+    ) -> tuple[list[Registered], list[Ours], list[Ours]]:
+        """Of what we have of these days and the register didn't list, each asked for, some now and the rest with the
+        next checks: what it has after all (drafts that were made long before), what it doesn't know, and what it
+        wasn't asked for yet. A sale's day is only the source's to say."""
         if self.kind == ORDER:
-            return [], []
+            return [], [], []
         sql = _OURS.format(which="d.document_date >= %s AND d.content_hash <> '' AND d.changed_at < %s")
-        mine = [Ours(*values) for values in fetch_rows(sql, [self.row.code, self.kind, first_day, self.until])]
-        asked = sorted((m for m in mine if m.id not in listed), key=lambda m: m.id)[:CONFIRMED_AT_ONCE]
-        if not asked:
-            return [], []
-        answers = run_waiting(self._ask_each([m.id for m in asked]))
-        late = [a for a in answers if a is not None and a.made_at < self.until]
-        return late, [m for m, answer in zip(asked, answers, strict=True) if answer is None]
+        ours = (Ours(*values) for values in fetch_rows(sql, [self.row.code, self.kind, first_day, self.until]))
+        mine = [document for document in ours if document.id not in listed]
+        answers = confirming.known_answers(self.check.answers, mine, self.now)
+        asked = confirming.to_ask(mine, answers)
+        said = run_waiting(self._ask_each(asked)) if asked else []
+        answers |= {one: confirming.Answer(self.now, entry) for one, entry in zip(asked, said, strict=True)}
+        self.check.answers = confirming.to_keep(answers, mine)
+        entries = [answer.entry for answer in answers.values() if answer.entry is not None]
+        return (
+            [entry for entry in entries if entry.made_at < self.until],
+            [m for m in mine if m.id in answers and answers[m.id].entry is None],
+            [m for m in mine if m.id not in answers],
+        )
 
     async def _ask_each(self, ids: Iterable[str]) -> list[Registered | None]:
         outgoing.set(Outgoing(step=STEP, lane=BACKFILL))

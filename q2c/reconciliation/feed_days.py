@@ -12,7 +12,8 @@ from q2c.reconciliation.models import FeedDay
 
 _FIGURES = (
     "period_code", "source_count", "source_amount", "our_count", "our_amount", "waiting_count", "waiting_amount",
-    "missing_count", "missing_amount", "surplus_count", "surplus_amount", "differing_count", "checked_at",
+    "missing_count", "missing_amount", "surplus_count", "surplus_amount", "differing_count",
+    "unconfirmed_count", "unconfirmed_amount", "checked_at",
 )  # fmt: skip
 
 
@@ -38,5 +39,5 @@ def _row(connection: str, document_type: str, key: Key, f: Figures, at: dt.datet
         source_count=f.source.count, source_amount=f.source.amount, our_count=f.ours.count, our_amount=f.ours.amount,
         waiting_count=f.waiting.count, waiting_amount=f.waiting.amount, missing_count=f.missing.count,
         missing_amount=f.missing.amount, surplus_count=f.surplus.count, surplus_amount=f.surplus.amount,
-        differing_count=f.differing,
+        differing_count=f.differing, unconfirmed_count=f.unconfirmed.count, unconfirmed_amount=f.unconfirmed.amount,
     )  # fmt: skip

@@ -40,6 +40,7 @@ class FeedCheck(models.Model):
     listed = models.IntegerField(default=0)  # entries of the register in the last check
     failed_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=300, blank=True)
+    answers = models.JSONField(null=True)  # of documents that the register didn't list, where they are many
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection_code", "document_type"], name="one_check_per_feed")]
@@ -51,7 +52,7 @@ class FeedCheck(models.Model):
 class FeedDay(models.Model):
     """A feed's day of an entity in one currency: what its source's register holds, what we have, and what explains the
     difference. The source's sum is ours, and what waits, and what is missing, less what it doesn't know, and what of
-    amounts differs."""
+    amounts differs. What it didn't list and wasn't asked for yet is in neither: not confirmed."""
 
     connection_code = models.CharField(max_length=40)
     document_type = models.CharField(max_length=40)
@@ -70,6 +71,8 @@ class FeedDay(models.Model):
     surplus_count = models.IntegerField(default=0)
     surplus_amount = models.DecimalField(max_digits=24, decimal_places=6, default=0)
     differing_count = models.IntegerField(default=0)
+    unconfirmed_count = models.IntegerField(default=0, db_default=0)
+    unconfirmed_amount = models.DecimalField(max_digits=24, decimal_places=6, default=0, db_default=0)
     checked_at = models.DateTimeField()
 
     class Meta:

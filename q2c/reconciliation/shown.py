@@ -23,15 +23,22 @@ DAYS = 14
 PERMISSION = SEEN_BY["reconciliation.feedday"]
 _SUMS = (
     "source_count", "source_amount", "our_count", "our_amount", "waiting_count", "waiting_amount", "missing_count",
-    "missing_amount", "surplus_count", "surplus_amount", "differing_count",
+    "missing_amount", "surplus_count", "surplus_amount", "differing_count", "unconfirmed_count", "unconfirmed_amount",
 )  # fmt: skip
-QUERY = Query("completeness", "Completeness", f"FeedDay of a period by feed, entity, day, currency: {_SUMS}; v1")
+QUERY = Query("completeness", "Completeness", f"FeedDay of a period by feed, entity, day, currency: {_SUMS}; v2")
+_DIFFERENT = ("missing_count", "surplus_count", "differing_count")  # offsetting ones leave no difference in a sum
+# What a period's difference is made of, in this order: also where it comes to nothing.
+_PARTS = {
+    "missing_count": "missing here", "surplus_count": "not known there", "differing_count": "of another amount",
+    "waiting_count": "in the inbox", "unconfirmed_count": "not confirmed",
+}  # fmt: skip
 DAY_QUERY = Query("completeness_day", "Completeness of a day", "FeedGap of a feed's day, open ones first; v1")
 # Of a cell, from the loudest: its symbol and its words.
 STATES = {
     "differs": ("≠", "doesn’t agree with the source"),
     "few": ("↓", "fewer than usual"),
     "waiting": ("…", "in the inbox, not read yet or refused"),
+    "unconfirmed": ("?", "not confirmed: the source has still to be asked for some of ours"),
     "explained": ("○", "differs as a person has explained, or since the last check"),
     "agrees": ("✓", "agrees with the source"),
     "counted": ("", "counted; the source keeps no register that we can ask"),
@@ -132,7 +139,7 @@ def grid_of(asked: Asked, until: dt.date, names: dict[str, str], *, now: dt.date
     if asked.is_whole:
         judged = judge_days(days[0], now)
         judged = {feed: of for feed, of in judged.items() if asked.connection in ("", feed[0])}
-    checks = {(c.connection_code, c.document_type): c for c in asked.of_system(FeedCheck.objects.all())}
+    checks = {(c.connection_code, c.document_type): c for c in asked.of_system(FeedCheck.objects.defer("answers"))}
     feeds = sorted({*compared, *open_gaps, *judged, *checks}, key=lambda f: (names.get(f[0], f[0]), _order(f[1])))
     rows = [
         FeedRow(
@@ -167,7 +174,9 @@ def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged
         cell.state = "counted" if judged is not None else "none"
     elif compared["waiting_count"]:
         cell.state = "waiting"
-    elif compared["our_count"] != compared["source_count"] or compared["differing_count"]:
+    elif compared["unconfirmed_count"]:
+        cell.state = "unconfirmed"
+    elif compared["our_count"] != compared["source_count"] or any(compared[name] for name in _DIFFERENT):
         cell.state = "explained"
     else:
         cell.state = "agrees"
@@ -177,7 +186,7 @@ def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged
 def _compared(asked: Asked, days: list[dt.date]) -> dict[Feed, dict[dt.date, dict[str, int]]]:
     rows = asked.within(FeedDay.objects.filter(day__range=(days[0], days[-1])))
     found: dict[Feed, dict[dt.date, dict[str, int]]] = defaultdict(dict)
-    names = ("source_count", "our_count", "waiting_count", "differing_count")
+    names = ("source_count", "our_count", "waiting_count", "unconfirmed_count", *_DIFFERENT)
     summed = rows.values("connection_code", "document_type", "day").annotate(**{f"all_{n}": Sum(n) for n in names})
     for row in summed.order_by():
         found[row["connection_code"], row["document_type"]][row["day"]] = {n: row[f"all_{n}"] for n in names}
@@ -214,8 +223,9 @@ def totals_of(asked: Asked, period: str) -> list[dict[str, Any]]:
         total = {name.removeprefix("all_"): value for name, value in row.items()}
         total["title"] = many(total["document_type"]).capitalize()
         total["difference"] = total["source_amount"] - total["our_amount"]
-        total["lacking"] = total["source_count"] - total["our_count"]
-        total["agrees"] = not total["difference"] and total["source_count"] == total["our_count"]
+        total["parts"] = [f"{total[name]:,} {words}" for name, words in _PARTS.items() if total[name]]
+        is_even = not total["difference"] and total["source_count"] == total["our_count"]
+        total["agrees"] = is_even and not total["parts"]
         found.append(total)
     return found
 

@@ -54,6 +54,30 @@ def test_a_missing_document_is_named_with_its_case_and_the_sums_explain_each_oth
     assert "Missing here" in text
 
 
+@pytest.mark.parametrize(
+    ("counts", "sign", "words"),
+    [
+        ({}, "✓", []),
+        ({"missing_count": 1, "surplus_count": 1}, "○", ["1 missing here", "1 not known there"]),
+        ({"differing_count": 2}, "○", ["2 of another amount"]),
+        ({"waiting_count": 3, "surplus_count": 3}, "…", ["3 not known there", "3 in the inbox"]),
+        ({"unconfirmed_count": 1200}, "?", ["1,200 not confirmed"]),
+    ],
+)
+def test_what_offsets_in_a_sum_is_said_under_its_difference_and_nothing_else_agrees(db, counts, sign, words):
+    day = make_day(**counts)
+    client = client_of()
+    answer = client.get("/completeness/")
+    (total,) = answer.context["totals"]
+    assert (total["difference"], total["agrees"], total["parts"]) == (0, not words, words)
+    text = answer.content.decode()
+    assert f"10 {sign}" in text
+    assert ('<span class="zero">none</span>' in text) is (not words)
+    assert all(f'<span class="sub">{part}</span>' in text for part in words)
+    agrees = f"The invoices of {day.day:%-d %b} agree with Stripe"
+    assert (agrees in page(client, day_address())) is (not words)
+
+
 def test_people_of_one_entity_see_its_days_and_documents_only_and_no_counts_that_know_no_entity(db):
     make_day("GB01", source=10)
     make_day("US01", source=77)

@@ -7,14 +7,8 @@ from decimal import Decimal
 
 import pytest
 from django.utils import timezone
-from msgspec import structs
 
-from connectors.families import Polled, Registered
-from exceptions import resolutions
 from exceptions.models import ExceptionCase
-from q2c import ports
-from q2c.canonical import events
-from q2c.canonical.schema import to_json
 from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import InboundKey
@@ -23,86 +17,9 @@ from q2c.reconciliation import completeness, series, usual
 from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, FeedHour, LostWebhook, NumberRun
 from q2c.records.models import BilledDocument, DocumentArrival
 from q2c.transactions.models import BusinessTransaction
-from tests.factories import make_entity, make_person
-from tests.inbox.conftest import acme, arrival, invoice  # noqa: F401 - a fixture
-
-HOUR = dt.timedelta(hours=1)
-
-
-class Register:
-    """A source with a register: what it issued, by number. `ask` counts what it was asked."""
-
-    registers = {"invoice": dt.timedelta(days=2)}
-
-    def __init__(self):
-        self.made = {}
-        self.asked = []
-
-    def issue(self, *numbers, total="100.00", at=None, called="", entity=""):
-        at = at or timezone.now() - HOUR
-        for number in numbers:
-            document = invoice(number, total, issued_at=at, legal_entity=entity)
-            if called:
-                document = structs.replace(document, number=called)
-            self.made[f"in_{number}"] = (document, at, "")
-
-    def event(self, document_id):
-        document, at, _ = self.made[document_id]
-        return events.InvoicePosted(occurred_at=at, invoice=document)
-
-    def send(self, connection, *numbers):
-        """What webhooks brought."""
-        arrivals = [arrival(self.event(f"in_{n}"), f"evt_{n}") for n in numbers]
-        receive(connection.id, arrivals, via="webhook")
-        carry_due_events()
-
-    def _entry(self, document_id):
-        document, at, status = self.made[document_id]
-        return Registered(
-            "invoice", document_id, at, at, document.currency, document.total, document.number, document.customer_id,
-            document.legal_entity, status,
-        )  # fmt: skip
-
-    async def register(self, document_type, *, since, until):
-        self.asked.append("register")
-        for document_id, (_, at, _) in self.made.items():
-            if since <= at < until:
-                yield self._entry(document_id)
-
-    async def registered(self, document_type, document_id):
-        self.asked.append(document_id)
-        return self._entry(document_id) if document_id in self.made else None
-
-    async def messages_of(self, document_type, entries):
-        self.asked.append([e.id for e in entries])
-        return [Polled("fact", e.id, f"evt_{e.id[3:]}", to_json(self.event(e.id))) for e in entries]
-
-
-@pytest.fixture
-def source(acme, monkeypatch):  # noqa: F811
-    """Acme with a register, connected two days ago."""
-    ports.forget_kept()  # of the database of the test before
-    register = Register()
-    register.connection = acme
-    old = timezone.now() - dt.timedelta(days=20)
-    FeedCheck.objects.create(connection_code="acme", document_type="invoice", counts_from=old)
-    return register
-
-
-@pytest.fixture
-def controller():
-    return make_person("controller")
-
-
-def check(source, **changes):
-    return completeness.check_feed("acme", "invoice", client=source, **changes)
-
-
-def lose_and_find(source, count, lost):
-    """`count` invoices of which one webhook never came; what one cycle finds."""
-    source.issue(*range(count))
-    source.send(source.connection, *(n for n in range(count) if n != lost))
-    return check(source)
+from tests.factories import make_entity
+from tests.inbox.conftest import arrival
+from tests.reconciliation.register import HOUR, Register, check, lose_and_find
 
 
 @pytest.mark.scenario(17)
@@ -142,34 +59,6 @@ def test_what_the_inbox_has_but_nobody_read_yet_is_no_loss(source):
     assert check(source).found == 1
     day = FeedDay.objects.get()
     assert (day.source_count, day.our_count, day.waiting_count, day.missing_count) == (2, 0, 1, 1)
-
-
-@pytest.mark.parametrize("verdict", ["received", "refused"])
-def test_a_lost_invoice_stays_a_difference_until_it_is_read_not_while_its_message_waits(source, verdict):
-    lose_and_find(source, 2, 1)
-    InboundKey.objects.filter(dedupe_key="evt_1").update(verdict=verdict)
-    assert check(source).closed == 0
-    gap, case = FeedGap.objects.get(), ExceptionCase.objects.get()
-    assert (gap.closed_at, case.state, FeedDay.objects.get().waiting_count) == (None, "open", 1)
-    InboundKey.objects.filter(dedupe_key="evt_1").update(verdict="received")
-    carry_due_events()
-    assert check(source).closed == 1
-    gap.refresh_from_db()
-    case.refresh_from_db()
-    assert (gap.closed_how, case.resolution) == ("arrived", "healed")
-
-
-def test_a_void_that_waits_in_the_inbox_stays_a_difference(source):
-    source.issue(1)
-    source.send(source.connection, 1)
-    source.made["in_1"] = (*source.made["in_1"][:2], "void")
-    check(source)
-    gap = FeedGap.objects.get()
-    assert gap.kind == "ended"
-    receive(source.connection.id, [arrival(source.event("in_1"), "in_1")], via="webhook")
-    check(source)
-    gap.refresh_from_db()
-    assert gap.closed_at is None
 
 
 def test_what_was_made_a_moment_ago_is_judged_by_the_next_check(source):
@@ -253,73 +142,6 @@ def test_what_the_source_says_otherwise_or_does_not_know_is_named_for_a_person_a
     figures = (day.source_count, day.our_count, day.surplus_count, day.differing_count)
     assert figures == (2, 3, 1, 1)
     assert day.source_amount == day.our_amount - day.surplus_amount + Decimal(-10)
-
-
-def differ(source, total, *numbers):
-    """The source has other amounts than we have of these."""
-    source.issue(*numbers, total=total)
-    BilledDocument.objects.update(changed_at=timezone.now() - HOUR)
-
-
-def waive_by(controller):
-    """The newest case, waived; its id."""
-    case = ExceptionCase.objects.latest("pk")
-    resolutions.waive(case, by=controller, reason="a rounding of the source")
-    case = ExceptionCase.objects.get(pk=case.pk)
-    assert case.state == "waived"
-    return case.pk
-
-
-def check_twice(source):
-    """The second check closes what the first one found waived."""
-    check(source)
-    return check(source)
-
-
-@pytest.mark.parametrize(
-    ("total", "is_new"), [("100.01", False), ("100.010", False), ("10100.00", True), ("99.99", True)]
-)
-@pytest.mark.django_db(transaction=True)
-def test_a_waiver_holds_for_the_amounts_that_were_waived_and_no_others(source, controller, total, is_new):
-    source.issue(1)
-    source.send(source.connection, 1)
-    differ(source, "100.01", 1)
-    check(source)
-    first = waive_by(controller)
-    assert (check_twice(source).found, FeedGap.objects.get().closed_how) == (0, "waived")
-    differ(source, total, 1)
-    check(source)
-    gap = FeedGap.objects.get()
-    assert (gap.closed_at is None, gap.case_id != first) == (is_new, is_new)
-    assert gap.amount == Decimal(total)
-    if is_new:
-        assert f"over GBP {Decimal(total):,.2f}" in ExceptionCase.objects.get(state="open").summary
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_waiver_is_kept_when_the_next_check_finds_another_difference_of_that_day(source, controller):
-    source.issue(1, 2)
-    source.send(source.connection, 1, 2)
-    differ(source, "100.01", 1)
-    check(source)
-    first = waive_by(controller)
-    differ(source, "90.00", 2)
-    check(source)
-    one, two = FeedGap.objects.order_by("number")
-    assert (one.closed_how, one.case_id, two.closed_at) == ("waived", first, None)
-    assert two.case_id == ExceptionCase.objects.get(state="open").pk != first
-
-
-def test_what_is_open_and_differs_by_another_amount_by_now_says_so(source):
-    source.issue(1)
-    source.send(source.connection, 1)
-    differ(source, "100.01", 1)
-    check(source)
-    differ(source, "10100.00", 1)
-    assert check(source).found == 0
-    assert FeedGap.objects.get().amount == 10100
-    said = ExceptionCase.objects.get().notes.get(verb="noted").text
-    assert said == "Other amounts than before: Acme has invoice INV-1 over GBP 10,100.00 by now."
 
 
 def numbered(source):
