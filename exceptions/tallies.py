@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
 
 from exceptions import counting
 from exceptions.clocks import escalated_to
 from exceptions.closes import Close, Known, Place, closes_of
 from exceptions.models import CaseTally, ExceptionCase, Occurrence
-from q2c.core import access
+from q2c.core import access, shell
 
 
 class BlockedClose(NamedTuple):
@@ -50,6 +51,18 @@ def cases_visible_to(user: Any) -> QuerySet[ExceptionCase]:
     """Cases of the person's queues and entities."""
     cases = ExceptionCase.objects.filter(access.cases_q(user, CaseTally.objects.all()))
     return cases.select_related("assignee")
+
+
+def open_cases_visible_to(user: Any) -> QuerySet[ExceptionCase]:
+    """Those that wait for somebody: open, and not left alone until something happens. Queue, home and navigation count
+    the same."""
+    rows: QuerySet[ExceptionCase] = shell.open_cases(user)
+    return rows.select_related("assignee")
+
+
+def late(cases: QuerySet[ExceptionCase]) -> QuerySet[ExceptionCase]:
+    """Of these those whose promise is broken; what waits for somebody outside breaks none meanwhile."""
+    return cases.filter(due_at__lt=timezone.now(), paused_for="")
 
 
 def case_visible_to(user: Any, case_id: int) -> ExceptionCase:
@@ -108,6 +121,27 @@ def closes_blocked(user: Any, *, known: Known | None = None) -> list[BlockedClos
     closes = closes_of(found, known=known)
     blocked = [BlockedClose(close, *found[place]) for place, close in closes.items() if close.is_open]
     return sorted(blocked, key=lambda row: (row.close.closes_at, -row.amount_at_risk))
+
+
+def places_of(blocked: Iterable[BlockedClose]) -> list[Place]:
+    """Entity and period of each of these closes."""
+    return [(row.close.entity, row.close.period) for row in blocked]
+
+
+def blocking_q(user: Any, places: Iterable[Place]) -> Q:
+    """Cases that stand in the way of one of these closes: by what most of a case is of; a case about several entities
+    by any of its open documents that the person sees."""
+    periods: dict[str, set[str]] = defaultdict(set)
+    for entity, period in places:
+        periods[entity].add(period)
+    if not periods:
+        return access.NOBODY
+    own, parts = Q(), Q()
+    for entity, codes in sorted(periods.items()):
+        own |= Q(blocks_entity=entity, blocks_period__in=sorted(codes))
+        parts |= Q(legal_entity_code=entity, period_code__in=sorted(codes))
+    shared = CaseTally.objects.filter(access.of_cases_q(user), parts, case=OuterRef("pk"), document_count__gt=0)
+    return (own & ~Q(legal_entity_code="")) | Q(Exists(shared), legal_entity_code="")
 
 
 def occurrences_visible_to(user: Any, case: ExceptionCase) -> QuerySet[Occurrence]:

@@ -93,18 +93,19 @@ def case_list(request: HttpRequest) -> HttpResponse:
     if CHOSEN in request.GET:
         return redirect(request.path + columns_address(request.GET))
     rows = tallies.cases_visible_to(request.user)
+    closes: Known = {}
+    blocked_closes = tallies.closes_blocked(request.user, known=closes)
     found = CaseFilter(request.GET, rows, request=request)
+    found.blocked_closes = blocked_closes
     has_closed = request.GET.get("state") in ("resolved", "waived", "all")
     sort = request.GET.get("sort", "")
-    counts = queue_counts(request.user)
+    counts = queue_counts(request.user, blocked_closes)
     shell.know_open_cases(request.user, counts["open"])
-    closes: Known = {}
     counted = _counted_already(found, counts)
     if has_closed or sort in SORTS:
         listed = paginate(request, found.qs, order=("-id",) if has_closed else SORTS[sort], counted=counted)
     else:
         listed = ranked_page(request, found.qs, counted=counted, known=closes)
-    blocked_closes = tallies.closes_blocked(request.user, known=closes)
     context = {
         "filter": found,
         "page": listed,
@@ -112,7 +113,6 @@ def case_list(request: HttpRequest) -> HttpResponse:
         "sort": "" if has_closed else sort if sort in SORTS else "rank",
         "closes": blocked_closes[:3],
         "more_closes": len(blocked_closes[3:]),
-        "blocking_count": sum(row.case_count for row in blocked_closes),
         "reporting_currency": settings.REPORTING_CURRENCY,
         "totals": tallies.totals_of(request.user, listed.rows),
         "now": timezone.now(),
@@ -134,6 +134,7 @@ _TAB_OF = {
     ("state", "awaiting_approval"): "awaiting",
     ("due", "at_risk"): "at_risk",
     ("due", "late"): "late",
+    ("blocks", "any"): "blocking",
 }
 
 
@@ -146,16 +147,18 @@ def _counted_already(found: CaseFilter, counts: dict[str, Counted]) -> Counted |
     return counts.get(_TAB_OF.get(next(iter(asked.items())), "")) if len(asked) == 1 else None
 
 
-def queue_counts(user: Any) -> dict[str, Counted]:
-    """Open cases of the person's queues: all, mine, nobody's, awaiting approval, at risk, late; exact up to 10,000."""
-    cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True, snoozed_at__isnull=True)
+def queue_counts(user: Any, blocked: list[tallies.BlockedClose]) -> dict[str, Counted]:
+    """Open cases of the person's queues: all, mine, nobody's, awaiting approval, at risk, late, and those that block
+    one of these closes; exact up to 10,000."""
+    cases = tallies.open_cases_visible_to(user)
     parts = {
         "open": cases,
         "mine": cases.filter(assignee=user),
         "nobody": cases.filter(assignee__isnull=True),
         "awaiting": cases.filter(state="awaiting_approval"),
         "at_risk": cases.filter(standing="at_risk", paused_for=""),
-        "late": cases.filter(due_at__lt=timezone.now(), paused_for=""),
+        "late": tallies.late(cases),
+        "blocking": cases.filter(tallies.blocking_q(user, tallies.places_of(blocked))),
     }
     return {name: count_rows(rows) for name, rows in parts.items()}
 

@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from connectors.models import Connection
+from exceptions import tallies
 from exceptions.models import CaseTally, ExceptionCase
 from q2c.core import access
 from q2c.core.filters import ListFilter
@@ -75,6 +76,8 @@ class CaseFilter(ListFilter):
         model = ExceptionCase
         fields: list[str] = []
 
+    blocked_closes: list[tallies.BlockedClose] | None = None  # what a page knows of them already
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.request is not None:
@@ -113,9 +116,16 @@ class CaseFilter(ListFilter):
         return rows.filter(due_at__lt=timezone.now() + dt.timedelta(days=days))
 
     def filter_blocks(self, rows: Any, name: str, value: str) -> Any:
-        """By the close that most of a case blocks: `any`, an entity, or entity and period as DE01:2026-10."""
+        """By the close that a case blocks: `any` that is open, entity and period as DE01:2026-10, or whatever period of
+        an entity."""
+        person, (entity, _, period) = self._person(), value.partition(":")
+        if person is not None and value == "any":
+            if self.blocked_closes is None:
+                self.blocked_closes = tallies.closes_blocked(person)
+            return rows.filter(tallies.blocking_q(person, tallies.places_of(self.blocked_closes)))
+        if person is not None and period:
+            return rows.filter(tallies.blocking_q(person, [(entity, period)]))
         rows = rows.exclude(blocks_period="")
-        entity, _, period = value.partition(":")
         if value != "any":
             rows = rows.filter(blocks_entity=entity)
         return rows.filter(blocks_period=period) if period else rows

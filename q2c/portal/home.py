@@ -53,7 +53,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def waiting_work(user: Any) -> dict[str, Any]:
     """Open cases that are mine or nobody's, decisions that somebody else proposed, and the money behind the cases."""
-    cases = tallies.cases_visible_to(user).filter(closed_at__isnull=True)
+    cases = tallies.open_cases_visible_to(user)
     works = access.may(user, "exceptions.work_case")
     mine = cases.filter(Q(assignee=user) | Q(assignee__isnull=True)) if works else cases
     all_count = count_rows(cases)
@@ -72,7 +72,7 @@ def waiting_work(user: Any) -> dict[str, Any]:
         "cases": shown,
         "columns": columns_asked("money,owner,due"),
         "case_count": count_rows(mine),
-        "late_count": count_rows(mine.filter(due_at__lt=timezone.now())),
+        "late_count": count_rows(tallies.late(mine)),
         "all_case_count": all_count,
         "totals": tallies.totals_of(user, shown),
         "blocked": tallies.total_of_open(user) if all_count.is_exact else tallies.Totals(),

@@ -7,6 +7,7 @@ from decimal import Decimal as D
 
 import pytest
 from django.http import QueryDict
+from django.test import RequestFactory
 from django.utils import timezone
 
 from exceptions import counting, tallies
@@ -111,3 +112,34 @@ def test_each_filter_finds_what_it_says(queue, asked, amounts):
 def test_a_filter_that_cannot_be_read_is_named_and_the_list_shows_without_it(queue, asked):
     found = CaseFilter(QueryDict(asked), ExceptionCase.objects.all())
     assert (found.qs.count(), list(found.form.errors)) == (5, [asked.partition("=")[0]])
+
+
+def asked(person, query: str) -> set[int]:
+    """What the list shows of it, by amount."""
+    request = RequestFactory().get(f"/exceptions/cases/?{query}")
+    request.user = person
+    return {
+        int(c.amount_at_risk) for c in CaseFilter(request.GET, tallies.cases_visible_to(person), request=request).qs
+    }
+
+
+@pytest.mark.parametrize(
+    ("entities", "blocking", "of_open", "in_november"),
+    [((), {100, 50, 900}, 5, {50, 900}), (("GB01",), {50, 900}, 4, {50, 900}), (("DE01",), {100, 900}, 2, set())],
+)
+def test_so_many_cases_block_a_close_as_the_list_behind_it_shows(
+    queue, client, entities, blocking, of_open, in_november
+):
+    """One that blocks two closes is one case, one of a finished close blocks none, one left alone waits for nobody."""
+    make("Left alone until Monday", "GB01", NOVEMBER, 11, snoozed_at=timezone.now())
+    person = factories.make_person("controller", entities=entities)
+    assert asked(person, "blocks=any") == blocking
+    assert asked(person, "blocks=GB01:2026-11") == in_november
+    client.force_login(person)
+    for query in ("", "?blocks=any"):
+        context = client.get(f"/exceptions/cases/{query}").context
+        assert context["counts"]["blocking"] == (len(blocking), True)
+        assert context["counts"]["open"] == (of_open, True)
+    assert (context["page"].total, {int(c.amount_at_risk) for c in context["cases"]}) == (len(blocking), blocking)
+    said = f"{len(blocking)} of {of_open} open cases block a close"
+    assert said in client.get("/exceptions/cases/").content.decode()
