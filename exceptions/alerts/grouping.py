@@ -16,6 +16,7 @@ from django.db.models import Exists, OuterRef
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from exceptions.alerts.parts import add_parts
 from exceptions.models import AlertGroup, ExceptionCase
 
 WINDOW = dt.timedelta(hours=1)  # so long after its last case another one is of the same alert
@@ -62,10 +63,11 @@ def add(cases: Iterable[ExceptionCase], about: str, *, now: dt.datetime, level: 
             group.over_at = now
             group.save(update_fields=["over_at"])
             group = AlertGroup(**key._asdict(), first_at=group.first_at, case_count=0)
-            group.severity, group.queues, group.entities = own[0].severity, [], []
+            group.severity, group.queues, group.entities, group.parts = own[0].severity, [], [], []
         elif group is None:
             group = AlertGroup(**key._asdict(), first_at=own[0].opened_at, severity=own[0].severity)
-            group.queues, group.entities = [], []
+            group.queues, group.entities, group.parts = [], [], []
+        add_parts(group, own)
         group.severity = min(group.severity, *(case.severity for case in own))
         group.queues = sorted({*group.queues, *(case.queue for case in own)})
         group.entities = sorted({*group.entities, *(case.legal_entity_code for case in own)})

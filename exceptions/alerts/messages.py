@@ -7,13 +7,14 @@ Adaptive Card as its attachment, answers 202 (learn.microsoft.com, Create incomi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 
 from exceptions import kinds
+from exceptions.alerts.parts import Part, parts_of
 from exceptions.models import AlertDelivery, AlertGroup
 from q2c.core.templatetags.words import spoken
 
@@ -22,15 +23,16 @@ TEST = "test_message"  # of no kind: what a channel is tried with
 _ENTITIES_MAX = 8
 
 
-def title_of(group: AlertGroup, what: str) -> str:
-    """One sentence: what it is, and how much of it."""
+def title_of(group: AlertGroup, what: str, parts: Sequence[Part]) -> str:
+    """One sentence: what it is, and how much of it: of these parts."""
     if group.kind == TEST:
         return "A test: nothing is wrong."
     kind = kinds.kind_of(group.kind).title
-    noun = "case" if group.case_count == 1 else "cases"
-    count = f"{group.case_count:,} {noun}"
+    number = _number(group, parts)
+    count = "1 case" if number == 1 else "cases" if number is None else f"{number:,} cases"
     if what == AlertDelivery.What.ALL_CLEAR:
-        return f"Over: {kind}. {count} of it {'is' if group.case_count == 1 else 'are'} closed."
+        which = "Cases" if number is None else count
+        return f"Over: {kind}. {which} of it {'is' if number == 1 else 'are'} closed."
     if group.about == AlertGroup.About.AT_RISK:
         return f"At risk: {kind}. The promise of {count} is running out."
     if group.about == AlertGroup.About.BREACHED:
@@ -38,15 +40,16 @@ def title_of(group: AlertGroup, what: str) -> str:
     return f"{kind}: {count} opened."
 
 
-def place_of(group: AlertGroup) -> str:
-    """Where: queue, system, flow and entities, as words."""
-    entities = [code for code in group.entities if code]
+def place_of(group: AlertGroup, parts: Sequence[Part]) -> str:
+    """Where: queue, system, flow and entities, as words: of these parts."""
+    entities = sorted({part.entity for part in parts if part.entity})
+    severity = min((part.severity for part in parts), default=group.severity)
     listed = ", ".join(entities[:_ENTITIES_MAX])
     if len(entities) > _ENTITIES_MAX:
         listed += f" and {len(entities) - _ENTITIES_MAX} more"
     parts = [
-        f"Severity {kinds.SEVERITY_WORDS.get(group.severity, group.severity)}",
-        f"queue {', '.join(spoken(queue) for queue in group.queues)}",
+        f"Severity {kinds.SEVERITY_WORDS.get(severity, severity)}",
+        f"queue {', '.join(spoken(queue) for queue in sorted({part.queue for part in parts}))}",
         f"system {group.connection_code}" if group.connection_code else "",
         spoken(group.flow) if group.flow else "",
         listed,
@@ -61,9 +64,9 @@ def link_to(group: AlertGroup) -> str:
     return f"{settings.BASE_URL.rstrip('/')}/exceptions/cases/?{found}"
 
 
-def as_slack(group: AlertGroup, what: str) -> dict[str, Any]:
+def as_slack(group: AlertGroup, what: str, parts: Sequence[Part]) -> dict[str, Any]:
     """The JSON body for Slack; `text` is what notifications and screen readers say."""
-    title, place = _escaped(title_of(group, what)), _escaped(place_of(group))
+    title, place = _escaped(title_of(group, what, parts)), _escaped(place_of(group, parts))
     button = {"type": "button", "text": {"type": "plain_text", "text": "Open the cases"}, "url": link_to(group)}
     return {
         "text": title,
@@ -75,30 +78,36 @@ def as_slack(group: AlertGroup, what: str) -> dict[str, Any]:
     }
 
 
-def as_teams(group: AlertGroup, what: str) -> dict[str, Any]:
+def as_teams(group: AlertGroup, what: str, parts: Sequence[Part]) -> dict[str, Any]:
     """The JSON body for Teams: a message with one Adaptive Card."""
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": [
-            {"type": "TextBlock", "text": title_of(group, what), "weight": "bolder", "wrap": True},
-            {"type": "TextBlock", "text": place_of(group), "isSubtle": True, "wrap": True},
+            {"type": "TextBlock", "text": title_of(group, what, parts), "weight": "bolder", "wrap": True},
+            {"type": "TextBlock", "text": place_of(group, parts), "isSubtle": True, "wrap": True},
         ],
         "actions": [{"type": "Action.OpenUrl", "title": "Open the cases", "url": link_to(group)}],
     }
     return {"type": "message", "attachments": [{"contentType": CARD, "contentUrl": None, "content": card}]}
 
 
-def as_mail(deliveries: Sequence[AlertDelivery]) -> tuple[str, str]:
-    """Subject and text of one mail about one or, in a digest, several."""
-    parts = [f"{title_of(row.group, row.what)}\n{place_of(row.group)}\n{link_to(row.group)}" for row in deliveries]
-    if len(deliveries) == 1:
-        subject = title_of(deliveries[0].group, deliveries[0].what)
-    else:
-        subject = f"{len(deliveries)} alerts since the last mail"
+def as_mail(deliveries: Sequence[AlertDelivery], own: Mapping[int, Sequence[Part]]) -> tuple[str, str]:
+    """Subject and text of one mail about one or, in a digest, several. `own` by message: what its reader may know."""
+    titles = [title_of(row.group, row.what, own[row.pk]) for row in deliveries]
+    places = [place_of(row.group, own[row.pk]) for row in deliveries]
+    parts = [f"{t}\n{p}\n{link_to(row.group)}" for t, p, row in zip(titles, places, deliveries, strict=True)]
+    subject = titles[0] if len(titles) == 1 else f"{len(titles)} alerts since the last mail"
     mine = f"{settings.BASE_URL.rstrip('/')}/exceptions/alerts/mine/"
     return f"{settings.PRODUCT_NAME}: {subject}", "\n\n".join([*parts, f"What you are told of: {mine}"])
+
+
+def _number(group: AlertGroup, parts: Sequence[Part]) -> int | None:
+    """How many cases these parts have; None where it isn't known of some only."""
+    if len(parts) == len(parts_of(group)):
+        return group.case_count
+    return None if any(part.count is None for part in parts) else sum(part.count or 0 for part in parts)
 
 
 def _escaped(text: str) -> str:

@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from django.conf import settings
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from exceptions.alerts import reach
+from exceptions.alerts.parts import parts_of
 from exceptions.alerts.times import after_quiet, next_digest
 from exceptions.clocks import role_at
 from exceptions.kinds import LOW
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core import people
-from q2c.core.access import find_roles, in_force
+from q2c.core.access import in_force
 from q2c.core.models import Membership, Person
 from q2c.core.roles import Role
 
-VIEW = "exceptions.view_case"
 What, About = AlertDelivery.What, AlertGroup.About
-Seen = dict[int, list[tuple[Role, str | None]]]  # of a person: the roles that see cases, and entity (None: all)
+Everybodys = dict[int, list[tuple[Role, str | None]]]  # of a person: their roles, each with its entity (None: all)
 
 
 def plan(now: dt.datetime | None = None) -> int:
@@ -36,9 +36,9 @@ def plan(now: dt.datetime | None = None) -> int:
         if not grown:
             return 0
         subscriptions = _in_use()
-        seen = _seen([s.person_id for s in subscriptions if s.person_id])
+        held = reach.held_by({s.person_id for s in subscriptions if s.person_id})
         for group in grown:
-            messages = list(_messages(group, subscriptions, seen, now))
+            messages = list(_messages(group, subscriptions, held, now))
             planned += len(AlertDelivery.objects.bulk_create(messages, ignore_conflicts=True))
         AlertGroup.objects.filter(pk__in=[group.pk for group in grown]).update(is_planned=True)
     return planned
@@ -70,36 +70,25 @@ def _in_use() -> list[AlertSubscription]:
 
 
 def _messages(
-    group: AlertGroup, subscriptions: list[AlertSubscription], seen: Seen, now: dt.datetime
+    group: AlertGroup, subscriptions: list[AlertSubscription], held: Everybodys, now: dt.datetime
 ) -> Iterator[AlertDelivery]:
     for subscription in subscriptions:
-        if _concerns(subscription, group, seen):
+        if _concerns(subscription, group, held):
             yield _message(group.pk, What.ALERT, subscription, now)
     if group.about == About.BREACHED:
         known = {s.person_id: s for s in subscriptions if s.person_id}
-        roles = {role_at(group.level, queue) for queue in group.queues}
-        for person in _holders(roles - {""}, group.entities):
+        for person in _told_higher(group):
             quiet = known.get(person.pk) or AlertSubscription(person=person)
             yield _message(group.pk, What.ALERT, quiet, now)
 
 
-def _concerns(subscription: AlertSubscription, group: AlertGroup, seen: Seen) -> bool:
-    if group.severity > min(subscription.severity, LOW):
-        return False
+def _concerns(subscription: AlertSubscription, group: AlertGroup, held: Everybodys) -> bool:
+    """Whether some of it is asked for, and of a person's seen by one role of theirs as well."""
     if group.about != About.OPENED and not subscription.has_clocks:
         return False
-    queues = set(group.queues) & set(subscription.queues) if subscription.queues else set(group.queues)
-    entities = set(group.entities) & set(subscription.entities) if subscription.entities else set(group.entities)
-    if not queues or not entities:
-        return False
-    if subscription.channel_id:
-        return True
-    return any(
-        (not role.queues or queues.intersection(role.queues))
-        and role.holds(VIEW, group.kind)
-        and (entity is None or entity in entities)
-        for role, entity in seen.get(subscription.person_id or 0, ())
-    )
+    person = subscription.person_id
+    parts = reach.shown(group, held.get(person, [])) if person else parts_of(group)
+    return any(part.severity <= min(subscription.severity, LOW) for part in reach.wanted(subscription, parts))
 
 
 def _message(group: int, what: str, subscription: AlertSubscription, now: dt.datetime) -> AlertDelivery:
@@ -115,24 +104,10 @@ def _message(group: int, what: str, subscription: AlertSubscription, now: dt.dat
     )
 
 
-def _seen(person_ids: list[int]) -> Seen:
-    found: Seen = defaultdict(list)
-    rows = Membership.objects.filter(in_force(), person__in=person_ids)
-    held = list(rows.values_list("person", "role", "legal_entity__code"))
-    roles = find_roles(role for _, role, _ in held)
-    for person, role, entity in held:
-        if role in roles and VIEW in roles[role].may:
-            found[person].append((roles[role], entity))
-    return found
-
-
-def _holders(roles: set[str], entities: list[str]) -> list[Person]:
-    rows = Membership.objects.filter(in_force(), role__in=roles, person__is_active=True).select_related(
-        "person", "legal_entity"
-    )
-    found = {
-        row.person_id: row.person
-        for row in rows.order_by("person")
-        if row.legal_entity is None or row.legal_entity.code in entities
-    }
-    return list(found.values())
+def _told_higher(group: AlertGroup) -> list[Person]:
+    """Who a broken promise is escalated to: people of the role that leads some of its queues, for that entity."""
+    roles = {role_at(group.level, queue) for queue in group.queues} - {""}
+    rows = Membership.objects.filter(in_force(), role__in=roles, person__is_active=True).select_related("person")
+    people_by_id = {row.person_id: row.person for row in rows.order_by("person")}
+    held = reach.held_by(people_by_id)
+    return [person for pk, person in people_by_id.items() if reach.escalated(group, held[pk])]

@@ -20,7 +20,8 @@ from django.utils import timezone
 from connectors import http
 from connectors.auth import NoAuth
 from connectors.manifest import Limits
-from exceptions.alerts import channels, messages
+from exceptions.alerts import channels, messages, reach
+from exceptions.alerts.parts import Part
 from exceptions.kinds import LOW, PLATFORM
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup
 from q2c.core import vault
@@ -32,14 +33,20 @@ ATTEMPTS_MAX = 8
 WAITS = (15, 30, 60, 120, 300, 600, 1800)  # seconds before the next attempt
 LIMITS = Limits(at_once=4, per_second=1.0, timeout_seconds=15.0, connect_seconds=5.0)  # Slack: one a second a channel
 State = AlertDelivery.State
+UNSEEN = "no role shows any of it any more"
 Failures = dict[int, str]  # by delivery; what was sent isn't in it
+Own = dict[int, list[Part]]  # by delivery: what its reader may know
 
 
 def send_due(now: dt.datetime | None = None) -> int:
     """Send what is due. Returns how many messages were taken over."""
     sent = 0
     while rows := _take(now or timezone.now()):
-        failures = _mail([row for row in rows if row.person_id]) | _post([row for row in rows if row.channel_id])
+        own = reach.of_readers(rows)
+        failures = {row.pk: UNSEEN for row in rows if not own[row.pk]}
+        seen = [row for row in rows if own[row.pk]]
+        failures |= _mail([row for row in seen if row.person_id], own)
+        failures |= _post([row for row in seen if row.channel_id], own)
         sent += _note(rows, failures)
     return sent
 
@@ -51,7 +58,8 @@ def try_channel(channel: AlertChannel) -> str:
         about=AlertGroup.About.OPENED, kind=messages.TEST, severity=LOW, queues=[PLATFORM], entities=[],
         first_at=now, last_at=now, grew_at=now,
     )  # fmt: skip
-    return _post([AlertDelivery(pk=0, group=group, what=AlertDelivery.What.ALERT, channel=channel)]).get(0, "")
+    row = AlertDelivery(pk=0, group=group, what=AlertDelivery.What.ALERT, channel=channel)
+    return _post([row], {0: [Part(PLATFORM, "", LOW, 0)]}).get(0, "")
 
 
 @atomic
@@ -61,26 +69,28 @@ def _take(now: dt.datetime) -> list[AlertDelivery]:
     rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")[:BATCH])
     ids = [row.pk for row in rows]
     AlertDelivery.objects.filter(pk__in=ids).update(taken_until=now + LEASE)
-    return list(AlertDelivery.objects.filter(pk__in=ids).select_related("group", "person", "channel").order_by("id"))
+    return list(
+        AlertDelivery.objects.filter(pk__in=ids).select_related("group", "person", "channel__alerts").order_by("id")
+    )
 
 
-def _mail(rows: list[AlertDelivery]) -> Failures:
+def _mail(rows: list[AlertDelivery], own: Own) -> Failures:
     """One mail a person for what comes in the digest, one each for the rest."""
     letters: dict[tuple[int | None, int], list[AlertDelivery]] = defaultdict(list)
     for row in rows:
         letters[row.person_id, 0 if row.is_digest else row.pk].append(row)
     failures: Failures = {}
     for letter in letters.values():
-        if error := _mail_one(letter):
+        if error := _mail_one(letter, own):
             failures |= {row.pk: error for row in letter}
     return failures
 
 
-def _mail_one(letter: list[AlertDelivery]) -> str:
+def _mail_one(letter: list[AlertDelivery], own: Own) -> str:
     person = letter[0].person
     if person is None or not person.email:
         return "no address"
-    subject, text = messages.as_mail(letter)
+    subject, text = messages.as_mail(letter, own)
     one = f"<alert-{letter[0].pk}@{settings.PRODUCT_NAME.lower().replace(' ', '-')}>"  # the same when it's sent again
     try:
         EmailMessage(subject, text, to=[person.email], headers={"Message-ID": one}).send()
@@ -89,19 +99,19 @@ def _mail_one(letter: list[AlertDelivery]) -> str:
     return ""
 
 
-def _post(rows: list[AlertDelivery]) -> Failures:
-    return asyncio.run(_post_all(rows)) if rows else {}
+def _post(rows: list[AlertDelivery], own: Own) -> Failures:
+    return asyncio.run(_post_all(rows, own)) if rows else {}
 
 
-async def _post_all(rows: list[AlertDelivery]) -> Failures:
+async def _post_all(rows: list[AlertDelivery], own: Own) -> Failures:
     try:
-        said = await asyncio.gather(*(_post_one(row) for row in rows))
+        said = await asyncio.gather(*(_post_one(row, own[row.pk]) for row in rows))
     finally:
         await http.close_sessions()
     return {row.pk: error for row, error in zip(rows, said, strict=True) if error}
 
 
-async def _post_one(row: AlertDelivery) -> str:
+async def _post_one(row: AlertDelivery, parts: list[Part]) -> str:
     channel = row.channel
     if channel is None:
         return "no channel"
@@ -116,7 +126,7 @@ async def _post_one(row: AlertDelivery) -> str:
     )  # fmt: skip
     phone = http.Telephone(line, LIMITS, auth=NoAuth(), explain=_explain, record=_forget)
     try:
-        await phone.call("POST", "", verb="alert", json=body(row.group, row.what), is_authorized=False)
+        await phone.call("POST", "", verb="alert", json=body(row.group, row.what, parts), is_authorized=False)
     except Problem as problem:
         return problem.summary.replace(address, channel.host)[:200]
     return ""
@@ -144,6 +154,8 @@ def _note(rows: Iterable[AlertDelivery], failures: Failures) -> int:
         if not row.error:
             row.state, row.sent_at = State.SENT, now
             sent += 1
+        elif row.error == UNSEEN:
+            row.state = State.DROPPED
         elif row.attempts >= ATTEMPTS_MAX or row.error == "no address":
             row.state = State.FAILED
         else:

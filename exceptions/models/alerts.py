@@ -79,6 +79,7 @@ class AlertGroup(models.Model):
     queues = ArrayField(models.CharField(max_length=30))
     entities = ArrayField(models.CharField(max_length=20))
     case_count = models.IntegerField(default=0)
+    parts = models.JSONField(null=True)  # its cases by queue and entity: nobody is told of others' ones
     first_at = models.DateTimeField()  # of the cases: when they opened
     last_at = models.DateTimeField()
     grew_at = models.DateTimeField()

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from exceptions.alerts import channels, sending
+from exceptions.alerts import channels, reach, sending
 from exceptions.alerts.messages import place_of, title_of
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
 from exceptions.workbench.alert_forms import ChannelForm, SubscriptionForm
@@ -23,13 +23,7 @@ VIEW, MANAGE = "exceptions.view_case", "exceptions.manage_alerts"
 
 def alerts_visible_to(user: Any) -> QuerySet[AlertGroup]:
     """Alerts about the person's queues and entities."""
-    seen = Q(pk__in=[])
-    for role, entity in access.memberships(user):
-        if VIEW in role.may:
-            own = Q(queues__overlap=list(role.queues)) if role.queues else Q(pk__gt=0)
-            own &= Q(kind__in=role.kinds) if role.kinds else Q()
-            seen |= own & (Q(pk__gt=0) if entity is None else Q(entities__contains=[entity]))
-    return AlertGroup.objects.filter(seen)
+    return AlertGroup.objects.filter(reach.shown_q(access.memberships(user)))
 
 
 @require_GET
@@ -41,7 +35,8 @@ def alert_list(request: HttpRequest) -> HttpResponse:
     rows = alerts_visible_to(request.user)
     listed = paginate(request, rows.annotate(sent=sent, failed=failed, waiting=waiting), order=("-id",), size=50)
     for group in listed.rows:
-        group.title, group.place = title_of(group, AlertDelivery.What.ALERT), place_of(group)
+        own = reach.shown(group, access.memberships(request.user))
+        group.title, group.place = title_of(group, AlertDelivery.What.ALERT, own), place_of(group, own)
     context = {
         "page": listed,
         "alerts": listed.rows,

@@ -1,0 +1,93 @@
+"""What of an alert somebody may know: its cases by queue and entity, as far as one role of theirs shows both."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from django.db.models import Q
+
+from exceptions.alerts.parts import Part, parts_of
+from exceptions.clocks import role_at
+from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
+from q2c.core.access import VIEW_CASE, find_roles, in_force
+from q2c.core.models import Membership
+from q2c.core.roles import Role
+
+Held = Sequence[tuple[Role, str | None]]  # somebody's roles, each with its entity (None: all)
+
+
+def shown(group: AlertGroup, held: Held) -> list[Part]:
+    """What these roles show of it."""
+    return [part for part in parts_of(group) if any(_shows(role, code, group, part) for role, code in held)]
+
+
+def escalated(group: AlertGroup, held: Held) -> list[Part]:
+    """Of a broken promise what is told to these roles, whether or not they work the queue."""
+    if group.about != AlertGroup.About.BREACHED:
+        return []
+    return [
+        part for part in parts_of(group)
+        if any(role.code == role_at(group.level, part.queue) and code in (None, part.entity) for role, code in held)
+    ]  # fmt: skip
+
+
+def wanted(subscription: AlertSubscription, parts: Iterable[Part]) -> list[Part]:
+    """Of these what the subscription asks for, severity aside."""
+    return [
+        part for part in parts
+        if (not subscription.queues or part.queue in subscription.queues)
+        and (not subscription.entities or part.entity in subscription.entities)
+    ]  # fmt: skip
+
+
+def shown_q(held: Held) -> Q:
+    """The alerts of which these roles show something."""
+    found = Q(pk__in=[])
+    for role, code in held:
+        if VIEW_CASE not in role.may:
+            continue
+        own = Q(kind__in=role.kinds) if role.kinds else Q()
+        place = {} if code is None else {"entity": code}
+        before = Q(parts__isnull=True)  # from before they were kept apart
+        before &= Q(queues__overlap=list(role.queues)) if role.queues else Q()
+        before &= Q(entities__contains=[code]) if code is not None else Q()
+        apart = Q(pk__in=[])
+        for queue in role.queues or ("",):
+            apart |= Q(parts__contains=[place | ({"queue": queue} if queue else {})])
+        found |= own & (before | apart)
+    return found
+
+
+def held_by(person_ids: Iterable[int]) -> dict[int, list[tuple[Role, str | None]]]:
+    """The roles that each of these people holds now."""
+    found: dict[int, list[tuple[Role, str | None]]] = defaultdict(list)
+    rows = Membership.objects.filter(in_force(), person__in=list(person_ids))
+    held = list(rows.values_list("person", "role", "legal_entity__code"))
+    roles = find_roles(role for _, role, _ in held)
+    for person, role, entity in held:
+        if role in roles:
+            found[person].append((roles[role], entity))
+    return found
+
+
+def of_readers(rows: Iterable[AlertDelivery]) -> dict[int, list[Part]]:
+    """Of each message what its reader may know now, by the message's id: a person by their roles, a channel by what it
+    was agreed to be told of."""
+    rows = list(rows)
+    held = held_by({row.person_id for row in rows if row.person_id})
+    return {row.pk: _of_reader(row, held) for row in rows}
+
+
+def _of_reader(row: AlertDelivery, held: dict[int, list[tuple[Role, str | None]]]) -> list[Part]:
+    if row.person_id:
+        roles = held.get(row.person_id, [])
+        own = {*shown(row.group, roles), *escalated(row.group, roles)}
+        return [part for part in parts_of(row.group) if part in own]
+    subscription = getattr(row.channel, "alerts", None)
+    return wanted(subscription, parts_of(row.group)) if subscription is not None else parts_of(row.group)
+
+
+def _shows(role: Role, code: str | None, group: AlertGroup, part: Part) -> bool:
+    sees_queue = not role.queues or part.queue in role.queues
+    return sees_queue and role.holds(VIEW_CASE, group.kind) and code in (None, part.entity)
