@@ -47,14 +47,14 @@ def place_of(group: AlertGroup, parts: Sequence[Part]) -> str:
     listed = ", ".join(entities[:_ENTITIES_MAX])
     if len(entities) > _ENTITIES_MAX:
         listed += f" and {len(entities) - _ENTITIES_MAX} more"
-    parts = [
+    said = [
         f"Severity {kinds.SEVERITY_WORDS.get(severity, severity)}",
         f"queue {', '.join(spoken(queue) for queue in sorted({part.queue for part in parts}))}",
         f"system {group.connection_code}" if group.connection_code else "",
         spoken(group.flow) if group.flow else "",
         listed,
     ]
-    return " · ".join(part for part in parts if part)
+    return " · ".join(words for words in said if words)
 
 
 def link_to(group: AlertGroup) -> str:
@@ -107,7 +107,7 @@ def _number(group: AlertGroup, parts: Sequence[Part]) -> int | None:
     """How many cases these parts have; None where it isn't known of some only."""
     if len(parts) == len(parts_of(group)):
         return group.case_count
-    return None if any(part.count is None for part in parts) else sum(part.count or 0 for part in parts)
+    return None if any(part.cases is None for part in parts) else sum(part.cases or 0 for part in parts)
 
 
 def _escaped(text: str) -> str:

@@ -9,18 +9,18 @@ from exceptions.models import AlertGroup, ExceptionCase
 
 
 class Part(NamedTuple):
-    """Cases of one queue and entity; `count` is None of an alert from before they were kept apart."""
+    """Cases of one queue and entity; `cases` is None of an alert from before they were kept apart."""
 
     queue: str
     entity: str
     severity: int
-    count: int | None
+    cases: int | None
 
 
 def parts_of(group: AlertGroup) -> list[Part]:
     """All of an alert, by queue and entity."""
     if _is_whole(group):
-        return [Part(p["queue"], p["entity"], p["severity"], p["count"]) for p in group.parts]
+        return [Part(p["queue"], p["entity"], p["severity"], p["count"]) for p in group.parts or ()]
     count = group.case_count if len(group.queues) == len(group.entities) == 1 else None
     return [Part(queue, entity, group.severity, count) for queue in group.queues for entity in group.entities]
 
@@ -30,7 +30,7 @@ def add_parts(group: AlertGroup, cases: Iterable[ExceptionCase]) -> None:
     if not _is_whole(group):
         group.parts = None  # the last release began it, or added to it
         return
-    sums = {(part.queue, part.entity): (part.severity, part.count or 0) for part in parts_of(group)}
+    sums = {(part.queue, part.entity): (part.severity, part.cases or 0) for part in parts_of(group)}
     for case in cases:
         place = (case.queue, case.legal_entity_code)
         severity, count = sums.get(place, (case.severity, 0))
