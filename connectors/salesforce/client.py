@@ -15,21 +15,20 @@ from connectors.families import Page, Polled, Registered
 from connectors.fields import instant, needed
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.salesforce import asked, inbound, inbound_orders, outbound, register
+from connectors.salesforce import asked, inbound, inbound_orders, outbound, register, rounds
 from connectors.salesforce.ids import full_id
+from connectors.salesforce.rounds import stamp
 from q2c.canonical import contract, party, posting
 from q2c.core.problems import Category, Problem
 
 VERSION = "v68.0"
 ROWS_PER_POLL = 500
 IDS_PER_QUERY = 200
-OVERLAP = dt.timedelta(minutes=5)  # long transactions commit late, with an earlier SystemModstamp
 CATALOGUE = ("Product2", "PricebookEntry")  # read whole at the first time: what is sold was priced long ago
 ORDER_PREFIX, OPPORTUNITY_PREFIX = "801", "006"
 ORDER_PREFIXES = (ORDER_PREFIX, OPPORTUNITY_PREFIX)
 MERGED = "MergedAccount"  # accounts that were merged into another: deleted, so only queryAll shows them
 MERGES_FOLLOWED = 10
-THE_START = "2000-01-01T00:00:00.000Z"
 _VENDOR_HOSTS = (".salesforce.com", ".force.com", ".salesforce.mil", ".cloudforce.com")
 
 
@@ -147,37 +146,28 @@ class Client:
         return f"sobjects/Opportunity/{field}/{quote(order_id, safe='')}", [("updateOnly", "true")], ""
 
     async def changes(self, stream: str, position: dict[str, Any]) -> Page:
-        """Records of an object by SystemModstamp, oldest first, with an overlap at the beginning of each round.
-
-        `position` is {"modstamp", "id", "is_within"}: within a round it goes on after the last record, also where more
-        records than a page share one instant; a new round begins some minutes before the newest one.
-        """
+        """Records of an object by SystemModstamp, oldest first, with an overlap at the beginning of each round
+        (`rounds`)."""
         if stream == "Order" and not self._has("orders"):
             return Page((), position)
-        since = position.get("modstamp") or (THE_START if stream in CATALOGUE else _stamp(_an_hour_ago()))
-        if position.get("is_within"):
-            after = f"(SystemModstamp > {since} OR (SystemModstamp = {since} AND Id > '{full_id(position['id'])}'))"
-        else:
-            after = f"SystemModstamp >= {_stamp(instant(since) - OVERLAP)}"
-        rows = await self._read(stream, after, verb="changes")
-        found = tuple(self._polled(stream, row) for row in rows)
+        since = position.get("modstamp") or (rounds.START if stream in CATALOGUE else rounds.an_hour_ago())
+        rows = await self._read(stream, rounds.condition(position, since), verb="changes")
         has_more = len(rows) == ROWS_PER_POLL
-        newest = max([instant(since), *(p.occurred_at for p in found if p.occurred_at)])
-        following = {"modstamp": _stamp(newest), "id": found[-1].source_id if found else "", "is_within": has_more}
-        return Page(found, following, has_more)
+        found = tuple(self._polled(stream, row) for row in rows)
+        return Page(found, rounds.following(position, since, rows, has_more=has_more), has_more)
 
     async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page:
         """Records of an object whose SystemModstamp lies in a time, oldest first, as they are now."""
         if what == "Order" and not self._has("orders"):
             return Page((), position)
-        after = f"SystemModstamp >= {_stamp(since)}"
+        after = f"SystemModstamp >= {stamp(since)}"
         if position:
             at, last = position["modstamp"], full_id(position["id"])
             after = f"(SystemModstamp > {at} OR (SystemModstamp = {at} AND Id > '{last}'))"
-        rows = await self._read(what, f"{after} AND SystemModstamp < {_stamp(until)}", verb="between")
+        rows = await self._read(what, f"{after} AND SystemModstamp < {stamp(until)}", verb="between")
         found = tuple(self._polled(what, row) for row in rows)
         has_more = len(rows) == ROWS_PER_POLL
-        following = {"modstamp": _stamp(instant(rows[-1]["SystemModstamp"])), "id": rows[-1]["Id"]} if rows else {}
+        following = {"modstamp": stamp(instant(rows[-1]["SystemModstamp"])), "id": rows[-1]["Id"]} if rows else {}
         return Page(found, following if has_more else position, has_more)
 
     async def again(self, object_ids: Sequence[str]) -> list[Polled]:
@@ -207,7 +197,7 @@ class Client:
     ) -> AsyncIterator[Registered]:
         """What Salesforce has sold, of what was changed from an instant to before another one. A count goes first."""
         for stream in self._sold_in():
-            span = (_stamp(since), _stamp(until))
+            span = (stamp(since), stamp(until))
             query = [("q", register.soql(stream, "COUNT()", *span))]
             reply = await self.telephone.call("GET", await self._url("query"), verb="register", query=query)
             if reply.json("totalSize")["totalSize"]:
@@ -369,13 +359,3 @@ def _known_id(text: str) -> str:
 def _kind(order_id: str) -> str:
     """The object of an order's id, by its first three characters, which never change for a standard object."""
     return "Order" if order_id.startswith(ORDER_PREFIX) else "Opportunity"
-
-
-def _an_hour_ago() -> dt.datetime:
-    return dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-
-
-def _stamp(at: dt.datetime) -> str:
-    """An unquoted SOQL literal, to the millisecond: SystemModstamp has none below the second, but a round mustn't
-    lose it."""
-    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

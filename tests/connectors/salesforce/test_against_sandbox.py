@@ -273,6 +273,35 @@ def test_polling_walks_through_records_that_share_one_instant(client, sandboxes,
     assert again.found  # the overlap brings recent ones again: the inbox knows them by their key
 
 
+async def _round(crm, stream, position):
+    """A whole round of a stream: its records, and the position behind it."""
+    seen = []
+    for _ in range(50):
+        page = await crm.changes(stream, position)
+        seen += [p.source_id for p in page.found]
+        position = page.position
+        if not page.has_more:
+            return seen, position
+    raise AssertionError("the round never ended")
+
+
+@pytest.mark.scenario(24)
+def test_what_committed_late_is_read_though_the_overlap_is_longer_than_a_page(client, sandboxes, monkeypatch):
+    monkeypatch.setattr("connectors.salesforce.client.ROWS_PER_POLL", 2)
+    names = ({"Name": f"Load {n}", "CurrencyIsoCode": "GBP"} for n in range(3))
+    known = sandboxes.make("salesforce", "Account", *names)
+    position = run(_round(client(), "Account", {}))[1]
+    sandboxes.control("POST", "clock", {"offset_seconds": -60})
+    try:
+        late = sandboxes.make("salesforce", "Account", *({"Name": f"Late {n}"} for n in range(5)))
+    finally:
+        sandboxes.control("POST", "clock", {"reset": True})
+    seen, after = run(_round(client(), "Account", position))
+    assert set(late) | set(known) <= set(seen)
+    assert len(seen) == len(set(seen))
+    assert after["modstamp"] == position["modstamp"]  # the newest record is the same
+
+
 def test_each_call_is_recorded_and_the_day_quota_is_seen(client, sold, sandboxes):
     collector = Collector()
 
