@@ -147,14 +147,29 @@ class Client:
 
     async def changes(self, stream: str, position: dict[str, Any]) -> Page:
         """Records of an object by SystemModstamp, oldest first, with an overlap at the beginning of each round
-        (`rounds`)."""
+        (`rounds`). A round that finds nothing leaves the position as it was where the record that it stands on should
+        have been listed."""
         if stream == "Order" and not self._has("orders"):
             return Page((), position)
         since = position.get("modstamp") or (rounds.START if stream in CATALOGUE else rounds.an_hour_ago())
         rows = await self._read(stream, rounds.condition(position, since), verb="changes")
         has_more = len(rows) == ROWS_PER_POLL
         found = tuple(self._polled(stream, row) for row in rows)
-        return Page(found, rounds.following(position, since, rows, has_more=has_more), has_more)
+        after = rounds.following(position, since, rows, has_more=has_more)
+        if not rows and after["id"] and not position.get("is_within") and await self._has_left(stream, after["id"]):
+            after["id"] = ""  # nobody is to miss it
+        return Page(found, after, has_more)
+
+    async def _has_left(self, stream: str, record_id: str) -> bool:
+        """Whether a record that a stream listed has a reason to be in it no more: it was deleted, or is won no longer.
+        One that not even `queryAll` has is hidden from our user."""
+        soql = f"SELECT Id, IsDeleted FROM {asked.OBJECTS.get(stream, stream)} WHERE Id = '{full_id(record_id)}'"
+        rows = [row async for row in self._query(soql, verb="changes", resource="queryAll")]
+        if not rows:
+            return stream == MERGED  # what was merged is deleted, and leaves the recycle bin after weeks
+        if rows[0]["IsDeleted"] and stream != MERGED:
+            return True
+        return not await self._read(stream, f"Id = '{full_id(record_id)}'", verb="changes")
 
     async def between(self, what: str, since: dt.datetime, until: dt.datetime, position: dict[str, Any]) -> Page:
         """Records of an object whose SystemModstamp lies in a time, oldest first, as they are now."""

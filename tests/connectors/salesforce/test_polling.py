@@ -1,0 +1,80 @@
+"""Salesforce's streams that suddenly give nothing: believed where the record that they stand on has left, else not."""
+
+import pytest
+
+from connectors.models import Connection
+from connectors.sandbox.testing import running_sandboxes
+from exceptions.models import ExceptionCase
+from q2c.flows.polling import poll_connection
+from tests.connectors.lines import client_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.scenario(31)]
+
+
+@pytest.fixture(scope="module")
+def sandboxes(tmp_path_factory):
+    with running_sandboxes(tmp_path_factory.mktemp("salesforce"), vendors=["salesforce"]) as running:
+        yield running
+
+
+@pytest.fixture
+def poll(sandboxes):
+    """Poll a stream; gives the failure."""
+    given = sandboxes.vendor("salesforce")
+    secrets = {name: given["credentials"][name] for name in ("client_id", "client_secret")}
+    settings = {"organization_id": given["credentials"]["organization_id"], "legal_entity_field": "Legal_Entity__c"}
+    Connection.objects.create(
+        code="salesforce", name="Salesforce", vendor="salesforce", base_url=given["url"], is_sandbox=True
+    )
+    sandboxes.control("POST", "reset", {"vendors": ["salesforce"], "keep": "reference"})
+    sandboxes.control("DELETE", "salesforce/faults")
+
+    def once(stream):
+        client = client_of("salesforce", given["url"], settings=settings, secrets=secrets)
+        return poll_connection("salesforce", stream, client=client).failure
+
+    return once
+
+
+def won(sandboxes):
+    given = {"Name": "Deal", "StageName": "Closed Won", "CloseDate": "2026-11-01", "CurrencyIsoCode": "GBP"}
+    return sandboxes.make("salesforce", "Opportunity", given)[0]
+
+
+@pytest.mark.parametrize("how", ["nothing is listed", "hidden from our user"])
+def test_a_stream_that_lists_no_more_what_it_stands_on_is_not_believed(poll, sandboxes, how):
+    won(sandboxes)
+    assert poll("Opportunity") == ""
+    nothing = {"totalSize": 0, "done": True, "records": []}
+    when = {"path": "*/query*"} | ({"nth": 1} if how == "nothing is listed" else {})
+    sandboxes.fault("salesforce", "status", status=200, body=nothing, when=when)
+    assert "gave nothing" in poll("Opportunity")
+    assert ExceptionCase.objects.get().kind == "feed_gap"
+    sandboxes.control("DELETE", "salesforce/faults")
+    assert poll("Opportunity") == ""
+    assert ExceptionCase.objects.get().state == "resolved"
+
+
+@pytest.mark.parametrize(
+    ("stream", "change"),
+    [
+        ("Opportunity", {"StageName": "Prospecting"}),  # won no longer
+        ("Opportunity", {"IsDeleted": True}),
+        ("Account", {"IsDeleted": True}),
+    ],
+)
+def test_a_stream_whose_last_record_has_left_is_empty_and_nobody_is_called(poll, sandboxes, stream, change):
+    made = won(sandboxes) if stream == "Opportunity" else sandboxes.make("salesforce", "Account", {"Name": "Gone"})[0]
+    assert poll(stream) == ""
+    sandboxes.make("salesforce", stream, {"Id": made, **change})
+    assert [poll(stream), poll(stream)] == ["", ""]
+    assert not ExceptionCase.objects.exists()
+
+
+def test_what_was_merged_may_leave_the_recycle_bin(poll, sandboxes):
+    kept, gone = (sandboxes.make("salesforce", "Account", {"Name": name})[0] for name in ("Kept", "Gone"))
+    sandboxes.make("salesforce", "Account", {"Id": kept, "MergeIds": [gone]})
+    assert poll("MergedAccount") == ""
+    sandboxes.control("POST", "reset", {"vendors": ["salesforce"], "keep": "reference"})
+    assert [poll("MergedAccount"), poll("MergedAccount")] == ["", ""]
+    assert not ExceptionCase.objects.exists()
