@@ -44,7 +44,7 @@ class NoAuth:
     ) -> None:
         """Adds nothing."""
 
-    def forget(self) -> bool:
+    def forget(self, sent: Mapping[str, str]) -> bool:
         """There's nothing to fetch anew."""
         return False
 
@@ -159,7 +159,6 @@ class FetchedToken:
     def __init__(self, credentials: Sequence[str], fetch: Callable[[Telephone], Awaitable[Token]]) -> None:
         self._key = hashlib.sha256("\x1f".join(credentials).encode()).hexdigest()
         self._fetch = fetch
-        self._used = ""
 
     async def authorize(
         self,
@@ -171,9 +170,7 @@ class FetchedToken:
         telephone: Telephone,
     ) -> None:
         """Adds the Authorization header."""
-        token = await self.token(telephone)
-        self._used = token.value
-        headers["Authorization"] = f"Bearer {token.value}"
+        headers["Authorization"] = _bearer(await self.token(telephone))
 
     async def token(self, telephone: Telephone) -> Token:
         """The token, fetched if there's none that lasts. Raises Problem credentials_refused when it isn't given."""
@@ -186,10 +183,10 @@ class FetchedToken:
                     token = _tokens[self._key] = await self._fetch(telephone)
         return token
 
-    def forget(self) -> bool:
+    def forget(self, sent: Mapping[str, str]) -> bool:
         """Drop the token that was refused; another may be had. A newer one that somebody fetched meanwhile stays."""
         token = _tokens.get(self._key)
-        if token is not None and token.value == self._used:
+        if token is not None and _bearer(token) == sent.get("Authorization"):
             del _tokens[self._key]
         return True
 
@@ -198,6 +195,10 @@ class FetchedToken:
         if token is None or (token.ends_at is not None and time.monotonic() > token.ends_at - EARLY_SECONDS):
             return None
         return token
+
+
+def _bearer(token: Token) -> str:
+    return f"Bearer {token.value}"
 
 
 def forget_tokens() -> None:

@@ -78,7 +78,8 @@ class Recorded:
 
 
 class Auth(Protocol):
-    """Puts credentials on a request. `forget` drops a token that was refused, and says whether another can be had."""
+    """Puts credentials on a request. `forget` drops the token that was sent with one and refused, and says whether
+    another can be had: of many calls at once the others may have one already."""
 
     async def authorize(
         self,
@@ -90,7 +91,7 @@ class Auth(Protocol):
         telephone: Any,
     ) -> None: ...
 
-    def forget(self) -> bool: ...
+    def forget(self, sent: Mapping[str, str]) -> bool: ...
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ class Telephone:
             # A token is about the connection, whatever it's fetched for.
             about = outgoing.get() if is_authorized else replace(outgoing.get(), object_type="")
             reply = await self._send(about, method, url, query, body, request, sent_headers, verb, is_write, is_listing)
-            if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget():
+            if reply.status == 401 and is_authorized and not is_repeat and self.auth.forget(request):
                 continue
             break
         if reply.status in accept or (200 <= reply.status < 300 and not self.hides_errors(reply.body)):

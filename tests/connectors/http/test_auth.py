@@ -1,13 +1,16 @@
 """Credentials on a request: OAuth 1.0a by Oracle's own vector, tokens fetched once."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from connectors import auth
 from q2c.core.problems import Category, Problem
-from tests.connectors.lines import dial, run, serving
+from tests.connectors.lines import LIMITS, dial, run, serving
+
+CALLS = 8  # at once
 
 
 def test_oauth1_signs_as_oracles_public_sample_does():
@@ -86,6 +89,35 @@ def test_a_revoked_token_is_replaced_once():
 
     assert run(story()) == {"with": "Bearer t2"}
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("is_one_client", [True, False])
+def test_many_calls_whose_token_is_refused_at_once_fetch_one_new_one(is_one_client):
+    asked, refused, all_asked = [], [], asyncio.Event()
+
+    async def answer(request):
+        if request.path == "/token":
+            asked.append(request.path)
+            return web.json_response({"access_token": f"t{len(asked)}", "expires_in": "3600"})
+        if request.headers["Authorization"] == "Bearer t1":
+            refused.append(request)
+            place = len(refused)
+            if place == CALLS:
+                all_asked.set()
+            await all_asked.wait()
+            await asyncio.sleep(place * 0.02)  # by then those before have a new one, and use it
+            return web.json_response({}, status=401)
+        return web.json_response({"with": request.headers["Authorization"]})
+
+    async def story():
+        async with serving(answer) as url:
+            shared = _fetched(url)
+            limits = replace(LIMITS, at_once=CALLS)
+            phones = [dial(url, limits=limits, auth=shared if is_one_client else _fetched(url)) for _ in range(CALLS)]
+            return [r.json() for r in await asyncio.gather(*(p.call("GET", "/x", verb="x") for p in phones))]
+
+    assert run(story()) == [{"with": "Bearer t2"}] * CALLS
+    assert (len(asked), len(refused)) == (2, CALLS)
 
 
 def test_refused_credentials_are_a_problem_of_authentication():

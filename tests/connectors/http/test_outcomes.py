@@ -256,7 +256,7 @@ def test_every_exchange_is_recorded_with_its_transaction_and_without_credentials
         async def authorize(self, headers, **_):
             headers["Authorization"] = "Bearer s3cret"
 
-        def forget(self):
+        def forget(self, sent):
             return False
 
     async def answer(request):
@@ -284,7 +284,7 @@ def test_a_refused_token_is_fetched_anew_once_and_no_more():
         async def authorize(self, headers, **_):
             asked.append("authorize")
 
-        def forget(self):
+        def forget(self, sent):
             asked.append("forget")
             return True
 
