@@ -12,13 +12,13 @@ from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.stripe import balances, inbound, inbound_cash, outbound, past, register, voids
+from connectors.stripe.catalogue import Catalogue
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
-from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
+from q2c.core.problems import Category, Problem
 
 VERSION = "2026-10-28.endive"
 PAGE = 100
-RATES_KEPT = 2_000
 SEARCHABLE_AFTER_SECONDS = 3600  # a minute as Stripe says; "longer during outages"
 _NOTED = {"invoice": "invoices", "credit_note": "credit_notes", "customer": "customers", "refund": "refunds"}
 _ENDED = frozenset({"canceled", "incomplete_expired"})
@@ -37,7 +37,7 @@ class Client:
         self.telephone = telephone
         telephone.headers["Stripe-Version"] = VERSION
         self.app_url = line.settings.get("app_url", "").rstrip("/")
-        self._rates: dict[str, dict[str, Any]] = {}
+        self._catalogue = Catalogue(self._get, self._post, connection=line.code)
 
     # Billing: reading
 
@@ -46,7 +46,7 @@ class Client:
         `record_gone`."""
         raw = await self._get(f"/v1/invoices/{invoice_id}", "invoice", [("expand[]", "customer")])
         lines = await self._all_lines(raw["lines"], f"/v1/invoices/{invoice_id}/lines")
-        raw["lines"] = {"data": await self._with_rates(lines)}
+        raw["lines"] = {"data": await self._catalogue.with_rates(await self._catalogue.with_skus(lines))}
         invoice = inbound.invoice(raw, self.line.code)
         return balances.with_balance(invoice, await self._ledger(raw, "invoice"), self.line.code)
 
@@ -54,7 +54,7 @@ class Client:
         """A credit note with all lines; each takes the SKU of the invoice line that it credits."""
         raw = await self._get(f"/v1/credit_notes/{credit_note_id}", "credit_note", [("expand[]", "customer")])
         lines = await self._all_lines(raw["lines"], f"/v1/credit_notes/{credit_note_id}/lines")
-        raw["lines"] = {"data": await self._with_rates(lines)}
+        raw["lines"] = {"data": await self._catalogue.with_rates(lines)}
         credited = {line.get("invoice_line_item") for line in raw["lines"]["data"]} - {None}
         original = await self.invoice(inbound.id_of(raw["invoice"])) if credited and raw.get("invoice") else None
         return inbound.credit_memo(raw, self.line.code, original=original)
@@ -123,7 +123,7 @@ class Client:
         it needs. Where nothing recurs, it's an invoice over the single sales, at once."""
         try:
             outbound.check_plan(plan)
-            prices = {line.line_id: await self._ensure_price(line, plan, key=key) for line in plan.lines}
+            prices = {line.line_id: await self._catalogue.price_of(line, plan, key=key) for line in plan.lines}
             if not outbound.recurs(plan):
                 return await self._bill_once(plan, prices, key=key)
             if outbound.starts_at(plan) > plan.planned_at:
@@ -195,41 +195,6 @@ class Client:
             else:
                 raw = reply.json("id")
         return self._saved("subscription", raw)
-
-    async def _ensure_price(self, line: contract.OrderLine, plan: SubscriptionPlan, *, key: str) -> str:
-        given = plan.product_ids.get(line.sku, "")
-        if given.startswith("price_"):
-            return given
-        lookup = outbound.lookup_key(line, plan.currency)
-        if known := await self._find_price(lookup):
-            return known
-        product = given if given and given != "create" else await self._ensure_product(line, key=key)
-        body = outbound.price(line, product=product, currency=plan.currency)
-        try:
-            made = await self._post("/v1/prices", body, verb="save_price", key=f"{key}-price-{line.line_id}"[:255])
-        except AlreadyThere as refusal:  # another order made it meanwhile
-            if known := await self._find_price(lookup):
-                return known
-            raise NotAnswered(f"{refusal.summary}, but a look-up doesn't find it", **refusal.subject) from refusal
-        return str(made["id"])
-
-    async def _find_price(self, lookup: str) -> str:
-        query = [("lookup_keys[]", lookup), ("active", "true"), ("limit", "1")]
-        found = await self._get("/v1/prices", "find_price", query, needs=("data",))
-        return str(found["data"][0]["id"]) if found["data"] else ""
-
-    async def _ensure_product(self, line: contract.OrderLine, *, key: str) -> str:
-        wanted = outbound.product_id(line.sku)
-        try:
-            await self._get(f"/v1/products/{wanted}", "find_product")
-        except Absent:
-            try:
-                await self._post(
-                    "/v1/products", outbound.product(line), verb="save_product", key=f"{key}-product-{wanted}"[:255]
-                )
-            except AlreadyThere:
-                pass  # another order made it meanwhile
-        return wanted
 
     # Payments
 
@@ -370,24 +335,6 @@ class Client:
         if not embedded.get("has_more"):
             return list(embedded["data"])
         return [raw async for raw in self._list(path, "lines")]
-
-    async def _with_rates(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The lines with their tax rates in full: a tax names its rate by id only, and it can't be expanded."""
-        taxes = [tax for line in lines for tax in line.get("taxes") or line.get("tax_amounts") or ()]
-        holders = [tax["tax_rate_details"] if tax.get("tax_rate_details") else tax for tax in taxes]
-        for holder in holders:
-            rate = holder.get("tax_rate")
-            if isinstance(rate, str) and rate:
-                holder["tax_rate"] = await self._tax_rate(rate)
-        return lines
-
-    async def _tax_rate(self, rate_id: str) -> dict[str, Any]:
-        """A tax rate; its percentage never changes, so it's asked for once."""
-        if rate_id not in self._rates:
-            if len(self._rates) >= RATES_KEPT:
-                self._rates.clear()
-            self._rates[rate_id] = await self._get(f"/v1/tax_rates/{rate_id}", "tax_rate")
-        return self._rates[rate_id]
 
     def _list(
         self, path: str, verb: str, query: list[tuple[str, str]] | None = None, *, is_listing: bool = False

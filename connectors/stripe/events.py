@@ -85,13 +85,14 @@ def credit_memo_corrected(body: bytes, context: Context) -> list[Any]:
 
 
 def is_incomplete(body: bytes) -> bool:
-    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates by their ids only,
-    doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
+    """Whether the snapshot of a finalized invoice lacks lines (it holds ten), names tax rates or what was sold by their
+    ids only, doesn't say who sells, or used the customer's balance, whose ledger it doesn't hold."""
     raw, _ = _snapshot(body)
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
     has_more = bool(raw["lines"].get("has_more") or raw.get("total_taxes") or raw.get("total_tax_amounts"))
-    return has_more or not notes.get("legal_entity") or balances.uses_balance(raw)
+    is_nameless = not all(inbound.says_sku(line) for line in raw["lines"]["data"])
+    return has_more or is_nameless or not notes.get("legal_entity") or balances.uses_balance(raw)
 
 
 def invoice_status(status: str) -> Callable[[bytes, Context], list[Any]]:

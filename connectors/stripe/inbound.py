@@ -21,6 +21,7 @@ from q2c.canonical import billing, catalog, contract, party
 from q2c.canonical.base import Source
 
 UNIDENTIFIED = "No customer, "  # how load_retail names a buyer that the feed doesn't know
+NO_SKUS = ("prod_", "sku-")  # how products' ids begin that Stripe made, or `outbound.product_id` of a SKU
 ACTIVE = frozenset({"active", "trialing", "past_due"})
 
 
@@ -58,18 +59,19 @@ def invoice_notes(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
-    """One line. Its SKU is what we wrote on it, else the product's id (which is the SKU for products that we made)."""
+    """One line. Its SKU is what we wrote on it, on its price or product, else the product's id (which is the SKU for
+    products that we made)."""
     notes = raw.get("metadata") or {}
     taxes = tax_details(raw, currency)
     amount = from_minor(raw["amount"], currency)
     amount -= sum((from_minor(d["amount"], currency) for d in raw.get("discount_amounts") or ()), Decimal(0))
     amount -= sum((t.amount for t in taxes if t.is_inclusive), Decimal(0))
     quantity = _quantity(raw)
-    product = dig(raw, "pricing.price_details.product") or dig(raw, "price.product")
+    product = _product_of(raw)
     start, end = _service_period(raw.get("period"))
     return billing.InvoiceLine(
         line_id=raw["id"],
-        sku=str(notes.get("sku") or _product_sku(product) or dig(raw, "price.lookup_key") or ""),
+        sku=str(_written_sku(raw) or _product_sku(product) or dig(raw, "price.lookup_key") or ""),
         description=str(raw.get("description") or ""),
         quantity=quantity,
         unit_price=_unit_price(raw, currency, amount=amount, quantity=quantity),
@@ -81,6 +83,22 @@ def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
         revenue_rule=str(notes.get("revenue_rule") or ""),
         declared_amount=_optional_decimal(notes.get("declared_amount")),
     )
+
+
+def says_sku(raw: Mapping[str, Any]) -> bool:
+    """Whether a line says its SKU: it's written on it, or its product's id is no name that Stripe made (or we, of a SKU
+    that can't be one)."""
+    product = _product_of(raw)
+    is_named = isinstance(product, Mapping) or not str(product or "").startswith(NO_SKUS)
+    return bool(_written_sku(raw)) or is_named
+
+
+def _written_sku(raw: Mapping[str, Any]) -> Any:
+    return (raw.get("metadata") or {}).get("sku") or dig(raw, "price.metadata.sku")
+
+
+def _product_of(raw: Mapping[str, Any]) -> Any:
+    return dig(raw, "pricing.price_details.product") or dig(raw, "price.product")
 
 
 def credit_memo(

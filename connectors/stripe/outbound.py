@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.families import SubscriptionPlan
+from connectors.fields import decimal
 from connectors.stripe.days import begin_day
 from connectors.stripe.money import check_chargeable, price_to_minor
 from q2c.canonical.contract import OrderLine
@@ -15,7 +17,10 @@ from q2c.canonical.party import Address, Customer
 from q2c.core.terms import add_months
 
 INTERVALS = {"monthly": ("month", 1), "quarterly": ("month", 3), "semiannual": ("month", 6), "annual": ("year", 1)}
+MADE_ID = "sku-"  # how the product's id begins that we make of a SKU which can't be one
 _OWN_PRODUCT_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+_LONGEST_HEX = 190
+_LONGEST_KEY = 200
 Form = list[tuple[str, str]]
 
 
@@ -68,17 +73,48 @@ def product(line: OrderLine) -> Form:
 
 
 def product_id(sku: str) -> str:
-    """The product id that we choose for a SKU."""
-    return sku if _OWN_PRODUCT_ID.fullmatch(sku) else "sku-" + sku.encode().hex()[:190]
+    """The product id that we choose for a SKU; a hash where even its hex is too long."""
+    if _OWN_PRODUCT_ID.fullmatch(sku):
+        return sku
+    said = sku.encode().hex()
+    return f"{MADE_ID}{said if len(said) <= _LONGEST_HEX else _hash(sku)}"
 
 
-def lookup_key(line: OrderLine, currency: str) -> str:
-    """The price's own key: SKU, currency, frequency and amount; another amount is another price (they can't change)."""
-    minor = price_to_minor(line.unit_price, currency)
-    return f"q2c:{product_id(line.sku)}:{currency}:{line.billing_frequency}:{minor}"[:200]
+def lookup_keys(line: OrderLine, currency: str, *, product: str) -> tuple[str, str]:
+    """The price's own key: SKU, currency, frequency and amount; another amount is another price (they can't change).
+    And the one that it takes where a price of another product has that: the product too."""
+    end = f":{currency}:{line.billing_frequency}:{price_to_minor(line.unit_price, currency)}"
+    own = f"{end}:{_hash(product)[:16]}"
+    return _lookup_key(line.sku, end), _lookup_key(line.sku, own)
 
 
-def price(line: OrderLine, *, product: str, currency: str) -> Form:
+def _lookup_key(sku: str, end: str) -> str:
+    """A key whose end, by which prices of a SKU differ, is never cut off."""
+    key = f"q2c:{product_id(sku)}{end}"
+    return key if len(key) <= _LONGEST_KEY else f"q2c:{MADE_ID}{_hash(sku)}{end}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_price(raw: Mapping[str, Any], line: OrderLine, *, product: str, currency: str) -> bool:
+    """Whether a price of Stripe's is what this line was sold for: its product, amount, currency and frequency."""
+    every = raw.get("recurring") or {}
+    is_plain = every.get("usage_type", "licensed") == "licensed" and not raw.get("transform_quantity")
+    interval = (every["interval"], every["interval_count"]) if every else None
+    amount = raw.get("unit_amount_decimal")
+    return (
+        is_plain
+        and amount is not None
+        and decimal(amount) == decimal(price_to_minor(line.unit_price, currency))
+        and str(raw.get("currency")).upper() == currency
+        and raw.get("product") == product
+        and interval == INTERVALS.get(line.billing_frequency)
+    )
+
+
+def price(line: OrderLine, *, product: str, currency: str, lookup: str) -> Form:
     """A price of a product: per billing period, or once."""
     interval = INTERVALS.get(line.billing_frequency)
     return form(
@@ -86,7 +122,7 @@ def price(line: OrderLine, *, product: str, currency: str) -> Form:
             "currency": currency.lower(),
             "product": product,
             "unit_amount_decimal": price_to_minor(line.unit_price, currency),
-            "lookup_key": lookup_key(line, currency),
+            "lookup_key": lookup,
             "recurring": {"interval": interval[0], "interval_count": interval[1]} if interval else None,
             "metadata": {"sku": line.sku},
         }

@@ -10,6 +10,8 @@ from connectors.stripe.sandbox.errors import invalid, missing_param
 from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.lists import list_objects
 
+LONGEST_KEY = 200
+
 PRODUCT: forms.Spec = {
     "id": forms.text,
     "name": forms.text,
@@ -181,6 +183,8 @@ def take_lookup_key(stripe: StripeCore, price: dict, given: dict[str, Any]) -> N
     key = given.get("lookup_key")
     if not key:
         return
+    if len(key) > LONGEST_KEY:
+        raise invalid(f"Invalid string: must be at most {LONGEST_KEY} characters", param="lookup_key")
     for other in stripe.store.find("price", lookup_key=key):
         if other["id"] == price["id"]:
             continue

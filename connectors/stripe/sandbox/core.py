@@ -149,15 +149,15 @@ class StripeCore(Vendor):
             raise invalid(f"This property cannot be expanded ({path}).", code=None, param="expand")
         value = obj[name]
         if isinstance(value, str):
-            obj[name] = value = self._expand_id(value)
+            obj[name] = value = self._expand_id(value, name)
         elif isinstance(value, list):
             value = obj[name] = [self._expand_id(each) if isinstance(each, str) else each for each in value]
         for each in value if isinstance(value, list) else [value]:
             if rest and isinstance(each, dict):
                 self._expand_path(each, rest, path)
 
-    def _expand_id(self, id: str) -> Any:
-        type = PREFIXES.get(id.rpartition("_")[0])
+    def _expand_id(self, id: str, name: str = "") -> Any:
+        type = PREFIXES.get(id.rpartition("_")[0]) or (name if name == "product" else None)  # its id may be chosen
         obj = self.store.get(type, id) if type else None
         return id if obj is None else self.present(obj["object"], obj)
 

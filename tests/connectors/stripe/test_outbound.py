@@ -61,8 +61,9 @@ def test_months_end_where_the_calendar_says(day, months, expected):
 def test_another_amount_is_another_price():
     other = contract.OrderLine(line_id="l9", sku="PLAT-1", quantity=Decimal(1), unit_price=Decimal(90),
                                billing_frequency="monthly")  # fmt: skip
-    assert outbound.lookup_key(LINE, "GBP") != outbound.lookup_key(other, "GBP")
-    assert outbound.lookup_key(LINE, "GBP") == outbound.lookup_key(LINE, "GBP")
+    keys = [outbound.lookup_keys(line, "GBP", product="PLAT-1") for line in (LINE, other, LINE)]
+    assert len({*keys[0], *keys[1]}) == 4
+    assert keys[0] == keys[2]
 
 
 def test_a_sku_is_the_products_id_where_stripe_can_take_it():
