@@ -84,9 +84,20 @@ class Client:
     # Billing: customers
 
     async def customer(self, customer_id: str) -> party.Customer:
-        """A customer with the last digits of what it pays from. Raises Problem `record_gone`."""
+        """A customer with the last digits of what it pays from. Raises Problem `record_gone`: also of a deleted one, of
+        which Stripe answers with its id and little else."""
         query = [("expand[]", "invoice_settings.default_payment_method")]
-        return inbound.customer(await self._get(f"/v1/customers/{customer_id}", "customer", query), self.line.code)
+        raw = await self._get(f"/v1/customers/{customer_id}", "customer", query)
+        if raw.get("deleted"):
+            raise Absent("Stripe has the customer no more", connection=self.line.code, document=customer_id)
+        return inbound.customer(raw, self.line.code)
+
+    async def known_customer(self, customer_id: str) -> party.Customer | None:
+        """A customer, or None when it was deleted meanwhile."""
+        try:
+            return await self.customer(customer_id)
+        except Absent:
+            return None
 
     async def find_customer(self, external_id: str) -> posting.SavedRecord | None:
         """The customer with our external id in its metadata: by searching, and among those that are too new to be
@@ -231,10 +242,21 @@ class Client:
     async def payout(self, payout_id: str) -> billing.Payout:
         """A payout with every balance transaction that it pays out, each with the charge, refund or dispute behind."""
         raw = await self._get(f"/v1/payouts/{payout_id}", "payout")
-        query = [("payout", payout_id), ("expand[]", "data.source")]
-        movements = [m async for m in self._list("/v1/balance_transactions", "payout", query)]
         owner = self.line.settings.get("legal_entity") or ""
-        return inbound_cash.payout(raw, movements, self.line.code, legal_entity=owner)
+        return inbound_cash.payout(raw, await self._paid_out(raw), self.line.code, legal_entity=owner)
+
+    async def _paid_out(self, raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What an automatic payout pays out. Stripe refuses to say it of one asked for by hand, and may of one that
+        failed; one that was paid and then failed is asked about, for its event of before."""
+        if raw.get("automatic") is False:
+            return []
+        query = [("payout", str(raw["id"])), ("expand[]", "data.source")]
+        try:
+            return [m async for m in self._list("/v1/balance_transactions", "payout", query)]
+        except Problem as refusal:
+            if raw.get("status") == "failed" and refusal.code == "vendor_refused":
+                return []
+            raise
 
     # Polling
 

@@ -85,10 +85,10 @@ def book_charge(stripe: StripeCore, charge: dict) -> None:
 
 
 def list_entries(stripe: StripeCore, request: Request) -> Answer:
-    """GET /balance_transactions, by payout, type, currency, source"""
+    """GET /balance_transactions, by payout (an automatic one), type, currency, source"""
     payout = read_given(request).get("payout")
-    if payout:
-        stripe.fetch("payout", payout, param="payout")
+    if payout and not stripe.fetch("payout", payout, param="payout")["automatic"]:
+        raise invalid("Balance transaction history can only be filtered on automatic transfers, not manual.")
     return list_objects(
         stripe,
         request,
