@@ -11,7 +11,7 @@ from connectors.errors import Absent
 from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.stripe import balances, inbound, inbound_cash, outbound, past, register, voids
+from connectors.stripe import balances, days, inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.catalogue import Catalogue
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
@@ -183,17 +183,20 @@ class Client:
         return None
 
     async def cancel_subscription(self, subscription_id: str, *, on: dt.date, key: str) -> posting.SavedRecord:
-        """Cancel at the start of a day (UTC), or at once when that day has begun. A schedule is cancelled at once, an
-        invoice of single sales voided."""
+        """Cancel when a day begins where the seller is (`days`), or at once when it has begun there; the period that
+        has been billed stays billed. A schedule is cancelled at once, an invoice of single sales voided."""
         if subscription_id.startswith("in_"):
             path = f"/v1/invoices/{subscription_id}/void"
             return self._saved("invoice", await self._post(path, [], verb="cancel_subscription", key=key))
-        at = dt.datetime.combine(on, dt.time(), dt.UTC)
         if subscription_id.startswith("sub_sched_"):
             path = f"/v1/subscription_schedules/{subscription_id}/cancel"
             return self._saved("schedule", await self._post(path, [], verb="cancel_subscription", key=key))
-        if at > dt.datetime.now(dt.UTC):
-            body = outbound.form({"cancel_at": int(at.timestamp())})
+        raw = await self._get(f"/v1/subscriptions/{subscription_id}", "cancel_subscription")
+        zone = inbound.zone_of(raw)
+        if raw.get("status") in _ENDED:
+            return self._saved("subscription", raw)
+        if not days.has_begun(on, zone, now=dt.datetime.now(dt.UTC)):
+            body = outbound.cancellation(on, zone)
             raw = await self._post(f"/v1/subscriptions/{subscription_id}", body, verb="cancel_subscription", key=key)
         else:
             reply = await self.telephone.call(

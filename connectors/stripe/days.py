@@ -21,6 +21,11 @@ def begin_day(day: dt.date, time_zone: str) -> dt.datetime:
     return dt.datetime.combine(day, dt.time(_common_hour(time_zone, day.year)), dt.UTC)
 
 
+def has_begun(day: dt.date, time_zone: str, *, now: dt.datetime) -> bool:
+    """Whether a day has begun where the entity is, by its own clocks."""
+    return day <= now.astimezone(ZoneInfo(time_zone)).date()
+
+
 @cache
 def _common_hour(time_zone: str, year: int) -> int:
     """The first UTC hour of a day that belongs to the same day in a zone, whatever its clocks do within two years."""

@@ -167,7 +167,7 @@ def _credit_line(
 def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscription:
     """A subscription as it stands."""
     notes = raw.get("metadata") or {}
-    zone = ZoneInfo(notes.get("time_zone") or "UTC")
+    zone = ZoneInfo(zone_of(raw))
     return contract.Subscription(
         source=Source(connection=connection, object_type="subscription", object_id=raw["id"]),
         order_id=notes.get("order_id", ""),
@@ -183,7 +183,7 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
 def schedule(raw: Mapping[str, Any], connection: str) -> contract.Subscription:
     """A subscription that begins later, as it's planned: `scheduled` until then."""
     notes, first = raw.get("metadata") or {}, (raw.get("phases") or [{}])[0]
-    zone = ZoneInfo(notes.get("time_zone") or "UTC")
+    zone = ZoneInfo(zone_of(raw))
     return contract.Subscription(
         source=Source(connection=connection, object_type="subscription", object_id=raw["id"]),
         order_id=notes.get("order_id", ""),
@@ -193,6 +193,11 @@ def schedule(raw: Mapping[str, Any], connection: str) -> contract.Subscription:
         start_date=unix(first.get("start_date") or raw["created"]).astimezone(zone).date(),
         is_active=raw["status"] in ACTIVE,
     )
+
+
+def zone_of(raw: Mapping[str, Any]) -> str:
+    """The zone in which a subscription's days are counted, as we wrote it; UTC where we didn't make it."""
+    return str((raw.get("metadata") or {}).get("time_zone") or "UTC")
 
 
 def customer(raw: Mapping[str, Any], connection: str) -> party.Customer:

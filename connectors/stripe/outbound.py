@@ -155,6 +155,12 @@ def subscription(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
     )
 
 
+def cancellation(on: dt.date, time_zone: str) -> Form:
+    """The end of a subscription when a day begins. Stripe gives back the rest of a running period unless told not to:
+    what is given back is a credit memo's matter."""
+    return form({"cancel_at": int(begin_day(on, time_zone).timestamp()), "proration_behavior": "none"})
+
+
 def schedule(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
     """A subscription schedule: a subscription that starts in the future and ends with its term."""
     once = [_item(line, prices) for line in plan.lines if line.billing_frequency not in INTERVALS]

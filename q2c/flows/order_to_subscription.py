@@ -158,8 +158,9 @@ def create_subscription(plan: SubscriptionPlan, billing: Any, write: Any) -> Sav
 
 
 def cancel_subscription(subscription: SavedRecord, billing: Any, write: Any) -> SavedRecord:
-    """Take it back."""
-    return billing.cancel_subscription(subscription.id, on=dt.datetime.now(dt.UTC).date(), key=write.key)
+    """Take it back, at once: yesterday has begun wherever the seller is."""
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    return billing.cancel_subscription(subscription.id, on=yesterday, key=write.key)
 
 
 def want_subscription(subscription: SavedRecord, billing: Any) -> list[tuple[str, Any]]:

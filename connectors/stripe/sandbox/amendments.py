@@ -59,6 +59,8 @@ def change_subscription(stripe: StripeCore, subscription: dict, given: dict[str,
         for item in subscription["items"]["data"]:
             item["current_period_end"] = given["trial_end"]
     before = {name: subscription.get(name) for name in given}
+    if ends is None and given.get("cancel_at") and given["cancel_at"] != subscription.get("cancel_at"):
+        shorten(stripe, subscription, given["cancel_at"], behavior)
     if items:
         before["items"] = {"data": [dict(item) for item in subscription["items"]["data"]]}
         change_items(stripe, subscription, items, behavior)
@@ -68,6 +70,16 @@ def change_subscription(stripe: StripeCore, subscription: dict, given: dict[str,
     if previous:
         stripe.emit("customer.subscription.updated", subscription, previous=previous)
     set_timers(stripe, subscription)
+
+
+def shorten(stripe: StripeCore, subscription: dict, cancel_at: int, behavior: str) -> None:
+    """An end within the running period gives its rest back, unless told otherwise."""
+    if behavior == "none" or subscription["status"] not in {"active", "past_due"}:
+        return
+    for item in subscription["items"]["data"]:
+        prorate(stripe, subscription, item, None, at=max(cancel_at, stripe.now))
+    if behavior == "always_invoice":
+        bill(stripe, subscription, [], reason="subscription_update")
 
 
 def change_items(stripe: StripeCore, subscription: dict, changes: list[dict], behavior: str) -> None:

@@ -127,15 +127,18 @@ def renew(stripe: StripeCore, subscription: dict) -> None:
     bill(stripe, subscription, due, reason="subscription_cycle", at_once=False)
 
 
-def prorate(stripe: StripeCore, subscription: dict, old: dict | None, new: dict | None) -> None:
-    """Pending items for the rest of the period: the unused time back, the remaining time charged."""
+def prorate(
+    stripe: StripeCore, subscription: dict, old: dict | None, new: dict | None, *, at: int | None = None
+) -> None:
+    """Pending items for the rest of the period, from now or `at` on: the unused time back, the remaining time
+    charged."""
     item = new or old
     if item is None or (
         old and new and old["price"]["id"] == new["price"]["id"] and old["quantity"] == new["quantity"]
     ):
         return
     period = old or item
-    start, end, now = period["current_period_start"], period["current_period_end"], stripe.now
+    start, end, now = period["current_period_start"], period["current_period_end"], at or stripe.now
     if old is None:
         start = min(each["current_period_start"] for each in subscription["items"]["data"])
     if not start < end or now >= end:
