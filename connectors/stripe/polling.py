@@ -2,15 +2,15 @@
 
 Most polls ask only for what Stripe itself calls undelivered, which is little also in a storm. Once an hour, and at the
 start, everything since the watermark is listed, in windows that halve until one fits a page of ours: an endpoint that
-is
-switched off has no undelivered events, and still nothing is missed.
+is switched off has no undelivered events, and still nothing is missed. A whole listing moves the watermark also where
+it found nothing: an account may be quiet for longer than Stripe remembers.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ KEPT_SECONDS = 30 * 86400
 OVERLAP_SECONDS = 300
 EVENTS_PER_POLL = 2000
 FULL_EVERY_SECONDS = 3600
-FIRST_SECONDS = 3600  # how far the very first poll looks back
+FIRST_SECONDS = 3600  # how far the very first poll looks back, and each whole listing after a quiet one
 AHEAD_SECONDS = 86400  # Stripe's clock may be ahead of ours
 
 List = Callable[[list[tuple[str, str]]], AsyncIterator[dict[str, Any]]]
@@ -31,7 +31,9 @@ List = Callable[[list[tuple[str, str]]], AsyncIterator[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Position:
-    """Where a stream stands. `created` is the watermark; within a full listing, the instant up to which it has come."""
+    """Where a stream stands. `created` is the watermark: all before it was read; within a full listing, the instant up
+    to which it has come. `newest` is the newest event that any listing has shown, and `is_lost` says that Stripe has
+    forgotten some which we never read."""
 
     created: int
     full_at: int = 0
@@ -39,24 +41,31 @@ class Position:
     window: int = 0
     asked_at: int = 0
     has_seen: bool = False
+    newest: int = 0
+    is_lost: bool = False
 
 
 async def read_events(list_events: List, given: dict[str, Any], *, connection: str) -> Page:
     """The next page of events, oldest first.
 
-    Raises Problem `feed_gap` when the watermark is older than Stripe keeps events, or a listing is empty in which there
-    were events before: both are for a person, not for silence.
+    Raises Problem `feed_gap` when everything was read for the last time before what Stripe keeps, or a listing is empty
+    in which there were events before: both are for a person, not for silence. What can be read is read before.
     """
     now = int(dt.datetime.now(dt.UTC).timestamp())
     at = msgspec.convert(given, Position) if given else Position(created=now - FIRST_SECONDS)
-    if at.created < now - KEPT_SECONDS:
-        oldest = Position(created=now - KEPT_SECONDS + FIRST_SECONDS)
-        raise _gap(connection, "keeps events for 30 days, and the last one that we read is older", oldest)
-    if not at.is_within and at.full_at and now - at.full_at < FULL_EVERY_SECONDS:
-        query = [("created[gte]", str(at.created - OVERLAP_SECONDS)), ("delivery_success", "false")]
-        found = await _at_most(list_events(query))
-        if len(found) <= EVENTS_PER_POLL:
-            return Page(_oldest_first(found), _moved(at, asked_at=now))
+    if at.has_seen and not at.newest and not at.is_within:
+        at = replace(at, newest=at.created)  # as it was before `newest` was kept by itself
+    if max(at.created, at.full_at) < now - KEPT_SECONDS:
+        at = Position(created=now - KEPT_SECONDS, is_lost=True)
+    if at.is_within or not at.full_at or now - at.full_at >= FULL_EVERY_SECONDS:
+        return await _full_page(list_events, at, now, connection=connection)
+    if at.is_lost:
+        why = "keeps events for 30 days, and everything was read longer ago for the last time"
+        raise _gap(connection, why, replace(at, is_lost=False))
+    query = [("created[gte]", str(at.created - OVERLAP_SECONDS)), ("delivery_success", "false")]
+    found = await _at_most(list_events(query))
+    if len(found) <= EVENTS_PER_POLL:
+        return Page(_oldest_first(found), _moved(at, asked_at=now))
     return await _full_page(list_events, at, now, connection=connection)
 
 
@@ -75,19 +84,26 @@ async def _full_page(list_events: List, at: Position, now: int, *, connection: s
         if len(found) <= EVENTS_PER_POLL:
             break
         window = max(1, min(window, now - since) // 2)
+    seen = {"newest": max([at.newest, *(int(e["created"]) for e in found)]), "has_seen": at.has_seen or bool(found)}
     if window < whole:
-        following = _moved(
-            at, created=since + window, is_within=True, window=window * 2, has_seen=at.has_seen or bool(found)
-        )
+        following = _moved(at, created=since + window, is_within=True, window=window * 2, **seen)
         return Page(_oldest_first(found), following, True)
-    if at.has_seen and not at.is_within and not found:
-        unseen = Position(**_moved(at, has_seen=False))
+    if not found and not at.is_within and await _is_emptied(list_events, at, since, now):
+        unseen = replace(at, has_seen=False, newest=0)
         raise _gap(connection, "lists no event where it listed some before", unseen)
-    newest = max([at.created, *(int(e["created"]) for e in found)])
-    following = _moved(
-        at, created=min(newest, now), is_within=False, window=0, full_at=now, has_seen=at.has_seen or bool(found)
-    )
-    return Page(_oldest_first(found), following, False)
+    read_until = max(at.created, min(seen["newest"], now), now - FIRST_SECONDS)
+    following = _moved(at, created=read_until, is_within=False, window=0, full_at=now, **seen)
+    return Page(_oldest_first(found), following, at.is_lost)  # there's more of what is lost: to say so
+
+
+async def _is_emptied(list_events: List, at: Position, since: int, now: int) -> bool:
+    """Whether an empty listing lacks the newest event that was listed before, though Stripe should still have it."""
+    if at.newest < now - KEPT_SECONDS + FIRST_SECONDS:
+        return False
+    if at.newest < since:  # it may be quiet since: whether that one is there says it
+        async for _ in list_events([("created[gte]", str(at.newest))]):
+            return False
+    return True
 
 
 async def _at_most(rows: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:

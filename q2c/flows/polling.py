@@ -7,6 +7,7 @@ believed.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,12 @@ def poll_connection(code: str, stream: str, *, client: Any = None) -> PollResult
         return PollResult(failure="another poll of this stream runs")
     collector = Collector()
     cursor, _ = SyncCursor.objects.get_or_create(connection=row, stream=stream)
+    failed_at = cursor.failed_at
     try:
         asked = client or registry.client_for(row, collector=collector)
         return _read_pages(row, cursor, asked, name, me, keep=lambda: _keep(collector))
     except Problem as problem:
-        return _go_past(row, cursor, problem) or _fail(row, cursor, problem)
+        return _go_past(row, cursor, problem, failed_at) or _fail(row, cursor, problem)
     finally:
         _keep(collector)
         registry.save_health_sometimes()
@@ -114,13 +116,13 @@ def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:
     return Problem("feed_gap", Category.DRIFT, says, connection=row.code, stream=stream, evidence=evidence)
 
 
-def _go_past(row: Connection, cursor: SyncCursor, problem: Problem) -> PollResult | None:
-    """A gap whose case a person has waived since is passed over: what is missing stays missing, and the next poll goes
-    on behind it. Not one behind which there's no place to go on from."""
+def _go_past(row: Connection, cursor: SyncCursor, problem: Problem, failed_at: dt.datetime | None) -> PollResult | None:
+    """A gap whose case a person has waived since the poll before failed is passed over: what is missing stays missing,
+    and the next poll goes on behind it. Not one behind which there's no place to go on from."""
     place = problem.evidence.get("go_on_from")
-    if problem.code != "feed_gap" or place is None or cursor.failed_at is None:
+    if problem.code != "feed_gap" or place is None or failed_at is None:
         return None
-    if not cases.is_waived_since(problem, cursor.failed_at, connection_code=row.code):
+    if not cases.is_waived_since(problem, failed_at, connection_code=row.code):
         return None
     log.info("gap_passed_over", connection=row.code, stream=cursor.stream, position=place)
     _move(cursor, place, 0)
