@@ -47,11 +47,13 @@ class Page:
     """What one poll brought, and the cursor to store once all of it is stored.
 
     Where cheap polls leave something out, `position["full_at"]` says when everything was last listed; 0 asks for all.
+    `unread` says what is wrong with a row that couldn't be read: the others are here, and the cursor stays where it is.
     """
 
     found: tuple[Polled, ...]
     position: dict[str, Any]
     has_more: bool = False
+    unread: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,11 @@ def noting() -> Iterator[Noted]:
         _noting.reset(token)
 
 
+def watched(value: Any, noted: Noted) -> Any:
+    """A decoded value that notes which of its fields is looked at."""
+    return _note_reads(value, "", noted)
+
+
 class _Watched(dict[str, Any]):
     """An object of JSON that says which of its fields is looked at."""
 

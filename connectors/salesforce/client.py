@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -15,6 +16,7 @@ from connectors.families import Page, Polled, Registered
 from connectors.fields import instant, needed
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
+from connectors.rows import read_rows
 from connectors.salesforce import asked, inbound, inbound_orders, outbound, register, rounds
 from connectors.salesforce.ids import full_id
 from connectors.salesforce.rounds import stamp
@@ -153,8 +155,10 @@ class Client:
             return Page((), position)
         since = position.get("modstamp") or (rounds.START if stream in CATALOGUE else rounds.an_hour_ago())
         rows = await self._read(stream, rounds.condition(position, since), verb="changes")
+        found, unread = read_rows(rows, partial(self._polled, stream))
+        if unread:
+            return Page(found, position, unread=unread)
         has_more = len(rows) == ROWS_PER_POLL
-        found = tuple(self._polled(stream, row) for row in rows)
         after = rounds.following(position, since, rows, has_more=has_more)
         if not rows and after["id"] and not position.get("is_within") and await self._has_left(stream, after["id"]):
             after["id"] = ""  # nobody is to miss it

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from connectors.families import Page, Polled
+from connectors.rows import read_rows
 from connectors.stripe.door import polled
 from q2c.core.problems import Category, Problem
 
@@ -58,18 +59,19 @@ async def read_events(list_events: List, given: dict[str, Any], *, connection: s
     if max(at.created, at.full_at) < now - KEPT_SECONDS:
         at = Position(created=now - KEPT_SECONDS, is_lost=True)
     if at.is_within or not at.full_at or now - at.full_at >= FULL_EVERY_SECONDS:
-        return await _full_page(list_events, at, now, connection=connection)
+        return await _full_page(list_events, at, given, now, connection=connection)
     if at.is_lost:
         why = "keeps events for 30 days, and everything was read longer ago for the last time"
         raise _gap(connection, why, replace(at, is_lost=False))
     query = [("created[gte]", str(at.created - OVERLAP_SECONDS)), ("delivery_success", "false")]
     found = await _at_most(list_events(query))
     if len(found) <= EVENTS_PER_POLL:
-        return Page(_oldest_first(found), _moved(at, asked_at=now))
-    return await _full_page(list_events, at, now, connection=connection)
+        events, unread = _oldest_first(found)
+        return Page(events, given if unread else _moved(at, asked_at=now), unread=unread)
+    return await _full_page(list_events, at, given, now, connection=connection)
 
 
-async def _full_page(list_events: List, at: Position, now: int, *, connection: str) -> Page:
+async def _full_page(list_events: List, at: Position, given: dict[str, Any], now: int, *, connection: str) -> Page:
     since = at.created if at.is_within else at.created - OVERLAP_SECONDS
     whole = max(now + AHEAD_SECONDS - since, 1)
     window = min(at.window or whole, whole)
@@ -84,16 +86,20 @@ async def _full_page(list_events: List, at: Position, now: int, *, connection: s
         if len(found) <= EVENTS_PER_POLL:
             break
         window = max(1, min(window, now - since) // 2)
-    seen = {"newest": max([at.newest, *(int(e["created"]) for e in found)]), "has_seen": at.has_seen or bool(found)}
+    events, unread = _oldest_first(found)
+    if unread:
+        return Page(events, given, unread=unread)
+    stamps = [int(event.occurred_at.timestamp()) for event in events if event.occurred_at]
+    seen = {"newest": max([at.newest, *stamps]), "has_seen": at.has_seen or bool(found)}
     if window < whole:
         following = _moved(at, created=since + window, is_within=True, window=window * 2, **seen)
-        return Page(_oldest_first(found), following, True)
+        return Page(events, following, True)
     if not found and not at.is_within and await _is_emptied(list_events, at, since, now):
         unseen = replace(at, has_seen=False, newest=0)
         raise _gap(connection, "lists no event where it listed some before", unseen)
     read_until = max(at.created, min(seen["newest"], now), now - FIRST_SECONDS)
     following = _moved(at, created=read_until, is_within=False, window=0, full_at=now, **seen)
-    return Page(_oldest_first(found), following, at.is_lost)  # there's more of what is lost: to say so
+    return Page(events, following, at.is_lost)  # there's more of what is lost: to say so
 
 
 async def _is_emptied(list_events: List, at: Position, since: int, now: int) -> bool:
@@ -116,8 +122,8 @@ async def _at_most(rows: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _oldest_first(found: list[dict[str, Any]]) -> tuple[Polled, ...]:
-    return tuple(polled(msgspec.json.encode(raw)) for raw in reversed(found))
+def _oldest_first(found: list[dict[str, Any]]) -> tuple[tuple[Polled, ...], str]:
+    return read_rows(reversed(found), lambda raw: polled(msgspec.json.encode(raw)))
 
 
 def _moved(at: Position, **changes: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A crash between the two reads the page again, and the inbox knows what it has. Nothing is ever deleted by a poll, so
 half a listing does no harm. A listing that is empty although it had something in the same window before is not
-believed.
+believed. What can't be read is a case, and keeps back no row that can.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from django.utils import timezone
 
 from connectors import registry
 from connectors.families import Page
+from connectors.fields import UNREADABLE, noting
 from connectors.models import Connection, SyncCursor
 from connectors.recorder import Collector, for_their_owners, write_exchanges
+from connectors.rows import say_unreadable
 from exceptions import cases
 from q2c.core import leases
 from q2c.core.ending import is_ending
@@ -82,9 +84,11 @@ def _read_pages(
     start, had_failed = dict(position), cursor.failed_at is not None
     lacks_webhook = registry.manifest(row.vendor).polls_its_webhooks
     for _ in range(MOST_PAGES):
-        page: Page = run_waiting(client.changes(cursor.stream, dict(position)))
+        page = _ask(row, cursor.stream, client, position)
         new += len(receive(row.pk, page.found, via=InboundEvent.Via.POLL, lacks_webhook=lacks_webhook).new)
         found += len(page.found)
+        if page.unread:
+            raise _not_understood(row, cursor.stream, page.unread)
         is_stuck = page.has_more and page.position == position
         if is_stuck:
             raise _gap(row, cursor.stream, "says that there is more, but gives the same page again")
@@ -103,12 +107,33 @@ def _read_pages(
     return PollResult(found, new)
 
 
-def _heal(row: Connection, stream: str) -> None:
-    """The stream was read whole again: a gap that was found in it is none any more."""
-    cases.close_matching(
-        _gap(row, stream, "was read whole"), how="healed", why="The stream was read whole again.",
-        connection_code=row.code,
+def _ask(row: Connection, stream: str, client: Any, position: dict[str, Any]) -> Page:
+    """A page. An answer that can't be read is asked for once more, to learn which field it is. Raises Problem."""
+    try:
+        page: Page = run_waiting(client.changes(stream, dict(position)))
+    except UNREADABLE as error:
+        with noting() as noted:
+            try:
+                page = run_waiting(client.changes(stream, dict(position)))
+            except UNREADABLE:
+                raise _not_understood(row, stream, say_unreadable(error, noted.path)) from error
+    return page
+
+
+def _not_understood(row: Connection, stream: str, why: str) -> Problem:
+    """It doesn't heal by itself: nothing behind it is read until the reader is mended, or the record at its source."""
+    return Problem(
+        "answer_not_understood", Category.VALIDATION, f"A row of {row.name} can't be read ({stream}): {why}"[:500],
+        connection=row.code, stream=stream, error=f"poll of {stream}",
     )  # fmt: skip
+
+
+def _heal(row: Connection, stream: str) -> None:
+    """The stream was read whole again: a gap that was found in it is none any more, and no row is unreadable."""
+    for problem in (_gap(row, stream, "was read whole"), _not_understood(row, stream, "")):
+        cases.close_matching(
+            problem, how="healed", why="The stream was read whole again.", connection_code=row.code
+        )  # fmt: skip
 
 
 def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:

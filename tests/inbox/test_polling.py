@@ -1,7 +1,10 @@
 """Polling: nothing lost, nothing twice, no believing in empty listings."""
 
+from dataclasses import replace
+
 import pytest
 
+from connectors import fields
 from connectors.families import Page, Polled
 from connectors.models import Connection, SyncCursor
 from exceptions import resolutions
@@ -42,6 +45,11 @@ def page(*numbers, upto, more=False):
 def cursor():
     row = SyncCursor.objects.get()
     return {name: value for name, value in row.position.items() if name != polling.FOUND_BEFORE}, row.failure
+
+
+def cursor_of(stream):
+    position = SyncCursor.objects.get(stream=stream).position
+    return {name: value for name, value in position.items() if name != polling.FOUND_BEFORE}
 
 
 def states():
@@ -152,6 +160,52 @@ def test_a_vendor_that_repeats_a_page_for_ever_is_stopped(acme):
     result = poll_connection("acme", "events", client=Feed(page(1, upto=10, more=True), page(1, upto=10, more=True)))
     assert "same page" in result.failure
     assert ExceptionCase.objects.get().kind == "feed_gap"
+
+
+class Reading(Feed):
+    """Reads a field of each prepared answer, as a vendor's client does."""
+
+    async def changes(self, stream, position):
+        self.asked.append(position)
+        raw = fields.read_json(self.pages[0])
+        upto = raw["paging"]["upto"] + 0
+        self.pages.pop(0)
+        return page(1, upto=upto)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b'{"paging": {}}', "field 'upto' is missing at paging.upto"),
+        (b'{"paging": {"upto": null}}', "at paging.upto"),
+        (b'{"paging": null}', "at paging"),
+        (b"[]", "can't be read"),
+        (b"{", "can't be read"),
+    ],
+)
+def test_an_answer_that_cant_be_read_is_a_case_with_the_field_and_heals_when_it_can(acme, answer, says):
+    feed = Reading(answer)
+    assert says in poll_connection("acme", "events", client=feed).failure
+    assert len(feed.asked) == 2  # once more, to learn which field
+    case = ExceptionCase.objects.get()
+    assert (case.kind, case.connection_code) == ("answer_not_understood", "acme")
+    assert says in cursor()[1]
+    poll_connection("acme", "events", client=Reading(answer))
+    poll_connection("acme", "other", client=Reading(answer))
+    assert states() == ["open", "open"]  # one of each stream
+    poll_connection("acme", "events", client=Reading(b'{"paging": {"upto": 7}}'))
+    assert cursor_of("events") == {"created": 7}
+    assert states() == ["open", "resolved"]
+
+
+def test_the_good_rows_of_a_page_are_stored_and_the_cursor_waits_for_the_bad_one(acme):
+    half = replace(page(1, 2, upto=10), position={}, unread="field 'Id' is missing")
+    assert "field 'Id' is missing" in poll_connection("acme", "events", client=Feed(half)).failure
+    assert (InboundKey.objects.count(), cursor()[0]) == (2, {})
+    assert ExceptionCase.objects.get().kind == "answer_not_understood"
+    feed = Feed(page(1, 2, 3, upto=10))
+    assert poll_connection("acme", "events", client=feed).new == 1
+    assert (feed.asked, states()) == ([{}], ["resolved"])
 
 
 def test_refused_credentials_pause_the_connection_with_one_case(acme):

@@ -1,11 +1,13 @@
-"""Salesforce's streams that suddenly give nothing: believed where the record that they stand on has left, else not."""
+"""Salesforce's streams that suddenly give nothing: believed where the record that they stand on has left, else not.
+And rows that can't be read."""
 
 import pytest
 
-from connectors.models import Connection
+from connectors.models import Connection, SyncCursor
 from connectors.sandbox.testing import running_sandboxes
 from exceptions.models import ExceptionCase
 from q2c.flows.polling import poll_connection
+from q2c.inbox.models import InboundKey
 from tests.connectors.lines import client_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.scenario(31)]
@@ -78,3 +80,28 @@ def test_what_was_merged_may_leave_the_recycle_bin(poll, sandboxes):
     sandboxes.control("POST", "reset", {"vendors": ["salesforce"], "keep": "reference"})
     assert [poll("MergedAccount"), poll("MergedAccount")] == ["", ""]
     assert not ExceptionCase.objects.exists()
+
+
+def row(number, **changes):
+    given = {"Id": f"0015g00000ABC{number:02d}AAA", "Name": "Row", "SystemModstamp": "2026-11-01T10:00:00.000+0000"}
+    return {name: value for name, value in (given | changes).items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        ({"SystemModstamp": ...}, "field 'SystemModstamp' is missing"),
+        ({"SystemModstamp": None}, "at SystemModstamp"),
+        ({"Id": None}, "at Id"),
+        ({"Id": "001"}, "at Id"),
+    ],
+)
+def test_a_row_that_cant_be_read_keeps_back_no_other(poll, sandboxes, bad, says):
+    body = {"totalSize": 3, "done": True, "records": [row(1), row(2, **bad), row(3)]}
+    sandboxes.fault("salesforce", "status", status=200, body=body, when={"path": "*/query*", "nth": 1})
+    assert says in poll("Account")
+    assert InboundKey.objects.count() == 2
+    assert (ExceptionCase.objects.get().kind, SyncCursor.objects.get().position) == ("answer_not_understood", {})
+    sandboxes.make("salesforce", "Account", {"Name": "Good"})
+    assert poll("Account") == ""
+    assert ExceptionCase.objects.get().state == "resolved"

@@ -149,3 +149,30 @@ def test_what_is_still_kept_is_read_before_a_person_is_told_what_is_lost(house, 
         assert [poll(), poll()] == ["", ""]
         assert SyncCursor.objects.get().failure == ""
     assert ExceptionCase.objects.get().state == "waived"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("is_full", [True, False])
+def test_an_event_that_cant_be_read_keeps_back_no_other(house, is_full):
+    Connection.objects.create(code="stripe", name="Stripe", vendor="stripe", base_url=house.given["url"])
+    if not is_full:
+        assert poll_connection("stripe", "events", client=house.client()).failure == ""
+    before = SyncCursor.objects.values_list("position", flat=True).first() or {}
+    events = [
+        {
+            "id": f"evt_{n}",
+            "type": "customer.created",
+            "created": 1_900_000_000 + n,
+            "data": {"object": {"id": "cus_1"}},
+        }
+        for n in range(3)
+    ]
+    events[1]["created"] = None
+    body = {"object": "list", "data": events, "has_more": False, "url": "/v1/events"}
+    house.sandboxes.fault("stripe", "status", status=200, body=body, when={"path": "/v1/events", "nth": 1})
+    assert "created" in poll_connection("stripe", "events", client=house.client()).failure
+    assert set(InboundKey.objects.values_list("dedupe_key", flat=True)) >= {"evt_0", "evt_2"}
+    assert ExceptionCase.objects.get().kind == "answer_not_understood"
+    assert SyncCursor.objects.get().position == before
+    assert poll_connection("stripe", "events", client=house.client()).failure == ""
+    assert ExceptionCase.objects.get().state == "resolved"
