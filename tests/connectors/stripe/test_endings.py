@@ -35,7 +35,7 @@ def subscribed(sandboxes, zone, number):
                               billing_frequency="monthly")  # fmt: skip
     plan = SubscriptionPlan(
         external_id=f"sub-{number}", order_id=f"006-{number}", customer_id=customer, currency="GBP",
-        start_date=dt.date(2027, 3, 1), term_months=12, lines=(line,), product_ids={},
+        start_date=dt.date(2026, 3, 1), term_months=12, lines=(line,), product_ids={},
         planned_at=dt.datetime.now(dt.UTC), time_zone=zone, metadata={},
     )  # fmt: skip
     client = client_of("stripe", given["url"], secrets=given["credentials"])
@@ -45,11 +45,11 @@ def subscribed(sandboxes, zone, number):
 @pytest.mark.parametrize(
     ("zone", "now", "on", "ends_at"),
     [
-        ("Asia/Tokyo", "2027-03-14T16:00:00Z", "2027-03-15", None),  # it's that day there, and not yet in UTC
-        ("Asia/Tokyo", "2027-03-14T16:00:00Z", "2027-03-16", "2027-03-16T00:00:00Z"),
-        ("America/Los_Angeles", "2027-03-15T03:00:00Z", "2027-03-14", None),
-        ("America/Los_Angeles", "2027-03-15T03:00:00Z", "2027-03-15", "2027-03-15T08:00:00Z"),  # begun in UTC alone
-        ("UTC", "2027-03-15T03:00:00Z", "2027-03-15", None),
+        ("Asia/Tokyo", "2026-03-14T16:00:00Z", "2026-03-15", None),  # it's that day there, and not yet in UTC
+        ("Asia/Tokyo", "2026-03-14T16:00:00Z", "2026-03-16", "2026-03-16T00:00:00Z"),
+        ("America/Los_Angeles", "2026-03-15T03:00:00Z", "2026-03-14", None),
+        ("America/Los_Angeles", "2026-03-15T03:00:00Z", "2026-03-15", "2026-03-15T08:00:00Z"),  # begun in UTC alone
+        ("UTC", "2026-03-15T03:00:00Z", "2026-03-15", None),
     ],
 )
 def test_it_ends_when_the_day_begins_at_the_sellers_and_nothing_is_prorated(
@@ -72,17 +72,17 @@ def test_it_ends_when_the_day_begins_at_the_sellers_and_nothing_is_prorated(
 
 @pytest.mark.parametrize(("behaviour", "given_back"), [({}, [-15_000]), ({"proration_behavior": "none"}, [])])
 def test_stripe_itself_gives_the_rest_back_unless_told_not_to(sandboxes, web, behaviour, given_back):
-    sandboxes.control("POST", "clock", {"now": "2027-04-02T00:00:00Z"})
+    sandboxes.control("POST", "clock", {"now": "2026-04-02T00:00:00Z"})
     try:
         (customer,) = sandboxes.make("stripe", "customer", {"name": "Northwind Ltd"})
         price = {"currency": "gbp", "unit_amount": 30_000, "recurring[interval]": "month", "product_data[name]": "P"}
-        begins = int(dt.datetime(2027, 4, 1, tzinfo=dt.UTC).timestamp())
+        begins = int(dt.datetime(2026, 4, 1, tzinfo=dt.UTC).timestamp())
         made = web.post(
             "/subscriptions",
             data={"customer": customer, "items[0][price]": web.post("/prices", data=price).json()["id"],
                   "backdate_start_date": begins, "collection_method": "send_invoice", "days_until_due": 30},
         ).json()  # fmt: skip
-        ends = {"cancel_at": int(dt.datetime(2027, 4, 16, tzinfo=dt.UTC).timestamp())}
+        ends = {"cancel_at": int(dt.datetime(2026, 4, 16, tzinfo=dt.UTC).timestamp())}
         web.post(f"/subscriptions/{made['id']}", data={**ends, **behaviour}).raise_for_status()
     finally:
         sandboxes.control("POST", "clock", {"reset": True})
