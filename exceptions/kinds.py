@@ -336,7 +336,7 @@ _SYSTEM = (
          "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
     Kind("stream_unread", D, PLATFORM, HIGH, hours(4), ("connection", "stream"), (WAIVE,),
          "{connection} doesn't let us read {stream}",
-         "Give the integration role the permission that the vendor names. Then it's read on by itself, and this closes."),
+         "Give the integration role the permission that the vendor names. It's read on by itself, and this closes."),
     Kind("feed_incomplete", D, BILLING_OPS, HIGH, hours(4), ("connection", "document_type", "day", "legal_entity"),
          (WAIVE,), "{connection} and we don't have the same {document_type} documents of {day}",
          "Open Completeness: it names each document. What is missing was asked for again by itself, and the case "

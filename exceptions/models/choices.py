@@ -40,9 +40,8 @@ class Snooze(models.Model):
 
     case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="snoozes")
     until = models.CharField(max_length=10, choices=Until)
-    wakes = (
-        models.JSONField()
-    )  # what is waited for: {"date", "at"}, {"count"}, {"entity", "erp", "period"}, {"records"}
+    # What is waited for: {"date", "at"}, {"count"}, {"entity", "erp", "period"} or {"records"}.
+    wakes = models.JSONField()
     why = models.TextField()
     proposal = models.ForeignKey("core.Proposal", null=True, on_delete=models.PROTECT, related_name="+")
     by = models.ForeignKey("core.Person", on_delete=models.PROTECT, related_name="+")
