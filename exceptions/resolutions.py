@@ -86,6 +86,7 @@ def waive(
     """
     check_case(case, reason, WAIVE)
     with atomic():
+        cases.lock_case(case.pk)  # before its documents, as a signature does: else both wait for each other
         results = give_up(_documents(case, transaction_ids), by=by, reason=reason, code=code, case_id=case.pk)
         done = {row.transaction_id for row in results if row.is_restarted}
         loose: list[Occurrence] = []

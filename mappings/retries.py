@@ -88,5 +88,6 @@ def _may_heal(vendor: str, error: str) -> bool:
     """Whether waiting can mend an error: what no row of the vendor's table names by its code may."""
     if error.endswith("*"):
         return True
-    rows = [row for row in registry.manifest(vendor).errors if row.code and fnmatch.fnmatchcase(error, row.code)]
+    named = [row for row in registry.manifest(vendor).errors if row.code.strip("?*")]  # "?*" is any code of a status
+    rows = [row for row in named if fnmatch.fnmatchcase(error, row.code)]
     return not rows or any(row.is_passing or row.category in HEALS_BY_ITSELF for row in rows)

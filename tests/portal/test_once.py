@@ -155,5 +155,6 @@ def test_every_form_that_changes_something_carries_a_key():
     ]
     bare = [name for name, form in forms if "{% form_key %}" not in form]
     tests = ["connectors/_actions.html", "connectors/_worst.html"]  # one read of a connection
-    assert bare == ["account/login.html", *tests, "portal/you.html"]  # sign in, sign out
+    doors = ["account/login.html", "account/login.html"]  # sign in, by a password and by single sign-on
+    assert bare == [*doors, *tests, "portal/you.html"]  # sign out
     assert len(forms) > len(bare)
