@@ -55,9 +55,9 @@ class Peer:
 def known_peers() -> list[Peer]:
     """The engines, each as it was found to be fastest."""
     return [
-        Peer("Procrastinate", "procrastinate_peer", "procrastinate", 1_500, 2),
-        Peer("DBOS", "dbos_peer", "dbos", 600, 2),
-        Peer("Celery chain", "celery_peer", "celery", 800, 1),  # one command starts two processes
+        Peer("Procrastinate", "procrastinate_peer", "procrastinate", 1_200, 2),
+        Peer("DBOS", "dbos_peer", "dbos", 400, 2),
+        Peer("Celery chain", "celery_peer", "celery", 600, 1),  # one command starts two processes
     ]
 
 

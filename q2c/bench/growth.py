@@ -1,5 +1,5 @@
 """Whether what is stored already makes what comes dearer: the machine, lists, searches and home over few and over many
-transactions (100,000 and half a million; 10,000,000 with SCALE=full) with their keys, cross-references and children."""
+transactions (100,000 and a million; 10,000,000 with SCALE=full) with their keys, cross-references and children."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from q2c.bench.stage import Stage
 from q2c.core.models import Person
 
 FEW = 100_000
-MANY = 10_000_000 if os.environ.get("SCALE") == "full" else 500_000
+MANY = 10_000_000 if os.environ.get("SCALE") == "full" else 1_000_000
 OPEN = 10_000  # held, whatever the history: what is open doesn't grow with what is done
 CHILDREN = 1_000_000  # rows of each child table at most, with short bodies, of transactions evenly apart
 STEP = 250_000

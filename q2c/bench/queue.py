@@ -19,7 +19,7 @@ from q2c.core.models import Person
 
 CASES = 1_000_000 if os.environ.get("SCALE") == "full" else 100_000  # filling a million takes four minutes
 DOCUMENTS_EACH = 3
-REPEATS, PAGES = 3, 24
+REPEATS, PAGES = 3, 15
 DEEP = CASES // 20  # cases before the deep page
 FILTERS = {
     "none": "",
