@@ -118,10 +118,13 @@ def _with_bodies(rows: list[tuple[Any, ...]]) -> list[Claimed]:
     ids = [r[4] for r in rows]
     found = fetch_rows(_BODIES, {"ids": ids, "least": min(ids), "most": max(ids)})
     bodies = {r[0]: r[1:] for r in found}
-    claimed = [
-        Claimed(*r[:5], bytes(r[5]), r[6], *bodies.get(r[4], ("", "", r[8], b"")), r[7], r[4] not in bodies)  # type: ignore[call-arg]
-        for r in rows
-    ]
+    claimed = []
+    for key_id, token, attempts, connection_id, event_id, body_key, customer_key, is_backfill, received_at in rows:
+        event_type, source_id, at, body = bodies.get(event_id, ("", "", received_at, b""))
+        claimed.append(Claimed(
+            key_id, token, attempts, connection_id, event_id, bytes(body_key), customer_key,
+            event_type, source_id, at, body, is_backfill, is_gone=event_id not in bodies,
+        ))  # fmt: skip
     return sorted(claimed, key=lambda c: c.event_id)
 
 

@@ -4,43 +4,17 @@ amount."""
 import datetime as dt
 from decimal import Decimal
 
-import httpx
 import pytest
 
 from connectors.families import SubscriptionPlan
 from connectors.recorder import Collector
-from connectors.sandbox.testing import running_sandboxes
 from connectors.stripe import catalogue, outbound
 from connectors.stripe.events import EVENTS
 from q2c.canonical import contract
 from q2c.core.problems import Problem
-from tests.connectors.lines import client_of, run
+from tests.connectors.lines import run
 
 LONG = "Lizenz-für-" + "ä" * 90  # 200 bytes: more than a product's id or a lookup key takes
-
-
-@pytest.fixture(scope="module")
-def sandboxes(tmp_path_factory):
-    with running_sandboxes(tmp_path_factory.mktemp("stripe"), vendors=["stripe"]) as running:
-        running.control("POST", "stripe/limits", {"enforced": False})
-        yield running
-
-
-@pytest.fixture
-def build(sandboxes):
-    def client(collector=None):
-        given = sandboxes.vendor("stripe")
-        return client_of("stripe", given["url"], secrets=given["credentials"], collector=collector)
-
-    return client
-
-
-@pytest.fixture
-def web(sandboxes):
-    """Stripe, as somebody else uses it."""
-    given = sandboxes.vendor("stripe")
-    with httpx.Client(base_url=given["url"] + "/v1", auth=(given["credentials"]["api_key"], "")) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -3,28 +3,12 @@
 import datetime as dt
 from decimal import Decimal
 
-import httpx
 import pytest
 import time_machine
 
 from connectors.families import SubscriptionPlan
-from connectors.sandbox.testing import running_sandboxes
 from q2c.canonical import contract
 from tests.connectors.lines import client_of, run
-
-
-@pytest.fixture(scope="module")
-def sandboxes(tmp_path_factory):
-    with running_sandboxes(tmp_path_factory.mktemp("stripe"), vendors=["stripe"]) as running:
-        running.control("POST", "stripe/limits", {"enforced": False})
-        yield running
-
-
-@pytest.fixture
-def web(sandboxes):
-    given = sandboxes.vendor("stripe")
-    with httpx.Client(base_url=given["url"] + "/v1", auth=(given["credentials"]["api_key"], "")) as client:
-        yield client
 
 
 def subscribed(sandboxes, zone, number):

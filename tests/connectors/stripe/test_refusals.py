@@ -9,28 +9,11 @@ import stripe
 from connectors.errors import Absent
 from connectors.manifest import Context
 from connectors.recorder import Collector
-from connectors.sandbox.testing import running_sandboxes
 from connectors.stripe.events import EVENTS
 from q2c.core.problems import Problem
-from tests.connectors.lines import client_of, run
+from tests.connectors.lines import run
 
 REFUSAL = {"error": {"type": "invalid_request_error", "message": "Balance transaction history can't be filtered."}}
-
-
-@pytest.fixture(scope="module")
-def sandboxes(tmp_path_factory):
-    with running_sandboxes(tmp_path_factory.mktemp("stripe"), vendors=["stripe"]) as running:
-        running.control("POST", "stripe/limits", {"enforced": False})
-        yield running
-
-
-@pytest.fixture
-def build(sandboxes):
-    def client(collector=None):
-        given = sandboxes.vendor("stripe")
-        return client_of("stripe", given["url"], secrets=given["credentials"], collector=collector)
-
-    return client
 
 
 @pytest.fixture
