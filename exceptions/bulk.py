@@ -24,7 +24,7 @@ from django.utils import timezone
 from exceptions import bulk_agreeing, cases, resolutions, tallies
 from exceptions.duty import Duty
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused
-from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE, WAIVE_REASONS
+from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE, WAIVE_REASONS
 from exceptions.models import BulkAction, BulkItem, CaseNote, ExceptionCase, Occurrence
 from q2c.core import access, approvals, audit, leases
 from q2c.core.clocks import database_now

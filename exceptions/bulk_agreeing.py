@@ -14,7 +14,7 @@ from typing import Any
 from django.utils import timezone
 
 from exceptions.freezing import WAYS, BulkRefused
-from exceptions.kinds import REPOST, WAIVE
+from exceptions.kind_words import REPOST, WAIVE
 from exceptions.models import BulkAction, BulkItem
 from exceptions.resolving import rules
 from q2c.core import approvals

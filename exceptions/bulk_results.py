@@ -14,7 +14,7 @@ from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 
 from exceptions.freezing import ASSIGN, WAYS
-from exceptions.kinds import LOOK_AGAIN, REPOST
+from exceptions.kind_words import LOOK_AGAIN, REPOST
 from exceptions.models import BulkAction, BulkItem, Occurrence
 from q2c.core import access
 from q2c.core.roles import Role

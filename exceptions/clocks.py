@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import kinds, sla
+from exceptions import kind_words, kinds, sla
 from exceptions.alerts import grouping
 from exceptions.models import CaseNote, CasePause, ExceptionCase
 from mappings.calendars import EntityCalendar, calendars
@@ -29,8 +29,8 @@ from q2c.core.roles import BY_CODE
 BATCH = 1000
 # Who leads a queue, by role: told when a promise of it is broken.
 LEADS = {
-    kinds.SALES_OPS: "controller", kinds.BILLING_OPS: "mapping_admin", kinds.CONTROLLERSHIP: "controller",
-    kinds.PLATFORM: "platform",
+    kind_words.SALES_OPS: "controller", kind_words.BILLING_OPS: "mapping_admin",
+    kind_words.CONTROLLERSHIP: "controller", kind_words.PLATFORM: "platform",
 }  # fmt: skip
 # How far up it's told: whoever works it, who leads its queue, controllership after half the promised time again, the
 # platform's people after all of it again.
@@ -89,7 +89,7 @@ def told_q(role: str) -> Q:
 
 def counted_in(case: ExceptionCase) -> str:
     """How its promised time is counted, in words."""
-    if kinds.kind_of(case.kind).owner == kinds.PLATFORM:
+    if kinds.kind_of(case.kind).owner == kind_words.PLATFORM:
         return "day and night"
     return f"in the working hours of {case.legal_entity_code or 'all entities (UTC)'}, faster around a close"
 
@@ -201,7 +201,7 @@ def _between(kind: kinds.Kind, start: dt.datetime, end: dt.datetime, calendar: E
 
 
 def _hours(kind: kinds.Kind, calendar: EntityCalendar) -> Any:
-    return None if kind.owner == kinds.PLATFORM else calendar.work
+    return None if kind.owner == kind_words.PLATFORM else calendar.work
 
 
 def _keep(case: ExceptionCase, *, by: Person, is_stop: bool, waits_for: str, why: str) -> None:

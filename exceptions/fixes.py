@@ -11,7 +11,7 @@ from django.db import connection as database
 from django.db.models import Aggregate, Count, DurationField, F, Q
 from django.db.models.fields.json import KeyTextTransform
 
-from exceptions.kinds import CORRECT_AT_SOURCE, REPLAY_EVENT, RESOLUTION_WORDS, RESUME_CONNECTION, WAIVE
+from exceptions.kind_words import CORRECT_AT_SOURCE, REPLAY_EVENT, RESOLUTION_WORDS, RESUME_CONNECTION, WAIVE
 from exceptions.models import CaseFix, CaseNote, ExceptionCase, Occurrence
 from q2c.core import access
 from q2c.core.models import Person

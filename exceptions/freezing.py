@@ -16,15 +16,8 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import tallies
-from exceptions.kinds import (
-    CORRECT_AT_SOURCE,
-    KINDS,
-    LOOK_AGAIN,
-    REMAP_AND_REPOST,
-    REPOST,
-    WAIVE,
-    kind_of,
-)
+from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REMAP_AND_REPOST, REPOST, WAIVE
+from exceptions.kinds import KINDS, kind_of
 from exceptions.models import BulkAction, BulkItem, ExceptionCase, Occurrence
 from exceptions.resolutions import MAY_REPOST, MAY_WAIVE, OTHER_ENTITY, UNDECIDED, WORK, why_not_solved
 from q2c.core import access

@@ -9,56 +9,32 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
+from exceptions.kind_words import (
+    ACCEPT_DIFFERENCE,
+    APPLY_OPEN,
+    BILLING_OPS,
+    CHOOSE_PERIOD,
+    CONTROLLERSHIP,
+    CORRECT_AT_SOURCE,
+    EDIT_FIELDS,
+    HIGH,
+    LINK,
+    LOOK_AGAIN,
+    LOW,
+    MEDIUM,
+    PLATFORM,
+    REMAP_AND_REPOST,
+    REPLAY_EVENT,
+    REPOST,
+    RESUME_CONNECTION,
+    SALES_OPS,
+    URGENT,
+    WAIVE,
+    WRITE_OFF,
+)
 from mappings import kinds as mapping_kinds
 from q2c.core.approvals import OVERRIDE
 from q2c.core.problems import Category
-
-SALES_OPS, BILLING_OPS, CONTROLLERSHIP, PLATFORM = "sales_ops", "billing_ops", "controllership", "platform"
-
-# Severities, most pressing first; queues sort by them.
-URGENT, HIGH, MEDIUM, LOW = 1, 2, 3, 4
-SEVERITY_WORDS = {URGENT: "urgent", HIGH: "high", MEDIUM: "medium", LOW: "low"}
-
-# Resolutions. `resolutions.py` has one function each; who may is decided there.
-REPOST, REMAP_AND_REPOST, CORRECT_AT_SOURCE = "repost", "remap_and_repost", "correct_at_source"
-LOOK_AGAIN, REPLAY_EVENT, RESUME_CONNECTION = "look_again", "replay_event", "resume_connection"
-WAIVE, LINK = "waive", "link"
-EDIT_FIELDS, EMERGENCY_EDIT = "edit_fields", "emergency_edit"
-WRITE_OFF, ACCEPT_DIFFERENCE, APPLY_OPEN = "write_off", "accept_difference", "apply_open"
-CHOOSE_PERIOD, REOPEN_PERIOD, ACCRUE = "choose_period", "reopen_period", "accrue"
-SNOOZE, SEND_BACK = "snooze", "send_back"  # of any open case
-# Why a document may be given up: a closed list, so that what was waived can be counted by reason.
-WAIVE_REASONS = {
-    "bad_debt": "Bad debt, which isn’t revenue",
-    "booked_by_hand": "Booked by hand in the ERP",
-    "duplicate": "The same as another document",
-    "withdrawn": "The customer withdrew",
-    "not_ours": "Not ours to book",
-    "test": "A test, not a sale",
-    "with_its_run": "Its bill run was rejected",
-    "looked_into": "Looked into: nothing is to be booked",
-}
-RESOLUTION_WORDS = {
-    REPOST: "Repost",
-    REMAP_AND_REPOST: "Map and repost",
-    CORRECT_AT_SOURCE: "Correct at source",
-    OVERRIDE: "Override with a second person",
-    LOOK_AGAIN: "Look in the target again",
-    REPLAY_EVENT: "Replay the event",
-    RESUME_CONNECTION: "Resume the connection",
-    WAIVE: "Waive",
-    SNOOZE: "Snooze",
-    SEND_BACK: "Send back",
-    EDIT_FIELDS: "Edit the document",
-    EMERGENCY_EDIT: "Edit in an emergency",
-    LINK: "Link to a document of the target",
-    WRITE_OFF: "Write off what is open",
-    ACCEPT_DIFFERENCE: "Accept a difference",
-    APPLY_OPEN: "Apply what is open",
-    CHOOSE_PERIOD: "Another posting period",
-    REOPEN_PERIOD: "Reopen the period",
-    ACCRUE: "Accrue, and post in the next period",
-}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import QuerySet
 
-from exceptions.kinds import CORRECT_AT_SOURCE, KINDS
+from exceptions.kind_words import CORRECT_AT_SOURCE
+from exceptions.kinds import KINDS
 from exceptions.models import Occurrence
 
 AT_ONCE = 5000  # that the sweep lets make way; the next one takes the rest

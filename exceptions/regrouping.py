@@ -14,7 +14,8 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases, closing
-from exceptions.kinds import REMAP_AND_REPOST, kind_of
+from exceptions.kind_words import REMAP_AND_REPOST
+from exceptions.kinds import kind_of
 from exceptions.models import ApartCase, CaseAlias, ExceptionCase, Occurrence
 from exceptions.occurrences import Change, StepProblem, add_to_tallies
 from exceptions.opening import fingerprint_of

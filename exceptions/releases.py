@@ -15,7 +15,7 @@ from django.db.transaction import atomic, on_commit
 
 from exceptions import cases, evidence
 from exceptions.concerned import facts_of
-from exceptions.kinds import REMAP_AND_REPOST, RESOLUTION_WORDS
+from exceptions.kind_words import REMAP_AND_REPOST, RESOLUTION_WORDS
 from exceptions.limits import over_limit
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import check_case, repost_documents

@@ -17,17 +17,8 @@ from django.utils import timezone
 from exceptions import cases, overtaken
 from exceptions.concerned import facts_of
 from exceptions.fixes import LATER_VERSION
-from exceptions.kinds import (
-    CORRECT_AT_SOURCE,
-    LOOK_AGAIN,
-    OVERRIDE,
-    REMAP_AND_REPOST,
-    REPOST,
-    RESOLUTION_WORDS,
-    WAIVE,
-    Kind,
-    kind_of,
-)
+from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REMAP_AND_REPOST, REPOST, RESOLUTION_WORDS, WAIVE
+from exceptions.kinds import OVERRIDE, Kind, kind_of
 from exceptions.models import CaseNote, ExceptionCase, Occurrence, Waiver
 from exceptions.resolving import binding, rules
 from exceptions.resolving.waiting import end_waiting
@@ -79,7 +70,7 @@ def waive(
     code: str = "looked_into", others: Iterable[int] = (),
 ) -> list[Restarted]:  # fmt: skip
     """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list, under a
-    reason code of `kinds.WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages
+    reason code of `kind_words.WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages
     and whatever else the case is about.
 
     A document of which the target may hold something is never waived: its outcome must be known first.

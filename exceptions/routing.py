@@ -15,7 +15,8 @@ from decimal import Decimal
 from typing import Any
 
 from exceptions import duty
-from exceptions.kinds import SALES_OPS, SEVERITY_WORDS, Kind, kind_of
+from exceptions.kind_words import SALES_OPS, SEVERITY_WORDS
+from exceptions.kinds import Kind, kind_of
 from mappings.days import rules_today
 from mappings.fetching import Rule
 from mappings.kinds import DIMENSIONS, ROUTING

@@ -13,7 +13,8 @@ from django.db import IntegrityError
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions.kinds import PLATFORM, Kind
+from exceptions.kind_words import PLATFORM
+from exceptions.kinds import Kind
 from exceptions.models import RunbookVersion
 from q2c.core import access, audit
 from q2c.core.models import Person

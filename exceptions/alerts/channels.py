@@ -16,7 +16,7 @@ from django.db.transaction import atomic
 
 from connectors.connections import APPROVE
 from connectors.guard import refuse_address, refuse_scheme
-from exceptions import kinds
+from exceptions import kind_words
 from exceptions.models import AlertChannel, AlertDelivery, AlertSubscription
 from q2c.core import approvals, audit, vault
 from q2c.core.history import save_with_reason
@@ -199,7 +199,7 @@ def _happens(wished: Mapping[str, Any], was: Mapping[str, Any], host: str) -> li
         "is_active": "Messages are sent to it." if wished["is_active"] else "No messages are sent to it.",
         "queues": f"It’s told of {_listed('queue', [spoken(queue) for queue in wished['queues']])}.",
         "entities": f"It’s told of {_listed('entity', wished['entities'])}.",
-        "severity": f"It’s told of what is {kinds.SEVERITY_WORDS[wished['severity']]} or more pressing.",
+        "severity": f"It’s told of what is {kind_words.SEVERITY_WORDS[wished['severity']]} or more pressing.",
         "has_clocks": f"It’s {'also' if wished['has_clocks'] else 'not'} told of promises at risk and broken ones.",
     }
     said = [words[key] for key in words if wished[key] != was.get(key)]

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
-from exceptions import kinds
+from exceptions import kind_words, kinds
 from exceptions.alerts.parts import Part, parts_of
 from exceptions.models import AlertDelivery, AlertGroup
 from q2c.core.templatetags.words import spoken
@@ -48,7 +48,7 @@ def place_of(group: AlertGroup, parts: Sequence[Part]) -> str:
     if len(entities) > _ENTITIES_MAX:
         listed += f" and {len(entities) - _ENTITIES_MAX} more"
     said = [
-        f"Severity {kinds.SEVERITY_WORDS.get(severity, severity)}",
+        f"Severity {kind_words.SEVERITY_WORDS.get(severity, severity)}",
         f"queue {', '.join(spoken(queue) for queue in sorted({part.queue for part in parts}))}",
         f"system {group.connection_code}" if group.connection_code else "",
         spoken(group.flow) if group.flow else "",

@@ -17,7 +17,7 @@ from exceptions.alerts import reach
 from exceptions.alerts.parts import parts_of
 from exceptions.alerts.times import after_quiet, next_digest
 from exceptions.clocks import role_at
-from exceptions.kinds import LOW
+from exceptions.kind_words import LOW
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core import people
 from q2c.core.access import in_force

@@ -22,7 +22,7 @@ from connectors.auth import NoAuth
 from connectors.manifest import Limits
 from exceptions.alerts import channels, messages, reach
 from exceptions.alerts.parts import Part
-from exceptions.kinds import LOW, PLATFORM
+from exceptions.kind_words import LOW, PLATFORM
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup
 from q2c.core import vault
 from q2c.core.problems import Category, Problem

@@ -38,7 +38,7 @@ class BulkAction(models.Model):
     again_of = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="+")
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT)
     why = models.TextField(blank=True)
-    code = models.CharField(max_length=30, blank=True)  # of a waiver: exceptions.kinds.WAIVE_REASONS
+    code = models.CharField(max_length=30, blank=True)  # of a waiver: exceptions.kind_words.WAIVE_REASONS
     as_then = models.BooleanField(default=False)  # a repost by the mappings of then
     assign_to = models.ForeignKey("core.Person", null=True, on_delete=models.PROTECT, related_name="+")
     confirmed_at = models.DateTimeField(null=True)

@@ -13,7 +13,7 @@ class Waiver(models.Model):
 
     case = models.ForeignKey(ExceptionCase, on_delete=models.PROTECT, related_name="waivers")
     transaction_id = models.UUIDField()
-    code = models.CharField(max_length=30)  # of exceptions.kinds.WAIVE_REASONS
+    code = models.CharField(max_length=30)  # of exceptions.kind_words.WAIVE_REASONS
     why = models.TextField()
     number = models.CharField(max_length=120, blank=True)
     legal_entity_code = models.CharField(max_length=20, blank=True)

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db.models import Exists, OuterRef, Sum
 
 from exceptions import cases
-from exceptions.kinds import ACCEPT_DIFFERENCE, WRITE_OFF
+from exceptions.kind_words import ACCEPT_DIFFERENCE, WRITE_OFF
 from exceptions.limits import total_in_book
 from exceptions.models import Adjustment, ExceptionCase
 from exceptions.resolutions import ResolutionRefused, check_case

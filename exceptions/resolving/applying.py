@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import partial
 from uuid import UUID
 
-from exceptions.kinds import APPLY_OPEN
+from exceptions.kind_words import APPLY_OPEN
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish

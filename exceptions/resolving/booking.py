@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from exceptions.kinds import ACCEPT_DIFFERENCE
+from exceptions.kind_words import ACCEPT_DIFFERENCE
 from mappings.resolve import Snapshot
 from q2c import ports
 from q2c.core.money import ZERO, spoken_money

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exceptions.kinds import (
+from exceptions.kind_words import (
     ACCEPT_DIFFERENCE,
     ACCRUE,
     APPLY_OPEN,

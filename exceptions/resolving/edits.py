@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions.kinds import EDIT_FIELDS, EMERGENCY_EDIT
+from exceptions.kind_words import EDIT_FIELDS, EMERGENCY_EDIT
 from exceptions.models import Choice, ExceptionCase
 from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import PREFIX, Agreed, Wished, wish

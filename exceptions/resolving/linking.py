@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from exceptions.kinds import LINK
+from exceptions.kind_words import LINK
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import MAY_REPOST, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish

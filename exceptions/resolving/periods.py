@@ -18,7 +18,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from exceptions import cases
-from exceptions.kinds import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.kind_words import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving import accruals, agreeing

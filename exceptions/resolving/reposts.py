@@ -4,7 +4,7 @@ sent of it."""
 from __future__ import annotations
 
 from exceptions import resolutions
-from exceptions.kinds import REMAP_AND_REPOST, REPOST
+from exceptions.kind_words import REMAP_AND_REPOST, REPOST
 from exceptions.models import ExceptionCase
 from exceptions.resolving import rules
 from exceptions.resolving.agreeing import Agreed, Wished, wish

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.transaction import atomic
 
 from exceptions import cases
-from exceptions.kinds import BILLING_OPS, SALES_OPS
+from exceptions.kind_words import BILLING_OPS, SALES_OPS
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from q2c.core import audit

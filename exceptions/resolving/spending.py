@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, Sum
 
-from exceptions.kinds import ACCEPT_DIFFERENCE
+from exceptions.kind_words import ACCEPT_DIFFERENCE
 from exceptions.models import Adjustment
 from mappings.days import rules_today
 from mappings.kinds import ADJUSTMENT_LIMIT, LIMITED_BY

@@ -14,7 +14,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases, resolutions
-from exceptions.kinds import WAIVE, WAIVE_REASONS
+from exceptions.kind_words import WAIVE, WAIVE_REASONS
 from exceptions.models import ExceptionCase, Waiver
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import rules

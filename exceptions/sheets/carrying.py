@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from exceptions import bulk, cases
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused, freeze
-from exceptions.kinds import EDIT_FIELDS, SNOOZE
+from exceptions.kind_words import EDIT_FIELDS, SNOOZE
 from exceptions.models import CaseSheet, ExceptionCase, Occurrence
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import edits, sendbacks, snoozes

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from exceptions.duty import Duty
 from exceptions.freezing import ASSIGN, NO_DOCUMENT, WAYS
-from exceptions.kinds import EDIT_FIELDS, SEND_BACK, SNOOZE, WAIVE, WAIVE_REASONS, kind_of
+from exceptions.kind_words import EDIT_FIELDS, SEND_BACK, SNOOZE, WAIVE, WAIVE_REASONS
+from exceptions.kinds import kind_of
 from exceptions.resolutions import OTHER_ENTITY, UNDECIDED, WORK, why_not_solved
 from exceptions.resolving import edits, rules, sendbacks
 from exceptions.resolving.snoozes import DAYS_MAX

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 from exceptions.freezing import WAYS
-from exceptions.kinds import EDIT_FIELDS, SEND_BACK, SNOOZE
+from exceptions.kind_words import EDIT_FIELDS, SEND_BACK, SNOOZE
 from mappings.columns import plain_heading
 from q2c.canonical.edits import EDITABLE
 from q2c.core.exports import Cell, is_sealed, plain_amount, printable, seal

@@ -10,7 +10,7 @@ from openpyxl import Workbook
 from openpyxl.worksheet.datavalidation import DataValidation
 
 from exceptions.duty import workers_of
-from exceptions.kinds import WAIVE_REASONS
+from exceptions.kind_words import WAIVE_REASONS
 from exceptions.models import ExceptionCase
 from exceptions.resolving import sendbacks
 from exceptions.sheets.columns import ACTS, HEADINGS, NAMES, OPEN, write_row

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from exceptions.kinds import SEVERITY_WORDS
+from exceptions.kind_words import SEVERITY_WORDS
 from exceptions.models import AlertChannel, AlertSubscription
 from exceptions.workbench.forms import ReasonForm
 from q2c.core import access

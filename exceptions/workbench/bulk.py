@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from exceptions import bulk, bulk_agreeing, bulk_results, tallies
 from exceptions.bulk_results import BACK, DONE, LEFT, ON_WAY, PENDING, POSTED, Outcome
 from exceptions.freezing import ASSIGN, WAYS, BulkRefused, freeze, freeze_again
-from exceptions.kinds import REPOST, WAIVE
+from exceptions.kind_words import REPOST, WAIVE
 from exceptions.models import BulkAction
 from exceptions.workbench.bulk_words import headline, headline_of_counts
 from exceptions.workbench.cases import visible_case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from exceptions.bulk_results import BACK, LEFT, ON_WAY, PENDING, POSTED, Outcome, is_of_cases
 from exceptions.freezing import ASSIGN
-from exceptions.kinds import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE
+from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REPOST, WAIVE
 from exceptions.models import BulkAction
 
 _MAY = {

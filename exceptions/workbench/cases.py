@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions import doubles, kinds, runbooks, tallies
+from exceptions import doubles, kind_words, kinds, runbooks, tallies
 from exceptions.case_columns import CHOSEN
 from exceptions.closes import Known
 from exceptions.models import CaseFile, CaseNote, ExceptionCase
@@ -45,30 +45,30 @@ from q2c.records.models import DuplicatePair
 from q2c.transactions.models import BusinessTransaction
 
 FORMS = {
-    kinds.REMAP_AND_REPOST: ("mappings.propose_rule", "remap_form"),
-    kinds.REPOST: ("transactions.repost", "repost_form"),
-    kinds.LOOK_AGAIN: ("transactions.repost", "look_form"),
+    kind_words.REMAP_AND_REPOST: ("mappings.propose_rule", "remap_form"),
+    kind_words.REPOST: ("transactions.repost", "repost_form"),
+    kind_words.LOOK_AGAIN: ("transactions.repost", "look_form"),
     kinds.OVERRIDE: ("exceptions.work_case", "override_form"),
-    kinds.WAIVE: ("exceptions.waive_case", "waive_form"),
-    kinds.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
-    kinds.EDIT_FIELDS: ("exceptions.work_case", "edit_form"),
-    kinds.EMERGENCY_EDIT: ("exceptions.work_case", "emergency_form"),
-    kinds.LINK: ("transactions.repost", "link_form"),
-    kinds.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
-    kinds.WRITE_OFF: ("exceptions.work_case", "write_off_form"),
-    kinds.ACCEPT_DIFFERENCE: ("exceptions.work_case", "difference_form"),
-    kinds.APPLY_OPEN: ("exceptions.work_case", "apply_open_form"),
+    kind_words.WAIVE: ("exceptions.waive_case", "waive_form"),
+    kind_words.CORRECT_AT_SOURCE: ("exceptions.work_case", "correct_form"),
+    kind_words.EDIT_FIELDS: ("exceptions.work_case", "edit_form"),
+    kind_words.EMERGENCY_EDIT: ("exceptions.work_case", "emergency_form"),
+    kind_words.LINK: ("transactions.repost", "link_form"),
+    kind_words.CHOOSE_PERIOD: ("exceptions.work_case", "period_form"),
+    kind_words.WRITE_OFF: ("exceptions.work_case", "write_off_form"),
+    kind_words.ACCEPT_DIFFERENCE: ("exceptions.work_case", "difference_form"),
+    kind_words.APPLY_OPEN: ("exceptions.work_case", "apply_open_form"),
 }
 
 
 _FILES = Prefetch("files", CaseFile.objects.defer("body", "body_key").order_by("id"))
-EDITS = (kinds.EDIT_FIELDS, kinds.EMERGENCY_EDIT)  # of a document that the address may name
+EDITS = (kind_words.EDIT_FIELDS, kind_words.EMERGENCY_EDIT)  # of a document that the address may name
 _NONE_FITS = {
     **dict.fromkeys(EDITS, "None of its documents has a field that may be edited."),
-    kinds.APPLY_OPEN: "None of its documents is a payment or credit to be applied.",
+    kind_words.APPLY_OPEN: "None of its documents is a payment or credit to be applied.",
 }
 # What is offered for every open case, whatever its kind allows.
-ANY_CASE = {kinds.SNOOZE: "snooze_form", kinds.SEND_BACK: "sendback_form"}
+ANY_CASE = {kind_words.SNOOZE: "snooze_form", kind_words.SEND_BACK: "sendback_form"}
 
 
 SORTS = {"due": ("due_at", "id"), "newest": ("-id",)}
@@ -202,7 +202,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "paused_work": pausing.pauses_seen_by(request.user, entity=case.legal_entity_code) if case.is_open else [],
         "kind_title": kind.title,
         "key_title": _key_title(case),
-        "severity": kinds.SEVERITY_WORDS.get(case.severity, ""),
+        "severity": kind_words.SEVERITY_WORDS.get(case.severity, ""),
         "system": connections[case.connection_code].name if case.connection_code in connections else "",
         "runbook": _runbook(case, kind),
         "total": tallies.totals_of(request.user, [case])[case.pk],
@@ -242,16 +242,16 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
         return []
     found = []
     same = prefill(request, case)
-    ways = [*kind.may, *((kinds.EMERGENCY_EDIT,) if kinds.EDIT_FIELDS in kind.may else ())]
+    ways = [*kind.may, *((kind_words.EMERGENCY_EDIT,) if kind_words.EDIT_FIELDS in kind.may else ())]
     for code in ways:
-        title = kinds.RESOLUTION_WORDS[code]
+        title = kind_words.RESOLUTION_WORDS[code]
         permission, form_name = FORMS.get(code, ("", ""))
         if not permission:
             found.append(Remedy(code, title, None, ""))
         elif not _may(request.user, permission, case):
             who = ", ".join(role.title for role in ROLES if permission in role.may)
             found.append(Remedy(code, title, None, f"Not possible for you: {who} can."))
-        elif code == kinds.REMAP_AND_REPOST:
+        elif code == kind_words.REMAP_AND_REPOST:
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(rule_form(request, case), code), ""))
         else:
             name = form_name.removesuffix("_form")
@@ -265,16 +265,18 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
                     continue
                 found.append(Remedy(code, title, form, "", url, f"exceptions/resolving/{name}.html"))
                 continue
-            blank = RepostForm if code == kinds.REPOST else ReasonForm
+            blank = RepostForm if code == kind_words.REPOST else ReasonForm
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(blank(prefix=code), code), "", url))
     may_work = _may(request.user, "exceptions.work_case", case)
     for code, form_name in ANY_CASE.items() if may_work else ():
-        if code == kinds.SNOOZE and case.snoozed_at is not None:
+        if code == kind_words.SNOOZE and case.snoozed_at is not None:
             continue
         name = form_name.removesuffix("_form")
         form = forms.get(form_name) or BUILDERS[code](case, request.user)
         url = reverse(f"exceptions:case_{name}", args=[case.pk])
-        found.append(Remedy(code, kinds.RESOLUTION_WORDS[code], form, "", url, f"exceptions/resolving/{name}.html"))
+        found.append(
+            Remedy(code, kind_words.RESOLUTION_WORDS[code], form, "", url, f"exceptions/resolving/{name}.html")
+        )
     return found
 
 

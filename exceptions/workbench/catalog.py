@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions import kinds, runbooks, tallies
+from exceptions import kind_words, kinds, runbooks, tallies
 from exceptions.models import RunbookVersion
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
@@ -47,8 +47,8 @@ def kind_list(request: HttpRequest) -> HttpResponse:
     rows = [
         {
             "kind": kind, "version": written.get(kind.code),
-            "sla": span_words(kind.sla.total_seconds()), "severity": kinds.SEVERITY_WORDS[kind.severity],
-            "may": [kinds.RESOLUTION_WORDS[code] for code in kind.may],
+            "sla": span_words(kind.sla.total_seconds()), "severity": kind_words.SEVERITY_WORDS[kind.severity],
+            "may": [kind_words.RESOLUTION_WORDS[code] for code in kind.may],
         }
         for kind in sorted(kinds.KINDS, key=lambda kind: kind.title)
         if owner in ("", kind.owner) and text.lower() in f"{kind.code} {kind.title} {kind.says}".lower()
@@ -133,9 +133,9 @@ def _facts(request: HttpRequest, kind: kinds.Kind) -> dict[str, Any]:
         "versions": versions,
         "text": text,
         "runbook": render_markup(text),
-        "severity": kinds.SEVERITY_WORDS[kind.severity],
+        "severity": kind_words.SEVERITY_WORDS[kind.severity],
         "sla": span_words(kind.sla.total_seconds()),
-        "may": [kinds.RESOLUTION_WORDS[code] for code in kind.may],
+        "may": [kind_words.RESOLUTION_WORDS[code] for code in kind.may],
         "open": count_rows(tallies.cases_visible_to(request.user).filter(closed_at__isnull=True, kind=kind.code)),
         "may_edit": runbooks.may_edit(request.user, kind),
     }

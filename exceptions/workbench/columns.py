@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, QueryDict
 
 from connectors.models import Connection
-from exceptions import kinds
+from exceptions import kind_words, kinds
 from exceptions.case_columns import CHOSEN, COLUMNS, MOST, PARAM, columns_asked, columns_said
 from exceptions.models import ExceptionCase
 from q2c.core.filters import others_of
@@ -20,7 +20,7 @@ def column_facts(request: HttpRequest, cases: Iterable[ExceptionCase]) -> dict[s
     codes = [column.code for column in columns]
     for case in cases:
         case.kind_title = kinds.kind_of(case.kind).title  # type: ignore[attr-defined]
-        case.severity_words = kinds.SEVERITY_WORDS.get(case.severity, "").capitalize()  # type: ignore[attr-defined]
+        case.severity_words = kind_words.SEVERITY_WORDS.get(case.severity, "").capitalize()  # type: ignore[attr-defined]
     return {
         "columns": columns,
         "column_places": [*codes, *[""] * (MOST - len(codes))],

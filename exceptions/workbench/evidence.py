@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions import tallies
-from exceptions.kinds import PLATFORM
+from exceptions.kind_words import PLATFORM
 from exceptions.preview import Preview, preview
 from exceptions.workbench.cases import visible_case
 from q2c.core import access, reveals

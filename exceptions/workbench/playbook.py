@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from exceptions import fixes, said
-from exceptions.kinds import REMAP_AND_REPOST
+from exceptions.kind_words import REMAP_AND_REPOST
 from exceptions.models import CaseFix, ExceptionCase
 from mappings.drafts import lines_of
 from q2c.core import access

@@ -7,7 +7,8 @@ from typing import Any
 
 from django import forms
 
-from exceptions.kinds import REMAP_AND_REPOST, kind_of
+from exceptions.kind_words import REMAP_AND_REPOST
+from exceptions.kinds import kind_of
 from exceptions.models import ApartCase, CaseAlias, ExceptionCase
 from exceptions.workbench.forms import ReasonForm
 

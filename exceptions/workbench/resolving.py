@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
-from exceptions import kinds
+from exceptions import kind_words
 from exceptions.models import ExceptionCase, Waiver
 from exceptions.resolving import adjustments, applying, edits, linking, periods, reposts, sendbacks, snoozes, waivers
 from exceptions.workbench.actions import acts, refusals, said_of
@@ -121,13 +121,13 @@ def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
 @acts("exceptions.work_case")
 def write_off(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Ask the ERP what is open of the case's invoice, and propose to write that, or a part, off."""
-    return _adjust(request, case, kinds.WRITE_OFF, "write_off_form")
+    return _adjust(request, case, kind_words.WRITE_OFF, "write_off_form")
 
 
 @acts("exceptions.work_case")
 def difference(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Ask the ERP what is open of the case's invoice, and propose to accept that, or a part, as a difference."""
-    return _adjust(request, case, kinds.ACCEPT_DIFFERENCE, "difference_form")
+    return _adjust(request, case, kind_words.ACCEPT_DIFFERENCE, "difference_form")
 
 
 @acts("exceptions.work_case")
@@ -227,11 +227,11 @@ def open_items(request: PersonRequest) -> HttpResponse:
     totals = rows.exclude(currency="").values("currency").annotate(count=Count("pk"), amount=Sum("amount"))
     listed = paginate(request, rows.select_related("by"), order=("-id",))
     for row in listed.rows:
-        row.reason = kinds.WAIVE_REASONS.get(row.code, row.code)
+        row.reason = kind_words.WAIVE_REASONS.get(row.code, row.code)
     context = {
         "page": listed,
         "totals": list(totals.order_by("currency")[:20]),
-        "reasons": kinds.WAIVE_REASONS.items(),
+        "reasons": kind_words.WAIVE_REASONS.items(),
         "entities": [row.code for row in access.visible_entities(request.user, access.VIEW_CASE)],
         "entity": entity,
         "code": code,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django import forms
 
-from exceptions import kinds
+from exceptions import kind_words
 from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import MAY_REPOST, WORK
 from exceptions.resolving import adjustments, agreeing, applying, edits, periods, snoozes
@@ -60,7 +60,7 @@ class LinkForm(ReasonForm):
 
 def link_form(case: ExceptionCase, by: Person, data: Any = None) -> LinkForm:
     """The case's held documents, the newest hundred of them, to be found in the target."""
-    return LinkForm(data, prefix=kinds.LINK, documents=_held_of(case, by, MAY_REPOST))
+    return LinkForm(data, prefix=kind_words.LINK, documents=_held_of(case, by, MAY_REPOST))
 
 
 def _held_of(case: ExceptionCase, by: Person, permission: str) -> list[tuple[UUID, str]]:
@@ -88,10 +88,10 @@ def apply_open_form(case: ExceptionCase, by: Person, data: Any = None) -> ApplyO
     """The case's held applications, and the one that the data names though it isn't held any more; None where it holds
     none."""
     documents = applying.applications_of(case, by)
-    named = None if data is None else _named(case, by, data.get(f"{kinds.APPLY_OPEN}-transaction", ""))
+    named = None if data is None else _named(case, by, data.get(f"{kind_words.APPLY_OPEN}-transaction", ""))
     if named is not None and named.pk not in {txn.pk for txn in documents}:
         documents = [named, *documents]
-    return ApplyOpenForm(data, prefix=kinds.APPLY_OPEN, documents=documents) if documents else None
+    return ApplyOpenForm(data, prefix=kind_words.APPLY_OPEN, documents=documents) if documents else None
 
 
 def _named(case: ExceptionCase, by: Person, text: str) -> BusinessTransaction | None:
@@ -105,7 +105,7 @@ def _named(case: ExceptionCase, by: Person, text: str) -> BusinessTransaction | 
 class WaiveForm(ReasonForm):
     """Why in one of a few words, and why in full."""
 
-    code = forms.ChoiceField(label="Why it’s given up", choices=[("", "Choose"), *kinds.WAIVE_REASONS.items()])
+    code = forms.ChoiceField(label="Why it’s given up", choices=[("", "Choose"), *kind_words.WAIVE_REASONS.items()])
     field_order = ("code", "why")
 
 
@@ -186,10 +186,12 @@ class EditForm(ReasonForm):
 
 def emergency_form(case: ExceptionCase, by: Person, data: Any = None) -> EditForm | None:
     """As `edit_form`, of the fields that are edited in an emergency only."""
-    return edit_form(case, by, data, code=kinds.EMERGENCY_EDIT)
+    return edit_form(case, by, data, code=kind_words.EMERGENCY_EDIT)
 
 
-def edit_form(case: ExceptionCase, by: Person, data: Any = None, *, code: str = kinds.EDIT_FIELDS) -> EditForm | None:
+def edit_form(
+    case: ExceptionCase, by: Person, data: Any = None, *, code: str = kind_words.EDIT_FIELDS
+) -> EditForm | None:
     """The fields of the document that the data names, also of one that was sent and isn't held any more, else of the
     newest held one; None where none may be edited."""
     wanted = (data or {}).get(f"{code}-transaction", "")
@@ -198,7 +200,7 @@ def edit_form(case: ExceptionCase, by: Person, data: Any = None, *, code: str = 
     if txn is None or (txn.state != "held" and posted is None):
         first = held_documents(case, by, WORK).values_list("transaction_id", flat=True).first()
         txn = BusinessTransaction.objects.filter(pk=first, state="held").first() if first is not None else None
-    places = edits.places_for(txn, in_emergency=code == kinds.EMERGENCY_EDIT) if txn is not None else []
+    places = edits.places_for(txn, in_emergency=code == kind_words.EMERGENCY_EDIT) if txn is not None else []
     if txn is None or not places:
         return None
     form = EditForm(
@@ -227,47 +229,49 @@ class AdjustForm(ReasonForm):
 
 def write_off_form(case: ExceptionCase, by: Person, data: Any = None) -> AdjustForm:
     """How much of the case's invoice is written off, and why."""
-    return AdjustForm(data, prefix=kinds.WRITE_OFF, before=adjustments.known_before(case, kinds.WRITE_OFF))
+    return AdjustForm(data, prefix=kind_words.WRITE_OFF, before=adjustments.known_before(case, kind_words.WRITE_OFF))
 
 
 def difference_form(case: ExceptionCase, by: Person, data: Any = None) -> AdjustForm:
     """How much of the case's invoice is accepted as a difference, and why."""
-    before = adjustments.known_before(case, kinds.ACCEPT_DIFFERENCE)
-    return AdjustForm(data, prefix=kinds.ACCEPT_DIFFERENCE, before=before)
+    before = adjustments.known_before(case, kind_words.ACCEPT_DIFFERENCE)
+    return AdjustForm(data, prefix=kind_words.ACCEPT_DIFFERENCE, before=before)
 
 
 def waive_form(case: ExceptionCase, by: Person, data: Any = None) -> WaiveForm:
     """Why the case's documents are given up."""
-    return WaiveForm(data, prefix=kinds.WAIVE)
+    return WaiveForm(data, prefix=kind_words.WAIVE)
 
 
 def snooze_form(case: ExceptionCase, by: Person, data: Any = None) -> SnoozeForm:
     """Until when the case is left alone."""
-    return SnoozeForm(data, prefix=kinds.SNOOZE)
+    return SnoozeForm(data, prefix=kind_words.SNOOZE)
 
 
 def sendback_form(case: ExceptionCase, by: Person, data: Any = None) -> SendBackForm:
     """To whom the case goes back."""
-    return SendBackForm(data, prefix=kinds.SEND_BACK, case=case)
+    return SendBackForm(data, prefix=kind_words.SEND_BACK, case=case)
 
 
 def period_form(case: ExceptionCase, by: Person, data: Any = None) -> PeriodForm:
     """The ways for the case's late documents."""
-    return PeriodForm(data, prefix=kinds.CHOOSE_PERIOD, options=periods.options_of(periods.late_documents(case, by)))
+    return PeriodForm(
+        data, prefix=kind_words.CHOOSE_PERIOD, options=periods.options_of(periods.late_documents(case, by))
+    )
 
 
 # What builds the form of a resolution for a case and who works it.
 BUILDERS: dict[str, Callable[..., Any]] = {
-    kinds.CHOOSE_PERIOD: period_form,
-    kinds.EDIT_FIELDS: edit_form,
-    kinds.EMERGENCY_EDIT: emergency_form,
-    kinds.LINK: link_form,
-    kinds.WAIVE: waive_form,
-    kinds.WRITE_OFF: write_off_form,
-    kinds.ACCEPT_DIFFERENCE: difference_form,
-    kinds.APPLY_OPEN: apply_open_form,
-    kinds.SNOOZE: snooze_form,
-    kinds.SEND_BACK: sendback_form,
+    kind_words.CHOOSE_PERIOD: period_form,
+    kind_words.EDIT_FIELDS: edit_form,
+    kind_words.EMERGENCY_EDIT: emergency_form,
+    kind_words.LINK: link_form,
+    kind_words.WAIVE: waive_form,
+    kind_words.WRITE_OFF: write_off_form,
+    kind_words.ACCEPT_DIFFERENCE: difference_form,
+    kind_words.APPLY_OPEN: apply_open_form,
+    kind_words.SNOOZE: snooze_form,
+    kind_words.SEND_BACK: sendback_form,
 }
 
 

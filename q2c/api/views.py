@@ -19,7 +19,8 @@ from rest_framework.views import APIView
 from exceptions import cases as exception_cases
 from exceptions import tallies
 from exceptions.cards import cards_of
-from exceptions.kinds import REMAP_AND_REPOST, REPOST, kind_of
+from exceptions.kind_words import REMAP_AND_REPOST, REPOST
+from exceptions.kinds import kind_of
 from exceptions.models import ExceptionCase
 from exceptions.resolving import rules
 from exceptions.resolving.binding import state_of

@@ -17,7 +17,8 @@ from connectors import connections
 from connectors.manifest import TELLS_HOLDS
 from exceptions import bulk_agreeing, cases, doubles, resolutions, tallies, writeback
 from exceptions.alerts import channels
-from exceptions.kinds import EMERGENCY_EDIT, OVERRIDE
+from exceptions.kind_words import EMERGENCY_EDIT
+from exceptions.kinds import OVERRIDE
 from exceptions.resolving import agreeing, deciding, order_unwinding, unwinding, waiting
 from mappings import identities
 from mappings.approvals import KIND as CHANGE_SET

@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_GET, require_POST
 
 from exceptions.concerned import that_used
-from exceptions.kinds import EMERGENCY_EDIT
+from exceptions.kind_words import EMERGENCY_EDIT
 from exceptions.resolving import edits
 from exceptions.resolving.agreeing import PREFIX
 from mappings import emergencies as mapping_emergencies

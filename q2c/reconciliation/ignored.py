@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from exceptions.kinds import WAIVE_REASONS
+from exceptions.kind_words import WAIVE_REASONS
 from q2c.core.exports import Query
 from q2c.core.hotpath import fetch_rows
 from q2c.reconciliation.documents import LATEST_SQL, OF_PERIOD_SQL, SIGNED_SQL, TYPES, Month

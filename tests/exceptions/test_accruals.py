@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exceptions.kinds import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.kind_words import ACCRUE, CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.resolving import periods
 from q2c.core.models import AccountingPeriod, Person
 from q2c.transactions.models import BusinessTransaction

@@ -12,7 +12,7 @@ from django.db import connection
 
 from connectors.models import RoleAssignment
 from exceptions import cases, resolutions
-from exceptions.kinds import ACCEPT_DIFFERENCE, WRITE_OFF
+from exceptions.kind_words import ACCEPT_DIFFERENCE, WRITE_OFF
 from exceptions.models import Adjustment, ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import adjustments, deciding, spending

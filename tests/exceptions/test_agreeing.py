@@ -11,7 +11,7 @@ from django.db.transaction import atomic
 
 from connectors.models import RoleAssignment
 from exceptions import resolutions
-from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.kind_words import CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import Choice, ExceptionCase, Snooze
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import agreeing, deciding, periods, reposts

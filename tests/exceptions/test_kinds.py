@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exceptions import kinds, routing, sla
+from exceptions import kind_words, kinds, routing, sla
 from exceptions.grouping import fingerprint
 from mappings import kinds as mapping_kinds
 from q2c.core.problems import Category
@@ -59,7 +59,7 @@ def test_every_kind_has_an_owner_a_fingerprint_a_resolution_and_a_runbook(kind):
     assert kind.owner in QUEUES
     assert kind.same_when
     assert kind.may
-    assert set(kind.may) <= set(kinds.RESOLUTION_WORDS)
+    assert set(kind.may) <= set(kind_words.RESOLUTION_WORDS)
     assert kind.sla > dt.timedelta(0)
     assert len(kind.runbook) > 30
     assert kind.says
@@ -69,13 +69,18 @@ def test_every_kind_has_an_owner_a_fingerprint_a_resolution_and_a_runbook(kind):
 def test_nothing_of_an_unknown_outcome_can_be_reposted_waived_or_corrected():
     for kind in kinds.KINDS:
         if kind.category is Category.UNKNOWN_OUTCOME:
-            assert not set(kind.may) & {kinds.REPOST, kinds.REMAP_AND_REPOST, kinds.WAIVE, kinds.CORRECT_AT_SOURCE}
+            assert not set(kind.may) & {
+                kind_words.REPOST,
+                kind_words.REMAP_AND_REPOST,
+                kind_words.WAIVE,
+                kind_words.CORRECT_AT_SOURCE,
+            }
 
 
 def test_what_only_a_mapping_mends_is_never_waived():
     for kind in kinds.KINDS:
-        if kinds.REMAP_AND_REPOST in kind.may:
-            assert kinds.WAIVE not in kind.may
+        if kind_words.REMAP_AND_REPOST in kind.may:
+            assert kind_words.WAIVE not in kind.may
 
 
 def test_placeholders_are_facts_that_a_problem_can_carry():

@@ -10,7 +10,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases
-from exceptions.kinds import ACCRUE
+from exceptions.kind_words import ACCRUE
 from exceptions.models import ExceptionCase
 from exceptions.resolving import adjustments, deciding, order_unwinding, periods, unwinding
 from exceptions.writeback import fact_of

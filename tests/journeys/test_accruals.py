@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.models import ReferenceEntry
-from exceptions.kinds import ACCRUE, CHOOSE_PERIOD
+from exceptions.kind_words import ACCRUE, CHOOSE_PERIOD
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import periods

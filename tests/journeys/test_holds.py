@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from exceptions import kinds, releases, resolutions
+from exceptions import kind_words, kinds, releases, resolutions
 from exceptions.models import ExceptionCase
 from exceptions.preview import preview
 from mappings.approvals import propose_change_set
@@ -91,7 +91,7 @@ def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_da
     house.carry(until=lambda: house.states("invoice_to_erp") == {"held": 1})
     assert (house.held(), house.made("netsuite", "invoice")) == (["period_closed"], [])
     (case,) = ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES)
-    assert set(kinds.kind_of(case.kind).may) == {kinds.CHOOSE_PERIOD, kinds.REPOST, kinds.WAIVE}
+    assert set(kinds.kind_of(case.kind).may) == {kind_words.CHOOSE_PERIOD, kind_words.REPOST, kind_words.WAIVE}
     before = BusinessTransaction.objects.get(flow="invoice_to_erp")
     house.sandboxes.control("POST", "netsuite/account", {"open_period": this_month()})
     resolutions.repost(case, by=person("controller"), reason="opened again for one day")

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.models import ReferenceEntry
-from exceptions.kinds import CHOOSE_PERIOD, REOPEN_PERIOD
+from exceptions.kind_words import CHOOSE_PERIOD, REOPEN_PERIOD
 from exceptions.models import Choice, ExceptionCase, Snooze
 from exceptions.resolving import deciding, periods
 from exceptions.tasks import sweep_cases
