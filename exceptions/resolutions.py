@@ -70,8 +70,8 @@ def waive(
     code: str = "looked_into", others: Iterable[int] = (),
 ) -> list[Restarted]:  # fmt: skip
     """Give the documents up: nothing posts, they are cancelled with the reason and stay on the open-items list, under a
-    reason code of `kind_words.WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages
-    and whatever else the case is about.
+    reason code of `WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages and
+    whatever else the case is about.
 
     A document of which the target may hold something is never waived: its outcome must be known first.
     """
