@@ -102,12 +102,17 @@ def missing_servers(home: Path) -> Embedded:
 
 
 def adopt_running_demo(home: Path) -> bool:
-    """Put a running demo's addresses into the environment, where it names none itself; whether there was one."""
-    if os.environ.get("DATABASE_URL") or os.environ.get("Q2C_ENV") in ("production", "test"):
+    """Put a running demo's addresses into the environment, where it names none itself; whether there was one. A
+    database that the environment names is the demo's only when it's the one that the demo was given too, and the
+    environment says of no other kind of portal."""
+    database, kind = os.environ.get("DATABASE_URL"), os.environ.get("Q2C_ENV")
+    if kind in ("production", "test") or (database and kind):
         return False
     try:
         found = json.loads((home / "running.json").read_text())
     except (FileNotFoundError, PermissionError):
+        return False
+    if database and database != found.get("DATABASE_URL"):
         return False
     for name, value in found.items():
         os.environ.setdefault(name, value)

@@ -5,6 +5,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+LAST_SECOND = datetime(9999, 1, 1, tzinfo=UTC).timestamp()  # a year is left for what is due later
+
 
 class Clock:
     """Time as all sandboxes of one process see it. Only they are moved; the portal's clock isn't."""
@@ -24,11 +26,16 @@ class Clock:
         return datetime.fromtimestamp(self.time(), UTC)
 
     def move(self, offset_seconds: float) -> None:
-        """Put the clock at the real time plus the offset; it goes on from there at the usual pace."""
+        """Put the clock at the real time plus the offset; it goes on from there at the usual pace. Raises ValueError
+        for an offset that leads out of the years 1970 to 9998, and leaves the clock as it is then."""
+        if not 0 <= time.time() + offset_seconds < LAST_SECOND:
+            raise ValueError("the clock goes from the year 1970 to 9998")
         self.offset = offset_seconds
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps({"offset_seconds": offset_seconds}))
+            draft = self.path.with_suffix(".draft")
+            draft.write_text(json.dumps({"offset_seconds": offset_seconds}))
+            draft.replace(self.path)  # whole or not at all: a kill in between must not cost the next start
 
 
 def format_time(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """A small client of the control door and of the sandboxes behind it, for the demo's feeders: only ever 127.0.0.1."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 TIMEOUT_SECONDS = 120
 PAGE = 100
+TOO_MANY, WAIT_SECONDS = 429, 0.2
 MOST_DOCUMENTS = 500
 
 
@@ -55,6 +57,26 @@ class ControlDoor:
             after = page["next"]
             if not after:
                 return
+
+    def lines(self, kind: str, document: dict) -> Iterator[dict]:
+        """All lines of one of Stripe's documents (invoice, credit_note) as `documents` gave it: those that came with
+        it, then the others from Stripe's own API, as slowly as it wants."""
+        page = document["lines"]
+        while True:
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            after = {"limit": PAGE, "starting_after": page["data"][-1]["id"]}
+            page = self._call_slowly(f"/v1/{kind}s/{document['id']}/lines", after)
+
+    def _call_slowly(self, path: str, form: dict[str, Any]) -> dict:
+        while True:
+            try:
+                return self.call_stripe("GET", path, form)
+            except SandboxRefused as refusal:
+                if refusal.status != TOO_MANY:
+                    raise
+                time.sleep(WAIT_SECONDS)
 
     def vendor(self, code: str) -> dict:
         """`{"url", "credentials"}` of a vendor."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from q2c.demo import retail
-from q2c.demo.retail import FEED, RetailDocument
+from q2c.demo.retail import FEED, INVOICE, RetailDocument
 from q2c.demo.spool import Spool
 
 BATCH_DOCUMENTS = 50  # the sandbox answers nobody else while it makes a batch
@@ -20,6 +20,7 @@ class Door(Protocol):
 
     def make(self, vendor: str, kind: str, objects: list[dict]) -> list[str]: ...
     def documents(self, vendor: str, kind: str) -> Any: ...
+    def lines(self, kind: str, document: dict) -> Any: ...
 
 
 @dataclass
@@ -67,16 +68,33 @@ def deliver(spool: Spool, door: Door, on_progress: Callable[[int], None]) -> Del
 
 
 def note_existing(spool: Spool, door: Door) -> None:
-    """Ask the sandbox which customers and documents of the feed exist."""
-    for kind in ("customer", "invoice", "credit_note"):
-        for found in door.documents(STRIPE, kind):
-            metadata = found.get("metadata") or {}
-            if metadata.get("feed") != FEED:
-                continue
-            if kind == "customer":
-                spool.remember("customer", metadata["customer_key"], found["id"])
-            else:
-                spool.remember("document", metadata["invoice_no"], found["id"])
+    """Ask the sandbox which customers and documents of the feed exist, and what those of earlier files sold and took
+    back: a credit of this file may take back an invoice of one of them."""
+    numbers, crediting = {}, spool.customers_with_credits()
+    for found in _of_the_feed(door, "customer"):
+        spool.remember("customer", found["metadata"]["customer_key"], found["id"])
+        if found["metadata"].get("customer_no") in crediting:
+            numbers[found["id"]] = found["metadata"]["customer_no"]
+    sold = {}  # by Stripe's id of the invoice
+    for found in _of_the_feed(door, "invoice"):
+        number = found["metadata"]["invoice_no"]
+        spool.remember("document", number, found["id"])
+        customer = numbers.get(found["customer"])
+        if customer and found["metadata"]["feed_type"] == INVOICE and not spool.holds(number):
+            sold[found["id"]] = number
+            pieces = retail.pieces_of(door.lines("invoice", found))
+            spool.note_pieces(customer, number, pieces, retail.local_time(found["effective_at"]))
+    for found in _of_the_feed(door, "credit_note"):
+        number = found["metadata"]["invoice_no"]
+        spool.remember("document", number, found["id"])
+        if found["invoice"] in sold and not spool.holds(number):
+            spool.note_taken(sold[found["invoice"]], retail.pieces_of(door.lines("credit_note", found)))
+
+
+def _of_the_feed(door: Door, kind: str) -> Iterator[dict]:
+    for found in door.documents(STRIPE, kind):
+        if (found.get("metadata") or {}).get("feed") == FEED:
+            yield found
 
 
 def send(spool: Spool, door: Door, batch: Batch) -> int:

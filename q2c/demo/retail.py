@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import gzip
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
@@ -25,6 +26,7 @@ COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "
 INVOICE, CREDIT_MEMO, UNKNOWN = "invoice", "credit_memo", "unknown"
 DAYS_UNTIL_DUE = 30
 MOST_PIECES = 10**9
+Pieces = Counter[tuple[str, str]]  # of a SKU at a price
 MOST_METADATA = 500  # characters of a value, Stripe's limit
 
 
@@ -204,6 +206,36 @@ def build_line(line: RetailLine, *, sign: int) -> dict[str, Any]:
         "description": line.description[:MOST_METADATA],
         "metadata": metadata,
     }
+
+
+def pieces_of(lines: Iterable[dict]) -> Pieces:
+    """What the lines of one of Stripe's documents sold or took back: pieces by SKU and price in GBP."""
+    pieces: Pieces = Counter()
+    for line in lines:
+        sku, pence = (line.get("metadata") or {}).get("sku"), line.get("unit_amount_decimal")
+        pence = pence or (line.get("pricing") or {}).get("unit_amount_decimal")
+        if sku and pence and line["quantity"] > 0 and Decimal(pence) > 0:
+            pieces[sku, price_key(Decimal(pence) / 100)] += line["quantity"]
+    return pieces
+
+
+def count_pieces(document: RetailDocument, *, sign: int) -> Pieces:
+    """How many pieces of each SKU and price; `sign` -1 counts those that come back."""
+    pieces: Pieces = Counter()
+    for line in document.lines:
+        if sign * line.quantity > 0 and line.unit_price > 0:
+            pieces[line.sku, price_key(line.unit_price)] += sign * line.quantity
+    return pieces
+
+
+def price_key(price: Decimal) -> str:
+    """A price as a text that equal prices share."""
+    return str(price.normalize())
+
+
+def local_time(instant: int) -> dt.datetime:
+    """Seconds since 1970 as London's local time, without a zone, as the file has it."""
+    return dt.datetime.fromtimestamp(instant, LONDON).replace(tzinfo=None)
 
 
 def _plain(value: Decimal) -> str:

@@ -32,6 +32,7 @@ from q2c.demo.taxes import list_tax_rules, make_tax_rates
 from q2c.flows.reference import refresh_reference
 from q2c.flows.schedules import add_missing_schedules, add_schedule
 from q2c.inbox.models import ApiClient
+from q2c.processes import write_private
 
 # The seven legal entities of the Revenue Cloud data (Apache-2.0), with the time zone that each country's books live in.
 ENTITIES = (
@@ -100,10 +101,10 @@ def _passwords(home: Path) -> dict[str, str]:
     """Passwords made once per demo and kept beside its data (mode 0600)."""
     path = home / "people.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    for name in (*(p[0] for p in PEOPLE), "api"):
-        kept.setdefault(name, secrets.token_urlsafe(12))
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(kept))
+    missing = [name for name in (*(p[0] for p in PEOPLE), "api") if name not in kept]
+    if missing:  # else it stays as it is: a kill while it's written anew must not cost the passwords
+        kept |= {name: secrets.token_urlsafe(12) for name in missing}
+        write_private(path, json.dumps(kept))
     return kept
 
 
@@ -178,8 +179,7 @@ def _split(code: str, given: dict[str, str], home: Path) -> tuple[dict[str, str]
 def _path_secret(home: Path, code: str) -> str:
     path = home / f"webhook-{code}.key"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
     return path.read_text().strip()
 
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from q2c.demo.retail import CREDIT_MEMO, INVOICE, RetailDocument, RetailLine
+from q2c.demo.retail import CREDIT_MEMO, INVOICE, Pieces, RetailDocument, RetailLine, count_pieces
 
 SCHEMA = """
 CREATE TABLE line (number TEXT NOT NULL, row INTEGER NOT NULL, sku TEXT NOT NULL, description TEXT NOT NULL,
     quantity INTEGER NOT NULL, at TEXT NOT NULL, price TEXT NOT NULL, customer TEXT NOT NULL, country TEXT NOT NULL);
-CREATE TABLE sold (customer TEXT NOT NULL, sku TEXT NOT NULL, price TEXT NOT NULL, place INTEGER NOT NULL,
-    number TEXT NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (customer, sku, price, place)) WITHOUT ROWID;
+CREATE TABLE sold (customer TEXT NOT NULL, sku TEXT NOT NULL, price TEXT NOT NULL, number TEXT NOT NULL,
+    at TEXT NOT NULL, place INTEGER NOT NULL, quantity INTEGER NOT NULL,
+    PRIMARY KEY (customer, sku, price, number)) WITHOUT ROWID;
 CREATE TABLE made (kind TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
 """
 CHUNK = 5000
-Pieces = Counter[tuple[str, str]]
 
 
 class Spool:
@@ -82,12 +81,26 @@ class Spool:
     # what was sold, for credits
 
     def note_sold(self, document: RetailDocument, place: int) -> None:
-        """Remember an invoice's pieces, so that a later credit may take them back. `place` is its rank in time."""
-        if document.feed_type != INVOICE or not document.customer:
-            return
-        for (sku, price), quantity in count_pieces(document, sign=1).items():
-            values = (document.customer, sku, price, place, document.number, quantity)
-            self.db.execute("INSERT INTO sold VALUES (?,?,?,?,?,?)", values)
+        """Remember an invoice's pieces, so that a later credit may take them back. `place` is its rank in the file,
+        among those of one time."""
+        if document.feed_type == INVOICE and document.customer:
+            pieces = count_pieces(document, sign=1)
+            self.note_pieces(document.customer, document.number, pieces, document.at, place)
+
+    def note_pieces(self, customer: str, number: str, pieces: Pieces, at: dt.datetime, place: int = -1) -> None:
+        """Remember the pieces of a customer's invoice. `at` is London's local time; `place` orders those of one time,
+        an invoice of an earlier file first."""
+        for (sku, price), quantity in pieces.items():
+            values = (customer, sku, price, number, at.isoformat(sep=" "), place, quantity)
+            self.db.execute("INSERT INTO sold VALUES (?,?,?,?,?,?,?)", values)
+
+    def note_taken(self, number: str, pieces: Pieces) -> None:
+        """Pieces of an invoice that a credit of an earlier file took back."""
+        for (sku, price), quantity in pieces.items():
+            self.db.execute(
+                "UPDATE sold SET quantity=quantity-? WHERE number=? AND sku=? AND price=?",
+                (quantity, number, sku, price),
+            )
 
     def take_back(self, document: RetailDocument) -> str | None:
         """The number of the latest earlier invoice that covers every line of a credit alone; None when none does.
@@ -101,24 +114,30 @@ class Spool:
             return None
         (sku, price), pieces = next(iter(wanted.items()))
         candidates = self.db.execute(
-            "SELECT place, number FROM sold WHERE customer=? AND sku=? AND price=? AND quantity>=? ORDER BY place DESC",
-            (document.customer, sku, price, pieces),
+            "SELECT number FROM sold WHERE customer=? AND sku=? AND price=? AND quantity>=? AND at<=?"
+            " ORDER BY at DESC, place DESC, number DESC",
+            (document.customer, sku, price, pieces, document.at.isoformat(sep=" ")),
         ).fetchall()
-        for place, number in candidates:
-            if all(self._left(document.customer, key, place) >= count for key, count in wanted.items()):
-                for (each_sku, each_price), count in wanted.items():
-                    self.db.execute(
-                        "UPDATE sold SET quantity=quantity-? WHERE customer=? AND sku=? AND price=? AND place=?",
-                        (count, document.customer, each_sku, each_price, place),
-                    )
-                return number
+        for (number,) in candidates:
+            if all(self._left(document.customer, key, number) >= count for key, count in wanted.items()):
+                self.note_taken(number, wanted)
+                return str(number)
         return None
 
-    def _left(self, customer: str, key: tuple[str, str], place: int) -> int:
+    def _left(self, customer: str, key: tuple[str, str], number: str) -> int:
         found = self.db.execute(
-            "SELECT quantity FROM sold WHERE customer=? AND sku=? AND price=? AND place=?", (customer, *key, place)
+            "SELECT quantity FROM sold WHERE customer=? AND sku=? AND price=? AND number=?", (customer, *key, number)
         ).fetchone()
         return found[0] if found else 0
+
+    def holds(self, number: str) -> bool:
+        """Whether the file has a document of this number."""
+        return self.db.execute("SELECT 1 FROM line WHERE number=? LIMIT 1", (number,)).fetchone() is not None
+
+    def customers_with_credits(self) -> set[str]:
+        """The customers of whom the file takes something back."""
+        found = self.db.execute("SELECT DISTINCT customer FROM line WHERE number LIKE 'C%' AND customer<>''")
+        return {customer for (customer,) in found}
 
     # what the target made
 
@@ -130,15 +149,6 @@ class Spool:
         """The target's id, or None."""
         found = self.db.execute("SELECT id FROM made WHERE kind=? AND key=?", (kind, key)).fetchone()
         return found[0] if found else None
-
-
-def count_pieces(document: RetailDocument, *, sign: int) -> Pieces:
-    """How many pieces of each SKU and price; `sign` -1 counts those that come back."""
-    pieces: Pieces = Counter()
-    for line in document.lines:
-        if sign * line.quantity > 0 and line.unit_price > 0:
-            pieces[line.sku, str(line.unit_price.normalize())] += sign * line.quantity
-    return pieces
 
 
 def _pack(line: RetailLine) -> tuple:

@@ -148,8 +148,9 @@ class Totals:
 
     @property
     def agrees(self) -> bool:
-        """Whether everything agrees, nothing is in flight, and the ERP says the same."""
-        return all(row.agrees for row in self.rows) and not self.erp_differences
+        """Whether everything agrees, nothing is in flight, and the ERP says the same. Without documents nothing was
+        compared, so nothing agrees."""
+        return bool(self.rows) and all(row.agrees for row in self.rows) and not self.erp_differences
 
 
 def known_sources() -> list[str]:

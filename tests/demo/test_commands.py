@@ -1,13 +1,21 @@
 """`load_retail` and `demo_feed` against the sandboxes, with the portal's database."""
 
+import threading
+import time
 from decimal import Decimal
+from unittest import mock
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from connectors.sandbox.remote import ControlDoor
 from connectors.sandbox.testing import running_sandboxes
 from q2c.demo.company import DATA
+from q2c.demo.delivery import Delivered, deliver
+from q2c.demo.management.commands.load_retail import alone
+from q2c.demo.retail import open_file, read_lines
+from q2c.demo.spool import Spool
 from q2c.reconciliation.feeds import FeedTotal, declared_totals
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +52,52 @@ def test_the_first_day_reaches_stripe_once_and_is_declared(box, capsys):
     names = [each["name"] for each in door.documents("stripe", "customer")]
     assert len(names) == len(set(names))
     assert "No customer, United Kingdom" in names
+
+
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+
+
+def test_a_credit_takes_back_the_twelfth_line_of_an_invoice_of_an_earlier_file(box, tmp_path):
+    sold, back = tmp_path / "sold.csv", tmp_path / "back.csv"
+    lines = [f"536001,SKU-{n},a,2,2010-12-01 08:00:00,1.25,17850,United Kingdom" for n in range(15)]
+    sold.write_text(HEADER + "\n".join(lines))
+    back.write_text(HEADER + "C536002,SKU-11,a,-2,2010-12-09 08:00:00,1.25,17850,United Kingdom\n")
+    for path in (sold, back):
+        call_command("load_retail", path, port=box.port)
+    door = ControlDoor(box.port)
+    [invoice], [note] = (list(door.documents("stripe", kind)) for kind in ("invoice", "credit_note"))
+    assert (note["invoice"], note["total"], invoice["total"]) == (invoice["id"], 250, 3750)
+
+
+def test_two_deliveries_at_once_make_each_document_once(box, tmp_path):
+    path = tmp_path / "many.csv"
+    rows = [f"{536000 + n},A,a,1,2010-12-01 08:00:00,1.00,{n},United Kingdom" for n in range(120)]
+    path.write_text(HEADER + "\n".join(rows))
+    asked, said = threading.Event(), []
+
+    class SlowDoor(ControlDoor):
+        """Lets the second one begin once the first has asked what exists."""
+
+        def make(self, vendor, kind, objects):
+            asked.set()
+            time.sleep(0.2)
+            return super().make(vendor, kind, objects)
+
+    def second():
+        asked.wait(30)
+        with alone(settings.HOME / f"load_retail-{box.port}.lock", said.append), Spool(tmp_path / "two") as spool:
+            with open_file(path) as text:
+                spool.add_lines(read_lines(text))
+            said.append(deliver(spool, ControlDoor(box.port), lambda done: None))
+
+    other = threading.Thread(target=second)
+    other.start()
+    with mock.patch("q2c.demo.management.commands.load_retail.ControlDoor", SlowDoor):
+        call_command("load_retail", path, port=box.port)
+    other.join(30)
+    assert said == ["Another delivery is running; this one begins when it has ended.", Delivered(found=120, made=0)]
+    numbers = [each["metadata"]["invoice_no"] for each in ControlDoor(box.port).documents("stripe", "invoice")]
+    assert len(numbers) == len(set(numbers)) == 120
 
 
 def test_a_file_with_a_bad_row_delivers_nothing_and_says_which(box, tmp_path):

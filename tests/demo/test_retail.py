@@ -24,6 +24,9 @@ class FakeDoor:
     def documents(self, vendor, kind):
         return iter(list(self.kept[kind]))
 
+    def lines(self, kind, document):
+        return document["lines"]
+
     def make(self, vendor, kind, objects):
         if objects:
             self.until -= 1
@@ -105,6 +108,30 @@ def test_a_credit_that_one_earlier_invoice_covers_is_a_credit_note_on_it(tmp_pat
     line = negative["lines"][0]
     assert (line["amount"], line["quantity"], line["unit_amount_decimal"]) == (-765, -3, "255")
     assert negative["metadata"]["feed_type"] == "credit_memo"
+
+
+def test_a_credit_takes_back_what_an_invoice_of_an_earlier_file_sold_and_no_credit_took_before(tmp_path):
+    door = FakeDoor()
+    files = [
+        [row("536001", 5, "2.55"), row("536002", 3, "2.55", at="2010-12-02 08:00:00")],
+        [row("C536003", -2, "2.55", at="2011-01-03 08:00:00")],  # of 536002, of which one is left
+        [
+            row("536010", 9, "2.55", at="2011-02-05 08:00:00"),  # sold after the credit
+            row("C536004", -3, "2.55", at="2011-02-04 08:00:00"),  # of 536001, of which two are left
+            row("C536005", -2, "2.55", at="2011-02-04 09:00:00"),
+            row("C536006", -1, "2.55", at="2011-02-04 10:00:00"),  # of 536002
+            row("C536007", -1, "2.55", at="2011-02-04 11:00:00"),  # nothing is left
+        ],
+    ]
+    for number, rows in enumerate([*files, *files]):  # each a second time: nothing changes
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        deliver(spool_of(folder, *rows), door, lambda done: None)
+    credited = {each["metadata"]["invoice_no"]: each["invoice"] for each in door.kept["credit_note"]}
+    ids = {each["metadata"]["invoice_no"]: each["id"] for each in door.kept["invoice"]}
+    first, second = ids["536001"], ids["536002"]
+    assert credited == {"C536003": second, "C536004": first, "C536005": first, "C536006": second}
+    assert set(ids) == {"536001", "536002", "536010", "C536007"}
 
 
 def test_a_credit_that_needs_two_invoices_is_an_invoice_with_negative_lines(tmp_path):

@@ -132,6 +132,14 @@ def test_the_command_prints_the_contracts_json_and_exits_zero_only_when_all_agre
     assert ended.value.code == 1
 
 
+def test_without_documents_nothing_agrees_and_the_command_says_the_same_twice(db):
+    out, said = StringIO(), StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("control_totals", stdout=out, stderr=said)
+    assert (ended.value.code, json.loads(out.getvalue())["agrees"]) == (1, False)
+    assert said.getvalue() == "There are no documents yet.\n"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

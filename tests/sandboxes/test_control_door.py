@@ -64,6 +64,10 @@ def test_a_link_into_a_vendors_screens_shows_the_record(box, path):
         ("stripe/documents/unicorn", {"a": 1}),
         ("stripe/documents/customer", [{}] * 501),
         ("clock", {"now": "2026-01-01T00:00:00"}),
+        ("clock", {"now": "9999-06-01T00:00:00Z"}),
+        ("clock", {"offset_seconds": 1e12}),
+        ("clock", {"offset_seconds": -1e11}),
+        ("clock", {"offset_seconds": float("nan")}),
         ("reset", {"vendors": ["nobody"], "keep": "nothing"}),
         ("reset", {"vendors": None, "keep": "everything"}),
     ],
@@ -72,6 +76,7 @@ def test_a_wrong_order_is_refused_with_400(box, path, body):
     with pytest.raises(requests.HTTPError) as refused:
         box.control("POST", path, body)
     assert refused.value.response.status_code == 400
+    assert box.control("GET", "clock")["offset_seconds"] == 0
 
 
 def test_documents_are_paged_oldest_first(box):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from q2c.demo.delivery import deliver
 from q2c.demo.progress import Progress
 from q2c.demo.retail import CURRENCY, FEED, RetailProblem, open_file, read_lines
 from q2c.demo.spool import Spool
+from q2c.processes import take_lock
 from q2c.reconciliation.feeds import declare_documents
 from q2c.reconciliation.models import FeedDocument
 
@@ -43,14 +47,32 @@ class Command(BaseCommand):
             except (OSError, EOFError, UnicodeDecodeError) as error:
                 raise CommandError(f"{path} can't be read as UTF-8 text: {error}. Nothing was delivered.") from error
             declare_documents(describe(spool, file_hash))
-            progress = Progress(total, "documents")
-            try:
-                result = deliver(spool, ControlDoor(options["port"]), progress.show)
-            except (SandboxAway, SandboxRefused) as error:
-                raise CommandError(
-                    f"Not everything was delivered: {error}. Run it again to deliver the rest."
-                ) from error
+            with alone(settings.HOME / f"load_retail-{options['port']}.lock", self.stderr.write):
+                progress = Progress(total, "documents")
+                try:
+                    result = deliver(spool, ControlDoor(options["port"]), progress.show)
+                except (SandboxAway, SandboxRefused) as error:
+                    raise CommandError(
+                        f"Not everything was delivered: {error}. Run it again to deliver the rest."
+                    ) from error
         self.stdout.write(f"{result.made:,} documents delivered, {result.found:,} were there already")
+
+
+@contextmanager
+def alone(path: Path, say: Callable[[str], Any]) -> Iterator[None]:
+    """While nobody else delivers to these sandboxes: two at once would each make what the other is making. A file's
+    lock, since the sandboxes are this machine's, and it ends with its process however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = take_lock(path)
+    if lock is None:
+        say("Another delivery is running; this one begins when it has ended.")
+    while lock is None:
+        time.sleep(0.2)
+        lock = take_lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def describe(spool: Spool, file_hash: str) -> Iterator[FeedDocument]:
