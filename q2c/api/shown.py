@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import uuid
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import Q
-
+from connectors.registry import spellings
 from exceptions.models import ExceptionCase, Occurrence
 from exceptions.tallies import Totals
-from mappings.models import CrossReference
 from q2c.api.callers import Caller
+from q2c.carriers import Key, documents_carrying, ends_of, transactions_carrying
 from q2c.core import access
 from q2c.core.money import decimals
-from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
 from q2c.transactions.selectors import steps_of, trace, transactions_visible_to
-
-MOST = 20
-Key = tuple[str, str, str]
 
 
 def money(amount: Decimal | None, currency: str) -> str | None:
@@ -104,8 +98,10 @@ def occurrence(row: Occurrence) -> dict[str, Any]:
 
 def traced(caller: Caller, asked: str) -> dict[str, Any] | None:
     """The journey through whatever carries this id, or None when nothing does that the caller sees."""
-    rows = list(_carriers(caller, asked))
-    starts = {(t.source_connection, t.source_type, t.source_id) for t in rows} | _starts(caller, asked)
+    forms = spellings(asked)
+    rows = list(transactions_carrying(caller, forms, asked))
+    starts = {(t.source_connection, t.source_type, t.source_id) for t in rows}
+    starts |= {carrier.key for carrier in documents_carrying(caller, forms)}
     if not starts:
         return None
     links, is_partial = trace(caller, sorted(starts))
@@ -114,7 +110,7 @@ def traced(caller: Caller, asked: str) -> dict[str, Any] | None:
         return None
     ids = {link.transaction_id for link in visible} | {t.pk for t in rows}
     found = transactions_visible_to(caller).filter(pk__in=ids).order_by("id")
-    mine = starts | {end for link in visible for end in _ends(link)}
+    mine = starts | {end for link in visible for end in ends_of(link)}
     return {
         "id": asked,
         "is_partial": is_partial,
@@ -131,51 +127,11 @@ def _sees(caller: Caller, code: str) -> bool:
     return access.sees_entity(caller, code, "transactions.view_transaction")
 
 
-def _carriers(caller: Caller, asked: str) -> Any:
-    wanted = (
-        Q(source_id=asked) | Q(number=asked) | Q(target_id=asked) | Q(target_number=asked) | Q(correlation_id=asked)
-    )
-    if (as_uuid := _uuid(asked)) is not None:
-        wanted |= Q(pk=as_uuid)
-    return transactions_visible_to(caller).filter(wanted).order_by("-id")[:MOST]
-
-
-def _uuid(text: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None
-
-
-def _starts(caller: Caller, asked: str) -> set[Key]:
-    hops = LineageLink.objects.filter(Q(source_id=asked) | Q(target_id=asked))[:MOST]
-    starts = {end for hop in hops if _sees(caller, hop.legal_entity_code) for end in _ends(hop) if end[2] == asked}
-    references = CrossReference.objects.select_related("connection").filter(Q(external_id=asked) | Q(number=asked))[
-        :MOST
-    ]
-    starts |= {
-        (r.connection.code, r.external_type, r.external_id) for r in references if _sees(caller, r.legal_entity_code)
-    }
-    billed = BilledDocument.objects.filter(Q(external_id=asked) | Q(number=asked))[:MOST]
-    starts |= {
-        (d.connection_code, d.document_type, d.external_id) for d in billed if _sees(caller, d.legal_entity_code)
-    }
-    return starts
-
-
-def _ends(link: LineageLink) -> tuple[Key, Key]:
-    return (link.source_system, link.source_type, link.source_id), (
-        link.target_system,
-        link.target_type,
-        link.target_id,
-    )
-
-
 def _link(caller: Caller, link: LineageLink) -> dict[str, Any]:
     if not _sees(caller, link.legal_entity_code):
         return {"source": _hidden(link.source_system, link.source_type), "relation": link.relation,
                 "target": _hidden(link.target_system, link.target_type)}  # fmt: skip
-    source, target = _ends(link)
+    source, target = ends_of(link)
     return {
         "source": _document(source),
         "target": _document(target),

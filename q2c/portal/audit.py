@@ -12,11 +12,11 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
+from q2c.carriers import as_uuid
 from q2c.core import access, audit, reveals
 from q2c.core.access import requires
 from q2c.core.htmx import page, paginate
 from q2c.core.models import AuditEntry, Person
-from q2c.portal.search import as_uuid
 from q2c.transactions.models import BusinessTransaction
 
 # verb: what was done, for whoever reads it

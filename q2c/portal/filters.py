@@ -7,7 +7,7 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from connectors.models import Connection
@@ -133,6 +133,7 @@ class EventFilter(ListFilter):
     verdict = django_filters.ChoiceFilter(label="Verdict", choices=InboundKey.Verdict.choices, empty_label="Any")
     event_type = django_filters.CharFilter(label="Event", field_name="event__event_type")
     source_id = django_filters.CharFilter(label="Id in the system", field_name="event__source_id")
+    message_id = django_filters.CharFilter(label="Id of the message there", method="of_the_message")
     via = django_filters.ChoiceFilter(
         label="Came by",
         field_name="event__via",
@@ -144,3 +145,8 @@ class EventFilter(ListFilter):
     class Meta:
         model = InboundKey
         fields: list[str] = []
+
+    def of_the_message(self, rows: QuerySet, name: str, value: str) -> QuerySet:
+        """The message that the vendor calls so; by connection, as the index has it."""
+        connections = list(Connection.objects.values_list("pk", flat=True))
+        return rows.filter(connection_id__in=connections, dedupe_key=value.strip())

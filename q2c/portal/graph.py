@@ -12,13 +12,13 @@ from django.db.models import Q
 
 from connectors import links_out
 from connectors.models import Connection
+from q2c.carriers import Key, ends_of
 from q2c.core import access
 from q2c.core.templatetags.words import spoken_noun
 from q2c.flows.catalog import TELLING
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import transactions_visible_to
 
-Key = tuple[str, str, str]
 SETTLES = frozenset({"applied to", "settles", "supplements"})  # ties two documents that are there; doesn't make one
 BOX_WIDTH, BOX_HEIGHT, GAP, LANE_LABEL, LANE_PAD, BETWEEN, TIP = 136, 60, 20, 88, 16, 12, 5  # seven columns in 1,440 px
 
@@ -73,14 +73,6 @@ class Graph:
     hops: list[Hop] = field(default_factory=list)
     width: int = 0
     height: int = 0
-
-
-def ends_of(link: LineageLink) -> tuple[Key, Key]:
-    """The two documents that a hop ties."""
-    return (
-        (link.source_system, link.source_type, link.source_id),
-        (link.target_system, link.target_type, link.target_id),
-    )
 
 
 def draw(user: Any, links: list[LineageLink], starts: list[Key], names: dict[str, str]) -> Graph:

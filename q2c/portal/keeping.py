@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from kombu.exceptions import OperationalError
 
+from q2c.carriers import as_uuid
 from q2c.core import access, archives, audit, holds, masking, retention, reveals
 from q2c.core.access import PersonRequest, requires
 from q2c.core.archive_files import ArchiveFault
@@ -24,7 +25,6 @@ from q2c.core.htmx import page, paginate, refuse
 from q2c.core.models import Archive, ArchiveCheck, Erasure, ExpiredMonth, LegalHold
 from q2c.core.tasks import check_archives, drop_expired_partitions, look_at_holds
 from q2c.core.vault import Unsealable
-from q2c.portal.search import as_uuid
 from q2c.records.persons import persons_among
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import transactions_visible_to

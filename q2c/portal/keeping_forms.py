@@ -9,11 +9,11 @@ from django.db.models import Q
 
 from connectors.models import Connection
 from mappings.models import CrossReference
+from q2c.carriers import as_uuid
 from q2c.core import access, holds
 from q2c.core.filters import DateField, dress
 from q2c.core.models import CustomerKey
 from q2c.flows.catalog import TELLING
-from q2c.portal.search import as_uuid
 from q2c.records.models import GoldenRecord
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import transactions_visible_to

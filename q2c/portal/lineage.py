@@ -10,10 +10,11 @@ from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
 from connectors.registry import spellings
+from q2c.carriers import Key, ends_of
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.portal import told
-from q2c.portal.graph import Graph, Key, draw, ends_of
+from q2c.portal.graph import Graph, draw
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import trace, transaction_visible_to, transactions_visible_to
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Q
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,25 +17,23 @@ from django.views.decorators.http import require_GET
 from connectors.models import Connection
 from connectors.registry import spellings
 from exceptions import tallies
+from exceptions.bulk_results import actions_visible_to
 from mappings.kinds import BY_CODE as KINDS
-from mappings.models import CrossReference
 from mappings.selectors import change_sets_visible_to, life_of, rules_visible_to
-from q2c.core import access
+from q2c.carriers import MOST, as_uuid, documents_carrying, transactions_carrying
+from q2c.core import access, holds
 from q2c.core.access import requires
 from q2c.core.shell import NAVIGATION
 from q2c.core.templatetags.words import spoken_noun
+from q2c.flows import backfills, bill_run_acts
 from q2c.flows.catalog import TELLING
 from q2c.inbox.selectors import messages_visible_to
 from q2c.portal import told
-from q2c.portal.graph import ends_of
-from q2c.records.models import BilledDocument, GoldenRecord
+from q2c.records.models import GoldenRecord
 from q2c.records.store import alias_of
-from q2c.transactions.models import LineageLink
-from q2c.transactions.selectors import transactions_visible_to
+from q2c.transactions.bill_runs import BillRun
 
-_CASE = re.compile(r"^ex-?(\d{1,12})$", re.IGNORECASE)
-_CHANGE_SET = re.compile(r"^cs-?(\d{1,12})$", re.IGNORECASE)
-MOST = 20
+_OWN_NUMBER = re.compile(r"^([a-z]{2})-?(\d{1,12})$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -78,65 +76,88 @@ def find(user: Any, text: str) -> list[Hit]:
     forms = spellings(text)
     hits = [
         *_screens(user, text),
-        *_cases(user, text),
-        *_change_sets(user, text),
+        *_numbered(user, text),
         *_transactions(user, forms, text),
         *_messages(user, text),
     ]
     names = dict(Connection.objects.values_list("code", "name"))
-    hits += [*_records(user, forms, names), *_rules(user, forms), *_documents(user, forms, names)]
+    hits += [*_bill_runs(user, forms, names), *_records(user, forms, names), *_rules(user, forms)]
+    hits += _documents(user, forms, names)
     return list({hit.url: hit for hit in hits}.values())[:MOST]
 
 
-def _cases(user: Any, text: str) -> list[Hit]:
-    match = _CASE.match(text)
-    if not match or not access.may(user, "exceptions.view_case"):
-        return []
-    rows = tallies.cases_shown_to(user).filter(pk=int(match[1]))
-    return [
-        Hit("Case", c.number, c.summary, reverse("exceptions:case_detail", args=[c.pk]), ("case", c.state))
-        for c in rows
-    ]
+@dataclass(frozen=True)
+class Numbered:
+    """Something of our own that people call by a number: EX-12. `sort` names its states."""
+
+    kind: str
+    permission: str
+    seen_by: Callable[[Any], QuerySet]
+    title: Callable[[Any], str]
+    view: str
+    sort: str
 
 
-def _change_sets(user: Any, text: str) -> list[Hit]:
-    match = _CHANGE_SET.match(text)
-    if not match or not access.may(user, "mappings.view_rule"):
+_NUMBERED = {
+    "EX": Numbered("Case", "exceptions.view_case", tallies.cases_shown_to, lambda c: c.summary,
+                   "exceptions:case_detail", "case"),
+    "CS": Numbered("Change set", "mappings.view_rule", change_sets_visible_to, lambda c: c.title,
+                   "mappings:change_set_detail", "approval"),
+    "BF": Numbered("Back-fill", backfills.VIEW, backfills.backfills_visible_to, lambda b: b.words,
+                   "portal:backfill_detail", "backfill"),
+    "BA": Numbered("Bulk action", "exceptions.view_case", actions_visible_to, lambda a: a.chosen_words,
+                   "exceptions:bulk_detail", "bulk"),
+    "LH": Numbered("Legal hold", holds.VIEW, holds.holds_visible_to, lambda h: h.name, "portal:hold_detail", "hold"),
+}  # fmt: skip
+
+
+def _numbered(user: Any, text: str) -> list[Hit]:
+    match = _OWN_NUMBER.match(text)
+    asked = _NUMBERED.get(match[1].upper()) if match else None
+    if not match or asked is None or not access.may(user, asked.permission):
         return []
-    rows = change_sets_visible_to(user).filter(pk=int(match[1]))
+    found: Model | None = asked.seen_by(user).filter(pk=int(match[2])).first()
+    if found is None:
+        return []
+    number, url = f"{match[1].upper()}-{found.pk}", reverse(asked.view, args=[found.pk])
+    return [Hit(asked.kind, number, asked.title(found), url, (asked.sort, found.state))]  # type: ignore[attr-defined]
+
+
+def _bill_runs(user: Any, forms: list[str], names: dict[str, str]) -> list[Hit]:
+    """Runs by the name that billing gave them."""
+    if not access.may(user, bill_run_acts.VIEW):
+        return []
+    rows: QuerySet[BillRun] = bill_run_acts.runs_visible_to(user)
+    rows = rows.filter(connection_code__in=list(names), is_named=True, name__in=forms).order_by("-day", "-addition")
     return [
-        Hit(
-            "Change set",
-            f"CS-{c.pk}",
-            c.title,
-            reverse("mappings:change_set_detail", args=[c.pk]),
-            ("approval", c.state),
-        )
-        for c in rows
-    ]
+        Hit("Bill run", r.name, f"{r.legal_entity_code}, {names[r.connection_code]}",
+            reverse("portal:bill_run_detail", args=[r.pk]), ("bill_run", r.state))
+        for r in rows[:MOST]
+    ]  # fmt: skip
 
 
 def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
     if not access.may(user, "transactions.view_transaction"):
         return []
-    visible = transactions_visible_to(user)
-    wanted = Q(source_id__in=forms) | Q(number__in=forms) | Q(target_id__in=forms) | Q(target_number__in=forms)
-    wanted |= Q(correlation_id=text)
-    if own_id := as_uuid(text):
-        wanted |= Q(pk=own_id)
     return [
         Hit(
             told.flow_title(t.flow), t.number or t.source_id, t.customer_name,
             reverse("portal:transaction_detail", args=[t.pk]), ("transaction", t.state), t.amount, t.currency,
         )
-        for t in sorted(visible.filter(wanted).order_by("-id")[:MOST], key=lambda t: t.flow in TELLING)
+        for t in sorted(transactions_carrying(user, forms, text), key=lambda t: t.flow in TELLING)
     ]  # fmt: skip
 
 
 def _messages(user: Any, text: str) -> list[Hit]:
-    own_id = as_uuid(text)
-    if not own_id or not access.may(user, "inbox.view_event"):
+    """Messages by our id of them, or by the vendor's (of a webhook: evt_…)."""
+    if not access.may(user, "inbox.view_event"):
         return []
+    own_id, rows = as_uuid(text), messages_visible_to(user)
+    if own_id:
+        rows = rows.filter(event_id=own_id)
+    else:  # by connection, as the index has it
+        ids = list(Connection.objects.values_list("pk", flat=True))
+        rows = rows.filter(connection_id__in=ids, dedupe_key=text)
     return [
         Hit(
             "Message",
@@ -145,7 +166,7 @@ def _messages(user: Any, text: str) -> list[Hit]:
             reverse("portal:event_detail", args=[key.event_id]),
             ("verdict", key.verdict),
         )
-        for key in messages_visible_to(user).filter(event_id=own_id)[:MOST]
+        for key in rows[:MOST]
     ]
 
 
@@ -183,35 +204,15 @@ def _documents(user: Any, forms: list[str], names: dict[str, str]) -> list[Hit]:
     """Records in other systems: they open in the lineage, which starts from any id."""
     if not access.may(user, "transactions.view_transaction"):
         return []
-    found: dict[tuple[str, str, str], Hit] = {}
-
-    def add(key: tuple[str, str, str], number: str, amount: Any = None, currency: str = "") -> None:
-        system, kind, identifier = key
+    found = []
+    for carrier in documents_carrying(user, forms):
+        (system, kind, identifier), number = carrier.key, carrier.number
         what = f"{spoken_noun(kind)} in {names.get(system, system)}"
         says = identifier if number and number != identifier else ""
-        found.setdefault(key, Hit(what, number or identifier, says, _lineage(*key), None, amount, currency))
-
-    references = access.visible_to(user, CrossReference.objects.select_related("connection"))
-    for row in references.filter(Q(external_id__in=forms) | Q(number__in=forms))[:MOST]:
-        add((row.connection.code, row.external_type, row.external_id), row.number)
-    billed = access.visible_to(user, BilledDocument.objects.all())
-    for doc in billed.filter(Q(external_id__in=forms) | Q(number__in=forms) | Q(subscription_id__in=forms))[:MOST]:
-        add((doc.connection_code, doc.document_type, doc.external_id), doc.number, doc.amount, doc.currency)
-    links = access.visible_to(user, LineageLink.objects.all())
-    for link in links.filter(Q(source_id__in=forms) | Q(target_id__in=forms)).order_by()[:MOST]:
-        for key in ends_of(link):
-            if key[2] in forms:
-                add(key, "")
-    return list(found.values())
+        url = _lineage(*carrier.key)
+        found.append(Hit(what, number or identifier, says, url, None, carrier.amount, carrier.currency))
+    return found
 
 
 def _lineage(system: str, kind: str, identifier: str) -> str:
     return f"{reverse('portal:lineage')}?{urlencode({'system': system, 'type': kind, 'id': identifier})}"
-
-
-def as_uuid(text: str) -> uuid.UUID | None:
-    """The id that a text is, or None."""
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        return None

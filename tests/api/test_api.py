@@ -15,6 +15,7 @@ from q2c.core.ids import uuid7
 from q2c.core.models import AuditEntry
 from q2c.core.problems import Category, Problem
 from q2c.inbox.models import ApiClient
+from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun, WorkItem
 from tests.api.conftest import ALL_SCOPES, ask_token, bearer, make_client
 from tests.mappings.rules import make_rule
@@ -135,6 +136,45 @@ def test_a_trace_starts_from_any_id_of_any_system(house):
         assert found["links"][0]["target"] == {"system": "netsuite", "type": "invoice", "id": "9001"}
     assert api.get("/api/v1/trace", {"id": "9999"}).status_code == 404
     assert api.get("/api/v1/trace").status_code == 400
+
+
+SHORT, LONG = "001Ak00000abcDE", "001Ak00000abcDEIAY"
+
+
+def test_a_trace_starts_from_an_id_as_a_spreadsheet_spells_it(house):
+    make_client("upstream")
+    row = make_transaction()
+    link(row, "9001")
+    sold = make_transaction(number="ORD-1")
+    BusinessTransaction.objects.filter(pk=sold.pk).update(source_id=LONG, source_type="Order")
+    api = bearer("upstream")
+    for asked, found in ((SHORT, sold), (LONG.lower(), sold), (LONG, sold), ("0009001", row)):
+        answer = api.get("/api/v1/trace", {"id": asked})
+        assert answer.status_code == 200, asked
+        assert [t["id"] for t in answer.json()["transactions"]] == [str(found.pk)], asked
+
+
+def test_a_trace_starts_from_a_subscription_that_billing_made_by_itself(house):
+    make_client("upstream")
+    row = make_transaction()
+    link(row, "9001")
+    BilledDocument.objects.create(
+        connection_code="stripe", document_type="invoice", external_id=row.source_id, number="INV-1",
+        subscription_id="sub_9", legal_entity_code="GB01", currency="GBP", amount=Decimal("12.50"),
+        content_hash="h", changed_at=NOW,
+    )  # fmt: skip
+    found = bearer("upstream").get("/api/v1/trace", {"id": "sub_9"}).json()
+    assert [t["id"] for t in found["transactions"]] == [str(row.pk)]
+
+
+def test_documents_of_others_with_the_same_number_dont_hide_ones_own(house):
+    make_client("us-only", entities=["US01"])
+    for n in range(25):
+        link(make_transaction("GB01", number=f"GB-{n}"), "9001", "GB01")
+    mine = make_transaction("US01", number="INV-US")
+    link(mine, "9001", "US01")
+    found = bearer("us-only").get("/api/v1/trace", {"id": "9001"}).json()
+    assert [t["number"] for t in found["transactions"]] == ["INV-US"]
 
 
 def test_a_trace_shows_neither_id_nor_amount_of_a_foreign_document(house):
