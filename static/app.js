@@ -40,6 +40,10 @@
     all.forEach(function (row) { row.classList.toggle("cur", row === next); });
     next.querySelector("a").focus();
   }
+  // A poll isn't somebody who works: it doesn't keep the session alive.
+  document.addEventListener("htmx:configRequest", function (event) {
+    if (!event.detail.triggeringEvent) event.detail.headers["X-By-Itself"] = "1";
+  });
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (document.hidden && event.target.closest("[data-poll]")) event.preventDefault();
   });

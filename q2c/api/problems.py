@@ -12,13 +12,14 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
 from django.views import defaults
+from django.views.decorators.http import require_safe
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from q2c.api.problem_types import CATALOGUE, TYPES
 from q2c.core.hotpath import AWAY
 
 MEDIA_TYPE = "application/problem+json"
-TYPES = "/api/v1/problems/"
 
 
 @dataclass(frozen=True)
@@ -148,3 +149,19 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not request.path.startswith("/api/"):
         return defaults.bad_request(request, exception)
     return JsonResponse(body_of(ApiProblem(400, *_TITLES[400]), request), status=400, content_type=MEDIA_TYPE)
+
+
+@require_safe
+def problem_types(request: HttpRequest) -> JsonResponse:
+    """All sorts of problems, by code; anybody may read what they mean."""
+    return JsonResponse({"items": [_described(code) for code in CATALOGUE]})
+
+
+@require_safe
+def problem_type(request: HttpRequest, code: str) -> JsonResponse:
+    """One sort of problem: what it means, and what to do about it."""
+    return JsonResponse(_described(code)) if code in CATALOGUE else no_such_address(request)
+
+
+def _described(code: str) -> dict[str, Any]:
+    return {"type": f"{TYPES}{code}", "code": code, **asdict(CATALOGUE[code])}

@@ -24,6 +24,8 @@ urlpatterns = [
     *_both("cases", views.Cases.as_view(), "cases"),
     *_both("cases/<str:case_id>", views.OneCase.as_view(), "case"),
     *_both("cases/<str:case_id>/repost", views.RepostCase.as_view(), "repost"),
+    *_both("problems", problems.problem_types, "problem_types"),
+    *_both("problems/<slug:code>", problems.problem_type, "problem_type"),
     path("schema/", SpectacularJSONAPIView.as_view(authentication_classes=[], permission_classes=[]), name="schema"),
     re_path(r"^(?P<path>(?s:.*))\Z", problems.no_such_address),
 ]

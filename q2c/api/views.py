@@ -186,7 +186,10 @@ class Cases(Door):
         """Cases of the caller's entities, newest first."""
         caller, asked = caller_of(request), request.query_params
         limit = _whole(asked.get("limit", str(PAGE)), "limit", 1, MOST)
-        rows = tallies.cases_visible_to(caller).filter(closed_at__isnull=asked.get("state", "open") != "closed")
+        if asked.get("state", "open") not in ("open", "closed"):
+            fault = FieldFault("state", "invalid", "There is no such state", "Send open or closed.")
+            raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
+        rows = tallies.cases_visible_to(caller).filter(closed_at__isnull=asked.get("state") != "closed")
         for name, column in (("kind", "kind"), ("queue", "queue"), ("legal_entity", "legal_entity_code")):
             if name in asked:
                 rows = rows.filter(**{column: asked[name].replace("\x00", "")})

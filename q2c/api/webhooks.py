@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import http
+import io
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from q2c.api.door import answer_webhook
 from q2c.core.metrics import count_request
 
-PREFIX = "/webhooks/"
+PREFIX, API = "/webhooks/", "/api/"
+CHUNK = 65_536
 
 
 @csrf_exempt
@@ -41,7 +44,7 @@ def past_middleware(application: Callable[..., Iterable[bytes]]) -> Callable[...
         start = time.perf_counter()
         path = environ.get("PATH_INFO", "")
         if not path.startswith(PREFIX):
-            return application(environ, start_response)
+            return application(_with_length(environ), start_response)
         status = 500  # should the door itself fail
         try:
             answer = answer_webhook(
@@ -67,6 +70,18 @@ def past_middleware(application: Callable[..., Iterable[bytes]]) -> Callable[...
         return [answer.body]
 
     return dispatch
+
+
+def _with_length(environ: dict[str, Any]) -> dict[str, Any]:
+    """A request to the API whose body came in chunks, with its length: Django reads none without one. Of what is larger
+    than a request may be one byte more than that is kept, so that it's refused as too large."""
+    is_chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+    if not is_chunked or not environ.get("PATH_INFO", "").startswith(API):
+        return environ
+    body, most = bytearray(), settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
+    while len(body) < most and (part := environ["wsgi.input"].read(min(CHUNK, most - len(body)))):
+        body += part
+    return {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
 
 
 def _headers(environ: dict[str, Any]) -> dict[str, str]:

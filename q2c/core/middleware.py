@@ -4,12 +4,17 @@ import time
 
 import structlog
 from django.conf import settings
+from django.contrib.auth import logout
 from django.middleware.gzip import GZipMiddleware
 from django.utils import timezone
 
-from q2c.core import people, tracing
+from q2c.core import access, people, tracing
 from q2c.core.ids import uuid7
 from q2c.core.metrics import count_request
+
+WRITTEN_AFTER_SECONDS = 60
+SEEN_AT = "seen_at"  # of a session: seconds since 1970
+BY_ITSELF = "X-By-Itself"  # what app.js sends with a request that no person caused
 
 
 def correlation(get_response):
@@ -44,6 +49,34 @@ def measure(get_response):
         return response
 
     return middleware
+
+
+def end_when_idle(get_response):
+    """Signs out whoever asked for nothing for half an hour (ASVS 7.3.1). What a page asks for by itself, such as the
+    news of a case every few seconds, keeps nobody signed in. The time is written at most once a minute."""
+
+    def middleware(request):
+        if settings.SESSION_COOKIE_NAME not in request.COOKIES or not request.user.is_authenticated:
+            return get_response(request)
+        now = int(time.time())
+        seen = request.session.get(SEEN_AT)
+        if seen is not None and now - seen > settings.SESSION_IDLE_SECONDS:
+            logout(request)
+            answer = access.ask_to_sign_in(request)
+            for header in ("Location", "HX-Redirect"):
+                if header in answer:
+                    answer[header] += "&idle=1" if request.method in ("GET", "HEAD") else "&idle=1&unsaved=1"
+            return answer
+        if BY_ITSELF not in request.headers and (seen is None or now - seen >= WRITTEN_AFTER_SECONDS):
+            request.session[SEEN_AT] = now
+        return get_response(request)
+
+    return middleware
+
+
+def begin_to_count(sender, request, user, **rest):
+    """Somebody signs in: from now on the time without a request counts."""
+    request.session[SEEN_AT] = int(time.time())
 
 
 def person_zone(get_response):

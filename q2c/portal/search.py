@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -78,9 +78,10 @@ def find(user: Any, text: str) -> list[Hit]:
         *_screens(user, text),
         *_numbered(user, text),
         *_transactions(user, forms, text),
-        *_messages(user, text),
     ]
-    names = dict(Connection.objects.values_list("code", "name"))
+    connections = list(Connection.objects.values_list("pk", "code", "name"))
+    names = {code: name for _pk, code, name in connections}
+    hits += _messages(user, text, [pk for pk, _code, _name in connections])
     hits += [*_bill_runs(user, forms, names), *_records(user, forms, names), *_rules(user, forms)]
     hits += _documents(user, forms, names)
     return list({hit.url: hit for hit in hits}.values())[:MOST]
@@ -148,16 +149,13 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
     ]  # fmt: skip
 
 
-def _messages(user: Any, text: str) -> list[Hit]:
+def _messages(user: Any, text: str, connections: list[int]) -> list[Hit]:
     """Messages by our id of them, or by the vendor's (of a webhook: evt_…)."""
     if not access.may(user, "inbox.view_event"):
         return []
-    own_id, rows = as_uuid(text), messages_visible_to(user)
-    if own_id:
-        rows = rows.filter(event_id=own_id)
-    else:  # by connection, as the index has it
-        ids = list(Connection.objects.values_list("pk", flat=True))
-        rows = rows.filter(connection_id__in=ids, dedupe_key=text)
+    own_id = as_uuid(text)
+    # As the indexes have it: a key is unique by connection.
+    wanted = Q(event_id=own_id) if own_id else Q(connection_id__in=connections, dedupe_key=text)
     return [
         Hit(
             "Message",
@@ -166,7 +164,7 @@ def _messages(user: Any, text: str) -> list[Hit]:
             reverse("portal:event_detail", args=[key.event_id]),
             ("verdict", key.verdict),
         )
-        for key in rows[:MOST]
+        for key in messages_visible_to(user).filter(wanted)[:MOST]
     ]
 
 

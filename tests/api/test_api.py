@@ -94,6 +94,21 @@ def test_every_address_needs_its_scope(house, method, path):
     assert let_in.status_code in (200, 400, 404, 422)
 
 
+@pytest.mark.parametrize("media", ["application/json", "application/x-www-form-urlencoded", "text/csv"])
+def test_without_a_token_nothing_of_the_body_is_judged(house, media):
+    answer = Client().generic("POST", "/api/v1/orders", "{not json", content_type=media)
+    assert (answer.status_code, answer.json()["code"]) == (401, "not-authenticated")
+
+
+def test_an_unknown_state_of_cases_is_refused_by_name(house):
+    make_client("upstream")
+    answer = bearer("upstream").get("/api/v1/cases", {"state": "resolved"})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0] == {
+        "field": "state", "code": "invalid", "message": "There is no such state", "remedy": "Send open or closed.",
+    }  # fmt: skip
+
+
 def test_a_scope_that_was_taken_away_ends_with_the_next_request(house):
     application = make_client("upstream")
     api = bearer("upstream")

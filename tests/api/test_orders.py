@@ -1,14 +1,18 @@
 """Orders by API: the idempotency table, each field's fault, and what comes of an accepted order."""
 
+import io
 import json
 import threading
 from decimal import Decimal
 
 import pytest
 from django.db import connection, connections, transaction
+from django.test import RequestFactory
+from django.test.client import ClientHandler
 
 from connectors.models import Connection
 from q2c.api import orders, views
+from q2c.api.webhooks import past_middleware
 from q2c.canonical.contract import Order
 from q2c.canonical.schema import from_json
 from q2c.inbox.keeping import forget_expired_answers
@@ -37,6 +41,45 @@ def faults(answer):
     assert answer.status_code == 422, answer.content
     assert answer["Content-Type"] == "application/problem+json"
     return {fault["field"]: fault["code"] for fault in answer.json()["errors"]}
+
+
+class Chunked:
+    """A body as gunicorn gives one that came in chunks: nobody says how long it is. Its end is at `most` bytes."""
+
+    def __init__(self, body: bytes = b"", *, is_endless: bool = False) -> None:
+        self.body, self.is_endless, self.given = io.BytesIO(body), is_endless, 0
+
+    def read(self, size: int = -1) -> bytes:
+        part = b" " * size if self.is_endless else self.body.read(min(size, 7))
+        self.given += len(part)
+        return part
+
+
+def send_chunked(api, body: Chunked):
+    answers, handler = [], ClientHandler(enforce_csrf_checks=False)
+    application = past_middleware(lambda environ, start: answers.append(handler(environ)) or [])
+    environ = RequestFactory().generic("POST", "/api/v1/orders", content_type="application/json").environ
+    environ |= api.defaults | {
+        "CONTENT_TYPE": "application/json",
+        "HTTP_IDEMPOTENCY_KEY": "chunks",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+    }
+    environ.pop("CONTENT_LENGTH", None)
+    application({**environ, "wsgi.input": body}, lambda status, headers: None)
+    return answers[0]
+
+
+def test_an_order_whose_body_comes_in_chunks_is_taken(api):
+    answer = send_chunked(api, Chunked(json.dumps(order()).encode()))
+    assert answer.status_code == 202
+    assert BusinessTransaction.objects.count() == 1
+
+
+def test_chunks_beyond_the_limit_arent_read_and_are_refused_as_too_large(api, settings):
+    endless = Chunked(is_endless=True)
+    answer = send_chunked(api, endless)
+    assert answer.status_code == 413
+    assert endless.given == settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1
 
 
 def test_an_accepted_order_becomes_one_transaction_of_its_own_event(api):

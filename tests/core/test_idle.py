@@ -1,0 +1,105 @@
+"""A session without a person's request ends after half an hour; what a page asks for by itself keeps nobody in."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+
+import pytest
+import time_machine
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests import factories
+
+NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+POLL = {"HX-Request": "true", "HX-Current-URL": "http://testserver/exceptions/?queue=mine", "X-By-Itself": "1"}
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(NOON, tick=False) as clock:
+        yield clock
+
+
+@pytest.fixture
+def person(db, clock):
+    client = Client()
+    client.force_login(factories.make_person("controller"))
+    return client
+
+
+def is_signed_in(client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("minutes", "stays"), [(29, True), (31, False)])
+def test_half_an_hour_without_a_request_ends_it(person, clock, minutes, stays):
+    assert person.get("/").status_code == 200
+    clock.shift(minutes * 60)
+    answer = person.get("/transactions/?state=held")
+    assert is_signed_in(person) is stays
+    if not stays:
+        assert answer["Location"] == "/accounts/login/?next=/transactions/%3Fstate%3Dheld&idle=1"
+        assert "half an hour without a request" in person.get(answer["Location"]).content.decode()
+
+
+@pytest.mark.django_db
+def test_who_works_all_day_stays_signed_in(person, clock):
+    for _ in range(20):
+        clock.shift(20 * 60)
+        assert person.get("/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_page_that_asks_for_news_by_itself_keeps_nobody_signed_in(person, clock):
+    person.get("/")
+    for _ in range(29):
+        clock.shift(60)
+        assert person.get("/", headers=POLL).status_code == 200
+    clock.shift(120)
+    answer = person.get("/", headers=POLL)
+    assert answer.status_code == 204
+    assert answer["HX-Redirect"] == "/accounts/login/?next=/exceptions/%3Fqueue%3Dmine&idle=1"
+    assert not is_signed_in(person)
+
+
+@pytest.mark.django_db
+def test_what_was_sent_too_late_isnt_done_and_the_page_says_so(person, clock):
+    person.get("/")
+    clock.shift(31 * 60)
+    answer = person.post("/you/", {"time_zone": "Asia/Tokyo"})
+    assert answer["Location"] == "/accounts/login/?next=/&idle=1&unsaved=1"
+    assert "What you sent last wasn’t saved." in person.get(answer["Location"]).content.decode()
+
+
+@pytest.mark.django_db
+def test_the_session_is_written_once_a_minute_at_most(person, clock):
+    def writes():
+        with CaptureQueriesContext(
+            connection,
+        ) as asked:
+            person.get("/transactions/")
+        return sum("UPDATE" in q["sql"] and Session._meta.db_table in q["sql"] for q in asked)
+
+    assert [writes(), writes()] == [0, 0]
+    clock.shift(61)
+    assert [writes(), writes()] == [1, 0]
+
+
+def test_in_production_cookies_are_bound_to_their_host(tmp_path):
+    code = (
+        "from django.conf import settings as s; print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.SESSION_COOKIE_PATH)"
+    )
+    environment = {
+        **os.environ,
+        "Q2C_ENV": "production",
+        "Q2C_HOME": str(tmp_path),
+        "DATABASE_URL": "postgres://a@b/c",
+        "DJANGO_SETTINGS_MODULE": "q2c.settings",
+    }
+    said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["__Host-sessionid", "__Host-csrftoken", "/"]
