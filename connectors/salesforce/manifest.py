@@ -22,7 +22,7 @@ from q2c.core.problems import Category, Problem
 TOKEN_PATH = "/services/oauth2/token"
 _HIDDEN = re.compile(rb'"success"\s*:\s*false|"httpStatusCode"\s*:\s*[345]')
 _SECONDARY = ("ALL_OR_NONE_OPERATION_ROLLED_BACK", "PROCESSING_HALTED")
-_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")
+_USAGE = re.compile(r"api-usage=(\d+)/(\d+)")  # also of per-app-api-usage
 
 
 def auth(line: Line) -> Auth:
@@ -96,9 +96,10 @@ def hides_errors(body: bytes) -> bool:
 
 
 def read_quota(headers: Mapping[str, str]) -> tuple[int, int] | None:
-    """Calls of the day, used and allowed, out of `Sforce-Limit-Info`."""
-    found = _USAGE.search(headers.get("Sforce-Limit-Info") or "")
-    return (int(found[1]), int(found[2])) if found else None
+    """Calls of the day, used and allowed, out of `Sforce-Limit-Info`: of the organisation or of our own app, whichever
+    is nearer to its end."""
+    told = [(int(used), int(allowed)) for used, allowed in _USAGE.findall(headers.get("Sforce-Limit-Info") or "")]
+    return max(told, key=lambda limit: limit[0] / max(limit[1], 1), default=None)
 
 
 _GONE = ("NOT_FOUND", "ENTITY_IS_DELETED")

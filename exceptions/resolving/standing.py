@@ -31,6 +31,20 @@ from q2c.transactions.selectors import OPEN, trace, transactions_visible_to
 from q2c.transactions.workers import run_now
 
 INVOICES = "invoice_to_erp"
+# Why what isn't an invoice has no plan of its own, and what takes it back.
+IN_ITS_INVOICE = "It’s taken back from its invoice or its order: open one of them in the table."
+_BY_HAND = "Where only the journal is wrong, have it reversed in the ERP."
+NO_PLAN = {
+    "payout_to_erp": "A payout has no plan. Where the bank sends it back, billing says so and the opposite journal "
+    f"posts by itself. {_BY_HAND}",
+    "dispute_to_erp": "A dispute has no plan. When its money comes back, billing says so and that posts by itself. "
+    f"{_BY_HAND}",
+    "refund_to_erp": "A refund has no plan. Where it fails, billing says so and the money’s coming back posts by "
+    "itself.",
+    "summary_to_erp": "A day’s summary has no plan. Correct its documents in billing: what changes goes into the day’s "
+    "next summary.",
+    "accrual_to_erp": "An accrual has no plan: the ERP takes it back by itself when the document posts.",
+}
 THERE, ABSENT, DIFFERS, UNASKED, SILENT = "there", "absent", "differs", "not_asked", "silent"
 ROWS_MAX = 60  # of one journey
 SETTLING_MAX = ROWS_MAX - 2  # beside the invoice in billing and in the ERP
@@ -299,7 +313,7 @@ def _posted(
 ) -> tuple[Posted | None, str]:  # fmt: skip
     """The invoice as the ERP has it, or why it can't be unwound here."""
     if txn.flow != INVOICES:
-        return None, "It’s taken back from its invoice or its order: open one of them in the table."
+        return None, NO_PLAN.get(txn.flow, IN_ITS_INVOICE)
     if txn.state != BusinessTransaction.State.COMPLETED or reference is None:
         return None, f"{txn.number or 'The invoice'} isn’t posted, so there’s nothing to take back."
     if reference.external_type != "ar_invoice":

@@ -19,6 +19,7 @@ from q2c.core import access, reveals
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate, refuse
+from q2c.core.models import AuditEntry
 from q2c.core.redact import redact
 from q2c.core.roles import ROLES
 from q2c.core.templatetags.technical import pretty
@@ -26,6 +27,7 @@ from q2c.core.vault import Unsealable
 from q2c.inbox import bodies, replay, selectors
 from q2c.inbox.models import InboundKey, Refusal
 from q2c.portal import told
+from q2c.portal.audit import tell_entries
 from q2c.portal.filters import EventFilter
 from q2c.records.persons import persons_among
 from q2c.transactions.models import BusinessTransaction
@@ -143,9 +145,13 @@ def show_event(
     shown = reveals.show_masked(
         request.user, ("event", key.event_id), plain, entity=key.legal_entity_code, form=reveal, people=people
     )
+    runs = AuditEntry.objects.filter(subject_type="event", subject_id=str(key.event_id), verb="replay")
+    replays = list(runs.order_by("sequence"))
+    tell_entries(replays)
     context = {
         "key": key,
         "event": key.event,
+        "replays": replays,
         **read,
         **shown,
         "reveal_url": reverse("portal:event_reveal", args=[key.event_id]),

@@ -26,6 +26,7 @@ from q2c.records.models import BilledDocument
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COUNT = int(os.environ.get("COMPLETENESS_DOCUMENTS", "40"))
+PATIENCE = max(60, COUNT // 20)  # seconds
 AT_ONCE = 500  # the control door takes no more
 TYPES = ("invoice", "credit_memo", "payment", "refund")
 
@@ -58,7 +59,9 @@ def test_one_lost_webhook_of_many_is_found_named_and_healed_within_one_cycle(hou
     lost = COUNT * 7 // 10
     house.fault("stripe", "webhook_lose", when={"external_id": f"AC-{lost:04}"})
     ids = bill(house, COUNT)
-    house.carry(until=lambda: BilledDocument.objects.filter(document_type="invoice").count() == COUNT - 1, seconds=60)
+    house.carry(
+        until=lambda: BilledDocument.objects.filter(document_type="invoice").count() == COUNT - 1, seconds=PATIENCE
+    )
     found = completeness.check_feed("stripe", "invoice")
     assert (found.listed, found.found, found.read_again, found.failure) == (COUNT, 1, 1, "")
     gap = FeedGap.objects.get()
@@ -68,7 +71,7 @@ def test_one_lost_webhook_of_many_is_found_named_and_healed_within_one_cycle(hou
     assert (day.source_count, day.source_amount) == (COUNT, COUNT * Decimal("12.34"))
     assert (day.our_count, day.missing_count, day.missing_amount) == (COUNT - 1, 1, Decimal("12.34"))
     assert f"invoice AC-{lost:04} over GBP 12.34, which never reached us" in ExceptionCase.objects.get().summary
-    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": COUNT}, seconds=60)
+    house.carry(until=lambda: house.states("invoice_to_erp") == {"completed": COUNT}, seconds=PATIENCE)
     assert completeness.check_feed("stripe", "invoice").closed == 1
     day.refresh_from_db()
     assert (day.our_count, day.our_amount, day.missing_count) == (COUNT, COUNT * Decimal("12.34"), 0)

@@ -245,6 +245,11 @@ def test_a_message_shows_its_body_without_secrets_and_runs_again(sign_in, db):
     message.refresh_from_db()
     assert (message.verdict, message.reason) == (InboundKey.Verdict.RECEIVED, "")
     assert AuditEntry.objects.get(verb="replay").why == "The reader is mended"
+    again = client.get(f"/inbox/{message.event_id}/")
+    assert [(run.who, run.why, run.data["verdict"]) for run in again.context["replays"]] == [
+        (str(client.person), "The reader is mended", "refused")
+    ]
+    assert "It was refused before." in again.content.decode()
 
 
 def test_pausing_and_resuming_a_connection_needs_a_reason_and_is_recorded(sign_in, db):

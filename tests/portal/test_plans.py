@@ -28,6 +28,24 @@ def test_what_went_to_the_ledger_in_a_summary_is_corrected_in_billing(sign_in):
     assert "Propose it" not in page
 
 
+@pytest.mark.parametrize(
+    ("flow", "says"),
+    [
+        ("payout_to_erp", "Where the bank sends it back, billing says so"),
+        ("dispute_to_erp", "When its money comes back, billing says so"),
+        ("refund_to_erp", "Where it fails, billing says so"),
+        ("summary_to_erp", "Correct its documents in billing"),
+        ("accrual_to_erp", "the ERP takes it back by itself"),
+        ("payment_to_erp", "open one of them in the table"),
+    ],
+)
+def test_what_has_no_plan_of_its_own_says_what_takes_it_back(sign_in, flow, says):
+    txn = factories.make_transaction("completed", flow=flow, target_connection="netsuite")
+    page = sign_in("controller").get(f"/transactions/{txn.pk}/plans/").content.decode()
+    assert says in page
+    assert "Propose it" not in page
+
+
 def test_a_plan_of_a_foreign_entity_is_not_found_and_one_without_a_way_back_is_refused(sign_in):
     txn = factories.make_transaction("held", legal_entity_code="US01")
     assert sign_in("billing_ops", entities=("GB01",)).get(f"/transactions/{txn.pk}/plans/").status_code == 404

@@ -57,7 +57,16 @@ def test_an_outage_leaves_a_write_unknown():
     assert read(503, "SERVER_UNAVAILABLE", is_write=False).category is Category.AVAILABILITY
 
 
-def test_the_days_calls_are_read_from_the_header():
-    header = "api-usage=25/5000; per-app-api-usage=17/250(appName=sample-connected-app)"
-    assert read_quota({"Sforce-Limit-Info": header}) == (25, 5000)
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("api-usage=25/5000; per-app-api-usage=17/250(appName=sample-connected-app)", (17, 250)),
+        ("api-usage=4900/5000; per-app-api-usage=17/250(appName=sample-connected-app)", (4900, 5000)),
+        ("api-usage=25/5000", (25, 5000)),
+        ("api-usage=25/0", (25, 0)),
+        ("something else", None),
+    ],
+)
+def test_the_days_calls_are_those_of_the_limit_that_is_nearer_to_its_end(header, told):
+    assert read_quota({"Sforce-Limit-Info": header}) == told
     assert read_quota({}) is None
