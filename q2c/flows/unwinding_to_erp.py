@@ -199,14 +199,14 @@ async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     return await settling_steps.find_all(release, erp)
 
 
-async def release_settlements(release: Settling, unwinding: Unwinding, erp: Any) -> PostedDocument:
+async def release_settlements(release: Settling, unwinding: Unwinding, book: Book, erp: Any) -> PostedDocument:
     """Take off what settles the invoice, one after the other; what is off already isn't touched again. Raises Problem
     `plan_moved` before the first, where something else is open than people saw."""
     off = [await erp.find_application(row) is not None for row in release.applications]
     done = sum((row.amount for row, is_off in zip(unwinding.moving, off, strict=True) if is_off), unwinding.open_amount)
     invoice = await post.read_before_sending(erp, "ar_invoice", unwinding.erp_invoice)
     rules.check_open(unwinding, done, invoice.open_amount)
-    return await settling_steps.apply_all(release, erp)
+    return await settling_steps.apply_all(release, book, erp)
 
 
 def find_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
@@ -248,9 +248,9 @@ async def find_settling(settling: Settling, reposted: PostedDocument | None, erp
     return reposted if await settling_steps.find_all(settling, erp) is not None else None
 
 
-async def settle(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
+async def settle(settling: Settling, reposted: PostedDocument | None, book: Book, erp: Any) -> PostedDocument | None:
     """Apply it to the new invoice, one after the other; what is applied already isn't touched again."""
-    await settling_steps.apply_all(settling, erp)
+    await settling_steps.apply_all(settling, book, erp)
     return reposted
 
 
