@@ -309,7 +309,9 @@ _SYSTEM = (
     Kind("list_unread", D, PLATFORM, HIGH, hours(8), ("connection", "list"), (WAIVE,),
          "A list of {connection} can't be read whole: {list}",
          "The list that was read before counts until it can be read again, and the case closes by itself then. Of one "
-         "that has grown too long, ask the system's administrator to archive what nobody uses any more."),
+         "that has grown too long, ask the system's administrator to archive what nobody uses any more. One that came "
+         "empty is a lost permission or a fault there; waive this if nothing is left of it, and the next reading "
+         "believes it."),
     Kind("stream_unread", D, PLATFORM, HIGH, hours(4), ("connection", "stream"), (WAIVE,),
          "{connection} doesn't let us read {stream}",
          "Give the integration role the permission that the vendor names. It's read on by itself, and this closes."),

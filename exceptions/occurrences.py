@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import connection as database
 
 from exceptions import reporting
+from q2c.core.models import AccountingPeriod
 from q2c.core.problems import Problem
 from q2c.core.redact import redact
 
@@ -193,6 +194,21 @@ def add_to_tallies(cursor: Any, changes: Iterable[Change]) -> None:
 def period_of(row: HeldDocument) -> str:
     """The period that the document can't be posted in: the problem's own, else the document's; empty while unknown."""
     return row.problem.subject.get("period", row.period_code)[:20]
+
+
+def name_periods(rows: Iterable[HeldDocument]) -> None:
+    """Where an ERP refused the period of a document that stands there, call it as the ERP's list is kept by us."""
+    lacking = [row.problem.subject for row in rows if "erp_period" in row.problem.subject]
+    lacking = [subject for subject in lacking if "period" not in subject]
+    if not lacking:
+        return
+    found = AccountingPeriod.objects.filter(external_id__in={subject["erp_period"] for subject in lacking})
+    place = ("subsidiary__legal_entity__code", "subsidiary__connection__code", "external_id", "code")
+    codes = {tuple(key): code for *key, code in found.values_list(*place)}
+    for subject in lacking:
+        code = codes.get((subject.get("legal_entity"), subject.get("connection"), subject["erp_period"]))
+        if code is not None:
+            subject["period"] = code
 
 
 def as_json(value: Any) -> str:

@@ -21,7 +21,15 @@ from exceptions.clocks import Promise, promise
 from exceptions.fixes import note_failed
 from exceptions.grouping import VERSION, fingerprint
 from exceptions.models import CaseNote, ExceptionCase
-from exceptions.occurrences import HeldDocument, add_occurrences, as_json, period_of, subject_id, without_null
+from exceptions.occurrences import (
+    HeldDocument,
+    add_occurrences,
+    as_json,
+    name_periods,
+    period_of,
+    subject_id,
+    without_null,
+)
 from exceptions.routing import Facts, Route, Router, main_customer, names_in
 from mappings.calendars import calendars
 from mappings.days import rules_today
@@ -63,6 +71,8 @@ def open_for_steps(rows: Iterable[HeldDocument]) -> dict[UUID, int]:
 def open_occurrences(rows: Iterable[HeldDocument]) -> list[tuple[HeldDocument, int]]:
     """As `open_for_steps`, for documents of any sort: each with its case's id."""
     latest: dict[Any, HeldDocument] = {}
+    rows = list(rows)
+    name_periods(rows)
     for row in rows:
         latest[subject_id(row) or fingerprint_of(row)] = row
     by_print: Prints = {}

@@ -231,9 +231,11 @@ def _known_for(rows: Iterable[tuple[str, dict[str, Any]]]) -> Callable[[str, str
 
 def _next_open(entity: str, subject: dict[str, str]) -> str:
     """The first period after a closed one that is open in the same book, as the ERP's own list says."""
+    if not subject.get("period"):
+        return ""  # an ERP that doesn't say which
     periods = ports.periods().get((subject.get("legal_entity") or entity, subject.get("connection", "")), [])
     ledger = subject.get("ledger") == "ledger"
-    later = (p for p in periods if p.code > subject.get("period", ""))
+    later = (p for p in periods if p.code > subject["period"])
     return next((p.code for p in later if (p.is_ledger_open if ledger else p.is_receivables_open)), "")
 
 

@@ -84,7 +84,7 @@ PLAIN_LISTS = {
     ),
 }
 
-# A subsidiary's own lock of a period, where the account closes periods by subsidiary.
+# A subsidiary's own lock of a period. No documented table, but our sandbox's own; an account without it is read so.
 PERIODS_BY_SUBSIDIARY = (
     "SELECT accountingperiod, subsidiary, closed, arlocked, alllocked "
     "FROM accountingperiodsubsidiary ORDER BY accountingperiod, subsidiary"

@@ -12,7 +12,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from django.utils import timezone
@@ -31,10 +31,12 @@ from q2c.canonical.posting import Accrual
 from q2c.core.history import save_with_reason
 from q2c.core.models import AccountingPeriod, Person, Proposal
 from q2c.core.money import ZERO, spoken_money
+from q2c.flows import catalog
 from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP
-from q2c.flows.steps.dates import POSTING_DATE
+from q2c.flows.steps.dates import POSTING_DATE, check_ledger_period
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
+from q2c.transactions.steps import Flow, Read, Step, Write, parameters
 
 NEXT, REOPEN, ACCRUED, EITHER = "next period", "reopen", "accrue", "either"
 POLICY = "late_documents"
@@ -77,7 +79,7 @@ def late_documents(case: ExceptionCase, by: Person, transaction_ids: Iterable[UU
     grouped: dict[Place, list[BusinessTransaction]] = defaultdict(list)
     for txn in held:
         subject = subjects[txn.pk]  # an accrual's may name the period in which it's taken back
-        period, ledger = str(subject.get("period") or txn.period_code), str(subject.get("ledger") or "receivables")
+        period, ledger = str(subject.get("period") or txn.period_code), subject.get("ledger") or _ledger_of(txn.flow)
         grouped[txn.legal_entity_code, txn.target_connection, period, ledger].append(txn)
     periods: dict[tuple[str, str], list[AccountingPeriod]] = defaultdict(list)
     known = AccountingPeriod.objects.filter(subsidiary__legal_entity__code__in={place[0] for place in grouped})
@@ -90,6 +92,33 @@ def late_documents(case: ExceptionCase, by: Person, transaction_ids: Iterable[UU
         later = (p for p in own if p.code > place[2] and _is_open(p, place[3]))
         found.append(Late(place, closed.name if closed else place[2], documents, next(later, None), closed))
     return found
+
+
+def _ledger_of(flow: str) -> str:
+    """Which of the ledgers the flow's documents need open, where the ERP refused one without saying that."""
+    steps = catalog.BY_CODE[flow].steps if flow in catalog.BY_CODE else ()
+    return "ledger" if any(isinstance(s, Read) and s.run is check_ledger_period for s in steps) else "receivables"
+
+
+def takes_another_date(txn: BusinessTransaction) -> bool:
+    """Whether a repost would read a posting date that people choose, and what was refused is dated by it: not the
+    settlement of documents that stand already, nor what comes after something was written."""
+    flow = catalog.BY_CODE.get(txn.flow)
+    if flow is None:
+        return False
+    held = next((n for n, step in enumerate(flow.steps) if step.name == txn.held_step), 0)
+    if any(isinstance(step, Write) for step in flow.steps[:held]):
+        return False  # what was read before it stands
+    chooses = any(isinstance(s, Read) and s.gives == POSTING_DATE and "txn" in parameters(s.run) for s in flow.steps)
+    return chooses and _is_dated(flow, flow.steps[held])
+
+
+def _is_dated(flow: Flow, step: Step) -> bool:
+    """Whether a step writes what has a posting date; one that reads comes before that."""
+    if not isinstance(step, Write):
+        return True
+    given = next(each.output_type for each in flow.steps if each.gives == step.prepared)
+    return any(POSTING_DATE in getattr(kind, "__struct_fields__", ()) for kind in (given, *get_args(given)))
 
 
 def options_of(late: Sequence[Late]) -> list[Option]:
@@ -175,13 +204,21 @@ def apply_reopening(agreed: Agreed) -> list[Restarted]:
 _APPLIES = {CHOOSE_PERIOD: apply_period, ACCRUE: apply_accrual, REOPEN_PERIOD: apply_reopening}
 
 
+class UnknownPeriod(LookupError):
+    """The ERP's list has no such period, so it says neither that it's open nor that it's closed."""
+
+
 def are_open(places: Iterable[Sequence[str]]) -> bool:
-    """Whether each of these books takes documents in its period again, as the ERP's own lists say."""
+    """Whether each of these books takes documents in its period again, as the ERP's own lists say. Raises
+    UnknownPeriod."""
     for entity, erp, code, ledger in places:
         rows = AccountingPeriod.objects.filter(
             subsidiary__legal_entity__code=entity, subsidiary__connection__code=erp, code=code
         )
-        if not any(_is_open(row, ledger) for row in rows):
+        known = [_is_open(row, ledger) for row in rows]
+        if not known:
+            raise UnknownPeriod(f"the ERP’s list has no period {code or 'of that name'} of {entity}")
+        if not any(known):
             return False
     return True
 
@@ -197,6 +234,8 @@ def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]], *, is_accr
             return Option(
                 CHOOSE_PERIOD, title, [], "An accrual belongs to its own period: have it reopened, or waive it."
             )
+        if why_not := _why_undated(row):
+            return Option(CHOOSE_PERIOD, title, [], why_not)
         if clause["says"] == ACCRUED and is_accrued:
             return Option(CHOOSE_PERIOD, title, [], f"The policy of {row.place[0]} has late documents accrued.")
         if clause["says"] == REOPEN:
@@ -206,6 +245,16 @@ def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]], *, is_accr
         if row.next_period is None:
             return Option(CHOOSE_PERIOD, title, [], f"No later period of {row.place[0]} is open in the ERP’s own list.")
     return Option(CHOOSE_PERIOD, title, _posts_next(late))
+
+
+def _why_undated(row: Late) -> str:
+    if all(takes_another_date(txn) for txn in row.documents):
+        return ""
+    where = f"in {row.name}" if row.name else "in a closed period"
+    return (
+        f"What the ERP refused changes what stands {where} already: another posting date makes no way for it. Have "
+        "that period reopened, or waive it."
+    )
 
 
 def _posts_next(late: Sequence[Late]) -> list[str]:
@@ -229,6 +278,8 @@ def _accrue_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Optio
         if clause["says"] not in (ACCRUED, EITHER):
             how = "wait for a reopening" if clause["says"] == REOPEN else "post in the next open period as they are"
             return Option(ACCRUE, title, [], f"The policy of {row.place[0]} has late documents {how}.")
+        if why_not := _why_undated(row):
+            return Option(ACCRUE, title, [], why_not)
         way = accruals.way_of(row.place, row.name, row.closed, row.next_period, row.documents)
         if way.why_not:
             return Option(ACCRUE, title, [], way.why_not)
@@ -271,6 +322,10 @@ def _reopen_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Optio
         if clause["says"] in (NEXT, ACCRUED):
             how = "accrued" if clause["says"] == ACCRUED else "post in the next open period"
             return Option(REOPEN_PERIOD, title, [], f"The policy of {row.place[0]} has late documents {how}.")
+        if row.closed is None:
+            which = f"{row.name} of {row.place[0]}" if row.name else f"of {row.place[0]} that was refused"
+            why_not = f"The ERP’s list has no period {which}: nobody would see it open."
+            return Option(REOPEN_PERIOD, title, [], why_not)
         if accrued := accruals.standing_of(row.documents, row.place[2]):
             who = f"{accrued[0]} and {len(accrued) - 1:,} more are" if len(accrued) > 1 else f"{accrued[0]} is"
             why_not = f"{who} accrued in {row.name} already: posted there too, it would count twice."

@@ -113,7 +113,8 @@ def _wakes(case: ExceptionCase, by: Person, until: str, *, date: dt.date | None,
             raise ResolutionRefused(f"It has {present:,} documents already: name a higher number.")
         return {"count": count}
     if until == Until.PERIOD:
-        places = [list(row.place) for row in periods.late_documents(case, by) if not periods.are_open([row.place])]
+        late = [row for row in periods.late_documents(case, by) if row.closed is not None]
+        places = [list(row.place) for row in late if not periods.are_open([row.place])]
         if not places:
             raise ResolutionRefused("None of its documents waits for a period that is closed.")
         return {"places": places}
@@ -160,7 +161,10 @@ def _what_came(found: Snooze) -> str:
         present = found.case.occurrences.filter(closed_at__isnull=True).count()
         return f"it has {present:,} documents" if present >= wakes["count"] else ""
     if found.until == Until.PERIOD:
-        return words_of(found) if periods.are_open(wakes["places"]) else ""
+        try:
+            return words_of(found) if periods.are_open(wakes["places"]) else ""
+        except periods.UnknownPeriod as unknown:
+            return str(unknown)  # it would sleep for ever
     changed = GoldenRecord.objects.filter(
         record_type="customer",
         aliases__overlap=wakes["aliases"],

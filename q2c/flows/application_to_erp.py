@@ -20,7 +20,7 @@ from q2c.canonical.billing import Application, CollectedDebt
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
-from q2c.flows.steps import cash, dates, open_items, originals, systems
+from q2c.flows.steps import cash, dates, open_items, originals, settling, systems
 from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
 from q2c.flows.told import Link
 from q2c.posting.facts import Book, Policy
@@ -230,16 +230,14 @@ def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
 
 
 async def apply_payment(
-    document: Application, posting: CashApplication, beside: Beside | None, txn: Any, erp: Any
-) -> PostedDocument:
+    document: Application, posting: CashApplication, beside: Beside | None, book: Book, txn: Any, erp: Any
+) -> PostedDocument:  # fmt: skip
     """Apply the receipt or credit memo to the invoice, once the ERP says that so much of it is open; of an amount that
     people agreed to, that as much is open as they saw. Waits for a credit note's void on its way, else raises Problem
     `open_amount_exceeded`."""
     if not document.refund_id:
         await _check_open(document, posting, beside, txn, erp)
-    apply = erp.apply_credit_memo if posting.kind == "credit_memo" else erp.apply_payment
-    posted: PostedDocument = await apply(posting)
-    return posted
+    return await settling.apply_one(posting, book, erp)
 
 
 async def _check_open(

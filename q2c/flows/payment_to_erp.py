@@ -14,7 +14,7 @@ from typing import Any
 
 from q2c.canonical.billing import Payment
 from q2c.canonical.posting import CashReceipt, PostedDocument
-from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary
+from q2c.flows.steps import approve, cash, customer, dates, post, summary
 from q2c.flows.told import became
 from q2c.posting.cash import build_receipt
 from q2c.posting.facts import Accounts, Book, Period, RateUse
@@ -86,7 +86,7 @@ PAYMENT_TO_ERP = Flow(
         *dates.whose(cash.find_customer_book, cash.want_customer_book),
         *customer.CUSTOMER,
         *dates.IN_RECEIVABLES,
-        *codes.accounts_step(codes.find_receipt_accounts),
+        *cash.RECEIPT_ACCOUNTS,
         Read("build_posting", "Build the receipt on account", build_receipt_posting, gives="posting"),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,

@@ -15,12 +15,14 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from msgspec import structs
+
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Refund
 from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
 from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, post, summary, systems, unwound
+from q2c.flows.steps import approve, cash, codes, customer, dates, originals, post, summary, systems, unwound
 from q2c.flows.told import Link
 from q2c.posting.cash import build_refund
 from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
@@ -113,6 +115,32 @@ def _on_account(document: Refund, erp_payment: str, links: Any) -> tuple[Applied
 
 def _credit_key(document: Refund, credit_note_id: str) -> str:
     return f"{document.source.connection}:credit_note:{credit_note_id}"
+
+
+def want_accounts(document: Refund) -> list[tuple[str, Any]]:
+    """Account roles, and where stands what it gives back, or the refund that failed."""
+    settled = [want for row in _settled(document) for want in originals.want_standing(*row)]
+    return [*codes.want_accounts(document), *settled]
+
+
+def find_accounts(
+    document: Refund, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, mappings: Any,
+    links: Any,
+) -> Accounts:  # fmt: skip
+    """Receivables as what it pays out has them, and the gateway's clearing account. Raises Problem naming the role."""
+    known = (originals.stands_on(*row, policy, links) for row in _settled(document))
+    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings)
+    return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
+
+
+def _settled(document: Refund) -> list[tuple[str, str, str, str]]:
+    """The refund that failed; else the credit notes and the payment that a refund gives back: of each its flow, system
+    and id, and what its write gave."""
+    connection = document.source.connection
+    if document.movement:
+        return [("refund_to_erp", connection, document.source.object_id, "ar_refund")]
+    credits = [(CREDIT_FLOW, connection, credit.credit_note_id, "ar_credit_memo") for credit in document.credits]
+    return [*credits, (cash.PAYMENT_FLOW, connection, document.payment_id, "receipt")]
 
 
 def build_refund_posting(
@@ -222,7 +250,7 @@ REFUND_TO_ERP = Flow(
             wants=want_plans,
         ),
         *dates.IN_RECEIVABLES,
-        *codes.accounts_step(codes.find_receipt_accounts),
+        *codes.accounts_step(find_accounts, want_accounts),
         Read("build_posting", "Build the refund; it must balance", build_refund_posting, gives="posting"),
         *dates.OWN_WINDOW,
         *approve.APPROVAL,

@@ -82,7 +82,7 @@ def build_posting(
     currency: str,
     items: dict[str, ItemUse],
     taxes: dict[str, TaxUse],
-    accounts: Accounts,
+    credited_accounts: Accounts,
     policy: Policy,
     rate: RateUse,
     document_date: dt.date,
@@ -98,7 +98,7 @@ def build_posting(
         currency=currency,
         items=items,
         taxes=taxes,
-        accounts=accounts,
+        accounts=credited_accounts,
         policy=policy,
         rate=rate,
         document_date=document_date,
@@ -199,14 +199,14 @@ async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     return await settling_steps.find_all(release, erp)
 
 
-async def release_settlements(release: Settling, unwinding: Unwinding, erp: Any) -> PostedDocument:
+async def release_settlements(release: Settling, unwinding: Unwinding, book: Book, erp: Any) -> PostedDocument:
     """Take off what settles the invoice, one after the other; what is off already isn't touched again. Raises Problem
     `plan_moved` before the first, where something else is open than people saw."""
     off = [await erp.find_application(row) is not None for row in release.applications]
     done = sum((row.amount for row, is_off in zip(unwinding.moving, off, strict=True) if is_off), unwinding.open_amount)
     invoice = await post.read_before_sending(erp, "ar_invoice", unwinding.erp_invoice)
     rules.check_open(unwinding, done, invoice.open_amount)
-    return await settling_steps.apply_all(release, erp)
+    return await settling_steps.apply_all(release, book, erp)
 
 
 def find_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
@@ -248,9 +248,9 @@ async def find_settling(settling: Settling, reposted: PostedDocument | None, erp
     return reposted if await settling_steps.find_all(settling, erp) is not None else None
 
 
-async def settle(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
+async def settle(settling: Settling, reposted: PostedDocument | None, book: Book, erp: Any) -> PostedDocument | None:
     """Apply it to the new invoice, one after the other; what is applied already isn't touched again."""
-    await settling_steps.apply_all(settling, erp)
+    await settling_steps.apply_all(settling, book, erp)
     return reposted
 
 
@@ -325,7 +325,10 @@ UNWINDING_TO_ERP = Flow(
         Read("check_undo", "See how the ERP takes an invoice back", void_to_erp.check_invoice_undo, gives="undo"),
         *originals.ORIGINAL,
         *_WHEN,
-        *originals.CODES,
+        *codes.codes_steps(items=originals.map_credited_items, taxes=originals.map_credited_taxes),
+        Read("find_credited_accounts", "Take the receivables account on which it stands",
+             originals.find_credited_accounts, gives="credited_accounts", wants=codes.want_accounts,
+             quiet=True),  # one that the last release began hasn't it, and its posting is built
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
         Read("read_reposted", "Read the invoice that is posted again", read_reposted, gives="invoice"),
         Read("read_invoice_date", "Keep the invoice's own date", read_invoice_date, gives="invoice_date"),

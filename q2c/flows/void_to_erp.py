@@ -23,7 +23,18 @@ from q2c.canonical.unwinding import Settling, Unwinding
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
-from q2c.flows.steps import approve, customer, dates, given_back, open_items, originals, post, summary, systems
+from q2c.flows.steps import (
+    approve,
+    customer,
+    dates,
+    given_back,
+    open_items,
+    originals,
+    post,
+    settling,
+    summary,
+    systems,
+)
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -264,9 +275,9 @@ def find_move(move: CashApplication, erp: Any) -> PostedDocument:
     return erp.find_application(move)
 
 
-def move_credit(move: CashApplication, erp: Any) -> PostedDocument:
+async def move_credit(move: CashApplication, book: Book, erp: Any) -> PostedDocument:
     """Apply the credit memo to the new invoice in place of the old one."""
-    return erp.apply_credit_memo(move)
+    return await settling.apply_one(move, book, erp)
 
 
 def tell_invoice_void(

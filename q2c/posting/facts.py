@@ -120,9 +120,11 @@ class RateUse(Document, frozen=True):
 
 
 class Original(Document, frozen=True):
-    """What the invoice that a credit takes back was posted with; empty where we didn't carry it."""
+    """What the invoice that a credit takes back was posted with; empty where we didn't carry it. `receivables` is the
+    account on which it stands."""
 
     document_date: dt.date | None = None
     items: dict[str, ItemUse] = {}
     taxes: dict[str, TaxUse] = {}
     exchange_rate: Decimal | None = None
+    receivables: str = ""

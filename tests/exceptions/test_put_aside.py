@@ -196,6 +196,16 @@ def test_a_snoozed_case_wakes_when_it_has_so_many_documents_its_period_opens_or_
     assert BusinessTransaction.objects.get(pk=ids[0]).state == "held"
 
 
+def test_a_case_that_waits_for_a_period_wakes_when_the_erps_list_has_it_no_longer(controller):
+    case, _ = late_case()
+    snoozes.snooze(case, by=controller, reason="reopened on Monday", until="period")
+    AccountingPeriod.objects.filter(code="2026-09").delete()
+    assert snoozes.wake_due() == 1
+    assert Snooze.objects.get().woken_by == "the ERP’s list has no period 2026-09 of GB01"
+    with pytest.raises(ResolutionRefused, match="None of its documents waits for a period"):
+        snoozes.snooze(case, by=controller, reason="reopened on Monday", until="period")
+
+
 def test_only_one_snooze_stands_a_closed_case_takes_none_and_waking_it_by_hand_says_who(controller):
     case, _ = late_case()
     snoozes.snooze(case, by=controller, reason="first", until="count", count=5)

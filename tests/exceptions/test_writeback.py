@@ -202,3 +202,5 @@ def test_the_next_open_period_of_the_same_book_is_named(monkeypatch):
     known = writeback._known_for([])
     assert known("period_closed", "GB01", {"subject": subject | {"ledger": "ledger"}}) == {"open_period": "2026-11"}
     assert known("period_closed", "GB01", {"subject": subject | {"ledger": "receivables"}}) == {}
+    unsaid = {"legal_entity": "GB01", "connection": "netsuite", "ledger": "ledger"}
+    assert known("period_closed", "GB01", {"subject": unsaid}) == {}  # an ERP that doesn't say which

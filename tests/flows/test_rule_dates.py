@@ -15,7 +15,7 @@ from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine, TaxDetail
 from q2c.canonical.schema import to_json
 from q2c.flows.steps import dates, originals
-from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
 
 DOCUMENT, POSTING, ORIGINAL = dt.date(2026, 11, 20), dt.date(2026, 11, 21), dt.date(2026, 3, 31)
 # What finance says: a line's codes are those of the line that it takes back, accounts and policy those of posting.
@@ -115,8 +115,8 @@ MEMO = {"document_type": "ar_credit_memo", "id": "9", "external_id": "e", "excha
 @pytest.mark.parametrize(
     ("gave", "expected"),
     [
-        ({"taxes": {"VAT": TaxUse(code="t-old")}, "ar_credit_memo": MEMO},
-         Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t-old")}, D("0.0071"))),
+        ({"taxes": {"VAT": TaxUse(code="t-old")}, "ar_credit_memo": MEMO, "accounts": Accounts(receivables="1100")},
+         Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t-old")}, D("0.0071"), "1100")),
         ({"taxes": {}, "ar_credit_memo": None}, Original(ORIGINAL, {"A": ITEM})),  # in a summary: no rate of its own
         ({"items": None}, Original()),  # not carried: the rules of the void's own date
     ],
@@ -128,16 +128,50 @@ def test_what_a_voided_credit_memo_was_posted_with_counts_when_it_is_charged_aga
     assert originals.read_credited(VOID, known) == expected
     asked = {want[1] for want in originals.want_credited(VOID)}
     assert {key[:3] for key in asked} == {("credit_memo_to_erp", "stripe", "cn_1")}
-    assert {key[3] for key in asked} == {"document_date", "items", "taxes", "ar_credit_memo"}
+    assert {key[3] for key in asked} == {"document_date", "items", "taxes", "accounts", "ar_credit_memo"}
 
 
-@pytest.mark.parametrize("lacks", ["document_date", "items", "taxes", "ar_invoice"])
+@pytest.mark.parametrize(
+    ("original", "receivables"),
+    [
+        (Original(), f"account of {POSTING}"),
+        (Original(document_date=ORIGINAL), f"account of {ORIGINAL}"),  # not carried
+        (Original(document_date=ORIGINAL, receivables="1100"), "1100"),
+    ],
+)
+def test_what_takes_a_document_back_stands_on_that_ones_receivables(original, receivables):
+    asked = (credit(line("A", "VAT")), TOKYO, DOCUMENT, POSTING, original, Policy(), {"VAT": TaxUse(code="t")})
+    found = originals.find_credited_accounts(*asked, Mappings())
+    assert (found.receivables, found.tax) == (receivables, f"account of {POSTING}")
+
+
+@pytest.mark.parametrize(
+    ("policy", "gave", "stands_on"),
+    [
+        ("line", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, "1100"),
+        ("summary", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, "1190"),
+        ("line", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, ""),  # it went in a summary
+        ("summary", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, ""),
+        ("line", {"accounts": Accounts(receivables="1120"), "ar_invoice": MEMO, "reposted": MEMO}, "1120"),
+        ("line", {}, ""),  # on its way
+    ],
+)
+def test_cash_stands_where_the_invoice_stands_that_it_pays_if_both_go_the_same_way(policy, gave, stands_on):
+    known, asked = links(**gave), []
+    look = SimpleNamespace(step_gave=lambda *key: asked.append(key) or known.step_gave(*key))
+    assert originals.invoice_stands_on("stripe", "in_1", Policy(detail=policy), look) == stands_on
+    assert set(asked) <= {key for _, key in originals.want_standing_invoice("stripe", "in_1")}
+
+
+@pytest.mark.parametrize("lacks", ["document_date", "items", "taxes", "accounts", "ar_invoice"])
 def test_a_step_of_the_invoice_that_gave_nothing_is_no_failure_of_its_credit(lacks):
-    given = {"document_date": ORIGINAL, "items": {"A": ITEM}, "taxes": {"VAT": TaxUse(code="t")}, "ar_invoice": MEMO}
+    given = {"document_date": ORIGINAL, "items": {"A": ITEM}, "taxes": {"VAT": TaxUse(code="t")}, "ar_invoice": MEMO,
+             "accounts": Accounts(receivables="1100")}  # fmt: skip
     known = links(**(given | {lacks: None}))
     found = originals.read_original(credit(line("A", "VAT")), TOKYO, known, CALENDAR)
-    expected = Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t")}, D("0.0071"))
-    without = {"document_date": {"document_date": None}, "taxes": {"taxes": {}}, "ar_invoice": {"exchange_rate": None}}
+    expected = Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t")}, D("0.0071"), "1100")
+    without = {"document_date": {"document_date": None}, "taxes": {"taxes": {}}, "ar_invoice": {"exchange_rate": None},
+               "accounts": {"receivables": ""}}  # fmt: skip
     assert found == (Original() if lacks == "items" else structs.replace(expected, **without[lacks]))
 
 

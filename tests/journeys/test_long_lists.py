@@ -1,15 +1,21 @@
-"""A catalogue longer than its vendor lets us page through: what was known of it stays, and a person is told."""
+"""A list that is too long to be paged through, whose page fails or that is suddenly empty: what was known of it stays,
+and a person is told."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
 from connectors.families import REFERENCE_LISTS
 from connectors.models import ReferenceEntry
 from connectors.netsuite import client
+from exceptions import resolutions
 from exceptions.models import ExceptionCase
+from q2c.flows import reference
 from q2c.flows.reference import reference_targets
 from q2c.flows.tasks import refresh_lists
+from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,3 +41,49 @@ def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_
         refresh_lists(code)
     assert {case.state for case in cases.all()} == {"resolved"}
     assert known() == before
+
+
+@pytest.mark.scenario(30)
+@pytest.mark.parametrize(("status", "said"), [(400, 1), (503, 0)])
+def test_a_page_in_the_middle_that_fails_changes_nothing_and_what_an_outage_doesnt_explain_is_told(
+    house, monkeypatch, status, said
+):
+    before, target = known(), "netsuite"
+    monkeypatch.setattr(client, "PAGE", 2)
+    house.fault(target, "status", status=status, when={"path": "*/suiteql", "nth": 3})
+    seen = read_alone(target, "accounts", monkeypatch)
+    assert known() == before
+    assert ExceptionCase.objects.filter(kind="list_unread", state="open").count() == said
+    assert seen() == before
+    assert ExceptionCase.objects.filter(kind="list_unread", state="resolved").count() == said
+
+
+@pytest.mark.scenario(31)
+def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypatch):
+    before, target = known(), "netsuite"
+    gone = {pair for pair in before if pair[0] == "accounts"}
+    house.fault(target, "status", status=200, body={"items": [], "hasMore": False}, when={"path": "*/suiteql"})
+    seen = read_alone(target, "accounts", monkeypatch)
+    assert known() == before
+    case = ExceptionCase.objects.get(kind="list_unread")
+    assert (case.state, f"it came empty, where {len(gone)} rows are known" in case.summary) == ("open", True)
+    assert seen() == before  # it's empty still
+    case.refresh_from_db()
+    assert case.state == "open"
+    resolutions.waive(case, by=factories.make_person("admin"), reason="nobody uses it any more")
+    assert seen() == before - gone
+    assert ExceptionCase.objects.get(kind="list_unread").state == "waived"
+    house.sandboxes.control("DELETE", "netsuite/faults")
+    assert seen() == before
+
+
+def read_alone(target: str, list_name: str, monkeypatch) -> Callable[[], set[tuple[str, str]]]:
+    """Reads this list as the beat does, now and whenever what is given is called: then it says what is known."""
+    monkeypatch.setattr(reference, "REFERENCE_LISTS", (list_name,))
+
+    def read() -> set[tuple[str, str]]:
+        refresh_lists(target)
+        return known()
+
+    read()
+    return read

@@ -73,6 +73,7 @@ def test_a_number_that_people_use_is_one(number):
 
 def test_words_of_periods_ids_nouns_and_addresses():
     assert (period("2026-11"), period("FY26-P1"), period(None)) == ("Nov 2026", "FY26-P1", "")
+    assert period("2026-11-06") == "period of 6 Nov 2026"
     assert (short_id("ch_1HT5SQNUk6aLF19iW6CQ2GOp"), short_id("9161")) == ("ch_1HT…2GOp", "9161")
     assert (spoken_noun("Application"), spoken_noun("CreditMemo")) == ("Cash application", "Credit memo")
     assert url_path("https://x.example/services/rest/record/v1/invoice?replace=a") == "/services/rest/record/v1/invoice"

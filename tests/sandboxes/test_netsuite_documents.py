@@ -226,6 +226,29 @@ def test_a_period_named_by_the_document_is_taken_and_read_back_and_a_closed_one_
     client.create("invoice", invoice(GOODS, postingPeriod={"id": april}))
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_closed_period_takes_changes_without_effect_on_the_ledger_only_where_it_allows_them(
+    client, sandboxes, allowed
+):
+    id = client.create("invoice", invoice(GOODS))
+    march = {"period": "2011-03", "subsidiary": "GB01"}
+    closed = {**march, "allow_non_gl_changes": allowed}
+    sandboxes.control("POST", "netsuite/account", {"close_period": closed})
+    try:
+        answer = client.send("PATCH", f"invoice/{id}", {"memo": "seen by the auditor"})
+        assert answer.status_code == (204 if allowed else 400)
+        assert client.read("invoice", id).get("memo") == ("seen by the auditor" if allowed else None)
+    finally:
+        sandboxes.control("POST", "netsuite/account", {"open_period": {**march, "allow_non_gl_changes": True}})
+
+
+def test_a_document_is_applied_only_to_what_stands_on_its_own_receivables_account(client):
+    id = client.create("invoice", invoice(GOODS, account={"id": "eid:1120"}))
+    pays = {**payment(5), "apply": {"items": [{"doc": {"id": id}, "amount": 5}]}}
+    assert "doc" in refuse(client, "customerPayment", {**pays, "arAcct": {"id": "eid:1100"}})[2]
+    client.create("customerPayment", {**pays, "arAcct": {"id": "eid:1120"}})
+
+
 def test_a_lock_of_receivables_lets_journals_through(client, sandboxes):
     sandboxes.control("POST", "netsuite/account", {"lock_period": {"subsidiary": "GB01", "period": "2011-03"}})
     assert refuse(client, "invoice", invoice(GOODS))[1] == "USER_ERROR"

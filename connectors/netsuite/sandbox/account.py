@@ -16,7 +16,7 @@ def change_account(books: Books, given: dict[str, Any]) -> dict[str, Any]:
     """Set preferences and do what else is asked; the preferences as they stand, and what was approved.
 
     `approve` and `reject`: ids, or "all". `close_period`, `open_period` and `lock_period`: `{"period", "subsidiary",
-    "ledger"}`.
+    "ledger", "allow_non_gl_changes"}`.
     """
     preferences = {name: value for name, value in given.items() if name in PREFERENCES}
     actions = {name: value for name, value in given.items() if name not in PREFERENCES}
@@ -34,10 +34,15 @@ def change_account(books: Books, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def change_period(books: Books, act: str, given: dict[str, Any]) -> None:
-    """Close, open or lock a period (`period`: month, id or name) for one subsidiary (code or id) or for all."""
+    """Close, open or lock a period (`period`: month, id or name) for one subsidiary (code or id) or for all; and say
+    whether what it holds may still be changed without effect on the ledger."""
     if not isinstance(given, dict) or "period" not in given:
         raise ValueError('{"period", "subsidiary"} is expected')
     period = name_period(books, str(given["period"]))
+    if "allow_non_gl_changes" in given:
+        changed = {**period, "allowNonGLChanges": bool(given["allow_non_gl_changes"])}
+        books.put(RECORDS["accountingPeriod"], changed, period)
+        period = changed
     subsidiary = name_subsidiary(books, str(given["subsidiary"])) if given.get("subsidiary") else None
     flags = {"close_period": CLOSED, "open_period": OPEN}.get(act) or LOCKED[given.get("ledger", "ar")]
     set_status(books, period, subsidiary, flags)

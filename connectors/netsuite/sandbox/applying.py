@@ -48,10 +48,10 @@ def plan_applications(
         if line.get("apply") is False or line.get("amount") == 0:
             continue
         id = line["doc"]["id"]
-        row = _read_open_item(books, id, customer)
+        row = _read_open_item(books, id, customer, receivable_of(obj))
         if row is None or row["record"] not in WHAT[kind or "creditMemo"]:
             raise invalid_value(id, "doc", path=f"{path}.doc")
-        _check_partner(row, obj, customer, path)
+        _check_partner(books, row, obj, customer, path)
         open_amount = Decimal(repr(row["foreigntotal"])) - Decimal(repr(row["paid"])) + before.get(id, ZERO)
         if line.get("amount") is None:
             amount = open_amount if left is None else min(open_amount, left)
@@ -84,15 +84,19 @@ def plan_applications(
     return planned
 
 
-def _read_open_item(books: Books, id: str, customer: dict) -> dict | None:
-    """The row of a transaction; of a journal entry with what it debits this customer's receivables."""
+def receivable_of(obj: dict) -> str:
+    """The receivables account on which a document stands."""
+    return str((obj.get("arAcct") or obj["account"])["id"])  # a payment's or refund's `account` is the bank's
+
+
+def _read_open_item(books: Books, id: str, customer: dict, receivable: str) -> dict | None:
+    """The row of a transaction; of a journal entry with what it debits this customer on that receivables account."""
     row = read_row(books, id)
     if row is None or row["record"] != "journalEntry":
         return row
     owed = ZERO
     for line in books.at("journalEntry", id)["line"]["items"]:
-        account = books.at("account", line["account"]["id"])
-        if account["acctType"]["id"] == "AcctRec" and line.get("entity", {}).get("id") == customer["id"]:
+        if line["account"]["id"] == receivable and line.get("entity", {}).get("id") == customer["id"]:
             owed += to_decimal(line.get("debit") or 0) - to_decimal(line.get("credit") or 0)
     return {**row, "entity": customer["id"], "foreigntotal": float(owed)}
 
@@ -102,8 +106,13 @@ def _read_before(books: Books, id: str) -> dict[str, Decimal]:
     return {str(paid): Decimal(repr(amount)) for paid, amount in rows}
 
 
-def _check_partner(row: dict, obj: dict, customer: dict, path: str) -> None:
-    if row["entity"] != customer["id"] or row["subsidiary"] != obj["subsidiary"]["id"]:
+def _check_partner(books: Books, row: dict, obj: dict, customer: dict, path: str) -> None:
+    """Customer, subsidiary, receivables account (assumed wording: the form doesn't list what stands on another one) and
+    currency are the same."""
+    is_other = row["entity"] != customer["id"] or row["subsidiary"] != obj["subsidiary"]["id"]
+    if not is_other and row["record"] != "journalEntry":  # of which only the lines of this account count
+        is_other = receivable_of(books.at(row["record"], row["id"])) != receivable_of(obj)
+    if is_other:
         raise invalid_value(row["id"], "doc", path=f"{path}.doc")
     if row["currency"] != obj["currency"]["id"]:
         raise user_error("The currencies of the transactions differ, so one cannot be applied to the other.", path=path)

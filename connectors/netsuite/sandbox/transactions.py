@@ -15,7 +15,7 @@ from connectors.netsuite.sandbox.ledger import (
     write_impact,
     write_row,
 )
-from connectors.netsuite.sandbox.periods import choose_period, find_period, is_open
+from connectors.netsuite.sandbox.periods import choose_period, find_period, is_open, read_status
 from connectors.netsuite.sandbox.rates import find_rate
 from connectors.netsuite.sandbox.values import round_money, to_decimal
 
@@ -169,6 +169,8 @@ def save_transaction(
         obj["postingPeriod"] = {"id": period["id"], "refName": period["periodName"]}
     elif read_impact(books, obj["id"]) != [(account, round(base, 3)) for account, base, _ in rows]:
         require_open(books, old, ledger)
+    elif old is not None:
+        require_editable(books, old)
     books.put(record, obj, old)
     base_total = round_money(total * gathered.rate, quantum)
     write_row(books, record, obj, total=total, base_total=base_total, paid=paid)
@@ -183,6 +185,13 @@ def require_open(books: Books, obj: dict, ledger: str) -> None:
     """Refuse to touch the ledger of a period that is closed."""
     period = books.at("accountingPeriod", obj["postingPeriod"]["id"])
     if not is_pending(obj) and not is_open(books, period, obj["subsidiary"]["id"], ledger):
+        raise user_error(OUTSIDE_PERIOD, path="postingPeriod")
+
+
+def require_editable(books: Books, obj: dict) -> None:
+    """Refuse a change without effect on the ledger where the period is closed to those too (assumed wording)."""
+    period = books.at("accountingPeriod", obj["postingPeriod"]["id"])
+    if read_status(books, period, obj["subsidiary"]["id"])["closed"] and not period["allowNonGLChanges"]:
         raise user_error(OUTSIDE_PERIOD, path="postingPeriod")
 
 

@@ -22,7 +22,7 @@ from q2c.core.states import look
 
 register = template.Library()
 MINUS = "\u2212"
-_PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_PERIOD = re.compile(r"(\d{4})-(0[1-9]|1[0-2])(?:-(\d\d))?")
 _ACRONYMS = {"sku": "SKU", "erp": "ERP", "crm": "CRM", "url": "address", "api": "API", "ar": "AR", "ops": "operations"}
 _NOUNS = {"Application": "Cash application", "application": "Cash application", "Use": "Customer use",
           "CustomerWanted": "Customer"}  # fmt: skip
@@ -258,9 +258,13 @@ def spoken(code: str) -> str:
 
 @register.filter
 def period(code: str) -> str:
-    """A period's code as people say it: "2026-11" becomes "Nov 2026"; a code of another make stays as it is."""
+    """A period's code as people say it: "2026-11" becomes "Nov 2026", and "2026-11-26", of a second period that begins
+    in one month, "period of 26 Nov 2026"; a code of another make stays as it is."""
     found = _PERIOD.fullmatch(str(code or ""))
-    return f"{dt.date(int(found[1]), int(found[2]), 1):%b %Y}" if found else str(code or "")
+    if found is None:
+        return str(code or "")
+    month = f"{dt.date(int(found[1]), int(found[2]), 1):%b %Y}"
+    return f"period of {int(found[3])} {month}" if found[3] else month
 
 
 @register.filter

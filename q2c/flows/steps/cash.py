@@ -6,16 +6,19 @@ payment, invoice, customer or gateway account that it belongs to. Its currency d
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
+
+from msgspec import structs
 
 from q2c.canonical.billing import Application, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.problems import Awaits
-from q2c.flows.steps import dates, originals, post, systems
+from q2c.flows.steps import codes, dates, originals, post, systems
 from q2c.flows.steps.customer import customer_key
 from q2c.flows.told import Link, became, record_key
-from q2c.posting.facts import Book
+from q2c.posting.facts import Accounts, Book, Policy
 from q2c.transactions.steps import Read, Write
 
 PAYMENT_FLOW = "payment_to_erp"
@@ -124,6 +127,28 @@ def _paid(document: Payment) -> list[list[systems.Record]]:
     """The payment itself, then the invoices that it pays."""
     invoices = [("invoice", f"{document.source.connection}:invoice:{invoice}") for invoice in document.invoice_ids]
     return [[("payment", record_key(document.source))], invoices]
+
+
+def want_receipt_accounts(document: Payment) -> list[tuple[str, Any]]:
+    """Account roles, and where the invoices stand that it pays."""
+    connection = document.source.connection
+    standing = [want for i in document.invoice_ids for want in originals.want_standing_invoice(connection, i)]
+    return [*codes.want_accounts(document), *standing]
+
+
+def find_receipt_accounts(
+    document: Payment, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, mappings: Any,
+    links: Any,
+) -> Accounts:  # fmt: skip
+    """Receivables as the first posted invoice has them that it pays, and the gateway's clearing account. Raises Problem
+    naming the role."""
+    connection = document.source.connection
+    known = (originals.invoice_stands_on(connection, invoice, policy, links) for invoice in document.invoice_ids)
+    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings)
+    return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
+
+
+RECEIPT_ACCOUNTS = codes.accounts_step(find_receipt_accounts, want_receipt_accounts)
 
 
 def want_first(document: Refund | Payout) -> list[tuple[str, Any]]:

@@ -195,9 +195,9 @@ def codes_steps(
     )
 
 
-def accounts_step(find: Any) -> tuple[Read, ...]:
+def accounts_step(find: Any, wants: Any = want_accounts) -> tuple[Read, ...]:
     """The step that finds the accounts, after the posting date: an account is the one in force on it."""
-    return (Read("find_accounts", "Find the accounts of this posting", find, gives="accounts", wants=want_accounts),)
+    return (Read("find_accounts", "Find the accounts of this posting", find, gives="accounts", wants=wants),)
 
 
 CODES = codes_steps()

@@ -64,9 +64,9 @@ async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     return await settling.find_all(release, erp)
 
 
-async def release_settlements(release: Settling, erp: Any) -> PostedDocument:
+async def release_settlements(release: Settling, book: Book, erp: Any) -> PostedDocument:
     """Take the credit off the invoice; the credit memo keeps it for a later one."""
-    return await settling.apply_all(release, erp)
+    return await settling.apply_all(release, book, erp)
 
 
 def tell_release(release: Settling | None, void: DocumentVoid, book: Book, erp_invoice: str) -> list:

@@ -1,4 +1,5 @@
-"""Steps of a credit: it takes its original line's item, account, dimensions, tax code, tax rate and exchange rate.
+"""Steps of a credit: it takes its original line's item, account, dimensions, tax code, tax rate and exchange rate, and
+the receivables account on which the original stands: an open item is settled on its own account only.
 
 They come from what the credited invoice was posted with, not from the rules of the credit's own date. Where we didn't
 carry the invoice, the rules in force on its date decide. What charges a voided credit memo again takes that memo's.
@@ -20,7 +21,7 @@ from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import codes, dates, systems
 from q2c.flows.told import record_key
 from q2c.posting.credits import spread_credit
-from q2c.posting.facts import Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
 from q2c.transactions.steps import NOTHING, Read
 
 INVOICE_FLOW = "invoice_to_erp"
@@ -30,6 +31,7 @@ GIVEN: dict[str, Any] = {
     "document_date": dt.date,
     "items": dict[str, ItemUse],
     "taxes": dict[str, TaxUse],
+    "accounts": Accounts,
     "ar_invoice": PostedDocument | None,
 }
 GIVEN_BY_CREDIT: dict[str, Any] = {  # the same of a credit memo, whose write has another name
@@ -37,7 +39,10 @@ GIVEN_BY_CREDIT: dict[str, Any] = {  # the same of a credit memo, whose write ha
     "ar_credit_memo": PostedDocument | None,
 }
 # What the same is called by the flow that took the invoice back and posted it again: then that one's count.
-AGAIN = {"document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes", "ar_invoice": "reposted"}
+AGAIN = {
+    "document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes", "accounts": "accounts",
+    "ar_invoice": "reposted",
+}  # fmt: skip
 
 
 def want_original(credit_note: CreditMemo) -> list[tuple[str, Any]]:
@@ -138,10 +143,12 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
     """What the credited invoice was posted with, the last time; only its date where we didn't carry it, if billing says
     that."""
 
+    source = (document.source.connection, document.invoice_id)
+    is_again = _stands_again(*source, links)
+
     def gave(name: str) -> Any:
-        source = (document.source.connection, document.invoice_id)
-        again = links.step_gave(UNWINDING_FLOW, *source, AGAIN[name])
-        body = links.step_gave(INVOICE_FLOW, *source, name) if again in NOTHING else again
+        flow, known_as = (UNWINDING_FLOW, AGAIN[name]) if is_again else (INVOICE_FLOW, name)
+        body = links.step_gave(flow, *source, known_as)
         return None if body in NOTHING else schema.from_json(body, GIVEN[name])
 
     original = _posted_with(gave, "ar_invoice") if document.invoice_id else None
@@ -149,6 +156,38 @@ def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -
         issued_at = document.invoice_issued_at
         return Original(document_date=issued_at and calendar.local_date(book.code, issued_at))
     return original
+
+
+def _stands_again(connection: str, invoice_id: str, links: Any) -> bool:
+    """Whether it's the document that a plan posted again that stands for the invoice."""
+    return links.step_gave(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"]) not in NOTHING
+
+
+def want_standing_invoice(connection: str, invoice_id: str) -> list[tuple[str, Any]]:
+    """What `invoice_stands_on` looks at."""
+    again = want_standing(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"])
+    return [*want_standing(INVOICE_FLOW, connection, invoice_id, "ar_invoice"), *again]
+
+
+def invoice_stands_on(connection: str, invoice_id: str, policy: Policy, links: Any) -> str:
+    """The receivables account on which an invoice of ours stands; empty where it isn't posted."""
+    if _stands_again(connection, invoice_id, links):
+        return stands_on(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"], policy, links)
+    return stands_on(INVOICE_FLOW, connection, invoice_id, "ar_invoice", policy, links)
+
+
+def want_standing(flow: str, connection: str, source_id: str, written: str) -> list[tuple[str, Any]]:
+    """What `stands_on` looks at."""
+    return [("given", (flow, connection, source_id, name)) for name in ("accounts", written)]
+
+
+def stands_on(flow: str, connection: str, source_id: str, written: str, policy: Policy, links: Any) -> str:
+    """The receivables account to which this flow posted an object, by itself or in a summary as the policy has it now;
+    empty where it didn't. `written` is what its write gave."""
+    if (links.step_gave(flow, connection, source_id, written) in NOTHING) != policy.is_summary:
+        return ""
+    body = links.step_gave(flow, connection, source_id, "accounts")
+    return "" if body in NOTHING else schema.from_json(body, Accounts).receivables
 
 
 def want_credited(void: DocumentVoid) -> list[tuple[str, Any]]:
@@ -173,11 +212,13 @@ def _posted_with(gave: Callable[[str], Any], written: str) -> Original | None:
     if items is None:
         return None
     posted = gave(written)  # None for one that went to the ledger in a summary
+    accounts = gave("accounts")
     return Original(
         document_date=gave("document_date"),
         items=items,
         taxes=gave("taxes") or {},
         exchange_rate=None if posted is None else posted.exchange_rate,
+        receivables="" if accounts is None else accounts.receivables,
     )
 
 
@@ -214,6 +255,29 @@ def map_credited_taxes(
     used = {tax.tax_code for line in document.lines for tax in line.taxes}
     known = {code: use for code, use in original.taxes.items() if code in used}
     return known | codes.tax_uses(sorted(used - known.keys()), book, on, mappings, calendar)
+
+
+def find_credited_accounts(
+    document: CreditMemo | Invoice,
+    book: Book,
+    document_date: dt.date,
+    posting_date: dt.date,
+    original: Original,
+    policy: Policy,
+    taxes: dict[str, TaxUse],
+    mappings: Any,
+) -> Accounts:
+    """The original's receivables; where we didn't carry it, those of the rule in force on its date. Raises Problem
+    naming the role."""
+
+    def find(day: dt.date) -> Accounts:
+        return codes.find_document_accounts(document, book, document_date, day, policy, taxes, mappings)
+
+    receivables = original.receivables
+    if not receivables and original.document_date is not None:
+        receivables = find(original.document_date).receivables
+    accounts = find(posting_date)
+    return msgspec.structs.replace(accounts, receivables=receivables or accounts.receivables)
 
 
 def choose_credit_rate(
@@ -298,5 +362,5 @@ CREDITED = (
         quiet=True,  # a void that the last release began hasn't it, and its posting is built
     ),
 )
-CODES = codes.codes_steps(items=map_credited_items, taxes=map_credited_taxes)
+CODES = codes.codes_steps(items=map_credited_items, taxes=map_credited_taxes, accounts=find_credited_accounts)
 IN_RECEIVABLES = dates.in_receivables(rate=choose_credit_rate)
