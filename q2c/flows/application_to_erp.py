@@ -20,7 +20,7 @@ from q2c.canonical.billing import Application, CollectedDebt
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
-from q2c.flows.steps import cash, dates, open_items, originals, systems
+from q2c.flows.steps import cash, dates, open_items, originals, settling, systems
 from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
 from q2c.flows.told import Link
 from q2c.posting.facts import Book, Policy
@@ -328,6 +328,7 @@ APPLICATION_TO_ERP = Flow(
             "Apply the receipt or credit memo to the invoice",
             find=find_application,
             create=apply_payment,
+            equal=settling.compare_applied,
             prepared="posting",
             port="erp",
             gives="applied",

@@ -24,6 +24,7 @@ from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
 from q2c.flows.steps import approve, customer, dates, given_back, open_items, originals, post, summary, systems
+from q2c.flows.steps.settling import compare_applied
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo, build_ar_invoice
@@ -381,6 +382,7 @@ CREDIT_VOID_TO_ERP = Flow(
             "Move the credit memo to the new invoice",
             find=find_move,
             create=move_credit,
+            equal=compare_applied,
             prepared="move",
             port="erp",
             gives="moved",
