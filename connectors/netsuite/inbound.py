@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from connectors.families import ReferenceRow
-from connectors.fields import decimal, needed
+from connectors.fields import decimal, needed, plain_id
 from connectors.netsuite.records import TYPES
 from q2c.canonical.posting import AppliedTo, ErpCustomerUse, PostedDocument
 from q2c.core.money import round_money
@@ -41,9 +41,9 @@ def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str
         total = _journal_total(raw)
     return PostedDocument(
         document_type=document_type,
-        id=_plain_id(raw["id"]),
-        external_id=str(raw.get("externalId") or ""),
-        number=str(raw.get(record.number) or ""),
+        id=plain_id(raw["id"]),
+        external_id=plain_id(raw.get("externalId") or ""),
+        number=plain_id(raw.get(record.number) or ""),
         customer=_id(raw.get("entity") or raw.get("customer")),
         total=total,
         currency=_id(raw.get("currency")),
@@ -112,7 +112,7 @@ def _journal_total(raw: dict[str, Any]) -> Decimal:
 def _applied(sublist: Any) -> tuple[AppliedTo, ...]:
     items = (sublist or {}).get("items") or []
     return tuple(
-        AppliedTo(document=_plain_id(needed(needed(item, "doc"), "id")), amount=decimal(needed(item, "amount")))
+        AppliedTo(document=plain_id(needed(needed(item, "doc"), "id")), amount=decimal(needed(item, "amount")))
         for item in items
         if _yes_or_no(needed(item, "apply"))
     )
@@ -260,13 +260,7 @@ def _yes_or_no(value: Any) -> bool:
 
 
 def _id(reference: Any) -> str:
-    return "" if reference is None or reference.get("id") is None else _plain_id(reference["id"])
-
-
-def _plain_id(value: Any) -> str:
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ValueError(f"{value!r} isn't an id")
-    return str(value)
+    return "" if reference is None or reference.get("id") is None else plain_id(reference["id"])
 
 
 def _date(value: Any) -> dt.date | None:
