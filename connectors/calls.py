@@ -168,7 +168,8 @@ def reading_answers(verb: Any) -> Any:
 
     @functools.wraps(verb)
     async def asked(*args: Any, **more: Any) -> Any:
-        token = _heard.set(heard := [])
+        heard: list[str] = []
+        token = _heard.set(heard)
         try:
             return await verb(*args, **more)
         except UNREADABLE_ANSWER as error:

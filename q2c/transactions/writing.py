@@ -200,6 +200,7 @@ def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
                 "outcome_unknown",
                 Category.UNKNOWN_OUTCOME,
                 f"{port.name} never answers for {run.called}: {silence.summary}",
+                evidence=silence.evidence,
                 connection=port.connection_code,
                 document=run.number or run.source_id,
                 external_id=run.due_intent["external_id"],
