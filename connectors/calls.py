@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+import inspect
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from connectors.fields import read_json
+from connectors.fields import UNREADABLE, noting, read_json
 from connectors.lanes import NORMAL
+from connectors.rows import say_unreadable
 from q2c.core.problems import Category, NotAnswered, Problem
 
 
@@ -35,6 +39,10 @@ class Outgoing:
     object_type: str = ""  # what is sent, for its own breaker; "" of polls, tests and tokens
 
 
+# What reading an answer of another shape than its vendor's documentation's ends in; arithmetic is Decimal's.
+UNREADABLE_ANSWER = (*UNREADABLE, ArithmeticError)
+T = TypeVar("T")
+_heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 outgoing: ContextVar[Outgoing] = ContextVar("outgoing", default=Outgoing())  # noqa: B039 (frozen)
 
 
@@ -108,6 +116,8 @@ class Reply:
     def json(self, *needs: str) -> Any:
         """The decoded body (numbers as Decimal). Raises as `strange` does when it isn't JSON or lacks a needed
         field (null is none)."""
+        if (heard := _heard.get()) is not None:
+            heard.append(self.connection)
         try:
             value = read_json(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -118,6 +128,18 @@ class Reply:
             if value.get(name) is None:  # of null, `str` would make an id "None"
                 raise self.strange(f"{name} is missing")
         return value
+
+    def read(self, read: Callable[[Any], T], *needs: str) -> T:
+        """What `read` makes of the decoded body. Raises as `strange` does, naming the field that can't be read."""
+        try:
+            return read(self.json(*needs))
+        except UNREADABLE_ANSWER as error:
+            with noting() as noted:  # the same once more, to learn where
+                try:
+                    read(self.json(*needs))
+                except UNREADABLE_ANSWER:
+                    raise self.strange(say_unreadable(error, noted.path)) from error
+            raise
 
     def expect(self, status: int, why: str) -> None:
         """Raises the Problem of a strange answer unless it has the only status that the vendor says it by."""
@@ -136,3 +158,30 @@ class Reply:
             connection=self.connection,
             evidence={"body": self.body[:2000].decode("utf-8", "replace")},
         )
+
+
+def reading_answers(verb: Any) -> Any:
+    """A verb of a client whose answers may be of another shape than it can read: then nobody knows what was done (law
+    4), and it raises NotAnswered. Before it heard any answer the fault is ours, and goes as it came."""
+    if not inspect.iscoroutinefunction(verb):
+        return verb
+
+    @functools.wraps(verb)
+    async def asked(*args: Any, **more: Any) -> Any:
+        heard: list[str] = []
+        token = _heard.set(heard)
+        try:
+            return await verb(*args, **more)
+        except UNREADABLE_ANSWER as error:
+            if not heard:
+                raise
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise NotAnswered(
+                f"{heard[-1]} answered with something we don't understand ({say_unreadable(error, '')})",
+                connection=heard[-1],
+                evidence={"message": str(error)[:500], "at": f"{where.filename}:{where.lineno}"},
+            ) from error
+        finally:
+            _heard.reset(token)
+
+    return asked

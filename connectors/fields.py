@@ -115,6 +115,14 @@ def needed(raw: Mapping[str, Any], name: str) -> Any:
     return value
 
 
+def plain_id(value: Any) -> str:
+    """A vendor's id as text. Raises ValueError for what is neither text nor a whole number: of null, `str` would make
+    an id "None"."""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"{value!r} isn't an id")
+    return str(value)
+
+
 def dig(raw: Any, path: str) -> Any:
     """The value at a dotted path of nested dicts, or None where the path ends early."""
     for name in path.split("."):

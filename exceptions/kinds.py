@@ -150,10 +150,11 @@ _DOCUMENT = (
          "The lines of {document} go to two systems",
          "Rules send its product lines to different systems, and a document stands in one ledger. Split it in billing, "
          "or give its product lines one system by a rule; then repost."),
-    Kind("posted_differently", C, CONTROLLERSHIP, URGENT, hours(2), ("connection", "document"), (REPOST, LOOK_AGAIN),
-         "{document} is booked with another amount than was sent",
-         "Compare both in the ERP. Correct it there by a document of its own; a repost reads it again and passes "
-         "once they agree."),
+    Kind("posted_differently", C, CONTROLLERSHIP, URGENT, hours(2), ("connection", "document"),
+         (REPOST, LOOK_AGAIN, OVERRIDE), "{document} is booked otherwise than was sent",
+         "Compare both in the ERP. What its people may still put right (a number, an application), they put right "
+         "there; a repost reads it again and passes once both agree. What is posted for good stays: correct it by a "
+         "document of its own, and let two people accept it as it is."),
     Kind("account_hierarchy", V, SALES_OPS, MEDIUM, hours(24), ("connection", "account"), _FIX,
          "The account hierarchy of {account} runs in a circle or is broken",
          "Correct the parent account in Salesforce."),

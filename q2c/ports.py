@@ -1,5 +1,4 @@
-"""Who serves whom: hands flows their tools. One `BatchContext` is a batch's consistent view of rules, lists and
-systems.
+"""Who serves whom: flows get their tools. One `BatchContext` is a batch's consistent view of rules, lists, systems.
 
 Small tables (entities, books, periods, connections, roles) are read once and kept a few seconds per process; rules and
 cross-references are fetched for the whole batch with one query per kind.
@@ -15,6 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from connectors import registry
+from connectors.calls import reading_answers
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
@@ -282,7 +282,7 @@ class Target:
         self._client = registry.client_for(connection, collector=collector)
 
     def __getattr__(self, verb: str) -> Any:
-        return getattr(self._client, verb)
+        return reading_answers(getattr(self._client, verb))
 
 
 class Linked:

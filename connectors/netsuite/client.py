@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from connectors.errors import Absent
@@ -257,7 +258,8 @@ class Client:
         else:
             query = [("fields", READ_BACK)]
         reply = await self.telephone.call("GET", f"{RECORDS}/{record.name}/{path_id}", verb=verb, query=query)
-        return inbound.posted_document(reply.json("id"), document_type=document_type, account_url=self.account_url)
+        read = partial(inbound.posted_document, document_type=document_type, account_url=self.account_url)
+        return reply.read(read, "id")
 
     async def _apply(self, document_type: str, application: posting.CashApplication) -> posting.PostedDocument:
         path = f"{RECORDS}/{TYPES[document_type].name}/{application.payment}"
@@ -335,15 +337,16 @@ def _refund_type(refund: posting.CashRefund) -> str:
 
 
 def _as_application(holder: posting.PostedDocument, application: posting.CashApplication) -> posting.PostedDocument:
-    ours = {a.document for a in application.apply_to}
-    lines = tuple(a for a in holder.applied if a.document in ours)
+    """What the holder applies to whatever this application is about: what it released too, as long as it's there."""
+    asked = {a.document for a in application.apply_to}
+    lines = tuple(a for a in holder.applied if a.document in asked or a.document in application.released)
     return posting.PostedDocument(
         document_type="application",
         id=holder.id,
         external_id=application.external_id,
         number=holder.number,
         currency_code=holder.currency_code or application.currency_code,
-        total=sum((a.amount for a in lines), Decimal(0)),
+        total=sum((a.amount for a in lines if a.document in asked), Decimal(0)),
         applied=lines,
         url=holder.url,
     )

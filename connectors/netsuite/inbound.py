@@ -7,18 +7,17 @@ REST gives money as JSON numbers and references as `{"id", "refName"}`; SuiteQL 
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from connectors.families import ReferenceRow
+from connectors.fields import decimal, needed, plain_id
 from connectors.netsuite.records import TYPES
 from q2c.canonical.posting import AppliedTo, ErpCustomerUse, PostedDocument
 from q2c.core.money import round_money
 
 PENDING_APPROVAL = frozenset({"1", "3", "11"})  # approvalStatus: pending, rejected, held
-_ISO = re.compile(r"[A-Z]{3}")
 # The account classes of our posting rules, by NetSuite's account type.
 ACCOUNT_CLASSES = {
     "Bank": "asset", "AcctRec": "receivable", "OthCurrAsset": "asset", "FixedAsset": "asset", "OthAsset": "asset",
@@ -30,20 +29,23 @@ ACCOUNT_CLASSES = {
 
 
 def posted_document(raw: dict[str, Any], *, document_type: str, account_url: str = "") -> PostedDocument:
-    """A transaction record or customer, as read back."""
+    """A transaction record or customer, as read back. Its currency is known by NetSuite's id alone: what a reference
+    shows beside it is the currency's name, and a dollar may be named "USA". Raises one of `fields.UNREADABLE` where it
+    lacks what its record needs."""
     record = TYPES[document_type]
+    for path in record.needs:
+        _check_there(raw, path)
     rate = _decimal(raw.get("exchangeRate"))
     total = _decimal(raw.get(record.total)) if record.total else None
     if document_type == "journal":
         total = _journal_total(raw)
     return PostedDocument(
         document_type=document_type,
-        id=str(raw["id"]),
-        external_id=str(raw.get("externalId") or ""),
-        number=str(raw.get(record.number) or ""),
+        id=plain_id(raw["id"]),
+        external_id=plain_id(raw.get("externalId") or ""),
+        number=plain_id(raw.get(record.number) or ""),
         customer=_id(raw.get("entity") or raw.get("customer")),
         total=total,
-        currency_code=_currency_code(raw.get("currency")),
         currency=_id(raw.get("currency")),
         posting_date=_date(raw.get("tranDate")),
         period=_id(raw.get("postingPeriod")),
@@ -87,22 +89,32 @@ def _base(amount: Decimal) -> Decimal:
 
 
 def _is_in_ledger(raw: dict[str, Any]) -> bool:
-    return _id(raw.get("approvalStatus")) not in PENDING_APPROVAL
+    """A journal that waits by the box "Approved" has no approval status: "If you do not check this box, this journal
+    entry must be approved before it posts"."""
+    is_approved = raw.get("approved") is None or _yes_or_no(raw["approved"])
+    return is_approved and _id(raw.get("approvalStatus")) not in PENDING_APPROVAL
 
 
-def _journal_total(raw: dict[str, Any]) -> Decimal | None:
-    lines = (raw.get("line") or {}).get("items")
-    if lines is None:
-        return None
-    return sum((_decimal(line.get("debit")) or Decimal(0) for line in lines), Decimal(0))
+def _check_there(raw: dict[str, Any], path: str) -> None:
+    value: Any = raw
+    for name in path.split("."):
+        value = needed(value, name)
+
+
+def _journal_total(raw: dict[str, Any]) -> Decimal:
+    lines, none = raw["line"]["items"], Decimal(0)
+    debits, credits_ = (sum((_decimal(x.get(side)) or none for x in lines), none) for side in ("debit", "credit"))
+    if debits != credits_:  # the ledger takes none of that sort
+        raise ValueError(f"a journal's debits of {debits} aren't its credits of {credits_}")
+    return debits
 
 
 def _applied(sublist: Any) -> tuple[AppliedTo, ...]:
     items = (sublist or {}).get("items") or []
     return tuple(
-        AppliedTo(document=_id(item["doc"]), amount=_decimal(item.get("amount")) or Decimal(0))
+        AppliedTo(document=plain_id(needed(needed(item, "doc"), "id")), amount=decimal(needed(item, "amount")))
         for item in items
-        if item.get("apply")
+        if _yes_or_no(needed(item, "apply"))
     )
 
 
@@ -241,13 +253,14 @@ def _is_true(value: Any) -> bool:
     return value in ("T", True, "true")
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{value!r} is neither yes nor no")
+    return value
+
+
 def _id(reference: Any) -> str:
-    return str(reference["id"]) if isinstance(reference, dict) and reference.get("id") is not None else ""
-
-
-def _currency_code(reference: Any) -> str:
-    name = str(reference.get("refName") or "") if isinstance(reference, dict) else ""
-    return name if _ISO.fullmatch(name) else ""
+    return "" if reference is None or reference.get("id") is None else plain_id(reference["id"])
 
 
 def _date(value: Any) -> dt.date | None:

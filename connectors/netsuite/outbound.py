@@ -183,6 +183,8 @@ def _sale(document: posting.ArInvoice | posting.ArCreditMemo) -> dict[str, Any]:
 
 
 def _lines(lines: tuple[posting.ArLine, ...], *, makes_revenue_elements: bool) -> dict[str, Any]:
+    """The lines and their taxes as given. `taxDetailsOverride` goes with untaxed ones too: without it NetSuite computes
+    what its own nexus says, on save."""
     items, taxes = [], []
     for number, line in enumerate(lines, 1):
         item: dict[str, Any] = {
@@ -202,14 +204,11 @@ def _lines(lines: tuple[posting.ArLine, ...], *, makes_revenue_elements: bool) -
             item["taxDetailsReference"] = f"L{number}"
             taxes += [_tax_detail(f"L{number}", tax) for tax in line.taxes]
         items.append(item)
-    body: dict[str, Any] = {"item": {"items": items}}
-    if taxes:
-        body |= {"taxDetailsOverride": True, "taxDetails": {"items": taxes}}
-    return body
+    return {"item": {"items": items}, "taxDetailsOverride": True, "taxDetails": {"items": taxes}}
 
 
 def _tax_detail(reference: str, tax: posting.ArTax) -> dict[str, Any]:
-    """One tax of one line, as its engine computed it: `taxDetailsOverride` stops NetSuite from computing its own."""
+    """One tax of one line, as its engine computed it."""
     return {
         "taxDetailsReference": reference,
         "taxType": _ref(tax.tax_type),

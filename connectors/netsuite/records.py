@@ -15,27 +15,32 @@ class Record:
     code: str = ""
     page: str = ""
     reads_lines: bool = False  # its sublists are part of what we read back
+    needs: tuple[str, ...] = ()  # paths without which what is read back proves nothing
 
 
+_POSTED = ("tranDate", "postingPeriod.id", "currency.id", "subsidiary.id")
+_SALE = (*_POSTED, "tranId", "total")
 TYPES = {
     "customer": Record("customer", number="entityId", page="/app/common/entity/custjob.nl?id={id}"),
     "ar_invoice": Record(
-        "invoice", total="total", code="CustInvc", page="/app/accounting/transactions/custinvc.nl?id={id}"
+        "invoice", total="total", code="CustInvc", page="/app/accounting/transactions/custinvc.nl?id={id}",
+        needs=_SALE,
     ),
     "ar_credit_memo": Record(
         "creditMemo", total="total", code="CustCred", page="/app/accounting/transactions/custcred.nl?id={id}",
-        reads_lines=True,
+        reads_lines=True, needs=(*_SALE, "apply.items"),
     ),
     "receipt": Record(
         "customerPayment", total="payment", code="CustPymt", page="/app/accounting/transactions/custpymt.nl?id={id}",
-        reads_lines=True,
+        reads_lines=True, needs=(*_POSTED, "payment", "apply.items"),
     ),
     "ar_refund": Record(
         "customerRefund", total="total", code="CustRfnd", page="/app/accounting/transactions/custrfnd.nl?id={id}",
-        reads_lines=True,
+        reads_lines=True, needs=(*_POSTED, "total", "apply.items"),
     ),
     "journal": Record(
-        "journalEntry", code="Journal", page="/app/accounting/transactions/journal.nl?id={id}", reads_lines=True
+        "journalEntry", code="Journal", page="/app/accounting/transactions/journal.nl?id={id}", reads_lines=True,
+        needs=(*_POSTED, "line.items"),
     ),
 }  # fmt: skip
 

@@ -50,7 +50,9 @@ class Catalogue:
                 body = outbound.price(line, product=product, currency=plan.currency, lookup=lookup)
                 found = await self._make_price(body, lookup, key=f"{key}-{step}-{line.line_id}"[:255])
             if outbound.is_price(found, line, product=product, currency=plan.currency):
-                return str(found["id"])
+                if not isinstance(found.get("id"), str):  # of null, `str` would make an id "None"
+                    raise NotAnswered(f"Stripe's price {lookup} has no id", connection=self._connection)
+                return found["id"]
         raise Problem(
             "vendor_reference_refused",
             Category.MAPPING,

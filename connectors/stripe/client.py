@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.errors import Absent
 from connectors.families import Page, Polled, Registered, SubscriptionPlan
+from connectors.fields import plain_id
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.stripe import balances, days, inbound, inbound_cash, outbound, past, register, voids
@@ -379,7 +380,7 @@ class Client:
                  **_NOTED}  # fmt: skip
         return posting.SavedRecord(
             document_type="subscription" if kind == "schedule" else kind,
-            id=str(raw["id"]),
+            id=plain_id(raw["id"]),
             external_id=str((raw.get("metadata") or {}).get("external_id") or ""),
             status="scheduled" if raw.get("status") == "not_started" else str(raw.get("status") or ""),
             url=f"{self.app_url}/{pages[kind]}/{raw['id']}" if self.app_url else "",

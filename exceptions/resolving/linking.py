@@ -26,7 +26,7 @@ from q2c.core.models import Person, Proposal
 from q2c.core.money import round_money
 from q2c.core.problems import Problem
 from q2c.flows import trial
-from q2c.flows.steps.post import date_of, total_of
+from q2c.flows.steps.post import NUMBERED, date_of, total_of
 from q2c.transactions.batch import LINK as ABOUT
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
@@ -36,7 +36,6 @@ TYPES = {
     "ArInvoice": "ar_invoice", "ArCreditMemo": "ar_credit_memo", "CashReceipt": "receipt", "CashRefund": "ar_refund",
     "Journal": "journal",
 }  # fmt: skip
-NUMBERED = ("ArInvoice", "ArCreditMemo")  # whose number of ours the ERP keeps as its own
 
 
 @dataclass(frozen=True)

@@ -326,6 +326,7 @@ APPLICATION_TO_ERP = Flow(
             "Apply the receipt or credit memo to the invoice",
             find=find_application,
             create=apply_payment,
+            equal=settling.compare_applied,
             prepared="posting",
             port="erp",
             gives="applied",

@@ -244,14 +244,15 @@ def build_settling(
 
 
 async def find_settling(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
-    """Look whether all of it is applied so."""
-    return reposted if await settling_steps.find_all(settling, erp) is not None else None
+    """Look whether all of it is applied so: the new invoice, with what settles it."""
+    found = await settling_steps.find_all(settling, erp)
+    return None if found is None or reposted is None else msgspec.structs.replace(reposted, applied=found.applied)
 
 
 async def settle(settling: Settling, reposted: PostedDocument | None, book: Book, erp: Any) -> PostedDocument | None:
     """Apply it to the new invoice, one after the other; what is applied already isn't touched again."""
-    await settling_steps.apply_all(settling, book, erp)
-    return reposted
+    found = await settling_steps.apply_all(settling, book, erp)
+    return None if reposted is None else msgspec.structs.replace(reposted, applied=found.applied)
 
 
 def _invoice_key(unwinding: Unwinding) -> str:
@@ -344,6 +345,7 @@ UNWINDING_TO_ERP = Flow(
             "Take payments and credits off the invoice",
             find=find_release,
             create=release_settlements,
+            equal=settling_steps.compare_applied,
             prepared="release",
             port="erp",
             gives="released",
@@ -374,6 +376,7 @@ UNWINDING_TO_ERP = Flow(
             "Apply payments and credits to the new invoice",
             find=find_settling,
             create=settle,
+            equal=settling_steps.compare_applied,
             prepared="settling",
             port="erp",
             gives="settled",

@@ -392,6 +392,7 @@ CREDIT_VOID_TO_ERP = Flow(
             "Move the credit memo to the new invoice",
             find=find_move,
             create=move_credit,
+            equal=settling.compare_applied,
             prepared="move",
             port="erp",
             gives="moved",

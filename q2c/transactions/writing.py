@@ -126,8 +126,9 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     port = run.port
     looks_first = port.repeats.looks_first or run.is_after_restore
     looks = intent.get("is_open") or run.is_linked or intent.get("looks") or (looks_first and not step.upsert)
+    repeats_itself = step.upsert and step.equal is None  # what is there may still lack what was to be changed
     try:
-        if looks:
+        if looks and not repeats_itself:
             found = await _look(run, step, port)
             if found is not None:
                 _accept(run, step, found, started, was_found=True)
@@ -137,7 +138,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         try:
             given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
-            given = await step.find(**run.find_with)
+            given = None if repeats_itself else await step.find(**run.find_with)
             if given is None and port.repeats.reads_own_writes and not intent.get("is_open"):
                 raise _not_ours(run, refusal, port) from refusal
             if given is None:
@@ -199,6 +200,7 @@ def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
                 "outcome_unknown",
                 Category.UNKNOWN_OUTCOME,
                 f"{port.name} never answers for {run.called}: {silence.summary}",
+                evidence=silence.evidence,
                 connection=port.connection_code,
                 document=run.number or run.source_id,
                 external_id=run.due_intent["external_id"],
@@ -249,15 +251,16 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
     run.target = given
     used: dict[str, Any] = {"found": True} if was_found else {}
     if step.equal is not None:
-        problem = step.equal(given, run.facts[step.prepared], was_found)
+        is_anothers = was_found and not run.due_intent.get("was_answered")
+        problem = step.equal(given, run.facts[step.prepared], is_anothers)
         if problem is not None and run.accepts(problem):
             used["accepted"] = problem.code
         elif problem is not None:
-            run.intent = {**run.due_intent, "is_open": True}  # a repost looks again, and passes once both agree
+            _keep_open(run, is_ours=not is_anothers)  # a repost looks again, and passes once both agree
             run.fail(step, problem, started=started)
             return
     if not getattr(given, "is_in_ledger", True):
-        run.intent = {**run.due_intent, "is_open": True}
+        _keep_open(run, is_ours=not was_found or run.due_intent.get("was_answered", False))
         run.ending, run.problem_step = Ending.WAITING, step.name
         run.awaits = Awaits("", AWAITED_IN_ERP, patience_seconds=30 * 86400)
         return
@@ -274,6 +277,11 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
     run.drops_intent = True
     run.position += 1
     run.ending = Ending.WRITTEN
+
+
+def _keep_open(run: Run, *, is_ours: bool) -> None:
+    """The next look-up finds it again: as our own making, where we saw our create answered."""
+    run.intent = {**run.due_intent, "is_open": True, **({"was_answered": True} if is_ours else {})}
 
 
 def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:

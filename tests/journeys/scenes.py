@@ -62,6 +62,16 @@ class Customers(Scene):
         house.customer(name=f"Customer of {point}")
 
 
+class CustomerChanges(Scene):
+    """A customer whom the ERP has moves."""
+
+    def act(self, house, prepared, point):
+        customer = house.customer(name=f"Customer of {point}")
+        house.carry()
+        house.ask_stripe(f"customers/{customer}", **{"address[city]": "York"})
+        house.poll()
+
+
 class CustomerUses(Scene):
     """An entity that hasn't sold to the customer yet bills it in its own currency."""
 
@@ -337,7 +347,10 @@ ALIKE = {
 }
 TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or os.environ.get("Q2C_EVERY_FLOW") == "1"]
 # A flow that writes something else on another stage: deaths around that write.
-MORE_SCENES: dict[str, Scene] = {"refund_to_erp": CreditRefunds("netsuite", "customerRefund")}
+MORE_SCENES: dict[str, Scene] = {
+    "refund_to_erp": CreditRefunds("netsuite", "customerRefund"),
+    "customer_to_erp": CustomerChanges("netsuite", "customer", effect="updated", method="PUT"),
+}
 SCENES: dict[str, Scene] = {
     "customer_to_erp": Customers("netsuite", "customer", method="PUT"),
     "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),

@@ -13,7 +13,7 @@ from q2c.transactions.models import BusinessTransaction
 
 pytestmark = pytest.mark.django_db(transaction=True)
 UNITS = {"JPY": (12_345, Decimal(12345)), "KWD": (12_340, Decimal("12.340"))}  # Stripe's integers, and what they are
-CODES = {"Japanese Yen": "JPY", "Kuwaiti Dinar": "KWD", "US Dollar": "USD", "British Pound": "GBP"}
+CODES = {"Japanese Yen": "JPY", "Kuwaiti Dinar": "KWD", "USA": "USD", "British Pound": "GBP"}
 
 
 def billed(house, document_type="invoice"):

@@ -57,7 +57,7 @@ def test_it_creates_and_reads_a_record(api):
     found = run(api.get("/record/v1/customer/eid:acc-created", params={"expandSubResources": "true"}))
     assert found["companyName"] == "acc-created"
     assert found["subsidiary"] == {"id": "1", "refName": "Default Legal Entity - US"}
-    assert found["currencyList"]["items"] == [{"currency": {"id": "1", "refName": "US Dollar"}}]
+    assert found["currencyList"]["items"] == [{"currency": {"id": "1", "refName": "USA"}}]
 
 
 def test_it_changes_a_record(api):

@@ -18,6 +18,9 @@ PREFERENCES: dict[str, Any] = {
     "concurrency": 15,  # requests at once, all integrations together (service tier 1)
     "approval": False,  # invoices, credit memos and journals wait for approval; no ledger effect until then
     "move_period": False,  # a transaction whose period is closed goes silently into the next open one
+    "shows_approval": True,  # of what waits by the box "Approved" alone, REST shows no approvalStatus
+    "numbers_itself": False,  # auto-generated numbers with "allow override" off: what was sent as tranId is dropped
+    "determines_tax": False,  # its own tax engine computes the nexus's tax on save, unless taxDetailsOverride
     "date_outside_period": True,  # the date may lie outside the posting period
     "may_delete": False,  # what the integration's role is allowed
     "may_approve": False,

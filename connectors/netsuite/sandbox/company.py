@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).resolve().parents[3] / "data" / "salesforce_revenue_cloud"
+# A currency's name is its users' own; "USA" as in Oracle's sample, {"id": "1", "refName": "USA"}
 CURRENCIES = (
-    ("USD", "US Dollar", 2),
+    ("USD", "USA", 2),
     ("GBP", "British Pound", 2),
     ("CAD", "Canadian Dollar", 2),
     ("EUR", "Euro", 2),

@@ -157,6 +157,8 @@ def show(
     for name, value in obj.items():
         if fields and name not in fields and name != "id":
             continue
+        if name == "approvalStatus" and not books.preferences["shows_approval"]:
+            continue
         if name in record.lists:
             shown[name] = show_lines(value["items"], f"{self_url}/{name}", expand=expand)
         elif simple and isinstance(value, dict) and record.fields.get(name) == "enum":

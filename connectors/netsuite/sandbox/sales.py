@@ -1,8 +1,8 @@
 """Invoices, credit memos and sales orders: lines with items, tax from outside, totals that the ERP adds up itself.
 
 A line's `amount` counts when it's given, else quantity times rate; both are rounded half up to the currency's
-smallest amount. The sandbox determines no tax of its own: what an external engine computed comes as `taxDetails` with
-`taxDetailsOverride`.
+smallest amount. What an external engine computed comes as `taxDetails` with `taxDetailsOverride`; without it an
+account whose preference `determines_tax` is set computes the standard tax of its subsidiary's country on save.
 """
 
 from datetime import date, timedelta
@@ -106,9 +106,11 @@ def _fill_line(
 def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal) -> dict[str, Decimal]:
     """Tax by liability account, out of the tax details; each must point to a line of the document."""
     details = obj.get("taxDetails", {}).get("items", [])
-    if not details:
+    if books.preferences["determines_tax"] and not obj.get("taxDetailsOverride"):
+        details = _determine_taxes(books, obj, lines)
+    elif not details:
         return {}
-    if not obj.get("taxDetailsOverride"):
+    elif not obj.get("taxDetailsOverride"):
         raise user_error("To enter tax details, set taxDetailsOverride to true.", path="taxDetailsOverride")
     known = {line.get("taxDetailsReference") for line in lines}
     taxes: dict[str, Decimal] = {}
@@ -135,6 +137,20 @@ def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal) -> 
         account = code["taxAccount"]["id"]
         taxes[account] = taxes.get(account, ZERO) + amount
     return taxes
+
+
+def _determine_taxes(books: Books, obj: dict, lines: list[dict]) -> list[dict]:
+    """The nexus's standard tax on each line, as NetSuite's own engine would put it there. Changes `obj` and `lines`."""
+    country = books.at("subsidiary", obj["subsidiary"]["id"])["country"]["id"]
+    code = books.get_by_external_id("salesTaxItem", f"{country}-S")
+    found = []
+    for number, line in enumerate(lines, 1):
+        line["taxDetailsReference"] = f"auto{number}"
+        amount = float(to_decimal(line["amount"]) * to_decimal(code["rate"]) / 100)
+        found.append({"taxDetailsReference": f"auto{number}", "taxType": code["taxType"], "taxCode": {"id": code["id"]},
+                      "taxBasis": line["amount"], "taxRate": code["rate"], "taxAmount": amount})  # fmt: skip
+    obj["taxDetails"] = {"items": found}
+    return found
 
 
 def _fill_terms(books: Books, obj: dict, customer: dict, old: dict | None) -> None:

@@ -68,6 +68,8 @@ def fill_header(books: Books, record: Record, obj: dict, old: dict | None) -> No
             raise user_error(f"You cannot change the {name} of a transaction.", path=name)
     obj.setdefault("tranDate", books.today().isoformat())
     _fill_rate(books, obj, old, subsidiary)
+    if books.preferences["numbers_itself"] and old is None:
+        obj.pop("tranId", None)
     if "tranId" not in obj:
         number = books.store.next_number(f"number {record.name}", first=10001)
         obj["tranId"] = f"{NUMBER_PREFIXES[record.name]}{number}"

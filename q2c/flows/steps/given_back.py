@@ -88,6 +88,7 @@ RELEASE = Write(
     "Take the customer's balance off the invoice",
     find=find_release,
     create=release_settlements,
+    equal=settling.compare_applied,
     prepared="release",
     unless="summary",
     port="erp",

@@ -24,6 +24,18 @@ def date_of(prepared: Any) -> dt.date:
     return date
 
 
+NUMBERED = ("ArInvoice", "ArCreditMemo")  # whose number of ours the ERP keeps as its own
+NUMBER_KEPT = 45  # so much of a number at least an ERP keeps
+
+
+def own_number(prepared: Any, theirs: str) -> str:
+    """The number under which the ERP must have it, as far as it keeps so long a one; theirs where any will do."""
+    if type(prepared).__name__ not in NUMBERED:
+        return theirs
+    ours: str = prepared.number
+    return theirs if len(theirs) >= NUMBER_KEPT and ours.startswith(theirs) else ours
+
+
 _NOUNS = {"CashReceipt": "the receipt", "CashRefund": "the refund", "Journal": "the journal"}
 
 
@@ -40,7 +52,8 @@ def _first(name: str) -> str:
 
 
 def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> Problem | None:
-    """None when the ERP's document says what we asked for; otherwise the Problem that holds the transaction.
+    """None when the ERP's document says what we asked for; otherwise the Problem that holds the transaction. Its number
+    is compared where billing's is to be the ERP's.
 
     `posted_in_other_period` when the ERP moved it; `document_exists_differs` when a document with our external id says
     something else; `posted_differently` when the ERP changed what we sent.
@@ -53,6 +66,7 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
         summary = f"{_first(name)} is {spoken_money(asked, currency)} and the ERP holds {booked}"
         return differs(was_found, document, number, summary, asked=asked, booked=document.total)
     for what, ours, theirs in (
+        ("numbered", own_number(prepared, document.number), document.number),
         ("in", currency, document.currency_code),
         ("in currency", prepared.currency, document.currency),
         ("of subsidiary", prepared.subsidiary, document.subsidiary),

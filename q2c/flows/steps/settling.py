@@ -1,31 +1,62 @@
-"""Applications of receipts and credit memos: one, or several that are changed in one act, one after the other."""
+"""Applications of receipts and credit memos: one, or several that are changed in one act, one after the other, and what
+the ERP then has applied beside what was asked for."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from q2c.canonical.posting import CashApplication, PostedDocument
+import msgspec
+
+from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.canonical.unwinding import Settling
+from q2c.core.money import spoken_money
 from q2c.core.problems import Category, Problem
+from q2c.flows.steps import post
 from q2c.posting.facts import Book
 
 
+def compare_applied(document: PostedDocument, wanted: CashApplication | Settling, was_found: bool) -> Problem | None:
+    """None when the ERP has applied as much to each open item as was asked for, and nothing to those released;
+    otherwise the Problem that holds the transaction. `document.applied` says what it has applied to any of them."""
+    rows = wanted.applications if isinstance(wanted, Settling) else (wanted,)
+    asked, has = [each for row in rows for each in row.apply_to], list(document.applied)
+    if _figures(asked) == _figures(has):
+        return None
+    currency = rows[0].currency_code
+    ours, theirs = _sum(asked), _sum(has)
+    there = spoken_money(theirs, currency) if ours != theirs else "it applied otherwise"
+    summary = f"{spoken_money(ours, currency)} is to be applied, and the ERP has {there}"
+    return post.differs(was_found, document, wanted.external_id, summary, asked=ours, booked=theirs)
+
+
+def _figures(rows: list[AppliedTo]) -> list[tuple[str, Decimal]]:
+    return sorted((row.document, row.amount) for row in rows)
+
+
+def _sum(rows: list[AppliedTo]) -> Decimal:
+    return sum((row.amount for row in rows), Decimal(0))
+
+
 async def find_all(wanted: Settling, erp: Any) -> PostedDocument | None:
-    """The last of them, if the ERP says that all are as asked for."""
-    found = None
+    """The last of them, with what all apply, if the ERP says that all are as asked for."""
+    found = []
     for row in wanted.applications:
-        found = await erp.find_application(row)
-        if found is None:
+        document = await erp.find_application(row)
+        if document is None:
             return None
-    return found
+        found.append(document)
+    return _together(found)
 
 
 async def apply_all(wanted: Settling, book: Book, erp: Any) -> PostedDocument:
-    """Apply or release each; what is so already isn't touched again."""
-    for row in wanted.applications:
-        found = await erp.find_application(row) or await apply_one(row, book, erp)
-    posted: PostedDocument = found
-    return posted
+    """Apply or release each; what is so already isn't touched again. The last of them, with what all apply."""
+    rows = wanted.applications
+    return _together([await erp.find_application(row) or await apply_one(row, book, erp) for row in rows])
+
+
+def _together(found: list[PostedDocument]) -> PostedDocument:
+    return msgspec.structs.replace(found[-1], applied=tuple(row for each in found for row in each.applied))
 
 
 async def apply_one(row: CashApplication, book: Book, erp: Any) -> PostedDocument:
