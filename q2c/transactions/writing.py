@@ -125,9 +125,10 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     tools.dial(run, step.name, run.send_until)
     port = run.port
     looks_first = port.repeats.looks_first or run.is_after_restore
+    overwrites = step.upsert and step.equal is None and not run.is_linked  # being there says nothing of its content
     looks = intent.get("is_open") or run.is_linked or intent.get("looks") or (looks_first and not step.upsert)
     try:
-        if looks:
+        if looks and not overwrites:
             found = await _look(run, step, port)
             if found is not None:
                 _accept(run, step, found, started, was_found=True)
@@ -137,7 +138,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         try:
             given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
-            given = await step.find(**run.find_with)
+            given = None if overwrites else await step.find(**run.find_with)
             if given is None and port.repeats.reads_own_writes and not intent.get("is_open"):
                 raise _not_ours(run, refusal, port) from refusal
             if given is None:

@@ -62,6 +62,16 @@ class Customers(Scene):
         house.customer(name=f"Customer of {point}")
 
 
+class CustomerChanges(Scene):
+    """Billing changes customers that the ERP has: each act another one."""
+
+    def prepare(self, house):
+        return [house.customer(name=f"Customer {n}") for n in range(8)]
+
+    def act(self, house, prepared, point):
+        house.ask_stripe(f"customers/{prepared.pop()}", name=f"Changed at {point}")
+
+
 class CustomerUses(Scene):
     """An entity that hasn't sold to the customer yet bills it in its own currency."""
 
@@ -337,7 +347,10 @@ ALIKE = {
 }
 TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or os.environ.get("Q2C_EVERY_FLOW") == "1"]
 # A flow that writes something else on another stage: deaths around that write.
-MORE_SCENES: dict[str, Scene] = {"refund_to_erp": CreditRefunds("netsuite", "customerRefund")}
+MORE_SCENES: dict[str, Scene] = {
+    "customer_to_erp": CustomerChanges("netsuite", "customer", effect="updated", method="PUT"),
+    "refund_to_erp": CreditRefunds("netsuite", "customerRefund"),
+}
 SCENES: dict[str, Scene] = {
     "customer_to_erp": Customers("netsuite", "customer", method="PUT"),
     "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),

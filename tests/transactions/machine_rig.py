@@ -111,6 +111,8 @@ def flow(**changes: Any) -> Flow:
                 gives="thing",
                 prepared="prepared",
                 port="erp",
+                upsert=changes.get("upsert", False),
+                equal=changes.get("equal"),
             ),
         ),
     )
