@@ -58,10 +58,11 @@ def lane(*, connection: str, object_type: str, object_id: str) -> str:
     return f"{connection}:{object_type}:{object_id}"
 
 
-def write_key(*, business_key: str, flow: str, step: str, generation: int) -> str:
+def write_key(*, business_key: str, flow: str, step: str, generation: int, attempt: int = 1) -> str:
     """The idempotency key of a write: 40 characters of [a-z0-9], never of our own ids or clock, so a restore keeps
-    it."""
-    return "q2c" + digest(business_key, flow, step, str(generation))[:37]
+    it. A repost whose outcome isn't in doubt has another one: a target keeps a refusal as it keeps what it made."""
+    reposted = [str(attempt)] if attempt > 1 else []
+    return "q2c" + digest(business_key, flow, step, str(generation), *reposted)[:37]
 
 
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")

@@ -40,13 +40,15 @@ def test_the_same_fact_has_the_same_keys_and_a_changed_one_another_in_the_same_l
     assert ids.lane(**same) == "stripe:invoice:in_1"
 
 
-def test_a_write_key_changes_with_flow_step_and_generation_only():
+def test_a_write_key_changes_with_flow_step_generation_and_attempt_only():
     facts = {"business_key": "k", "flow": "invoice_to_erp", "step": "post_invoice", "generation": 0}
     key = ids.write_key(**facts)
     assert re.fullmatch("[a-z0-9]{40}", key)
     assert key == ids.write_key(**facts)
-    others = {ids.write_key(**(facts | change)) for change in ({"generation": 1}, {"step": "x"}, {"flow": "y"})}
-    assert len(others | {key}) == 4
+    changes = ({"generation": 1}, {"step": "x"}, {"flow": "y"}, {"attempt": 2}, {"attempt": 2, "generation": 1})
+    others = {ids.write_key(**(facts | change)) for change in changes}
+    assert len(others | {key}) == 6
+    assert ids.write_key(**facts, attempt=1) == key, "intents of older releases have this one"
 
 
 def test_an_external_id_is_readable_safe_and_never_shared_by_two_sources():
