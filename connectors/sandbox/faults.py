@@ -103,7 +103,9 @@ class Faults:
         given = {name: value for name, value in {**when, **order}.items() if name not in {"do", "when"}}
         for name, value in given.items():
             kind: Any = WHEN.get(name) or FIELDS[name]
-            if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and name not in ("body", "kept"))):
+            if value is not None and (
+                not isinstance(value, kind) or (isinstance(value, bool) and name not in ("body", "kept"))
+            ):
                 raise ValueError(f"{name} has the wrong type")
         self.last += 1
         fault = Fault(id=self.last, do=order["do"], **{k: v for k, v in given.items() if v is not None})
