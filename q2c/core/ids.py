@@ -8,6 +8,7 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 
 # Prefixed ids (cus_1A2b..., sub_sched_...), ids of 15 or 18 characters with both cases and digits, UUIDs.
 MACHINE_ID = re.compile(
@@ -65,6 +66,8 @@ def write_key(*, business_key: str, flow: str, step: str, generation: int, attem
     return "q2c" + digest(business_key, flow, step, str(generation), *reposted)[:37]
 
 
+_SHORTENED = re.compile(r"-[0-9a-f]{10}(-g\d+)?$")
+_GENERATION = re.compile(r"-g\d+$")
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -79,3 +82,14 @@ def external_id(prefix: str, *, source: str, object_id: str, generation: int = 0
     mark = "" if clean == object_id and len(clean) <= 50 else "-" + digest(object_id)[:10]
     tail = f"-g{generation}" if generation else ""
     return f"{prefix}-{source}-{clean[:50]}{mark}{tail}"
+
+
+def read_external_id(name: str, sources: Iterable[str]) -> tuple[str, str, str] | None:
+    """Prefix, source and the source's id that an `external_id` of ours was made of; None where that can't be told: of
+    none of these sources, or a shortened one. Of two sources the longer code counts."""
+    prefix, _, rest = name.partition("-")
+    source = max((s for s in sources if rest.startswith(f"{s}-")), key=len, default=None)
+    if source is None or _SHORTENED.search(rest):
+        return None
+    object_id = _GENERATION.sub("", rest.removeprefix(f"{source}-"))
+    return (prefix, source, object_id) if prefix and object_id else None

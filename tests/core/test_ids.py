@@ -56,6 +56,10 @@ def test_an_external_id_is_readable_safe_and_never_shared_by_two_sources():
     assert ids.external_id("inv", source="stripe", object_id="in_1", generation=2) == "inv-stripe-in_1-g2"
     slash, colon = (ids.external_id("inv", source="s", object_id=f"a{sign}b") for sign in "/:")
     assert slash != colon
+    sources = ["stripe", "stripe-eu"]
+    assert ids.read_external_id("inv-stripe-in_1", sources) == ("inv", "stripe", "in_1")
+    assert ids.read_external_id("cm-stripe-eu-cn_1-g2", sources) == ("cm", "stripe-eu", "cn_1")
+    assert [ids.read_external_id(n, sources) for n in (slash, "inv-s-1", "inv-stripe-", "by hand")] == [None] * 4
     long_ids = {ids.external_id("inv", source="stripe", object_id="x" * 60 + str(n)) for n in range(3)}
     assert len(long_ids) == 3
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,80}", one) for one in {slash, colon, *long_ids})
