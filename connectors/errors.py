@@ -56,6 +56,15 @@ def problem_from(
     Its subject's `wording` is the vendor's sentence without what is particular to one document: with it two errors of
     one code are told apart, and the same error of two documents isn't.
     """
+    problem = _read_problem(manifest, status, headers, body, connection, is_write)
+    kept = manifest.repeats.replay_header
+    problem.is_replayed = bool(kept) and headers.get(kept, "").lower() == "true"
+    return problem
+
+
+def _read_problem(
+    manifest: Manifest, status: int, headers: Mapping[str, str], body: bytes, connection: str, is_write: bool
+) -> Problem:
     errors = _read_errors(manifest, status, headers, body)
     if errors and errors[0].status:
         status = errors[0].status

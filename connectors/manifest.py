@@ -60,12 +60,14 @@ class Limits:
 class Repeats:
     """How a repeated write is made harmless, and what a look-up proves.
 
-    `idempotency_header`: the vendor replays by this header. `refuses_existing`: a create with a known external id is
+    `idempotency_header`: the vendor replays by this header; an answer with `replay_header` is one that it had kept.
+    `refuses_existing`: a create with a known external id is
     refused. With neither, the machine looks before a first attempt too. `reads_own_writes`: a look-up sees a committed
     write at once, so "absent" after `settles_after_seconds` is proof.
     """
 
     idempotency_header: str = ""
+    replay_header: str = ""
     refuses_existing: bool = False
     reads_own_writes: bool = False
     settles_after_seconds: float = 120.0

@@ -232,7 +232,8 @@ _PERIOD = (
     Kind("forgotten_document", D, CONTROLLERSHIP, URGENT, hours(2), ("connection", "external_id"), (CORRECT_AT_SOURCE,),
          "{document} stands in {connection}, and we know nothing of it",
          "The database was restored from a backup that is older than this document. Find its source by the external "
-         "id; save it there, so that we read it again, or reverse the document if nobody knows it."),
+         "id; save it there, so that we read it again. What people had decided is decided again here, and finds it. "
+         "Reverse the document if nobody knows it."),
 )  # fmt: skip
 
 _OUTCOME = (

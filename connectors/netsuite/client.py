@@ -217,7 +217,7 @@ class Client:
         return [inbound.totals_row({**raw, "lines": lines.get((raw["type"], raw["currency"]), 0)}) for raw in sums]
 
     async def documents_of_ours(self, *, since: dt.date) -> AsyncIterator[posting.PostedDocument]:
-        """The transactions with an external id of our form, dated on or after a day, as far as SuiteQL tells them."""
+        """The transactions with an external id of our form, made on or after a day, as far as SuiteQL tells them."""
         async for raw in self._query(OURS, [since.isoformat()], verb="documents_of_ours"):
             yield inbound.listed_document(raw)
 

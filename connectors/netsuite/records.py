@@ -98,10 +98,11 @@ PERIODS_BY_SUBSIDIARY = (
 # The further subsidiaries that may bill a customer; its own stands on the record.
 CUSTOMER_SUBSIDIARIES = "SELECT subsidiary FROM customersubsidiaryrelationship WHERE entity = ? ORDER BY subsidiary"
 
+# Made since a day, whatever its own date is: a late document is dated in a month that is long past.
 OURS = (
     "SELECT t.id, t.externalid, t.type, t.tranid, c.symbol AS currency, t.foreigntotal AS amount "
     "FROM transaction t JOIN currency c ON c.id = t.currency "
-    "WHERE t.trandate >= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE '%-%-%' ORDER BY t.id"
+    "WHERE t.createddate >= TO_DATE(?,'YYYY-MM-DD') AND t.externalid LIKE '%-%-%' ORDER BY t.id"
 )
 BY_NUMBER = "SELECT t.id FROM transaction t WHERE t.type = ? AND t.tranid = ? ORDER BY t.id"
 # Whose external id begins with a text: LIKE finds them quickly, and INSTR leaves out what "_" took for any sign.

@@ -27,6 +27,7 @@ FIELDS = {
     "body": (dict, list, str, int, float, bool),
     "seconds": (int, float),
     "seed": int,
+    "kept": bool,
 }
 
 
@@ -50,6 +51,7 @@ class Fault:
     body: Any = None
     seconds: float | None = None
     seed: int | None = None
+    kept: bool | None = None  # of `status`: under the request's idempotency key, as the answer of its first execution
     matched: int = 0
     hits: int = 0
 
@@ -101,7 +103,9 @@ class Faults:
         given = {name: value for name, value in {**when, **order}.items() if name not in {"do", "when"}}
         for name, value in given.items():
             kind: Any = WHEN.get(name) or FIELDS[name]
-            if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and name != "body")):
+            if value is not None and (
+                not isinstance(value, kind) or (isinstance(value, bool) and name not in ("body", "kept"))
+            ):
                 raise ValueError(f"{name} has the wrong type")
         self.last += 1
         fault = Fault(id=self.last, do=order["do"], **{k: v for k, v in given.items() if v is not None})

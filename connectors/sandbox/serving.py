@@ -116,6 +116,9 @@ def _answer_early(vendor: Vendor, request: Request, fault: Fault) -> Answer | No
         if fault.body is not None:
             answer = Answer(answer.status, fault.body, answer.headers)
         answer.headers = {**answer.headers, **{name: str(value) for name, value in fault.headers.items()}}
+        if fault.kept:
+            with vendor.store.transaction():
+                vendor.keep_answer(request, answer)
         return answer
     if fault.do == "html_200":
         return Answer(200, str(fault.body or HTML))

@@ -105,6 +105,10 @@ class Vendor:
         """The vendor's own body for a `status` fault without a body, and for a bug of the sandbox (500)."""
         return Answer(status, {"error": {"message": "An unknown error occurred"}})
 
+    def keep_answer(self, request: Request, answer: Answer) -> None:
+        """The fault `status` with `kept`: the same idempotency key gets this answer again."""
+        raise ValueError(f"{self.code} keeps no answers")
+
     def expire_tokens(self, request: Request) -> Answer | None:
         """The fault `expire_token`: forget the tokens given so far, or answer as an expired one is answered."""
         raise ValueError(f"{self.code} gives no tokens")

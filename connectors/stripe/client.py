@@ -14,6 +14,7 @@ from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
 from connectors.stripe import balances, days, inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.catalogue import Catalogue
+from connectors.stripe.drafts import Drafts
 from connectors.stripe.polling import read_events
 from q2c.canonical import billing, contract, party, posting
 from q2c.core.problems import Category, Problem
@@ -39,6 +40,7 @@ class Client:
         telephone.headers["Stripe-Version"] = VERSION
         self.app_url = line.settings.get("app_url", "").rstrip("/")
         self._catalogue = Catalogue(self._get, self._post, connection=line.code)
+        self._drafts = Drafts(self._list, self._post, self._delete)
 
     # Billing: reading
 
@@ -153,13 +155,9 @@ class Client:
         return self._saved(kind, await self._post(path, body, verb="create_subscription", key=key))
 
     async def _bill_once(self, plan: SubscriptionPlan, prices: Mapping[str, str], *, key: str) -> posting.SavedRecord:
-        """Draft, lines, finalize: each under its own key, so that another attempt goes on where this one ended. A draft
-        has no effect; only the finalized invoice counts as made."""
-        draft = await self._post("/v1/invoices", outbound.invoice(plan), verb="bill_once", key=f"{key}-invoice"[:255])
-        for line in plan.lines:
-            item = outbound.invoice_item(plan, line, prices, invoice_id=str(draft["id"]))
-            await self._post("/v1/invoiceitems", item, verb="bill_once", key=f"{key}-item-{line.line_id}"[:255])
-        path = f"/v1/invoices/{draft['id']}/finalize"
+        """Draft, lines, finalize. A draft has no effect; only the finalized invoice counts as made."""
+        draft = await self._drafts.complete(plan, prices, key=key)
+        path = f"/v1/invoices/{draft}/finalize"
         return self._saved("invoice", await self._post(path, [], verb="create_subscription", key=key))
 
     async def find_subscription(
@@ -356,6 +354,10 @@ class Client:
         reply = await self.telephone.call("POST", path, verb=verb, form=body, headers={"Idempotency-Key": key})
         made: dict[str, Any] = reply.json("id")
         return made
+
+    async def _delete(self, path: str, *, verb: str) -> None:
+        """Gone already is as good."""
+        await self.telephone.call("DELETE", path, verb=verb, accept=(404,))
 
     async def _all_lines(self, embedded: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
         if not embedded.get("has_more"):

@@ -109,7 +109,12 @@ MANIFEST = Manifest(
         Secret("webhook_secret_previous", is_required=False),
     ),
     limits=Limits(at_once=16, per_second=25.0, timeout_seconds=30.0),
-    repeats=Repeats(idempotency_header="Idempotency-Key", reads_own_writes=True, settles_after_seconds=60.0),
+    repeats=Repeats(
+        idempotency_header="Idempotency-Key",
+        replay_header="Idempotent-Replayed",
+        reads_own_writes=True,
+        settles_after_seconds=60.0,
+    ),
     errors=ERRORS,
     events=EVENTS,
     webhook=WebhookDoor(verify=door.verify, split=door.split),

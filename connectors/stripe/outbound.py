@@ -208,6 +208,11 @@ def invoice(plan: SubscriptionPlan) -> Form:
     )
 
 
+def invoice_head(plan: SubscriptionPlan) -> Form:
+    """What may be changed of such a draft: its terms and notes."""
+    return form({"days_until_due": plan.days_until_due, "metadata": metadata(plan)})
+
+
 def invoice_item(plan: SubscriptionPlan, line: OrderLine, prices: Mapping[str, str], *, invoice_id: str) -> Form:
     """One single sale on that draft."""
     item = _item(line, prices)

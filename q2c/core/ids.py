@@ -8,6 +8,7 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 
 # Prefixed ids (cus_1A2b..., sub_sched_...), ids of 15 or 18 characters with both cases and digits, UUIDs.
 MACHINE_ID = re.compile(
@@ -58,12 +59,15 @@ def lane(*, connection: str, object_type: str, object_id: str) -> str:
     return f"{connection}:{object_type}:{object_id}"
 
 
-def write_key(*, business_key: str, flow: str, step: str, generation: int) -> str:
+def write_key(*, business_key: str, flow: str, step: str, generation: int, attempt: int = 1) -> str:
     """The idempotency key of a write: 40 characters of [a-z0-9], never of our own ids or clock, so a restore keeps
-    it."""
-    return "q2c" + digest(business_key, flow, step, str(generation))[:37]
+    it. A repost whose outcome isn't in doubt has another one: a target keeps a refusal as it keeps what it made."""
+    reposted = [str(attempt)] if attempt > 1 else []
+    return "q2c" + digest(business_key, flow, step, str(generation), *reposted)[:37]
 
 
+_SHORTENED = re.compile(r"-[0-9a-f]{10}(-g\d+)?$")
+_GENERATION = re.compile(r"-g\d+$")
 _SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -78,3 +82,14 @@ def external_id(prefix: str, *, source: str, object_id: str, generation: int = 0
     mark = "" if clean == object_id and len(clean) <= 50 else "-" + digest(object_id)[:10]
     tail = f"-g{generation}" if generation else ""
     return f"{prefix}-{source}-{clean[:50]}{mark}{tail}"
+
+
+def read_external_id(name: str, sources: Iterable[str]) -> tuple[str, str, str] | None:
+    """Prefix, source and the source's id that an `external_id` of ours was made of; None where that can't be told: of
+    none of these sources, or a shortened one. Of two sources the longer code counts."""
+    prefix, _, rest = name.partition("-")
+    source = max((s for s in sources if rest.startswith(f"{s}-")), key=len, default=None)
+    if source is None or _SHORTENED.search(rest):
+        return None
+    object_id = _GENERATION.sub("", rest.removeprefix(f"{source}-"))
+    return (prefix, source, object_id) if prefix and object_id else None

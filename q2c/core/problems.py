@@ -38,6 +38,8 @@ class Problem(Exception):
     before it is stored.
     """
 
+    is_replayed = False  # the answer that the target had kept of an earlier request under the same key
+
     def __init__(
         self,
         code: str,

@@ -288,7 +288,13 @@ ORDER_TO_SUBSCRIPTION = Flow(
             port="billing",
             gives="saved_customer",
         ),
-        Read("choose_customer", "Choose billing's customer", choose_customer, gives="customer_id"),
+        Read(
+            "choose_customer",
+            "Choose billing's customer",
+            choose_customer,
+            gives="customer_id",
+            wants=want_references,
+        ),
         Wait(
             "await_customer",
             "Wait until the customer is in the ERP",

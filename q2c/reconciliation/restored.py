@@ -8,7 +8,6 @@ feed brings back is linked here by its external id; only what isn't understood i
 from __future__ import annotations
 
 import datetime as dt
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,22 +20,47 @@ from mappings.models import CrossReference
 from mappings.references import Reference, store_references
 from q2c import ports
 from q2c.canonical.posting import PostedDocument
-from q2c.core import audit
+from q2c.core import audit, ids
 from q2c.core.models import Person, Subsidiary
 from q2c.core.problems import Category, Problem
 from q2c.inbox.refetch import run_waiting
+from q2c.transactions.contributions import PORTAL
 from q2c.transactions.models import Restore
 
 FULL_LISTING = "full_at"  # in a feed's position: when everything was last listed (connectors.families.Page)
 
-# The class of an external id (q2c.core.ids.external_id): the record it stands for, and the source's word for it.
+
+@dataclass(frozen=True)
+class Record:
+    """What a document of ours stands for: our type of record, the source's word for its object, and, where it's one
+    movement of several, which there are (`document.movement`, the end of the external id): each is its own record."""
+
+    record_type: str
+    object_type: str
+    movements: tuple[str, ...] = ()
+
+
+_REFUND = Record("refund", "refund", ("", "failed"))
+# By the class of the external id (q2c.core.ids) and our word for the document.
 RECORDS = {
-    "inv": ("invoice", "invoice"),
-    "cm": ("credit_memo", "credit_note"),
-    "pay": ("payment", "payment"),
-    "ref": ("refund", "refund"),
-    "dsp": ("dispute", "dispute"),
-    "po": ("payout", "payout"),
+    ("inv", "ar_invoice"): Record("invoice", "invoice"),
+    ("cm", "ar_credit_memo"): Record("credit_memo", "credit_note"),
+    ("void", "ar_credit_memo"): Record("invoice_void", "invoice_void"),
+    ("void", "ar_invoice"): Record("credit_void", "credit_note_void"),
+    ("pay", "receipt"): Record("payment", "payment"),
+    ("ref", "ar_refund"): _REFUND,
+    ("ref", "journal"): _REFUND,
+    ("dsp", "journal"): Record("dispute", "dispute", ("withdrawn", "won")),
+    ("po", "journal"): Record("payout", "payout", ("", "failed")),
+}
+# What stands for no object of a source: a link alone would say nothing of who decided it.
+_DECIDED = "it’s {}, which two people agreed on after the backup; decide it again, and what is there is found"
+OTHERS = {
+    "wo": _DECIDED.format("a write-off or an accepted difference"),
+    "unw": _DECIDED.format("an invoice that was taken back"),
+    "re": _DECIDED.format("an invoice that was posted again"),
+    "acc": _DECIDED.format("an accrual"),
+    "sum": "it’s a day’s summary that the documents which came back don’t add up to; compare its lines with them",
 }
 
 
@@ -75,18 +99,16 @@ def declare_restored(*, by: Person, why: str, days: int) -> Restore:
 
 
 def link_forgotten(*, since: dt.date) -> list[Forgotten]:
-    """Link what the ERPs hold of ours since a day and no cross-reference names; a case for what isn't understood."""
+    """Link what the ERPs were given by us since a day and no cross-reference names; a case for what isn't
+    understood."""
     found: list[Forgotten] = []
-    sources = sorted(Connection.objects.values_list("code", flat=True), key=len, reverse=True)
+    sources = [PORTAL, *Connection.objects.values_list("code", flat=True)]
     for code in sorted(set(Subsidiary.objects.values_list("connection__code", flat=True))):
         documents = run_waiting(_gather(ports.target(code).documents_of_ours(since=since)))
-        known = set(
-            CrossReference.objects.filter(connection__code=code, external_id__in=[d.id for d in documents]).values_list(
-                "external_id", flat=True
-            )
-        )
+        rows = CrossReference.objects.filter(connection__code=code, external_id__in=[d.id for d in documents])
+        known = set(rows.values_list("external_type", "external_id"))  # one id may be a customer's and a document's
         for document in documents:
-            if document.id not in known:
+            if (document.document_type, document.id) not in known:
                 found.append(_link(code, document, sources))
     return found
 
@@ -96,9 +118,9 @@ async def _gather(rows: Any) -> list[PostedDocument]:
 
 
 def _link(erp: str, document: PostedDocument, sources: list[str]) -> Forgotten:
-    record = read_external_id(document.external_id, sources)
-    if record is None:
-        problem = _unknown(erp, document, "its external id isn't one that we would give")
+    record = read_record(document, sources)
+    if isinstance(record, str):
+        problem = _unknown(erp, document, record)
     else:
         reference = Reference(*record, erp, document.document_type, document.id, document.number)
         refused = store_references([reference], timezone.now())
@@ -109,15 +131,21 @@ def _link(erp: str, document: PostedDocument, sources: list[str]) -> Forgotten:
     return Forgotten(erp, document, "")
 
 
-def read_external_id(external_id: str, sources: list[str]) -> tuple[str, str] | None:
-    """Record type and key that an external id of ours stands for; None where it can't be told (a shortened one)."""
-    prefix, _, rest = external_id.partition("-")
-    source = next((s for s in sources if rest.startswith(f"{s}-")), None)
-    if prefix not in RECORDS or source is None or re.search(r"-[0-9a-f]{10}(-g\d+)?$", rest):
-        return None
-    record_type, object_type = RECORDS[prefix]
-    object_id = re.sub(r"-g\d+$", "", rest.removeprefix(f"{source}-"))
-    return record_type, f"{source}:{object_type}:{object_id}"
+def read_record(document: PostedDocument, sources: list[str]) -> tuple[str, str] | str:
+    """Record type and key, as its own flow names it, that a document of ours stands for; else why none."""
+    read = ids.read_external_id(document.external_id, sources)
+    if read is None:
+        return "its external id doesn’t say of what"
+    prefix, source, object_id = read
+    if prefix in OTHERS:
+        return OTHERS[prefix]
+    record = RECORDS.get((prefix, document.document_type))
+    movements = record.movements if record is not None else ()
+    movement = next((m for m in movements if m and object_id.endswith(f"-{m}")), "")
+    if record is None or (movements and movement not in movements):
+        return f"we give no {document.document_type.replace('_', ' ')} such an external id"
+    key = f"{source}:{record.object_type}:{object_id}"
+    return record.record_type, f"{key.removesuffix(f'-{movement}')}:{movement}" if movement else key
 
 
 def _unknown(erp: str, document: PostedDocument, why: str) -> Problem:

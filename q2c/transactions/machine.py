@@ -253,7 +253,11 @@ def _prepare_intents(runs: list[Run], context: Context) -> None:
             "external_id": name,
             "claims": bool(name) and not step.upsert and not port.repeats.refuses_existing,
             "key": ids.write_key(
-                business_key=run.business_key, flow=run.flow.code, step=step.name, generation=run.generation
+                business_key=run.business_key,
+                flow=run.flow.code,
+                step=step.name,
+                generation=run.generation,
+                attempt=run.attempt,
             ),
             "hash": schema.content_hash(prepared),
             "connection": port.connection_code,

@@ -84,8 +84,9 @@ class Write(Step):
     the fact that will be sent (None: nothing to write): its content is hashed, and its `external_id` stored, before the
     first send. `unless` names a fact that, when it is there, leaves nothing to write (it was written elsewhere).
     `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
-    that is written to. With `upsert` a repeat is harmless by itself (master data). What an older release carried past a
-    `quiet` one, which it hadn't, goes on without it.
+    that is written to. With `upsert` a repeat is harmless by itself (master data): what wasn't answered is sent again,
+    since that the record is there doesn't say that it has the change (`equal` may). What an older release carried past
+    a `quiet` one, which it hadn't, goes on without it.
     """
 
     find: Callable[..., Any] = field(kw_only=True)

@@ -26,6 +26,7 @@ GROUP_SIZE = 50
 GROUP_SECONDS = 0.1
 LARGE_SECONDS = 0.5  # of a batch that makes several groups: a commit costs nearly the same for ten as for fifty
 SENT_AGAIN_MAX = 8  # looked for, absent, sent and not answered; with the waits between that is about two hours
+_REFUSED_EARLY = frozenset({Category.RATE_LIMIT, Category.AUTHENTICATION})  # before a key is looked at: none is kept
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
 
@@ -125,10 +126,13 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     tools.dial(run, step.name, run.send_until)
     port = run.port
     looks_first = port.repeats.looks_first or run.is_after_restore
+    overwrites = step.upsert and step.equal is None and not run.is_linked  # being there says nothing of its content
     looks = intent.get("is_open") or run.is_linked or intent.get("looks") or (looks_first and not step.upsert)
-    repeats_itself = step.upsert and step.equal is None  # what is there may still lack what was to be changed
+    if overwrites and intent.get("spent"):
+        _renew(run)
+        return
     try:
-        if looks and not repeats_itself:
+        if looks and not overwrites:
             found = await _look(run, step, port)
             if found is not None:
                 _accept(run, step, found, started, was_found=True)
@@ -138,7 +142,7 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         try:
             given = await step.create(**run.create_with)
         except AlreadyThere as refusal:
-            given = None if repeats_itself else await step.find(**run.find_with)
+            given = None if overwrites else await step.find(**run.find_with)
             if given is None and port.repeats.reads_own_writes and not intent.get("is_open"):
                 raise _not_ours(run, refusal, port) from refusal
             if given is None:
@@ -162,13 +166,32 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         settle_problem(run, step, problem, started=started)
     except Problem as problem:
         if problem.category is Category.AVAILABILITY:  # it answered, but not that it refused: maybe it did it
-            _unanswered(run, step, NotAnswered(problem.summary, **problem.subject), port)
+            silence = NotAnswered(problem.summary, **problem.subject)
+            silence.is_replayed = problem.is_replayed
+            _unanswered(run, step, silence, port)
             return
         if not intent.get("is_open"):
             run.drops_intent = True  # an understood refusal: nothing was made
+        if port.repeats.idempotency_header and problem.category not in _REFUSED_EARLY:
+            _spend(run)
         settle_problem(run, step, problem, started=started)
     except Exception as error:
         run.fail(step, unexpected(run, step, error), started=started)  # the intent stays open: a repost looks first
+
+
+def _spend(run: Run) -> None:
+    """The target may have kept its refusal under this key: what is sent next has another one. While an earlier attempt
+    is in doubt, not before a look-up has proved that it made nothing."""
+    if run.due_intent.get("is_open"):
+        run.intent = {**run.due_intent, "spent": True}
+    else:
+        run.generation, run.probe_count = run.generation + 1, 0
+
+
+def _renew(run: Run) -> None:
+    """A new key, made durable before anything is sent under it."""
+    run.generation += 1
+    run.ending, run.drops_intent = Ending.WAITING, True
 
 
 def _refrain(run: Run, port: Any) -> None:
@@ -226,11 +249,11 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
         return found
     repeats = port.repeats
     age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(intent["opened_at"])
-    if repeats.refuses_existing or (repeats.idempotency_header and age < KEYS_KEPT):
+    is_key_good = repeats.idempotency_header and age < KEYS_KEPT and not intent.get("spent")
+    if repeats.refuses_existing or is_key_good:
         return None
     if repeats.reads_own_writes:
-        run.generation += 1  # absence is proved: a new key, made durable before anything is sent under it
-        run.ending, run.drops_intent = Ending.WAITING, True
+        _renew(run)  # absence is proved
         return None
     run.fail(
         step,
@@ -289,5 +312,7 @@ def _unknown(run: Run, step: Write, problem: Problem, port: Any) -> None:
         run.probe_count = 0  # until it was sent it counted looks for a parent
     run.ending, run.problem, run.problem_step = Ending.UNKNOWN, problem, step.name
     run.intent = {**run.due_intent, "is_open": True}
+    if problem.is_replayed:  # an error that it keeps: under this key it will never do it
+        run.intent["spent"] = True
     settles = port.repeats.settles_after_seconds
     run.available_in = DEFAULT.stray(min(settles * 2 ** min(run.probe_count, 6), max(settles, 900.0)))

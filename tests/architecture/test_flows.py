@@ -11,7 +11,7 @@ import pytest
 from q2c.bench import machine_flow
 from q2c.core.roles import BY_CODE as ROLES
 from q2c.flows import catalog
-from q2c.transactions.steps import Flow, FlowRefused, Read, Write
+from q2c.transactions.steps import Flow, FlowRefused, Read, Write, parameters
 from tests.journeys.scenes import SCENES
 
 LABELS = ("Starts on", "Ends with", "Posts", "Owners", "Never")
@@ -63,3 +63,12 @@ def test_two_steps_of_one_name_are_refused():
     steps = (Read("a", "A", give_one, gives="two"), Read("a", "A", give_one, gives="three"))
     with pytest.raises(FlowRefused, match="two steps"):
         Flow("x", "X", ("one",), int, steps, "platform")
+
+
+@pytest.mark.parametrize("flow", catalog.FLOWS, ids=lambda f: f.code)
+def test_what_a_later_attempt_reads_again_asks_for_itself(flow):
+    """Behind a finished write the steps before it don't run again: what they wanted isn't there."""
+    first = next(n for n, step in enumerate(flow.steps) if isinstance(step, Write))
+    later = [step for step in flow.steps[first:] if not isinstance(step, Write)]
+    asking = [s for s in later if {"links", "mappings"} & set(parameters(s.functions[0]))]
+    assert [step.name for step in asking if step.wants is None] == []

@@ -40,13 +40,15 @@ def test_the_same_fact_has_the_same_keys_and_a_changed_one_another_in_the_same_l
     assert ids.lane(**same) == "stripe:invoice:in_1"
 
 
-def test_a_write_key_changes_with_flow_step_and_generation_only():
+def test_a_write_key_changes_with_flow_step_generation_and_attempt_only():
     facts = {"business_key": "k", "flow": "invoice_to_erp", "step": "post_invoice", "generation": 0}
     key = ids.write_key(**facts)
     assert re.fullmatch("[a-z0-9]{40}", key)
     assert key == ids.write_key(**facts)
-    others = {ids.write_key(**(facts | change)) for change in ({"generation": 1}, {"step": "x"}, {"flow": "y"})}
-    assert len(others | {key}) == 4
+    changes = ({"generation": 1}, {"step": "x"}, {"flow": "y"}, {"attempt": 2}, {"attempt": 2, "generation": 1})
+    others = {ids.write_key(**(facts | change)) for change in changes}
+    assert len(others | {key}) == 6
+    assert ids.write_key(**facts, attempt=1) == key, "intents of older releases have this one"
 
 
 def test_an_external_id_is_readable_safe_and_never_shared_by_two_sources():
@@ -54,6 +56,10 @@ def test_an_external_id_is_readable_safe_and_never_shared_by_two_sources():
     assert ids.external_id("inv", source="stripe", object_id="in_1", generation=2) == "inv-stripe-in_1-g2"
     slash, colon = (ids.external_id("inv", source="s", object_id=f"a{sign}b") for sign in "/:")
     assert slash != colon
+    sources = ["stripe", "stripe-eu"]
+    assert ids.read_external_id("inv-stripe-in_1", sources) == ("inv", "stripe", "in_1")
+    assert ids.read_external_id("cm-stripe-eu-cn_1-g2", sources) == ("cm", "stripe-eu", "cn_1")
+    assert [ids.read_external_id(n, sources) for n in (slash, "inv-s-1", "inv-stripe-", "by hand")] == [None] * 4
     long_ids = {ids.external_id("inv", source="stripe", object_id="x" * 60 + str(n)) for n in range(3)}
     assert len(long_ids) == 3
     assert all(re.fullmatch("[A-Za-z0-9_-]{1,80}", one) for one in {slash, colon, *long_ids})

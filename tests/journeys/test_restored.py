@@ -3,12 +3,14 @@ forgotten."""
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 
 import pytest
 from django.core.management import call_command
 
+from exceptions.models import ExceptionCase
 from mappings.models import CrossReference
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.backup import take_backup
@@ -16,6 +18,8 @@ from tests.journeys.house import forget_everything
 from tests.journeys.scenes import enter, live_a_day, made_by_vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
+DOCUMENTS = ("ar_invoice", "ar_credit_memo", "receipt", "ar_refund", "journal")
+RECORDS = {"invoice", "credit_memo", "payment", "refund", "dispute", "payout", "invoice_void", "credit_void"}
 
 
 @pytest.fixture
@@ -66,6 +70,38 @@ def test_after_a_restore_no_document_is_made_again_and_all_lineage_is_back(house
     assert lineage() == known
     assert not BusinessTransaction.objects.exclude(state="completed").exists()
     assert json.loads(ask("restored", "--forgotten")) == []
+
+
+@pytest.mark.scenario(60)
+def test_every_document_is_linked_again_to_the_record_that_its_own_flow_names(house):
+    live_a_day(house, house.account())
+    customer = house.customer(name="Voids Ltd")
+    voided, lowered = house.invoice(customer), house.invoice(customer)
+    credit = house.credit(lowered, amount=1_000)
+    house.carry()
+    house.void(voided)
+    house.void_credit(credit)
+    house.carry()
+    made = CrossReference.objects.filter(connection__code="netsuite", external_type__in=DOCUMENTS)
+    fields = ("record_type", "record_key", "external_type", "external_id", "number")
+    known = sorted(made.values_list(*fields))
+    assert {row[0] for row in known} == RECORDS
+    made.delete()
+    ask("restored", "--forgotten", "--since", "2020-01-01")
+    assert sorted(made.values_list(*fields)) == known
+    assert not ExceptionCase.objects.filter(kind="forgotten_document").exists()
+
+
+@pytest.mark.scenario(60)
+def test_a_document_that_was_posted_late_is_listed_by_the_day_on_which_it_was_made(house):
+    invoice = house.invoice(house.customer())
+    house.poll()
+    house.pass_days(3)
+    house.carry()
+    dated = BusinessTransaction.objects.get(flow="invoice_to_erp").document_date
+    CrossReference.objects.filter(record_type="invoice").delete()
+    (row,) = json.loads(ask("restored", "--forgotten", "--since", (dated + dt.timedelta(days=2)).isoformat()))
+    assert row["linked_to"] == f"stripe:invoice:{invoice}"
 
 
 @pytest.mark.scenario(60)

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from connectors.models import SyncCursor
+from connectors.models import Connection, SyncCursor
 from exceptions.models import ExceptionCase
 from mappings.models import CrossReference
 from q2c import ports
@@ -22,20 +23,77 @@ from tests.core.people import make_person
 pytestmark = pytest.mark.django_db
 
 
+def listed(external_id: str, document_type: str = "journal", **fields) -> PostedDocument:
+    given = {"id": "7", "number": "N7", "total": Decimal(1), **fields}
+    return PostedDocument(document_type=document_type, external_id=external_id, **given)
+
+
 @pytest.mark.parametrize(
-    ("external_id", "record"),
+    ("document_type", "external_id", "record"),
     [
-        ("inv-stripe-in_1", ("invoice", "stripe:invoice:in_1")),
-        ("cm-stripe-eu-cn_1-g2", ("credit_memo", "stripe-eu:credit_note:cn_1")),
-        ("po-stripe-po_1", ("payout", "stripe:payout:po_1")),
-        ("inv-stripe-a-shortened-one-0123456789", None),
-        ("cus-stripe-cus_1", None),
-        ("inv-nobody-in_1", None),
-        ("typed by hand", None),
+        ("ar_invoice", "inv-stripe-in_1", ("invoice", "stripe:invoice:in_1")),
+        ("ar_credit_memo", "cm-stripe-eu-cn_1-g2", ("credit_memo", "stripe-eu:credit_note:cn_1")),
+        ("receipt", "pay-stripe-pi_1", ("payment", "stripe:payment:pi_1")),
+        ("ar_credit_memo", "void-stripe-in_1", ("invoice_void", "stripe:invoice_void:in_1")),
+        ("ar_invoice", "void-stripe-cn_1", ("credit_void", "stripe:credit_note_void:cn_1")),
+        ("journal", "ref-stripe-re_1", ("refund", "stripe:refund:re_1")),
+        ("ar_refund", "ref-stripe-re_1", ("refund", "stripe:refund:re_1")),
+        ("journal", "ref-stripe-re_1-failed", ("refund", "stripe:refund:re_1:failed")),
+        ("journal", "dsp-stripe-du_1-withdrawn", ("dispute", "stripe:dispute:du_1:withdrawn")),
+        ("journal", "dsp-stripe-du_1-won", ("dispute", "stripe:dispute:du_1:won")),
+        ("journal", "po-stripe-po_1", ("payout", "stripe:payout:po_1")),
+        ("journal", "po-stripe-po_1-failed", ("payout", "stripe:payout:po_1:failed")),
+        ("ar_credit_memo", "wo-stripe-in_1-1", "a write-off"),
+        ("ar_credit_memo", "unw-stripe-in_1-1", "taken back"),
+        ("ar_invoice", "re-stripe-in_1-1", "posted again"),
+        ("journal", "acc-stripe-invoice-in_1-2026-10", "an accrual"),
+        ("journal", "sum-portal-GB01-2026-11-20", "a day’s summary"),
+        ("journal", "dsp-stripe-du_1", "no journal such"),
+        ("journal", "inv-stripe-in_1", "no journal such"),
+        ("ar_invoice", "inv-stripe-a-shortened-one-0123456789", "doesn’t say of what"),
+        ("ar_invoice", "cus-stripe-cus_1", "no ar invoice such"),
+        ("ar_invoice", "inv-nobody-in_1", "doesn’t say of what"),
+        ("ar_invoice", "typed by hand", "doesn’t say of what"),
     ],
 )
-def test_an_external_id_says_which_record_it_stands_for(external_id, record):
-    assert restored.read_external_id(external_id, ["stripe-eu", "stripe"]) == record
+def test_a_document_of_ours_says_which_record_it_stands_for_or_why_none(document_type, external_id, record):
+    found = restored.read_record(listed(external_id, document_type), ["portal", "stripe-eu", "stripe"])
+    assert found == record if isinstance(record, tuple) else record in found
+
+
+@pytest.mark.scenario(60)
+def test_a_document_whose_id_is_also_a_customers_is_not_taken_for_known(monkeypatch):
+    factories.make_connection("stripe")
+    factories.make_subsidiary()
+    erp = Connection.objects.get(code="netsuite")
+    common = {"connection": erp, "external_id": "7", "at": timezone.now()}
+    CrossReference.objects.create(
+        record_type="customer", record_key="stripe:customer:cus_1", external_type="customer", **common
+    )
+
+    class Erp:
+        async def documents_of_ours(self, *, since):
+            yield listed("inv-stripe-in_1", "ar_invoice", id="7")
+
+    monkeypatch.setattr(ports, "target", lambda code: Erp())
+    found = [restored.link_forgotten(since=dt.date(2026, 1, 1)) for _ in range(2)]
+    assert [[f.record_key for f in once] for once in found] == [["stripe:invoice:in_1"], []]
+
+
+@pytest.mark.scenario(60)
+def test_the_case_of_a_forgotten_decision_says_that_it_is_one(monkeypatch):
+    factories.make_connection("stripe")
+    factories.make_subsidiary()
+
+    class Erp:
+        async def documents_of_ours(self, *, since):
+            yield listed("wo-stripe-in_1-1", "ar_credit_memo")
+
+    monkeypatch.setattr(ports, "target", lambda code: Erp())
+    restored.link_forgotten(since=dt.date(2026, 1, 1))
+    (case,) = ExceptionCase.objects.all()
+    assert "a write-off or an accepted difference, which two people agreed on after the backup" in case.summary
+    assert not CrossReference.objects.exists()
 
 
 @pytest.mark.scenario(60)

@@ -107,10 +107,12 @@ def flow(**changes: Any) -> Flow:
                 "post",
                 "Post the thing",
                 find=find_thing,
-                create=post_thing,
+                create=changes.get("create", post_thing),
                 gives="thing",
                 prepared="prepared",
                 port="erp",
+                upsert=changes.get("upsert", False),
+                equal=changes.get("equal"),
             ),
         ),
     )

@@ -81,6 +81,15 @@ def _run(stripe: StripeCore, handler: Callable[[Request], Answer], request: Requ
         stripe.store.db.execute("ROLLBACK TO executing")
         answer = refusal.answer
     stripe.store.db.execute("RELEASE executing")
+    keep(stripe, request, answer)
+    return answer
+
+
+def keep(stripe: StripeCore, request: Request, answer: Answer) -> None:
+    """Store an answer under the request's key; without one it isn't."""
+    key = request.headers.get("Idempotency-Key")
+    if not key:
+        return
     body: Any = answer.body
     earlier = {
         "at": stripe.now,
@@ -95,4 +104,3 @@ def _run(stripe: StripeCore, handler: Callable[[Request], Answer], request: Requ
     if answer.status == 200:
         earlier["external_id"] = find_external_id(body)
     stripe.store.put(TYPE, key, earlier, at=stripe.now)
-    return answer

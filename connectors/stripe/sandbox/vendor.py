@@ -136,6 +136,11 @@ class Stripe(StripeCore):
             answer.headers["Stripe-Should-Retry"] = "true"
         return answer
 
+    def keep_answer(self, request: Request, answer: Answer) -> None:
+        """Whatever the first execution answered is stored, a 500 too."""
+        self.request_id = make_id("req")[:18]
+        idempotency.keep(self, request, answer)
+
     def expire_tokens(self, request: Request) -> Answer | None:
         """An API key has no lifetime, but can be rolled: this request meets the expired one."""
         return build_error(401, "Expired API Key provided.", code="api_key_expired")

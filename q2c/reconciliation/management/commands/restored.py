@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--change", default="", metavar="NUMBER", help="the approved change (needed in production)")
         parser.add_argument("--days", type=int, default=LOOKS_FIRST_DAYS, help="for how long every write looks first")
         parser.add_argument("--forgotten", action="store_true", help="list and link what the ERP holds and we forgot")
-        parser.add_argument("--since", type=dt.date.fromisoformat, help="documents dated on or after this day")
+        parser.add_argument("--since", type=dt.date.fromisoformat, help="documents made on or after this day")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["forgotten"]:

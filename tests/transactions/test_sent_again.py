@@ -1,0 +1,119 @@
+"""What nobody answered is sent again: a change of a record that is there already, and under which key."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
+from q2c.transactions import machine, restart
+from q2c.transactions.models import BusinessTransaction
+from tests.transactions.machine_rig import Document, ForgetfulRepeats, Rig, Target, add_transactions, flow
+from tests.transactions.test_machine import make_due, states
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SILENCE = NotAnswered("no answer came")
+UNAVAILABLE = Problem("system_unavailable", Category.AVAILABILITY, "503")
+
+
+class Records(Target):
+    """A target that takes a write of a record that it has as a change of it, and answers as it is told, once each."""
+
+    repeats = ForgetfulRepeats()
+
+    def __init__(self, *answers: Exception | None, takes: bool = False) -> None:
+        super().__init__()
+        self.answers, self.takes, self.sent = list(answers), takes, 0
+
+    async def post(self, prepared):
+        self.sent += 1
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is None or self.takes:
+            await super().post(prepared)
+        if answer is not None:
+            raise answer
+        return self.documents[prepared.external_id]
+
+
+def stands_as(target, amount):
+    """The target has the only transaction's record, with this amount."""
+    name = f"x-{BusinessTransaction.objects.get().number}"
+    target.documents[name] = Document("thing", "D1", name, Decimal(amount))
+
+
+def agrees(given, prepared, was_found):
+    """Whether what the target holds is what we asked for."""
+    if given.total == prepared.amount:
+        return None
+    return Problem("posted_differently", Category.DRIFT, f"it holds {given.total}")
+
+
+@pytest.mark.scenario(1, 6)
+@pytest.mark.parametrize(
+    ("answers", "takes", "sent"),
+    [
+        ([SILENCE], False, 2),
+        ([SILENCE], True, 2),
+        ([UNAVAILABLE], False, 2),
+        ([SILENCE, UNAVAILABLE], False, 3),
+        ([SILENCE, AlreadyThere("somebody else's has that name")], False, 3),
+    ],
+)
+def test_a_change_that_was_not_answered_is_sent_until_it_is(answers, takes, sent):
+    target = Records(*answers, takes=takes)
+    rig = Rig(target)
+    add_transactions(1)
+    stands_as(target, "9.00")
+    changes = flow(upsert=True)
+    for _ in answers:
+        machine.advance(changes, rig.tools)
+        assert states() == {"unknown": 1}
+        make_due()
+    machine.advance(changes, rig.tools)
+    (record,) = target.documents.values()
+    assert (states(), record.total, target.sent, target.looks) == ({"completed": 1}, Decimal("1.00"), sent, 0)
+
+
+@pytest.mark.scenario(4, 5)
+def test_a_change_whose_worker_died_before_it_was_sent_is_sent(monkeypatch):
+    target = Records()
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    stands_as(target, "9.00")
+    changes = flow(upsert=True)
+    with monkeypatch.context() as dying:
+        dying.setattr(machine.Sending, "send", lambda self, runs: runs and (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            machine.advance(changes, rig.tools)
+    make_due()
+    machine.advance(changes, rig.tools)
+    (record,) = target.documents.values()
+    assert (states(), record.total, target.sent) == ({"completed": 1}, Decimal("1.00"), 1)
+
+
+@pytest.mark.parametrize(("holds", "state", "sent"), [("1.00", "completed", 1), ("9.00", "held", 1)])
+def test_where_what_is_found_is_compared_it_is_believed(holds, state, sent):
+    target = Records(SILENCE)
+    rig = Rig(target)
+    add_transactions(1)
+    stands_as(target, holds)
+    compared = flow(upsert=True, equal=agrees)
+    machine.advance(compared, rig.tools)
+    make_due()
+    machine.advance(compared, rig.tools)
+    assert (states(), target.sent, target.looks) == ({state: 1}, sent, 1)
+
+
+def test_a_change_that_is_refused_for_another_records_sake_is_held_and_not_taken_for_made():
+    target = Records(AlreadyThere("a record with that name exists"))
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    stands_as(target, "9.00")
+    changes = flow(upsert=True)
+    machine.advance(changes, rig.tools)
+    assert (states(), [h.problem.code for h in rig.held]) == ({"held": 1}, ["document_exists"])
+    restart.restart([one])
+    machine.advance(changes, rig.tools)
+    assert (states(), target.sent) == ({"completed": 1}, 2)
