@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from connectors.errors import Absent
 from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
+from connectors.rows import read_every, read_rows
 from connectors.stripe import balances, days, inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.catalogue import Catalogue
 from connectors.stripe.polling import read_events
@@ -283,20 +285,24 @@ class Client:
         path = f"/v1/{past.paths(what)}"
         answer = await self._get(path, "between", asked, needs=("data", "has_more"), is_listing=True)
         rows = answer["data"]
-        found = tuple(polled for raw in rows for polled in past.polled_of(what, raw))
+        said, unread = read_rows(rows, partial(past.polled_of, what))
+        found = tuple(polled for row in said for polled in row)
+        if unread:
+            return Page(found, position, unread=unread)
         has_more = bool(rows and answer["has_more"])
         return Page(found, {"after": rows[-1]["id"]} if has_more else position, has_more)
 
     async def again(self, object_ids: Sequence[str]) -> list[Polled]:
         """The present state of invoices, credit notes and customers; what Stripe hasn't is left out."""
-        found = []
+        found: list[Polled] = []
         for object_id in object_ids:
             if (what := past.kind_of(object_id)) is None:
                 continue
             path = f"/v1/{past.paths(what)}/{object_id}"
             reply = await self.telephone.call("GET", path, verb="again", accept=(404,))
             if reply.status != 404:
-                found += past.polled_of(what, reply.json("id"))
+                (said,) = read_every([reply.json("id")], partial(past.polled_of, what))
+                found += said
         return found
 
     # The register

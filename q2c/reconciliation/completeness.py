@@ -19,6 +19,7 @@ from django.utils import timezone
 from connectors import registry
 from connectors.calls import Outgoing, outgoing
 from connectors.families import KeepsRegister, Registered
+from connectors.fields import UNREADABLE
 from connectors.lanes import BACKFILL
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
@@ -118,7 +119,7 @@ def check_feed(code: str, document_type: str, *, since: dt.date | None = None, c
         return _Round(row, check, client or registry.client_for(row, collector=collector)).run(since)
     except Problem as problem:
         return _fail(check, problem.summary)
-    except (ValueError, KeyError) as error:  # an object that isn't as the vendor documents it
+    except UNREADABLE as error:  # an object that isn't as the vendor documents it
         log.exception("register_not_understood", exc_info=error)
         return _fail(check, f"Its register holds something that we don't understand: {type(error).__name__} {error}")
     finally:
