@@ -3,18 +3,15 @@
 import pytest
 
 from exceptions.resolving import standing
-from q2c import ports
 from q2c.core.problems import Problem
+from tests.connectors.lines import run
 
 
 @pytest.mark.parametrize("error", [ValueError("its total"), TypeError("its total"), KeyError("total")])
-def test_an_answer_that_cant_be_read_is_said_so(monkeypatch, error):
-    class Billing:
-        async def invoice(self, invoice_id):
-            raise error
+def test_an_answer_that_cant_be_read_is_said_so(error):
+    async def verb():
+        raise error
 
-    monkeypatch.setattr(ports, "target", lambda code: Billing())
-    key = ("stripe", "invoice", "in_1")
-    said = standing._ask_all([key], {"stripe": None})[key]
+    said = run(standing._ask(("stripe", "invoice", "in_1"), verb))
     assert isinstance(said, Problem)
     assert (said.code, "total" in said.summary) == ("answer_not_understood", True)
