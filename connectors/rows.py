@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from connectors.fields import UNREADABLE, noting, watched
 
-
 Read = TypeVar("Read")
 
 
