@@ -199,7 +199,7 @@ class Client:
             what = asked.OBJECT_OF.get(object_id[:3])
             if what is not None and (key := _known_id(object_id)):
                 by_object.setdefault(what, []).append(key)
-        found = []
+        found: list[Polled] = []
         for what, keys in sorted(by_object.items()):
             names = ",".join(f"'{key}'" for key in keys)
             found += read_every(await self._read(what, f"Id IN ({names})", verb="again"), partial(self._polled, what))

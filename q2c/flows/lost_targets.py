@@ -62,7 +62,7 @@ def _lost(connection: Connection) -> list[tuple[MappingRule, Problem]]:
 
 def _of_its_entities(kind: Kind, connection: Connection) -> Q:
     """Rules of the entities for which the connection holds the kind's list; those of all entities are read in the list
-    of the one that plays the role for whoever has none of their own, and where there's none of these in the list of each
+    of the one that plays the role for whoever has none of their own, and where there's no such one in the list of each
     that plays it for any, as a proposed rule is checked."""
     holders = suggestions.Holders()
     own = holders.players(kind)

@@ -260,7 +260,8 @@ class _Round:
         document stays as it was."""
         left = confirming.left_over(self.check.answers, first_day, self._room)
         ours = self._ours_of(list(left))
-        mine = [m for m in ours.values() if m.has_content and m.day is not None and m.changed_at <= left[m.id]]
+        known = [ours[one] for one in left if one in ours]
+        mine = [m for m in known if m.has_content and m.day is not None and m.changed_at <= left[m.id]]
         said = run_waiting(self._ask_each([m.id for m in mine])) if mine else []
         found = self._compare([entry for entry in said if entry is not None], ours)
         comparing.add_surplus(found, [m for m, entry in zip(mine, said, strict=True) if entry is None])

@@ -36,7 +36,8 @@ SELECT flow, currency, place, count(*), sum(amount), sum(tax) FROM ({_OF_PERIOD}
 # What of posted receipts and credit memos settles nothing yet. Lineage tells what was applied: in the ERP (settles), of
 # which two people may have agreed to less than billing applied, and where the ERP was told nothing in billing (paid by,
 # settled by); by the credit memo itself in the ERP (applied to), what went back or came again, and what was taken off
-# an invoice (released from) and put on the one that stands in its place (settles, told by the same act). Signed, and in the document's own currency; each movement is one of its own, no version of another.
+# an invoice (released from) and put on the one that stands in its place (settles, told by the same act). Signed, and in
+# the document's own currency; each movement is one of its own, no version of another.
 _UNAPPLIED = f"""
 WITH docs AS MATERIALIZED (
     SELECT * FROM ({_OF_PERIOD}) d

@@ -347,7 +347,7 @@ def test_a_row_that_cant_be_read_ends_its_back_fill_in_words_and_no_later_one(ac
 
 
 def test_a_back_fill_that_fails_otherwise_keeps_no_later_one_from_going_on(acme, operator, monkeypatch):
-    bad, good = make(operator, go=False), make(operator, go=False)
+    bad, _ = make(operator, go=False), make(operator, go=False)
     step = backfill_running.step
 
     def fail(backfill_id):
