@@ -28,12 +28,12 @@ def tell_resumed(connection: str) -> None:
         return
 
 
-def last_resume(connection: str) -> str:
-    """The name of its last resume; empty where nobody knows one."""
+def last_resume(connection: str) -> str | None:
+    """The name of its last resume; empty where there was none, None while Redis is away."""
     try:
         found: Any = broker().get(_key(connection))
     except (redis.RedisError, OSError):
-        return ""
+        return None
     return found.decode() if found else ""
 
 
@@ -43,7 +43,7 @@ class Since:
     def __init__(self, connection: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.connection = connection
         self.clock = clock
-        self._last = ""
+        self._last: str | None = ""
         self._asked_at = 0.0
 
     def begin(self) -> None:
@@ -51,11 +51,16 @@ class Since:
         self._last, self._asked_at = last_resume(self.connection), self.clock()
 
     def is_over(self) -> bool:
-        """Whether a person resumed it since; also of something that was begun before we asked for the first time."""
+        """Whether a person resumed it since; also of something that was begun before we asked for the first time.
+
+        What was begun while Redis was away begins with the first answer: a resume of before isn't one of it.
+        """
         if self.clock() - self._asked_at < ASKED_AGAIN_SECONDS:
             return False
         self._asked_at = self.clock()
         newest = last_resume(self.connection)
+        if self._last is None:
+            self._last = newest
         return bool(newest) and newest != self._last
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
-from connectors.families import Polled
 from connectors.fields import UNREADABLE, noting, watched
 
+Read = TypeVar("Read")
 
-def read_rows(rows: Iterable[Any], read: Callable[[Any], Polled]) -> tuple[tuple[Polled, ...], str]:
+
+def read_rows(rows: Iterable[Any], read: Callable[[Any], Read]) -> tuple[tuple[Read, ...], str]:
     """What the rows say, and of the first that can't be read what is wrong with it, and with how many more."""
     found, wrong = [], []
     for row in rows:
@@ -19,6 +20,14 @@ def read_rows(rows: Iterable[Any], read: Callable[[Any], Polled]) -> tuple[tuple
             wrong.append(say_unreadable(error, path_of(row, read)))
     more = f" (and {len(wrong) - 1} more rows)" if len(wrong) > 1 else ""
     return tuple(found), f"{wrong[0]}{more}" if wrong else ""
+
+
+def read_every(rows: Iterable[Any], read: Callable[[Any], Read]) -> tuple[Read, ...]:
+    """What the rows say. Raises ValueError with what is wrong of those that can't be read."""
+    found, unread = read_rows(rows, read)
+    if unread:
+        raise ValueError(unread)
+    return found
 
 
 def path_of(row: Any, read: Callable[[Any], Any]) -> str:

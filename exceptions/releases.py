@@ -30,6 +30,7 @@ from q2c.core import emergencies as uses
 from q2c.core.models import Person, Proposal
 from q2c.flows import trial
 from q2c.flows.done import portal_person
+from q2c.transactions import restart
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
@@ -142,13 +143,13 @@ def decide_change_set(
     With `emergency_hours` one signature of the emergency role does, for so long; a closed period refuses that too.
 
     Raises ApprovalRefused. The signature and the reposts are two transactions: should the second one fail, the rules
-    hold, and `finish_change_sets` reposts.
+    hold, and `finish_change_sets` reposts. In a form they're one: so the documents are locked first, before their case.
     """
     if approve and (said := evidence.closed_since(_content(change_set).get("evidence", {}))):
         raise approvals.ApprovalRefused("closed_period", said)
     decision = mapping_approvals.sign_change_set(
         change_set, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash,
-        emergency_hours=emergency_hours,
+        emergency_hours=emergency_hours, lock=lambda: restart.lock(_signed_for(change_set)) if approve else None,
     )  # fmt: skip
     waiting = change_set.case
     if waiting is not None and decision.state != Proposal.State.PROPOSED:
@@ -167,7 +168,7 @@ def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
     """
     with atomic():
         ChangeSet.objects.select_for_update().get(pk=change_set.pk)
-        signed = {UUID(f["transaction"]): f for f in _content(change_set).get("affected", ()) if f.get("transaction")}
+        signed = _signed_for(change_set)
         present = dict(facts_of(signed))
         moved = [i for i, facts in signed.items() if present.get(i, {}).get("attempt") != facts["attempt"]]
         reason = f"change set {change_set.number}: {change_set.why}"
@@ -177,6 +178,11 @@ def repost_released(change_set: ChangeSet, *, by: Person) -> list[Restarted]:
         results += [Restarted(i, False, "it moved after it was signed for") for i in moved]
         evidence.note_results(change_set, results)
     return results
+
+
+def _signed_for(change_set: ChangeSet) -> dict[UUID, dict[str, Any]]:
+    """The documents that the signatures release, each with what was known of it then."""
+    return {UUID(f["transaction"]): f for f in _content(change_set).get("affected", ()) if f.get("transaction")}
 
 
 def _gather_evidence(change_set_id: int, told: Callable[[], object]) -> None:

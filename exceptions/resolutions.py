@@ -1,7 +1,8 @@
 """The one way out: each resolution of a case, permitted per entity, with its reason in timeline and audit.
 
 Every act names each document that it couldn't touch and why. Only held documents are continued or cancelled, and what
-may already be posted is never cancelled. Locks are taken in one order: transactions, occurrences, case, audit.
+may already be posted is never cancelled. Locks are taken in one order: documents, case, what the case holds beside
+documents, audit. Whoever changes what a case says of a document holds that document's lock, or waits for it first.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def waive(
     """
     check_case(case, reason, WAIVE)
     with atomic():
-        cases.lock_case(case.pk)  # before its documents, as a signature does: else both wait for each other
-        results = give_up(_documents(case, transaction_ids), by=by, reason=reason, code=code, case_id=case.pk)
+        locked = _lock_documents(case, transaction_ids)
+        cases.lock_case(case.pk)  # as a signature does, before what isn't a document: else both wait for each other
+        results = give_up(locked, by=by, reason=reason, code=code, case_id=case.pk)
         done = {row.transaction_id for row in results if row.is_restarted}
         loose: list[Occurrence] = []
         if transaction_ids is not None:
@@ -126,7 +128,7 @@ def correct_at_source(case: ExceptionCase, *, by: Person, reason: str) -> int:
     """
     check_case(case, reason, CORRECT_AT_SOURCE)
     with atomic():
-        results = send_back(_documents(case, None), by=by)
+        results = send_back(_lock_documents(case, None), by=by)
         sent = {row.transaction_id for row in results if row.is_restarted}
         _tell(case, "send_back", by=by, reason=reason, ids=sent)
     make_way()
@@ -222,7 +224,10 @@ def decide_override(
     if approve and proposal.state == Proposal.State.PROPOSED and present != signed:
         state = approvals.void(proposal, reason=binding.moved_words(signed, present), by=by)
     else:
-        state = approvals.sign(proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash)
+        state = approvals.sign(
+            proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash,
+            apply=lambda _: restart.lock([transaction_id]),  # a form's signature and repost are one transaction
+        )  # fmt: skip
     results: list[Restarted] = []
     if state != Proposal.State.PROPOSED:
         end_waiting(case, by=by, text=why or proposal.void_reason or f"override {state}", verb=state)
@@ -256,6 +261,13 @@ def why_not_solved(kind: Kind, *wanted: str) -> str:
 def _documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None) -> list[UUID]:
     rows = case.occurrences.filter(closed_at__isnull=True)
     return _ids(rows if transaction_ids is None else rows.filter(transaction_id__in=list(transaction_ids)))
+
+
+def _lock_documents(case: ExceptionCase, transaction_ids: Iterable[UUID] | None) -> list[UUID]:
+    """The documents of the case, locked; one that left it while we waited for its lock isn't among them."""
+    found = _documents(case, transaction_ids)
+    restart.lock(found)
+    return _documents(case, found)
 
 
 def _ids(rows: QuerySet[Occurrence]) -> list[UUID]:

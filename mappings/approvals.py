@@ -112,9 +112,11 @@ def sign_change_set(
     why: str = "",
     seen_hash: str = "",
     emergency_hours: int | None = None,
+    lock: Callable[[], object] | None = None,
 ) -> Decision:
     """Approve or reject; the last signature puts it in force in the same transaction. With `emergency_hours` the one
-    of the emergency role does, also while the books are frozen (`mappings.emergencies`). Raises ApprovalRefused."""
+    of the emergency role does, also while the books are frozen (`mappings.emergencies`). `lock` takes what its caller
+    acts on in the same transaction, between the change set and the audit trail. Raises ApprovalRefused."""
     proposal = _proposal(change_set)
     refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk), in_emergency=emergency_hours is not None)
     if refused is not None and refused.code != "after_reset":
@@ -126,6 +128,8 @@ def sign_change_set(
     with atomic():
         lock_numbers()
         locked = ChangeSet.objects.select_for_update().get(pk=change_set.pk)
+        if lock is not None:
+            lock()
         stale = stale_reason(locked)
         if stale and approve:
             return _void(locked, proposal, stale)

@@ -16,7 +16,7 @@ from connectors.families import Page, Polled, Registered
 from connectors.fields import instant, needed
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
-from connectors.rows import read_rows
+from connectors.rows import read_every, read_rows
 from connectors.salesforce import asked, inbound, inbound_orders, outbound, register, rounds
 from connectors.salesforce.ids import full_id
 from connectors.salesforce.rounds import stamp
@@ -184,7 +184,9 @@ class Client:
             at, last = position["modstamp"], full_id(position["id"])
             after = f"(SystemModstamp > {at} OR (SystemModstamp = {at} AND Id > '{last}'))"
         rows = await self._read(what, f"{after} AND SystemModstamp < {stamp(until)}", verb="between")
-        found = tuple(self._polled(what, row) for row in rows)
+        found, unread = read_rows(rows, partial(self._polled, what))
+        if unread:
+            return Page(found, position, unread=unread)
         has_more = len(rows) == ROWS_PER_POLL
         following = {"modstamp": stamp(instant(rows[-1]["SystemModstamp"])), "id": rows[-1]["Id"]} if rows else {}
         return Page(found, following if has_more else position, has_more)
@@ -197,10 +199,10 @@ class Client:
             what = asked.OBJECT_OF.get(object_id[:3])
             if what is not None and (key := _known_id(object_id)):
                 by_object.setdefault(what, []).append(key)
-        found = []
+        found: list[Polled] = []
         for what, keys in sorted(by_object.items()):
             names = ",".join(f"'{key}'" for key in keys)
-            found += [self._polled(what, row) for row in await self._read(what, f"Id IN ({names})", verb="again")]
+            found += read_every(await self._read(what, f"Id IN ({names})", verb="again"), partial(self._polled, what))
         return found
 
     async def _read(self, what: str, where: str, *, verb: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from connectors.errors import Absent
@@ -12,6 +13,7 @@ from connectors.families import Page, Polled, Registered, SubscriptionPlan
 from connectors.fields import plain_id
 from connectors.http import Line, Telephone
 from connectors.paging import walk_pages
+from connectors.rows import read_every, read_rows
 from connectors.stripe import balances, days, inbound, inbound_cash, outbound, past, register, voids
 from connectors.stripe.catalogue import Catalogue
 from connectors.stripe.drafts import Drafts
@@ -77,12 +79,16 @@ class Client:
         return [entry async for entry in self._list(path, verb)][::-1]
 
     async def subscription(self, subscription_id: str) -> contract.Subscription:
-        """A subscription as it stands, or a schedule by which one begins later. Raises Problem `record_gone`."""
+        """A subscription as it stands, or a schedule by which one begins later; of one that has begun, the subscription
+        under it. Raises Problem `record_gone`."""
+        schedule_id = ""
         if subscription_id.startswith("sub_sched_"):
             raw = await self._get(f"/v1/subscription_schedules/{subscription_id}", "subscription")
-            return inbound.schedule(raw, self.line.code)
+            if not (begun := inbound.begun_under(raw)):
+                return inbound.schedule(raw, self.line.code)
+            schedule_id, subscription_id = subscription_id, begun
         raw = await self._get(f"/v1/subscriptions/{subscription_id}", "subscription")
-        return inbound.subscription(raw, self.line.code)
+        return inbound.subscription(raw, self.line.code, schedule_id=schedule_id)
 
     # Billing: customers
 
@@ -183,13 +189,15 @@ class Client:
 
     async def cancel_subscription(self, subscription_id: str, *, on: dt.date, key: str) -> posting.SavedRecord:
         """Cancel when a day begins where the seller is (`days`), or at once when it has begun there; the period that
-        has been billed stays billed. A schedule is cancelled at once, an invoice of single sales voided."""
+        has been billed stays billed. A schedule is cancelled at once, and where it has begun let go first, then its
+        subscription cancelled so. An invoice of single sales is voided."""
         if subscription_id.startswith("in_"):
             path = f"/v1/invoices/{subscription_id}/void"
             return self._saved("invoice", await self._post(path, [], verb="cancel_subscription", key=key))
         if subscription_id.startswith("sub_sched_"):
-            path = f"/v1/subscription_schedules/{subscription_id}/cancel"
-            return self._saved("schedule", await self._post(path, [], verb="cancel_subscription", key=key))
+            ended, subscription_id = await self._end_schedule(subscription_id, key=key)
+            if not subscription_id:
+                return self._saved("schedule", ended)
         raw = await self._get(f"/v1/subscriptions/{subscription_id}", "cancel_subscription")
         zone = inbound.zone_of(raw)
         if raw.get("status") in _ENDED:
@@ -208,6 +216,17 @@ class Client:
             else:
                 raw = reply.json("id")
         return self._saved("subscription", raw)
+
+    async def _end_schedule(self, schedule_id: str, *, key: str) -> tuple[dict[str, Any], str]:
+        """Cancel a schedule before it begins, or let go of the subscription that began under it, whose id is then given
+        too: to be cancelled on its own. What begins at this very moment is cancelled with its schedule."""
+        path, verb = f"/v1/subscription_schedules/{schedule_id}", "cancel_subscription"
+        raw = await self._get(path, verb)
+        if raw.get("status") == "not_started":
+            return await self._post(f"{path}/cancel", outbound.schedule_end(), verb=verb, key=key), ""
+        if raw.get("status") == "active":
+            raw = await self._post(f"{path}/release", [], verb=verb, key=f"{key}-release"[:255])
+        return raw, inbound.begun_under(raw)
 
     # Payments
 
@@ -282,20 +301,24 @@ class Client:
         path = f"/v1/{past.paths(what)}"
         answer = await self._get(path, "between", asked, needs=("data", "has_more"), is_listing=True)
         rows = answer["data"]
-        found = tuple(polled for raw in rows for polled in past.polled_of(what, raw))
+        said, unread = read_rows(rows, partial(past.polled_of, what))
+        found = tuple(polled for row in said for polled in row)
+        if unread:
+            return Page(found, position, unread=unread)
         has_more = bool(rows and answer["has_more"])
         return Page(found, {"after": rows[-1]["id"]} if has_more else position, has_more)
 
     async def again(self, object_ids: Sequence[str]) -> list[Polled]:
         """The present state of invoices, credit notes and customers; what Stripe hasn't is left out."""
-        found = []
+        found: list[Polled] = []
         for object_id in object_ids:
             if (what := past.kind_of(object_id)) is None:
                 continue
             path = f"/v1/{past.paths(what)}/{object_id}"
             reply = await self.telephone.call("GET", path, verb="again", accept=(404,))
             if reply.status != 404:
-                found += past.polled_of(what, reply.json("id"))
+                (said,) = read_every([reply.json("id")], partial(past.polled_of, what))
+                found += said
         return found
 
     # The register

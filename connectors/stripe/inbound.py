@@ -164,8 +164,8 @@ def _credit_line(
     )
 
 
-def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscription:
-    """A subscription as it stands."""
+def subscription(raw: Mapping[str, Any], connection: str, *, schedule_id: str = "") -> contract.Subscription:
+    """A subscription as it stands. `schedule_id` is what it began under where it doesn't say so itself any more."""
     notes = raw.get("metadata") or {}
     zone = ZoneInfo(zone_of(raw))
     return contract.Subscription(
@@ -176,8 +176,13 @@ def subscription(raw: Mapping[str, Any], connection: str) -> contract.Subscripti
         status=str(needed(raw, "status")),
         start_date=unix(raw.get("start_date") or raw["created"]).astimezone(zone).date(),
         is_active=raw["status"] in ACTIVE,
-        schedule_id=id_of(raw.get("schedule")),
+        schedule_id=id_of(raw.get("schedule")) or schedule_id,
     )
+
+
+def begun_under(raw: Mapping[str, Any]) -> str:
+    """The id of the subscription that began under a schedule, also after it was let go; empty before."""
+    return id_of(raw.get("subscription") or raw.get("released_subscription"))
 
 
 def schedule(raw: Mapping[str, Any], connection: str) -> contract.Subscription:

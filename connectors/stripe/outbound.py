@@ -161,6 +161,11 @@ def cancellation(on: dt.date, time_zone: str) -> Form:
     return form({"cancel_at": int(begin_day(on, time_zone).timestamp()), "proration_behavior": "none"})
 
 
+def schedule_end() -> Form:
+    """The end of a schedule. Stripe gives back, and bills, the rest of a period that has begun unless told not to."""
+    return form({"prorate": False, "invoice_now": False})
+
+
 def schedule(plan: SubscriptionPlan, prices: Mapping[str, str]) -> Form:
     """A subscription schedule: a subscription that starts in the future and ends with its term."""
     once = [_item(line, prices) for line in plan.lines if line.billing_frequency not in INTERVALS]

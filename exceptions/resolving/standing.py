@@ -15,7 +15,9 @@ from typing import Any
 from uuid import UUID
 
 from connectors import links_out
+from connectors.fields import UNREADABLE
 from connectors.models import Connection
+from connectors.rows import say_unreadable
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.core import access
@@ -200,8 +202,8 @@ async def _ask(key: Key, verb: Any) -> Any:
         return Problem("system_unavailable", "availability", f"no answer in {LOOK_SECONDS} s")  # type: ignore[arg-type]
     except Problem as problem:
         return problem
-    except ValueError as error:  # an answer that we can't read isn't an answer
-        return Problem("answer_not_understood", "validation", str(error)[:200])  # type: ignore[arg-type]
+    except UNREADABLE as error:  # an answer that we can't read isn't an answer
+        return Problem("answer_not_understood", "validation", say_unreadable(error, "")[:200])  # type: ignore[arg-type]
 
 
 def _row(

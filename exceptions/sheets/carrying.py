@@ -182,11 +182,11 @@ def _unmoved(lines: Iterable[Line], by: Person) -> tuple[list[Line], list[tuple[
     documents = [line.document for line in lines if line.document is not None]
     ids = sorted({d.transaction_id for d in documents if d.transaction_id is not None})
     list(BusinessTransaction.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk"))
+    for case_id in sorted({d.case_id for d in documents}):
+        cases.lock_case(case_id)
     list(
         Occurrence.objects.select_for_update().filter(pk__in=[d.id for d in documents]).order_by("pk").values_list("pk")
     )
-    for case_id in sorted({d.case_id for d in documents}):
-        cases.lock_case(case_id)
     present = known_documents(by, [d.id for d in documents])
     left, moved = [], []
     for line in lines:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import structlog
 from django.db.models.functions import Now
 from django.db.transaction import atomic
 from django.utils import timezone
@@ -18,9 +19,11 @@ from django.utils import timezone
 from connectors import registry
 from connectors.calls import Outgoing, outgoing
 from connectors.families import Page, Polled
+from connectors.fields import UNREADABLE
 from connectors.lanes import BACKFILL
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
+from connectors.rows import say_unreadable
 from q2c.core import vault
 from q2c.core.clocks import database_now
 from q2c.core.hotpath import fetch_rows
@@ -35,7 +38,9 @@ ITEMS_MAX = 100_000
 AT_ONCE = 1_000
 IDS_AT_ONCE = 50
 WAIT_SECONDS = 30.0
+log = structlog.get_logger()
 State, Finding = Backfill.State, BackfillItem.Finding
+_NOT_READ = "A row of {} can’t be read"
 TOO_MANY = f"It is more than {ITEMS_MAX:,} messages. Narrow the days or the filters, and make several of it."
 _STORED = """
 SELECT k.event_id, e.connection_id, e.event_type, e.source_id, e.received_at, k.legal_entity_code
@@ -164,18 +169,27 @@ def _gather_again(own: Backfill) -> bool:
         if own.by_ids:
             return _ask_for_ids(own, client)
         page: Page = run_waiting(_in_last_lane(own, client.between(own.stream, own.since, own.until, own.position)))
+        if page.unread:
+            return _fail(own, f"{_NOT_READ.format(own.connection.name)}: {page.unread}")
         found = [_of_polled(own, polled) for polled in _unique(own, page.found)]
         _refuse_old(found)
         return _store(own, found, page.position, is_last=not page.has_more)
     except Problem as problem:
         if problem.heals_by_itself:
             return _wait(own, problem.summary, problem.wait_seconds or WAIT_SECONDS)
-        Backfill.objects.filter(pk=own.pk, state=State.GATHERING).update(
-            state=State.FAILED, failure=problem.summary[:300], ended_at=timezone.now()
-        )
-        return False
+        return _fail(own, problem.summary)
+    except UNREADABLE as error:
+        log.exception("backfill_not_understood", backfill=own.number)
+        return _fail(own, f"{_NOT_READ.format(own.connection.name)}: {say_unreadable(error, '')}")
     finally:
         write_exchanges(for_their_owners(collector.take(), {}))
+
+
+def _fail(own: Backfill, why: str) -> bool:
+    Backfill.objects.filter(pk=own.pk, state=State.GATHERING).update(
+        state=State.FAILED, failure=why[:300], ended_at=timezone.now()
+    )
+    return False
 
 
 def _ask_for_ids(own: Backfill, client: Any) -> bool:

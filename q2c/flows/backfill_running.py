@@ -79,9 +79,14 @@ UPDATE inbox_backfillitem i SET result = n.result, result_says = left(n.says, 30
 
 def run_due() -> None:
     """Move every back-fill on that has something to do, as far as its pace allows; also what a process that died has
-    left. Safe at any moment."""
+    left. One that fails keeps none of the others from going on. Safe at any moment."""
     for backfill_id in due_backfills():
-        run_backfill(backfill_id)
+        try:
+            run_backfill(backfill_id)
+        except OperationalError:
+            raise
+        except Exception:
+            log.exception("backfill_failed", backfill=backfill_id)
 
 
 def due_backfills() -> list[int]:

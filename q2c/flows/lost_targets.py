@@ -62,21 +62,26 @@ def _lost(connection: Connection) -> list[tuple[MappingRule, Problem]]:
 
 def _of_its_entities(kind: Kind, connection: Connection) -> Q:
     """Rules of the entities for which the connection holds the kind's list; those of all entities are read in the list
-    of the one that plays the role for whoever has none of their own."""
-    own = suggestions.Holders().players(kind)
+    of the one that plays the role for whoever has none of their own, and where there's no such one in the list of each
+    that plays it for any, as a proposed rule is checked."""
+    holders = suggestions.Holders()
+    own = holders.players(kind)
     mine, others = (
         {entity for entity, code in own.items() if entity and (code == connection.code) is is_mine}
         for is_mine in (True, False)
     )
 
-    def entity_in(field: str) -> Q:
-        is_default = own.get("") == connection.code
-        return ~Q(**{f"{field}__in": others}) if is_default else Q(**{f"{field}__in": mine})
+    def entity_in(field: str, of_all: Q) -> Q:
+        if own.get("") == connection.code:
+            return ~Q(**{f"{field}__in": others})
+        found = Q(**{f"{field}__in": mine})
+        is_read_here = "" not in own and connection.code in holders.of(kind, "", "")
+        return found | of_all if is_read_here else found
 
-    if not suggestions.names_entity(kind):
-        return entity_in("legal_entity_code")
     named = Q(legal_entity_code="")
-    return (named & entity_in("key")) | (~named & entity_in("legal_entity_code"))
+    if not suggestions.names_entity(kind):
+        return entity_in("legal_entity_code", named)
+    return (named & entity_in("key", Q(key__endswith="*"))) | (~named & entity_in("legal_entity_code", Q()))
 
 
 def _problem(rule: MappingRule, connection: Connection) -> Problem:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from q2c.canonical.contract import Subscription
 from q2c.canonical.posting import SavedRecord
 from q2c.canonical.unwinding import OrderUnwinding
 from q2c.core.problems import Category, Problem
@@ -30,11 +31,12 @@ def choose_billing(unwinding: OrderUnwinding, txn: Any) -> str:
 
 
 async def find_ended(unwinding: OrderUnwinding, billing: Any) -> SavedRecord | None:
-    """Look whether billing has ended it. Raises Problem `plan_moved` where another one stands for the order."""
+    """Look whether billing has ended it. Raises Problem `plan_moved` where another one stands for the order; what began
+    under the one that was agreed is no other."""
     found: SavedRecord | None = await billing.find_subscription(
         "", customer_id=unwinding.customer_id, order_id=unwinding.order_id
     )
-    if found is not None and found.id != unwinding.subscription_id:
+    if found is not None and found.id != unwinding.subscription_id and not await _began_so(unwinding, found, billing):
         raise Problem(
             "plan_moved",
             Category.CONFLICT,
@@ -43,6 +45,19 @@ async def find_ended(unwinding: OrderUnwinding, billing: Any) -> SavedRecord | N
             document=unwinding.order_number,
         )
     return found if found is not None and found.status in ENDED else None
+
+
+async def _began_so(unwinding: OrderUnwinding, found: SavedRecord, billing: Any) -> bool:
+    """Whether this is the subscription that began under the agreed one, which was sold for later."""
+    if (unwinding.subscription_type, found.document_type) != ("subscription", "subscription"):
+        return False
+    try:
+        agreed: Subscription = await billing.subscription(unwinding.subscription_id)
+    except Problem as problem:
+        if problem.code != "record_gone":
+            raise
+        return False
+    return agreed.source.object_id == found.id
 
 
 async def end_subscription(unwinding: OrderUnwinding, billing: Any, write: Any) -> SavedRecord:
@@ -55,13 +70,15 @@ async def end_subscription(unwinding: OrderUnwinding, billing: Any, write: Any) 
 
 
 def tell(unwinding: OrderUnwinding, ended: SavedRecord) -> list:
-    """Lineage from the order to the decision, and to what it ended."""
+    """Lineage from the order to the decision, and to what it ended: also to what began under what was agreed."""
     source = unwinding.source
     decision = (source.connection, source.object_type, source.object_id)
-    return [
-        Link(*decision, unwinding.billing, unwinding.subscription_type, unwinding.subscription_id, unwinding.amount,
-             unwinding.currency, "ended", "end_subscription"),
-    ]  # fmt: skip
+    agreed = (unwinding.billing, unwinding.subscription_type, unwinding.subscription_id)
+    told = [Link(*decision, *agreed, unwinding.amount, unwinding.currency, "ended", "end_subscription")]
+    if ended.id != unwinding.subscription_id:
+        begun = (unwinding.billing, unwinding.subscription_type, ended.id)
+        told.append(Link(*decision, *begun, relation="ended", step="end_subscription"))
+    return told
 
 
 ORDER_UNWINDING = Flow(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from django.db.transaction import atomic
 from django.utils import timezone
 
 from connectors import registry
@@ -81,7 +82,7 @@ def _read_pages(
     found = new = 0
     position = dict(cursor.position)
     before = position.pop(FOUND_BEFORE, 0)
-    start, had_failed = dict(position), cursor.failed_at is not None
+    start = dict(position)
     lacks_webhook = registry.manifest(row.vendor).polls_its_webhooks
     for _ in range(MOST_PAGES):
         page = _ask(row, cursor.stream, client, position)
@@ -96,11 +97,12 @@ def _read_pages(
             what = f"gave nothing, where the last poll of the same window found {before}"
             raise _gap(row, cursor.stream, what, go_on_from=page.position)
         position = dict(page.position)
-        _move(cursor, position, 0 if page.has_more else found)
+        if page.has_more:
+            _move(cursor, position, 0, failed_at=cursor.failed_at)
+        else:
+            _end_round(row, cursor, position, found)
         keep()
         if not page.has_more:
-            if had_failed:
-                _heal(row, cursor.stream)
             break
         if is_ending() or not leases.take_lease(lease, holder=me, seconds=LEASE_SECONDS):
             break  # the next poll goes on from here; or another one does since this process was paused for long
@@ -133,6 +135,15 @@ def _unread(row: Connection, stream: str, why: str) -> Problem:
     return Problem("stream_unread", Category.DRIFT, says, connection=row.code, stream=stream)
 
 
+def _end_round(row: Connection, cursor: SyncCursor, position: dict[str, Any], found: int) -> None:
+    """The last page is stored: what failed since the round before is over, its cases with it, however many polls it
+    took to come here."""
+    with atomic():
+        if cursor.failed_at is not None:
+            _heal(row, cursor.stream)
+        _move(cursor, position, found)
+
+
 def _heal(row: Connection, stream: str) -> None:
     """The stream was read whole again: it has no gap and no unreadable row any more, and we may read it."""
     whole = "was read whole"
@@ -147,20 +158,22 @@ def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:
 
 def _go_past(row: Connection, cursor: SyncCursor, problem: Problem, failed_at: dt.datetime | None) -> PollResult | None:
     """A gap whose case a person has waived since the poll before failed is passed over: what is missing stays missing,
-    and the next poll goes on behind it. Not one behind which there's no place to go on from."""
+    and the next poll goes on behind it. Not one behind which there's no place to go on from. By that the stream hasn't been
+    read whole, and what the waiver was given for doesn't cover the next gap."""
     place = problem.evidence.get("go_on_from")
     if problem.code != "feed_gap" or place is None or failed_at is None:
         return None
     if not cases.is_waived_since(problem, failed_at, connection_code=row.code):
         return None
     log.info("gap_passed_over", connection=row.code, stream=cursor.stream, position=place)
-    _move(cursor, place, 0)
+    _move(cursor, place, 0, failed_at=timezone.now())
     return PollResult()
 
 
-def _move(cursor: SyncCursor, position: dict[str, Any], found: int) -> None:
+def _move(cursor: SyncCursor, position: dict[str, Any], found: int, *, failed_at: dt.datetime | None = None) -> None:
+    """Go on from here. `failed_at` stays until the stream has been read whole."""
     cursor.position = {**position, FOUND_BEFORE: found}
-    cursor.read_at, cursor.failed_at, cursor.failure = timezone.now(), None, ""
+    cursor.read_at, cursor.failed_at, cursor.failure = timezone.now(), failed_at, ""
     cursor.save(update_fields=["position", "read_at", "failed_at", "failure"])
 
 

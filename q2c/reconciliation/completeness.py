@@ -8,17 +8,19 @@ last days in full: numbers, amounts, and what we have that the source doesn't kn
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from django.db.models import Min
+from django.db.transaction import atomic
 from django.utils import timezone
 
 from connectors import registry
 from connectors.calls import Outgoing, outgoing
 from connectors.families import KeepsRegister, Registered
+from connectors.fields import UNREADABLE
 from connectors.lanes import BACKFILL
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
@@ -31,7 +33,7 @@ from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation import comparing, confirming, gaps, series
 from q2c.reconciliation.bill_runs import tell_expected
 from q2c.reconciliation.comparing import Comparison, Key, Ours
-from q2c.reconciliation.feed_days import write_days
+from q2c.reconciliation.feed_days import confirm_days, write_days
 from q2c.reconciliation.models import FeedCheck
 from q2c.records.store import alias_of
 
@@ -118,7 +120,7 @@ def check_feed(code: str, document_type: str, *, since: dt.date | None = None, c
         return _Round(row, check, client or registry.client_for(row, collector=collector)).run(since)
     except Problem as problem:
         return _fail(check, problem.summary)
-    except (ValueError, KeyError) as error:  # an object that isn't as the vendor documents it
+    except UNREADABLE as error:  # an object that isn't as the vendor documents it
         log.exception("register_not_understood", exc_info=error)
         return _fail(check, f"Its register holds something that we don't understand: {type(error).__name__} {error}")
     finally:
@@ -145,6 +147,17 @@ def _check_of(row: Connection, document_type: str) -> FeedCheck:
     return found
 
 
+@dataclass(frozen=True)
+class _Older:
+    """What earlier checks of more days left over: which were up, those of them that could be asked for, what the source
+    said of each, and what came of it."""
+
+    left: tuple[str, ...] = ()
+    mine: tuple[Ours, ...] = ()
+    answers: Mapping[str, confirming.Answer] = field(default_factory=dict)
+    found: Comparison = field(default_factory=Comparison)
+
+
 class _Round:
     """One check of one feed."""
 
@@ -154,6 +167,7 @@ class _Round:
         self.until = self.now - SETTLES
         self.made_before = client.registers[self.kind]
         self._owners: dict[str, str] = {}
+        self._room = confirming.AT_ONCE
 
     def run(self, since: dt.date | None) -> Checked:
         """List, compare, note, read again."""
@@ -171,8 +185,11 @@ class _Round:
         found = self._compare(entries, ours)
         comparing.add_surplus(found, unlisted)
         comparing.add_unconfirmed(found, unconfirmed)
-        judged = {e.id for e in entries} - found.undecided
+        older = self._ask_for_left_over(first_day) if since is None else _Older()
+        found.gaps += older.found.gaps
+        judged = {e.id for e in entries} - found.undecided | older.answers.keys() - older.found.undecided
         done = gaps.note(self.row, self.kind, found.gaps, judged=judged, at=self.now)
+        self._take_over(older)
         if first_day is not None:
             days = {key: figures for key, figures in found.days.items() if key.day >= first_day}
             write_days(self.row.code, self.kind, first_day, days, at=self.now, period_of=_period_of)
@@ -228,13 +245,42 @@ class _Round:
         asked = confirming.to_ask(mine, answers)
         said = run_waiting(self._ask_each(asked)) if asked else []
         answers |= {one: confirming.Answer(self.now, entry) for one, entry in zip(asked, said, strict=True)}
-        self.check.answers = confirming.to_keep(answers, mine)
+        self._room -= len(asked)
+        others = confirming.of_others(self.check.answers, mine, self.now, first_day)
+        self.check.answers = confirming.to_keep(answers, mine, now=self.now, others=others)
         entries = [answer.entry for answer in answers.values() if answer.entry is not None]
         return (
             [entry for entry in entries if entry.made_at < self.until],
             [m for m in mine if m.id in answers and answers[m.id].entry is None],
             [m for m in mine if m.id not in answers],
         )
+
+    def _ask_for_left_over(self, first_day: dt.date | None) -> _Older:
+        """What a check of more days left unconfirmed, as far as there's room: each compared as it's answered, while our
+        document stays as it was."""
+        left = confirming.left_over(self.check.answers, first_day, self._room)
+        ours = self._ours_of(list(left))
+        known = [ours[one] for one in left if one in ours]
+        mine = [m for m in known if m.has_content and m.day is not None and m.changed_at <= left[m.id]]
+        said = run_waiting(self._ask_each([m.id for m in mine])) if mine else []
+        found = self._compare([entry for entry in said if entry is not None], ours)
+        comparing.add_surplus(found, [m for m, entry in zip(mine, said, strict=True) if entry is None])
+        answers = {m.id: confirming.Answer(self.now, entry) for m, entry in zip(mine, said, strict=True)}
+        return _Older(tuple(left), tuple(mine), answers, found)
+
+    def _take_over(self, older: _Older) -> None:
+        """Their days have them from now on, and nobody asks for them again: in one transaction."""
+        if not older.left:
+            return
+        waited = Comparison()
+        comparing.add_unconfirmed(waited, older.mine)
+        confirmed = {key: figures.unconfirmed for key, figures in waited.days.items()}
+        self.check.answers = confirming.with_answers(self.check.answers, older.left, older.answers)
+        with atomic():
+            confirm_days(
+                self.row.code, self.kind, older.found.days, confirmed, at=self.now, period_of=_period_of
+            )  # fmt: skip
+            self.check.save(update_fields=["answers"])
 
     async def _ask_each(self, ids: Iterable[str]) -> list[Registered | None]:
         outgoing.set(Outgoing(step=STEP, lane=BACKFILL))

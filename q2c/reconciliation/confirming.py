@@ -1,10 +1,14 @@
 """Documents of ours that the register didn't list: asked for one by one, so many with each check, the rest with the
-next ones. An answer counts for a day, while our document stays as it was; what has none isn't confirmed."""
+next ones. An answer counts for a day, while our document stays as it was; what has none isn't confirmed.
+
+Kept with the feed's check, by document: an answer, or since when and of which day it's still to be asked for. A check
+of fewer days leaves both as they are, and asks for what is left over of the days before its own, as far as it has room.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
@@ -30,7 +34,7 @@ def known_answers(kept: Mapping[str, Any] | None, mine: Sequence[Ours], now: dt.
     found = {}
     for document in mine:
         raw = (kept or {}).get(document.id)
-        answer = _answer(raw) if raw is not None else None
+        answer = _answer(raw) if raw is not None and "at" in raw else None
         if answer is not None and now - answer.at < HOLDS and document.changed_at <= answer.at:
             found[document.id] = answer
     return found
@@ -42,12 +46,57 @@ def to_ask(mine: Sequence[Ours], known: Mapping[str, Answer]) -> list[str]:
     return ids[:AT_ONCE]
 
 
-def to_keep(answers: Mapping[str, Answer], mine: Sequence[Ours]) -> dict[str, Any] | None:
-    """The answers as they are kept for the next check; None where that asks for all of them anyway."""
-    if len(mine) <= AT_ONCE:
-        return None
-    newest = sorted(answers, key=lambda one: answers[one].at, reverse=True)[:KEPT_MOST]
-    return {one: {"at": answers[one].at.isoformat(), "entry": _plain(answers[one].entry)} for one in newest}
+def to_keep(
+    answers: Mapping[str, Answer], mine: Sequence[Ours], *, now: dt.datetime, others: Mapping[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """What is kept for the next check: of these documents, where that doesn't ask for all of them anyway, and of
+    others. None where there's nothing."""
+    rows = dict(others or {})
+    if len(mine) > AT_ONCE:
+        rows |= {one: _kept(answer) for one, answer in answers.items()}
+        left = (m for m in mine if m.id not in answers and m.day is not None)
+        rows |= {m.id: {"since": now.isoformat(), "day": str(m.day)} for m in left}
+    newest = sorted((one for one in rows if "at" in rows[one]), key=lambda one: rows[one]["at"], reverse=True)
+    return {one: rows[one] for one in [*newest[:KEPT_MOST], *_left(rows)[:KEPT_MOST]]} or None
+
+
+def of_others(
+    kept: Mapping[str, Any] | None, mine: Sequence[Ours], now: dt.datetime, first_day: dt.date
+) -> dict[str, Any]:
+    """What is kept beside these documents: answers that still count, and what is left over of days before this one."""
+    own, found = {m.id for m in mine}, {}
+    for one, raw in (kept or {}).items():
+        if one in own:
+            continue
+        if now - dt.datetime.fromisoformat(raw["at"]) < HOLDS if "at" in raw else raw["day"] < str(first_day):
+            found[one] = raw
+    return found
+
+
+def left_over(kept: Mapping[str, Any] | None, first_day: dt.date | None, room: int) -> dict[str, dt.datetime]:
+    """Whom to ask for beside, of days before this one (or of any): so many, those of the oldest day first, each with
+    since when it has been left over."""
+    rows = kept or {}
+    ids = [one for one in _left(rows) if first_day is None or rows[one]["day"] < str(first_day)]
+    return {one: dt.datetime.fromisoformat(rows[one]["since"]) for one in ids[: max(room, 0)]}
+
+
+def with_answers(
+    kept: Mapping[str, Any] | None, asked: Iterable[str], answers: Mapping[str, Answer]
+) -> dict[str, Any] | None:
+    """What is kept once these were asked for, or can't be any more: the answers take their place."""
+    gone = set(asked)
+    return {one: raw for one, raw in (kept or {}).items() if one not in gone} | {
+        one: _kept(answer) for one, answer in answers.items()
+    } or None
+
+
+def _left(rows: Mapping[str, Any]) -> list[str]:
+    return sorted((one for one in rows if "at" not in rows[one]), key=lambda one: (rows[one]["day"], one))
+
+
+def _kept(answer: Answer) -> dict[str, Any]:
+    return {"at": answer.at.isoformat(), "entry": _plain(answer.entry)}
 
 
 def _plain(entry: Registered | None) -> dict[str, Any] | None:

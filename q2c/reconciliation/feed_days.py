@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from django.db.transaction import atomic
 
-from q2c.reconciliation.comparing import Figures, Key
+from q2c.reconciliation.comparing import Figures, Key, Sum
 from q2c.reconciliation.models import FeedDay
 
 _FIGURES = (
@@ -30,6 +30,29 @@ def write_days(
         )  # fmt: skip
         kept = FeedDay.objects.filter(connection_code=connection, document_type=document_type, day__gte=first_day)
         kept.filter(checked_at__lt=at).delete()
+
+
+def confirm_days(
+    connection: str, document_type: str, found: Mapping[Key, Figures], confirmed: Mapping[Key, Sum], *,
+    at: dt.datetime, period_of: Callable[[Key], str],
+) -> None:  # fmt: skip
+    """Days that were compared before take over the figures of documents that are confirmed by now. Whoever calls it
+    notes in the same transaction that they were."""
+    for key in sorted({*found, *confirmed}):
+        mine = FeedDay.objects.select_for_update().filter(
+            connection_code=connection, document_type=document_type, legal_entity_code=key.legal_entity, day=key.day,
+            currency=key.currency,
+        )  # fmt: skip
+        row, done = mine.first(), confirmed.get(key, Sum())
+        if done.count > (row.unconfirmed_count if row is not None else 0):
+            continue  # it was taken away since, or compared otherwise
+        more = _row(connection, document_type, key, found.get(key, Figures()), at, period_of(key))
+        if row is not None:
+            for name in _FIGURES[1:-1]:  # all but the period and the instant
+                setattr(more, name, getattr(row, name) + getattr(more, name))
+            more.pk, more.unconfirmed_count = row.pk, more.unconfirmed_count - done.count
+            more.unconfirmed_amount -= done.amount
+        more.save()
 
 
 def _row(connection: str, document_type: str, key: Key, f: Figures, at: dt.datetime, period: str) -> FeedDay:

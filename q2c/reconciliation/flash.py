@@ -33,10 +33,11 @@ SELECT t.flow, t.currency, t.source_connection, t.source_id, t.target_connection
 _FIGURES = f"""
 SELECT flow, currency, place, count(*), sum(amount), sum(tax) FROM ({_OF_PERIOD}) d GROUP BY 1, 2, 3
 """
-# What of posted receipts and credit memos settles nothing yet. Lineage tells what was applied: to invoices in billing
-# (paid by, settled by), by the credit memo itself in the ERP (applied to), what went back or came again, and what was
-# taken off an invoice (released from) and put on the one that stands in its place (settles, told by the same act).
-# Signed, and in the document's own currency; each movement is one of its own, no version of another.
+# What of posted receipts and credit memos settles nothing yet. Lineage tells what was applied: in the ERP (settles), of
+# which two people may have agreed to less than billing applied, and where the ERP was told nothing in billing (paid by,
+# settled by); by the credit memo itself in the ERP (applied to), what went back or came again, and what was taken off
+# an invoice (released from) and put on the one that stands in its place (settles, told by the same act). Signed, and in
+# the document's own currency; each movement is one of its own, no version of another.
 _UNAPPLIED = f"""
 WITH docs AS MATERIALIZED (
     SELECT * FROM ({_OF_PERIOD}) d
@@ -44,7 +45,9 @@ WITH docs AS MATERIALIZED (
 used AS (
     SELECT d.source_connection, d.source_id, l.transaction_id, l.amount FROM docs d
       JOIN transactions_lineagelink l ON l.target_id = d.source_id AND l.target_system = d.source_connection
-       AND l.currency = d.currency AND l.relation IN ('paid by', 'settled by')
+       AND l.currency = d.currency AND l.relation IN ('paid by', 'settled by') AND NOT EXISTS (
+            SELECT FROM transactions_lineagelink s WHERE s.transaction_id = l.transaction_id
+               AND s.source_id = d.target_id AND s.source_system = d.target_connection AND s.relation = 'settles')
      UNION ALL
     SELECT d.source_connection, d.source_id, l.transaction_id, -l.amount FROM docs d
       JOIN transactions_lineagelink l ON l.source_id = d.source_id AND l.source_system = d.source_connection
@@ -56,7 +59,8 @@ used AS (
        AND l.source_system = d.target_connection AND l.currency = d.currency
        AND (l.relation IN ('applied to', 'released from') OR l.relation = 'settles' AND EXISTS (
             SELECT FROM transactions_lineagelink r WHERE r.transaction_id = l.transaction_id
-               AND r.source_id = l.source_id AND r.relation = 'released from'))),
+               AND (r.source_id = l.source_id AND r.relation = 'released from' OR r.target_id = d.source_id
+                    AND r.target_system = d.source_connection AND r.relation IN ('paid by', 'settled by'))))),
 sums AS (
     SELECT u.source_connection, u.source_id, sum(u.amount) AS amount FROM used u
       JOIN transactions_businesstransaction t ON t.id = u.transaction_id AND t.state = 'completed'

@@ -16,8 +16,10 @@ from django.db.transaction import atomic
 
 from connectors.calls import Outgoing, outgoing
 from connectors.families import KeepsRegister, Registered
+from connectors.fields import UNREADABLE
 from connectors.lanes import BACKFILL
 from connectors.models import Connection
+from connectors.rows import say_unreadable
 from exceptions import cases
 from exceptions.models import ExceptionCase
 from q2c.core.hotpath import fetch_rows
@@ -130,7 +132,7 @@ def read_again(
     for place in range(0, len(due), READ_AT_ONCE):
         some = due[place : place + READ_AT_ONCE]
         try:
-            messages = run_waiting(_ask(client, document_type, [entries[gap.external_id] for gap in some]))
+            messages = _messages_of(client, document_type, [entries[gap.external_id] for gap in some])
         except Problem as problem:  # the difference stays, and is read at the next time
             log.warning("read_again_failed", connection=row.code, document_type=document_type, summary=problem.summary)
             break
@@ -200,6 +202,18 @@ def _entity_beside(row: Connection, document_type: str, hole: Hole) -> str:
         number=hole.number(hole.first - 1), connection_code=row.code, document_type=document_type
     )
     return beside.values_list("legal_entity_code", flat=True).first() or ""
+
+
+def _messages_of(client: KeepsRegister, document_type: str, entries: list[Registered]) -> list[Any]:
+    """The messages of these; of several of which one can't be read, those of the others. Raises Problem."""
+    try:
+        return list(run_waiting(_ask(client, document_type, entries)))
+    except UNREADABLE as error:
+        if len(entries) == 1:
+            log.warning("read_again_not_understood", document=entries[0].id, says=say_unreadable(error, ""))
+            return []
+    half = len(entries) // 2
+    return [m for some in (entries[:half], entries[half:]) for m in _messages_of(client, document_type, some)]
 
 
 async def _ask(client: KeepsRegister, document_type: str, entries: list[Registered]) -> list[Any]:

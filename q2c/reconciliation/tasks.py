@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import datetime as dt
 
+import structlog
 from celery import shared_task
+from django.db import OperationalError
 
 from q2c.core.ending import is_ending
 from q2c.reconciliation import completeness, usual
 
+log = structlog.get_logger()
+
 
 @shared_task(ignore_result=True)
 def check_feeds() -> None:
-    """Compare every feed with its source's own register."""
+    """Compare every feed with its source's own register. One that fails keeps none of the others from being
+    compared."""
     for row, document_type in completeness.feeds():
         if is_ending():
             return
-        completeness.check_feed(row.code, document_type)
+        try:
+            completeness.check_feed(row.code, document_type)
+        except OperationalError:
+            raise  # the database is away
+        except Exception:
+            log.exception("check_failed", connection=row.code, document_type=document_type)
 
 
 @shared_task(ignore_result=True)

@@ -96,3 +96,23 @@ def test_another_connections_resume_ends_nothing_and_without_redis_a_pause_lasts
     assert is_held(line)
     clock.now += 60
     assert not is_held(line)
+
+
+def test_a_pause_that_begins_while_redis_is_away_lasts_when_it_is_back_until_somebody_resumes(clock, monkeypatch):
+    line = Throttle(uuid.uuid4().hex, None, clock=clock)
+    resumes.tell_resumed(line.connection)  # of an earlier pause
+
+    def away():
+        raise redis.ConnectionError("away")
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(resumes, "broker", away)
+        line.pause(3600)
+        clock.now += 2
+        assert is_held(line)
+    for _ in range(2):
+        clock.now += 2
+        assert is_held(line)
+    resumes.tell_resumed(line.connection)
+    clock.now += 2
+    assert not is_held(line)

@@ -4,6 +4,7 @@ worker that opens. Each act has a thread and a connection of its own."""
 from __future__ import annotations
 
 import threading
+import time
 from decimal import Decimal
 
 import pytest
@@ -12,7 +13,7 @@ from django.db.models import Sum
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from exceptions import cases, closing, regrouping, resolutions
+from exceptions import cases, closing, regrouping, releases, resolutions
 from exceptions.models import CaseTally, Choice, ExceptionCase, Occurrence, Waiver
 from exceptions.resolving import edits, linking
 from q2c.canonical import schema
@@ -24,7 +25,7 @@ from tests.core.people import make_person
 from tests.exceptions.problems import held
 from tests.exceptions.test_adjustments import ORDERS, at_once
 from tests.exceptions.test_edits import INVOICE
-from tests.exceptions.test_resolutions import hold
+from tests.exceptions.test_resolutions import hold, line
 from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -133,3 +134,71 @@ def test_who_closes_many_cases_takes_what_is_free_and_then_waits_for_whoever_hol
         assert list(ExceptionCase.objects.filter(closed_at=None).values_list("pk", flat=True)) == [busy]
     thread.join(30)
     assert set(ExceptionCase.objects.values_list("pk", "state")) == {(busy, "resolved"), (free, "resolved")}
+
+
+def is_waiting(thread: threading.Thread) -> bool:
+    """Whether somebody waits for a row's lock, in the end; not once the thread is through."""
+    until = time.monotonic() + 20
+    while thread.is_alive() and time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return True
+        time.sleep(0.02)
+    return False
+
+
+# What one does, where in it the other one comes in, what that one does, and what becomes of the document.
+PRICE = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
+IN_ONE_ORDER = {
+    "repost": (refused("one order"), resolutions, "nudge", "waive", "running"),
+    "send back": (refused("one order"), resolutions, "_tell", "waive", "cancelled"),
+    "override": (PRICE, resolutions, "repost_documents", "repost", "running"),
+    "change set": (None, releases, "repost_documents", "repost", "running"),
+}
+
+
+@pytest.mark.parametrize("act", IN_ONE_ORDER)
+def test_documents_are_locked_before_their_case_so_that_two_never_wait_for_each_other(monkeypatch, act):
+    """Each in one transaction, as a form that's carried out once is."""
+    ben, ann = make_person("ben", "controller"), make_person("ann", "controller")
+    problem, place, name, beside, becomes = IN_ONE_ORDER[act]
+    case, ids = hold(problem)
+    if act == "override":
+        (proposal,) = resolutions.propose_overrides(case, by=ben, reason="agreed by phone")
+    if act == "change set":
+        change_set = releases.remap_and_repost(case, by=ben, reason="new SKU", line=line())
+    said: list[str] = []
+
+    def come_in() -> None:
+        try:
+            own = ExceptionCase.objects.get(pk=case.pk)
+            act_of = resolutions.repost if beside == "repost" else resolutions.waive
+            said.extend(row.why_not for row in act_of(own, by=ann, reason="a test"))
+        except Exception as error:
+            said.append(repr(error))
+        finally:
+            connection.close()
+
+    other, inner = threading.Thread(target=come_in), getattr(place, name)
+
+    def pause(*args, **named):
+        if other.ident is None:
+            other.start()
+            assert is_waiting(other), said
+        return inner(*args, **named)
+
+    monkeypatch.setattr(place, name, pause)
+    with atomic():
+        if act == "repost":
+            resolutions.repost(case, by=ben, reason="try again")
+        elif act == "send back":
+            resolutions.correct_at_source(case, by=ben, reason="the price is wrong")
+        elif act == "override":
+            resolutions.decide_override(proposal, by=ann, approve=True)
+        else:
+            releases.decide_change_set(change_set, by=ann, approve=True)
+    other.join(30)
+    ended = {"running": resolutions.NOT_HELD if beside == "waive" else "it is running already", "cancelled": ""}
+    assert said == [ended[becomes]]
+    assert BusinessTransaction.objects.get(pk=ids[0]).state == becomes

@@ -327,6 +327,39 @@ def test_a_system_that_cant_give_it_again_says_why(acme, operator, monkeypatch):
     assert (own.state, own.failure) == ("failed", "acme keeps events for 30 days")
 
 
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (Page(polled(1), {"after": 1}, True, unread="field 'Id' is missing"), "field 'Id' is missing"),
+        (TypeError("int() argument must be a string"), "int() argument must be a string"),
+        (KeyError("created"), "field 'created' is missing"),
+    ],
+)
+def test_a_row_that_cant_be_read_ends_its_back_fill_in_words_and_no_later_one(acme, operator, monkeypatch, page, says):
+    source_of(monkeypatch, [page, Page(polled(2), {}, False)])
+    plan = {"go": False, "source": "again", "connection": acme, "stream": "facts"}
+    bad, good = make(operator, **plan), make(operator, **plan)
+    backfill_running.run_due()
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.state, bad.failure) == ("failed", f"A row of Acme can’t be read: {says}")
+    assert (bad.items.count(), found(good)) == (0, [("in_2", "held")])
+
+
+def test_a_back_fill_that_fails_otherwise_keeps_no_later_one_from_going_on(acme, operator, monkeypatch):
+    bad, _ = make(operator, go=False), make(operator, go=False)
+    step = backfill_running.step
+
+    def fail(backfill_id):
+        if backfill_id == bad.pk:
+            raise RuntimeError("a bug")
+        return step(backfill_id)
+
+    monkeypatch.setattr(backfill_running, "step", fail)
+    backfill_running.run_due()
+    assert list(Backfill.objects.order_by("pk").values_list("state", flat=True)) == ["gathering", "tried"]
+
+
 def test_a_file_names_messages_objects_or_numbers_and_each_row_that_names_none(acme, operator, mended):
     first, _, third = lost(1, 2, 3)
     mended()

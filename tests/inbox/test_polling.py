@@ -125,6 +125,68 @@ def test_a_gap_closes_its_case_when_the_stream_is_read_whole_and_opens_it_again_
     assert (ExceptionCase.objects.get().state, ExceptionCase.objects.get().regressed_count) == ("open", 1)
 
 
+def stops_after_a_page(monkeypatch):
+    """A poll ends after each page, as where a process is ended or has lost its lease."""
+    monkeypatch.setattr(polling, "is_ending", lambda: True)
+
+
+@pytest.mark.parametrize("failing", [page(upto=10), replace(page(upto=10), unread="field 'Id' is missing")])
+def test_a_case_closes_with_the_page_that_ends_the_reading_however_many_polls_it_took(acme, monkeypatch, failing):
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    poll_connection("acme", "events", client=Feed(failing))
+    stops_after_a_page(monkeypatch)
+    for upto in (11, 12):
+        assert poll_connection("acme", "events", client=Feed(page(upto, upto=upto, more=True))).failure == ""
+        assert (cursor()[1], states()) == ("", ["open"])
+    poll_connection("acme", "events", client=Feed(page(13, upto=13)))
+    assert states() == ["resolved"]
+
+
+def test_a_crash_as_the_reading_ends_leaves_it_to_the_next_poll_to_close_the_case(acme, monkeypatch):
+    poll_connection("acme", "events", client=Feed(page(1, upto=10)))
+    poll_connection("acme", "events", client=Feed(page(upto=10)))
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(polling, "_heal", killed)
+        with pytest.raises(KeyboardInterrupt):
+            poll_connection("acme", "events", client=Feed(page(2, upto=20)))
+    assert states() == ["open"]
+    poll_connection("acme", "events", client=Feed(page(2, upto=20)))
+    assert states() == ["resolved"]
+
+
+def test_a_waiver_given_between_two_parts_of_a_reading_is_seen(acme, monkeypatch, django_capture_on_commit_callbacks):
+    place = {"go_on_from": {"created": 30}}
+    gap = Problem("feed_gap", Category.DRIFT, "Acme lost some", connection="acme", stream="events", evidence=place)
+    poll_connection("acme", "events", client=Feed(gap))
+    with django_capture_on_commit_callbacks(execute=True):
+        case = ExceptionCase.objects.get()
+        resolutions.waive(case, by=factories.make_person("controller"), reason="the source was emptied on purpose")
+    stops_after_a_page(monkeypatch)
+    poll_connection("acme", "events", client=Feed(page(1, upto=10, more=True)))
+    assert poll_connection("acme", "events", client=Feed(gap)).failure == ""
+    assert (cursor(), states()) == (({"created": 30}, ""), ["waived"])
+    assert "lost some" in poll_connection("acme", "events", client=Feed(gap)).failure
+    assert states() == ["open", "waived"]  # what came after the waiver nobody has accepted
+
+
+def test_what_is_passed_over_keeps_no_other_case_of_the_stream_open(acme, django_capture_on_commit_callbacks):
+    poll_connection("acme", "events", client=Feed(replace(page(1, upto=10), unread="field 'Id' is missing")))
+    place = {"go_on_from": {"created": 30}}
+    gap = Problem("feed_gap", Category.DRIFT, "Acme lost some", connection="acme", stream="events", evidence=place)
+    poll_connection("acme", "events", client=Feed(gap))
+    with django_capture_on_commit_callbacks(execute=True):
+        case = ExceptionCase.objects.get(kind="feed_gap")
+        resolutions.waive(case, by=factories.make_person("controller"), reason="the source was emptied on purpose")
+    poll_connection("acme", "events", client=Feed(gap))
+    assert states() == ["open", "waived"]
+    poll_connection("acme", "events", client=Feed(page(2, upto=40)))
+    assert states() == ["resolved", "waived"]
+
+
 def test_a_waived_gap_is_passed_over_and_the_next_one_is_a_case_again(acme, django_capture_on_commit_callbacks):
     poll_connection("acme", "events", client=Feed(page(1, upto=10)))
     poll_connection("acme", "events", client=Feed(page(upto=10)))

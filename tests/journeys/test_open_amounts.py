@@ -14,6 +14,8 @@ from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import applying, deciding
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
+from q2c.reconciliation.documents import month_of
+from q2c.reconciliation.flash import flash_of
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import Ledger
 from tests.journeys.scenes import write_off
@@ -118,6 +120,14 @@ def test_what_exceeds_the_open_amount_is_a_case_and_two_people_apply_what_is_ope
     settles = LineageLink.objects.get(relation="settles", transaction_id=txn.pk)
     told = LineageLink.objects.get(relation="paid by", transaction_id=txn.pk)
     assert (settles.amount, told.amount) == (D("823.13"), D("825.77"))  # the fact stays
+    assert unapplied() == (1, D("2.64"))
+
+
+def unapplied() -> tuple[int, D]:
+    """How many receipts of the only payment's period settle less than they are, and how much less."""
+    payment = BusinessTransaction.objects.get(flow="payment_to_erp")
+    flash = flash_of(month_of(payment.legal_entity_code, payment.period_code))
+    return next((line.unapplied.count, line.unapplied.gross) for line in flash.lines if line.flow == payment.flow)
 
 
 def apply_by_hand(books: Ledger, amount: str) -> None:

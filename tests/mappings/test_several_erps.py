@@ -157,3 +157,21 @@ def test_a_target_that_is_gone_is_looked_for_in_the_entitys_own_list(maker):
         ("netsuite-eu", "item", "EU-WRONG"),
         ("netsuite-eu", "subsidiary", "DE01"),
     ]
+
+
+@pytest.mark.parametrize("with_default", [False, True])
+def test_a_target_of_all_entities_is_looked_for_in_each_list_where_nobody_plays_the_role_for_all(maker, with_default):
+    if not with_default:
+        RoleAssignment.objects.filter(legal_entity=None).update(legal_entity=factories.make_entity("GB01"))
+    make_rule("item", "UK-ONLY", "500")
+    make_rule("item", "BOTH", "77")
+    make_rule("item", "NOWHERE", "900")
+    make_rule("item", "DE-OWN", "900", legal_entity="DE01")
+    make_rule("subsidiary", "GB*", "900")
+    make_rule("subsidiary", "DE01", "500")
+    for code in LISTS:
+        tell_lost_targets(code)
+    told = {(case.connection_code, case.subject["key"]) for case in ExceptionCase.objects.all()}
+    ours = {("netsuite", "NOWHERE"), ("netsuite", "GB*"), ("netsuite-eu", "DE-OWN"), ("netsuite-eu", "DE01")}
+    also = {("netsuite-eu", "NOWHERE"), ("netsuite-eu", "UK-ONLY"), ("netsuite-eu", "GB*")}
+    assert told == (ours if with_default else ours | also)

@@ -13,7 +13,7 @@ from q2c.core.problems import Category, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import receive
-from q2c.reconciliation import completeness, series, usual
+from q2c.reconciliation import completeness, series, tasks, usual
 from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, FeedHour, LostWebhook, NumberRun
 from q2c.records.models import BilledDocument, DocumentArrival
 from q2c.transactions.models import BusinessTransaction
@@ -103,7 +103,8 @@ def test_a_day_is_that_of_the_seller_on_both_sides(source):
 @pytest.mark.parametrize(
     ("error", "says"),
     [(Problem("system_unavailable", Category.AVAILABILITY, "Acme is away"), "Acme is away"),
-     (KeyError("created"), "Its register holds something that we don't understand: KeyError 'created'")],
+     (KeyError("created"), "Its register holds something that we don't understand: KeyError 'created'"),
+     (TypeError("None"), "Its register holds something that we don't understand: TypeError None")],
 )  # fmt: skip
 def test_a_source_that_cannot_be_asked_is_noted_and_nothing_counts_as_missing(source, error, says):
     source.issue(1)
@@ -118,6 +119,35 @@ def test_a_source_that_cannot_be_asked_is_noted_and_nothing_counts_as_missing(so
     source.register = lambda *args, **span: Register.register(source, *args, **span)
     assert check(source).found == 1
     assert FeedCheck.objects.get().failed_at is None
+
+
+def test_of_what_is_read_again_one_that_cant_be_read_keeps_back_no_other(source, monkeypatch):
+    source.issue(*range(5))
+    messages_of = source.messages_of
+
+    async def half(document_type, entries):
+        if any(entry.id == "in_3" for entry in entries):
+            raise TypeError("its time is null")
+        return await messages_of(document_type, entries)
+
+    monkeypatch.setattr(source, "messages_of", half)
+    found = check(source)
+    assert (found.found, found.read_again, found.failure) == (5, 4, "")
+    assert sorted(InboundKey.objects.values_list("dedupe_key", flat=True)) == [f"evt_{n}" for n in (0, 1, 2, 4)]
+    assert set(FeedGap.objects.values_list("read_again_count", flat=True)) == {1}
+
+
+def test_a_feed_whose_check_fails_keeps_no_other_from_being_compared(source, monkeypatch):
+    asked = []
+
+    def fail(code, document_type):
+        asked.append(document_type)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(completeness, "feeds", lambda: [(source.connection, "invoice"), (source.connection, "payment")])
+    monkeypatch.setattr(completeness, "check_feed", fail)
+    tasks.check_feeds()
+    assert asked == ["invoice", "payment"]
 
 
 def test_what_was_made_before_we_were_connected_is_never_read(source):

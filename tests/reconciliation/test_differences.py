@@ -15,7 +15,7 @@ from exceptions.models import ExceptionCase
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import receive
-from q2c.reconciliation import confirming
+from q2c.reconciliation import confirming, gaps
 from q2c.reconciliation.comparing import Ours
 from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap
 from q2c.records.models import BilledDocument
@@ -192,6 +192,70 @@ def test_few_unlisted_ones_are_asked_for_each_time_and_nothing_is_kept(source, f
     assert FeedCheck.objects.get().answers is None
 
 
+def long_ago(source, *numbers):
+    """As `unlisted`, of the day a week ago."""
+    unlisted(source, *numbers)
+    BilledDocument.objects.filter(external_id__in=[f"in_{n}" for n in numbers]).update(
+        document_date=timezone.now().date() - dt.timedelta(days=7)
+    )
+
+
+def test_what_a_long_check_left_over_is_confirmed_by_the_short_ones_and_its_answers_stay(source, few_at_once):
+    since = timezone.now().date() - dt.timedelta(days=10)
+    long_ago(source, *range(8))
+    del source.made["in_7"]
+    source.issue(4, total="90.00", at=timezone.now() - dt.timedelta(days=15))
+    FeedCheck.objects.update(counts_from=timezone.now() - dt.timedelta(days=10))
+    check(source, since=since)
+    seen = [figures()]
+    source.asked.clear()
+    for _ in range(3):
+        check(source)
+        seen.append(figures())
+    assert [one for one in source.asked if one != "register"] == ["in_3", "in_4", "in_5", "in_6", "in_7"]
+    assert seen == [(3, 3, 0, 5), (6, 6, 0, 2), (7, 8, 1, 0), (7, 8, 1, 0)]
+    assert sorted(FeedGap.objects.values_list("kind", "number")) == [("differs", "INV-4"), ("surplus", "INV-7")]
+    day, summed = FeedDay.objects.get(), FeedDay.objects.values()[0]
+    assert (day.source_amount, day.our_amount, day.differing_count) == (690, 800, 1)
+    source.asked.clear()
+    check(source, since=since)  # the answers hold for a day
+    assert source.asked == ["register", "in_0", "in_1", "in_2"]
+    assert {**FeedDay.objects.values()[0], "checked_at": None, "id": 0} == {**summed, "checked_at": None, "id": 0}
+
+
+def test_a_short_check_asks_for_its_own_first_and_one_that_changed_since_is_not_confirmed(source, few_at_once):
+    long_ago(source, *range(5))
+    FeedCheck.objects.update(counts_from=timezone.now() - dt.timedelta(days=10))
+    check(source, since=timezone.now().date() - dt.timedelta(days=10))
+    assert figures() == (3, 3, 0, 2)
+    unlisted(source, 11, 12)
+    BilledDocument.objects.filter(external_id="in_3").update(changed_at=timezone.now())
+    source.asked.clear()
+    check(source)
+    check(source)
+    assert [one for one in source.asked if one != "register"] == ["in_11", "in_12", "in_11", "in_12", "in_4"]
+    old = FeedDay.objects.order_by("day").first()
+    assert (old.source_count, old.our_count, old.unconfirmed_count) == (4, 4, 1)
+
+
+def test_a_crash_before_a_day_takes_its_answers_over_counts_none_of_them_twice(source, few_at_once, monkeypatch):
+    long_ago(source, *range(5))
+    FeedCheck.objects.update(counts_from=timezone.now() - dt.timedelta(days=10))
+    check(source, since=timezone.now().date() - dt.timedelta(days=10))
+
+    def killed(*args, **named):
+        raise KeyboardInterrupt
+
+    for place, name, stands in ((FeedCheck, "save", (3, 3, 0, 2)), (gaps, "read_again", (5, 5, 0, 0))):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, killed)
+            with pytest.raises(KeyboardInterrupt):
+                check(source)
+        assert figures() == stands
+    check(source)
+    assert figures() == (5, 5, 0, 0)
+
+
 def test_a_bill_run_is_told_nothing_to_expect_until_all_of_its_day_is_confirmed(source, few_at_once):
     unlisted(source, *range(5))
     now = timezone.now()
@@ -217,5 +281,5 @@ def test_an_answer_is_kept_as_it_was(dated, amount, monkeypatch):
     entry = Registered("invoice", "in_1", now, dated, "GBP", amount, "INV-1", "cus_1", "GB01", "void")
     mine = [Ours("in_1", "", None, "GBP", None, "", "", True, now)]
     for answer in (confirming.Answer(now, entry), confirming.Answer(now, None)):
-        kept = json.loads(json.dumps(confirming.to_keep({"in_1": answer}, mine)))
+        kept = json.loads(json.dumps(confirming.to_keep({"in_1": answer}, mine, now=now)))
         assert confirming.known_answers(kept, mine, now) == {"in_1": answer}

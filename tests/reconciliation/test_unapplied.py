@@ -96,6 +96,28 @@ def test_what_is_said_in_another_currency_takes_nothing_of_a_receipt(october):
     assert unapplied(october) == {("payment_to_erp", "USD"): (1, Decimal(100))}
 
 
+@pytest.mark.parametrize(
+    ("settled", "left"),
+    [
+        ((), {}),  # billing keeps the invoice: the ERP was told nothing
+        (("100.00",), {}),
+        (("97.36",), {("payment_to_erp", "EUR"): (1, Decimal("2.64"))}),  # people agreed to what was open
+        (("60.00", "40.00"), {}),  # the rest went to what it collected for another invoice
+    ],
+)
+def test_of_a_receipt_what_settles_in_the_erp_is_applied_and_no_more(october, settled, left):
+    factories.make_transaction(
+        **OURS, flow="payment_to_erp", currency="EUR", source_id="pay_1", amount=Decimal("100.00"), target_id="777"
+    )
+    applied = factories.make_transaction(flow="application_to_erp", source_id="app_1")
+    fact = {"relation": "paid by", "amount": Decimal("100.00"), "currency": "EUR"}
+    factories.make_link(applied, ("stripe", "invoice", "in_1"), ("stripe", "payment", "pay_1"), **fact)
+    for n, amount in enumerate(settled):
+        told = {"relation": "settles", "amount": Decimal(amount), "currency": "EUR"}
+        factories.make_link(applied, ("netsuite", "receipt", "777"), ("netsuite", "ar_invoice", f"inv{n}"), **told)
+    assert unapplied(october) == left
+
+
 def unwound(kind, *, reposts, generation=1):
     """A plan that took a document over 60 off an invoice over 60, and what it tells."""
     erp_invoice = f"inv{generation}"

@@ -9,7 +9,7 @@ from connectors.stripe.sandbox.core import StripeCore, make_id
 from connectors.stripe.sandbox.errors import invalid, missing_param
 from connectors.stripe.sandbox.handlers import update_object
 from connectors.stripe.sandbox.items import build_item
-from connectors.stripe.sandbox.renewals import add_interval
+from connectors.stripe.sandbox.renewals import add_interval, bill, prorate
 from connectors.stripe.sandbox.subscriptions import (
     ENDED,
     EXTRA_ITEMS,
@@ -326,14 +326,21 @@ def _fetch_living(stripe: StripeCore, request: Request) -> dict:
 
 
 def cancel_schedule(stripe: StripeCore, request: Request) -> Answer:
-    """POST /subscription_schedules/{id}/cancel: its subscription too"""
+    """POST /subscription_schedules/{id}/cancel: its subscription too, the rest of its period given back and billed at
+    once unless told otherwise"""
     schedule = _fetch_living(stripe, request)
+    given = forms.read_params(request.form(), {"invoice_now": forms.boolean, "prorate": forms.boolean})
     schedule.update(status="canceled", canceled_at=stripe.now, current_phase=None)
     stripe.save(schedule)
     stripe.stop_timer("schedule", schedule["id"])
     stripe.emit("subscription_schedule.canceled", schedule)
     subscription = stripe.store.get("subscription", schedule["subscription"]) if schedule["subscription"] else None
     if subscription is not None and subscription["status"] not in ENDED:
+        if given.get("prorate", True):
+            for item in subscription["items"]["data"]:
+                prorate(stripe, subscription, item, None)
+        if given.get("invoice_now", True):
+            bill(stripe, subscription, [], reason="subscription_update")
         end_subscription(stripe, subscription)
     return stripe.answer(request, schedule, effect="updated")
 

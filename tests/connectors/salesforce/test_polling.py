@@ -1,6 +1,8 @@
 """Salesforce's streams that suddenly give nothing: believed where the record that they stand on has left, else not.
 And rows that can't be read."""
 
+import datetime as dt
+
 import pytest
 
 from connectors.models import Connection, SyncCursor
@@ -8,7 +10,7 @@ from connectors.sandbox.testing import running_sandboxes
 from exceptions.models import ExceptionCase
 from q2c.flows.polling import poll_connection
 from q2c.inbox.models import InboundKey
-from tests.connectors.lines import client_of
+from tests.connectors.lines import client_of, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.scenario(31)]
 
@@ -31,10 +33,13 @@ def poll(sandboxes):
     sandboxes.control("POST", "reset", {"vendors": ["salesforce"], "keep": "reference"})
     sandboxes.control("DELETE", "salesforce/faults")
 
-    def once(stream):
-        client = client_of("salesforce", given["url"], settings=settings, secrets=secrets)
-        return poll_connection("salesforce", stream, client=client).failure
+    def build():
+        return client_of("salesforce", given["url"], settings=settings, secrets=secrets)
 
+    def once(stream):
+        return poll_connection("salesforce", stream, client=build()).failure
+
+    once.client = build
     return once
 
 
@@ -105,3 +110,14 @@ def test_a_row_that_cant_be_read_keeps_back_no_other(poll, sandboxes, bad, says)
     sandboxes.make("salesforce", "Account", {"Name": "Good"})
     assert poll("Account") == ""
     assert ExceptionCase.objects.get().state == "resolved"
+
+
+def test_a_row_that_cant_be_read_is_named_when_the_past_is_read_again(poll, sandboxes):
+    body = {"totalSize": 2, "done": True, "records": [row(1), row(2, SystemModstamp=None)]}
+    sandboxes.fault("salesforce", "status", status=200, body=body, when={"path": "*/query*"})
+    now = dt.datetime.now(dt.UTC)
+    page = run(poll.client().between("Account", now, now, {}))
+    assert ([p.source_id.lower() for p in page.found], page.has_more) == ([row(1)["Id"].lower()], False)
+    assert "at SystemModstamp" in page.unread
+    with pytest.raises(ValueError, match="at SystemModstamp"):
+        run(poll.client().again([row(1)["Id"]]))

@@ -464,3 +464,16 @@ def test_its_past_is_read_again_page_by_page_and_the_same_state_is_the_same_mess
     assert read_again(build, "invoice", since - dt.timedelta(days=1), since) == []
     with pytest.raises(Problem, match="keeps events for 30 days"):
         read_again(build, "events", now - dt.timedelta(days=40), until)
+
+
+def test_a_row_that_cant_be_read_is_named_when_the_past_is_read_again(build, sandboxes):
+    good = {"id": "in_1", "status": "open", "created": 1_790_000_000}
+    bad = good | {"id": "in_2", "created": None}
+    now = dt.datetime.now(dt.UTC)
+    for path, body in (("/v1/invoices", {"data": [good, bad], "has_more": True}), ("/v1/invoices/in_2", bad)):
+        sandboxes.fault("stripe", "status", status=200, body=body, when={"path": path, "nth": 1})
+    page = run(build().between("invoice", now, now, {}))
+    assert ([p.source_id for p in page.found], page.position, page.has_more) == (["in_1"], {}, False)
+    assert "created" in page.unread
+    with pytest.raises(ValueError, match="created"):
+        run(build().again(["in_2"]))
