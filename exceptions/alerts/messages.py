@@ -33,6 +33,9 @@ def title_of(group: AlertGroup, what: str, parts: Sequence[Part]) -> str:
     if what == AlertDelivery.What.ALL_CLEAR:
         which = "Cases" if number is None else count
         return f"Over: {kind}. {which} of it {'is' if number == 1 else 'are'} closed."
+    if what == AlertDelivery.What.REMINDER:
+        left = sum(part.cases or 0 for part in parts)
+        return f"Still open: {kind}. {'1 case of it waits' if left == 1 else f'{left:,} cases of it wait'}."
     if group.about == AlertGroup.About.AT_RISK:
         return f"At risk: {kind}. The promise of {count} is running out."
     if group.about == AlertGroup.About.BREACHED:
@@ -105,7 +108,7 @@ def as_mail(deliveries: Sequence[AlertDelivery], own: Mapping[int, Sequence[Part
 
 def _number(group: AlertGroup, parts: Sequence[Part]) -> int | None:
     """How many cases these parts have; None where it isn't known of some only."""
-    if len(parts) == len(parts_of(group)):
+    if list(parts) == parts_of(group):
         return group.case_count
     return None if any(part.cases is None for part in parts) else sum(part.cases or 0 for part in parts)
 
