@@ -70,7 +70,7 @@ def _told_it_began(group: AlertGroup, now: dt.datetime) -> set[tuple[int | None,
     """Who was told of it (person, channel); who is still to be told isn't any more."""
     began = AlertDelivery.objects.filter(group__in=same_trouble(group), what__in=(What.ALERT, What.REMINDER))
     unsent = Q(taken_until=None) | Q(taken_until__lt=now)
-    told = set(began.filter(_MAY_HAVE_COME).values_list("person_id", "channel_id"))
+    told: set[tuple[int | None, int | None]] = set(began.filter(_MAY_HAVE_COME).values_list("person_id", "channel_id"))
     began.filter(unsent, state=AlertDelivery.State.WAITING).update(state=AlertDelivery.State.DROPPED)
     return told
 

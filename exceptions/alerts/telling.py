@@ -1,4 +1,4 @@
-"""One round: what opened is put into alerts, what is over is ended, what is still open is told again, and what is due is
+"""One round: what opened is put into alerts, what is over is ended, what stays open is told again, and what is due is
 sent."""
 
 from __future__ import annotations
