@@ -67,6 +67,13 @@ def promise(kind: kinds.Kind, start: dt.datetime, calendar: EntityCalendar) -> P
     return Promise(_after(kind, start, kind.sla, calendar), _after(kind, start, kind.sla * part / whole, calendar))
 
 
+def next_working(kind: kinds.Kind, at: dt.datetime, entities: Iterable[str]) -> dt.datetime:
+    """The first instant from `at` on at which somebody of one of these entities works on such cases."""
+    codes = set(entities)
+    known = calendars(codes, on=rules_today())
+    return min((_after(kind, at, dt.timedelta(), known[code]) for code in codes), default=at)
+
+
 def escalated_to(case: ExceptionCase) -> str:
     """The role that was told last; empty while only those who work the queue were."""
     return role_at(case.escalation, case.queue)

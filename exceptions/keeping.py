@@ -53,7 +53,8 @@ def _drop_alerts() -> int:
     ids = list(over.order_by("pk").values_list("pk", flat=True)[:BATCH])
     if not ids:
         return 0
-    sent, _ = AlertDelivery.objects.filter(group__in=ids).delete()
+    _, gone = AlertDelivery.objects.filter(group__in=ids).delete()  # and with each what came of sending it
+    sent = gone.get(AlertDelivery._meta.label, 0)
     AlertGroup.objects.filter(pk__in=ids).delete()
     facts = {"alerts": len(ids), "messages": sent, "over_before": before.isoformat()}
     audit.record(audit.PORTAL, LET_GO, "alerts", f"{ids[0]} to {ids[-1]}", data=facts)

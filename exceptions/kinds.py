@@ -293,6 +293,9 @@ _SYSTEM = (
          "{level} uses up its error budget fast",
          "Open Operations: the service level’s row leads to the flows that it counts, theirs to what was held. Mend "
          "that first; pause the flow if it makes things worse. It closes by itself once an hour goes as promised."),
+    Kind("channel_failing", AV, PLATFORM, HIGH, hours(8), ("channel",), (WAIVE,), "{channel} takes no alerts",
+         "Open the channel under Alerts, Channels: its log says what it answered. Have it mended there, then send "
+         "again what was given up, or propose another address. It closes by itself once a message is taken."),
     Kind("system_unavailable", AV, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
          "{connection} can't be reached",
          "Look at the vendor's status page. Work waits and goes on by itself; repost what gave up."),

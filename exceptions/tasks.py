@@ -19,6 +19,7 @@ from exceptions import (
     rerouting,
     resolutions,
     rolling,
+    silent_channels,
     writeback,
 )
 from exceptions.alerts import telling
@@ -89,8 +90,9 @@ def tell_sources() -> None:
 
 @shared_task(ignore_result=True)
 def tell_people() -> None:
-    """Put what is new into alerts, and send what is due."""
+    """Put what is new into alerts, and send what is due; a channel that takes nothing is a case."""
     telling.tell()
+    silent_channels.watch_channels()
 
 
 @shared_task(ignore_result=True)

@@ -15,7 +15,9 @@ from django.utils import timezone
 from connectors.models import Connection, ConnectionHealth, Exchange
 from exceptions import files, freezing
 from exceptions.models import (
+    AlertAttempt,
     AlertChannel,
+    AlertDelivery,
     AlertGroup,
     AlertSubscription,
     BulkAction,
@@ -474,6 +476,17 @@ def make_channel(name: str = "Close room", *, address: str = "http://127.0.0.1:9
     channel = AlertChannel.objects.create(name=name, **values)
     AlertSubscription.objects.create(channel=channel, severity=4)
     return channel
+
+
+def make_message_to(channel: AlertChannel, **fields: Any) -> AlertDelivery:
+    """A message to a channel that it took at the second attempt."""
+    now = timezone.now()
+    group = make_alert(over_at=now)
+    values = {"what": "alert", "state": "sent", "attempts": 2, "due_at": now, "sent_at": now, **fields}
+    row = AlertDelivery.objects.create(group=group, channel=channel, **values)
+    for status, error in ((503, "It answered 503"), (204, "")):
+        AlertAttempt.objects.create(delivery=row, channel=channel, at=now, took_ms=12, status=status, error=error)
+    return row
 
 
 def make_pause(**fields: Any) -> Pause:

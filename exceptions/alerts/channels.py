@@ -1,11 +1,13 @@
-"""Channels: rooms of a chat, by an address that is a secret. What is told outside the house two people agree on.
+"""Channels: rooms of a chat, by an address that is a secret, and programs, by a secret that signs what they are sent.
+What is told outside the house two people agree on.
 
-A change is proposed; what was given waits, the address sealed, and is used nowhere before somebody else approves it.
-Only switching one off holds at once: nobody is told less than they know by that, and a leak has to stop now.
+A change is proposed; what was given waits, address and secret sealed, and is used nowhere before somebody else approves
+it. Only switching one off holds at once: nobody is told less than they know by that, and a leak has to stop now.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,10 +15,12 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import IntegrityError
 from django.db.transaction import atomic
+from django.utils import timezone
 
 from connectors.connections import APPROVE
 from connectors.guard import refuse_address, refuse_scheme
 from exceptions import kind_words
+from exceptions.alerts import signing
 from exceptions.models import AlertChannel, AlertDelivery, AlertSubscription
 from q2c.core import approvals, audit, vault
 from q2c.core.history import save_with_reason
@@ -24,6 +28,7 @@ from q2c.core.models import Person, Proposal
 from q2c.core.templatetags.words import spoken
 
 KIND = "alert_channel"
+BOTH_SIGN = dt.timedelta(hours=24)  # so long after a secret was rolled the former one signs as well
 _TOLD = ("queues", "entities", "severity", "has_clocks", "quiet_from", "quiet_until")  # of its subscription
 
 
@@ -36,6 +41,20 @@ def address_of(channel: AlertChannel) -> str:
     return vault.open_with_master(bytes(channel.address)).decode()
 
 
+def secrets_of(channel: AlertChannel, now: dt.datetime) -> list[str]:
+    """What a webhook is signed with: its secret, and the former one while it's rolled. Raises vault.Unsealable."""
+    sealed = [channel.secret]
+    if channel.former_until is not None and now < channel.former_until:
+        sealed.append(channel.former_secret)
+    return [vault.open_with_master(bytes(each)).decode() for each in sealed if each]
+
+
+def forget_former(now: dt.datetime) -> None:
+    """Secrets that were rolled and needn't sign any more aren't kept."""
+    rows = AlertChannel.objects.filter(former_until__lte=now)
+    rows.update(former_secret=None, former_until=None)
+
+
 def address_fault(address: str) -> str:
     """Why this address may not be dialled, or "". A name is judged once more by its addresses, when it's dialled."""
     try:
@@ -45,6 +64,8 @@ def address_fault(address: str) -> str:
         return "That isn’t an address."
     if not host or parts.username or parts.fragment:
         return "Write the whole address that the chat gave, such as https://hooks.example.com/…"
+    if not all("!" <= sign <= "~" for sign in address):
+        return "It has a space or another character that no address has; write those as %20 and so on."
     refusal = refuse_scheme(parts.scheme, allows_private=settings.IS_DEMO)
     if refusal is None:
         try:
@@ -59,11 +80,11 @@ def address_fault(address: str) -> str:
 @atomic
 def propose_channel(
     channel: AlertChannel, *, name: str, sort: str, address: str, is_active: bool, told: Mapping[str, Any], why: str,
-    by: Person,
+    by: Person, secret: str = "",
 ) -> Proposal | None:  # fmt: skip
-    """Have a channel added or changed once somebody else agrees; without an address it keeps its own. Returns the
-    proposal, or None where it was only switched off, which holds at once. Raises ChannelRefused, and ApprovalRefused
-    without a reason.
+    """Have a channel added or changed once somebody else agrees; without an address or a secret it keeps its own.
+    Returns the proposal, or None where it was only switched off, which holds at once. Raises ChannelRefused, and
+    ApprovalRefused without a reason.
     """
     is_new = channel.pk is None
     if not is_new:
@@ -72,11 +93,12 @@ def propose_channel(
         raise ChannelRefused(said)
     if is_new and not address:
         raise ChannelRefused("A new channel needs its address.")
+    _check_secret(channel, sort, secret)
     if _is_taken(name, channel):
         raise ChannelRefused(f"There’s a channel “{name}” already.")
     was = {} if is_new else _values(channel)
     wished = {"name": name, "sort": sort, "is_active": is_active, **{key: _plain(told[key]) for key in _TOLD}}
-    if not is_new and not address:
+    if not is_new and not address and not secret:
         if wished == was:
             raise ChannelRefused("Nothing of it changes.")
         if was["is_active"] and wished == {**was, "is_active": False}:
@@ -84,20 +106,24 @@ def propose_channel(
             return None
     if not is_new and open_proposal(channel) is not None:
         raise ChannelRefused("Another change of it waits for a second person.")
-    sealed = vault.seal_with_master(address.encode()) if address else None
+    waits = {column: vault.seal_with_master(given.encode()) if given else None
+             for column, given in (("next_address", address), ("next_secret", secret))}  # fmt: skip
     if is_new:
-        channel.name, channel.sort, channel.is_active, channel.next_address = name, sort, False, sealed
+        channel.name, channel.sort, channel.is_active = name, sort, False
+        channel.next_address, channel.next_secret = waits["next_address"], waits["next_secret"]
         try:
             with atomic():
                 save_with_reason(channel, why=why, by=by)
         except IntegrityError as taken:  # somebody else had the same thought just now
             raise ChannelRefused(f"There’s a channel “{name}” already.") from taken
-    elif sealed:
-        AlertChannel.objects.filter(pk=channel.pk).update(next_address=sealed)
+    else:
+        AlertChannel.objects.filter(pk=channel.pk).update(**waits)
     host = urlsplit(address).hostname or "" if address else ""
     content = {"channel": channel.pk, "new_host": host, "wished": wished, "was": was,
-               "happens": _happens(wished, was, host)}  # fmt: skip
-    title = f"Tell {name}, a room of {channel_sort(sort)}" if is_new else f"Change the channel {channel.name}"
+               "happens": _happens(wished, was, host) + _signs(channel, sort, secret)}  # fmt: skip
+    if secret:
+        content["new_secret"] = vault.mark(secret.encode())  # a keyed digest: what is signed for is this one
+    title = f"Tell {name}, {channel_sort(sort)}" if is_new else f"Change the channel {channel.name}"
     return approvals.propose(
         KIND, (KIND, channel.pk), content=content, by=by, title=title, why=why, permission=APPROVE
     )  # fmt: skip
@@ -127,24 +153,30 @@ def apply_change(proposal: Proposal, *, by: Person) -> AlertChannel:
         channel.address, channel.host, channel.next_address = channel.next_address, content["new_host"], None
     wished = content["wished"]
     channel.name, channel.sort, channel.is_active = wished["name"], wished["sort"], wished["is_active"]
+    channel.off_because = ""
+    if content.get("new_secret"):
+        _roll(channel, content["new_secret"])
+    if not channel.is_webhook:
+        channel.secret = channel.former_secret = channel.former_until = None
     save_with_reason(channel, why=proposal.why, by=by)
     if not channel.is_active:
         _drop_waiting(channel)
     told = {key: wished[key] or None if key.startswith("quiet") else wished[key] for key in _TOLD}
     AlertSubscription.objects.update_or_create(channel=channel, defaults=told)
-    facts = {"proposal": proposal.pk, "host": channel.host, "new_address": bool(content["new_host"]), **wished}
+    facts = {"proposal": proposal.pk, "host": channel.host, "new_address": bool(content["new_host"]),
+             "new_secret": bool(content.get("new_secret")), **wished}  # fmt: skip
     audit.record(by, "change" if content["was"] else "add", KIND, channel.pk, why=proposal.why, data=facts)
     return channel
 
 
 @atomic
 def drop_change(proposal: Proposal) -> None:
-    """What isn't agreed on: the address that waited with it goes, and so does a channel that never had another."""
+    """What isn't agreed on: address and secret that waited with it go, and so does a channel that never had others."""
     channel = AlertChannel.objects.select_for_update().get(pk=proposal.content["channel"])
     if not channel.is_agreed:
         channel.delete()
         return
-    AlertChannel.objects.filter(pk=channel.pk).update(next_address=None)
+    AlertChannel.objects.filter(pk=channel.pk).update(next_address=None, next_secret=None)
 
 
 def withdraw(proposal: Proposal, *, by: Person, why: str) -> None:
@@ -155,15 +187,61 @@ def withdraw(proposal: Proposal, *, by: Person, why: str) -> None:
 
 
 def channel_sort(sort: str) -> str:
-    """Whose chat it is, in words."""
-    return str(AlertChannel.Sort(sort).label)
+    """What it is, in words."""
+    return "a program" if sort == AlertChannel.Sort.WEBHOOK else f"a room of {AlertChannel.Sort(sort).label}"
 
 
-def _switch_off(channel: AlertChannel, *, why: str, by: Person) -> None:
+@atomic
+def switch_off(channel: AlertChannel, because: str) -> None:
+    """The portal's own doing: it isn't told any more, for this reason (`AlertChannel.Off`), until two people agree."""
+    locked = AlertChannel.objects.select_for_update().get(pk=channel.pk)
+    if locked.is_active:
+        waiting = AlertDelivery.objects.filter(channel=locked, state=AlertDelivery.State.WAITING)
+        waiting.update(state=AlertDelivery.State.FAILED, error="it was switched off")  # to be sent again once it's on
+        locked.off_because = because
+        _switch_off(locked, why=f"{AlertChannel.Off(because).label}.", by=None)
+
+
+def _check_secret(channel: AlertChannel, sort: str, secret: str) -> None:
+    """Raises ChannelRefused for a webhook without a secret, a room with one, and a secret that isn't one."""
+    is_webhook = sort == AlertChannel.Sort.WEBHOOK
+    if secret and not is_webhook:
+        raise ChannelRefused("Only a signed webhook has a secret.")
+    if is_webhook and not secret and not channel.secret:
+        raise ChannelRefused("A signed webhook needs the secret that it’s signed with.")
+    if secret:
+        try:
+            signing.key_of(secret)
+        except signing.SecretRefused as refused:
+            raise ChannelRefused(str(refused)) from refused
+
+
+def _signs(channel: AlertChannel, sort: str, secret: str) -> list[str]:
+    """What is signed otherwise, in sentences."""
+    if not secret:
+        return []
+    if not channel.secret:
+        return ["What it’s sent is signed with the secret that was given."]
+    hours = BOTH_SIGN // dt.timedelta(hours=1)
+    return [f"What it’s sent is signed with a new secret, for {hours} hours with the former one as well."]
+
+
+def _roll(channel: AlertChannel, mark: str) -> None:
+    """The secret that waits is the one; the one before goes on signing for a while. Raises ValueError for another."""
+    waits = bytes(channel.next_secret) if channel.next_secret else b""
+    if not waits or not vault.is_marked(vault.open_with_master(waits), mark):
+        raise ValueError("The new secret isn’t there any more; propose it anew.")
+    if channel.secret:
+        channel.former_secret, channel.former_until = channel.secret, timezone.now() + BOTH_SIGN
+    channel.secret, channel.next_secret = waits, None
+
+
+def _switch_off(channel: AlertChannel, *, why: str, by: Person | None) -> None:
     channel.is_active = False
     save_with_reason(channel, why=why, by=by)
     _drop_waiting(channel)
-    audit.record(by, "switch_off", KIND, channel.pk, why=why, data={"name": channel.name, "host": channel.host})
+    facts = {"name": channel.name, "host": channel.host}
+    audit.record(by or audit.PORTAL, "switch_off", KIND, channel.pk, why=why, data=facts)
 
 
 def _drop_waiting(channel: AlertChannel) -> None:
@@ -195,7 +273,7 @@ def _happens(wished: Mapping[str, Any], was: Mapping[str, Any], host: str) -> li
     """What will be otherwise, in sentences; of a new channel all of it."""
     words = {
         "name": f"Its name is {wished['name']}.",
-        "sort": f"It’s a room of {channel_sort(wished['sort'])}.",
+        "sort": f"It’s {channel_sort(wished['sort'])}.",
         "is_active": "Messages are sent to it." if wished["is_active"] else "No messages are sent to it.",
         "queues": f"It’s told of {_listed('queue', [spoken(queue) for queue in wished['queues']])}.",
         "entities": f"It’s told of {_listed('entity', wished['entities'])}.",

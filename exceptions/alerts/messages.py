@@ -28,16 +28,30 @@ def title_of(group: AlertGroup, what: str, parts: Sequence[Part]) -> str:
     if group.kind == TEST:
         return "A test: nothing is wrong."
     kind = kinds.kind_of(group.kind).title
-    number = _number(group, parts)
+    number = number_of(group, what, parts)
     count = "1 case" if number == 1 else "cases" if number is None else f"{number:,} cases"
     if what == AlertDelivery.What.ALL_CLEAR:
         which = "Cases" if number is None else count
         return f"Over: {kind}. {which} of it {'is' if number == 1 else 'are'} closed."
+    if what == AlertDelivery.What.REMINDER:
+        return f"Still open: {kind}. {'1 case of it waits' if number == 1 else f'{count} of it wait'}."
     if group.about == AlertGroup.About.AT_RISK:
         return f"At risk: {kind}. The promise of {count} is running out."
     if group.about == AlertGroup.About.BREACHED:
         return f"Late: {kind}. The promise of {count} is broken."
     return f"{kind}: {count} opened."
+
+
+def name_of(group: AlertGroup, what: str) -> str:
+    """What it is, without how many: for a list of messages."""
+    if group.kind == TEST:
+        return "A test"
+    about = {AlertGroup.About.AT_RISK: "at risk", AlertGroup.About.BREACHED: "late"}
+    word = {
+        AlertDelivery.What.REMINDER.value: "still open",
+        AlertDelivery.What.ALL_CLEAR.value: "over",
+    }.get(what, about.get(AlertGroup.About(group.about), "opened"))
+    return f"{kinds.kind_of(group.kind).title}, {word}"
 
 
 def place_of(group: AlertGroup, parts: Sequence[Part]) -> str:
@@ -103,9 +117,9 @@ def as_mail(deliveries: Sequence[AlertDelivery], own: Mapping[int, Sequence[Part
     return f"{settings.PRODUCT_NAME}: {subject}", "\n\n".join([*parts, f"What you are told of: {mine}"])
 
 
-def _number(group: AlertGroup, parts: Sequence[Part]) -> int | None:
+def number_of(group: AlertGroup, what: str, parts: Sequence[Part]) -> int | None:
     """How many cases these parts have; None where it isn't known of some only."""
-    if len(parts) == len(parts_of(group)):
+    if what == AlertDelivery.What.ALERT and list(parts) == parts_of(group):
         return group.case_count
     return None if any(part.cases is None for part in parts) else sum(part.cases or 0 for part in parts)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from exceptions.models import AlertGroup, ExceptionCase
+from django.db.models import Count, Exists, Min, OuterRef
+
+from exceptions.models import AlertDelivery, AlertGroup, ExceptionCase
 
 
 class Part(NamedTuple):
@@ -23,6 +25,40 @@ def parts_of(group: AlertGroup) -> list[Part]:
         return [Part(p["queue"], p["entity"], p["severity"], p["count"]) for p in group.parts or ()]
     count = group.case_count if len(group.queues) == len(group.entities) == 1 else None
     return [Part(queue, entity, group.severity, count) for queue in group.queues for entity in group.entities]
+
+
+def same_trouble(group: AlertGroup) -> list[AlertGroup]:
+    """The alert, and those before it that ended only because what came an hour later was told anew: what they told is
+    over when this one is."""
+    before = AlertGroup.objects.filter(
+        ~Exists(AlertDelivery.objects.filter(group=OuterRef("pk"), what=AlertDelivery.What.ALL_CLEAR)),
+        about=group.about, level=group.level, kind=group.kind, connection_code=group.connection_code, flow=group.flow,
+        pk__lt=group.pk, over_at__gte=group.first_at,
+    )  # fmt: skip
+    return [*before.order_by("pk"), group]
+
+
+def all_parts(group: AlertGroup) -> list[Part]:
+    """What an alert and those before it had, by queue and entity."""
+    sums: dict[tuple[str, str], Part] = {}
+    for each in same_trouble(group):
+        for part in parts_of(each):
+            was = sums.get((part.queue, part.entity))
+            if was is not None:
+                cases = None if was.cases is None or part.cases is None else was.cases + part.cases
+                part = part._replace(severity=min(was.severity, part.severity), cases=cases)
+            sums[part.queue, part.entity] = part
+    return [sums[place] for place in sorted(sums)]
+
+
+def open_parts(group: AlertGroup) -> list[Part]:
+    """What of an alert is open now and wasn't set aside, by queue and entity."""
+    rows = ExceptionCase.objects.filter(
+        kind=group.kind, connection_code=group.connection_code, flow=group.flow, opened_at__gte=group.first_at,
+        closed_at__isnull=True, snoozed_at__isnull=True,
+    )  # fmt: skip
+    counted = rows.values_list("queue", "legal_entity_code").annotate(severity=Min("severity"), cases=Count("pk"))
+    return [Part(*row) for row in counted.order_by("queue", "legal_entity_code")]
 
 
 def add_parts(group: AlertGroup, cases: Iterable[ExceptionCase]) -> None:

@@ -10,21 +10,27 @@ import zoneinfo
 from collections.abc import Iterable, Iterator
 
 from django.conf import settings
+from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.alerts import reach
-from exceptions.alerts.parts import parts_of
+from exceptions.alerts.parts import parts_of, same_trouble
 from exceptions.alerts.times import after_quiet, next_digest
 from exceptions.clocks import role_at
 from exceptions.kind_words import LOW
-from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
+from exceptions.models import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core import people
 from q2c.core.access import in_force
 from q2c.core.models import Membership, Person
 from q2c.core.roles import Role
 
 What, About = AlertDelivery.What, AlertGroup.About
+# Taken over, or perhaps: a sender died with it, or a program was sent it and didn't say.
+_MAY_HAVE_COME = (
+    Q(state=AlertDelivery.State.SENT) | Q(taken_until__isnull=False)
+    | Q(channel__sort=AlertChannel.Sort.WEBHOOK, attempts__gt=0)
+)  # fmt: skip
 Everybodys = dict[int, list[tuple[Role, str | None]]]  # of a person: their roles, each with its entity (None: all)
 
 
@@ -35,7 +41,7 @@ def plan(now: dt.datetime | None = None) -> int:
         grown = list(AlertGroup.objects.filter(is_planned=False).select_for_update().order_by("pk"))
         if not grown:
             return 0
-        subscriptions = _in_use()
+        subscriptions = subscriptions_in_use()
         held = reach.held_by({s.person_id for s in subscriptions if s.person_id})
         for group in grown:
             messages = list(_messages(group, subscriptions, held, now))
@@ -47,23 +53,29 @@ def plan(now: dt.datetime | None = None) -> int:
 def plan_all_clear(groups: Iterable[AlertGroup], now: dt.datetime | None = None) -> int:
     """Whoever was told that it began is told that it's over; who wasn't told yet needn't be. Returns how many are."""
     now = now or timezone.now()
-    opened = [group.pk for group in groups if group.about == About.OPENED]
-    began = AlertDelivery.objects.filter(group__in=opened, what=What.ALERT)
+    messages = []
     with atomic():
-        waiting = began.filter(state=AlertDelivery.State.WAITING, taken_until=None)
-        waiting.update(state=AlertDelivery.State.DROPPED)
-        told = list(began.filter(state=AlertDelivery.State.SENT).select_related("person", "channel"))
-        of = {(s.person_id, s.channel_id): s for s in _in_use()}
-        messages = [
-            _message(row.group_id, What.ALL_CLEAR, subscription, now)
-            for row in told
-            if (subscription := of.get((row.person_id, row.channel_id))) is not None
-        ]
+        of = {(s.person_id, s.channel_id): s for s in subscriptions_in_use()}
+        for group in groups:
+            if group.about == About.OPENED:
+                told = _told_it_began(group, now)
+                messages += [
+                    message(group.pk, What.ALL_CLEAR, of[who], now) for who in sorted(told & of.keys(), key=str)
+                ]
         AlertDelivery.objects.bulk_create(messages, ignore_conflicts=True)
     return len(messages)
 
 
-def _in_use() -> list[AlertSubscription]:
+def _told_it_began(group: AlertGroup, now: dt.datetime) -> set[tuple[int | None, int | None]]:
+    """Who was told of it (person, channel); who is still to be told isn't any more."""
+    began = AlertDelivery.objects.filter(group__in=same_trouble(group), what__in=(What.ALERT, What.REMINDER))
+    unsent = Q(taken_until=None) | Q(taken_until__lt=now)
+    told: set[tuple[int | None, int | None]] = set(began.filter(_MAY_HAVE_COME).values_list("person_id", "channel_id"))
+    began.filter(unsent, state=AlertDelivery.State.WAITING).update(state=AlertDelivery.State.DROPPED)
+    return told
+
+
+def subscriptions_in_use() -> list[AlertSubscription]:
     """Those of people and channels that aren't switched off."""
     rows = AlertSubscription.objects.filter(is_active=True).select_related("person", "channel").order_by("pk")
     return [s for s in rows if getattr(s.person or s.channel, "is_active", False)]
@@ -74,12 +86,12 @@ def _messages(
 ) -> Iterator[AlertDelivery]:
     for subscription in subscriptions:
         if _concerns(subscription, group, held):
-            yield _message(group.pk, What.ALERT, subscription, now)
+            yield message(group.pk, What.ALERT, subscription, now)
     if group.about == About.BREACHED:
         known = {s.person_id: s for s in subscriptions if s.person_id}
         for person in _told_higher(group):
             quiet = known.get(person.pk) or AlertSubscription(person=person)
-            yield _message(group.pk, What.ALERT, quiet, now)
+            yield message(group.pk, What.ALERT, quiet, now)
 
 
 def _concerns(subscription: AlertSubscription, group: AlertGroup, held: Everybodys) -> bool:
@@ -91,7 +103,8 @@ def _concerns(subscription: AlertSubscription, group: AlertGroup, held: Everybod
     return any(part.severity <= min(subscription.severity, LOW) for part in reach.wanted(subscription, parts))
 
 
-def _message(group: int, what: str, subscription: AlertSubscription, now: dt.datetime) -> AlertDelivery:
+def message(group: int, what: str, subscription: AlertSubscription, now: dt.datetime) -> AlertDelivery:
+    """A message to one receiver, at the first moment from `now` on that isn't quiet, or in the next digest."""
     person = subscription.person
     zone = people.zone_of(person) if person else zoneinfo.ZoneInfo(settings.TIME_ZONE)
     is_digest = person is not None and subscription.rhythm == AlertSubscription.Rhythm.DIGEST

@@ -7,19 +7,22 @@ from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
 
-from exceptions.alerts.parts import Part, parts_of
+from exceptions.alerts.parts import Part, all_parts, open_parts, parts_of
 from exceptions.clocks import role_at
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core.access import VIEW_CASE, find_roles, in_force
 from q2c.core.models import Membership
 from q2c.core.roles import Role
 
+What = AlertDelivery.What
+_ABOUT = {What.REMINDER.value: open_parts, What.ALL_CLEAR.value: all_parts}  # what else but its own is told
 Held = Sequence[tuple[Role, str | None]]  # somebody's roles, each with its entity (None: all)
 
 
-def shown(group: AlertGroup, held: Held) -> list[Part]:
-    """What these roles show of it."""
-    return [part for part in parts_of(group) if any(_shows(role, code, group, part) for role, code in held)]
+def shown(group: AlertGroup, held: Held, parts: Iterable[Part] | None = None) -> list[Part]:
+    """What these roles show of it, or of these parts of it."""
+    parts = parts_of(group) if parts is None else parts
+    return [part for part in parts if any(_shows(role, code, group, part) for role, code in held)]
 
 
 def escalated(group: AlertGroup, held: Held) -> list[Part]:
@@ -76,16 +79,20 @@ def of_readers(rows: Iterable[AlertDelivery]) -> dict[int, list[Part]]:
     was agreed to be told of."""
     rows = list(rows)
     held = held_by({row.person_id for row in rows if row.person_id})
-    return {row.pk: _of_reader(row, held) for row in rows}
+    groups = {(row.group_id, row.what): row.group for row in rows}
+    about = {key: _ABOUT.get(key[1], parts_of)(group) for key, group in groups.items()}
+    return {row.pk: _of_reader(row, held, about[row.group_id, row.what]) for row in rows}
 
 
-def _of_reader(row: AlertDelivery, held: dict[int, list[tuple[Role, str | None]]]) -> list[Part]:
+def _of_reader(
+    row: AlertDelivery, held: dict[int, list[tuple[Role, str | None]]], parts: list[Part]
+) -> list[Part]:  # fmt: skip
     if row.person_id:
         roles = held.get(row.person_id, [])
-        own = {*shown(row.group, roles), *escalated(row.group, roles)}
-        return [part for part in parts_of(row.group) if part in own]
+        own = {*shown(row.group, roles, parts), *escalated(row.group, roles)}
+        return [part for part in parts if part in own]
     subscription = getattr(row.channel, "alerts", None)
-    return wanted(subscription, parts_of(row.group)) if subscription is not None else parts_of(row.group)
+    return wanted(subscription, parts) if subscription is not None else parts
 
 
 def _shows(role: Role, code: str | None, group: AlertGroup, part: Part) -> bool:

@@ -1,14 +1,16 @@
-"""Sends what is due: mails, and messages to Slack and Teams.
+"""Sends what is due: mails, and messages to rooms and programs.
 
 A message is taken by a lease in a commit of its own before it's sent, and marked when it was taken over there. So one
-whose sender dies is sent again once the lease is over: at most once more for each death, and never lost.
+whose sender dies is sent again once the lease is over: at most once more for each death, and never lost. What a program
+is sent has its id and its body before that, so the second time it's the same message.
 """
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-from collections import defaultdict
+import random
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from django.conf import settings
@@ -17,21 +19,23 @@ from django.db.models import Q
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from connectors import http
-from connectors.auth import NoAuth
-from connectors.manifest import Limits
-from exceptions.alerts import channels, messages, reach
+from exceptions.alerts import channels, failing, messages, posting, reach, webhooks
 from exceptions.alerts.parts import Part
+from exceptions.alerts.posting import Outcome
 from exceptions.kind_words import LOW, PLATFORM
-from exceptions.models import AlertChannel, AlertDelivery, AlertGroup
-from q2c.core import vault
-from q2c.core.problems import Category, Problem
+from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup
 
 BATCH = 200
 LEASE = dt.timedelta(minutes=2)
 ATTEMPTS_MAX = 8
 WAITS = (15, 30, 60, 120, 300, 600, 1800)  # seconds before the next attempt
-LIMITS = Limits(at_once=4, per_second=1.0, timeout_seconds=15.0, connect_seconds=5.0)  # Slack: one a second a channel
+# Of a program, as Standard Webhooks has it: 5 s, 5 min, 30 min, 2, 5, 10, 14, 20 and 24 hours, about three days in all.
+WEBHOOK_WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+WEBHOOK_ATTEMPTS_MAX = len(WEBHOOK_WAITS) + 1
+JITTER = 0.1
+WAIT_UNTRIED = 15.0  # where nothing could be tried and nobody said for how long
+WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs keeps nobody else waiting for long
+ROUND_SECONDS = 60.0  # then the next round goes on: a round's lease is twice that
 State = AlertDelivery.State
 UNSEEN = "no role shows any of it any more"
 Failures = dict[int, str]  # by delivery; what was sent isn't in it
@@ -40,14 +44,16 @@ Own = dict[int, list[Part]]  # by delivery: what its reader may know
 
 def send_due(now: dt.datetime | None = None) -> int:
     """Send what is due. Returns how many messages were taken over."""
-    sent = 0
-    while rows := _take(now or timezone.now()):
+    sent, until = 0, time.monotonic() + ROUND_SECONDS
+    channels.forget_former(now or timezone.now())
+    while time.monotonic() < until and (rows := _take(now or timezone.now())):
         own = reach.of_readers(rows)
         failures = {row.pk: UNSEEN for row in rows if not own[row.pk]}
         seen = [row for row in rows if own[row.pk]]
         failures |= _mail([row for row in seen if row.person_id], own)
-        failures |= _post([row for row in seen if row.channel_id], own)
-        sent += _note(rows, failures)
+        posted = [row for row in seen if row.channel_id]
+        webhooks.freeze([row for row in posted if row.channel and row.channel.is_webhook], own, timezone.now())
+        sent += _note(rows, failures, posting.post(posted, own))
     return sent
 
 
@@ -59,7 +65,10 @@ def try_channel(channel: AlertChannel) -> str:
         first_at=now, last_at=now, grew_at=now,
     )  # fmt: skip
     row = AlertDelivery(pk=0, group=group, what=AlertDelivery.What.ALERT, channel=channel)
-    return _post([row], {0: [Part(PLATFORM, "", LOW, 0)]}).get(0, "")
+    own = {0: [Part(PLATFORM, "", LOW, 0)]}
+    if channel.is_webhook:
+        webhooks.freeze([row], own, now)
+    return posting.post([row], own)[0].error
 
 
 @atomic
@@ -67,7 +76,15 @@ def _take(now: dt.datetime) -> list[AlertDelivery]:
     free = Q(taken_until=None) | Q(taken_until__lt=now)
     due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now).exclude(channel__is_active=False)
     rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")[:BATCH])
-    ids = [row.pk for row in rows]
+    programs = set(AlertChannel.objects.filter(sort=AlertChannel.Sort.WEBHOOK).values_list("pk", flat=True))
+    taken: Counter[int] = Counter()
+    ids = []
+    for row in rows:
+        if row.channel_id in programs:
+            taken[row.channel_id] += 1
+            if taken[row.channel_id] > WEBHOOKS_AT_ONCE:
+                continue
+        ids.append(row.pk)
     AlertDelivery.objects.filter(pk__in=ids).update(taken_until=now + LEASE)
     return list(
         AlertDelivery.objects.filter(pk__in=ids).select_related("group", "person", "channel__alerts").order_by("id")
@@ -99,66 +116,58 @@ def _mail_one(letter: list[AlertDelivery], own: Own) -> str:
     return ""
 
 
-def _post(rows: list[AlertDelivery], own: Own) -> Failures:
-    return asyncio.run(_post_all(rows, own)) if rows else {}
-
-
-async def _post_all(rows: list[AlertDelivery], own: Own) -> Failures:
-    try:
-        said = await asyncio.gather(*(_post_one(row, own[row.pk]) for row in rows))
-    finally:
-        await http.close_sessions()
-    return {row.pk: error for row, error in zip(rows, said, strict=True) if error}
-
-
-async def _post_one(row: AlertDelivery, parts: list[Part]) -> str:
-    channel = row.channel
-    if channel is None:
-        return "no channel"
-    body = messages.as_teams if channel.sort == AlertChannel.Sort.TEAMS else messages.as_slack
-    try:
-        address = channels.address_of(channel)
-    except vault.Unsealable:  # its failure alone: what goes with it was sent
-        return "its address can’t be opened"
-    line = http.Line(
-        f"alerts-{channel.pk}", "alerts", channel.name, address, at_once=LIMITS.at_once,
-        allows_private=settings.IS_DEMO,
-    )  # fmt: skip
-    phone = http.Telephone(line, LIMITS, auth=NoAuth(), explain=_explain, record=_forget)
-    try:
-        await phone.call("POST", "", verb="alert", json=body(row.group, row.what, parts), is_authorized=False)
-    except Problem as problem:
-        return problem.summary.replace(address, channel.host)[:200]
-    return ""
-
-
-def _explain(reply: http.Reply) -> Problem:
-    says = f"It answered {reply.status}"
-    if reply.status == 429:
-        wait = reply.headers.get("Retry-After", "")
-        seconds = float(wait) if wait.isdecimal() else 30.0
-        return Problem("rate_limited", Category.RATE_LIMIT, says, wait_seconds=seconds)
-    return Problem("vendor_refused", Category.VALIDATION, says)
-
-
-def _forget(noted: http.Recorded) -> None:
-    """Exchanges of channels aren't kept: their address is the secret."""
-
-
-def _note(rows: Iterable[AlertDelivery], failures: Failures) -> int:
+def _note(rows: Iterable[AlertDelivery], failures: Failures, outcomes: dict[int, Outcome]) -> int:
     now, sent = timezone.now(), 0
+    given_up = []
     for row in rows:
-        row.attempts += 1
+        outcome = outcomes.get(row.pk) or Outcome(failures.get(row.pk, ""))
+        row.attempts += outcome.counts
         row.taken_until = None
-        row.error = failures.get(row.pk, "")
+        row.error = outcome.error
         if not row.error:
             row.state, row.sent_at = State.SENT, now
             sent += 1
         elif row.error == UNSEEN:
             row.state = State.DROPPED
-        elif row.attempts >= ATTEMPTS_MAX or row.error == "no address":
+        elif _is_last(row, outcome):
             row.state = State.FAILED
+            given_up.append((row, outcome))
         else:
-            row.due_at = now + dt.timedelta(seconds=WAITS[min(row.attempts, len(WAITS)) - 1])
+            row.due_at = now + dt.timedelta(seconds=_wait(row, outcome))
     AlertDelivery.objects.bulk_update(rows, ["attempts", "taken_until", "error", "state", "sent_at", "due_at"])
+    _log(rows, outcomes)
+    for row, outcome in given_up:
+        if row.channel is not None and row.channel.is_webhook:
+            failing.give_up(row.channel, is_gone=outcome.is_gone)
     return sent
+
+
+def _is_last(row: AlertDelivery, outcome: Outcome) -> bool:
+    if not outcome.counts:
+        return False
+    is_webhook = row.channel is not None and row.channel.is_webhook
+    attempts_max = WEBHOOK_ATTEMPTS_MAX if is_webhook else ATTEMPTS_MAX
+    return row.attempts >= attempts_max or row.error == "no address" or (is_webhook and outcome.is_gone)
+
+
+def _wait(row: AlertDelivery, outcome: Outcome) -> float:
+    """Seconds until the next attempt: those of its schedule, or more where we are asked to stay away for longer."""
+    waits = WEBHOOK_WAITS if row.channel is not None and row.channel.is_webhook else WAITS
+    own = float(waits[max(1, min(row.attempts, len(waits))) - 1]) if outcome.counts else WAIT_UNTRIED
+    if waits is WEBHOOK_WAITS:
+        own *= random.uniform(1, 1 + JITTER)
+    return max(own, outcome.wait_seconds)
+
+
+def _log(rows: Iterable[AlertDelivery], outcomes: dict[int, Outcome]) -> None:
+    """What came of each attempt to send to a channel, but for those that weren't made."""
+    now = timezone.now()
+    tried = [(row, outcomes[row.pk]) for row in rows if row.pk in outcomes and outcomes[row.pk].counts]
+    AlertAttempt.objects.bulk_create(
+        AlertAttempt(
+            delivery=row, channel=row.channel, at=now, took_ms=outcome.took_ms, status=outcome.status,
+            error=outcome.error,
+        )
+        for row, outcome in tried
+        if row.channel is not None
+    )  # fmt: skip

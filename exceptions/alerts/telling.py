@@ -1,8 +1,9 @@
-"""One round: what opened is put into alerts, what is over is ended, and what is due is sent."""
+"""One round: what opened is put into alerts, what is over is ended, what stays open is told again, and what is due is
+sent."""
 
 from __future__ import annotations
 
-from exceptions.alerts import grouping, planning, sending
+from exceptions.alerts import grouping, planning, reminding, sending
 from q2c.core import leases
 
 _LEASE_SECONDS = 120.0
@@ -18,6 +19,7 @@ def tell() -> int:
         grouping.take_opened()
         planning.plan()
         planning.plan_all_clear(grouping.end_over())
+        reminding.plan_reminders()
         return sending.send_due()
     finally:
         leases.release_lease("alerts", holder=me)

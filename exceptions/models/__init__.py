@@ -3,7 +3,7 @@ fixed them; how they are routed and counted; what people chose for documents; wh
 runbooks; what was merged and split."""
 
 from exceptions.models.adjustments import Adjustment
-from exceptions.models.alerts import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
+from exceptions.models.alerts import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup, AlertSubscription
 from exceptions.models.bulk import BulkAction, BulkItem
 from exceptions.models.cases import CaseNote, CaseTally, ExceptionCase, Occurrence
 from exceptions.models.choices import Choice, Snooze
@@ -21,6 +21,7 @@ from exceptions.models.waivers import Waiver
 
 __all__ = [
     "Adjustment",
+    "AlertAttempt",
     "AlertChannel",
     "AlertDelivery",
     "AlertGroup",

@@ -1,4 +1,4 @@
-"""Alerts: what happened to many cases told as one, to whom, and where it's sent."""
+"""Alerts: what happened to many cases told as one, to whom, where it's sent, and what came of each attempt."""
 
 from __future__ import annotations
 
@@ -9,19 +9,34 @@ from simple_history.models import HistoricalRecords
 
 
 class AlertChannel(models.Model):
-    """A room of a chat that is told. Its address is a secret: whoever has it may write there."""
+    """A room of a chat that is told, or a program. A room's address is a secret: whoever has it may write there; what
+    a program is sent is signed with a secret that it shares with us."""
 
     class Sort(models.TextChoices):
         SLACK = "slack", "Slack"
         TEAMS = "teams", "Microsoft Teams"
+        WEBHOOK = "webhook", "Signed webhook"
+
+    class Off(models.TextChoices):
+        """Why the portal itself switched it off."""
+
+        GONE = "gone", "It answered 410: it’s gone"
+        FAILING = "failing", "It took nothing for days"
 
     name = models.CharField(max_length=80, unique=True)
     sort = models.CharField(max_length=10, choices=Sort)
     address = models.BinaryField(default=bytes)  # sealed with the master key, never shown again; empty: none agreed yet
     next_address = models.BinaryField(null=True)  # one that waits for a second person
     host = models.CharField(max_length=253)  # of the address, to be recognised by
+    # What a webhook is signed with, sealed like the address; while it's rolled the former one signs as well.
+    secret = models.BinaryField(null=True)
+    next_secret = models.BinaryField(null=True)
+    former_secret = models.BinaryField(null=True)
+    former_until = models.DateTimeField(null=True)
     is_active = models.BooleanField(default=True)
-    history = HistoricalRecords(excluded_fields=["address", "next_address"])
+    off_because = models.CharField(max_length=10, choices=Off, blank=True, default="", db_default="")
+    SEALED = ("address", "next_address", "secret", "next_secret", "former_secret")
+    history = HistoricalRecords(excluded_fields=list(SEALED))
 
     def __str__(self) -> str:
         return self.name
@@ -30,6 +45,11 @@ class AlertChannel(models.Model):
     def is_agreed(self) -> bool:
         """Whether two people have agreed to an address of it."""
         return bool(self.address)
+
+    @property
+    def is_webhook(self) -> bool:
+        """Whether it's a program, which is sent signed messages."""
+        return self.sort == AlertChannel.Sort.WEBHOOK
 
 
 class AlertSubscription(models.Model):
@@ -85,6 +105,7 @@ class AlertGroup(models.Model):
     grew_at = models.DateTimeField()
     is_planned = models.BooleanField(default=False)  # whoever is to be told of what it holds now is noted
     over_at = models.DateTimeField(null=True)
+    remind_at = models.DateTimeField(null=True)  # when it's looked at next whether somebody is to be told again
 
     class Meta:
         constraints = [
@@ -110,6 +131,7 @@ class AlertDelivery(models.Model):
 
     class What(models.TextChoices):
         ALERT = "alert"
+        REMINDER = "reminder"  # cases of it are still open
         ALL_CLEAR = "all_clear"
 
     class State(models.TextChoices):
@@ -120,6 +142,7 @@ class AlertDelivery(models.Model):
 
     group = models.ForeignKey(AlertGroup, on_delete=models.CASCADE, related_name="deliveries")
     what = models.CharField(max_length=10, choices=What)
+    round = models.SmallIntegerField(default=0, db_default=0)  # of reminders: the first, the second, ...
     person = models.ForeignKey("core.Person", null=True, on_delete=models.CASCADE, related_name="+")
     channel = models.ForeignKey(AlertChannel, null=True, on_delete=models.CASCADE, related_name="+")
     is_digest = models.BooleanField(default=False)
@@ -129,17 +152,42 @@ class AlertDelivery(models.Model):
     taken_until = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=200, blank=True)
+    # Of a webhook, from its first attempt on: its id and its body are the same however often it's sent.
+    message_id = models.CharField(max_length=40, blank=True, default="", db_default="")
+    body = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["group", "what", "person"], condition=Q(person__isnull=False), name="one_alert_per_person"
+                fields=["group", "what", "round", "person"], condition=Q(person__isnull=False),
+                name="one_message_per_person_and_round",
             ),
             models.UniqueConstraint(
-                fields=["group", "what", "channel"], condition=Q(channel__isnull=False), name="one_alert_per_channel"
+                fields=["group", "what", "round", "channel"], condition=Q(channel__isnull=False),
+                name="one_message_per_channel_and_round",
             ),
+        ]  # fmt: skip
+        indexes = [
+            models.Index(fields=["due_at", "id"], name="alert_due", condition=Q(state="waiting")),
+            models.Index(fields=["channel", "-id"], name="alert_of_channel", condition=Q(channel__isnull=False)),
         ]
-        indexes = [models.Index(fields=["due_at", "id"], name="alert_due", condition=Q(state="waiting"))]
 
     def __str__(self) -> str:
         return f"{self.what} to {self.person or self.channel}"
+
+
+class AlertAttempt(models.Model):
+    """What came of sending a message to a channel once: for whoever keeps the channels. Its address isn't in it."""
+
+    delivery = models.ForeignKey(AlertDelivery, on_delete=models.CASCADE, related_name="tries")
+    channel = models.ForeignKey(AlertChannel, on_delete=models.CASCADE, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    took_ms = models.IntegerField(default=0)
+    status = models.SmallIntegerField(null=True)  # what it answered; null: nothing
+    error = models.CharField(max_length=200, blank=True)  # why it wasn't taken over; empty: it was
+
+    class Meta:
+        indexes = [models.Index(fields=["channel", "-at"], name="attempt_of_channel")]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} {self.status} {self.error}"

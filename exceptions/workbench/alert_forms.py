@@ -81,17 +81,22 @@ class SubscriptionForm(forms.ModelForm):
 
 
 class ChannelForm(ReasonForm):
-    """A channel: its name, whose chat it is, and the address that the chat gave."""
+    """A channel: its name, what it is, the address, and of a webhook the secret that it's signed with."""
 
     name = forms.CharField(label="Name", max_length=80)
-    sort = forms.ChoiceField(label="Chat", choices=AlertChannel.Sort.choices)
+    sort = forms.ChoiceField(label="Sort", choices=AlertChannel.Sort.choices)
     address = forms.CharField(
         label="Address", max_length=1000, required=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="As the chat gave it for incoming webhooks. It’s kept sealed and never shown again.",
+        help_text="As the chat or the program gave it. It’s kept sealed and never shown again.",
+    )  # fmt: skip
+    secret = forms.CharField(
+        label="Secret of a signed webhook", max_length=200, required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="whsec_ and the base64 of 24 to 64 random bytes, as its receiver has it. It’s kept sealed too.",
     )  # fmt: skip
     is_active = forms.BooleanField(label="Messages are sent to it", required=False, initial=True)
-    field_order = ("name", "sort", "address", "is_active", "why")
+    field_order = ("name", "sort", "address", "secret", "is_active", "why")
 
     def __init__(self, *args: Any, channel: AlertChannel, **kwargs: Any) -> None:
         if channel.pk:
@@ -99,3 +104,5 @@ class ChannelForm(ReasonForm):
         super().__init__(*args, **kwargs)
         if channel.pk:
             self.fields["address"].help_text = f"At {channel.host}. Leave it empty to keep it."
+            if channel.secret:
+                self.fields["secret"].help_text = "Leave it empty to keep it. A new one signs beside it for 24 hours."

@@ -15,6 +15,7 @@ MACHINE_ID = re.compile(
     r"[a-z]+(?:_[a-z]+)*_[A-Za-z0-9]{8,}|(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)[A-Za-z0-9]{15,18}"
     r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _lock = threading.Lock()
 _last = 0
 
@@ -32,6 +33,12 @@ def uuid7(at_ms: float | None = None) -> uuid.UUID:
     ms, fraction = divmod(stamp, 4096)
     tail = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     return uuid.UUID(int=(ms << 80) | (7 << 76) | (fraction << 64) | (2 << 62) | tail)
+
+
+def ulid() -> str:
+    """A ULID of now: 26 characters that rise with time."""
+    number = uuid7().int
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def uuid7_bound(at_ms: int) -> uuid.UUID:

@@ -37,6 +37,12 @@ LOOKS: dict[str, dict[str, Look]] = {
         "breached": Look("Late", "late", "late"),
         "over": Look("Over", "done", "completed"),
     },
+    "delivery": {
+        "waiting": Look("Waiting", "calm", "waiting"),
+        "sent": Look("Taken", "done", "completed"),
+        "failed": Look("Given up", "act", "risk"),
+        "dropped": Look("Not sent", "off", "cancelled"),
+    },
     "step": {
         "done": Look("Done", "done", "completed"),
         "failed": Look("Came back", "act", "risk"),

@@ -109,6 +109,10 @@ SCREENS = {
     "exceptions:channel_list": ("get", [], {PLATFORM}, 200),
     "exceptions:channel_edit": ("get", ["channel"], {PLATFORM}, 200),
     "exceptions:channel_test": ("post", ["channel"], {PLATFORM}, 302),
+    "exceptions:channel_log": ("get", ["channel"], {PLATFORM}, 200),
+    "exceptions:channel_again": ("post", ["channel"], {PLATFORM}, 302),
+    "exceptions:delivery_detail": ("get", ["delivery"], {PLATFORM}, 200),
+    "exceptions:delivery_again": ("post", ["delivery"], {PLATFORM}, 302),
     "exceptions:case_pause": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_resume": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
     "exceptions:case_note": ("post", ["case"], {BILLING, MAPPING, CONTROLLER}, 422),
@@ -243,6 +247,7 @@ def things(db):
         "grant": role.pk,
         "role": role.role,
         "channel": factories.make_channel().pk,
+        "delivery": factories.make_message_to(factories.make_channel("Close room 2")).pk,
         "rule": factories.make_rule().pk,
         "change_set": factories.make_change_set(state="proposed").pk,
         "line": 1,  # of a set that is proposed: none is taken out

@@ -80,7 +80,7 @@ def test_a_second_run_finds_nothing_left_and_a_stopped_one_is_gone_on_with(rotat
         patch.setattr(resealing, "_write", stop)
         with pytest.raises(KeyboardInterrupt):
             reseal()
-    assert reseal("--check").splitlines()[4] == "3 customers’ keys are under older keys"
+    assert "3 customers’ keys are under older keys" in reseal("--check").splitlines()
     reseal()
     assert {line.split()[0] for line in reseal().splitlines()} == {"0"}
     assert AuditEntry.objects.filter(verb="reseal").count() == 1

@@ -15,8 +15,9 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions import cases, clocks, closing
-from exceptions.alerts import channels, grouping, planning, sending, telling, times
+from exceptions.alerts import channels, grouping, planning, posting, sending, telling, times
 from exceptions.models import AlertChannel, AlertDelivery, AlertGroup, AlertSubscription, ExceptionCase
+from exceptions.tasks import tell_people
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AuditEntry, Person, Proposal
 from q2c.core.problems import Category, Problem
@@ -58,7 +59,7 @@ class Room:
 
 @pytest.fixture
 def room(monkeypatch):
-    monkeypatch.setattr(sending, "LIMITS", replace(sending.LIMITS, per_second=None))
+    monkeypatch.setattr(posting, "LIMITS", replace(posting.LIMITS, per_second=None))
     made = Room()
     yield made
     made.server.shutdown()
@@ -171,6 +172,9 @@ def test_a_room_that_refuses_is_asked_again_later_and_given_up_in_the_end(room, 
     telling.tell()
     assert (len(room.got), AlertDelivery.objects.get().state) == (sending.ATTEMPTS_MAX, "failed")
     assert room.address not in AlertDelivery.objects.get().error
+    tell_people()
+    case = ExceptionCase.objects.get(kind="channel_failing")
+    assert (case.queue, case.subject["channel"], room.address in case.summary) == ("platform", "Close room", False)
 
 
 def test_a_sender_that_dies_after_sending_sends_once_more_and_loses_nothing(room, channel, monkeypatch):
@@ -339,10 +343,10 @@ def test_a_channel_is_told_only_once_a_second_person_agrees_and_its_address_is_k
     assert (channels.address_of(channel), channel.next_address) == (room.address, None)
     client.post(f"{page}test/")
     assert room.texts == ["A test: nothing is wrong."]
-    assert "secret" not in client.get(page).content.decode()
+    assert "B0/secret" not in client.get(page).content.decode()
     entries = AuditEntry.objects.filter(subject_type="alert_channel").order_by("sequence")
     assert list(entries.values_list("verb", flat=True)) == ["propose", "approve", "add", "test"]
-    assert "secret" not in "".join(str(entry.data) for entry in entries)
+    assert "B0/secret" not in "".join(str(entry.data) for entry in entries)
 
 
 def test_a_change_waits_alone_and_what_is_rejected_or_taken_back_leaves_the_channel_as_it_was(client, room):

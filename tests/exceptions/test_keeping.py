@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from exceptions import keeping
-from exceptions.models import AlertDelivery, AlertGroup, BulkAction, BulkItem, ExceptionCase
+from exceptions.models import AlertAttempt, AlertDelivery, AlertGroup, BulkAction, BulkItem, ExceptionCase
 from q2c.core.models import AuditEntry
 from tests import factories
 
@@ -86,3 +86,11 @@ def test_rows_of_a_bulk_action_go_after_two_years_unless_its_case_is_open_and_it
     page = client.get(f"/exceptions/bulk/{old.pk}/").content.decode()
     assert "1 of 1 document is on the way again" in page
     assert "was let go of since" in page
+
+
+def test_what_came_of_each_attempt_goes_with_its_message_and_is_not_counted_as_one():
+    message = factories.make_message_to(factories.make_channel(sort="webhook"))
+    AlertGroup.objects.filter(pk=message.group_id).update(over_at=NOW - 13 * MONTH)
+    assert AlertAttempt.objects.count() == 2
+    assert keeping.let_go()["alerts"] == 1
+    assert (AlertAttempt.objects.count(), AuditEntry.objects.get(verb="let_go").data["messages"]) == (0, 1)

@@ -52,6 +52,10 @@ def addresses(story):
         "/you/absences/",
         "/exceptions/alerts/",
         "/exceptions/alerts/mine/",
+        "/exceptions/alerts/channels/",
+        f"/exceptions/alerts/channels/{story['told'].channel_id}/",
+        f"/exceptions/alerts/channels/{story['told'].channel_id}/log/",
+        f"/exceptions/alerts/messages/{story['told'].pk}/",
         "/exceptions/cases/",
         f"/exceptions/cases/{story['case'].pk}/",
         "/exceptions/bulk/",
@@ -94,6 +98,11 @@ def test_every_screen_is_accessible(open_page, story, part):
     story["pair"] = factories.make_pair(1)
     story["backfill"] = factories.make_backfill(person)
     story["emergency"] = factories.make_emergency()
+    body = '{"type":"exception.raised","data":{"key":"missing_item_mapping/netsuite/invoice_to_erp"}}'
+    program = factories.make_channel("Incidents", sort="webhook", off_because="gone")
+    story["told"] = factories.make_message_to(
+        program, message_id="msg_01JD", body=body, state="failed", error="no answer"
+    )
     story["day"] = make_day(ours=9)
     make_day("US01", make_day(day=story["day"].day - dt.timedelta(days=1)).day, waiting_count=1, ours=9)
     make_gap(case_id=story["case"].pk)
