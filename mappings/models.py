@@ -263,6 +263,7 @@ class MappingRule(models.Model):
             models.Index(fields=["kind", "key"], name="rule_key"),
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
+            models.Index(fields=["kind"], name="rule_looks", condition=~Q(conditions_key="") | ~Q(region="")),
         ]
         triggers = [
             pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),

@@ -81,12 +81,12 @@ def choose_rate(
 
 def find_accounts(
     document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy,
-    taxes: dict[str, TaxUse], mappings: Any,
+    taxes: dict[str, TaxUse], mappings: Any, links: Any,
 ) -> Accounts:  # fmt: skip
     """Receivables as the invoice has them, also where the entity posts in summary by now, and tax. Raises Problem
     naming the role."""
     own = _line_level(policy)
-    return codes.find_document_accounts(document, book, document_date, posting_date, own, taxes, mappings)
+    return codes.find_document_accounts(document, book, document_date, posting_date, own, taxes, mappings, links)
 
 
 def build_posting(
