@@ -92,9 +92,8 @@ def tidy(conditions: Mapping[str, object]) -> dict[str, list[str]]:
     """Conditions as they are stored: each with its values once, sorted, as people write them in whatever letters."""
     found = {}
     for name, value in conditions.items():
-        big = name.endswith("_country")
-        values = {text.strip().upper() if big else text.strip().lower() for text in allowed(value)}
-        found[name] = sorted(values)
+        turn = str.upper if name.endswith("_country") else str.lower
+        found[name] = sorted({turn(text.strip()) for text in allowed(value)})
     return found
 
 

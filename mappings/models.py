@@ -9,6 +9,7 @@ from django.db.models import CharField, Field, Func, Q, Value
 from django.db.models.functions import Concat
 from simple_history.models import HistoricalRecords
 
+from mappings.conditions import say
 from q2c.core.models import APPEND_ONLY
 
 
@@ -124,6 +125,11 @@ class ChangeLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.act} {self.kind} {self.key}"
+
+    @property
+    def only(self) -> str:
+        """Its conditions in words: "only invoices to customers in DE, FR"; empty where it has none."""
+        return say(self.conditions)
 
 
 class Evidence(models.Model):
@@ -277,6 +283,11 @@ class MappingRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} = {self.value}"
+
+    @property
+    def only(self) -> str:
+        """Its conditions in words: "only invoices to customers in DE, FR"; empty where it has none."""
+        return say(self.conditions)
 
 
 class SuggestionChoice(models.Model):

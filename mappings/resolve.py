@@ -91,6 +91,10 @@ class Snapshot:
         `region`. Empty for most kinds: then nobody needs to find these facts out."""
         return self._index.looks_at(kind)
 
+    def fetched_looks(self, kind: str) -> frozenset[str]:
+        """The same of the rules that were fetched, apart from regions; asks nobody."""
+        return frozenset(self._index.conditional.get(kind, ()))
+
     def names_type(self, kind: str, key: str, *, on: dt.date, document: Mapping[str, str], **dimensions: str) -> bool:
         """Whether the rule that answers this question is one for the document's own type. Notes no use."""
         asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
