@@ -102,8 +102,8 @@ def charge_type(raw: Mapping[str, Any]) -> billing.ChargeType:
 
 
 def _price_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = dig(raw, "pricing.price_details.price") or raw.get("price")
-    return found if isinstance(found, Mapping) else {}
+    places = (dig(raw, "pricing.price_details.price"), raw.get("price"))
+    return next((found for found in places if isinstance(found, Mapping)), {})
 
 
 def says_sku(raw: Mapping[str, Any]) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from connectors.models import Connection
 from exceptions.preview import LISTS, ledger_entries
 from mappings import scope
@@ -313,13 +315,18 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
 
 
 def _document(txn: BusinessTransaction, gave: _Gave) -> Any:
-    """The document as its steps asked rules with it; None for a flow of another release."""
+    """The document as its steps asked rules with it; None where it can't be read any more."""
     flow = catalog.BY_CODE.get(txn.flow)
     if flow is None:
         return None
     read = next((step.output_type for step in flow.steps if step.gives == "document"), None)
     given = gave.dictionary("document")
-    return schema.from_builtins(given, read) if read and given else schema.from_json(bytes(txn.fact), flow.fact_type)
+    try:
+        return (
+            schema.from_builtins(given, read) if read and given else schema.from_json(bytes(txn.fact), flow.fact_type)
+        )
+    except msgspec.MsgspecError:  # of an erased customer, or of another release
+        return None
 
 
 def _charges(document: Any, used: UsedRule) -> list[str]:
