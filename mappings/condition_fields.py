@@ -28,7 +28,7 @@ def _field(kind: Kind, name: str) -> forms.Field:
     label = conditions.LABELS[name]
     if name in ("document_type", "charge_type"):
         known = conditions.documents_of(kind) if name == "document_type" else conditions.charges_of(kind)
-        choices = [(code, said[:1].upper() + said[1:]) for code, said in known.items()]
+        choices = [(code, conditions.ONE[code]) for code in known]
         widget = forms.CheckboxSelectMultiple
         return forms.MultipleChoiceField(label=label, choices=choices, required=False, widget=widget)
     return forms.CharField(label=label, required=False, max_length=1000, help_text=_HINTS[name])

@@ -18,6 +18,9 @@ DOCUMENTS = {
     "refund": "refunds", "payout": "payouts", "dispute": "disputes", "customer": "customers",
 }  # fmt: skip
 CHARGES = {"recurring": "recurring charges", "one_time": "one-time charges", "usage": "usage charges"}
+ONE = {code: code.replace("_", " ").capitalize() for code in (*DOCUMENTS, *CHARGES)} | {
+    "write_off": "Write-off", "one_time": "One-time",
+}  # fmt: skip
 LABELS = {
     "document_type": "Document is", "customer_country": "Customer’s country is",
     "ship_to_country": "Ship-to country is", "charge_type": "Charge is", "payment_method": "Payment method is",

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from mappings import conditions, drafts
 from mappings.kinds import BY_CODE, KINDS
 from mappings.lines import Line, retirement_of
+from mappings.models import ChangeLine
 from mappings.resolve import TAKES_BACK, Snapshot, latest_change_set
 from q2c.core.problems import Problem
 from tests.mappings.rules import START, make_rule
@@ -160,3 +161,43 @@ def test_explain_says_for_which_documents_a_rule_is_and_what_this_one_is():
     ]
     seen = Snapshot.load([("item", "A", {})]).explain("item", "A", on=ON, document={"customer_country": "DE"})
     assert seen[0].verdict == "won: exact key, only for customers in DE"
+
+
+def wish(**changes) -> dict[str, object]:
+    return {
+        "key": "A", "value": "10482", "connection_code": "", "legal_entity_code": "", "effective_from": "2026-11-01",
+        "why": "Sold by the German shop", "then": "collect", **changes,
+    }  # fmt: skip
+
+
+def test_the_form_offers_what_documents_say_and_keeps_what_was_ticked(client, maker):
+    client.force_login(maker)
+    page = client.get("/mappings/rules/propose/?kind=item").content.decode()
+    assert "Customer’s country is" in page
+    assert "Charge is" in page
+    assert "Payment method is" not in page  # no document that asks for an item says it
+    assert "Only where" not in client.get("/mappings/rules/propose/?kind=gateway_bank").content.decode()
+    asked = wish(only_document_type=["invoice"], only_customer_country="de, fr ", only_charge_type=["usage"])
+    answer = client.post("/mappings/rules/propose/?kind=item", asked)
+    (line,) = ChangeLine.objects.all()
+    assert line.conditions == {"document_type": ["invoice"], "customer_country": ["DE", "FR"], "charge_type": ["usage"]}
+    page = client.get(answer.url).content.decode()
+    assert "only usage charges of invoices to customers in DE, FR" in page
+
+
+def test_a_value_that_no_document_has_is_refused_beside_its_field_and_what_was_written_stays(client, maker):
+    client.force_login(maker)
+    answer = client.post("/mappings/rules/propose/?kind=item", wish(only_ship_to_country="DE, UK"))
+    page = answer.content.decode()
+    assert (answer.status_code, ChangeLine.objects.count()) == (422, 0)
+    assert 'id="error_only_ship_to_country">UK isn’t a country’s two letters; write GB.' in page
+    assert '<details class="w12 only" open>' in page
+
+
+def test_a_rules_pages_say_for_which_documents_it_is(client, maker):
+    client.force_login(maker)
+    rule = make_rule("item", "A", "10482", conditions={"document_type": ["invoice"], **GERMAN})
+    said = "only invoices to customers in DE"
+    for address in (f"/mappings/rules/{rule.pk}/", "/mappings/rules/?kind=item", "/mappings/grid/?kind=item",
+                    f"/mappings/rules/propose/?rule={rule.pk}"):  # fmt: skip
+        assert said in client.get(address).content.decode(), address

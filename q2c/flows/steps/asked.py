@@ -15,6 +15,7 @@ from q2c.canonical.billing import CreditMemo, Dispute, Invoice, Payment, Payout,
 from q2c.canonical.contract import Order
 from q2c.canonical.party import Customer, CustomerWanted
 from q2c.flows.steps.systems import CUSTOMER_FLOW
+from q2c.flows.steps.systems import region_of as region_of_document
 
 Facts = Mapping[str, str]
 PAYMENT_FLOW = "payment_to_erp"
@@ -73,8 +74,7 @@ def of_line(facts: dict[str, str] | None, charge_type: str) -> dict[str, str] | 
 
 def region_of(document: Any, mappings: Any, links: Any, kind: str = "tax_code") -> str:
     """The country of the customer's billing address, where rules of a kind have a region; empty while unknown."""
-    customer = find_customer(document, links) if "region" in mappings.looks_at(kind) else None
-    return customer.bill_to.country if customer else ""
+    return region_of_document(document, links) if "region" in mappings.looks_at(kind) else ""
 
 
 def type_of(document: Any) -> tuple[str, str]:
