@@ -105,7 +105,7 @@ class Kind:
     values_of: tuple[tuple[str, str, str], ...] = ()  # where each key has its own: key, expression, words
     key_is: Literal["", "date", "currency", "pair"] = ""  # what any key must look like; a pair: base/quote
     conditions: tuple[str, ...] = ()  # the facts that its documents really say: a rule may look at no other
-    conditions_of: tuple[tuple[str, tuple[str, ...]], ...] = ()  # keys whose documents say less
+    conditions_of: tuple[tuple[str, tuple[str, ...]], ...] = ()  # keys, up to a colon, whose documents say less
 
     def classes_for(self, key: str) -> tuple[str, ...]:
         """The account classes allowed for this key; empty means any."""
@@ -113,7 +113,7 @@ class Kind:
 
     def conditions_for(self, key: str) -> tuple[str, ...]:
         """What the conditions of a rule of this key may look at."""
-        return next((may for name, may in self.conditions_of if name == key), self.conditions)
+        return next((may for name, may in self.conditions_of if name == key.partition(":")[0]), self.conditions)
 
     def form_of(self, key: str) -> tuple[str, str]:
         """The regular expression over the whole value of this key, and the same in words; empty means any."""
@@ -122,8 +122,9 @@ class Kind:
         )
 
 
-# Roles whose documents say less: they're of many documents at once, or of no customer.
-OF_ROLES = (*((r, ()) for r in ("accrued_revenue", "bank", "reserves")), *((r, OF_CASH) for r in ("disputes", "fees")))
+# Roles whose documents say less: of many documents at once, or of no customer (a payout clears what all paid).
+OF_MANY, OF_GATEWAY = ("accrued_revenue", "bank", "reserves"), ("clearing", "disputes", "fees")
+OF_ROLES = (*((role, ()) for role in OF_MANY), *((role, OF_CASH) for role in OF_GATEWAY))
 # Which class of account a role may have: a receivables account isn't revenue (classes as the connectors name them).
 ACCOUNT_CLASSES = (
     ("receivables_control", ("asset",)),  # of a summary, whose lines name no customer: no account by customer
@@ -306,8 +307,7 @@ _KINDS = (
          about="From which day on documents go to another ERP, by their own date, also when they arrive late; and "
          "orders to another billing system, by their start. What takes back, pays or applies an earlier document goes "
          "where that stands. erp|* is all that has no rule of its own. The region is the country of the customer’s "
-         "billing address. Where no rule says: the system that plays the role for the entity.",
-         approval=CONTROLLER),
+         "billing address. Where no rule says: the system that plays the role for the entity.", approval=CONTROLLER),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,

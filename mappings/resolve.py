@@ -96,11 +96,11 @@ class Snapshot:
         return frozenset(self._index.conditional.get(kind, ()))
 
     def names_type(self, kind: str, key: str, *, on: dt.date, document: Mapping[str, str], **dimensions: str) -> bool:
-        """Whether the rule that answers this question is one for the document's own type. Notes no use."""
+        """Whether the rule that answers this question is one for the document's own type, and not for that of what it
+        takes back. Notes no use."""
         asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
         rules = self._index.candidates(kind, key, dimensions.get("legal_entity", ""))
-        own = {name: value for name, value in document.items() if name != TAKES_BACK}
-        return any(TYPE in rule.conditions for rule in _most_specific(rules, asked, on, own))
+        return _are_for_its_type(_most_specific(rules, asked, on, document), document.get(TAKES_BACK, ""))
 
     def fetch(self, wishes: Iterable[Wish]) -> None:
         """Add what these (kind, key), or (kind, key, legal entity), need, in one statement; known ones cost nothing.
@@ -173,6 +173,12 @@ class Snapshot:
         ]
         return [Considered(rule, f"{verdict}: {_why(rule)}") for rule in winners] + lost
 
+    def conditional(self, kind: str, key: str, *, on: dt.date, **dimensions: str) -> list[Rule]:
+        """The rules that answer this question for some documents only, the most specific first."""
+        asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
+        rules = self._index.candidates(kind, key, asked[1])
+        return [rule for rule in rules if rule.conditions and _reaches(rule, asked, on)]
+
     def candidates(self, kind: str, key: str) -> list[Rule]:
         """Every rule whose key is this one or a pattern over it, the most specific first, whatever its scope and
         dates."""
@@ -227,8 +233,7 @@ class Snapshot:
 
     def _says_waiting(self, kind: str, key: str, on: dt.date, asked: tuple[str, ...]) -> str:
         """The rules that would answer but for their conditions, as the end of a sentence."""
-        rules = self._index.candidates(kind, key, asked[1])
-        waiting = [rule for rule in rules if rule.conditions and _reaches(rule, asked, on)]
+        waiting = self.conditional(kind, key, on=on, **dict(zip(DIMENSIONS, asked, strict=True)))
         if len(waiting) == 1:
             return f"; a rule for it holds {conditions.say(waiting[0].conditions)}"
         return f"; {len(waiting)} rules for it hold only for other documents" if waiting else ""
@@ -236,12 +241,16 @@ class Snapshot:
 
 def _winners(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:
     """Those that could win. What takes an earlier document back is asked as that one, so that it finds what it put
-    there, unless the rule that wins is one for its own type."""
+    there, unless the rule that wins is one for its own type and not for that one's."""
     winners = _most_specific(rules, asked, on, document)
     back = document.get(TAKES_BACK)
-    if not back or any(TYPE in rule.conditions for rule in winners):
+    if not back or _are_for_its_type(winners, back):
         return winners
     return _most_specific(rules, asked, on, {**document, TYPE: back})
+
+
+def _are_for_its_type(winners: list[Rule], back: str) -> bool:
+    return any(TYPE in rule.conditions and back not in scope.allowed(rule.conditions[TYPE]) for rule in winners)
 
 
 def _most_specific(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from decimal import Decimal as D
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from msgspec import structs
 
+from connectors.families import SubscriptionPlan
+from q2c import ports
 from q2c.canonical.base import Source
-from q2c.canonical.billing import CreditMemo, Dispute, Invoice, InvoiceLine, Payment, Refund
-from q2c.canonical.contract import OrderLine
+from q2c.canonical.billing import CreditMemo, Dispute, Invoice, InvoiceLine, Payment, Refund, TaxDetail
+from q2c.canonical.contract import Order, OrderLine
 from q2c.canonical.party import Address, CustomerWanted
 from q2c.canonical.schema import content_hash, from_json, to_json
-from q2c.flows import facts
+from q2c.flows import customer_to_erp, facts, order_to_subscription
 from q2c.flows.steps import asked, codes
-from q2c.posting.facts import ItemUse, use_of
+from q2c.posting.facts import ItemUse, Policy, use_of
+from tests.flows.test_rule_dates import TOKYO
+from tests.mappings.rules import make_rule
 
 AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 GERMAN = CustomerWanted(
@@ -148,3 +156,107 @@ def test_a_document_read_again_with_how_it_is_charged_is_no_other_document(docum
     assert content_hash(before) != content_hash(now)
     assert from_json(to_json(before), type(before)) == before  # as the last release wrote it
     assert b"charge_type" not in to_json(before)
+
+
+@pytest.mark.parametrize("conditions", [{}, {"customer_country": ["DE"]}])
+def test_a_batch_asks_what_rules_look_at_once_for_a_change_set_and_customers_only_while_one_looks(db, conditions):
+    ports.forget_kept()
+    make_rule("item", "A", "1", conditions=conditions)
+    runs = [SimpleNamespace(id=number, known_at=None) for number in range(20)]
+    ports.known_rules()
+
+    def carry() -> int:
+        batch = ports.BatchContext(runs)
+        with CaptureQueriesContext(database) as queries:
+            wants: dict[str, set] = {}
+            for run in runs:
+                rules_of_run = batch.port("mappings", run)
+                document = structs.replace(invoice(), customer_id=f"c{run.id}")
+                for kind, key in codes.want_codes(document, TOKYO, rules_of_run):
+                    wants.setdefault(kind, set()).add(key)
+            asks = len(queries)
+        assert len(wants.get("fact", ())) == (20 if conditions else 0)
+        return asks
+
+    assert [carry(), carry(), carry()] == [1, 0, 0]
+    ports.forget_kept()
+
+
+class Recorder:
+    """Looks at everything, answers anything, and notes with which facts each kind was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[tuple[str, str], Any] = {}
+
+    def looks_at(self, _kind):
+        return frozenset({"document_type", "customer_country", "ship_to_country", "charge_type", "payment_method",
+                          "region"})  # fmt: skip
+
+    def resolve(self, kind, key, **asked):
+        self.get(kind, key, **asked)
+        return SimpleNamespace(value="9", label="")
+
+    def get(self, kind, key, default="", *, document=None, **asked):
+        self.asked[kind, key] = {**(document or {}), "region": asked.get("region", "")}
+        return "9"
+
+    def said(self, kind: str, key: str, *names: str) -> list[str]:
+        return [self.asked[kind, key].get(name, "") for name in names]
+
+
+CALENDAR = SimpleNamespace(reference=lambda _connection, _name: {"9": {"attributes": {}}})
+LINKS = SimpleNamespace(fact=links().fact, product_line=lambda _sku: "Software", find=lambda *_key: None)
+DAY = dt.date(2026, 11, 20)
+ALL = ("document_type", "customer_country", "ship_to_country")
+
+
+def test_everything_that_is_asked_for_a_document_is_asked_with_what_the_document_says():
+    mappings, document = Recorder(), invoice("invoice", line("A", "usage"))
+    codes.map_items(document, TOKYO, DAY, DAY, mappings, CALENDAR, LINKS)
+    taxes = (TaxDetail(tax_code="t", amount=D(1), base=D(1)),)
+    taxed = invoice("invoice", structs.replace(line(), taxes=taxes))
+    codes.map_taxes(taxed, TOKYO, DAY, DAY, mappings, CALENDAR, LINKS)
+    codes.find_document_accounts(document, TOKYO, DAY, DAY, Policy(), {}, mappings, LINKS)
+    assert mappings.said("item", "A", *ALL, "charge_type") == ["invoice", "DE", "US", "usage"]
+    for kind, key in (("department", "Software"), ("class", "Software")):
+        assert mappings.said(kind, key, *ALL, "charge_type") == ["invoice", "DE", "US", "usage"]
+    assert mappings.said("location", "JP01", *ALL) == ["invoice", "DE", "US"]
+    assert mappings.said("tax_code", "t", *ALL, "region") == ["invoice", "DE", "US", "DE"]
+    for role in ("receivables", "tax", "rounding"):
+        assert mappings.said("account", role, *ALL) == ["invoice", "DE", "US"]
+    assert mappings.said("item", "#rounding", *ALL) == ["invoice", "DE", "US"]
+
+
+def test_cash_is_asked_for_with_how_it_was_paid():
+    for document, word in ((PAID, "payment"), (REFUND, "refund")):
+        mappings = Recorder()
+        codes.find_receipt_accounts(document, TOKYO, DAY, DAY, Policy(), mappings, LINKS)
+        assert mappings.said("account", "clearing:stripe", *ALL, "payment_method") == [word, "DE", "US", "sepa_debit"]
+    mappings = Recorder()
+    codes.find_dispute_accounts(DISPUTE, TOKYO, DAY, DAY, mappings, LINKS)
+    assert mappings.said("account", "disputes", "document_type", "payment_method") == ["dispute", "sepa_debit"]
+
+
+def test_a_customer_and_an_order_are_asked_for_with_their_countries():
+    mappings = Recorder()
+    customer = structs.replace(GERMAN, payment_terms="Net 30", currency="EUR")
+    customer_to_erp.build_customer(customer, TOKYO, mappings, LINKS)
+    assert mappings.said("payment_terms", "Net 30", *ALL) == ["customer", "DE", "US"]
+    assert mappings.said("account", "receivables", *ALL) == ["customer", "DE", "US"]
+    sold = [OrderLine(line_id=f, sku="A", quantity=D(1), unit_price=D(1), billing_frequency=f)
+            for f in ("one_time", "monthly")]  # fmt: skip
+    order = Order(source=source("Opportunity"), number="1", customer_id="001", currency="EUR", start_date=DAY,
+                  term_months=12, lines=tuple(sold))  # fmt: skip
+    asked_for = []
+    mappings.resolve = lambda _kind, _key, *, document, **_asked: (
+        asked_for.append(document) or SimpleNamespace(value=document["charge_type"])
+    )
+    products = order_to_subscription.map_products(order, GERMAN, TOKYO, "stripe", mappings)
+    assert {(d["customer_country"], d["ship_to_country"]) for d in asked_for} == {("DE", "US")}
+    plan = SubscriptionPlan(
+        external_id="x", order_id="1", customer_id="c", currency="EUR", start_date=DAY, term_months=12, planned_at=AT,
+        lines=tuple(sold), product_ids=products,
+    )  # fmt: skip
+    assert [plan.product_of(each) for each in sold] == ["one_time", "recurring"]
+    before = dataclasses.replace(plan, product_ids={"A": "price_1"})  # as the last release planned it
+    assert [before.product_of(each) for each in sold] == ["price_1", "price_1"]

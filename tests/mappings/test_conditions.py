@@ -14,6 +14,7 @@ from mappings.lines import Line, retirement_of
 from mappings.models import ChangeLine
 from mappings.resolve import TAKES_BACK, Snapshot, latest_change_set
 from q2c.core.problems import Problem
+from tests import factories
 from tests.mappings.rules import START, make_rule
 from tests.mappings.sheet_rows import check, faults
 
@@ -59,6 +60,8 @@ def test_conditions_read_as_a_sentence(said, words):
         ("account", "receivables", {"payment_method": ["Visa Card"]}, "write it such as card or sepa_debit"),
         ("account", "receivables", {"charge_type": ["usage"]}, "says its charge"),
         ("account", "fees", {"customer_country": ["DE"]}, "it may look at document, payment method"),
+        ("account", "clearing:stripe", {"payment_method": ["card"], "document_type": ["payment"]}, ""),
+        ("account", "clearing:stripe", {"customer_country": ["DE"]}, "it may look at document, payment method"),
         ("account", "bank", {"document_type": ["payout"]}, "isn't asked with a document"),
         ("billing_product", "A", {"charge_type": ["usage"]}, "write one of recurring, one_time"),
         ("gateway_bank", "stripe", {"document_type": ["payout"]}, "isn't asked with a document"),
@@ -93,6 +96,15 @@ def test_a_rule_whose_field_is_allowed_no_more_still_loads_and_may_be_retired_bu
         effective_from=ON,
     )  # fmt: skip
     assert "says its payment method" in drafts.check_lines([change], by=maker)[0].text
+
+
+def test_a_rule_for_credits_and_invoices_alike_tells_no_credit_apart():
+    make_rule("item", "A", "both", conditions={"document_type": ["invoice", "credit_memo"]})
+    make_rule("item", "A", "german", conditions={"document_type": ["invoice"], **GERMAN})
+    snapshot = Snapshot.load([("item", "A", {})])
+    credit = {"document_type": "credit_memo", TAKES_BACK: "invoice", "customer_country": "DE"}
+    assert snapshot.resolve("item", "A", on=ON, document=credit).value == "german"  # where its invoice went
+    assert not snapshot.names_type("item", "A", on=ON, document=credit)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +208,9 @@ def test_a_value_that_no_document_has_is_refused_beside_its_field_and_what_was_w
 
 def test_a_rules_pages_say_for_which_documents_it_is(client, maker):
     client.force_login(maker)
+    factories.make_entity("GB01")
     rule = make_rule("item", "A", "10482", conditions={"document_type": ["invoice"], **GERMAN})
     said = "only invoices to customers in DE"
     for address in (f"/mappings/rules/{rule.pk}/", "/mappings/rules/?kind=item", "/mappings/grid/?kind=item",
-                    f"/mappings/rules/propose/?rule={rule.pk}"):  # fmt: skip
+                    f"/mappings/rules/propose/?rule={rule.pk}", "/mappings/matrix/?kind=item&show=all"):  # fmt: skip
         assert said in client.get(address).content.decode(), address
