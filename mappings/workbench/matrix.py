@@ -146,7 +146,11 @@ def _answers(kind: Kind, keys: list[str], places: list[Place]) -> Iterator[Row]:
     for key in keys:
         answers = []
         for place in places:
-            asked = {"legal_entity": place.entity, "currency": place.currency, "connection": place.system}
+            asked: dict[str, Any] = {
+                "legal_entity": place.entity,
+                "currency": place.currency,
+                "connection": place.system,
+            }
             try:
                 found = snapshot.find(kind.code, key, on=today, **asked)
             except Problem as problem:
