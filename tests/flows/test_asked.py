@@ -21,8 +21,8 @@ from q2c.canonical.contract import Order, OrderLine
 from q2c.canonical.party import Address, CustomerWanted
 from q2c.canonical.schema import content_hash, from_json, to_json
 from q2c.flows import customer_to_erp, facts, order_to_subscription
-from q2c.flows.steps import asked, codes
-from q2c.posting.facts import ItemUse, Policy, use_of
+from q2c.flows.steps import asked, codes, originals
+from q2c.posting.facts import ItemUse, Original, Policy, use_of
 from tests.flows.test_rule_dates import TOKYO
 from tests.mappings.rules import make_rule
 
@@ -260,3 +260,22 @@ def test_a_customer_and_an_order_are_asked_for_with_their_countries():
     assert [plan.product_of(each) for each in sold] == ["one_time", "recurring"]
     before = dataclasses.replace(plan, product_ids={"A": "price_1"})  # as the last release planned it
     assert [before.product_of(each) for each in sold] == ["price_1", "price_1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "items"),
+    [
+        ((), {"A|usage": "u", "A|recurring": "r"}),  # as the invoice was posted, whatever rules say by now
+        (("item",), {"A|usage": "9", "A|recurring": "9"}),  # a rule names credit memos
+        (("department",), {"A|usage": "u", "A|recurring": "r"}),
+    ],
+)
+def test_a_credit_takes_each_charge_from_its_invoice_unless_a_rule_names_credit_memos(names, items):
+    mappings = Recorder()
+    mappings.names_type = lambda kind, _key, **_asked: kind in names
+    posted = {"A|usage": ItemUse(item="u", department="d"), "A|recurring": ItemUse(item="r", department="d")}
+    document = memo("credit_note", line("A", "usage"), line("A", "recurring"))
+    original = Original(document_date=DAY, items=posted)
+    found = originals.map_credited_items(document, TOKYO, DAY, DAY, original, mappings, CALENDAR, LINKS)
+    assert {key: use.item for key, use in found.items()} == items
+    assert {use.department for use in found.values()} == {"9" if "department" in names else "d"}
