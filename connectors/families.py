@@ -181,10 +181,19 @@ class SubscriptionPlan:
     term_months: int
     planned_at: dt.datetime
     lines: tuple[contract.OrderLine, ...]
-    product_ids: dict[str, str]  # SKU -> billing's product or price id, from the mappings
+    product_ids: dict[str, str]  # SKU, or `product_key` -> billing's product or price id, from the mappings
     days_until_due: int = 30
     time_zone: str = "UTC"
     metadata: dict[str, str] = field(default_factory=dict)
+
+    def product_of(self, line: contract.OrderLine) -> str:
+        """Billing's product or price of a line; empty where no mapping names one."""
+        return self.product_ids.get(product_key(line)) or self.product_ids.get(line.sku, "")
+
+
+def product_key(line: contract.OrderLine) -> str:
+    """A line's key among the products of a plan, where a SKU is another product by how it's charged."""
+    return f"{line.sku}|{line.charge_type}"
 
 
 class Erp(Protocol):

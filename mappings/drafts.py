@@ -16,7 +16,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from connectors.models import ReferenceEntry
-from mappings import scope
+from mappings import conditions, scope
 from mappings.conflicts import find_conflicts
 from mappings.kinds import BY_CODE, CONNECTIONS, DIMENSIONS, ENTITIES, FREE, RETRY_POLICY, Kind
 from mappings.known import KnownRule, rules_at_places, rules_by_id
@@ -171,8 +171,8 @@ def _check_form(number: int, line: Line) -> Iterable[Fault]:
     for name, value in zip(DIMENSIONS, line.dimensions, strict=True):
         if value and name not in kind.scope:
             yield Fault(number, name, f"{kind.title} isn't narrowed by {name.replace('_', ' ')}; leave it empty")
-    if line.conditions and line.act != RETIRE and not kind.asked_with_document:
-        yield Fault(number, "conditions", f"{kind.title} isn't asked with a document; a rule of it has no conditions")
+    if line.conditions and line.act != RETIRE:
+        yield from (Fault(number, "conditions", said) for said in conditions.faults(kind, line.key, line.conditions))
     try:
         scope.conditions_key(line.conditions)
     except ValueError as error:

@@ -51,6 +51,7 @@ class Overlay(NamedTuple):
 
 _NO_CONDITIONS: Mapping[str, Any] = {}
 _NONE_YET: set[str] = set()
+_NOTHING: frozenset[str] = frozenset()
 _COLUMNS = (
     "r.specificity, r.id, r.kind, r.key, r.connection_code, r.legal_entity_code, r.currency, r.region, r.product_line, "
     "r.conditions::text, r.effective_from, r.effective_to, r.value, r.value_label, r.version, r.is_fallback, "
@@ -67,6 +68,12 @@ _LOAD = f"""
     UNION ALL
     SELECT {_COLUMNS} FROM mappings_mappingrule r WHERE r.is_pattern AND r.kind = ANY(%(all_kinds)s) AND {_KNOWN}
 """  # OFFSET 0: the index is asked for each key, the whole table is never read for a batch
+_LOOKS = f"""
+    SELECT DISTINCT r.kind, looked.name FROM mappings_mappingrule r
+     CROSS JOIN LATERAL (SELECT jsonb_object_keys(r.conditions) UNION ALL SELECT 'region' WHERE r.region <> '')
+           looked(name)
+     WHERE (r.conditions_key <> '' OR r.region <> '') AND {_KNOWN}
+"""  # by the index rule_looks: few rules do
 
 
 class Index:
@@ -80,7 +87,8 @@ class Index:
             key = "*" if rule.is_pattern else rule.key
             self._planned.setdefault((rule.kind, key), []).append(rule)
         self.memo: dict[tuple, Any] = {}
-        self.conditional_kinds: set[str] = set()
+        self.conditional: dict[str, tuple[str, ...]] = {}  # by kind what the rules that are here look at, in order
+        self._looks: dict[str, frozenset[str]] | None = None
         self.late_fetch_count = 0
         self._exact: dict[tuple[str, str], list[Rule]] = {}
         self._patterns: dict[str, _Patterns] = {}
@@ -140,7 +148,7 @@ class Index:
 
     def _add(self, rule: Rule) -> None:
         if rule.conditions:
-            self.conditional_kinds.add(rule.kind)
+            self.conditional[rule.kind] = tuple(sorted({*self.conditional.get(rule.kind, ()), *rule.conditions}))
         if rule.is_pattern:
             self._patterns[rule.kind].add(rule)
         else:
@@ -161,6 +169,21 @@ class Index:
                 known.sort(key=lambda rule: (-rule.specificity, rule.id))
             self._candidates[pair] = known
         return known
+
+    def looks_at(self, kind: str) -> frozenset[str]:
+        """What any rule of a kind that is known looks at beside key, dates and the usual scope: facts of the document,
+        `region`. One statement for all kinds, the first time that somebody asks."""
+        if self._looks is None:
+            with database.cursor() as cursor:
+                cursor.execute(_LOOKS, {"number": self.number})
+                rows = cursor.fetchall()
+            for rule in (rule for rules in self._planned.values() for rule in rules):
+                rows += [(rule.kind, name) for name in (*rule.conditions, *(["region"] if rule.region else ()))]
+            found: dict[str, set[str]] = {}
+            for name, field in rows:
+                found.setdefault(name, set()).add(field)
+            self._looks = {name: frozenset(fields) for name, fields in found.items()}
+        return self._looks.get(kind, _NOTHING)
 
     def system(self, code: str) -> str:
         """The connection's name for a sentence."""

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.models import Connection, ReferenceEntry
-from mappings import choices, suggestions
+from mappings import choices, condition_fields, conditions, suggestions
 from mappings.drafts import CHANGE, DraftRefused, Line, line_for
 from mappings.hints import Hint, find_hints
 from mappings.kinds import FREE, OWN_LISTS, Kind, kind_of
@@ -71,6 +71,8 @@ class RuleForm(forms.Form):
         initial["value"] = self.asked.get("value", "")
         super().__init__(data, initial=initial, label_suffix="")
         self._fit()
+        if rule is None:
+            self.fields |= condition_fields.fields_for(self.kind, self.asked.get("key", ""))
         dress(self)
         for name in self.errors if self.is_bound else ():
             if name in self.fields:
@@ -119,6 +121,21 @@ class RuleForm(forms.Form):
                 "hx-sync": "this:replace",
             }
             self.fields["value"].help_text = self._list_words()
+
+    @property
+    def only(self) -> list[Any]:
+        """The fields of "only where"; a change keeps its rule's conditions, so then there are none."""
+        return [self[name] for name in self.fields if name.startswith(condition_fields.PREFIX)]
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether somebody has written a condition: then they're shown."""
+        return any(field.data for field in self.only)
+
+    @property
+    def kept_conditions(self) -> str:
+        """The conditions of the rule that is changed, in words."""
+        return conditions.say(self.rule.conditions) if self.rule else ""
 
     def _list_words(self) -> str:
         """How long the target's list is, and how old."""
@@ -192,6 +209,9 @@ class RuleForm(forms.Form):
         start, end = data.get("effective_from"), data.get("effective_to")
         if start and end and end <= start:
             self.add_error("effective_to", "It ends before it starts. Take a later day, or leave it empty.")
+        for name, values in condition_fields.read(data).items():
+            for said in conditions.faults(self.kind, data.get("key", ""), {name: values}):
+                self.add_error(condition_fields.PREFIX + name, f"{said[:1].upper()}{said[1:]}.")
         return data
 
     def as_line(self) -> Line:
@@ -207,6 +227,7 @@ class RuleForm(forms.Form):
             currency=data.get("currency", "").upper(),
             region=data.get("region", ""),
             product_line=data.get("product_line", ""),
+            conditions=condition_fields.read(data),
             is_fallback=data.get("is_fallback", False),
             effective_from=data["effective_from"],
             effective_to=data.get("effective_to"),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mappings import columns, drafts
+from mappings import columns, conditions, drafts
 from mappings.drafts import CHANGE, CREATE, END_OF_TIME, RETIRE, Line
 from mappings.kinds import BY_CODE, Kind
 from mappings.known import KnownRule, rules_by_id
@@ -265,7 +265,7 @@ class _Check:
 
 def difference_of(row: int, line: Line, rule: KnownRule | None) -> Difference:
     """What a line does, in words for a table."""
-    place = " ".join(value for value in line.dimensions if value)
+    place = " ".join(value for value in (*line.dimensions, conditions.say(line.conditions)) if value)
     old = f"{rule.value} {rule.value_label}".strip() if rule else ""
     new = "" if line.act == RETIRE else f"{line.value} {line.label}".strip()
     act = str(line.act) if rule else str(CREATE)

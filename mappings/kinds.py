@@ -16,8 +16,11 @@ from q2c.core.roles import QUEUES
 
 # The dimensions that may narrow a rule, in the order in which screens show them.
 DIMENSIONS = ("connection", "legal_entity", "currency", "region", "product_line")
+COUNTRIES = ("customer_country", "ship_to_country")
 # The document fields that a rule's conditions may look at: a small fixed set, never an expression.
-CONDITION_FIELDS = ("document_type", "customer_country", "ship_to_country", "charge_type", "payment_method")
+CONDITION_FIELDS = ("document_type", *COUNTRIES, "charge_type", "payment_method")
+OF_ORDER, OF_DOCUMENT = (*COUNTRIES, "charge_type"), ("document_type", *COUNTRIES)
+OF_LINE, OF_CASH = (*OF_DOCUMENT, "charge_type"), ("document_type", "payment_method")
 
 BILLING_OPS, CONTROLLERSHIP, SALES_OPS, PLATFORM = "billing_ops", "controllership", "sales_ops", "platform"
 PROPOSE, APPROVE = "mappings.propose_rule", "mappings.approve_rule"
@@ -101,11 +104,16 @@ class Kind:
     verb: str = "becomes"  # between key and value, in a sentence
     values_of: tuple[tuple[str, str, str], ...] = ()  # where each key has its own: key, expression, words
     key_is: Literal["", "date", "currency", "pair"] = ""  # what any key must look like; a pair: base/quote
-    asked_with_document: bool = False  # only then may its rules have conditions: else they'd hold without them
+    conditions: tuple[str, ...] = ()  # the facts that its documents really say: a rule may look at no other
+    conditions_of: tuple[tuple[str, tuple[str, ...]], ...] = ()  # keys, up to a colon, whose documents say less
 
     def classes_for(self, key: str) -> tuple[str, ...]:
         """The account classes allowed for this key; empty means any."""
         return next((classes for prefix, classes in self.account_classes if key.startswith(prefix)), ())
+
+    def conditions_for(self, key: str) -> tuple[str, ...]:
+        """What the conditions of a rule of this key may look at."""
+        return next((may for name, may in self.conditions_of if name == key.partition(":")[0]), self.conditions)
 
     def form_of(self, key: str) -> tuple[str, str]:
         """The regular expression over the whole value of this key, and the same in words; empty means any."""
@@ -114,6 +122,9 @@ class Kind:
         )
 
 
+# Roles whose documents say less: of many documents at once, or of no customer (a payout clears what all paid).
+OF_MANY, OF_GATEWAY = ("accrued_revenue", "bank", "reserves"), ("clearing", "disputes", "fees")
+OF_ROLES = (*((role, ()) for role in OF_MANY), *((role, OF_CASH) for role in OF_GATEWAY))
 # Which class of account a role may have: a receivables account isn't revenue (classes as the connectors name them).
 ACCOUNT_CLASSES = (
     ("receivables_control", ("asset",)),  # of a summary, whose lines name no customer: no account by customer
@@ -220,57 +231,51 @@ BILL_RUN_VALUES = (
 _KINDS = (
     Kind("item", "SKU to ERP item", ("sku",), "items", "missing_item_mapping",
          "{system} has no item for SKU {key}{scope}", scope=("connection", "legal_entity", "currency", "product_line"),
-         date_basis="original_line", allows_fallback=True, asked_with_document=True,
+         date_basis="original_line", allows_fallback=True, conditions=OF_LINE,
          about="Decides revenue, deferral and tax behaviour of the line through the item's own set-up in the ERP."),
     Kind("billing_product", "SKU to billing product", ("sku",), "products", "missing_product_mapping",
          "{system} has no product for SKU {key}{scope}", scope=("connection", "legal_entity", "currency"),
-         owner=SALES_OPS, asked_with_document=True, about="A product or price of billing, or the word create."),
+         owner=SALES_OPS, conditions=OF_ORDER, about="A product or price of billing, or the word create."),
     Kind("subsidiary", "Legal entity to ERP subsidiary", ("legal_entity",), "subsidiaries",
          "missing_subsidiary_mapping", "{system} has no subsidiary for legal entity {key}", scope=("connection",),
-         allows_patterns=False, owner=CONTROLLERSHIP,
-         approval=CONTROLLER),
+         allows_patterns=False, owner=CONTROLLERSHIP, approval=CONTROLLER),
     Kind("selling_entity", "Who sells", ("currency_or_country",), ENTITIES, "legal_entity_unknown",
          "No legal entity sells to {key}", scope=("connection", "region"), owner=CONTROLLERSHIP,
          about="The selling legal entity of a document that doesn't name one, by its currency or the customer's "
-         "country.",
-         approval=CONTROLLER),
+         "country.", approval=CONTROLLER),
     Kind("tax_code", "Tax code of the engine to ERP tax code", ("tax_code",), "tax_codes", "missing_tax_code_mapping",
          "{system} has no tax code for {key}{scope}", scope=("connection", "legal_entity", "region"),
-         date_basis="original_line", asked_with_document=True,
+         date_basis="original_line", conditions=OF_DOCUMENT,
          about="Billing's tax rate; where nothing is due, with the reason behind it: txr_1:reverse_charge."),
     Kind("account", "Role to GL account", ("role",), "accounts", "missing_account_mapping",
          "{system} has no account for {key}{scope}", scope=("connection", "legal_entity", "currency"),
          date_basis="posting", allows_patterns=False, owner=CONTROLLERSHIP, account_classes=ACCOUNT_CLASSES,
          about="receivables, receivables_control (of summaries), clearing:<gateway>, bank, fees, disputes, reserves, "
          "rounding, discounts, suspense, refunds, accrued_revenue (of documents that came after their period’s close).",
-         approval=CONTROLLER, asked_with_document=True),
+         approval=CONTROLLER, conditions=(*OF_DOCUMENT, "payment_method"), conditions_of=OF_ROLES),
     Kind("department", "Product line to department", ("product_line",), "departments", "missing_department_mapping",
-         "{system} has no department for {key}{scope}", date_basis="original_line", asked_with_document=True),
+         "{system} has no department for {key}{scope}", date_basis="original_line", conditions=OF_LINE),
     Kind("class", "Product line to class", ("product_line",), "classes", "missing_class_mapping",
-         "{system} has no class for {key}{scope}", date_basis="original_line", asked_with_document=True),
+         "{system} has no class for {key}{scope}", date_basis="original_line", conditions=OF_LINE),
     Kind("location", "Legal entity to location", ("legal_entity",), "locations", "missing_location_mapping",
-         "{system} has no location for {key}{scope}", date_basis="original_line", asked_with_document=True),
+         "{system} has no location for {key}{scope}", date_basis="original_line", conditions=OF_DOCUMENT),
     Kind("payment_terms", "Payment terms", ("terms",), "terms", "missing_payment_terms_mapping",
-         "{system} has no payment terms for {key}{scope}", scope=("connection", "legal_entity"),
-         asked_with_document=True),
+         "{system} has no payment terms for {key}{scope}", scope=("connection", "legal_entity"), conditions=COUNTRIES),
     Kind("currency", "Currency to ERP currency", ("currency",), "currencies", "missing_currency_mapping",
          "{system} has no currency for {key}", scope=("connection",), allows_patterns=False, owner=CONTROLLERSHIP,
          approval=CONTROLLER, key_is="currency"),
     Kind("customer", "Customer of a document that names none", ("customer",), "customers", "customer_unidentified",
-         "Nobody has said who “{key}” is{scope}", scope=("connection", "legal_entity"), asked_with_document=True,
+         "Nobody has said who “{key}” is{scope}", scope=("connection", "legal_entity"), conditions=("document_type",),
          about="Source customer key to the ERP's customer, for documents whose source doesn't know the customer."),
     Kind("revenue_rule", "Revenue rule", ("treatment",), "revenue_rules", "missing_revenue_rule_mapping",
          "{system} has no revenue rule for {key}{scope}", scope=("connection", "legal_entity", "product_line"),
-         date_basis="original_line", owner=CONTROLLERSHIP,
-         approval=CONTROLLER, asked_with_document=True),
+         date_basis="original_line", owner=CONTROLLERSHIP, approval=CONTROLLER),
     Kind("gateway_bank", "Gateway to bank account", ("gateway",), "accounts", "missing_bank_mapping",
          "{system} has no bank account for payouts of {key}{scope}", scope=("connection", "legal_entity", "currency"),
-         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("asset",)),),
-         approval=TWO_ONE_CONTROLLER, asked_with_document=True),
+         date_basis="posting", owner=CONTROLLERSHIP, account_classes=(("", ("asset",)),), approval=TWO_ONE_CONTROLLER),
     Kind("intercompany", "Pair of entities to due-to and due-from accounts", ("from_entity", "to_entity"), "accounts",
          "missing_intercompany_mapping", "{system} has no intercompany account for {key}", scope=("connection",),
-         date_basis="posting", owner=CONTROLLERSHIP,
-         approval=TWO_ONE_CONTROLLER, asked_with_document=True),
+         date_basis="posting", owner=CONTROLLERSHIP, approval=TWO_ONE_CONTROLLER),
     Kind("posting_policy", "Posting policy", ("field",), FREE, "missing_posting_policy",
          "No posting policy says {key}{scope}", keys=POLICY_FIELDS, allows_patterns=False, owner=CONTROLLERSHIP,
          date_basis="posting", effective_default="period_start",
@@ -302,20 +307,17 @@ _KINDS = (
          about="From which day on documents go to another ERP, by their own date, also when they arrive late; and "
          "orders to another billing system, by their start. What takes back, pays or applies an earlier document goes "
          "where that stands. erp|* is all that has no rule of its own. The region is the country of the customer’s "
-         "billing address. Where no rule says: the system that plays the role for the entity.",
-         approval=CONTROLLER),
+         "billing address. Where no rule says: the system that plays the role for the entity.", approval=CONTROLLER),
     Kind("field_owner", "Which system owns a field", ("record_type", "field"), FREE, "missing_field_owner",
          "Nobody says who owns {key}{scope}", keys=KEYS, allows_patterns=False, owner=CONTROLLERSHIP,
          values=OWNER_PATTERN, values_say=OWNER_WORDS,
          about="Whose value survives where several systems say something: crm, billing or erp. Others are kept beside "
-         "it. With “ alone” nobody stands in until the owner has spoken.",
-         approval=CONTROLLER, propose=PROPOSE_POLICY),
+         "it. With “ alone” nobody stands in until the owner has spoken.", approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind("refused_update", "What a refused update does", ("record_type", "field"), FREE, "missing_refused_update",
          "Nobody says what a refused update of {key} does{scope}", keys=KEYS, allows_patterns=False,
          owner=CONTROLLERSHIP, values="keep|case", values_say="keep or case",
          about="Another system's value of a field that it doesn't own is kept beside the surviving one (keep), or a "
-         "case is opened too (case).",
-         approval=CONTROLLER, propose=PROPOSE_POLICY),
+         "case is opened too (case).", approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind("manual_rate", "Exchange rate by hand", ("pair",), FREE, "rate_missing",
          "No exchange rate of {key} is young enough", scope=("legal_entity",), allows_patterns=False,
          owner=CONTROLLERSHIP, date_basis="posting",
@@ -353,8 +355,7 @@ _KINDS = (
          "No rule says whether {key} are archived", scope=(), keys=ARCHIVED, allows_patterns=False,
          owner=CONTROLLERSHIP, values="yes|no", values_say="yes or no",
          about="Whether a month is written to the archive (Q2C_ARCHIVE), read back and found whole before it is "
-         "dropped; one that can’t be stays. Where no rule says: no.",
-         approval=CONTROLLER, propose=PROPOSE_POLICY),
+         "dropped; one that can’t be stays. Where no rule says: no.", approval=CONTROLLER, propose=PROPOSE_POLICY),
     Kind(REPLAY_WINDOW, "How far back a message is replayed", ("message",), FREE, "missing_replay_window",
          "No rule says how far back {key} is replayed", scope=("connection",), owner=CONTROLLERSHIP,
          values="any|[1-9][0-9]{0,3}", values_say="a number of days, or the word any", verb="goes back",

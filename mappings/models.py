@@ -9,6 +9,7 @@ from django.db.models import CharField, Field, Func, Q, Value
 from django.db.models.functions import Concat
 from simple_history.models import HistoricalRecords
 
+from mappings.conditions import say
 from q2c.core.models import APPEND_ONLY
 
 
@@ -124,6 +125,11 @@ class ChangeLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.act} {self.kind} {self.key}"
+
+    @property
+    def only(self) -> str:
+        """Its conditions in words: "only invoices to customers in DE, FR"; empty where it has none."""
+        return say(self.conditions)
 
 
 class Evidence(models.Model):
@@ -263,6 +269,7 @@ class MappingRule(models.Model):
             models.Index(fields=["kind", "key"], name="rule_key"),
             models.Index(fields=["kind", "legal_entity_code"], name="rule_entity", condition=Q(known_to__isnull=True)),
             models.Index(fields=["kind"], name="rule_pattern", condition=Q(is_pattern=True)),
+            models.Index(fields=["kind"], name="rule_looks", condition=~Q(conditions_key="") | ~Q(region="")),
         ]
         triggers = [
             pgtrigger.ReadOnly(name="rule_content", exclude=["known_to"]),
@@ -276,6 +283,11 @@ class MappingRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key} = {self.value}"
+
+    @property
+    def only(self) -> str:
+        """Its conditions in words: "only invoices to customers in DE, FR"; empty where it has none."""
+        return say(self.conditions)
 
 
 class SuggestionChoice(models.Model):

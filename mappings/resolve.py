@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 from django.db.models import Max
 
-from mappings import scope
+from mappings import conditions, scope
 from mappings.fetching import Index, Overlay, Rule, Wish
 from mappings.kinds import BY_CODE, DIMENSIONS, Kind
 from mappings.models import ChangeSet
 from q2c.core.problems import Category, Problem
 
 Want = tuple[str, str, Mapping[str, str]]  # kind, key, scope: of it, a legal entity narrows what is fetched
+TYPE = "document_type"
+# Beside a document's facts: the type of what it takes back. It's asked as that, unless a rule for its own type wins.
+TAKES_BACK = "takes_back"
+_NO_FACTS: Mapping[str, str] = {}
 
 
 class Resolved(NamedTuple):
@@ -81,6 +85,22 @@ class Snapshot:
     def for_document(self) -> Snapshot:
         """A view over the same rules that notes its own use."""
         return Snapshot(self.change_set, self._index)
+
+    def looks_at(self, kind: str) -> frozenset[str]:
+        """What any known rule of a kind looks at beside key, dates and the usual scope: facts of the document, and
+        `region`. Empty for most kinds: then nobody needs to find these facts out."""
+        return self._index.looks_at(kind)
+
+    def fetched_looks(self, kind: str) -> frozenset[str]:
+        """The same of the rules that were fetched, apart from regions; asks nobody."""
+        return frozenset(self._index.conditional.get(kind, ()))
+
+    def names_type(self, kind: str, key: str, *, on: dt.date, document: Mapping[str, str], **dimensions: str) -> bool:
+        """Whether the rule that answers this question is one for the document's own type, and not for that of what it
+        takes back. Notes no use."""
+        asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
+        rules = self._index.candidates(kind, key, dimensions.get("legal_entity", ""))
+        return _are_for_its_type(_most_specific(rules, asked, on, document), document.get(TAKES_BACK, ""))
 
     def fetch(self, wishes: Iterable[Wish]) -> None:
         """Add what these (kind, key), or (kind, key, legal entity), need, in one statement; known ones cost nothing.
@@ -145,11 +165,19 @@ class Snapshot:
         """Every rule that was looked at for this question, the winner first, each with its verdict in words."""
         asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
         rules = self._index.candidates(kind, key)
-        winners = _winners(rules, asked, on, document or {})
+        winners = _winners(rules, asked, on, document or _NO_FACTS)
         ids = {rule.id for rule in winners}
         verdict = "won" if len(ids) == 1 else "could win as well as another: ambiguous"
-        lost = [Considered(rule, _why_not(rule, asked, on, document or {})) for rule in rules if rule.id not in ids]
+        lost = [
+            Considered(rule, _why_not(rule, asked, on, document or _NO_FACTS)) for rule in rules if rule.id not in ids
+        ]
         return [Considered(rule, f"{verdict}: {_why(rule)}") for rule in winners] + lost
+
+    def conditional(self, kind: str, key: str, *, on: dt.date, **dimensions: str) -> list[Rule]:
+        """The rules that answer this question for some documents only, the most specific first."""
+        asked = tuple(dimensions.get(name, "") for name in DIMENSIONS)
+        rules = self._index.candidates(kind, key, asked[1])
+        return [rule for rule in rules if rule.conditions and _reaches(rule, asked, on)]
 
     def candidates(self, kind: str, key: str) -> list[Rule]:
         """Every rule whose key is this one or a pattern over it, the most specific first, whatever its scope and
@@ -160,18 +188,21 @@ class Snapshot:
         index = self._index
         rules = index.candidates(
             kind, key, legal_entity
-        )  # first: it may fetch, and learn that conditions matter for this kind
-        if document is not None and kind not in index.conditional_kinds:
-            document = None
-        question = (
-            kind, key, on, connection, legal_entity, currency, region, product_line,
-            None if document is None else tuple(sorted(document.items())),
-        )  # fmt: skip
+        )  # first: it may fetch, and learn which facts matter for this kind
+        looked_at = index.conditional.get(kind)
+        facts = None
+        if document is None or looked_at is None:
+            document = _NO_FACTS
+        else:
+            facts = tuple([document.get(name, "") for name in looked_at])
+            if TYPE in looked_at:
+                facts = (*facts, document.get(TAKES_BACK, ""))
+        question = (kind, key, on, connection, legal_entity, currency, region, product_line, facts)
         try:
             return index.memo[question]
         except KeyError:
             pass
-        winners = _winners(rules, (connection, legal_entity, currency, region, product_line), on, document or {})
+        winners = _winners(rules, (connection, legal_entity, currency, region, product_line), on, document)
         if not winners:
             answer: Any = None
         elif len(winners) > 1:
@@ -197,10 +228,32 @@ class Snapshot:
         says = kind.missing_says.format(
             system=self._index.system(named["connection"]), key=key, scope=_place(named, kind)
         )
+        says += self._says_waiting(code, key, on, asked) if code in self._index.conditional else ""
         return Problem(kind.missing_code, Category.MAPPING, says, on=on, **subject)
+
+    def _says_waiting(self, kind: str, key: str, on: dt.date, asked: tuple[str, ...]) -> str:
+        """The rules that would answer but for their conditions, as the end of a sentence."""
+        waiting = self.conditional(kind, key, on=on, **dict(zip(DIMENSIONS, asked, strict=True)))
+        if len(waiting) == 1:
+            return f"; a rule for it holds {conditions.say(waiting[0].conditions)}"
+        return f"; {len(waiting)} rules for it hold only for other documents" if waiting else ""
 
 
 def _winners(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:
+    """Those that could win. What takes an earlier document back is asked as that one, so that it finds what it put
+    there, unless the rule that wins is one for its own type and not for that one's."""
+    winners = _most_specific(rules, asked, on, document)
+    back = document.get(TAKES_BACK)
+    if not back or _are_for_its_type(winners, back):
+        return winners
+    return _most_specific(rules, asked, on, {**document, TYPE: back})
+
+
+def _are_for_its_type(winners: list[Rule], back: str) -> bool:
+    return any(TYPE in rule.conditions and back not in scope.allowed(rule.conditions[TYPE]) for rule in winners)
+
+
+def _most_specific(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> list[Rule]:
     winners: list[Rule] = []
     for rule in rules:
         if winners and rule.specificity < winners[0].specificity:
@@ -211,6 +264,11 @@ def _winners(rules: list[Rule], asked: tuple[str, ...], on: dt.date, document: M
 
 
 def _applies(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[str, str]) -> bool:
+    return _reaches(rule, asked, on) and (not rule.conditions or scope.conditions_hold(rule.conditions, document))
+
+
+def _reaches(rule: Rule, asked: tuple[str, ...], on: dt.date) -> bool:
+    """Whether a rule speaks of this place and day, whatever its conditions."""
     connection, legal_entity, currency, region, product_line = asked
     return (
         (not rule.connection or rule.connection == connection)
@@ -220,7 +278,6 @@ def _applies(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[
         and (not rule.product_line or rule.product_line == product_line)
         and rule.effective_from <= on
         and (rule.effective_to is None or on < rule.effective_to)
-        and (not rule.conditions or scope.conditions_hold(rule.conditions, document))
     )
 
 
@@ -228,7 +285,9 @@ def _why(rule: Rule) -> str:
     base = "fallback" if rule.is_fallback else "pattern " + rule.key if rule.is_pattern else "exact key"
     narrowed = [value for value in rule[4:9] if value]
     return (
-        base + (f", for {', '.join(narrowed)}" if narrowed else "") + (", with conditions" if rule.conditions else "")
+        base
+        + (f", for {', '.join(narrowed)}" if narrowed else "")
+        + (f", {conditions.say(rule.conditions)}" if rule.conditions else "")
     )
 
 
@@ -241,7 +300,7 @@ def _why_not(rule: Rule, asked: tuple[str, ...], on: dt.date, document: Mapping[
     if rule.effective_to is not None and on >= rule.effective_to:
         return f"in force until {rule.effective_to}"
     if not scope.conditions_hold(rule.conditions, document):
-        return "its conditions don't hold"
+        return conditions.why_not(rule.conditions, document)
     return "less specific"
 
 

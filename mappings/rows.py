@@ -12,6 +12,7 @@ from rapidfuzz import fuzz, process
 from connectors.models import Connection
 from mappings import columns
 from mappings.columns import HEADINGS, Header
+from mappings.conditions import tidy
 from mappings.kinds import BY_CODE, Kind
 from mappings.tables import ROWS_MAX, Table
 from mappings.workbooks import Formula, Unreadable
@@ -163,6 +164,8 @@ class RowReader:
             self.fault(row.number, "is_fallback", text, "is neither yes nor no.")
         try:
             row.conditions = columns.read_conditions(row.text("conditions"))
+            if not row.text("rule"):  # those of a rule stay as it has them
+                row.conditions = tidy(row.conditions)
         except ValueError as error:
             self.fault(row.number, "conditions", row.text("conditions"), str(error))
         if not row.key:

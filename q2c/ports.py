@@ -20,14 +20,14 @@ from connectors.models import Connection, ReferenceEntry, RoleAssignment
 from connectors.recorder import Collector
 from exceptions.models import Choice
 from mappings.bill_runs import RunPolicies
-from mappings.kinds import BY_CODE
-from mappings.resolve import Resolved, Snapshot, latest_change_set
+from mappings.resolve import Snapshot, latest_change_set
 from mappings.retries import Retries
 from q2c.core.approvals import OVERRIDE, approved_contents
 from q2c.core.models import AccountingPeriod, LegalEntity, Subsidiary
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.links import Links, fetch_links
-from q2c.posting.facts import Book, Period, RuleDates
+from q2c.posting.facts import Book, Period
+from q2c.rules import Rules
 from q2c.transactions.batch import LINK, Run
 
 KEPT_SECONDS = 5.0
@@ -222,37 +222,6 @@ class Calendar:
     def reference(self, connection_code: str, list_name: str) -> dict[str, dict[str, Any]]:
         """A target's cached list by its id."""
         return reference(connection_code, list_name)
-
-
-def date_of(kind: str, on: RuleDates | dt.date) -> dt.date:
-    """The date on which a rule of this kind must be in force: which of a document's dates it is, the kind says. Master
-    data has one date only."""
-    if isinstance(on, dt.date):
-        return on
-    date: dt.date = getattr(on, BY_CODE[kind].date_basis)
-    return date
-
-
-class Rules:
-    """The mappings as one consistent version, for one transaction: notes which rules its steps used."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot.for_document()
-
-    def resolve(self, kind: str, key: str, *, on: RuleDates | dt.date, **asked: Any) -> Resolved:
-        """The value in force on the kind's own date. Raises Problem naming the missing key."""
-        return self._snapshot.resolve(kind, key, on=date_of(kind, on), **asked)
-
-    def get(self, kind: str, key: str, default: str = "", *, on: RuleDates | dt.date, **asked: Any) -> str:
-        """The value in force, or a default where no rule says. Raises Problem when two rules say."""
-        found = self._snapshot.find(kind, key, on=date_of(kind, on), **asked)
-        return default if found is None else found.value
-
-    def take_used(self) -> list[list[int]]:
-        """The rules used since the last call, as [rule, version]."""
-        used = [[rule, found.version] for rule, found in self._snapshot.used.items()]
-        self._snapshot.used.clear()
-        return used
 
 
 def accepted_problems(transaction_ids: list[UUID]) -> dict[UUID, list[tuple[str, dict[str, str]]]]:

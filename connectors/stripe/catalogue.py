@@ -30,6 +30,7 @@ class Catalogue:
         self._get, self._post, self._connection = get, post, connection
         self._rates: dict[str, dict[str, Any]] = {}
         self._skus: dict[str, tuple[str, float]] = {}
+        self._charges: dict[str, dict[str, Any]] = {}  # how a price charges, which never changes
 
     # For an order
 
@@ -37,7 +38,7 @@ class Catalogue:
         """The price of a line of an order, found or made with its product. A price that is found under the line's key
         and isn't the line's (of another product, once a rule names another) is left alone; the line has one more key.
         Raises Problem; ValueError for what Stripe can't say."""
-        given = plan.product_ids.get(line.sku, "")
+        given = plan.product_of(line)
         if given.startswith("price_"):
             return given
         product = given if given and given != "create" else outbound.product_id(line.sku)
@@ -89,15 +90,31 @@ class Catalogue:
     # Of an invoice
 
     async def with_skus(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The lines with the SKU of their product where neither they nor its id say it: the metadata of a
-        subscription's line are the subscription's."""
+        """The lines with the SKU of their product where neither they nor its id say it (the metadata of a
+        subscription's line are the subscription's), and with how their price charges where they don't say that."""
         for line in lines:
             details = dig(line, "pricing.price_details")
             if isinstance(details, dict) and not inbound.says_sku(line):
                 product = inbound.id_of(details.get("product"))
                 sku = await self._sku_of(inbound.id_of(details.get("price")), product)
                 details["product"] = {"id": product, "metadata": {"sku": sku} if sku else {}}
+            if isinstance(details, dict) and details.get("price") and not inbound.charge_type(line):
+                details["price"] = await self._charge_of(inbound.id_of(details["price"]))
         return lines
+
+    async def _charge_of(self, price: str) -> dict[str, Any]:
+        """How a price charges: once, for a time or by use. Kept."""
+        if price not in self._charges:
+            try:
+                self._note_charge(await self._get(f"/v1/prices/{price}", "price"))
+            except Absent:
+                return {"id": price}  # its id is all that is left of it
+        return self._charges[price]
+
+    def _note_charge(self, price: dict[str, Any]) -> None:
+        if len(self._charges) >= KEPT:
+            self._charges.clear()
+        self._charges[str(price["id"])] = {name: price.get(name) for name in ("id", "type", "recurring")}
 
     async def _sku_of(self, price: str, product: str) -> str:
         """What we wrote on a price, else on its product; "" where nothing is written. Kept."""
@@ -108,6 +125,7 @@ class Catalogue:
         try:
             if price:
                 found = await self._get(f"/v1/prices/{price}", "price", [("expand[]", "product")])
+                self._note_charge(found)
                 sku = dig(found, "metadata.sku") or dig(found, "product.metadata.sku")
             else:
                 sku = dig(await self._get(f"/v1/products/{product}", "product"), "metadata.sku")

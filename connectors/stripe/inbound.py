@@ -82,7 +82,28 @@ def invoice_line(raw: Mapping[str, Any], currency: str) -> billing.InvoiceLine:
         product_id=id_of(product),
         revenue_rule=str(notes.get("revenue_rule") or ""),
         declared_amount=_optional_decimal(notes.get("declared_amount")),
+        charge_type=charge_type(raw),
     )
+
+
+def charge_type(raw: Mapping[str, Any]) -> billing.ChargeType:
+    """How a line is charged: as its price says, where the line holds one in full (today's lines name it by its id, so
+    the catalogue puts it there); else an invoice item is charged once, and what is prorated recurs. Of a
+    subscription's other lines nobody knows without their price: it may be metered."""
+    price = _price_of(raw)
+    if price.get("type") == "one_time":
+        return "one_time"
+    if price.get("type") == "recurring":
+        return "usage" if dig(price, "recurring.usage_type") == "metered" else "recurring"
+    parent = raw.get("parent") or {}
+    if dig(parent, "subscription_item_details.proration") or dig(parent, "invoice_item_details.proration"):
+        return "recurring"
+    return "one_time" if parent.get("type") == "invoice_item_details" else ""
+
+
+def _price_of(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    places = (dig(raw, "pricing.price_details.price"), raw.get("price"))
+    return next((found for found in places if isinstance(found, Mapping)), {})
 
 
 def says_sku(raw: Mapping[str, Any]) -> bool:
@@ -161,6 +182,7 @@ def _credit_line(
         revenue_rule=original.revenue_rule if original else "",
         declared_amount=_optional_decimal(notes.get("declared_amount")),
         original_line_id=str(raw.get("invoice_line_item") or ""),
+        charge_type=original.charge_type if original else "",
     )
 
 

@@ -11,8 +11,11 @@ from typing import Any
 from exceptions.kind_words import ACCEPT_DIFFERENCE
 from mappings.resolve import Snapshot
 from q2c import ports
+from q2c.canonical import schema
+from q2c.canonical.billing import Invoice
 from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Problem
+from q2c.flows.asked_again import facts_again
 from q2c.flows.write_off_to_erp import TAX
 from q2c.posting.facts import Book
 from q2c.posting.write_offs import SKUS
@@ -47,7 +50,10 @@ def booking_of(txn: BusinessTransaction, resolution: str, book: Book, on: dt.dat
     sku = SKUS["difference" if resolution == ACCEPT_DIFFERENCE else "write_off"]
     scope = {"legal_entity": entity}
     rules = Snapshot.load([("posting_policy", TAX, scope), ("item", sku, scope), ("account", "receivables", scope)])
-    asked = {"on": on, "legal_entity": entity, "connection": erp, "currency": txn.currency}
+    facts = facts_again(schema.from_json(bytes(txn.fact), Invoice), rules, "item", "account")
+    if facts is not None:
+        facts |= {"document_type": "write_off", "takes_back": "invoice"}
+    asked = {"on": on, "legal_entity": entity, "connection": erp, "currency": txn.currency, "document": facts}
     items = ports.reference(erp, "items")
     item = items.get(_value(rules, "item", sku, asked), {}).get("attributes", {})
     rule = rules.find("posting_policy", TAX, on=on, legal_entity=entity)

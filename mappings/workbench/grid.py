@@ -61,6 +61,7 @@ class GridRow:
     is_told: bool = False  # that something is wrong with it
     is_retired: bool = False
     was: str = ""
+    only: str = ""  # for which documents alone the rule holds
     sent: dict[str, str] = field(default_factory=dict)
 
 
@@ -121,7 +122,7 @@ def _row_of(place: int, rule: MappingRule, columns: tuple[str, ...]) -> GridRow:
     texts = cells_of(rule)
     row = GridRow(place, texts["rule"], [Cell(name, texts[name], name in OPEN) for name in columns])
     row.was = _fingerprint({name: texts[name] for name in OPEN})
-    row.says = rule.value_label
+    row.says, row.only = rule.value_label, rule.only
     return row
 
 
@@ -209,7 +210,8 @@ def _name(rows: list[GridRow]) -> None:
     asked = [(row, int(number)) for row, number in numbers if number.isdecimal() and len(number) < 18]
     known = MappingRule.objects.in_bulk({number for _, number in asked})
     for row, number in asked:
-        row.says = known[number].value_label if number in known else ""
+        if number in known:
+            row.says, row.only = known[number].value_label, known[number].only
 
 
 def _show_newer(row: GridRow) -> None:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 from connectors.families import Family
 from connectors.models import RoleAssignment
 from mappings import suggestions
+from mappings.conditions import say
 from mappings.days import rules_today
 from mappings.hints import Hint, find_hints
 from mappings.kinds import BY_CODE, CONNECTIONS, FREE, KINDS, Kind
@@ -61,6 +62,7 @@ class Answer:
     hint: Hint | None = None
     take: str = ""  # what is sent to take the hint
     draft: int = 0  # the person's own draft in which it's answered
+    others: tuple[str, ...] = ()  # what it becomes for some documents only, in words
 
 
 Row = tuple[str, list[Answer]]
@@ -144,15 +146,20 @@ def _answers(kind: Kind, keys: list[str], places: list[Place]) -> Iterator[Row]:
     for key in keys:
         answers = []
         for place in places:
+            asked: dict[str, Any] = {
+                "legal_entity": place.entity,
+                "currency": place.currency,
+                "connection": place.system,
+            }
             try:
-                found = snapshot.find(
-                    kind.code, key, on=today, legal_entity=place.entity, currency=place.currency,
-                    connection=place.system,
-                )  # fmt: skip
+                found = snapshot.find(kind.code, key, on=today, **asked)
             except Problem as problem:
                 answers.append(Answer(note=problem.summary))
                 continue
-            answers.append(_shown(found) if found else Answer(fill=_fill(kind, key, place)))
+            answer = _shown(found) if found else Answer(fill=_fill(kind, key, place))
+            others = [f"{r.label or r.value} {say(r.conditions)}"
+                      for r in snapshot.conditional(kind.code, key, on=today, **asked)]  # fmt: skip
+            answers.append(replace(answer, others=tuple(others)) if others else answer)
         yield key, answers
 
 

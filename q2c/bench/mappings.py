@@ -22,13 +22,13 @@ from mappings.models import Evidence, MappingRule, Sheet
 from mappings.resolve import Snapshot, latest_change_set
 from mappings.selectors import RULE_ORDER, rules_visible_to
 from mappings.workbench.rules import RuleFilter
-from q2c import ports
 from q2c.bench import rules
 from q2c.bench.figures import Figure, Report, percentile
 from q2c.bench.stage import Stage
 from q2c.core.htmx import write_place
 from q2c.core.models import Person
 from q2c.flows import backtest
+from q2c.rules import Rules
 from q2c.transactions.models import BusinessTransaction
 
 REPEATS = 3
@@ -77,7 +77,7 @@ def _measure_resolving(report: Report, keys: list[str]) -> None:
             snapshot = Snapshot.load(wants)
             loaded = time.perf_counter()
             for entity, on, skus in documents:
-                own = ports.Rules(snapshot)
+                own = Rules(snapshot)
                 for sku in skus:
                     own.get("item", sku, on=on, legal_entity=entity, connection="netsuite", currency="GBP")
                 own.take_used()

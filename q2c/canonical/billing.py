@@ -14,6 +14,8 @@ from typing import Literal
 
 from q2c.canonical.base import Currency, Document, Source
 
+ChargeType = Literal["", "recurring", "one_time", "usage"]  # empty: the vendor doesn't say it
+
 
 class TaxDetail(Document):
     tax_code: str
@@ -43,6 +45,7 @@ class InvoiceLine(Document):
     revenue_rule: str = ""
     declared_amount: Decimal | None = None  # quantity × price unrounded, where the feed declares it
     original_line_id: str = ""  # of a credit: the line that it takes back
+    charge_type: ChargeType = ""  # as the vendor itself says; mapping rules may look at it, nothing else does
 
 
 class CustomerBalanceEntry(Document):

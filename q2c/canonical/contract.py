@@ -26,6 +26,11 @@ class OrderLine(Document):
     service_end: dt.date | None = None
     term_months: int | None = None
 
+    @property
+    def charge_type(self) -> str:
+        """How it's charged, as an invoice's line would say it."""
+        return "one_time" if self.billing_frequency == "one_time" else "recurring"
+
 
 class Order(Document):
     """A closed-won opportunity (or an activated order, or one of the API), complete with its lines."""

@@ -18,7 +18,7 @@ from q2c.canonical.party import Customer, CustomerWanted
 from q2c.canonical.posting import ErpCustomer, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
-from q2c.flows.steps import suspects, systems
+from q2c.flows.steps import asked, suspects, systems
 from q2c.flows.steps.customer import use_reference
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
@@ -77,8 +77,10 @@ def build_customer(document: Customer, book: Book, mappings: Any, links: Any) ->
         )
     today = dt.datetime.now(dt.UTC).date()
     is_new = known is None
+    facts = asked.facts_of(document, mappings, links, "payment_terms", "account")
     currency = document.currency or book.currency
     scope = {"connection": book.connection, "on": today}
+    here = {**scope, "legal_entity": book.code, "document": facts}
     terms = document.payment_terms
     return ErpCustomer(
         external_id=external_id("cus", source=document.source.connection, object_id=document.source.object_id),
@@ -88,9 +90,9 @@ def build_customer(document: Customer, book: Book, mappings: Any, links: Any) ->
         currency=mappings.resolve("currency", currency, **scope).value if is_new else "",
         email=document.email,
         phone=document.phone,
-        terms=mappings.resolve("payment_terms", terms, legal_entity=book.code, **scope).value if terms else "",
+        terms=mappings.resolve("payment_terms", terms, **here).value if terms else "",
         bill_to=document.bill_to,
-        receivables_account=mappings.get("account", "receivables", legal_entity=book.code, **scope),
+        receivables_account=mappings.get("account", "receivables", **here),
     )
 
 

@@ -151,7 +151,16 @@ def _billed(document: billing.Invoice | billing.CreditMemo, flow: str, about: Ab
 
 def _read_of(document: billing.Invoice | billing.CreditMemo) -> billing.Invoice | billing.CreditMemo:
     """What its key rests on: the debts that an invoice collects are read from a ledger of their own."""
+    document = _uncharged(document)
     return replace_fields(document, collected=()) if isinstance(document, billing.Invoice) else document
+
+
+def _uncharged(document: Any) -> Any:
+    """A document without how its lines are charged, which older releases didn't read: what they posted is no other
+    document for that."""
+    if not any(line.charge_type for line in document.lines):
+        return document
+    return replace_fields(document, lines=tuple(replace_fields(line, charge_type="") for line in document.lines))
 
 
 def rounding_of(document: billing.Invoice | billing.CreditMemo) -> Decimal:
@@ -267,8 +276,9 @@ def _credit_void(event: events.CreditMemoVoided, about: About) -> list[Fact] | I
 def _void(void: billing.DocumentVoid, flow: str, about: About) -> list[Fact] | Ignored:
     if void.amount == 0:
         return Ignored("zero_amount", "A document of 0 has no effect on the books")
+    read = replace_fields(void, balance_entries=(), credits=tuple(_uncharged(memo) for memo in void.credits))
     return [
-        _fact(flow, void, void.source, about, read=replace_fields(void, balance_entries=()), number=void.number,
+        _fact(flow, void, void.source, about, read=read, number=void.number,
               customer_id=void.customer_id, currency=void.currency, amount=void.amount,
               document_date=_date(void.voided_at, about), legal_entity=void.legal_entity)
     ]  # fmt: skip

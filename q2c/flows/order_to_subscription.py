@@ -14,14 +14,14 @@ from typing import Any
 
 from msgspec.structs import replace as replace_fields
 
-from connectors.families import SubscriptionPlan
+from connectors.families import SubscriptionPlan, product_key
 from q2c.canonical.contract import Order
 from q2c.canonical.party import Customer
 from q2c.canonical.posting import SavedRecord
 from q2c.canonical.schema import from_json
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
-from q2c.flows.steps import orders, payers, prices
+from q2c.flows.steps import asked, orders, payers, prices
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Flow, Read, Wait, Write
@@ -66,11 +66,22 @@ def want_products(document: Order) -> list[tuple[str, Any]]:
     return [("rule", ("billing_product", line.sku)) for line in document.lines]
 
 
-def map_products(document: Order, book: Book, billing_system: str, mappings: Any) -> dict[str, str]:
-    """Billing's product of every SKU. Raises Problem naming SKU and entity."""
+def map_products(
+    document: Order, account: Customer, book: Book, billing_system: str, mappings: Any
+) -> dict[str, str]:  # fmt: skip
+    """Billing's product of every SKU, where rules look at how it's charged for each way of that. Raises Problem naming
+    SKU and entity."""
     scope = {"legal_entity": book.code, "currency": document.currency, "on": document.start_date,
              "connection": billing_system}  # fmt: skip
-    return {line.sku: mappings.resolve("billing_product", line.sku, **scope).value for line in document.lines}
+    looked_at = asked.looks_at(mappings, "billing_product")
+    sold = {product_key(line) if "charge_type" in looked_at else line.sku: line for line in document.lines}
+    facts = asked.countries_of(account) if looked_at else None
+    return {
+        key: mappings.resolve(
+            "billing_product", line.sku, document=asked.of_line(facts, line.charge_type), **scope
+        ).value
+        for key, line in sold.items()
+    }
 
 
 def want_references(payer: str) -> list[tuple[str, Any]]:

@@ -117,10 +117,10 @@ def _credit_key(document: Refund, credit_note_id: str) -> str:
     return f"{document.source.connection}:credit_note:{credit_note_id}"
 
 
-def want_accounts(document: Refund) -> list[tuple[str, Any]]:
+def want_accounts(document: Refund, mappings: Any) -> list[tuple[str, Any]]:
     """Account roles, and where stands what it gives back, or the refund that failed."""
     settled = [want for row in _settled(document) for want in originals.want_standing(*row)]
-    return [*codes.want_accounts(document), *settled]
+    return [*codes.want_accounts(document, mappings), *settled]
 
 
 def find_accounts(
@@ -129,7 +129,7 @@ def find_accounts(
 ) -> Accounts:  # fmt: skip
     """Receivables as what it pays out has them, and the gateway's clearing account. Raises Problem naming the role."""
     known = (originals.stands_on(*row, policy, links) for row in _settled(document))
-    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings)
+    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings, links)
     return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
 
 

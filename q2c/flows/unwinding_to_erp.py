@@ -126,6 +126,16 @@ def read_invoice_date(invoice: Invoice | None, original: Original, book: Book, c
     return original.document_date or dates.own_date(invoice, book.code, calendar)
 
 
+def want_new_items(invoice: Invoice | None, book: Book, mappings: Any) -> list[tuple[str, Any]]:
+    """What the lines of the invoice sell, and what rules look at."""
+    return [] if invoice is None else codes.want_codes(invoice, book, mappings)
+
+
+def want_new_taxes(invoice: Invoice | None, mappings: Any) -> list[tuple[str, Any]]:
+    """What rules for tax codes look at."""
+    return [] if invoice is None else codes.want_tax_facts(invoice, mappings)
+
+
 def map_new_items(
     invoice: Invoice | None, invoice_date: dt.date | None, book: Book, posting_date: dt.date, mappings: Any,
     calendar: Any, links: Any,
@@ -138,12 +148,12 @@ def map_new_items(
 
 def map_new_taxes(
     invoice: Invoice | None, invoice_date: dt.date | None, book: Book, posting_date: dt.date, mappings: Any,
-    calendar: Any,
+    calendar: Any, links: Any,
 ) -> dict[str, TaxUse] | None:  # fmt: skip
     """The tax codes of today's mappings. Raises Problem naming code and entity."""
     if invoice is None or invoice_date is None:
         return None
-    return codes.map_taxes(invoice, book, invoice_date, posting_date, mappings, calendar)
+    return codes.map_taxes(invoice, book, invoice_date, posting_date, mappings, calendar, links)
 
 
 def build_reposting(
@@ -333,8 +343,10 @@ UNWINDING_TO_ERP = Flow(
         Read("build_posting", "Build the AR credit memo; it must balance to the cent", build_posting, gives="posting"),
         Read("read_reposted", "Read the invoice that is posted again", read_reposted, gives="invoice"),
         Read("read_invoice_date", "Keep the invoice's own date", read_invoice_date, gives="invoice_date"),
-        Read("map_new_items", "Map every SKU by today's mappings", map_new_items, gives="new_items"),
-        Read("map_new_taxes", "Map the tax codes by today's mappings", map_new_taxes, gives="new_taxes"),
+        Read("map_new_items", "Map every SKU by today's mappings", map_new_items, gives="new_items",
+             wants=want_new_items),
+        Read("map_new_taxes", "Map the tax codes by today's mappings", map_new_taxes, gives="new_taxes",
+             wants=want_new_taxes),
         Read("build_reposting", "Build the new AR invoice; it must balance to the cent", build_reposting,
              gives="reposting"),
         Read("check_agreed", "Check that this is what was signed for", check_agreed, gives="agreed"),

@@ -81,12 +81,12 @@ def choose_rate(
 
 def find_accounts(
     document: CreditMemo, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy,
-    original: Original, taxes: dict[str, TaxUse], mappings: Any,
+    original: Original, taxes: dict[str, TaxUse], mappings: Any, links: Any,
 ) -> Accounts:  # fmt: skip
     """Receivables as the invoice has them, also where the entity posts in summary by now, and tax. Raises Problem
     naming the role."""
     on, own = (document_date, posting_date), _line_level(policy)
-    return originals.find_credited_accounts(document, book, *on, original, own, taxes, mappings)
+    return originals.find_credited_accounts(document, book, *on, original, own, taxes, mappings, links)
 
 
 def build_posting(

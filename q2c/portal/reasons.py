@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from connectors.models import Connection
 from exceptions.preview import LISTS, ledger_entries
 from mappings import scope
@@ -16,6 +18,11 @@ from mappings.kinds import BY_CODE
 from mappings.models import CrossReference, MappingRule
 from mappings.resolve import Considered, Snapshot, Want
 from mappings.selectors import rules_of_today
+from q2c.canonical import schema
+from q2c.flows import catalog
+from q2c.flows.asked_again import facts_again
+from q2c.flows.steps.asked import of_line
+from q2c.flows.steps.codes import LINE_KINDS
 from q2c.portal.told import ToldStep, tell_steps
 from q2c.posting.facts import RuleDates
 from q2c.transactions.models import BusinessTransaction
@@ -217,7 +224,8 @@ def _of_items(
     """The SKUs whose item earns on this account, or defers to it; those of one item and rule together."""
     groups: dict[tuple[str, int], list[str]] = {}
     rules: dict[int, UsedRule | None] = {}
-    for sku, use in gave.dictionary("items").items():
+    for key, use in gave.dictionary("items").items():
+        sku, _, charge_type = key.partition("|")
         account = use.get("deferral_account") or use.get("income_account") or f"item:{use['item']}"
         if account != line.account or any(use.get(name, "") != row.get(name, "") for name in KIND_OF):
             continue
@@ -226,7 +234,8 @@ def _of_items(
         then = _as_on(original) if by is None and original is not None else "; in the ERP"
         said = f"item {use.get('label') or use['item']}{then}{'; the' if then[0] == ',' else ' this'} item {verb} it"
         rules[id(by)] = by
-        groups.setdefault((said, id(by)), []).append(sku)
+        charged = f" ({charge_type.replace('_', '-')})" if charge_type else ""
+        groups.setdefault((said, id(by)), []).append(f"{sku}{charged}")
     return [Reason(f"{_skus(skus)} {said}", rules[rule]) for (said, rule), skus in groups.items()]
 
 
@@ -280,6 +289,8 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
         if u.rule.kind == "target_system":
             u.asked = f"erp|{txn.flow.removesuffix('_to_erp')}"
     snapshots: dict[int, Snapshot] = {}
+    facts: dict[int, dict[str, str] | None] = {}
+    told = _document(txn, gave)
     for u in used:
         if u.change_set is None or scope.is_pattern(u.asked):
             continue
@@ -287,11 +298,39 @@ def _look_again(used: list[UsedRule], txn: BusinessTransaction, gave: _Gave) -> 
         if snapshot is None:
             wants: list[Want] = [(o.rule.kind, o.asked, {}) for o in used if o.change_set == u.change_set]
             snapshot = snapshots[u.change_set] = Snapshot.load(wants, change_set=u.change_set)
+            if told is not None:
+                facts[u.change_set] = facts_again(told, snapshot, *{o.rule.kind for o in used})
         kind = BY_CODE[u.rule.kind]
-        u.looked_at = snapshot.explain(
-            kind.code, u.asked, on=getattr(dates, kind.date_basis), legal_entity=book.get("code", ""),
-            connection=book.get("connection", u.rule.connection_code), currency=txn.currency,
-            region=u.rule.region, product_line=u.rule.product_line,
-        )  # fmt: skip
+        for charge_type in _charges(told, u):
+            u.looked_at = snapshot.explain(
+                kind.code, u.asked, on=getattr(dates, kind.date_basis), legal_entity=book.get("code", ""),
+                connection=book.get("connection", u.rule.connection_code), currency=txn.currency,
+                region=u.rule.region, product_line=u.rule.product_line,
+                document=of_line(facts.get(u.change_set), charge_type),
+            )  # fmt: skip
+            if u.looked_at and u.looked_at[0].rule.id == u.rule.pk:
+                break
         if u.looked_at and u.looked_at[0].rule.id != u.rule.pk:
             u.looked_at = []  # it was asked for another document's sake, which this one follows
+
+
+def _document(txn: BusinessTransaction, gave: _Gave) -> Any:
+    """The document as its steps asked rules with it; None where it can't be read any more."""
+    flow = catalog.BY_CODE.get(txn.flow)
+    if flow is None:
+        return None
+    read = next((step.output_type for step in flow.steps if step.gives == "document"), None)
+    given = gave.dictionary("document")
+    try:
+        return (
+            schema.from_builtins(given, read) if read and given else schema.from_json(bytes(txn.fact), flow.fact_type)
+        )
+    except msgspec.MsgspecError:  # of an erased customer, or of another release
+        return None
+
+
+def _charges(document: Any, used: UsedRule) -> list[str]:
+    """How the lines are charged for which a rule may have answered."""
+    lines = getattr(document, "lines", ()) if used.rule.kind in LINE_KINDS else ()
+    found = {getattr(line, "charge_type", "") for line in lines if used.rule.kind != "item" or line.sku == used.asked}
+    return sorted(found) or [""]

@@ -59,4 +59,5 @@ def _credited(memo: CreditMemo, line: InvoiceLine, net: Decimal, taxes: list[Dec
         taxes=details,
         product_id=line.product_id,
         original_line_id=line.line_id,
+        charge_type=line.charge_type,
     )

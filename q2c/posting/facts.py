@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 
 from q2c.canonical.base import Document
@@ -57,6 +58,16 @@ class ItemUse(Document, frozen=True):
     department: str = ""
     class_: str = ""
     location: str = ""
+
+
+def use_key(sku: str, charge_type: str) -> str:
+    """Under which key a SKU's use stands where it differs by how it's charged."""
+    return f"{sku}|{charge_type}" if charge_type else sku
+
+
+def use_of(uses: Mapping[str, ItemUse], sku: str, charge_type: str) -> ItemUse | None:
+    """What a line's SKU is: by how it's charged, where that matters."""
+    return (uses.get(use_key(sku, charge_type)) if charge_type else None) or uses.get(sku)
 
 
 class TaxUse(Document, frozen=True):

@@ -11,7 +11,7 @@ from q2c.canonical.billing import InvoiceLine, TaxDetail
 from q2c.canonical.posting import ArLine, ArTax, JournalLine
 from q2c.core.money import ZERO, decimals, round_money
 from q2c.core.problems import Category, Problem
-from q2c.posting.facts import Accounts, Book, ItemUse, Policy, TaxUse
+from q2c.posting.facts import Accounts, Book, ItemUse, Policy, TaxUse, use_of
 
 
 def build_lines(
@@ -22,7 +22,7 @@ def build_lines(
     piece at it. Raises Problem `revenue_treatment` as `_revenue_dates` does."""
     built = []
     for line in lines:
-        use = items[line.sku]
+        use = use_of(items, line.sku, line.charge_type) or items[line.sku]
         revenue_start, revenue_end = _revenue_dates(line, use, book, policy, document_date)
         is_exact = line.quantity * line.unit_price == line.amount
         built.append(

@@ -102,7 +102,7 @@ def build_at_grain(
     names no account: line level leaves that to the ERP, a journal can't.
     """
     flip = -1 if is_credit else 1
-    by_item = {use.item: (sku, use) for sku, use in items.items()}
+    by_item = {use.item: (key.partition("|")[0], use) for key, use in items.items()}
     journal = [_side(flip * total, JournalLine(account=accounts.receivables))]
     for line in lines:
         sku, use = by_item.get(line.item, ("#rounding", ItemUse(item=line.item, income_account=accounts.rounding)))

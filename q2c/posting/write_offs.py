@@ -101,5 +101,5 @@ def _plain(line: InvoiceLine, sku: str) -> InvoiceLine:
     """The line without its service and its product: only the tax is the original's."""
     return msgspec.structs.replace(
         line, sku=sku, product_id="", service_start=None, service_end=None, service_from=None, service_until=None,
-        revenue_rule="",
+        revenue_rule="", charge_type="",
     )  # fmt: skip

@@ -19,12 +19,17 @@ NAMED = {"income_account": "410", "deferral_account": "220", "revenue_rule": "2"
 CALENDAR = SimpleNamespace(reference=lambda _connection, _name: {"i-1": {"attributes": NAMED}, "i-2": {}})
 
 
+SOLD = {"SUB": ("SUB", ""), "BOX": ("BOX", "")}
+DOCUMENT = SimpleNamespace(currency="JPY")
 LINKS = SimpleNamespace(product_line=lambda sku: {"SUB": "Subscriptions"}.get(sku, ""))
 
 
 class Mappings:
     def __init__(self, locations: dict[str, str], **by_line: str) -> None:
         self.locations, self.by_line = locations, by_line
+
+    def looks_at(self, _kind):
+        return frozenset()
 
     def resolve(self, kind, key, **_asked):
         return SimpleNamespace(value={"SUB": "i-1", "BOX": "i-2"}[key], label="")
@@ -37,7 +42,7 @@ class Mappings:
 
 @pytest.mark.parametrize(("locations", "of_sub", "of_box"), [({}, "5", ""), ({"JP01": "9"}, "9", "9")])
 def test_lines_take_their_items_dimensions_unless_a_rule_names_the_entitys_location(locations, of_sub, of_box):
-    uses = item_uses(["SUB", "BOX"], "JPY", TOKYO, rule_dates(DAY, DAY), Mappings(locations), CALENDAR, LINKS)
+    uses = item_uses(SOLD, DOCUMENT, TOKYO, rule_dates(DAY, DAY), Mappings(locations), CALENDAR, LINKS)
     assert uses["SUB"] == ItemUse(
         item="i-1", income_account="410", deferral_account="220", revenue_rule="2", department="3", class_="4",
         location=of_sub,
@@ -47,14 +52,14 @@ def test_lines_take_their_items_dimensions_unless_a_rule_names_the_entitys_locat
 
 def test_a_rule_for_the_product_line_goes_before_the_items_own_department_and_class():
     rules = Mappings({}, department="31", **{"class": "41"})
-    uses = item_uses(["SUB", "BOX"], "JPY", TOKYO, rule_dates(DAY, DAY), rules, CALENDAR, LINKS)
+    uses = item_uses(SOLD, DOCUMENT, TOKYO, rule_dates(DAY, DAY), rules, CALENDAR, LINKS)
     assert (uses["SUB"].department, uses["SUB"].class_) == ("31", "41")
     assert (uses["BOX"].department, uses["BOX"].class_) == ("", "")  # of no product line
 
 
 def test_the_rules_of_a_document_are_asked_for_at_once():
     document = SimpleNamespace(lines=(SimpleNamespace(sku="SUB", taxes=()),))
-    assert set(want_codes(document, TOKYO)) == {
+    assert set(want_codes(document, TOKYO, Mappings({}))) == {
         ("rule", ("item", "SUB", "JP01")), ("rule", ("location", "JP01")), ("product_line", "SUB"),
     }  # fmt: skip
 

@@ -24,6 +24,9 @@ class Mappings:
     def get(self, *_args, **_asked):
         return ""
 
+    def looks_at(self, _kind):
+        return frozenset()
+
     def resolve(self, *_args, **_asked):
         raise AssertionError("only a new customer needs a currency")
 

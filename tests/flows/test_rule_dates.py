@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from mappings.kinds import KINDS
-from q2c import ports
+from q2c import rules
 from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine, TaxDetail
 from q2c.canonical.schema import to_json
@@ -30,17 +30,20 @@ ITEM = ItemUse(item="i-old", income_account="410")
 def test_a_rule_must_be_in_force_on_the_date_of_its_kind(kind):
     on = RuleDates(document=DOCUMENT, posting=POSTING, original_line=ORIGINAL)
     expected = ORIGINAL if kind in BY_ORIGINAL else POSTING if kind in BY_POSTING else DOCUMENT
-    assert (ports.date_of(kind, on), ports.date_of(kind, DOCUMENT)) == (expected, DOCUMENT)
+    assert (rules.date_of(kind, on), rules.date_of(kind, DOCUMENT)) == (expected, DOCUMENT)
 
 
 class Mappings:
     """Answers every question with its kind and the date that it was asked for."""
 
+    def looks_at(self, _kind):
+        return frozenset()
+
     def resolve(self, kind, key, *, on, **_asked):
-        return SimpleNamespace(value=f"{kind} of {ports.date_of(kind, on)}", label="")
+        return SimpleNamespace(value=f"{kind} of {rules.date_of(kind, on)}", label="")
 
     def get(self, kind, key, default="", *, on, **_asked):
-        return {"posting_date": "today", "window": str(ports.date_of(kind, on))}.get(key, default)
+        return {"posting_date": "today", "window": str(rules.date_of(kind, on))}.get(key, default)
 
 
 CALENDAR = SimpleNamespace(
@@ -86,7 +89,7 @@ def test_without_the_posted_invoice_its_date_in_the_books_time_zone_decides():
     assert original == Original(document_date=dt.date(2026, 4, 1))
     asked = (document, TOKYO, DOCUMENT, POSTING, original, Mappings(), CALENDAR)
     assert originals.map_credited_items(*asked, links())["A"].item == "item of 2026-04-01"
-    assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="tax_code of 2026-04-01", tax_type="9")}
+    assert originals.map_credited_taxes(*asked, links()) == {"VAT": TaxUse(code="tax_code of 2026-04-01", tax_type="9")}
 
 
 def test_what_the_invoice_was_posted_with_counts_before_any_rule():
@@ -100,7 +103,7 @@ def test_what_the_invoice_was_posted_with_counts_before_any_rule():
     assert {sku: use.item for sku, use in originals.map_credited_items(*asked, links()).items()} == {
         "A": "i-old", "NEW": "item of 2026-04-01",
     }  # fmt: skip
-    assert originals.map_credited_taxes(*asked) == {"VAT": TaxUse(code="t-old")}
+    assert originals.map_credited_taxes(*asked, links()) == {"VAT": TaxUse(code="t-old")}
     assert original.exchange_rate == D("0.0071")
 
 

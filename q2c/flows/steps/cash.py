@@ -129,11 +129,11 @@ def _paid(document: Payment) -> list[list[systems.Record]]:
     return [[("payment", record_key(document.source))], invoices]
 
 
-def want_receipt_accounts(document: Payment) -> list[tuple[str, Any]]:
+def want_receipt_accounts(document: Payment, mappings: Any) -> list[tuple[str, Any]]:
     """Account roles, and where the invoices stand that it pays."""
     connection = document.source.connection
     standing = [want for i in document.invoice_ids for want in originals.want_standing_invoice(connection, i)]
-    return [*codes.want_accounts(document), *standing]
+    return [*codes.want_accounts(document, mappings), *standing]
 
 
 def find_receipt_accounts(
@@ -144,7 +144,7 @@ def find_receipt_accounts(
     naming the role."""
     connection = document.source.connection
     known = (originals.invoice_stands_on(connection, invoice, policy, links) for invoice in document.invoice_ids)
-    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings)
+    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings, links)
     return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
 
 

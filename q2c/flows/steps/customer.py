@@ -12,7 +12,7 @@ from q2c.canonical import schema
 from q2c.canonical.base import Source
 from q2c.canonical.party import CustomerUse, CustomerWanted
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import systems
+from q2c.flows.steps import asked, systems
 from q2c.flows.told import Reference
 from q2c.posting.facts import Book
 from q2c.transactions.steps import Read
@@ -44,8 +44,9 @@ def find_customer(document: Any, book: Book, document_date: dt.date, links: Any,
     """
     if not getattr(document, "is_customer_known", True):
         return mappings.resolve(
-            "customer", document.customer_name, legal_entity=book.code, connection=book.connection, on=document_date
-        ).value
+            "customer", document.customer_name, legal_entity=book.code, connection=book.connection, on=document_date,
+            document=asked.facts_of(document, mappings, links, "customer"),
+        ).value  # fmt: skip
     if not document.customer_id:
         noun, number = document.source.object_type.replace("_", " "), getattr(document, "number", "")
         raise Problem(

@@ -2,7 +2,8 @@
 the receivables account on which the original stands: an open item is settled on its own account only.
 
 They come from what the credited invoice was posted with, not from the rules of the credit's own date. Where we didn't
-carry the invoice, the rules in force on its date decide. What charges a voided credit memo again takes that memo's.
+carry the invoice, the rules in force on its date decide. What charges a voided credit memo again takes that memo's. A
+rule that names credit memos by their type goes before, on the invoice's date as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,18 @@ from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import codes, dates, systems
 from q2c.flows.told import record_key
 from q2c.posting.credits import spread_credit
-from q2c.posting.facts import Accounts, Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
+from q2c.posting.facts import (
+    Accounts,
+    Book,
+    ItemUse,
+    Original,
+    Policy,
+    RateUse,
+    RuleDates,
+    TaxUse,
+    use_key,
+    use_of,
+)  # fmt: skip
 from q2c.transactions.steps import NOTHING, Read
 
 INVOICE_FLOW = "invoice_to_erp"
@@ -233,11 +245,15 @@ def map_credited_items(
     links: Any,
 ) -> dict[str, ItemUse]:
     """The original lines' items, accounts and dimensions; for a SKU that the original didn't sell, the rule in force on
-    its date. Raises Problem naming SKU and entity."""
+    its date, and where a rule names credits, what that one says. Raises Problem naming SKU and entity."""
     on = rule_dates(document_date, posting_date, original)
-    skus = {line.sku for line in document.lines}
-    known = {sku: use for sku, use in original.items.items() if sku in skus}
-    return known | codes.item_uses(sorted(skus - known.keys()), document.currency, book, on, mappings, calendar, links)
+    sold = {(line.sku, line.charge_type) for line in document.lines}
+    keys = {use_key(*each) for each in sold} | {sku for sku, _ in sold}
+    known = {key: use for key, use in original.items.items() if key in keys}
+    lines = [line for line in document.lines if use_of(known, line.sku, line.charge_type) is None]
+    fresh = dict(sorted(codes.sold_of(lines, mappings).items()))
+    found = known | codes.item_uses(fresh, document, book, on, mappings, calendar, links)
+    return found | codes.named_uses(known, document, book, on, mappings, calendar, links)
 
 
 def map_credited_taxes(
@@ -248,13 +264,15 @@ def map_credited_taxes(
     original: Original,
     mappings: Any,
     calendar: Any,
+    links: Any,
 ) -> dict[str, TaxUse]:
-    """The original lines' tax codes; for one that the original didn't have, the rule in force on its date. Raises
-    Problem naming code and entity."""
+    """The original lines' tax codes; for one that the original didn't have, the rule in force on its date, and where a
+    rule names credits, what that one says. Raises Problem naming code and entity."""
     on = rule_dates(document_date, posting_date, original)
     used = {tax.tax_code for line in document.lines for tax in line.taxes}
-    known = {code: use for code, use in original.taxes.items() if code in used}
-    return known | codes.tax_uses(sorted(used - known.keys()), book, on, mappings, calendar)
+    named = codes.named_taxes(used, document, book, on, mappings, links)
+    known = {code: use for code, use in original.taxes.items() if code in used - named}
+    return known | codes.tax_uses(sorted(used - known.keys()), document, book, on, mappings, calendar, links)
 
 
 def find_credited_accounts(
@@ -266,12 +284,13 @@ def find_credited_accounts(
     policy: Policy,
     taxes: dict[str, TaxUse],
     mappings: Any,
+    links: Any,
 ) -> Accounts:
     """The original's receivables; where we didn't carry it, those of the rule in force on its date. Raises Problem
     naming the role."""
 
     def find(day: dt.date) -> Accounts:
-        return codes.find_document_accounts(document, book, document_date, day, policy, taxes, mappings)
+        return codes.find_document_accounts(document, book, document_date, day, policy, taxes, mappings, links)
 
     receivables = original.receivables
     if not receivables and original.document_date is not None:

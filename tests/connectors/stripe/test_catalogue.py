@@ -143,3 +143,24 @@ def test_a_price_that_somebody_gave_the_key_to_is_not_billed(build, web, custome
         subscribe(build, customer, f"F {sku}", sold(sku))
     assert refusal.value.code == "vendor_reference_refused"
     assert web.get(f"/prices/{theirs['id']}").json()["lookup_key"] == keys[0]
+
+
+def test_an_invoice_that_is_asked_for_says_how_each_line_is_charged_and_asks_for_a_price_once(build, web, customer):
+    product = web.post("/products", data={"id": "CHARGED", "name": "Charged"}).json()["id"]
+    price = {"product": product, "currency": "gbp", "unit_amount": 500, "recurring[interval]": "month"}
+    metered = web.post("/prices", data={**price, "recurring[usage_type]": "metered"}).json()["id"]
+    licensed = web.post("/prices", data=price).json()["id"]
+    found, collector = [], Collector()
+
+    async def story():
+        client = build(collector)
+        for ours in (licensed, metered):
+            data = {"customer": customer, "items[0][price]": ours, "items[0][quantity]": 1}
+            made = web.post("/subscriptions", data=data).json()
+            for _ in range(2):
+                invoice = await client.invoice(made["latest_invoice"])
+                found.append([(line.sku, line.charge_type) for line in invoice.lines])
+
+    run(story())
+    assert found == [[("CHARGED", "recurring")]] * 2 + [[("CHARGED", "usage")]] * 2
+    assert [noted.verb for noted in collector.take()].count("price") == 2

@@ -97,6 +97,30 @@ def test_a_negative_total_stays_an_invoice_with_a_negative_total():
     assert read(raw).total == Decimal(-5)
 
 
+SUBSCRIBED = {"type": "subscription_item_details", "subscription_item_details": {"proration": False}}
+METERED = {"id": "price_1", "type": "recurring", "recurring": {"usage_type": "metered"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "charge_type"),
+    [
+        ({}, ""),  # neither its parent nor its price in full
+        ({"parent": SUBSCRIBED}, ""),  # its price may be metered
+        ({"parent": {"type": "subscription_item_details", "subscription_item_details": {"proration": True}}},
+         "recurring"),
+        ({"parent": {"type": "invoice_item_details", "invoice_item_details": {"proration": False}}}, "one_time"),
+        ({"parent": {"type": "invoice_item_details", "invoice_item_details": {"proration": True}}}, "recurring"),
+        ({"parent": SUBSCRIBED, "pricing": {"price_details": {"price": METERED, "product": "PLAT-1"}}}, "usage"),
+        ({"price": {"type": "one_time"}}, "one_time"),  # as Stripe showed lines before 2025
+        ({"price": {"type": "recurring", "recurring": {"usage_type": "licensed"}}}, "recurring"),
+        ({"price": METERED}, "usage"),
+    ],
+)  # fmt: skip
+def test_a_line_says_how_it_is_charged_only_where_stripe_says_it(changes, charge_type):
+    (line,) = read(made_invoice(lines={"data": [made_line(**changes)]})).lines
+    assert line.charge_type == charge_type
+
+
 def test_an_instant_is_no_period_of_service():
     (line,) = read(made_invoice(lines={"data": [made_line(period={"start": 5, "end": 5})]})).lines
     assert (line.service_from, line.service_until) == (None, None)
