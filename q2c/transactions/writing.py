@@ -166,9 +166,9 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         settle_problem(run, step, problem, started=started)
     except Problem as problem:
         if problem.category is Category.AVAILABILITY:  # it answered, but not that it refused: maybe it did it
-            silence = NotAnswered(problem.summary, **problem.subject)
-            silence.is_replayed = problem.is_replayed
-            _unanswered(run, step, silence, port)
+            unanswered = NotAnswered(problem.summary, **problem.subject)
+            unanswered.is_replayed = problem.is_replayed
+            _unanswered(run, step, unanswered, port)
             return
         if not intent.get("is_open"):
             run.drops_intent = True  # an understood refusal: nothing was made
