@@ -158,8 +158,8 @@ def _gap(row: Connection, stream: str, what: str, **evidence: Any) -> Problem:
 
 def _go_past(row: Connection, cursor: SyncCursor, problem: Problem, failed_at: dt.datetime | None) -> PollResult | None:
     """A gap whose case a person has waived since the poll before failed is passed over: what is missing stays missing,
-    and the next poll goes on behind it. Not one behind which there's no place to go on from. By that the stream hasn't been
-    read whole, and what the waiver was given for doesn't cover the next gap."""
+    and the next poll goes on behind it. Not one behind which there's no place to go on from. By that the stream hasn't
+    been read whole, and what the waiver was given for doesn't cover the next gap."""
     place = problem.evidence.get("go_on_from")
     if problem.code != "feed_gap" or place is None or failed_at is None:
         return None
