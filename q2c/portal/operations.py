@@ -81,6 +81,7 @@ def operations(request: HttpRequest) -> HttpResponse:
         "ill": [row for row in systems if row.health.state in ("down", "paused")],
         "processes": found,
         "missing": running.missing_parts(found),
+        "has_broker": any(process.part == running.BROKER and process.state == "lives" for process in found),
         "levels": _level_rows(request, entities),
         "level_days": DAYS,
         "pauses": pausing.pauses_seen_by(request.user, entity=wanted),
