@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import connection
@@ -26,11 +25,11 @@ from exceptions.opening import fingerprint_of
 from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7_bound
 from q2c.core.problems import Category, Problem
+from q2c.core.usual import usual_of
 from q2c.reconciliation.models import LostWebhook
 from q2c.reconciliation.words import many
 
 WEEKS = 8
-WEEKS_LEAST = 3  # before that nothing is usual yet
 LATE = dt.timedelta(minutes=10)  # after an hour's end, until its counts are rolled up
 KEPT_DAYS = 120
 LOST_SPAN = dt.timedelta(hours=1)  # of which webhooks are counted, up to `LATE` ago: a poll may be faster than one
@@ -146,7 +145,7 @@ def judge_days(first: dt.date, now: dt.datetime) -> dict[Feed, dict[dt.date, Jud
 def _judge(sums: Mapping[dt.date, tuple[int, int]], day: dt.date, began: dt.date, *, is_part: bool) -> Judged:
     place = 1 if is_part else 0
     before = [day - dt.timedelta(weeks=n) for n in range(1, WEEKS + 1)]
-    return Judged(sums.get(day, (0, 0))[place], _median(sums.get(d, (0, 0))[place] for d in before if d > began))
+    return Judged(sums.get(day, (0, 0))[place], usual_of(sums.get(d, (0, 0))[place] for d in before if d > began))
 
 
 def judge_hour(now: dt.datetime) -> dict[Feed, Judged]:
@@ -156,7 +155,7 @@ def judge_hour(now: dt.datetime) -> dict[Feed, Judged]:
     counts = {(code, kind, at): n for code, kind, at, n in fetch_rows(_HOURS, [[hour, *before]])}
     return {
         (code, kind): Judged(
-            counts.get((code, kind, hour), 0), _median(counts.get((code, kind, b), 0) for b in before if b > began)
+            counts.get((code, kind, hour), 0), usual_of(counts.get((code, kind, b), 0) for b in before if b > began)
         )
         for (code, kind), began in _begun().items()
     }
@@ -203,8 +202,3 @@ def _over(now: dt.datetime) -> dt.datetime:
 
 def _begun() -> dict[Feed, dt.datetime]:
     return {(code, kind): first for code, kind, first in fetch_rows(_FIRST)}
-
-
-def _median(counts: Iterable[int]) -> float | None:
-    known = list(counts)
-    return statistics.median(known) if len(known) >= WEEKS_LEAST else None
