@@ -176,8 +176,9 @@ def look_at_open() -> None:
 
 @shared_task(ignore_result=True)
 def warn_operators() -> None:
-    """Tell of error budgets that burn fast, of more held than usual, and of credentials that are about to expire."""
+    """Tell of error budgets that burn fast, systems that are away, more held than usual, credentials that expire."""
     watching.watch_levels()
+    watching.watch_systems()
     unusual.tell_of_many()
     watching.warn_of_expiry()
     watching.watch_archives()

@@ -395,7 +395,7 @@ def _figures(rows: QuerySet, *by: str) -> dict[Any, Figures]:
 
 def _open_now(entities: Collection[str] | None, by: str) -> dict[str, Now]:
     found: dict[str, Now] = defaultdict(Now)
-    for row in _of(StatNow.objects.exclude(measure=counting.LOOKED), entities):
+    for row in _of(StatNow.objects.filter(measure__in=(counting.OPEN, counting.DUE)), entities):
         found[getattr(row, by)].add(row)
     return found
 
