@@ -130,7 +130,7 @@ def outages(connection: Connection) -> list[Outage]:
             ends[turn.object_type] = turn
             continue
         end = ends.pop(turn.object_type, None)
-        found.append(Outage(turn.object_type, turn.at, end and end.at, turn.why, end.why if end else ""))
+        found.append(Outage(turn.object_type, turn.at, end.at if end else None, turn.why, end.why if end else ""))
     return found[:SHOWN]
 
 

@@ -90,14 +90,14 @@ def standings(entities: Collection[str] | None = None) -> list[Standing]:
     open_now = _open_now(entities)
     targets = rules.targets()
     since = [now - dt.timedelta(days=DAYS), *(hour - dt.timedelta(hours=back) for back in (24, 6, 1))]
-    found = []
+    standing = []
     for level in LEVELS:
         target = targets[level.code]
         counted = [_seen(level, target, rows) for rows in (month, spans[24], spans[6], spans[1])]
         late = [_late(level, target, open_now, now - start) for start in since]
         seen = (Seen(one.total + n, one.good) for one, n in zip(counted, late, strict=True))
-        found.append(Standing(level, Budget(target, *seen)))
-    return found
+        standing.append(Standing(level, Budget(target, *seen)))
+    return standing
 
 
 class LevelMetrics(Collector):

@@ -94,8 +94,8 @@ def tell_of_many(now: dt.datetime | None = None) -> tuple[int, int]:
         if not any(found.is_many for found in judged.get(place, {}).values()):
             problem = _many(place, Judged(0, 0), "")
             why = "As few are held as usual, in the last hour and in 24."
-            facts = {"flow": place[0], "legal_entity_code": place[1]}
-            closed += cases.close_matching(problem, how="calm", why=why, **facts) is not None
+            found = cases.close_matching(problem, how="calm", why=why, flow=place[0], legal_entity_code=place[1])
+            closed += found is not None
     return opened, closed
 
 
