@@ -126,6 +126,12 @@ def test_a_broker_that_is_away_is_told_with_what_its_absence_means_and_is_no_fau
     assert b"q2c_broker_up 0.0" in metrics.scrape()
 
 
+def test_three_parts_that_are_missing_are_one_sentence(sign_in, monkeypatch):
+    monkeypatch.setattr(brokers, "answered", lambda url: False)
+    html = sign_in("platform").get("/operations/").content.decode()
+    assert "The broker doesn’t answer, no worker lives and beat doesn’t live: nothing is carried" in html
+
+
 def test_whether_the_broker_answers_is_asked_once_in_ten_seconds(monkeypatch):
     asked = []
     monkeypatch.setattr(brokers, "_asked", {})
