@@ -39,6 +39,7 @@ class Breaker:
     object_type: str = ""
     shared: probes.Probes | None = None
     state: str = "closed"
+    has_turned: bool = False  # it opened (again), or closed, since its state was stored
     open_until: float = 0.0
     failures_in_row: int = 0
     last_success_at: dt.datetime | None = None
@@ -72,7 +73,7 @@ class Breaker:
                 self._close()
                 return False
             if what == "probe":
-                self.state, self.is_changed = "half_open", True
+                self.state, self.is_changed, self.has_turned = "half_open", True, True
                 self.open_until = self.clock() + probe_seconds  # a probe that is lost doesn't lock us out for good
                 return True
             self.open_until = self.clock() + wait
@@ -104,7 +105,7 @@ class Breaker:
         if self.state == "half_open" or (self.state == "closed" and self._is_too_much(now)):
             self._open(now)
         elif self.state == "closed" and (seconds := self._open_elsewhere()):
-            self.state, self.open_until = "open", now + seconds
+            self.state, self.open_until, self.has_turned = "open", now + seconds, True
             self._watch_resumes()
 
     def note_connected(self) -> None:
@@ -138,7 +139,7 @@ class Breaker:
     def _open(self, now: float) -> None:
         if self.state == "half_open":
             self._open_seconds = min(self._open_seconds * 2, OPEN_SECONDS_MAX)
-        self.state, self.open_until = "open", now + self._open_seconds
+        self.state, self.open_until, self.has_turned = "open", now + self._open_seconds, True
         self._watch_resumes()
         self._tell(lambda shared: shared.tell_open(self.name, self._open_seconds))
 
@@ -150,6 +151,7 @@ class Breaker:
     def _close(self) -> None:
         self._resumed = None
         self.state, self._open_seconds, self.failures_in_row, self.is_changed = "closed", OPEN_SECONDS_FIRST, 0, True
+        self.has_turned = True
         self._calls.clear()
 
     def _ask(self, probe_seconds: float) -> tuple[str, float]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.db.transaction import atomic, on_commit
 from django.utils import timezone
 
-from connectors import http, probes, recorder, registry, resumes
+from connectors import http, probes, recorder, registry, resumes, turns
 from connectors.models import Connection, ConnectionHealth
 from q2c.core import approvals, audit
 from q2c.core.models import Person, Proposal
@@ -117,8 +117,7 @@ def resume(connection: Connection, *, by: Person | str, reason: str) -> None:
             return
         locked.state, locked.paused_reason, locked.paused_by = Connection.State.ACTIVE, "", ""
         _save(locked, by, reason, ["state", "paused_reason", "paused_by"])
-        fresh: dict[str, Any] = {"breaker": "closed", "breaker_until": None, "stopped": [], "failures_in_row": 0}
-        ConnectionHealth.objects.filter(connection=locked).update(**fresh)
+        turns.note_resumed(locked, f"{by} resumed it: {reason}")
         audit.record(by, "resume", "connection", locked.code, why=reason)
         on_commit(lambda: _start_afresh(locked.code), robust=True)
 

@@ -60,6 +60,27 @@ class ConnectionHealth(models.Model):
         return f"{self.connection_id} {self.breaker}"
 
 
+class BreakerTurn(models.Model):
+    """Calls to a connection stopped, or go through again: kept as it was found out, since the health is overwritten."""
+
+    id = models.BigAutoField(primary_key=True)
+    connection = models.ForeignKey(Connection, on_delete=models.PROTECT, related_name="turns", db_index=False)
+    object_type = models.CharField(max_length=40, blank=True)  # empty: the whole connection
+    is_open = models.BooleanField()  # no call goes out, but one at a time that tries
+    at = models.DateTimeField()
+    why = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["connection", "object_type", "-id"], name="breaker_turn_latest"),
+            models.Index(fields=["connection", "-id"], name="breaker_turn_newest"),
+        ]
+        triggers = APPEND_ONLY
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} {self.object_type} {'open' if self.is_open else 'closed'}"
+
+
 class RoleAssignment(models.Model):
     """Which connection plays a family's role for a legal entity (null: for all that have no own row)."""
 

@@ -17,11 +17,11 @@ from django.conf import settings
 from django.utils import timezone
 
 import connectors
-from connectors import breaker, errors, http
+from connectors import breaker, errors, http, turns
 from connectors.auth import NoAuth
 from connectors.families import Billing, Crm, Erp, Family, Payments
 from connectors.manifest import Limits, Manifest, Repeats, Secret
-from connectors.models import Connection, ConnectionHealth
+from connectors.models import Connection
 from q2c.core import vault
 from q2c.core.problems import Category, Problem
 
@@ -279,20 +279,6 @@ def save_health(codes: Iterable[str] | None = None) -> None:
     for seen in changed:
         seen.is_changed = False
     ids = dict(Connection.objects.filter(code__in=codes).values_list("code", "id"))
-    now = timezone.now()
     for seen in (breaker.breaker_of(code) for code in codes if code in ids):
-        stopped = [b for b in breaker.breakers() if b.connection == seen.connection and b.object_type]
-        values: dict[str, Any] = {
-            "breaker": seen.state,
-            "breaker_until": None if seen.state == "closed" else now + seen.wait(),
-            "failures_in_row": seen.failures_in_row,
-            "stopped": sorted(b.object_type for b in stopped if b.state != "closed"),
-            "latency_ms": seen.latency_ms,
-        }
-        if seen.last_success_at:
-            values["last_success_at"] = seen.last_success_at
-        if seen.last_failure_at:
-            values |= {"last_failure_at": seen.last_failure_at, "last_failure": seen.last_failure}
-        if seen.quota_limit is not None:
-            values |= {"quota_used": seen.quota_used, "quota_limit": seen.quota_limit}
-        ConnectionHealth.objects.update_or_create(connection_id=ids[seen.connection], defaults=values)
+        of_types = [b for b in breaker.breakers() if b.connection == seen.connection and b.object_type]
+        turns.store(ids[seen.connection], seen, of_types)

@@ -1,8 +1,13 @@
-"""The words of the catalogue: who owns a case, how pressing it is, what resolves it, and why a document is given up."""
+"""The words of the catalogue: who owns a case, how pressing it is, what resolves it, and why a document is given up;
+and what a row of it says."""
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import dataclass
+
 from q2c.core.approvals import OVERRIDE
+from q2c.core.problems import Category
 
 SALES_OPS, BILLING_OPS, CONTROLLERSHIP, PLATFORM = "sales_ops", "billing_ops", "controllership", "platform"
 
@@ -50,3 +55,29 @@ RESOLUTION_WORDS = {
     REOPEN_PERIOD: "Reopen the period",
     ACCRUE: "Accrue, and post in the next period",
 }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of exception. `sla` is working time unless the owner is the platform team, whose clock never stops."""
+
+    code: str
+    category: Category
+    owner: str
+    severity: int
+    sla: dt.timedelta
+    same_when: tuple[str, ...]
+    may: tuple[str, ...]
+    says: str
+    runbook: str
+    follows_flow: bool = False  # what a vendor refuses belongs to whoever owns the flow
+
+    @property
+    def title(self) -> str:
+        """The code as words."""
+        return self.code.replace("_", " ").capitalize()
+
+
+def hours(count: float) -> dt.timedelta:
+    """So many hours."""
+    return dt.timedelta(hours=count)

@@ -6,9 +6,6 @@ Every mapping kind brings its own row (the missing code), so a new mapping kind 
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass
-
 from exceptions.kind_words import (
     ACCEPT_DIFFERENCE,
     APPLY_OPEN,
@@ -31,37 +28,15 @@ from exceptions.kind_words import (
     URGENT,
     WAIVE,
     WRITE_OFF,
+    hours,
 )
+from exceptions.kind_words import (
+    Kind as Kind,
+)
+from exceptions.operating_kinds import OPERATING
 from mappings import kinds as mapping_kinds
 from q2c.core.approvals import OVERRIDE
 from q2c.core.problems import Category
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of exception. `sla` is working time unless the owner is the platform team, whose clock never stops."""
-
-    code: str
-    category: Category
-    owner: str
-    severity: int
-    sla: dt.timedelta
-    same_when: tuple[str, ...]
-    may: tuple[str, ...]
-    says: str
-    runbook: str
-    follows_flow: bool = False  # what a vendor refuses belongs to whoever owns the flow
-
-    @property
-    def title(self) -> str:
-        """The code as words."""
-        return self.code.replace("_", " ").capitalize()
-
-
-def hours(count: float) -> dt.timedelta:
-    """So many hours."""
-    return dt.timedelta(hours=count)
-
 
 _PLACE = ("connection", "kind", "key", "legal_entity", "currency", "region", "product_line")
 _MAP = (
@@ -284,18 +259,6 @@ _SYSTEM = (
          "{connection} refused our credentials",
          "Renew the credential under Connections (or have its administrator let us in: its API may be off, or our "
          "address not allowed), test it, then resume; what waits goes on by itself."),
-    Kind("credentials_expiring", A, PLATFORM, HIGH, hours(72), ("connection", "expires", "within"), (WAIVE,),
-         "The credentials of {connection} expire on {expires}",
-         "Have new ones made at the vendor and give them under Connections with the day on which they expire; a second "
-         "person agrees, and this closes by itself. It’s told 30, 7 and 1 days ahead. Waive it where the date is no "
-         "longer true and nobody knows another."),
-    Kind("error_budget_burning", AV, PLATFORM, HIGH, hours(2), ("level",), (WAIVE,),
-         "{level} uses up its error budget fast",
-         "Open Operations: the service level’s row leads to the flows that it counts, theirs to what was held. Mend "
-         "that first; pause the flow if it makes things worse. It closes by itself once an hour goes as promised."),
-    Kind("channel_failing", AV, PLATFORM, HIGH, hours(8), ("channel",), (WAIVE,), "{channel} takes no alerts",
-         "Open the channel under Alerts, Channels: its log says what it answered. Have it mended there, then send "
-         "again what was given up, or propose another address. It closes by itself once a message is taken."),
     Kind("system_unavailable", AV, PLATFORM, MEDIUM, hours(4), ("connection",), (REPOST,),
          "{connection} can't be reached",
          "Look at the vendor's status page. Work waits and goes on by itself; repost what gave up."),
@@ -389,7 +352,7 @@ _CONTROL = (
          "Keeping: the case closes by itself. Somebody may have changed them, so find out who could."),
 )  # fmt: skip
 
-KINDS: tuple[Kind, ...] = (*_MAPPING, *_DOCUMENT, *_PERIOD, *_OUTCOME, *_SYSTEM, *_INBOX, *_CONTROL)
+KINDS: tuple[Kind, ...] = (*_MAPPING, *_DOCUMENT, *_PERIOD, *_OUTCOME, *_SYSTEM, *OPERATING, *_INBOX, *_CONTROL)
 BY_CODE = {kind.code: kind for kind in KINDS}
 
 

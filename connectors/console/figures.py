@@ -33,6 +33,7 @@ def waiting_for_systems(user: Any) -> dict[str, Waiting]:
 
 
 def case_of(user: Any, connection: Connection) -> ExceptionCase | None:
-    """The open case of a connection that isn't about single documents: refused credentials, or a system that fails."""
-    cases = cases_visible_to(user).filter(connection_code=connection.code, closed_at=None)
-    return cases.filter(kind__in=("credentials_refused", "system_unavailable")).order_by("severity", "pk").first()
+    """The open case of a connection that isn't about single documents: refused credentials, a system that is away."""
+    kinds = ("credentials_refused", "system_away", "system_unavailable")
+    cases = cases_visible_to(user).filter(connection_code=connection.code, closed_at=None, kind__in=kinds)
+    return cases.order_by("severity", "pk").first()

@@ -9,7 +9,7 @@ from django.db.models import Count, Max
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from connectors import call_figures, registry
+from connectors import call_figures, registry, turns
 from connectors.connections import days_to_expiry, health_of
 from connectors.console import figures
 from connectors.models import Connection
@@ -80,6 +80,7 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
         "calls": calls.get(connection.code),
         "seen_hours": call_figures.HOURS,
         "waiting": figures.waiting_for_systems(request.user).get(connection.code, figures.NOBODY),
+        "outages": turns.outages(connection),
         "health": health_of(connection),
         "seen": getattr(connection, "health", None),
         "roles": list(connection.roles.select_related("legal_entity").order_by("family")),

@@ -11,7 +11,6 @@ import hmac
 import time
 from collections.abc import Callable
 
-import redis
 from django.conf import settings
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -20,7 +19,7 @@ from django.urls import resolve
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from q2c.core.brokers import client_of
+from q2c.core.brokers import answers
 from q2c.core.leases import BEAT, living, living_workers
 from q2c.core.metrics import scrape
 from q2c.flows.levels import LevelMetrics
@@ -114,10 +113,4 @@ def is_migrated() -> bool:
 
 def has_broker() -> bool:
     """Whether the broker answers."""
-    client = client_of(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()
+    return answers(settings.REDIS_URL)

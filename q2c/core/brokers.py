@@ -11,6 +11,7 @@ settings do.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,6 +23,9 @@ SCHEME = "sentinel"
 PORT = 26379
 # A sentinel that is cut off is given up before the whole failover, which takes the sentinels some seconds, is over.
 SENTINEL_SECONDS = 0.5
+ANSWERS_SECONDS = 2.0
+REMEMBERED_SECONDS = 10.0  # screens and scrapes ask no more often, so an absent one costs them a wait each so long
+_asked: dict[str, tuple[float, bool]] = {}  # by address: until when it's remembered whether it answered
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,36 @@ def pool_of(url: str, **options: Any) -> redis.ConnectionPool:
 def client_of(url: str, **options: Any) -> redis.Redis:
     """A client of the server that is written to."""
     return redis.Redis.from_pool(pool_of(url, **options))
+
+
+def answers(url: str) -> bool:
+    """Whether the server that is written to answers now."""
+    try:
+        client = client_of(url, socket_timeout=ANSWERS_SECONDS, socket_connect_timeout=ANSWERS_SECONDS)
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+    except (redis.RedisError, OSError):
+        return False
+
+
+def answered(url: str) -> bool:
+    """The same, as it was seen in the last seconds: for screens and metrics."""
+    until, is_up = _asked.get(url, (0.0, False))
+    if time.monotonic() >= until:
+        is_up = answers(url)
+        _asked[url] = (time.monotonic() + REMEMBERED_SECONDS, is_up)
+    return is_up
+
+
+def place_of(url: str) -> str:
+    """Where it is, without what lets anybody in."""
+    found = read_sentinels(url)
+    if found is not None:
+        return f"{found.name}, of {len(found.hosts)} sentinel{'s' if len(found.hosts) > 1 else ''}"
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] if parts.scheme != "unix" else "a socket of this host"
 
 
 def cache_of(url: str) -> dict[str, Any]:

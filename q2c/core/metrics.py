@@ -3,7 +3,8 @@
 Counters of several processes of one host are added up when PROMETHEUS_MULTIPROC_DIR names a folder, which the launcher
 empties at each start. What is counted of documents, calls and cases (`q2c.core.stats`) is added up in PostgreSQL
 instead, over all processes and hosts: every instance tells the same, so a query takes the largest, not the sum. Gauges
-come from PostgreSQL too: those of a dead process would stay for good.
+come from PostgreSQL too: those of a dead process would stay for good. Whether the broker answers, each instance tells
+as it sees it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from django.conf import settings
 from django.db import connection
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import (
@@ -23,6 +25,7 @@ from prometheus_client.core import (
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from q2c.core import brokers
 from q2c.core.buckets import BOUNDS
 
 REQUESTS = Counter("q2c_http_requests", "Requests answered", ["view", "method", "status"])
@@ -203,6 +206,15 @@ class FromPostgres(Collector):
             yield _family(STRAYS, "1 where rows lie outside every month", ("table",), _strays(cursor))
 
 
+class OfBroker(Collector):
+    """Whether the broker answers this process."""
+
+    def collect(self) -> Iterator[Metric]:
+        """One gauge."""
+        is_up = brokers.answered(settings.REDIS_URL)
+        yield _family("q2c_broker_up", "1 where Valkey or Redis answers this instance", (), [(int(is_up),)])
+
+
 def scrape(*more: Collector) -> bytes:
     """The answer to Prometheus, of all processes of this host; `more` is what rooms above have to tell."""
     counters: CollectorRegistry = REGISTRY
@@ -210,7 +222,7 @@ def scrape(*more: Collector) -> bytes:
         counters = CollectorRegistry()
         MultiProcessCollector(counters)
     now = CollectorRegistry()
-    for collector in (FromPostgres(), *more):
+    for collector in (FromPostgres(), OfBroker(), *more):
         now.register(collector)
     return generate_latest(counters) + generate_latest(now)
 

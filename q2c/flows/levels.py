@@ -1,4 +1,9 @@
-"""How the service levels stand: counted from the added-up figures, in two statements whatever was carried."""
+"""How the service levels stand: counted from the added-up figures, in three statements whatever was carried.
+
+Of a timed level what is still open counts too, as not good from the moment in which it became late: what waits behind
+an outage uses the budget up while it waits, not when it's over. It's found by its age when beat last looked; once it's
+completed it counts as what it then is, so each counts once at any time.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,8 @@ from prometheus_client.registry import Collector
 
 from exceptions.closing import IN_TIME, RESOLVED
 from mappings import levels as rules
-from q2c.core.buckets import BOUNDS
-from q2c.core.models import StatDay, StatHour
+from q2c.core.buckets import AGES, BOUNDS
+from q2c.core.models import StatDay, StatHour, StatNow
 from q2c.core.service_levels import DAYS, LEVELS, Budget, Level, Seen, Target
 from q2c.flows.application_to_erp import APPLICATION_TO_ERP
 from q2c.flows.catalog import FLOWS, TELLING
@@ -23,7 +28,7 @@ from q2c.flows.credit_memo_to_erp import CREDIT_MEMO_TO_ERP
 from q2c.flows.invoice_to_erp import INVOICE_TO_ERP
 from q2c.flows.order_to_subscription import ORDER_TO_SUBSCRIPTION
 from q2c.flows.payment_to_erp import PAYMENT_TO_ERP
-from q2c.transactions.counting import COMPLETED, HELD, LEAD, REPLAYED
+from q2c.transactions.counting import COMPLETED, HELD, LEAD, LEAD_AGE, REPLAY_AGE, REPLAYED
 
 MEASURES = (COMPLETED, HELD, LEAD, RESOLVED)
 _CARRYING = frozenset(flow.code for flow in FLOWS) - TELLING
@@ -42,6 +47,16 @@ _GOOD: dict[str, Callable[[_Row], bool]] = {
     "success_rate": lambda row: row[0] == COMPLETED,
     "exception_resolution": lambda row: row[2] == IN_TIME,
 }
+
+
+# Of what is open, which counts for a timed level: measure and flows (None: every one).
+_OPEN_IS_OF: dict[str, tuple[str, frozenset[str] | None]] = {
+    "replay_time": (REPLAY_AGE, None),
+    "order_activation": (LEAD_AGE, frozenset({ORDER_TO_SUBSCRIPTION.code})),
+    "invoice_posting": (LEAD_AGE, frozenset({INVOICE_TO_ERP.code, CREDIT_MEMO_TO_ERP.code})),
+    "payment_propagation": (LEAD_AGE, frozenset({PAYMENT_TO_ERP.code, APPLICATION_TO_ERP.code})),
+}
+_Age = tuple[str, str, int]  # measure, flow, bucket of `AGES`
 
 
 @dataclass(frozen=True)
@@ -72,12 +87,17 @@ def standings(entities: Collection[str] | None = None) -> list[Standing]:
         for back, found in spans.items():
             if at >= hour - dt.timedelta(hours=back):
                 found[measure, flow, about, bucket] += count
+    open_now = _open_now(entities)
     targets = rules.targets()
-    return [
-        Standing(level, Budget(targets[level.code], *(_seen(level, targets[level.code], rows)
-                                                      for rows in (month, spans[24], spans[6], spans[1]))))
-        for level in LEVELS
-    ]  # fmt: skip
+    since = [now - dt.timedelta(days=DAYS), *(hour - dt.timedelta(hours=back) for back in (24, 6, 1))]
+    standing = []
+    for level in LEVELS:
+        target = targets[level.code]
+        counted = [_seen(level, target, rows) for rows in (month, spans[24], spans[6], spans[1])]
+        late = [_late(level, target, open_now, now - start) for start in since]
+        seen = (Seen(one.total + n, one.good) for one, n in zip(counted, late, strict=True))
+        standing.append(Standing(level, Budget(target, *seen)))
+    return standing
 
 
 class LevelMetrics(Collector):
@@ -107,6 +127,25 @@ def _of(rows: QuerySet, entities: Collection[str] | None) -> QuerySet:
 def _grouped(rows: QuerySet, *more: str) -> QuerySet:
     found = rows.order_by().values_list("measure", "flow", "about", "bucket").annotate(n=Sum("count"))
     return found.values_list("measure", "flow", "about", "bucket", "n", *more)
+
+
+def _open_now(entities: Collection[str] | None) -> dict[_Age, int]:
+    rows = _of(StatNow.objects.filter(measure__in=(LEAD_AGE, REPLAY_AGE)), entities).order_by()
+    sums = rows.values_list("measure", "flow", "about").annotate(n=Sum("count"))
+    return {(measure, flow, int(about)): n for measure, flow, about, n in sums}
+
+
+def _late(level: Level, target: Target, open_now: dict[_Age, int], span: dt.timedelta) -> int:
+    """How many that are open became late in a span that lasts until now: of what became so at its edge, all of that
+    hour."""
+    if level.code not in _OPEN_IS_OF or target.seconds is None:
+        return 0
+    measure, flows = _OPEN_IS_OF[level.code]
+    edge = target.seconds + span.total_seconds()
+    return sum(
+        n for (name, flow, bucket), n in open_now.items()
+        if name == measure and (flows is None or flow in flows) and target.seconds <= AGES[bucket - 1] < edge
+    )  # fmt: skip
 
 
 def _seen(level: Level, target: Target, rows: dict[_Row, int]) -> Seen:

@@ -33,6 +33,7 @@ from q2c.flows import (
     polling,
     reference,
     summaries,
+    unusual,
     uses,
     watching,
 )
@@ -175,8 +176,10 @@ def look_at_open() -> None:
 
 @shared_task(ignore_result=True)
 def warn_operators() -> None:
-    """Tell of error budgets that burn fast, and of credentials that are about to expire."""
+    """Tell of error budgets that burn fast, systems that are away, more held than usual, credentials that expire."""
     watching.watch_levels()
+    watching.watch_systems()
+    unusual.tell_of_many()
     watching.warn_of_expiry()
     watching.watch_archives()
 

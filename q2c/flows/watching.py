@@ -1,27 +1,35 @@
-"""What operators are told before it hurts: an error budget that burns fast, credentials that are about to expire, a
-month that can't be archived, an archive that isn't whole.
+"""What operators are told before it hurts: an error budget that burns fast, a system that is away, credentials that are
+about to expire, a month that can't be archived, an archive that isn't whole.
 
 Each is a case, so it's told by the alerts of all cases; it closes by itself when it's over.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import defaultdict
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Subquery, Sum
+from django.utils import timezone
 
+from connectors import turns
 from connectors.connections import days_to_expiry
-from connectors.models import Connection
+from connectors.models import BreakerTurn, Connection
 from exceptions import cases
 from exceptions.models import ExceptionCase
 from q2c.core import archives
-from q2c.core.models import ArchiveCheck, ExpiredMonth
+from q2c.core.models import ArchiveCheck, ExpiredMonth, StatNow
 from q2c.core.problems import Category, Problem
 from q2c.flows.levels import Standing, standings
+from q2c.transactions.counting import OPEN
 
 BURNING, EXPIRING = "error_budget_burning", "credentials_expiring"
 FAILED, DAMAGED = "archive_failed", "archive_damaged"
+AWAY = "system_away"
+AWAY_AFTER = dt.timedelta(minutes=5)
+WELL_FOR = dt.timedelta(minutes=1)  # a system that comes and goes is away
 WARNED_DAYS = (30, 7, 1)
 
 
@@ -48,6 +56,46 @@ def _burning(standing: Standing) -> Problem:
         f"{standing.level.title} ({standing.target.says}) uses up its error budget: in the last hour {seen.bad:,} of "
         f"{seen.total:,} weren't as promised",
         level=standing.level.code,
+    )
+
+
+def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
+    """Open a case for each system to which calls have stopped, wholly or about some object type, for five minutes;
+    close those of systems that have been well for one, and of paused ones, which say so themselves. Both counts."""
+    now = now or timezone.now()
+    turns.settle(now)
+    by_connection: dict[int, list[BreakerTurn]] = defaultdict(list)
+    for turn in turns.latest_turns():
+        by_connection[turn.connection_id].append(turn)
+    told = {case.connection_code for case in _open(AWAY)}
+    opened = closed = 0
+    for connection in Connection.objects.filter(pk__in=by_connection).order_by("code"):
+        latest = by_connection[connection.pk]
+        stopped = [turn for turn in latest if turn.is_open]
+        since = min((turn.at for turn in stopped), default=None)
+        code, is_paused = connection.code, connection.state == Connection.State.PAUSED
+        if code in told and (is_paused or (since is None and max(turn.at for turn in latest) <= now - WELL_FOR)):
+            why = "It’s paused, which says so itself." if is_paused else "Calls go through again."
+            over = Problem(AWAY, Category.AVAILABILITY, "over", connection=code)
+            closed += cases.close_matching(over, how="healed", why=why, connection_code=code) is not None
+        elif code not in told and not is_paused and since is not None and since <= now - AWAY_AFTER:
+            problem = _away(connection, stopped, (now - since) // dt.timedelta(minutes=1))
+            if not cases.is_waived_since(problem, since, connection_code=code):
+                cases.open_case(problem, connection_code=code)
+                opened += 1
+    return opened, closed
+
+
+def _away(connection: Connection, stopped: list[BreakerTurn], minutes: int) -> Problem:
+    types = sorted(turn.object_type.replace("_", " ") for turn in stopped)
+    about = f" calls about {', '.join(types)}" if all(types) else ""
+    rows = StatNow.objects.filter(measure=OPEN, connection_code=connection.code).exclude(about="held")
+    waiting = rows.aggregate(n=Sum("count"))["n"] or 0
+    waits = f"{waiting:,} documents wait" if waiting > 1 else "1 document waits" if waiting else "nothing waits"
+    why = next((turn.why for turn in stopped if turn.why), "")
+    says = f"{connection.name} hasn’t answered{about} for {minutes} minutes; {waits} for it"
+    return Problem(
+        AWAY, Category.AVAILABILITY, f"{says}. The last failure: {why}" if why else says, connection=connection.code
     )
 
 

@@ -97,7 +97,7 @@ def completeness_grid(request: PersonRequest) -> Any:
         "totals": shown.totals_of(asked, period) if period else [], "files": files_for(request) if period else [],
         "earlier": _address(request, until - dt.timedelta(days=shown.DAYS)),
         "later": _address(request, min(until + dt.timedelta(days=shown.DAYS), today)) if until < today else "",
-        "states": shown.STATES, "first": grid.days[0],
+        "states": shown.STATES, "first": grid.days[0], "sees_inbox": access.may(request.user, "inbox.view_event"),
     }  # fmt: skip
     return render(request, "portal/completeness.html", context, status=200 if is_right else 422)
 
@@ -135,6 +135,7 @@ def completeness_day(request: PersonRequest, code: str, document_type: str, on: 
         "webhooks": shown.lost_webhooks_of(asked, day), "may_ask": access.may(request.user, ASK),
         "has_register": document_type in completeness.registers_of(connection.vendor),
         "sees_cases": access.may(request.user, "exceptions.view_case"),
+        "sees_inbox": access.may(request.user, "inbox.view_event"),
         "is_too_old": day < timezone.now().date() - dt.timedelta(days=completeness.DAYS_MOST),
     }  # fmt: skip
     return render(request, "portal/completeness_day.html", context)

@@ -127,7 +127,7 @@ class TransactionFilter(ListFilter):
 
 
 class EventFilter(ListFilter):
-    """Connection, verdict, kind of event, day received."""
+    """Connection, verdict, kind of event, how it came, and of which day its webhook is lost."""
 
     connection = AskedChoice(label="Connection", field_name="connection__code", choices=connection_choices)
     verdict = django_filters.ChoiceFilter(label="Verdict", choices=InboundKey.Verdict.choices, empty_label="Any")
@@ -141,6 +141,7 @@ class EventFilter(ListFilter):
         empty_label="Any",
         widget=forms.Select,
     )
+    lost_on = DateFilter(label="Webhook lost on (UTC)", method="filter_lost_on")
 
     class Meta:
         model = InboundKey
@@ -150,3 +151,8 @@ class EventFilter(ListFilter):
         """The message that the vendor calls so; by connection, as the index has it."""
         connections = list(Connection.objects.values_list("pk", flat=True))
         return rows.filter(connection_id__in=connections, dedupe_key=value.strip())
+
+    def filter_lost_on(self, rows: Any, name: str, value: dt.date) -> Any:
+        """What came on a day by poll only, as Completeness counts it: in days of UTC, by an index of their own."""
+        start = dt.datetime.combine(value, dt.time(), dt.UTC)
+        return rows.filter(is_polled_only=True, received_at__gte=start, received_at__lt=start + dt.timedelta(days=1))

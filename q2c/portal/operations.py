@@ -68,6 +68,7 @@ def operations(request: HttpRequest) -> HttpResponse:
     flows = running.flow_rows(request.user, entities)
     systems = running.system_rows(entities)
     found = running.processes()
+    missing = running.missing_parts(found)
     shown = [code for code in codes if not wanted or code == wanted]
     looked = running.looked_at()
     counted = stats.counted_until()
@@ -80,7 +81,8 @@ def operations(request: HttpRequest) -> HttpResponse:
         "systems": systems,
         "ill": [row for row in systems if row.health.state in ("down", "paused")],
         "processes": found,
-        "missing": running.missing_parts(found),
+        "missing": [", ".join(missing[:-1]), missing[-1]] if len(missing) > 2 else missing,
+        "has_broker": any(process.part == running.BROKER and process.state == "lives" for process in found),
         "levels": _level_rows(request, entities),
         "level_days": DAYS,
         "pauses": pausing.pauses_seen_by(request.user, entity=wanted),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
@@ -20,7 +21,7 @@ from connectors.connections import Health, days_to_expiry, health_of
 from connectors.lanes import BACKFILL, CRITICAL, NORMAL, lane_of
 from connectors.models import Connection
 from mappings.calendars import calendars
-from q2c.core import access, stats
+from q2c.core import access, brokers, stats
 from q2c.core.leases import BEAT, WORKER
 from q2c.core.models import AccountingPeriod, Lease, StatDay, StatHour, StatNow
 from q2c.flows import pausing
@@ -41,6 +42,12 @@ GONE_FOR = dt.timedelta(hours=1)  # a process that ended is shown for so long
 CLOSE_DAYS = (-3, -2, -1, 1, 2, 3, 4, 5, 6, 7)
 HEATS = (1, 5, 20, 100)  # from so many held on, one shade more
 MONTHS = 12
+BROKER = "Broker"
+NO_BROKER = (
+    "No work is nudged, so nothing is carried until it’s back; webhooks are taken, and nothing is lost. Where a call "
+    "goes out all the same, workers divide the slots among themselves, each process keeps to a quarter of the rate, "
+    "and has a breaker and a probe of its own."
+)
 LANE_WORDS = {CRITICAL: "for a close", NORMAL: "everyday", BACKFILL: "back-fill"}
 _MEASURES = (BEGUN, COMPLETED, HELD, FAILED, UNKNOWN, REPLAYED)
 
@@ -198,13 +205,14 @@ class SystemRow:
 
 @dataclass(frozen=True)
 class Process:
-    """A process: what it does, where, whether it lives, and since when not."""
+    """A process: what it does, where, whether it lives, and since when not; what its absence means."""
 
     part: str
     where: str
     state: str
-    until: dt.datetime
+    until: dt.datetime | None = None
     carried: int | None = None
+    says: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,10 +266,11 @@ def system_rows(entities: Collection[str] | None) -> list[SystemRow]:
 
 
 def processes() -> list[Process]:
-    """Beat and the workers by their leases, and the processes of theirs that carry documents; those that ended lately
-    too."""
+    """The broker, beat and the workers by their leases, and the processes of theirs that carry documents; those that
+    ended lately too."""
     now = timezone.now()
-    found = []
+    is_up, place = brokers.answered(settings.REDIS_URL), brokers.place_of(settings.REDIS_URL)
+    found = [Process(BROKER, place, "lives") if is_up else Process(BROKER, place, "gone", says=NO_BROKER)]
     for lease in Lease.objects.filter(until__gt=now - GONE_FOR).order_by("name"):
         queues, _, _ = lease.name.removeprefix(WORKER).partition("@")
         is_worker = lease.name.startswith(WORKER)
@@ -276,9 +285,10 @@ def processes() -> list[Process]:
 
 
 def missing_parts(found: Iterable[Process]) -> list[str]:
-    """What has to live and doesn't: a worker, beat."""
+    """What has to live and doesn't: the broker, a worker, beat."""
     living = [process.part for process in found if process.state == "lives"]
-    missing = [] if any(part.startswith(WORKER_OF) for part in living) else ["no worker lives"]
+    missing = [] if BROKER in living else ["the broker doesn’t answer"]
+    missing += [] if any(part.startswith(WORKER_OF) for part in living) else ["no worker lives"]
     return missing if BEAT.capitalize() in living else [*missing, "beat doesn’t live"]
 
 
@@ -385,7 +395,7 @@ def _figures(rows: QuerySet, *by: str) -> dict[Any, Figures]:
 
 def _open_now(entities: Collection[str] | None, by: str) -> dict[str, Now]:
     found: dict[str, Now] = defaultdict(Now)
-    for row in _of(StatNow.objects.exclude(measure=counting.LOOKED), entities):
+    for row in _of(StatNow.objects.filter(measure__in=(counting.OPEN, counting.DUE)), entities):
         found[getattr(row, by)].add(row)
     return found
 

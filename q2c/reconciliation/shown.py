@@ -7,7 +7,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
@@ -111,13 +111,21 @@ class FeedRow:
         return many(self.document_type).capitalize()
 
 
+class LostRow(NamedTuple):
+    """A system's messages that came by poll only, by day."""
+
+    connection: str
+    name: str
+    counts: list[tuple[dt.date, int]]
+
+
 @dataclass
 class Grid:
     """Feeds by days, and what of it a person has to look at."""
 
     days: list[dt.date]
     rows: list[FeedRow]
-    webhooks: list[tuple[str, list[int]]] = field(default_factory=list)  # system, lost ones by day
+    webhooks: list[LostRow] = field(default_factory=list)
     open_count: int = 0
     quiet_count: int = 0
     elsewhere: int = 0  # open differences of other days
@@ -201,14 +209,17 @@ def _open_gaps(asked: Asked, days: list[dt.date]) -> dict[Feed, dict[dt.date, in
     return found
 
 
-def _webhooks(asked: Asked, days: list[dt.date], names: dict[str, str]) -> list[tuple[str, list[int]]]:
+def _webhooks(asked: Asked, days: list[dt.date], names: dict[str, str]) -> list[LostRow]:
     if not asked.is_whole:
         return []
     rows = asked.of_system(LostWebhook.objects.filter(day__range=(days[0], days[-1])))
     found: dict[str, dict[dt.date, int]] = defaultdict(dict)
     for code, day, n in rows.values_list("connection_code", "day").annotate(Sum("count")):
         found[code][day] = n
-    return [(names.get(code, code), [of.get(day, 0) for day in days]) for code, of in sorted(found.items())]
+    return [
+        LostRow(code, names.get(code, code), [(day, of.get(day, 0)) for day in days])
+        for code, of in sorted(found.items())
+    ]
 
 
 def totals_of(asked: Asked, period: str) -> list[dict[str, Any]]:

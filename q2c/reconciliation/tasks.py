@@ -38,8 +38,9 @@ def roll_up_feeds() -> None:
 
 @shared_task(ignore_result=True)
 def count_lost_webhooks() -> None:
-    """Count what came by poll only."""
+    """Count what came by poll only, and tell of connections whose webhooks don't reach us."""
     usual.count_lost_webhooks()
+    usual.tell_lost_webhooks()
 
 
 @shared_task(ignore_result=True)

@@ -1,4 +1,5 @@
-"""How much a feed usually brings at that hour and weekday, and whether it brings too little: no error, and still amiss.
+"""How much a feed usually brings at that hour and weekday, and whether it brings too little; and whether webhooks come:
+no error, and still amiss.
 
 Usual is the median of the same hours of the weeks before. Everything is read from hours that are rolled up from
 appended counts; days and hours are UTC's.
@@ -8,9 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db import connection
@@ -23,14 +23,17 @@ from exceptions.models import ExceptionCase
 from exceptions.occurrences import StepProblem
 from exceptions.opening import fingerprint_of
 from q2c.core.hotpath import fetch_rows
+from q2c.core.ids import uuid7_bound
 from q2c.core.problems import Category, Problem
+from q2c.core.usual import usual_of
 from q2c.reconciliation.models import LostWebhook
 from q2c.reconciliation.words import many
 
 WEEKS = 8
-WEEKS_LEAST = 3  # before that nothing is usual yet
 LATE = dt.timedelta(minutes=10)  # after an hour's end, until its counts are rolled up
 KEPT_DAYS = 120
+LOST_SPAN = dt.timedelta(hours=1)  # of which webhooks are counted, up to `LATE` ago: a poll may be faster than one
+LOST_LEAST = 5
 
 _ROLL_UP = """
 WITH gone AS (DELETE FROM records_documentarrival RETURNING connection_code, document_type, hour, count)
@@ -52,6 +55,16 @@ SELECT c.code, e.event_type, (k.received_at AT TIME ZONE 'UTC')::date, count(*)
   FROM inbox_inboundkey k JOIN connectors_connection c ON c.id = k.connection_id
   JOIN inbox_inboundevent e ON e.id = k.event_id
  WHERE k.is_polled_only AND k.received_at >= %s GROUP BY 1, 2, 3
+"""
+# Of each active connection: what only polls brought in a span, and what webhooks brought. Messages are found by the
+# time in their ids.
+_CAME = """
+SELECT c.code, c.name,
+    (SELECT count(*) FROM inbox_inboundkey k
+      WHERE k.connection_id = c.id AND k.is_polled_only AND k.received_at >= %(since)s AND k.received_at < %(until)s),
+    (SELECT count(*) FROM inbox_inboundevent e
+      WHERE e.connection_id = c.id AND e.via = 'webhook' AND e.id >= %(first)s AND e.id < %(last)s)
+  FROM connectors_connection c WHERE c.state = 'active' ORDER BY c.code
 """
 Feed = tuple[str, str]
 
@@ -86,6 +99,30 @@ def count_lost_webhooks(*, days: int = 4) -> None:
         cursor.execute(_LOST_WEBHOOKS, [dt.datetime.combine(since, dt.time(), dt.UTC)])
 
 
+def tell_lost_webhooks(now: dt.datetime | None = None) -> list[str]:
+    """Open a case for each connection of whose messages half or more lacked their webhook in the last hour; close those
+    of connections of which more come by webhook again. Where nothing comes, nothing is known, and its case stays.
+    Returns the connections that lose theirs."""
+    now = now or timezone.now()
+    until = now - LATE
+    since = until - LOST_SPAN
+    bounds = {"first": uuid7_bound(int(since.timestamp() * 1000)), "last": uuid7_bound(int(until.timestamp() * 1000))}
+    losing = []
+    for code, name, lost, came in fetch_rows(_CAME, {"since": since, "until": until, **bounds}):
+        says = (
+            f"{name} should have sent us {lost + came:,} messages by webhook in an hour; {lost:,} came by polling only"
+        )
+        problem = Problem("webhooks_lost", Category.AVAILABILITY, says, connection=code)
+        if lost + came >= LOST_LEAST and lost >= came:
+            losing.append(code)
+            if not _is_known(problem, code, now):
+                cases.open_case(problem, connection_code=code)
+        elif came > lost:
+            why = "More came by webhook than by polling alone."
+            cases.close_matching(problem, how="healed", why=why, connection_code=code)
+    return losing
+
+
 def judge_days(first: dt.date, now: dt.datetime) -> dict[Feed, dict[dt.date, Judged]]:
     """Each feed's days from one on, today up to the last hour that is over. Two statements, whatever the volume."""
     until = _over(now)
@@ -108,7 +145,7 @@ def judge_days(first: dt.date, now: dt.datetime) -> dict[Feed, dict[dt.date, Jud
 def _judge(sums: Mapping[dt.date, tuple[int, int]], day: dt.date, began: dt.date, *, is_part: bool) -> Judged:
     place = 1 if is_part else 0
     before = [day - dt.timedelta(weeks=n) for n in range(1, WEEKS + 1)]
-    return Judged(sums.get(day, (0, 0))[place], _median(sums.get(d, (0, 0))[place] for d in before if d > began))
+    return Judged(sums.get(day, (0, 0))[place], usual_of(sums.get(d, (0, 0))[place] for d in before if d > began))
 
 
 def judge_hour(now: dt.datetime) -> dict[Feed, Judged]:
@@ -118,7 +155,7 @@ def judge_hour(now: dt.datetime) -> dict[Feed, Judged]:
     counts = {(code, kind, at): n for code, kind, at, n in fetch_rows(_HOURS, [[hour, *before]])}
     return {
         (code, kind): Judged(
-            counts.get((code, kind, hour), 0), _median(counts.get((code, kind, b), 0) for b in before if b > began)
+            counts.get((code, kind, hour), 0), usual_of(counts.get((code, kind, b), 0) for b in before if b > began)
         )
         for (code, kind), began in _begun().items()
     }
@@ -165,8 +202,3 @@ def _over(now: dt.datetime) -> dt.datetime:
 
 def _begun() -> dict[Feed, dt.datetime]:
     return {(code, kind): first for code, kind, first in fetch_rows(_FIRST)}
-
-
-def _median(counts: Iterable[int]) -> float | None:
-    known = list(counts)
-    return statistics.median(known) if len(known) >= WEEKS_LEAST else None

@@ -15,21 +15,37 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core import stats
+from q2c.core.buckets import AGES
 from q2c.transactions.batch import Ending, Run
 
 BEGUN, COMPLETED, LEAD, HELD = "begun", "completed", "lead", "held"
 FAILED, UNKNOWN, REPLAYED = "failed", "unknown", "replayed"
 STRAIGHT, HEALED = "straight", "healed"
 OPEN, DUE, LOOKED = "open", "due", "looked"  # of what there is now
+LEAD_AGE, REPLAY_AGE = "lead_age", "replay_age"  # the same by age (about: bucket of `AGES`), since received, reposted
 _LOCK = 0x51326307  # whoever looks takes it first
 
-# What is open by state (held ones by when they were held), what is due by priority. Its cost is that of the open work,
-# whatever was carried before, and it's beat's: pages read what it found.
+# What is open by state (held ones by when they were held) and by age, what is due by priority, what was reposted by
+# age. Its cost is that of the open work, whatever was carried before, and it's beat's: pages read what it found.
 _LOOK = """
+    WITH found AS MATERIALIZED (
+        SELECT flow, target_connection, legal_entity_code, state,
+               width_bucket(extract(epoch FROM now() - created_at)::int8, %(ages)s::int8[]) AS age, count(*) AS n,
+               min(CASE state WHEN 'held' THEN state_at ELSE created_at END) AS oldest
+          FROM transactions_businesstransaction WHERE state NOT IN ('completed', 'cancelled') GROUP BY 1, 2, 3, 4, 5)
     INSERT INTO core_statnow (measure, flow, connection_code, legal_entity_code, about, count, oldest_at)
-    SELECT 'open', flow, target_connection, legal_entity_code, state, count(*),
-           min(CASE state WHEN 'held' THEN state_at ELSE created_at END)
-      FROM transactions_businesstransaction WHERE state NOT IN ('completed', 'cancelled') GROUP BY 1, 2, 3, 4, 5
+    SELECT 'open', flow, target_connection, legal_entity_code, state, sum(n), min(oldest)
+      FROM found GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT 'lead_age', flow, '', legal_entity_code, age::text, sum(n), NULL
+      FROM found WHERE age BETWEEN 1 AND %(last)s GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT 'replay_age', flow, '', legal_entity_code, age::text, count(*), NULL
+      FROM (SELECT w.flow, t.legal_entity_code,
+                   width_bucket(extract(epoch FROM now() - w.since)::int8, %(ages)s::int8[]) AS age
+              FROM transactions_workitem w JOIN transactions_businesstransaction t ON t.id = w.transaction_id
+             WHERE t.attempt > 1) r
+     WHERE age BETWEEN 1 AND %(last)s GROUP BY 1, 2, 3, 4, 5
     UNION ALL
     SELECT 'due', w.flow, t.target_connection, t.legal_entity_code, w.priority::text, count(*), min(w.available_at)
       FROM transactions_workitem w JOIN transactions_businesstransaction t ON t.id = w.transaction_id
@@ -81,7 +97,7 @@ def look_at_open() -> bool:
         if not cursor.fetchone()[0]:
             return False
         cursor.execute("DELETE FROM core_statnow")
-        cursor.execute(_LOOK)
+        cursor.execute(_LOOK, {"ages": list(AGES), "last": len(AGES) - 1})
     return True
 
 

@@ -15,6 +15,8 @@ from q2c.core import stats
 from q2c.core.models import StatDay, StatHour
 from q2c.core.service_levels import LEVELS, Budget, Seen, read_target
 from q2c.flows import levels, watching
+from q2c.transactions import counting
+from q2c.transactions.models import WorkItem
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -129,3 +131,76 @@ def test_a_warning_that_somebody_waived_is_not_told_again():
     case = ExceptionCase.objects.get(kind="credentials_expiring")
     closing.close_cases([Ending(case, "waived", "waived", "it is renewed elsewhere")], by=None)
     assert watching.warn_of_expiry() == (0, 0)
+
+
+def wait(*minutes: float, state: str = "waiting", flow: str = "invoice_to_erp", **fields):
+    """Documents that were received so many minutes ago and are open, as beat finds them."""
+    for age in minutes:
+        received = timezone.now() - dt.timedelta(minutes=age)
+        factories.make_transaction(state, flow=flow, created_at=received, **fields)
+    counting.look_at_open()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "total"),
+    [
+        (14.5, (0, 0, 0, 0)),  # promised within 15 minutes: it isn't late yet
+        (15.5, (1, 1, 1, 1)),
+        (60 * 1.1, (1, 1, 1, 1)),
+        (60 * 5, (1, 1, 1, 0)),
+        (60 * 20, (1, 1, 0, 0)),
+        (60 * 24 * 5, (1, 0, 0, 0)),
+        (60 * 24 * 31, (0, 0, 0, 0)),  # it used up the budget of another 30 days
+    ],
+)
+def test_what_is_open_uses_the_budget_up_from_when_it_is_late_and_counts_where_it_became_so(minutes, total):
+    wait(minutes)
+    budget = standing("invoice_posting")
+    assert tuple(seen.total for seen in (budget.month, budget.day, budget.six_hours, budget.hour)) == total
+    assert budget.month.good == 0
+
+
+@pytest.mark.parametrize("state", ["running", "waiting", "unknown", "held"])
+def test_every_open_state_counts_and_what_ended_counts_as_it_ended(state):
+    wait(20, state=state)
+    wait(20, state="completed")
+    wait(20, state="cancelled")
+    assert standing("invoice_posting").month == Seen(1, 0)
+
+
+def test_open_documents_count_for_their_own_level_and_entity_alone():
+    wait(61, flow="payment_to_erp")
+    wait(61, flow="customer_to_erp")
+    wait(61, flow="order_to_subscription", legal_entity_code="US01")
+    assert standing("invoice_posting").month == Seen(0, 0)
+    assert standing("payment_propagation").month == Seen(1, 0)
+    assert standing("order_activation").month == Seen(1, 0)
+    assert standing("order_activation", entities=["GB01"]).month == Seen(0, 0)
+    assert standing("success_rate").month == Seen(0, 0)
+
+
+def test_a_repost_that_waits_is_late_by_when_it_was_reposted():
+    for minutes in (10, 20):
+        txn = factories.make_transaction("waiting", attempt=2)
+        since = timezone.now() - dt.timedelta(minutes=minutes)
+        WorkItem.objects.create(
+            transaction=txn, flow=txn.flow, lane=str(txn.pk), lane_sequence=1, available_at=since, since=since
+        )
+    counting.look_at_open()
+    assert standing("replay_time").month == Seen(1, 0)
+
+
+def test_an_outage_burns_the_budget_while_it_lasts_and_what_is_held_for_days_wakes_nobody_at_night():
+    wait(*[60 * 24 * 2] * 20, state="held")
+    assert watching.watch_levels() == (0, 0)
+    wait(*range(20, 50))
+    assert watching.watch_levels() == (1, 0)
+    case = ExceptionCase.objects.get(kind="error_budget_burning")
+    assert "Invoice posting" in case.summary
+    assert "in the last hour 30 of 30 weren't as promised" in case.summary
+
+
+def test_levels_ask_three_statements_beside_their_rules_whatever_is_open(django_assert_max_num_queries):
+    wait(5, 50, 500, 5000)
+    with django_assert_max_num_queries(5):
+        levels.standings()

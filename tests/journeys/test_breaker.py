@@ -1,12 +1,17 @@
-"""The ERP fails at invoices: they wait behind a breaker, one call tries, then all go out, each once; others go on."""
+"""The ERP fails at invoices: they wait behind a breaker, one call tries, then all go out, each once; others go on.
+Operators are told."""
 
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
-from connectors import breaker, registry
+from connectors import breaker, registry, turns
 from connectors.connections import health_of
-from connectors.models import Connection
+from connectors.models import BreakerTurn, Connection
+from exceptions.models import ExceptionCase
+from q2c.flows import watching
+from q2c.transactions import counting
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INVOICES = 7
@@ -29,6 +34,10 @@ def test_a_backlog_waits_behind_the_breaker_and_drains_once_after_one_probe(hous
     house.carry(until=lambda: "running" not in house.states("invoice_to_erp"))
     registry.save_health()
     assert health_of(Connection.objects.get(pk=erp.pk)).says.startswith("Calls about invoice stopped")
+    counting.look_at_open()
+    assert watching.watch_systems(timezone.now() + watching.AWAY_AFTER) == (1, 0)
+    case = ExceptionCase.objects.get(kind="system_away")
+    assert f"hasn’t answered calls about invoice for 5 minutes; {INVOICES} documents wait for it" in case.summary
     house.invoice(house.customer(name="Wingtip"))
     house.carry(until=lambda: len(house.made("netsuite", "customer")) == 2)
     house.carry(until=lambda: sum(house.states("invoice_to_erp").values()) == INVOICES + 2)  # no webhook on its way
@@ -38,3 +47,11 @@ def test_a_backlog_waits_behind_the_breaker_and_drains_once_after_one_probe(hous
     own.open_until = own.clock()
     house.carry_to_the_end("invoice_to_erp")
     assert len(house.made("netsuite", "invoice")) == INVOICES + 2
+    fresh = breaker.breaker_of(erp.code, "invoice")  # of another process, as after a restart
+    fresh.note_success(40)
+    fresh.last_success_at += turns.TRIED_WITHIN
+    registry.save_health()
+    assert watching.watch_systems(timezone.now() + watching.WELL_FOR) == (0, 1)
+    assert [(turn.object_type, turn.is_open) for turn in BreakerTurn.objects.order_by("id")] == [
+        ("invoice", True), ("invoice", False),
+    ]  # fmt: skip

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from q2c.core.models import AuditEntry
 from q2c.portal import completeness
+from q2c.reconciliation import usual
 from q2c.reconciliation.models import FeedHour, LostWebhook
 from tests import factories
 from tests.reconciliation.feeds import make_day, make_gap
@@ -97,6 +98,20 @@ def test_people_of_one_entity_see_its_days_and_documents_only_and_no_counts_that
     whole = page(client_of())
     assert "1 ≠" in whole
     assert "Lost webhooks" in whole
+
+
+def test_lost_webhooks_lead_to_the_messages_that_only_polls_brought_on_that_day_of_utc(db):
+    day = dt.datetime.now(dt.UTC).replace(hour=23, minute=59, second=0, microsecond=0) - dt.timedelta(days=1)
+    for number, at in enumerate((day, day + dt.timedelta(minutes=2), day)):
+        factories.make_message(f"lost.{number}", received_at=at, is_polled_only=number != 2)
+    usual.count_lost_webhooks()
+    make_day()
+    client = client_of()
+    address = f"/inbox/?connection=stripe&amp;lost_on={day.date()}"
+    assert f'<a href="{address}">1<span class="visually-hidden"> lost webhooks of ' in page(client)
+    listed = page(client, address.replace("&amp;", "&"))
+    assert [f"lost.{number}" in listed for number in range(3)] == [True, False, False]
+    assert address in page(client, day_address(day.date()))
 
 
 def test_an_empty_cell_that_should_hold_something_turns_amber_by_itself(db):

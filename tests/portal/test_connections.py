@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from connectors.models import BreakerTurn
 from q2c.core import stats
 from q2c.transactions.models import Dependency
 from tests import factories
@@ -52,3 +53,25 @@ def test_a_new_portal_has_no_figures_and_says_so():
     html = signed_in("platform").get("/connections/").content.decode()
     assert "<h1>No connection yet</h1>" in html
     assert "Last 24 hours" not in html
+
+
+def test_a_connections_page_shows_when_its_calls_stopped_why_and_how_it_ended():
+    netsuite = factories.make_connection("netsuite")
+    other = factories.make_connection("stripe")
+    client = signed_in("platform")
+    assert "They never have." in client.get("/connections/netsuite/").content.decode()
+    at = timezone.now() - dt.timedelta(hours=3)
+    for minutes, object_type, is_open, why in (
+        (0, "", True, "answered 503"), (12, "", False, "Calls go through again"), (60, "invoice", True, "answered 500"),
+    ):  # fmt: skip
+        moment = at + dt.timedelta(minutes=minutes)
+        BreakerTurn.objects.create(connection=netsuite, object_type=object_type, is_open=is_open, at=moment, why=why)
+    BreakerTurn.objects.create(connection=other, object_type="", is_open=True, at=at, why="of another system")
+    page = client.get("/connections/netsuite/")
+    assert [(out.object_type, out.seconds, out.why, out.how) for out in page.context["outages"]] == [
+        ("invoice", None, "answered 500", ""), ("", 720.0, "answered 503", "Calls go through again"),
+    ]  # fmt: skip
+    html = page.content.decode()
+    assert "12 min" in html
+    assert "so far" in html
+    assert "of another system" not in html

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from connectors.models import Connection, ConnectionHealth
-from q2c.core import stats
+from q2c.core import brokers, metrics, stats
 from q2c.core.leases import take_lease
 from q2c.core.models import Lease, StatDay, StatNow
 from q2c.portal import running
@@ -100,12 +100,60 @@ def test_a_process_that_died_is_told_and_so_is_that_nothing_is_carried(sign_in):
     Lease.objects.update(until=died)
     Worker.objects.create(id="w", host="a", process=3, started_at=died, beat_at=died, carried_count=12)
     page = sign_in("platform").get("/operations/")
-    assert [(p.part, p.where, p.state, p.carried) for p in page.context["processes"]] == [
+    broker, *others = page.context["processes"]
+    assert (broker.part, broker.state, broker.says) == ("Broker", "lives", "")
+    assert [(p.part, p.where, p.state, p.carried) for p in others] == [
         ("Worker of flows, doors", "a:2", "gone", None), ("Carries documents", "a:3", "ended", 12),
     ]  # fmt: skip
     html = page.content.decode()
     assert "No worker lives and beat doesn’t live: nothing is carried" in html
     assert "Nobody has looked yet how much is open" in html
+
+
+def test_a_broker_that_is_away_is_told_with_what_its_absence_means_and_is_no_fault_of_beats(
+    sign_in, living, settings, monkeypatch
+):
+    monkeypatch.setattr(brokers, "_asked", {})
+    settings.REDIS_URL = "redis://:secret@127.0.0.1:1/0"
+    page = sign_in("platform").get("/operations/")
+    html = page.content.decode()
+    assert "The broker doesn’t answer: nothing is carried" in html
+    assert "each process keeps to a quarter of the rate" in html
+    assert "the broker doesn’t answer, so nobody is nudged to do it" in html
+    assert "is behind or gone" not in html
+    assert "127.0.0.1:1" in html
+    assert "secret" not in html
+    assert b"q2c_broker_up 0.0" in metrics.scrape()
+
+
+def test_three_parts_that_are_missing_are_one_sentence(sign_in, monkeypatch):
+    monkeypatch.setattr(brokers, "answered", lambda url: False)
+    html = sign_in("platform").get("/operations/").content.decode()
+    assert "The broker doesn’t answer, no worker lives and beat doesn’t live: nothing is carried" in html
+
+
+def test_whether_the_broker_answers_is_asked_once_in_ten_seconds(monkeypatch):
+    asked = []
+    monkeypatch.setattr(brokers, "_asked", {})
+    monkeypatch.setattr(brokers, "answers", lambda url: bool(asked.append(url)))
+    now = [100.0]
+    monkeypatch.setattr(brokers.time, "monotonic", lambda: now[0])
+    for seconds in (0, 5, 4.9, 0.2):
+        now[0] += seconds
+        assert not brokers.answered("redis://a")
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://:pw@valkey:6379/0", "valkey:6379"),
+        ("unix://:pw@/run/v.sock?db=0", "a socket of this host"),
+        ("sentinel://:pw@s1:26379,s2:26379/main?db=0", "main, of 2 sentinels"),
+    ],
+)
+def test_the_brokers_place_is_told_without_its_password(url, place):
+    assert brokers.place_of(url) == place
 
 
 def test_figures_that_wait_to_be_added_up_are_told_to_be_late(sign_in, living):

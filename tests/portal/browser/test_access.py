@@ -4,8 +4,11 @@ import datetime as dt
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 
+from connectors.models import BreakerTurn
 from mappings.sheets import carry_sheet
+from q2c.reconciliation.models import LostWebhook
 from tests import factories
 from tests.portal.browser.conftest import WIDTHS
 from tests.reconciliation.feeds import make_day, make_gap
@@ -106,6 +109,13 @@ def test_every_screen_is_accessible(open_page, story, part):
     story["day"] = make_day(ours=9)
     make_day("US01", make_day(day=story["day"].day - dt.timedelta(days=1)).day, waiting_count=1, ours=9)
     make_gap(case_id=story["case"].pk)
+    LostWebhook.objects.create(connection_code="stripe", event_type="invoice.paid", day=story["day"].day, count=12)
+    since = timezone.now() - dt.timedelta(hours=2)
+    for minutes, object_type, is_open in ((0, "", True), (12, "", False), (70, "invoice", True)):
+        BreakerTurn.objects.create(
+            connection=factories.make_connection("netsuite"), object_type=object_type, is_open=is_open,
+            at=since + dt.timedelta(minutes=minutes), why="answered 503" if is_open else "Calls go through again",
+        )  # fmt: skip
     story["bulk"] = factories.make_bulk(person, story["case"])
     page = open_page(person, "/")
     home = page.url
