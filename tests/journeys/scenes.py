@@ -396,7 +396,9 @@ SCENES: dict[str, Scene] = {
         again="done",
         refusal=[{"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Locked by sales", "fields": []}],
     ),
-    "hold_to_source": HoldNotes("stripe", "invoice", effect="updated", path="/v1/invoices/in_*", look="", again="replayed"),
+    "hold_to_source": HoldNotes(
+        "stripe", "invoice", effect="updated", path="/v1/invoices/in_*", look="", again="replayed"
+    ),
     "status_to_crm": Orders(
         "salesforce",
         "Opportunity",

@@ -24,8 +24,8 @@ NOT_ANSWERED = (
     {"do": "html_200"},
     {"do": "status", "status": 200, "body": {"success": False}},
 )
-# What arrives at most while the vendor still works on the first, and somebody hurries us: it refuses the second, or the first
-# once the second was saved. Stripe refuses a key that is in use; a status is what it was before, whoever writes it.
+# What arrives at most while the vendor still works on the first, and somebody hurries us: it refuses the second, or
+# the first once the second was saved. Stripe refuses a key that is in use; a status is what it was before, whoever writes it.
 WORKS = Counter(done=1, refused=1)
 WHILE_IT_WORKS = {
     "order_to_subscription": Counter(done=1, refused=3),

@@ -36,7 +36,7 @@ TOO_MANY = "Concurrent request limit exceeded. Request blocked."
 class Named(msgspec.Struct):
     """What names a record in a body."""
 
-    externalId: str | None = None  # noqa: N815 - the vendor's own spelling
+    externalId: str | None = None
 
 
 decode_named = msgspec.json.Decoder(Named).decode
