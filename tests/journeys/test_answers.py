@@ -25,7 +25,7 @@ NOT_ANSWERED = (
     {"do": "status", "status": 200, "body": {"success": False}},
 )
 # What arrives at most while the vendor still works on the first, and somebody hurries us: it refuses the second, or
-# the first once the second was saved. Stripe refuses a key that is in use; a status is what it was before, whoever writes it.
+# the first once the second was saved. Stripe refuses a key that is in use; a status is written again, as it was.
 WORKS = Counter(done=1, refused=1)
 WHILE_IT_WORKS = {
     "order_to_subscription": Counter(done=1, refused=3),
