@@ -85,6 +85,8 @@ class Control:
         match (method, *parts):
             case ("GET", "log"):
                 return self.show_log(vendor, query)
+            case ("GET", "arrivals"):
+                return self.show_arrivals(vendor, query)
             case ("GET", "documents", type):
                 return self.show_documents(vendor, type, query)
             case ("GET", "documents"):
@@ -132,6 +134,12 @@ class Control:
         limit = min(MOST_ENTRIES, max(1, int(query.get("limit") or MOST_ENTRIES)))
         entries = vendor.store.log_entries(after=int(query.get("after") or 0), limit=limit)
         return Answer(200, {"entries": entries, "last": vendor.store.last_log_number()})
+
+    def show_arrivals(self, vendor: Vendor, query: dict) -> Answer:
+        """Every write that arrived after a number, refused and repeated ones too."""
+        limit = min(MOST_ENTRIES, max(1, int(query.get("limit") or MOST_ENTRIES)))
+        entries = vendor.arrivals.entries(after=int(query.get("after") or 0), limit=limit)
+        return Answer(200, {"entries": entries, "last": vendor.arrivals.last_number()})
 
     def show_documents(self, vendor: Vendor, type: str, query: dict) -> Answer:
         """One page of documents, oldest first; `next` is the `after` of the next page, or null."""

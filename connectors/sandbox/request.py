@@ -55,6 +55,7 @@ class Request:
         "path",
         "query_string",
         "user",
+        "was_run",
     )
 
     def __init__(self, method: str, path: str, query_string: str, headers: Any, body: bytes):
@@ -66,6 +67,7 @@ class Request:
         self.body = body
         self.params: dict[str, str] = {}
         self.user: Any = None  # whatever the vendor's authenticate() wants to remember
+        self.was_run = False  # whether its handler was asked; a fault may have answered before
         self._query: dict[str, str] | None = None
         self._query_list: list[tuple[str, str]] | None = None
         self._form: dict[str, Any] | None = None

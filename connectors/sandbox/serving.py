@@ -6,9 +6,10 @@ from typing import Any
 
 from aiohttp import web
 
+from connectors.sandbox.arrivals import DONE, REFUSED, REPLAYED
 from connectors.sandbox.faults import REQUEST_KINDS, Fault, Faults
 from connectors.sandbox.request import Answer, Refusal, Request
-from connectors.sandbox.vendor import Handler, Vendor
+from connectors.sandbox.vendor import Handler, Route, Vendor
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,12 @@ def build_server(vendor: Vendor, faults: Faults) -> web.Server:
         url = incoming.rel_url
         request = Request(incoming.method, url.path, url.raw_query_string, incoming.headers, await incoming.read())
         struck = faults.strike(REQUEST_KINDS, request.method, request.path, request.text) if faults.ordered else []
+        found = vendor.find_route(request)
         if any(fault.do == "reset_before" for fault in struck):
+            _note_arrival(vendor, request, found, None)
             return _hang_up(incoming)
-        answer = await _carry(vendor, request, struck)
+        answer = await _carry(vendor, request, found, struck)
+        _note_arrival(vendor, request, found, answer)
         payload = answer.payload()
         if struck:
             if any(fault.do == "lose_answer" for fault in struck):
@@ -59,8 +63,22 @@ def build_response(answer: Answer, payload: bytes) -> web.Response:
     return web.Response(status=answer.status, body=payload, headers=headers)
 
 
-async def _carry(vendor: Vendor, request: Request, struck: list[Fault]) -> Answer:
-    found = vendor.find_route(request)
+def _note_arrival(vendor: Vendor, request: Request, found: Route | None, answer: Answer | None) -> None:
+    """A write has been answered, or cut off before anybody looked at it."""
+    if not vendor.is_write(request, found[1] if found else ""):
+        return
+    verdict = REFUSED
+    if answer is not None and vendor.is_replay(answer):
+        verdict = REPLAYED
+    elif answer is not None and request.was_run and answer.status < 300:
+        verdict = DONE
+    external_id, key = vendor.name_write(request)
+    vendor.arrivals.note(
+        request, external_id=external_id, key=key, status=answer.status if answer else 0, verdict=verdict
+    )
+
+
+async def _carry(vendor: Vendor, request: Request, found: Route | None, struck: list[Fault]) -> Answer:
     route = found[0] if found else ""
     for fault in struck:
         early = _answer_early(vendor, request, fault)
@@ -91,6 +109,7 @@ async def _carry(vendor: Vendor, request: Request, struck: list[Fault]) -> Answe
 def run_handler(vendor: Vendor, request: Request, handler: Handler) -> Answer:
     """Run a handler as one transaction. A Refusal, or a bug (500), leaves nothing behind."""
     try:
+        request.was_run = True
         with vendor.store.transaction():
             result = handler(request)
             return _run_to_end(result) if hasattr(result, "send") else result

@@ -74,9 +74,16 @@ class Sandboxes:
 
     def log(self, code: str, *, after: int = 0, **wanted: Any) -> list[dict]:
         """All log entries after a number; with keywords only those whose fields have these values."""
+        return self._pages(f"{code}/log", after, wanted)
+
+    def arrivals(self, code: str, *, after: int = 0, **wanted: Any) -> list[dict]:
+        """All writes that arrived after a number, whatever became of them; with keywords only those."""
+        return self._pages(f"{code}/arrivals", after, wanted)
+
+    def _pages(self, path: str, after: int, wanted: dict[str, Any]) -> list[dict]:
         entries: list[dict] = []
         while True:
-            page = self.control("GET", f"{code}/log?after={entries[-1]['n'] if entries else after}")["entries"]
+            page = self.control("GET", f"{path}?after={entries[-1]['n'] if entries else after}")["entries"]
             if not page:
                 break
             entries += page

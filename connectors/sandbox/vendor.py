@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from connectors.sandbox.arrivals import READING, Arrivals
 from connectors.sandbox.clock import Clock
 from connectors.sandbox.faults import Fault
 from connectors.sandbox.outside import Delivery, Outside
@@ -12,6 +13,7 @@ from connectors.sandbox.request import Answer, Refusal, Request
 from connectors.sandbox.store import Store
 
 Handler = Callable[[Request], Any]
+Route = tuple[str, str, Handler]  # the template, the handler's name, the handler
 PARAMETER = re.compile(r"\\\{(\w+)(?::path)?\\\}")
 
 
@@ -34,6 +36,7 @@ class Vendor:
         self.clock = clock
         self.base_url = base_url
         self.outside = outside
+        self.arrivals = Arrivals(store)
         self.enforced: bool = store.setting("limits_enforced", True)
         self.exact: dict[tuple[str, str], tuple[str, str, Handler]] = {}
         self.patterns: dict[str, list[tuple[re.Pattern, str, str, Handler]]] = {}
@@ -53,7 +56,7 @@ class Vendor:
         """Wrap a route's handler, for what all of them have in common; as it is by default."""
         return handler
 
-    def find_route(self, request: Request) -> tuple[str, str, Handler] | None:
+    def find_route(self, request: Request) -> Route | None:
         """The route's template, the handler's name and the handler; fills in request.params."""
         found = self.exact.get((request.method, request.path))
         if found is not None:
@@ -108,6 +111,18 @@ class Vendor:
     def keep_answer(self, request: Request, answer: Answer) -> None:
         """The fault `status` with `kept`: the same idempotency key gets this answer again."""
         raise ValueError(f"{self.code} keeps no answers")
+
+    def is_write(self, request: Request, name: str) -> bool:
+        """Whether a request asks for a change, so that its arrival counts. `name` is its handler's, or empty."""
+        return request.method not in READING and name not in self.public
+
+    def name_write(self, request: Request) -> tuple[str | None, str | None]:
+        """The external id and the idempotency key that a write carries, as far as it says them."""
+        return None, request.headers.get("Idempotency-Key")
+
+    def is_replay(self, answer: Answer) -> bool:
+        """Whether it's the answer of an earlier request, given again."""
+        return False
 
     def expire_tokens(self, request: Request) -> Answer | None:
         """The fault `expire_token`: forget the tokens given so far, or answer as an expired one is answered."""

@@ -147,7 +147,8 @@ def show_event(
     )
     runs = AuditEntry.objects.filter(subject_type="event", subject_id=str(key.event_id), verb="replay")
     replays = list(runs.order_by("sequence"))
-    tell_entries(replays)
+    if replays:
+        tell_entries(replays)
     context = {
         "key": key,
         "event": key.event,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -56,6 +58,7 @@ class House:
         self._seed()
         forget_everything()
         self.marks = {v: self.last(v) for v in ("stripe", "netsuite", "salesforce")}
+        self.arrival_marks = {v: self.last(v, "arrivals") for v in self.marks}
 
     def _seed(self) -> None:
         """Seed once for this portal and these vendors; later journeys of the process begin with the same rows."""
@@ -75,14 +78,33 @@ class House:
             time.sleep(NAP)
         forget_everything()
 
-    def last(self, vendor: str) -> int:
+    def last(self, vendor: str, kept: str = "log") -> int:
         """The newest entry of a sandbox's log."""
-        return self.sandboxes.control("GET", f"{vendor}/log?after=0&limit=1")["last"]
+        return self.sandboxes.control("GET", f"{vendor}/{kept}?after=0&limit=1")["last"]
 
     def made(self, vendor: str, document_type: str | None = None, effect: str = "created") -> list[dict[str, Any]]:
         """What the vendor's own log says that it made since the journey began."""
         entries = self.sandboxes.log(vendor, after=self.marks[vendor])
         return [e for e in entries if e["effect"] == effect and document_type in (None, e["document_type"])]
+
+    def arrived(self, vendor: str, method: str, path: str) -> list[dict[str, Any]]:
+        """The writes that came to the vendor's door since the journey began, whatever became of them; `path` is a
+        glob. What is refused or answered again leaves no other trace of having been sent twice."""
+        entries = self.sandboxes.arrivals(vendor, after=self.arrival_marks[vendor], method=method)
+        return [e for e in entries if fnmatchcase(e["path"], path)]
+
+    def count_arrivals(self) -> dict[str, int]:
+        """How many writes came to each vendor's door since it was opened for the first time."""
+        return {vendor: self.last(vendor, "arrivals") for vendor in self.arrival_marks}
+
+    def arrived_twice(self) -> list[str]:
+        """Writes that came to any vendor's door more than once: the same content at the same address."""
+        found: Counter[str] = Counter()
+        for vendor, mark in self.arrival_marks.items():
+            for e in self.sandboxes.arrivals(vendor, after=mark):
+                if e["status"] != 401:  # not looked at
+                    found[f"{vendor} {e['method']} {e['path']} {e['external_id'] or ''} {e['digest']}"] += 1
+        return [what for what, times in found.items() if times > 1]
 
     def make(self, vendor: str, document_type: str, objects: list[dict[str, Any]]) -> list[str]:
         """As if a user of the vendor had made them."""

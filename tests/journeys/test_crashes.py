@@ -18,7 +18,7 @@ def test_one_document_survives_a_death_before_and_after_every_read(house, code):
     flow, scene = catalog.BY_CODE[code], SCENES[code]
     prepared = scene.prepare(house)
     house.carry()
-    before = len(scene.made(house))
+    before, arrived = len(scene.made(house)), scene.arrived(house)
     enter(house, code, prepared, "reads")
     reached = []
     for point in read_points(flow):
@@ -27,7 +27,9 @@ def test_one_document_survives_a_death_before_and_after_every_read(house, code):
         bury()
     house.carry()
     assert reached == read_points(flow)
-    assert len(scene.made(house)) == before + 1, house.standing()
+    assert len(scene.made(house)) == before + scene.each, house.standing()
+    assert scene.arrived(house) - arrived == scene.wanted()
+    assert house.arrived_twice() == []
     assert set(house.states(code)) == {"completed"}
 
 
@@ -41,12 +43,17 @@ def test_a_death_around_each_write_makes_its_document_once(house, code, scenes):
     flow, scene = catalog.BY_CODE[code], scenes[code]
     prepared = scene.prepare(house)
     house.carry()
+    doubles = 0
     for point in write_points(flow):
-        before = len(scene.made(house))
+        before, arrived = len(scene.made(house)), scene.arrived(house)
         enter(house, code, prepared, point, scene=scene)
         reached = carry_and_die(house.carry, point)
         bury()
         house.carry()
         assert reached, f"the worker never came to {point}"
-        assert len(scene.made(house)) == before + 1, (point, house.standing())
+        wanted = scene.wanted(unheard=1 if point.endswith(":after_answer") else 0)
+        doubles += wanted.total() - scene.each
+        assert len(scene.made(house)) == before + wanted["done"], (point, house.standing())
+        assert scene.arrived(house) - arrived == wanted, point
+        assert len(house.arrived_twice()) == doubles, (point, house.arrived_twice())
         assert set(house.states(code)) == {"completed"}, point

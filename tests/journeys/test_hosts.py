@@ -107,6 +107,7 @@ def test_a_host_that_is_cut_off_in_mid_batch_neither_keeps_work_nor_makes_it_twi
     await_that(lambda: lives("left"), seconds=60, what="the first host lives again")
     posted = house.made("netsuite", "invoice")
     assert len(posted) == len({entry["external_id"] for entry in posted}) == INVOICES
+    assert house.arrived_twice() == []
     assert house.held() == []
     assert not WorkItem.objects.exists()
     assert not InboundKey.objects.filter(verdict="received").exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from mappings.models import CrossReference
 from q2c.transactions.models import BusinessTransaction, LineageLink
+from tests.journeys.scenes import SCENES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +39,7 @@ def test_a_lost_answer_is_unknown_until_a_look_up_finds_the_invoice(house):
     house.carry()
     assert house.states("invoice_to_erp") == {"completed": 1}
     assert len(house.made("netsuite", "invoice")) == 1
+    assert SCENES["invoice_to_erp"].arrived(house) == Counter(done=1)
 
 
 def test_a_sku_without_item_is_held_with_one_case(house):

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
+
+from tests.journeys.scenes import SCENES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TRIALS = int(os.environ.get("Q2C_TRIALS") or 10)
@@ -30,5 +33,6 @@ def test_however_often_the_answer_is_lost_after_the_commit_each_document_is_made
         house.carry_to_the_end("invoice_to_erp", seconds=120)
     made = [entry["external_id"] for entry in house.made("netsuite", "invoice")]
     assert len(made) == len(set(made)) == TRIALS
+    assert SCENES["invoice_to_erp"].arrived(house) == Counter(done=TRIALS)
     assert house.states("invoice_to_erp") == {"completed": TRIALS}
     assert house.held() == []

@@ -30,7 +30,7 @@ def test_a_paused_worker_is_fenced_when_it_goes_on(house, code):
     prepared = scene.prepare(house)
     house.carry()
     for point in pause_points(flow):
-        before = len(scene.made(house))
+        before, arrived = len(scene.made(house)), scene.arrived(house)
         enter(house, code, prepared, point)
         paused = carry_and_stop(code, point)
         passes_at = deadline()
@@ -41,7 +41,9 @@ def test_a_paused_worker_is_fenced_when_it_goes_on(house, code):
             time.sleep(max(0.0, (passes_at - dt.datetime.now(dt.UTC)).total_seconds()))
         await_end(paused, goes_on=True)
         house.carry()
-        assert len(scene.made(house)) == before + 1, point
+        wanted = scene.wanted(unheard=1 if point.endswith(":after_answer") else 0)
+        assert len(scene.made(house)) == before + wanted["done"], point
+        assert scene.arrived(house) - arrived == wanted, point
         assert set(house.states(code)) == {"completed"}, point
         if point.endswith("after_answer"):
             assert Exchange.objects.filter(is_late=True).exists(), "a late answer is a fact and is kept"

@@ -101,6 +101,7 @@ def test_a_plan_killed_between_and_within_each_of_its_steps_carries_each_out_onc
         ("creditMemo", f"unw-stripe-{invoice}-1"), ("invoice", f"re-stripe-{invoice}-1"),
     ])  # fmt: skip
     assert len(house.made("netsuite", "customerPayment", "updated")) == 3  # applied, taken off, applied to the new one
+    assert house.arrived_twice() == []
     assert Ledger(house.sandboxes).open_items() == {}
     assert compute_totals(["stripe"]).agrees
     done = StepRun.objects.filter(state="done", kind="write", transaction_id__in=BusinessTransaction.objects.filter(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from connectors.netsuite.sandbox import desk, jobs
 from connectors.netsuite.sandbox.account import change_account, change_period, override_period
 from connectors.netsuite.sandbox.api import Api
@@ -19,14 +21,25 @@ from connectors.sandbox.faults import Fault
 from connectors.sandbox.outside import Outside
 from connectors.sandbox.request import Answer, Refusal, Request
 from connectors.sandbox.store import Store
+from connectors.sandbox.vendor import Handler
 
 ACCOUNT = "1234567_SB1"
 TYPE = f"{desk.ROOT}/{{type}}"
 ONE = f"{TYPE}/{{key}}"
 JOB = f"{jobs.ROOT}/{{job}}"
 TASK = f"{JOB}/task/{{task}}"
+CHANGING = frozenset({"PUT", "PATCH"})
 CODES = {401: "INVALID_LOGIN", 403: "INSUFFICIENT_PERMISSION", 404: "NONEXISTENT_ID", 429: "CONCURRENCY_LIMIT_EXCEEDED"}
 TOO_MANY = "Concurrent request limit exceeded. Request blocked."
+
+
+class Named(msgspec.Struct):
+    """What names a record in a body."""
+
+    externalId: str | None = None
+
+
+decode_named = msgspec.json.Decoder(Named).decode
 
 
 class NetSuite(Api):
@@ -58,6 +71,7 @@ class NetSuite(Api):
     reference_types = REFERENCE_TYPES
 
     def __init__(self, store: Store, clock: Clock, base_url: str, outside: Outside):
+        self.met: dict[int, bytes | None] = {}  # by request: its record as it stood when the request came
         super().__init__(store, clock, base_url, outside)
         create_tables(store, SCHEMA)
         load_rates(store)
@@ -83,13 +97,33 @@ class NetSuite(Api):
         """At most so many requests at once, whoever sends them; no Retry-After, as documented."""
         if self.enforced and self.running >= self.books.preferences["concurrency"]:
             return build_error(429, "CONCURRENCY_LIMIT_EXCEEDED", TOO_MANY)
+        if request.method in CHANGING:
+            self.met[id(request)] = self._find_record(request)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         return None
 
     def leave(self, request: Request, route: str) -> None:
         """One request less."""
+        self.met.pop(id(request), None)
         self.running -= 1
+
+    def make_handler(self, method: str, handler: Handler) -> Handler:
+        """A change is refused when another one was saved while it was worked on."""
+
+        def run(request: Request) -> Any:
+            if id(request) in self.met and self.met[id(request)] != self._find_record(request):
+                raise Refusal(build_error(400, "RCRD_HAS_BEEN_CHANGED", "Record has been changed"))
+            return handler(request)
+
+        return run if method in CHANGING else handler
+
+    def _find_record(self, request: Request) -> bytes | None:
+        type, key = request.params.get("type", ""), request.params.get("key", "")
+        if type not in RECORDS:
+            return None
+        found = self.books.find_id(RECORDS[type].space, key[4:]) if key.startswith("eid:") else (type, key)
+        return self.store.get_raw(*found) if found else None
 
     def not_found(self, request: Request) -> Answer:
         """No such address."""
@@ -105,6 +139,23 @@ class NetSuite(Api):
             detail = "An unexpected error occurred. Error ID: kx4w2f8s1bq7p"
             return build_error(status, "UNEXPECTED_ERROR", detail)
         return build_error(status, CODES.get(status, "USER_ERROR"), f"The request was answered with {status}.")
+
+    def is_write(self, request: Request, name: str) -> bool:
+        """A query is a POST too."""
+        return name != "run_suiteql" and super().is_write(request, name)
+
+    def name_write(self, request: Request) -> tuple[str | None, str | None]:
+        """The external id in the body or the address, or of the record there; the key of an asynchronous one."""
+        key, type = request.params.get("key", ""), request.params.get("type", "")
+        try:
+            external_id = decode_named(request.body).externalId if request.body else None
+        except msgspec.DecodeError:
+            external_id = None
+        if external_id is None and key.startswith("eid:"):
+            external_id = key[4:]
+        elif external_id is None and type in RECORDS and key:
+            external_id = (self.store.get(type, key) or {}).get("externalId")
+        return external_id, request.headers.get(jobs.KEY_HEADER)
 
     def expire_tokens(self, request: Request) -> Answer | None:
         """Access tokens given so far count no longer; a signed request is answered as if its token were gone."""

@@ -1,5 +1,6 @@
 """One Salesforce org as the sandbox kit sees it: routes, sign-in, API limits, seed, and documents made by its users."""
 
+import re
 import time
 from typing import Any
 
@@ -26,6 +27,7 @@ WINDOW_HOURS = 24
 LONG_SECONDS = 20.0
 LONG_AT_ONCE = 25
 LONGEST_ADDRESS = 16 * 1024
+WRITES_INSIDE = re.compile(rb'"method"\s*:\s*"(?!GET")')
 FAILURES = {
     400: ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record"),
     401: ("INVALID_SESSION_ID", "Session expired or invalid"),
@@ -184,6 +186,16 @@ class Salesforce(CompositeHandlers, RestHandlers, Vendor):
         """The usual code for a status; 400 is the row lock."""
         code, message = FAILURES.get(status, ("UNKNOWN_EXCEPTION", "An unexpected error occurred."))
         return Answer(status, error_body(code, message))
+
+    def is_write(self, request: Request, name: str) -> bool:
+        """A composite may hold nothing but queries."""
+        if name == "composite" and not WRITES_INSIDE.search(request.body):
+            return False
+        return name != "read_many" and super().is_write(request, name)
+
+    def name_write(self, request: Request) -> tuple[str | None, str | None]:
+        """The external id in the address; there are no idempotency keys."""
+        return request.params.get("value"), None
 
     def expire_tokens(self, request: Request) -> Answer | None:
         """All sessions end; the request meets that itself."""

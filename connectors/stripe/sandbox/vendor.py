@@ -141,6 +141,19 @@ class Stripe(StripeCore):
         self.request_id = make_id("req")[:18]
         idempotency.keep(self, request, answer)
 
+    def name_write(self, request: Request) -> tuple[str | None, str | None]:
+        """The caller's own id in the metadata, and the idempotency key."""
+        try:
+            metadata = request.form().get("metadata")
+        except ValueError:
+            metadata = None
+        external_id = find_external_id({"metadata": metadata}) if isinstance(metadata, dict) else None
+        return external_id, request.headers.get("Idempotency-Key")
+
+    def is_replay(self, answer: Answer) -> bool:
+        """Whether it was given for the same key before."""
+        return "Idempotent-Replayed" in answer.headers
+
     def expire_tokens(self, request: Request) -> Answer | None:
         """An API key has no lifetime, but can be rolled: this request meets the expired one."""
         return build_error(401, "Expired API Key provided.", code="api_key_expired")
