@@ -7,6 +7,7 @@ import shutil
 import pytest
 from django.test import TransactionTestCase
 
+from q2c.core import ids
 from tests.emptying import empty_tables
 from tests.template import use_template
 
@@ -53,6 +54,13 @@ def _quick_emptying():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _ids_of_now():
+    """Ids rise within a process: those of a test that travelled into the future would last until that day."""
+    yield
+    ids._last = 0
 
 
 @pytest.fixture(scope="module")

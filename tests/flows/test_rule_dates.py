@@ -144,7 +144,7 @@ def test_what_a_voided_credit_memo_was_posted_with_counts_when_it_is_charged_aga
 )
 def test_what_takes_a_document_back_stands_on_that_ones_receivables(original, receivables):
     asked = (credit(line("A", "VAT")), TOKYO, DOCUMENT, POSTING, original, Policy(), {"VAT": TaxUse(code="t")})
-    found = originals.find_credited_accounts(*asked, Mappings())
+    found = originals.find_credited_accounts(*asked, Mappings(), links())
     assert (found.receivables, found.tax) == (receivables, f"account of {POSTING}")
 
 

@@ -61,6 +61,10 @@ class Scene:
         found = house.made(self.vendor, self.document_type, self.effect)
         return [e for e in found if self.is_own(e) and not e["path"].startswith("/_control/")]
 
+    def records(self, house: House) -> set[str]:
+        """Which records those are."""
+        return {e["id"] for e in self.made(house)}
+
     def arrived(self, house: House) -> Counter[str]:
         """How many such writes came to the vendor's door, by what became of them. One whose sign-in was refused wasn't
         looked at, and comes again."""
@@ -74,6 +78,11 @@ class Scene:
         """What arrives of so many facts: each write once, and again where it wasn't carried out (`refused`), or where
         nobody heard that it was and nothing can be looked up (`unheard`)."""
         return Counter(done=self.each * facts, refused=refused) + Counter({self.again: unheard if self.again else 0})
+
+    def logged(self, wanted: Counter[str], facts: int = 1) -> int:
+        """How many entries of the vendor's log that makes, of so many facts: what is sent again to a record that was
+        made meanwhile changes it, and makes none."""
+        return self.each * facts if self.effect == "created" else wanted["done"]
 
     def is_own(self, entry: dict[str, Any]) -> bool:
         """Whether it's of this flow."""
@@ -371,11 +380,11 @@ ALIKE = {
 TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or EVERY_FLOW]
 # A flow that writes something else on another stage: deaths around that write.
 MORE_SCENES: dict[str, Scene] = {
-    "customer_to_erp": CustomerChanges("netsuite", "customer", effect="updated", method="PUT"),
+    "customer_to_erp": CustomerChanges("netsuite", "customer", effect="updated", method="PUT", look="", again="done"),
     "refund_to_erp": CreditRefunds("netsuite", "customerRefund"),
 }
 SCENES: dict[str, Scene] = {
-    "customer_to_erp": Customers("netsuite", "customer", method="PUT"),
+    "customer_to_erp": Customers("netsuite", "customer", method="PUT", look="", again="done"),
     "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),
     "invoice_to_erp": Invoices("netsuite", "invoice"),
     "credit_memo_to_erp": CreditNotes("netsuite", "creditMemo"),

@@ -53,7 +53,7 @@ def test_a_death_around_each_write_makes_its_document_once(house, code, scenes):
         assert reached, f"the worker never came to {point}"
         wanted = scene.wanted(unheard=1 if point.endswith(":after_answer") else 0)
         doubles += wanted.total() - scene.each
-        assert len(scene.made(house)) == before + wanted["done"], (point, house.standing())
+        assert len(scene.made(house)) == before + scene.logged(wanted), (point, house.standing())
         assert scene.arrived(house) - arrived == wanted, point
         assert len(house.arrived_twice()) == doubles, (point, house.arrived_twice())
         assert set(house.states(code)) == {"completed"}, point

@@ -29,7 +29,7 @@ def test_webhooks_that_come_twice_in_another_order_or_never_have_their_effect_on
     prepared = scene.prepare(house)
     house.carry()
     for do in ("webhook_duplicate", "webhook_reorder", "webhook_lose"):
-        before = len(scene.made(house))
+        before = len(scene.records(house))
         for vendor in ("stripe", "salesforce"):
             house.fault(vendor, do, **({"seconds": 0.3} if do == "webhook_reorder" else {}))
         scene.act(house, prepared, do)
@@ -37,14 +37,14 @@ def test_webhooks_that_come_twice_in_another_order_or_never_have_their_effect_on
         def is_made(do=do, before=before):
             if do == "webhook_lose":
                 house.poll()
-            return len(scene.made(house)) > before and set(house.states(code)) == {"completed"}
+            return len(scene.records(house)) > before and set(house.states(code)) == {"completed"}
 
         house.carry(until=is_made)
         for vendor in ("stripe", "salesforce"):
             house.sandboxes.control("DELETE", f"{vendor}/faults")
         house.poll()
         house.carry()
-        assert len(scene.made(house)) == before + 1, do
+        assert len(scene.records(house)) == before + 1, do
         assert set(house.states()) == {"completed"}, do
 
 

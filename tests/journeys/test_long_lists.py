@@ -70,7 +70,7 @@ def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypat
     assert seen() == before  # it's empty still
     case.refresh_from_db()
     assert case.state == "open"
-    resolutions.waive(case, by=factories.make_person("admin"), reason="nobody uses it any more")
+    resolutions.waive(case, by=factories.make_person("controller"), reason="nobody uses it any more")
     assert seen() == before - gone
     assert ExceptionCase.objects.get(kind="list_unread").state == "waived"
     house.sandboxes.control("DELETE", "netsuite/faults")

@@ -42,7 +42,7 @@ def test_a_paused_worker_is_fenced_when_it_goes_on(house, code):
         await_end(paused, goes_on=True)
         house.carry()
         wanted = scene.wanted(unheard=1 if point.endswith(":after_answer") else 0)
-        assert len(scene.made(house)) == before + wanted["done"], point
+        assert len(scene.made(house)) == before + scene.logged(wanted), point
         assert scene.arrived(house) - arrived == wanted, point
         assert set(house.states(code)) == {"completed"}, point
         if point.endswith("after_answer"):

@@ -19,7 +19,7 @@ def test_a_repost_days_later_finds_what_was_made_and_makes_nothing(house, monkey
     scene = SCENES[code]
     prepared = scene.prepare(house)
     house.carry()
-    before = len(scene.made(house))
+    before = len(scene.records(house))
     refuse_once(monkeypatch, code, step)
     scene.act(house, prepared, step)
     house.carry(until=lambda: house.states(code).get("held") == 1)
@@ -30,7 +30,7 @@ def test_a_repost_days_later_finds_what_was_made_and_makes_nothing(house, monkey
     house.hasten()
     house.carry()
     assert set(house.states(code)) == {"completed"}
-    assert len(scene.made(house)) == before + 1
+    assert len(scene.records(house)) == before + 1
 
 
 def refuse_once(monkeypatch, code, step):

@@ -50,6 +50,7 @@ def test_from_one_signature_to_the_closed_review(sign_in, proposed):
     address = f"/emergencies/{EmergencyUse.objects.get().pk}/"
     assert "Not possible: You used it, so somebody else has to review it. Cora may." in text(dev.get(address))
     with time_machine.travel(timezone.now() + dt.timedelta(hours=3)):
+        cora.force_login(cora.person)
         sweep_cases()
         assert not MappingRule.objects.filter(known_to=None).exists()
         assert "1 emergency waits for a review" in text(cora.get("/emergencies/"))
