@@ -8,6 +8,7 @@ import pytest
 from django.test import TransactionTestCase
 
 from q2c.core import ids
+from q2c.transactions import workers
 from tests.emptying import empty_tables
 from tests.template import use_template
 
@@ -57,9 +58,11 @@ def _quick_emptying():
 
 
 @pytest.fixture(autouse=True)
-def _ids_of_now():
-    """Ids rise within a process: those of a test that travelled into the future would last until that day."""
+def _nothing_outlives_a_test():
+    """The worker ends, whose heartbeat would be another test's row. And ids rise within a process: those of a test that
+    travelled into the future would last until that day."""
     yield
+    workers.stop_worker()
     ids._last = 0
 
 
