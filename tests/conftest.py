@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 
+import psycopg
 import pytest
 from django.test import TransactionTestCase
 
@@ -57,13 +58,19 @@ def _quick_emptying():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _nothing_outlives_a_test():
-    """The worker ends, whose heartbeat would be another test's row. And ids rise within a process: those of a test that
-    travelled into the future would last until that day."""
-    yield
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Nothing outlives a test. Its worker ends once the test's own transaction has: only then does a heartbeat write
+    what waited for that transaction, and the row it leaves would be another test's. And ids rise within a process: those
+    of a test that travelled into the future would last until that day."""
+    result = yield
+    worker = workers.living_worker()
     workers.stop_worker()
     ids._last = 0
+    if worker is not None:
+        with psycopg.connect(**workers.connection_parameters()) as wire:
+            wire.execute("DELETE FROM transactions_worker WHERE id = %s", [worker.id])
+    return result
 
 
 @pytest.fixture(scope="module")
