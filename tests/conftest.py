@@ -61,8 +61,8 @@ def _quick_emptying():
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
     """Nothing outlives a test. Its worker ends once the test's own transaction has: only then does a heartbeat write
-    what waited for that transaction, and the row it leaves would be another test's. And ids rise within a process: those
-    of a test that travelled into the future would last until that day."""
+    what waited for that transaction, and the row it leaves would be another test's. And ids rise within a process:
+    those of a test that travelled into the future would last until that day."""
     result = yield
     worker = workers.living_worker()
     workers.stop_worker()
