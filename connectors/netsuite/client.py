@@ -151,20 +151,29 @@ class Client:
             return _as_application(holder, application)
         return None
 
+    async def journal_lines(self, document_id: str) -> tuple[posting.JournalLine, ...]:
+        """The lines of a journal as NetSuite holds them now. Raises Problem `record_gone`."""
+        reply = await self._journal(document_id)
+        return reply.read(inbound.journal_lines, "line")
+
     async def reverse(
-        self, document_type: str, document_id: str, *, external_id: str, on: dt.date
+        self, document_type: str, document_id: str, *, external_id: str, on: dt.date, period: str = "", memo: str = ""
     ) -> posting.PostedDocument:
-        """The opposite document: a credit memo for an invoice, an opposite journal for a journal.
+        """The opposite document: a credit memo for an invoice, an opposite journal for a journal, of the lines that
+        NetSuite holds. With a `period` (its id) it's asked for that one. Raises AlreadyThere as `post_invoice` does.
 
         Raises Problem `unsupported_document` for what NetSuite's REST API can't reverse without deleting it.
         """
+        asked: dict[str, Any] = {"externalId": external_id, "tranDate": on.isoformat(), "memo": memo[:999]}
+        if period:
+            asked["postingPeriod"] = {"id": period}
         if document_type == "ar_invoice":
             path = f"{RECORDS}/invoice/{document_id}/!transform/creditMemo"
-            body = {"externalId": external_id, "tranDate": on.isoformat(), "memo": "Reversal"}
+            body = {**asked, "memo": asked["memo"] or "Reversal"}
             reply = await self.telephone.call("POST", path, verb="reverse_invoice", json=body, headers=_STRICT)
             return await self._read_back("ar_credit_memo", self._made_id(reply), external_id)
         if document_type == "journal":
-            return await self._reverse_journal(document_id, external_id=external_id, on=on)
+            return await self._reverse_journal(document_id, asked)
         raise Problem(
             "unsupported_document",
             Category.VALIDATION,
@@ -269,24 +278,24 @@ class Client:
         holder = await self._read_back(document_type, application.payment, application.external_id)
         return _as_application(holder, application)
 
-    async def _reverse_journal(self, document_id: str, *, external_id: str, on: dt.date) -> posting.PostedDocument:
-        original = await self.telephone.call(
-            "GET", f"{RECORDS}/journalEntry/{document_id}", verb="read_journal", query=[("expandSubResources", "true")]
-        )
-        raw = original.json("id", "line")
+    async def _journal(self, document_id: str) -> Reply:
+        path, query = f"{RECORDS}/journalEntry/{document_id}", [("expandSubResources", "true")]
+        return await self.telephone.call("GET", path, verb="read_journal", query=query)
+
+    async def _reverse_journal(self, document_id: str, asked: dict[str, Any]) -> posting.PostedDocument:
+        raw = (await self._journal(document_id)).json("id", "line")
         body = {
-            "externalId": external_id,
+            **asked,
             **{k: {"id": str(raw[k]["id"])} for k in ("subsidiary", "currency") if raw.get(k)},
             # The rate of another day would leave a gain or loss.
             **({"exchangeRate": raw["exchangeRate"]} if raw.get("exchangeRate") else {}),
-            "tranDate": on.isoformat(),
-            "memo": f"Reversal of {raw.get('tranId') or document_id}",
+            "memo": asked["memo"] or f"Reversal of {raw.get('tranId') or document_id}",
             "line": {"items": outbound.reversed_lines(raw["line"]["items"])},
         }
         reply = await self.telephone.call(
             "POST", f"{RECORDS}/journalEntry", verb="reverse_journal", json=body, headers=_STRICT
         )
-        return await self._read_back("journal", self._made_id(reply), external_id)
+        return await self._read_back("journal", self._made_id(reply), asked["externalId"])
 
     async def _period_states(self) -> dict[str, dict[str, dict[str, bool]]]:
         """Locks of single subsidiaries by period id. An account that closes periods for all at once has no such

@@ -14,7 +14,7 @@ from typing import Any
 from connectors.families import ReferenceRow
 from connectors.fields import decimal, needed, plain_id
 from connectors.netsuite.records import TYPES
-from q2c.canonical.posting import AppliedTo, ErpCustomerUse, PostedDocument
+from q2c.canonical.posting import AppliedTo, ErpCustomerUse, JournalLine, PostedDocument
 from q2c.core.money import round_money
 
 PENDING_APPROVAL = frozenset({"1", "3", "11"})  # approvalStatus: pending, rejected, held
@@ -107,6 +107,20 @@ def _journal_total(raw: dict[str, Any]) -> Decimal:
     if debits != credits_:  # the ledger takes none of that sort
         raise ValueError(f"a journal's debits of {debits} aren't its credits of {credits_}")
     return debits
+
+
+def journal_lines(raw: dict[str, Any]) -> tuple[JournalLine, ...]:
+    """What a journal books, line by line; without what only its memo says."""
+    _check_there(raw, "line.items")
+    return tuple(_journal_line(item) for item in raw["line"]["items"])
+
+
+def _journal_line(item: dict[str, Any]) -> JournalLine:
+    return JournalLine(
+        account=_id(needed(item, "account")), debit=_decimal(item.get("debit")) or Decimal(0),
+        credit=_decimal(item.get("credit")) or Decimal(0), department=_id(item.get("department")),
+        class_=_id(item.get("class")), location=_id(item.get("location")), customer=_id(item.get("entity")),
+    )  # fmt: skip
 
 
 def _applied(sublist: Any) -> tuple[AppliedTo, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,16 +22,26 @@ from exceptions import cases
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import standing
 from exceptions.resolving.standing import ABSENT, SILENT, UNASKED, Row, Standing
-from exceptions.resolving.unwinding import AGREES, PROPOSES, VOID, Plans, going_of, signed_rows, signed_steps
+from exceptions.resolving.unwinding import (
+    AGREES,
+    PROPOSES,
+    VOID,
+    Plans,
+    going_of,
+    signed_effects,
+    signed_rows,
+    signed_steps,
+)
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.canonical import schema
 from q2c.canonical.base import Source
+from q2c.canonical.posting import ArInvoice
 from q2c.canonical.unwinding import OrderUnwinding, Unwinding
 from q2c.core import access, approvals, audit, ids
 from q2c.core.approvals import ApprovalRefused
-from q2c.core.models import Person, Proposal
-from q2c.core.money import ZERO
+from q2c.core.models import AccountingPeriod, Person, Proposal
+from q2c.core.money import ZERO, spoken_money
 from q2c.core.templatetags.words import spoken_noun
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.order_unwinding import ENDED, ORDER_UNWINDING
@@ -40,6 +51,7 @@ from q2c.posting import plans
 from q2c.posting.plans import Plan, Step
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.selectors import steps_gave
+from q2c.transactions.steps import decode_output
 
 KIND = "order_unwinding"  # of the proposals
 FLOW = "order_to_subscription"
@@ -112,16 +124,63 @@ def _invoice_steps(txn: BusinessTransaction, found: Standing) -> list[Step]:
     for invoice, amount in told.values_list("source_id", "amount"):
         credited[invoice] -= amount or ZERO
     voided = {row.key[2] for row in found.rows if row.key[1] == "invoice" and row.status == VOID}
+    invoices = list(posted.defer("fact").order_by("-id"))
+    booked = _booked(invoices)
+    books: dict[tuple[str, str], dict[str, AccountingPeriod]] = {}
+    for own in invoices:
+        book = (own.legal_entity_code, own.target_connection)
+        books[book] = books.get(book) or standing.periods_of(own)
     return [
-        Step(
-            f"Take invoice {own.number or own.source_id} back", own.target_connection, "look", does=plans.PERSON,
-            effect="By its own plan, which says what it changes in the ledger; a paid one by a credit note.",
-            link=reverse("portal:plan_detail", args=[own.pk]),
+        _invoice_step(
+            own, booked.get(own.pk), books[own.legal_entity_code, own.target_connection],
             is_done=back.get((own.source_connection, own.source_id), False) or own.source_id in voided
             or (own.amount is not None and credited[own.source_id] >= own.amount > ZERO),
         )
-        for own in posted.defer("fact").order_by("-id")
+        for own in invoices
     ]  # fmt: skip
+
+
+def _booked(invoices: Sequence[BusinessTransaction]) -> dict[Any, ArInvoice]:
+    """What stands in the ledger of each invoice: what it was posted with, or posted again with by its last plan. What
+    isn't kept any more, or went to the ledger as something else, is left out."""
+    named = {(own.source_connection, own.source_id): own.pk for own in invoices if own.target_type != "ar_credit_memo"}
+    keys = [(standing.INVOICES, *source, "posting") for source in named]
+    keys += [(UNWINDING_TO_ERP.code, *source, "reposting") for source in named]
+    found: dict[Any, ArInvoice] = {}
+    for (_, connection, source_id, _), output in sorted(steps_gave(keys).items()):  # a plan's comes last
+        document: ArInvoice | None = decode_output(output, ArInvoice | None)
+        if document is not None:
+            found[named[connection, source_id]] = document
+    return found
+
+
+def _invoice_step(
+    own: BusinessTransaction, booked: ArInvoice | None, periods: Mapping[str, AccountingPeriod], *, is_done: bool
+) -> Step:  # fmt: skip
+    """What taking one invoice back changes: the opposite of what it booked, in its own period or the next open one."""
+    name, money = own.number or own.source_id, own.currency
+    if is_done or booked is None:
+        effect = "" if is_done else " What it booked isn’t kept any more: its own plan says it."
+        return Step(
+            f"Take invoice {name} back", own.target_connection, "look", does=plans.PERSON, is_done=is_done,
+            effect=f"By its own plan; a paid one by a credit note.{effect}",
+            link=reverse("portal:plan_detail", args=[own.pk]), currency=money,
+        )  # fmt: skip
+    period = periods.get(booked.period)
+    later = (row for row in periods.values() if period and row.start_date > period.end_date and row.is_receivables_open)
+    day = period if period is not None and period.is_receivables_open else next(later, None)
+    net, tax = booked.total - booked.tax_total, booked.tax_total
+    where = f"posted in {period.name}, which is closed" if period and period != day else "posted there"
+    when = (
+        f"{day.name}: {where}" if day else f"{period.name if period else 'its period'} is closed, and no later is open"
+    )
+    return Step(
+        f"Take invoice {name} over {spoken_money(booked.total, money)} back", own.target_connection, "look",
+        day.name if day else "", plans.turned(booked.journal),
+        f"{spoken_money(net, money)} net and {spoken_money(tax, money)} tax, in {when}. By its own plan; a paid one by "
+        "a credit note.",
+        does=plans.PERSON, link=reverse("portal:plan_detail", args=[own.pk]), currency=money,
+    )  # fmt: skip
 
 
 def _end_step(found: Standing, became: Became) -> Step:
@@ -213,7 +272,7 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str) -> Proposal:
             )
         content = {
             "order_unwinding": schema.to_builtins(made.order), "stands": signed_rows(made),
-            "steps": signed_steps(made, made.order.billing), "net": [], "changes": [], "period": "",
+            "steps": signed_steps(made, made.order.billing), "effects": signed_effects(made), "changes": [],
             "currency": made.order.currency,
         }  # fmt: skip
         return approvals.propose(

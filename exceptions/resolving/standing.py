@@ -33,19 +33,13 @@ from q2c.transactions.selectors import OPEN, trace, transactions_visible_to
 from q2c.transactions.workers import run_now
 
 INVOICES = "invoice_to_erp"
-# Why what isn't an invoice has no plan of its own, and what takes it back.
+# Why what is neither an invoice nor a journal of its own (`reversing.FLOWS`) has no plan, and what takes it back.
 IN_ITS_INVOICE = "It’s taken back from its invoice or its order: open one of them in the table."
-_BY_HAND = "Where only the journal is wrong, have it reversed in the ERP."
 NO_PLAN = {
-    "payout_to_erp": "A payout has no plan. Where the bank sends it back, billing says so and the opposite journal "
-    f"posts by itself. {_BY_HAND}",
-    "dispute_to_erp": "A dispute has no plan. When its money comes back, billing says so and that posts by itself. "
-    f"{_BY_HAND}",
     "refund_to_erp": "A refund has no plan. Where it fails, billing says so and the money’s coming back posts by "
     "itself.",
     "summary_to_erp": "A day’s summary has no plan. Correct its documents in billing: what changes goes into the day’s "
     "next summary.",
-    "accrual_to_erp": "An accrual has no plan: the ERP takes it back by itself when the document posts.",
 }
 THERE, ABSENT, DIFFERS, UNASKED, SILENT = "there", "absent", "differs", "not_asked", "silent"
 ROWS_MAX = 60  # of one journey
@@ -57,7 +51,7 @@ READS = {"invoice": "invoice", "credit_note": "credit_note", "subscription": "su
 IN_ERP = frozenset({"customer", "ar_invoice", "ar_credit_memo", "receipt", "ar_refund", "journal"})
 SETTLES = {"receipt": "receipt", "ar_credit_memo": "credit_memo"}  # what may settle an invoice, in our words
 SETTLING = ("settles", "applied to")  # relations of lineage
-OURS = frozenset({"unwinding"})  # made here, under the source's id
+OURS = frozenset({"unwinding", "reversal"})  # made here, under the source's id
 _GONE = ("record_gone", "target_gone")
 _OVER = ("void", "canceled", "cancelled", "incomplete_expired")  # still there, and no more than a record
 Key = tuple[str, str, str]  # system, type, id

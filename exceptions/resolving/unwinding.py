@@ -24,11 +24,12 @@ from exceptions.resolving import standing
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, SILENT, Standing
 from mappings.resolve import Snapshot
+from q2c import ports
 from q2c.canonical import schema
 from q2c.canonical.base import Source
 from q2c.canonical.billing import Invoice
 from q2c.canonical.posting import ArCreditMemo, ArInvoice
-from q2c.canonical.unwinding import OrderUnwinding, Unwinding
+from q2c.canonical.unwinding import OrderUnwinding, Reversal, Unwinding
 from q2c.core import access, approvals, audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
@@ -40,7 +41,7 @@ from q2c.flows.tasks import nudge
 from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
 from q2c.posting import plans
 from q2c.posting.facts import ItemUse
-from q2c.posting.plans import Going, Plan, Step
+from q2c.posting.plans import Effect, Going, Plan, Step
 from q2c.posting.unwinding import lines_hash
 from q2c.records.documents import find_statuses
 from q2c.transactions.batch import Run
@@ -49,7 +50,7 @@ from q2c.transactions.models import BusinessTransaction, LineageLink
 KIND = "unwinding"  # of the proposals
 VOID, PAID = "void", "paid"  # in billing's words
 PROPOSES, AGREES = "transactions.repost", "transactions.approve_posting"
-_BROUGHT_BACK = "The mapping says the same as when it was posted: nothing would change by posting it again."
+BROUGHT_BACK = "The mapping says the same as when it was posted: nothing would change by posting it again."
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Plans:
     changes: tuple[str, ...] = ()  # what today's mappings book otherwise
     period: str = ""
     order: OrderUnwinding | None = None  # of an order: what would be proposed instead
+    reversal: Reversal | None = None  # of a journal
     why_not_yet: str = ""  # of a plan that is shown, and can't be proposed before something else is done
 
 
@@ -242,7 +244,7 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool)
     if silent := _silent(made):
         raise ResolutionRefused(silent)
     if reposts and not made.unwind.net and not made.changes:
-        raise ResolutionRefused(_BROUGHT_BACK)
+        raise ResolutionRefused(BROUGHT_BACK)
     with atomic():
         BusinessTransaction.objects.select_for_update().get(pk=txn.pk)
         standing_one = proposals_about(txn).filter(state=Proposal.State.PROPOSED).select_related("proposed_by").first()
@@ -345,6 +347,7 @@ def _content(made: Plans, unwinding: Unwinding) -> dict[str, Any]:
         "stands": signed_rows(made),
         "steps": signed_steps(made, unwinding.erp),
         "net": [_entry(account, amount, unwinding.erp) for account, amount in made.unwind.net.items()],
+        "effects": signed_effects(made),
         "changes": list(made.changes),
         "period": made.period,
         "currency": unwinding.currency,
@@ -361,6 +364,26 @@ def signed_steps(made: Plans, erp: str) -> list[dict[str, Any]]:
     return [_step(step, erp) for step in made.unwind.steps]
 
 
+def effects_of(made: Plans) -> tuple[Effect, ...]:
+    """What the way back changes, period by period, with the period's result."""
+    systems = {step.system for step in made.unwind.steps if step.journal}
+    classes = {
+        system: {i: str(row["attributes"].get("account_class") or "")
+                 for i, row in ports.reference(system, "accounts").items()}
+        for system in systems
+    }  # fmt: skip
+    return plans.effects_of(made.unwind.steps, classes)
+
+
+def signed_effects(made: Plans) -> list[dict[str, Any]]:
+    """The same as data."""
+    return [
+        {"period": row.period, "currency": row.currency, "result": str(row.result) if row.result else "",
+         "net": [_entry(account, amount, row.system) for account, amount in row.net.items()]}
+        for row in effects_of(made)
+    ]  # fmt: skip
+
+
 def _stands(row: standing.Row) -> dict[str, Any]:
     return {
         "system": row.system, "what": spoken_noun(row.key[1]), "id": row.key[2], "number": row.number,
@@ -372,12 +395,12 @@ def _stands(row: standing.Row) -> dict[str, Any]:
 
 def _step(step: Step, erp: str) -> dict[str, Any]:
     journal = [
-        {"account": account_words(erp, line.account) or line.account, "debit": str(line.debit or ""),
+        {"account": account_words(step.system or erp, line.account) or line.account, "debit": str(line.debit or ""),
          "credit": str(line.credit or "")}
         for line in step.journal
     ]  # fmt: skip
     return {"title": step.title, "effect": step.effect, "period": step.period, "needs": list(step.needs),
-            "does": step.does, "journal": journal}  # fmt: skip
+            "does": step.does, "journal": journal, "currency": step.currency}  # fmt: skip
 
 
 def _entry(account: str, amount: Any, erp: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal
 
 from q2c.canonical.base import Currency, Document, Source
-from q2c.canonical.posting import CashApplication
+from q2c.canonical.posting import CashApplication, Journal
 
 
 class SettledBy(Document):
@@ -81,6 +81,56 @@ class OrderUnwinding(Document):
     currency: str = ""
     amount: Decimal | None = None
     reason: str = ""
+
+
+class Reversed(Document):
+    """A journal of the ERP (its id and number there) and the opposite that takes it back, line by line."""
+
+    document: str
+    number: str
+    opposite: Journal
+
+
+class Reversal(Document):
+    """A posted journal is taken back by its opposite, dated `on`; with `again` it's posted anew in the same act, as the
+    mappings said when it was proposed. `source` is the people's decision, `transaction` ours that posted the journal,
+    `record_type` and `record_key` the cross-reference under which it stands. `made_of_it` is what the ERP itself made
+    of it (the entry that takes an accrual back). Of a dispute, `payment_id` is what was disputed and `disputed` how
+    much of it, in the payment's currency; negative where the money had come back. What is signed is what posts: the
+    journals stand here whole."""
+
+    source: Source
+    generation: int
+    transaction: str
+    flow: str
+    object_type: str  # of the source, with its id: what the journal stands for
+    object_id: str
+    record_type: str
+    record_key: str
+    name: str  # what people call it
+    legal_entity: str
+    erp: str  # our connection's code
+    currency: Currency
+    amount: Decimal
+    on: dt.date
+    journal: Reversed
+    made_of_it: Reversed | None = None
+    again: Journal | None = None
+    movement: str = ""
+    payment_id: str = ""
+    disputed: Decimal = Decimal(0)
+    disputed_currency: str = ""
+    reason: str = ""
+
+    @property
+    def document_date(self) -> dt.date:
+        """A reversal is dated with the day that was agreed."""
+        return self.on
+
+    @property
+    def reposts(self) -> bool:
+        """Whether it's posted anew."""
+        return self.again is not None
 
 
 class Settling(Document):

@@ -15,6 +15,7 @@ from q2c.flows.order_unwinding import ORDER_UNWINDING
 from q2c.flows.payment_to_erp import PAYMENT_TO_ERP
 from q2c.flows.payout_to_erp import DISPUTE_TO_ERP, PAYOUT_TO_ERP
 from q2c.flows.refund_to_erp import REFUND_TO_ERP
+from q2c.flows.reversal_to_erp import REVERSAL_TO_ERP
 from q2c.flows.status_to_crm import STATUS_TO_CRM
 from q2c.flows.summary_to_erp import SUMMARY_TO_ERP
 from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
@@ -34,6 +35,7 @@ FLOWS: tuple[Flow, ...] = (
     CREDIT_VOID_TO_ERP,
     WRITE_OFF_TO_ERP,
     UNWINDING_TO_ERP,
+    REVERSAL_TO_ERP,
     ACCRUAL_TO_ERP,
     PAYMENT_TO_ERP,
     APPLICATION_TO_ERP,

@@ -19,6 +19,7 @@ from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.money import ZERO, allocate, round_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import approve, cash, codes, dates, payouts
+from q2c.flows.steps import reversed as reversed_
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
 from q2c.posting.facts import Accounts, Book, Period, RateUse
@@ -135,6 +136,29 @@ def _summed(number: str) -> tuple[str, str, str, str]:
     return SUMMARY_FLOW, PORTAL, number, "journal"
 
 
+def want_first(document: Payout) -> list[tuple[str, Any]]:
+    """The document that a payout's failure undoes, and whether people took it back."""
+    return [*cash.want_first(document), *reversed_.want_reversal(document)]
+
+
+def find_first(document: Payout, book: Book, links: Any) -> str:
+    """As for all cash; not needed where people took the payout back for good."""
+    reversed_.check_first(document, book, links)
+    return cash.find_first(document, book, links)
+
+
+def want_dispute_book(document: Dispute, calendar: Any) -> list[tuple[str, Any]]:
+    """What names its payment's book, and whether people took the dispute back."""
+    return [*cash.want_payment_book(document, calendar), *reversed_.want_reversal(document)]
+
+
+def find_dispute_book(document: Dispute, txn: Any, links: Any, mappings: Any, calendar: Any) -> Book:
+    """The payment's book; a dispute that is won isn't needed there where people took the dispute back for good."""
+    book = cash.find_payment_book(document, txn, links, mappings, calendar)
+    reversed_.check_first(document, book, links)
+    return book
+
+
 def build_payout_posting(
     document: Payout,
     book: Book,
@@ -229,7 +253,7 @@ PAYOUT_TO_ERP = Flow(
     lane_type="payout",
     steps=(
         *payouts.WHOSE,
-        *cash.FIRST,
+        Read(cash.FIRST[0].name, cash.FIRST[0].sentence, find_first, gives="undone", wants=want_first),
         Read(
             "find_summaries",
             "See which of the cash that the gateway converted went to the ledger in a summary",
@@ -264,7 +288,7 @@ DISPUTE_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="dispute",
     steps=(
-        *dates.whose(cash.find_payment_book, cash.want_payment_book),
+        *dates.whose(find_dispute_book, want_dispute_book),
         *dates.IN_LEDGER,
         *codes.accounts_step(codes.find_dispute_accounts),
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),

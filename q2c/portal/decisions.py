@@ -19,7 +19,7 @@ from exceptions import bulk_agreeing, cases, doubles, resolutions, tallies, writ
 from exceptions.alerts import channels
 from exceptions.kind_words import EMERGENCY_EDIT
 from exceptions.kinds import OVERRIDE
-from exceptions.resolving import agreeing, deciding, order_unwinding, unwinding, waiting
+from exceptions.resolving import agreeing, deciding, order_unwinding, reversing, unwinding, waiting
 from mappings import identities
 from mappings.approvals import KIND as CHANGE_SET
 from mappings.models import ChangeSet
@@ -202,7 +202,9 @@ def _is_withdrawable(proposal: Proposal) -> bool:
     return waiting.is_withdrawable(proposal) or (proposal.kind in _WITHDRAWS and waits)
 
 
-_PLANS = {unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwinding.decide}
+_PLANS = {
+    unwinding.KIND: unwinding.decide, order_unwinding.KIND: order_unwinding.decide, reversing.KIND: reversing.decide,
+}  # fmt: skip
 _DECIDES: dict[str, Any] = {**_PLANS, bill_run_acts.KIND: bill_run_acts.sign}
 _WITHDRAWS: dict[str, Any] = {
     channels.KIND: channels.withdraw, erasures.KIND: erasures.withdraw,

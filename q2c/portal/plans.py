@@ -16,19 +16,16 @@ from django.views.decorators.http import require_GET, require_POST
 
 from connectors.models import Connection
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import order_unwinding, unwinding
+from exceptions.resolving import order_unwinding, reversing, unwinding
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, DIFFERS, SILENT, THERE
-from exceptions.resolving.unwinding import Plans
-from q2c import ports
-from q2c.canonical.posting import JournalLine
 from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page
 from q2c.core.models import Signature
 from q2c.portal import told
-from q2c.posting import plans
+from q2c.posting.plans import Effect, Step
 from q2c.transactions import selectors
 from q2c.transactions.models import BusinessTransaction
 
@@ -80,7 +77,8 @@ def plan_propose(request: PersonRequest, transaction_id: Any) -> HttpResponse:
             if txn.flow == order_unwinding.FLOW:
                 made = order_unwinding.propose(txn, by=request.user, reason=data["why"])
             else:
-                made = unwinding.propose(txn, by=request.user, reason=data["why"], reposts=data["again"] == "yes")
+                about = reversing if txn.flow in reversing.FLOWS else unwinding
+                made = about.propose(txn, by=request.user, reason=data["why"], reposts=data["again"] == "yes")
         except ResolutionRefused as refused:
             form.add_error(None, f"Not possible: {refused}")
         else:
@@ -106,8 +104,9 @@ def _show(
     if is_order:
         made, about = order_unwinding.plans_of(request.user, txn, asks=asks), order_unwinding
     else:
-        made, about = unwinding.plans_of(request.user, txn, asks=asks, reposts=again == "yes"), unwinding
-    latest, result = about.latest_of(txn), _result(made, txn)
+        about = reversing if txn.flow in reversing.FLOWS else unwinding
+        made = about.plans_of(request.user, txn, asks=asks, reposts=again == "yes")
+    latest, effects = about.latest_of(txn), unwinding.effects_of(made)
     names = dict(Connection.objects.values_list("code", "name"))
     context = {
         "txn": txn,
@@ -121,15 +120,15 @@ def _show(
         "erp_name": names.get(txn.target_connection, txn.target_connection),
         "forward": made.forward,
         "unwind": made.unwind,
-        "steps": [(step, names.get(step.system, step.system), _entries(step.journal, txn)) for step in
-                  made.unwind.steps],
+        "steps": [(step, names.get(step.system, step.system), _entries(step)) for step in made.unwind.steps],
         "period": made.period,
         "changes": made.changes,
-        "totals": _totals(made, txn),
-        "result": result,
-        "result_size": abs(result) if result is not None else None,
+        "effects": [(row, _totals(row), abs(row.result)) for row in effects],
+        "books": len({row.system for row in effects}),
+        "names": names,
         "again": again,
         "is_order": is_order,
+        "is_journal": about is reversing,
         "why_not_yet": made.why_not_yet,
         "latest": latest,
         "latest_steps": _writes(latest) if latest is not None else [],
@@ -146,28 +145,19 @@ def _show(
     return page(request, "portal/plan_detail.html", "portal/plan_detail.html", context, status=status)
 
 
-def _entries(journal: tuple[JournalLine, ...], txn: BusinessTransaction) -> list[Entry]:
-    return [Entry(_called(line.account, txn), line.debit, line.credit) for line in journal]
+def _entries(step: Step) -> list[Entry]:
+    return [Entry(_called(line.account, step.system), line.debit, line.credit) for line in step.journal]
 
 
-def _called(account: str, txn: BusinessTransaction) -> str:
-    return account_words(txn.target_connection, account) or account
+def _called(account: str, erp: str) -> str:
+    return account_words(erp, account) or account
 
 
-def _totals(made: Plans, txn: BusinessTransaction) -> list[Entry]:
-    """What the whole plan changes by account; what comes to nothing is left out."""
+def _totals(effect: Effect) -> list[Entry]:
+    """What a plan changes in a period by account; what comes to nothing is left out."""
     none = Decimal(0)
-    return [Entry(_called(account, txn), max(amount, none), max(-amount, none))
-            for account, amount in made.unwind.net.items()]  # fmt: skip
-
-
-def _result(made: Plans, txn: BusinessTransaction) -> Decimal | None:
-    """What the plan changes of the period's result, income positive; None where there's no plan."""
-    if made.posting is None:
-        return None
-    known = ports.reference(txn.target_connection, "accounts")
-    classes = {i: str(row["attributes"].get("account_class") or "") for i, row in known.items()}
-    return plans.by_class(made.unwind.net, classes)["result"]
+    return [Entry(_called(account, effect.system), max(amount, none), max(-amount, none))
+            for account, amount in effect.net.items()]  # fmt: skip
 
 
 def _writes(txn: BusinessTransaction) -> list[told.ToldStep]:

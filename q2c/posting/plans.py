@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 
+from msgspec import structs
+
 from q2c.canonical.posting import ArCreditMemo, ArInvoice, JournalLine
 from q2c.canonical.unwinding import SettledBy, Unwinding
 from q2c.core.money import ZERO, spoken_money
@@ -72,6 +74,19 @@ class Step:
     does: str = PORTAL
     link: str = ""
     is_done: bool = False
+    currency: str = ""  # of its entry
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the steps of a plan that are still to be done change in one period of one ERP, in one currency. `net` is by
+    account, a debit positive; `result` is that of the period's result, where income is positive."""
+
+    system: str
+    period: str
+    currency: str
+    net: Mapping[str, Decimal]
+    result: Decimal = ZERO
 
 
 @dataclass(frozen=True)
@@ -164,7 +179,7 @@ def plan_unwinding(
         Step(
             f"Post credit memo {posting.number} over {money(posting.total)}", unwinding.erp, "post_credit_memo",
             period, posting.journal, _credit_effect(unwinding),
-            needs=(f"{money(unwinding.open_then)} of {number} is open then",),
+            needs=(f"{money(unwinding.open_then)} of {number} is open then",), currency=unwinding.currency,
         )
     )  # fmt: skip
     if reposting is not None:
@@ -172,6 +187,7 @@ def plan_unwinding(
             Step(
                 f"Post {number} again over {money(reposting.total)}", unwinding.erp, "post_invoice", period,
                 reposting.journal, "It keeps its number and its own date, and goes by today’s mappings.",
+                currency=unwinding.currency,
             )
         )  # fmt: skip
         steps += [
@@ -243,6 +259,28 @@ def differing_items(before: Mapping[str, ItemUse], now: Mapping[str, ItemUse], n
         if today is not None and then != today:
             found.append(f"{sku}: {_use(then, names)} becomes {_use(today, names)}")
     return found
+
+
+def turned(journal: Iterable[JournalLine]) -> tuple[JournalLine, ...]:
+    """What takes these lines back: the same with their sides exchanged."""
+    return tuple(structs.replace(line, debit=line.credit, credit=line.debit) for line in journal)
+
+
+def effects_of(steps: Iterable[Step], classes: Mapping[str, Mapping[str, str]]) -> tuple[Effect, ...]:
+    """What steps change, period by period, as they come; those that are done change nothing any more. `classes` are
+    each ERP's accounts with what they mean."""
+    sums: dict[tuple[str, str, str], dict[str, Decimal]] = {}
+    for step in steps:
+        if step.journal and not step.is_done:
+            net = sums.setdefault((step.system, step.period, step.currency), {})
+            for line in step.journal:
+                net[line.account] = net.get(line.account, ZERO) + line.debit - line.credit
+    found = []
+    for (system, period, currency), net in sums.items():
+        changed = {account: amount for account, amount in sorted(net.items()) if amount}
+        result = by_class(changed, classes.get(system, {}))["result"]
+        found.append(Effect(system, period, currency, changed, result))
+    return tuple(found)
 
 
 def by_class(net: Mapping[str, Decimal], classes: Mapping[str, str]) -> dict[str, Decimal]:

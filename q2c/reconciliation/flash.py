@@ -52,7 +52,8 @@ used AS (
     SELECT d.source_connection, d.source_id, l.transaction_id, -l.amount FROM docs d
       JOIN transactions_lineagelink l ON l.source_id = d.source_id AND l.source_system = d.source_connection
        AND l.currency = d.currency
-       AND l.relation IN ('given back by', 'refunded by', 'refund failed', 'disputed by', 'dispute won')
+       AND l.relation IN ('given back by', 'refunded by', 'refund failed', 'disputed by', 'dispute won',
+                          'dispute taken back')
      UNION ALL
     SELECT d.source_connection, d.source_id, l.transaction_id, l.amount FROM docs d
       JOIN transactions_lineagelink l ON d.target_id <> '' AND l.source_id = d.target_id
@@ -64,7 +65,7 @@ used AS (
 sums AS (
     SELECT u.source_connection, u.source_id, sum(u.amount) AS amount FROM used u
       JOIN transactions_businesstransaction t ON t.id = u.transaction_id AND t.state = 'completed'
-       AND (t.flow IN ('refund_to_erp', 'dispute_to_erp', 'unwinding_to_erp') OR {VERSION_SQL})
+       AND (t.flow IN ('refund_to_erp', 'dispute_to_erp', 'unwinding_to_erp', 'reversal_to_erp') OR {VERSION_SQL})
      GROUP BY 1, 2)
 SELECT d.flow, d.currency, count(*), sum(d.amount - coalesce(s.amount, 0)) FROM docs d
   LEFT JOIN sums s USING (source_connection, source_id)

@@ -58,7 +58,9 @@ _DECIDED = "it’s {}, which two people agreed on after the backup; decide it ag
 OTHERS = {
     "wo": _DECIDED.format("a write-off or an accepted difference"),
     "unw": _DECIDED.format("an invoice that was taken back"),
-    "re": _DECIDED.format("an invoice that was posted again"),
+    "re": _DECIDED.format("an invoice or a journal that was posted again"),
+    "rev": _DECIDED.format("the reversal of a journal"),
+    "rvo": _DECIDED.format("the reversal of what the ERP made of a journal"),
     "acc": _DECIDED.format("an accrual"),
     "sum": "it’s a day’s summary that the documents which came back don’t add up to; compare its lines with them",
 }

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from connectors import recorder, registry
 from connectors.breaker import forget_breakers
-from connectors.models import Connection
+from connectors.models import Connection, ReferenceEntry
 from connectors.quota import forget_quotas
 from connectors.sandbox.testing import Sandboxes
 from connectors.slots import forget_lowered
@@ -353,6 +353,16 @@ class House:
         number = next_number()
         old.update(known_to=number)
         make_rule("item", sku, item, number=number, legal_entity=entity)
+
+    def map_account(self, role: str, number: str, kind: str = "account") -> None:
+        """From now on, and for all dates, a role is played by the ERP's account of this number."""
+        account = ReferenceEntry.objects.get(list_name="accounts", code=number).external_id
+        change_set = next_number()
+        old = MappingRule.objects.filter(kind=kind, key=role, currency__in=("", "GBP"), known_to=None)
+        for row in list(old):
+            MappingRule.objects.filter(pk=row.pk).update(known_to=change_set)
+            row.pk, row.value, row.known_from = None, account, change_set
+            row.save(force_insert=True)
 
     def hasten(self) -> None:
         """Let the time pass that waits and settling need."""

@@ -13,7 +13,7 @@ from django.utils import timezone
 from exceptions import cases
 from exceptions.kind_words import ACCRUE
 from exceptions.models import ExceptionCase
-from exceptions.resolving import adjustments, deciding, order_unwinding, periods, unwinding
+from exceptions.resolving import adjustments, deciding, order_unwinding, periods, reversing, unwinding
 from exceptions.writeback import fact_of
 from q2c.canonical.base import Source
 from q2c.canonical.contract import HoldNote
@@ -195,6 +195,20 @@ class Accruals(Scene):
         accrue(house, house.invoice(prepared, sku=EARNED_AT_ONCE))
 
 
+class Reversals(Accruals):
+    """Two people take an accrual back and post it again: every write of the plan has something to do."""
+
+    prefix = "rev-"
+
+    def act(self, house, prepared, point):
+        super().act(house, prepared, point)
+        house.poll()
+        house.carry(without="reversal_to_erp")
+        count = BusinessTransaction.objects.filter(flow="accrual_to_erp").count()
+        house.map_account("accrued_revenue", ("1050", "1060")[count % 2])
+        reverse("accrual_to_erp")
+
+
 class Payments(Scene):
     def act(self, house, prepared, point):
         house.pay(house.invoice(prepared))
@@ -320,6 +334,17 @@ def unwind(house: House, invoice: str, *, reposts: bool = True, reason: str = "b
     return proposal
 
 
+def reverse(flow: str, *, reposts: bool = True, is_first: bool = False) -> Proposal:
+    """One person proposes to take the newest journal of a flow back (or its first), another agrees."""
+    rows = BusinessTransaction.objects.filter(flow=flow, state="completed").order_by("pk")
+    txn = rows.first() if is_first else rows.last()
+    assert txn is not None
+    people = {person.username: person for person in Person.objects.all()}
+    proposal = reversing.propose(txn, by=people["billing_ops"], reason="booked to the wrong account", reposts=reposts)
+    assert reversing.decide(proposal, by=people["controller"], approve=True) == "approved"
+    return proposal
+
+
 def unwind_order(order: str) -> Proposal:
     """One person proposes to take an order back, another agrees."""
     txn = BusinessTransaction.objects.get(flow="order_to_subscription", source_id=order)
@@ -376,6 +401,7 @@ ALIKE = {
     "order_to_sale": "status_to_crm",
     "order_unwinding": "order_to_subscription",
     "unwinding_to_erp": "credit_void_to_erp",  # its own journey kills it at each write of one plan
+    "reversal_to_erp": "accrual_to_erp",  # its own journeys kill it at each write, of each kind of journal
 }
 TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or EVERY_FLOW]
 # A flow that writes something else on another stage: deaths around that write.
@@ -393,6 +419,7 @@ SCENES: dict[str, Scene] = {
     "write_off_to_erp": WriteOffs("netsuite", "creditMemo"),
     "unwinding_to_erp": Unwindings("netsuite", "creditMemo"),
     "accrual_to_erp": Accruals("netsuite", "journalEntry"),
+    "reversal_to_erp": Reversals("netsuite", "journalEntry"),
     "payment_to_erp": Payments("netsuite", "customerPayment"),
     "application_to_erp": Payments("netsuite", "customerPayment", effect="updated", method="PATCH"),
     "refund_to_erp": Refunds("netsuite", "journalEntry"),

@@ -92,8 +92,14 @@ def compare_posted(document: PostedDocument, prepared: Any, was_found: bool) -> 
 async def read_before_sending(erp: Any, document_type: str, document_id: str) -> PostedDocument:
     """What the ERP holds, asked the moment before a write. Raises NeverSent where it doesn't answer: only a question
     went out, so nothing of the write is in doubt."""
+    found: PostedDocument = await asked_before_sending(erp.read(document_type, document_id))
+    return found
+
+
+async def asked_before_sending(question: Any) -> Any:
+    """The answer to a question that is asked the moment before a write. Raises NeverSent as `read_before_sending`."""
     try:
-        found: PostedDocument = await erp.read(document_type, document_id)
+        return await question
     except NeverSent:
         raise
     except Problem as problem:
@@ -101,7 +107,6 @@ async def read_before_sending(erp: Any, document_type: str, document_id: str) ->
             subject: dict[str, Any] = {**problem.subject}
             raise NeverSent(problem.summary, wait_seconds=problem.wait_seconds, **subject) from problem
         raise
-    return found
 
 
 def differs(was_found: bool, document: PostedDocument, number: str, summary: str, **more: Any) -> Problem:
