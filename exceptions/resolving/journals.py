@@ -26,9 +26,9 @@ from q2c.transactions.steps import decode_output
 # Whose journals may be taken back: our type of record, and what takes them back without a plan.
 FLOWS = {"payout_to_erp": "payout", "dispute_to_erp": "dispute", "accrual_to_erp": "accrual"}
 BY_ITSELF = {
-    "payout_to_erp": "Where the bank sends a payout back, billing says so and the opposite journal posts by itself: a "
+    "payout_to_erp": "Where the bank sends it back, billing says so and the opposite journal posts by itself: a "
     "plan is for a journal that is wrong.",
-    "dispute_to_erp": "When a dispute’s money comes back, billing says so and that posts by itself: a plan is for a "
+    "dispute_to_erp": "When its money comes back, billing says so and that posts by itself: a plan is for a "
     "journal that is wrong.",
     "accrual_to_erp": "Where the accrual is right, nothing has to be done: the ERP takes it back by itself in the next "
     "period.",

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from django.db.transaction import atomic
@@ -158,28 +159,30 @@ def _invoice_step(
     own: BusinessTransaction, booked: ArInvoice | None, periods: Mapping[str, AccountingPeriod], *, is_done: bool
 ) -> Step:  # fmt: skip
     """What taking one invoice back changes: the opposite of what it booked, in its own period or the next open one."""
-    name, money = own.number or own.source_id, own.currency
+    name = own.number or own.source_id
     if is_done or booked is None:
         effect = "" if is_done else " What it booked isn’t kept any more: its own plan says it."
         return Step(
             f"Take invoice {name} back", own.target_connection, "look", does=plans.PERSON, is_done=is_done,
             effect=f"By its own plan; a paid one by a credit note.{effect}",
-            link=reverse("portal:plan_detail", args=[own.pk]), currency=money,
+            link=reverse("portal:plan_detail", args=[own.pk]), currency=own.currency,
         )  # fmt: skip
     period = periods.get(booked.period)
     later = (row for row in periods.values() if period and row.start_date > period.end_date and row.is_receivables_open)
     day = period if period is not None and period.is_receivables_open else next(later, None)
-    net, tax = booked.total - booked.tax_total, booked.tax_total
-    where = f"posted in {period.name}, which is closed" if period and period != day else "posted there"
-    when = (
-        f"{day.name}: {where}" if day else f"{period.name if period else 'its period'} is closed, and no later is open"
-    )
+    money_of = partial(spoken_money, currency=own.currency)
+    net, tax = money_of(booked.total - booked.tax_total), money_of(booked.tax_total)
+    if day is None:
+        when = f"nowhere: {period.name if period else 'its period'} is closed for receivables, and no later one is open"
+    elif day == period:
+        when = f"{day.name}, where it’s posted"
+    else:
+        when = f"{day.name}: {period.name if period else 'its period'}, where it’s posted, is closed for receivables"
     return Step(
-        f"Take invoice {name} over {spoken_money(booked.total, money)} back", own.target_connection, "look",
-        day.name if day else "", plans.turned(booked.journal),
-        f"{spoken_money(net, money)} net and {spoken_money(tax, money)} tax, in {when}. By its own plan; a paid one by "
-        "a credit note.",
-        does=plans.PERSON, link=reverse("portal:plan_detail", args=[own.pk]), currency=money,
+        f"Take invoice {name} back", own.target_connection, "look", day.name if day else "",
+        plans.turned(booked.journal),
+        f"{money_of(booked.total)} ({net} net, {tax} tax), in {when}. By its own plan; a paid one by a credit note.",
+        does=plans.PERSON, link=reverse("portal:plan_detail", args=[own.pk]), currency=own.currency,
     )  # fmt: skip
 
 

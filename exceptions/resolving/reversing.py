@@ -12,6 +12,7 @@ from typing import Any
 from django.db.transaction import atomic
 from msgspec import structs
 
+from connectors import registry
 from connectors.manifest import Undo
 from exceptions import cases
 from exceptions.resolutions import ResolutionRefused
@@ -108,7 +109,8 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
         return f"A plan about {inside(name)} is under way already."
     if latest is not None and latest.state == State.COMPLETED and not decided_of(latest).reposts:
         return f"{name} was taken back for good by journal {latest.target_number or latest.target_id}."
-    if ports.target(txn.target_connection).undo.get("journal") is not Undo.OPPOSITE:
+    erp = ports.connections().get(txn.target_connection)
+    if erp is None or registry.manifest(erp.vendor).undo.get("journal") is not Undo.OPPOSITE:
         return "The ERP doesn’t take a journal back by its opposite."
     if booked.reference.external_id != booked.posted.id:
         return f"{name} stands as another document in the ERP than we posted."
@@ -199,12 +201,11 @@ def _made_of_it(
 
 def _held_otherwise(reversal: Reversal) -> str:
     """What the ERP holds otherwise of the journals, or that it can't say; empty where all is as we posted it."""
-    erp = ports.target(reversal.erp)
     other = reversal.made_of_it
     pairs = [(reversal.journal, other.document if other else "")]
     pairs += [(other, reversal.journal.document)] if other else []
 
-    async def look() -> list[str]:
+    async def look(erp: Any) -> list[str]:
         return [
             rules.why_not_as_agreed(taken, await erp.read("journal", taken.document),
                                     await erp.journal_lines(taken.document), against)
@@ -212,7 +213,8 @@ def _held_otherwise(reversal: Reversal) -> str:
         ]  # fmt: skip
 
     try:
-        said = next(filter(None, run_now(look)), "")
+        erp = ports.target(reversal.erp)
+        said = next(filter(None, run_now(lambda: look(erp))), "")
     except Problem as problem:
         return f"The ERP can’t say how it stands: {problem.summary}."
     return f"{said[:1].upper()}{said[1:]}." if said else ""

@@ -338,9 +338,14 @@ def test_a_journal_is_posted_and_reversed_by_an_opposite_one_at_its_rate(build, 
     async def story():
         erp = build()
         posted = await erp.post_journal(entry)
-        return posted, await erp.reverse("journal", posted.id, external_id="je-1-rev", on=today)
+        asked = {"on": today, "period": ids["period"], "memo": "Reverses journal 1"}
+        made = await erp.reverse("journal", posted.id, external_id="je-1-rev", **asked)
+        return posted, made, await erp.journal_lines(posted.id), await erp.journal_lines(made.id)
 
-    posted, reversed_ = run(story())
+    posted, reversed_, lines, opposite = run(story())
+    assert [(x.account, x.debit, x.credit) for x in lines] == [(x.account, x.credit, x.debit) for x in opposite]
+    assert [(x.account, x.debit) for x in lines] == [(ids["bank"], Decimal("10.5")), (ids["income"], Decimal(0))]
+    assert (reversed_.period, posted.period) == (ids["period"], ids["period"])
     assert posted.total == reversed_.total == Decimal("10.5")
     assert reversed_.external_id == "je-1-rev"
     assert posted.exchange_rate == reversed_.exchange_rate == Decimal("0.5")
