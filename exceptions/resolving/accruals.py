@@ -17,6 +17,7 @@ from uuid import UUID
 
 from exceptions.resolving.agreeing import Agreed
 from exceptions.resolving.booking import account_words
+from exceptions.resolving.journals import is_taken_back
 from mappings.days import rules_today
 from mappings.resolve import Snapshot
 from q2c import ports
@@ -137,11 +138,13 @@ def accruals_of(
 
 
 def standing_of(documents: Iterable[BusinessTransaction], period: str) -> list[str]:
-    """The numbers of those documents of which an accrual in this period stands: posted, or on its way."""
+    """The numbers of those documents of which an accrual in this period stands: posted, or on its way, and not taken
+    back for good by a plan."""
     numbers = {(txn.source_connection, _named(txn, period)): txn.number for txn in documents if txn.flow in FLOWS}
     rows = BusinessTransaction.objects.filter(flow=ACCRUAL_TO_ERP.code, source_id__in=[name for _, name in numbers])
-    made = rows.exclude(state="cancelled").values_list("source_connection", "source_id")
-    return sorted({numbers[key] for key in made if key in numbers})
+    made = [row for row in rows.exclude(state="cancelled") if not is_taken_back(row)]
+    keys = {(row.source_connection, row.source_id) for row in made}
+    return sorted({numbers[key] for key in keys if key in numbers})
 
 
 def _named(txn: BusinessTransaction, period: str) -> str:

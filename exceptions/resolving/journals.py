@@ -56,6 +56,12 @@ def name_of(txn: BusinessTransaction) -> str:
     return f"The accrual of {document.number}" if isinstance(document, Accrual) else txn.number or txn.source_id
 
 
+def is_taken_back(txn: BusinessTransaction) -> bool:
+    """Whether a plan took its journal back for good."""
+    latest = latest_of(txn)
+    return latest is not None and latest.state == State.COMPLETED and not decided_of(latest).reposts
+
+
 def document_of(txn: BusinessTransaction) -> Any:
     """What it carries; None where that can't be read any more."""
     try:
@@ -98,20 +104,19 @@ def _gave(txn: BusinessTransaction, fact: str, kind: type) -> Any:
 
 def later_of(txn: BusinessTransaction) -> BusinessTransaction | None:
     """A later movement that takes this one back by itself, posted or on its way, and not taken back itself."""
-    if document_of(txn).__class__ is Accrual or document_of(txn).movement in LATER:
+    if movement_of(txn) in LATER:
         return None
     rows = BusinessTransaction.objects.filter(flow=txn.flow, lane=txn.lane, source_id=txn.source_id)
     for other in rows.exclude(pk=txn.pk).exclude(state=State.CANCELLED).order_by("lane_sequence"):
-        if document_of(other).movement in LATER and other.target_connection in ("", txn.target_connection):
-            latest = latest_of(other)
-            if latest is None or latest.state != State.COMPLETED or decided_of(latest).reposts:
-                return other
+        is_here = other.target_connection in ("", txn.target_connection)
+        if is_here and movement_of(other) in LATER and not is_taken_back(other):
+            return other
     return None
 
 
-def inside(name: str) -> str:
-    """A name inside a sentence."""
-    return name[:1].lower() + name[1:]
+def movement_of(txn: BusinessTransaction) -> str:
+    """Which movement of its object it is; empty for what has one only."""
+    return str(getattr(document_of(txn), "movement", ""))
 
 
 def decided_of(made: BusinessTransaction) -> Reversal:

@@ -25,7 +25,6 @@ from exceptions.resolving.journals import (
     booked_of,
     decided_of,
     document_of,
-    inside,
     key_of,
     later_of,
     latest_of,
@@ -87,7 +86,7 @@ def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reposts: boo
     day = _day(txn, found, booked)
     if isinstance(day, str):
         return refused(day)
-    reversal = _reversal(txn, booked, day, reason)
+    reversal = _reversal(txn, found, booked, day, reason)
     if isinstance(reversal, str):
         return refused(reversal)
     if asks and (why_not := _held_otherwise(reversal)):
@@ -106,7 +105,7 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
     """Why nothing of it can be taken back, as a sentence; empty where it can."""
     latest, name = latest_of(txn), name_of(txn)
     if latest is not None and latest.state not in (State.COMPLETED, State.CANCELLED):
-        return f"A plan about {inside(name)} is under way already."
+        return f"A plan about {rules.inside(name)} is under way already."
     if latest is not None and latest.state == State.COMPLETED and not decided_of(latest).reposts:
         return f"{name} was taken back for good by journal {latest.target_number or latest.target_id}."
     erp = ports.connections().get(txn.target_connection)
@@ -115,7 +114,7 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
     if booked.reference.external_id != booked.posted.id:
         return f"{name} stands as another document in the ERP than we posted."
     if later := later_of(txn):
-        return f"Its money came back: {inside(name_of(later))} says the opposite already. Take that back first."
+        return f"Its money came back: {rules.inside(name_of(later))} says the opposite already. Take that back first."
     return ""
 
 
@@ -135,7 +134,9 @@ def _day(txn: BusinessTransaction, found: Standing, booked: Booked) -> Accountin
     )
 
 
-def _reversal(txn: BusinessTransaction, booked: Booked, period: AccountingPeriod, reason: str) -> Reversal | str:
+def _reversal(
+    txn: BusinessTransaction, found: Standing, booked: Booked, period: AccountingPeriod, reason: str
+) -> Reversal | str:
     """What would be proposed, without posting again; or why not."""
     document, journal, posted = document_of(txn), booked.journal, booked.posted
     is_own = period.external_id == (posted.period or journal.period)
@@ -148,7 +149,7 @@ def _reversal(txn: BusinessTransaction, booked: Booked, period: AccountingPeriod
     rate = posted.exchange_rate if book is not None and book.currency != journal.currency_code else None
     other: Reversed | None = None
     if journal.reversal_date is not None:
-        second = _made_of_it(txn, booked, name, rate, reason)
+        second = _made_of_it(found, booked, name, rate, reason)
         if isinstance(second, str):
             return second
         other = second
@@ -180,14 +181,14 @@ def _memo(journal: str, what: str, reason: str) -> str:
 
 
 def _made_of_it(
-    txn: BusinessTransaction, booked: Booked, name: str, rate: Any, reason: str
+    found: Standing, booked: Booked, name: str, rate: Any, reason: str
 ) -> Reversed | str:  # fmt: skip
     """The opposite of the entry by which the ERP takes an accrual back; or why there can't be one."""
-    journal, posted, on = booked.journal, booked.posted, booked.journal.reversal_date
+    txn, journal, posted, on = found.txn, booked.journal, booked.posted, booked.journal.reversal_date
     assert on is not None
     if not posted.reversal:
         return "The ERP didn’t say which of its journals takes it back."
-    period = next((p for p in standing.periods_of(txn).values() if p.start_date <= on <= p.end_date), None)
+    period = next((p for p in found.periods.values() if p.start_date <= on <= p.end_date), None)
     if period is None or not period.is_ledger_open:
         which = period.name if period else f"{on:%B %Y}"
         return f"{which} is closed in the ledger, where the ERP took it back: nothing is left to take back."
@@ -196,7 +197,8 @@ def _made_of_it(
         theirs, external_id=rules.named(rules.MADE_OF_IT, connection=txn.source_connection, name=name), on=on,
         period=period.external_id, rate=rate, memo=_memo(posted.reversal, "which took an accrual back", reason),
     )  # fmt: skip
-    return Reversed(document=posted.reversal, number="", opposite=opposite)
+    row = found.row((txn.target_connection, "journal", posted.reversal))
+    return Reversed(document=posted.reversal, number=row.number if row is not None else "", opposite=opposite)
 
 
 def _held_otherwise(reversal: Reversal) -> str:
@@ -273,7 +275,7 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool)
         }  # fmt: skip
         return approvals.propose(
             KIND, ("transaction", txn.pk), content=content, by=by, why=reason, permission=AGREES,
-            title=f"Take the journal of {inside(made.reversal.name)} back{again}"[:200],
+            title=f"Take the journal of {rules.inside(made.reversal.name)} back{again}"[:200],
             legal_entities=[txn.legal_entity_code],
         )  # fmt: skip
 
@@ -314,7 +316,7 @@ def _start(proposal: Proposal) -> None:
     reversal: Reversal = schema.from_builtins(proposal.content["reversal"], Reversal)
     latest = latest_of(txn)
     if latest is not None and latest.state not in (State.COMPLETED, State.CANCELLED):
-        raise ApprovalRefused("moved", f"A plan about {inside(reversal.name)} is under way already.")
+        raise ApprovalRefused("moved", f"A plan about {rules.inside(reversal.name)} is under way already.")
     source = reversal.source
     names = {"connection": source.connection, "object_type": KIND, "object_id": source.object_id}
     # Under the id of what it takes back, where later movements look for it; in its lane, so that a hold covers it.

@@ -36,6 +36,8 @@ INVOICES = "invoice_to_erp"
 # Why what is neither an invoice nor a journal of its own (`reversing.FLOWS`) has no plan, and what takes it back.
 IN_ITS_INVOICE = "It’s taken back from its invoice or its order: open one of them in the table."
 NO_PLAN = {
+    "reversal_to_erp": "A reversal has no plan of its own: open what it took back, in the table. What was taken back "
+    "for good stays so.",
     "refund_to_erp": "A refund has no plan. Where it fails, billing says so and the money’s coming back posts by "
     "itself.",
     "summary_to_erp": "A day’s summary has no plan. Correct its documents in billing: what changes goes into the day’s "
@@ -50,7 +52,9 @@ READS = {"invoice": "invoice", "credit_note": "credit_note", "subscription": "su
          "payment": "payment", "refund": "refund", "Opportunity": "order", "Account": "customer"}  # fmt: skip
 IN_ERP = frozenset({"customer", "ar_invoice", "ar_credit_memo", "receipt", "ar_refund", "journal"})
 SETTLES = {"receipt": "receipt", "ar_credit_memo": "credit_memo"}  # what may settle an invoice, in our words
+PAID_OUT = "paid out by"  # whose amount is that of a movement, not of the payout
 SETTLING = ("settles", "applied to")  # relations of lineage
+JOURNAL = "journal"
 OURS = frozenset({"unwinding", "reversal"})  # made here, under the source's id
 _GONE = ("record_gone", "target_gone")
 _OVER = ("void", "canceled", "cancelled", "incomplete_expired")  # still there, and no more than a record
@@ -206,7 +210,7 @@ def _row(
 ) -> Row:  # fmt: skip
     system, kind, identifier = key
     made = [link for link in links if (link.target_system, link.target_type, link.target_id) == key]
-    first = next((link for link in made if link.amount is not None), None)
+    first = next((link for link in made if link.amount is not None and link.relation != PAID_OUT), None)
     came = tuple(
         dict.fromkeys(
             f"{link.target_type} {link.target_id}" for link in links
@@ -249,7 +253,7 @@ def _said(row: Row, answer: Any, periods: Mapping[str, AccountingPeriod]) -> Row
     period = periods.get(getattr(answer, "period", ""))
     found = replace(
         row, says=THERE, number=getattr(answer, "number", ""), open_amount=getattr(answer, "open_amount", None),
-        period=period.name if period else "", is_open=period.is_receivables_open if period else None,
+        period=period.name if period else "", is_open=_is_open(row.key[1], period),
         amount=total if total is not None else row.amount,
         currency=getattr(answer, "currency_code", "") or row.currency or _currency(answer),
     )  # fmt: skip
@@ -257,9 +261,17 @@ def _said(row: Row, answer: Any, periods: Mapping[str, AccountingPeriod]) -> Row
     found = replace(found, status=status)
     if status in _OVER:
         return replace(found, says=DIFFERS, note=f"It’s {status} there.")
-    if row.amount is not None and total is not None and row.key[1] in IN_ERP and abs(total) != row.amount:
+    is_comparable = row.key[1] in IN_ERP and row.key[1] != JOURNAL  # whose total is the sum of its debits
+    if row.amount is not None and total is not None and is_comparable and abs(total) != row.amount:
         return replace(found, says=DIFFERS, note=f"We had {spoken_money(row.amount, row.currency)} in mind.")
     return replace(found, note=f"It’s {status}." if status else "")
+
+
+def _is_open(kind: str, period: AccountingPeriod | None) -> bool | None:
+    """Whether the period still takes such a document; None where nobody knows the period."""
+    if period is None:
+        return None
+    return period.is_ledger_open if kind == JOURNAL else period.is_receivables_open
 
 
 def _currency(answer: Any) -> str:

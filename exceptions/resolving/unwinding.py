@@ -372,7 +372,9 @@ def effects_of(made: Plans) -> tuple[Effect, ...]:
                  for i, row in ports.reference(system, "accounts").items()}
         for system in systems
     }  # fmt: skip
-    return plans.effects_of(made.unwind.steps, classes)
+    order = [period.name for period in made.standing.periods.values()]
+    found = plans.effects_of(made.unwind.steps, classes)
+    return tuple(sorted(found, key=lambda row: order.index(row.period) if row.period in order else 0))
 
 
 def signed_effects(made: Plans) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from q2c.canonical.unwinding import Reversal, Reversed
 from q2c.core.problems import Category, Problem
 from q2c.flows.accrual_to_erp import compare_accrual
 from q2c.flows.steps import dates, post, systems
-from q2c.flows.steps.cash import post_journal
+from q2c.flows.steps.cash import find_journal, post_journal
 from q2c.flows.steps.reversed import REVERSAL_FLOW, waits_for
 from q2c.flows.told import Link, Moved, Reference, became, record_key
 from q2c.posting import reversing as rules
@@ -101,12 +101,6 @@ def _in_period(document: Reversal, journal: Journal, period: Period) -> Journal:
 def take_again(document: Reversal) -> Journal | None:
     """The journal that was signed for to stand in its place; None where none does."""
     return document.again
-
-
-async def find_journal(opposite: Journal, erp: Any) -> PostedDocument | None:
-    """Look in the ERP by our external id."""
-    found: PostedDocument | None = await erp.find("journal", opposite.external_id)
-    return found
 
 
 async def find_other(other: Journal, erp: Any) -> PostedDocument | None:
@@ -229,7 +223,7 @@ REVERSAL_TO_ERP = Flow(
         Read("choose_posting_date", "Take the day that was agreed", take_day, gives="posting_date"),
         Read("check_period", "Check that the ledger's period is open", dates.check_ledger_period, gives="period"),
         Read("check_undo", "See how the ERP takes a journal back", check_undo, gives="undo"),
-        Read("take_opposite", "Take the opposite journal that was signed for", take_opposite, gives="opposite"),
+        Read("take_opposite", "Take the opposite journal that was signed for", take_opposite, gives="posting"),
         Read("take_other", "Take the opposite of what the ERP made of it by itself", take_other, gives="other"),
         Read("take_again", "Take the journal that stands in its place", take_again, gives="again"),
         *dates.WINDOW,
@@ -249,7 +243,7 @@ REVERSAL_TO_ERP = Flow(
             find=find_journal,
             create=reverse_journal,
             equal=compare_opposite,
-            prepared="opposite",
+            prepared="posting",
             port="erp",
             gives="journal",
         ),

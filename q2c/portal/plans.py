@@ -121,7 +121,7 @@ def _show(
         "forward": made.forward,
         "unwind": made.unwind,
         "steps": [(step, names.get(step.system, step.system), _entries(step)) for step in made.unwind.steps],
-        "period": made.period,
+        "period": made.period if len({row.period for row in effects}) < 2 else "",
         "changes": made.changes,
         "effects": [(row, _totals(row), abs(row.result)) for row in effects],
         "books": len({row.system for row in effects}),

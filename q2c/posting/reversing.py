@@ -100,7 +100,7 @@ def plan_reversal(reversal: Reversal, periods: Mapping[str, str], *, hint: str =
     if (again := reversal.again) is not None:
         steps.append(
             Step(
-                f"Post {reversal.name} again over {spoken_money(again.total, money)}", erp, "post_journal",
+                f"Post {inside(reversal.name)} again over {spoken_money(again.total, money)}", erp, "post_journal",
                 periods.get(again.period, ""), again.lines, "As a new journal, by today’s mappings.", currency=money,
             )
         )  # fmt: skip
@@ -111,6 +111,11 @@ def plan_reversal(reversal: Reversal, periods: Mapping[str, str], *, hint: str =
             steps.append(Step(title, erp, "post_journal", period, turned(again.lines), effect, currency=money))
     net = by_account(line for step in steps for line in step.journal)
     return Plan(tuple(steps), net=net)
+
+
+def inside(name: str) -> str:
+    """A name inside a sentence."""
+    return name[:1].lower() + name[1:]
 
 
 def _reverse(taken: Reversed, erp: str, money: str, periods: Mapping[str, str], effect: str) -> Step:

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.models import ReferenceEntry
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import reversing
+from exceptions.resolving import accruals, reversing
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.core.approvals import ApprovalRefused
@@ -94,6 +94,8 @@ def turned(entry: dict) -> list[tuple]:
 def test_a_journal_is_taken_back_for_good_by_its_opposite(house, flow):
     MAKES[flow](house)
     txn, before = own(flow), Ledger(house.sandboxes).balances()
+    accrued = list(BusinessTransaction.objects.filter(flow="invoice_to_erp")) if flow == "accrual_to_erp" else []
+    assert accruals.standing_of(accrued, txn.period_code) == [row.number for row in accrued]
     proposal = reverse(flow, reposts=False)
     assert proposal.content["effects"][-1]["period"] == AccountingPeriod.objects.get(
         subsidiary__legal_entity__code="GB01", code=txn.period_code).name  # fmt: skip
@@ -122,6 +124,7 @@ def test_a_journal_is_taken_back_for_good_by_its_opposite(house, flow):
         assert not {BANK, FEES, DISPUTES} & books.keys()
         assert books[CLEARING] == {"payout_to_erp": D(100), "dispute_to_erp": D(300)}[flow]
     assert compute_totals(["stripe"]).agrees
+    assert accruals.standing_of(accrued, txn.period_code) == []
     with pytest.raises(ResolutionRefused, match="was taken back for good by journal"):
         reverse(flow, reposts=False)
 

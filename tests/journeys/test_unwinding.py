@@ -7,11 +7,12 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from connectors.models import ReferenceEntry
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import order_unwinding, unwinding
 from mappings.models import CrossReference
-from q2c.core.models import Person
+from q2c.core.models import AccountingPeriod, Person
 from q2c.flows.order_unwinding import ORDER_UNWINDING
 from q2c.flows.tasks import carry
 from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
@@ -229,6 +230,14 @@ def test_an_order_is_taken_back_after_its_invoice_was_and_its_subscription_is_en
     billed = BusinessTransaction.objects.get(flow="invoice_to_erp", state="completed")
     with pytest.raises(ResolutionRefused, match=f"First: Take invoice {billed.number} back"):
         order_unwinding.propose(txn.get(), by=people()["sales_ops"], reason="the customer withdrew")
+    shown = order_unwinding.plans_of(people()["controller"], txn.get(), asks=False)
+    period = AccountingPeriod.objects.get(subsidiary__legal_entity__code="GB01", code=billed.period_code).name
+    (change,) = unwinding.effects_of(shown)
+    assert (change.system, change.period, change.currency, change.result) == ("netsuite", period, "GBP", 0)
+    codes = dict(ReferenceEntry.objects.filter(list_name="accounts").values_list("external_id", "code"))
+    assert {codes[account]: amount for account, amount in change.net.items()} == {"1100": -2991, "2200": 2991}
+    says = f"GBP 2,991.00 (GBP 2,991.00 net, GBP 0.00 tax), in {period}, where it’s posted."
+    assert shown.unwind.steps[0].effect.startswith(says)
     unwind(house, billed.source_id, reposts=False, reason="the customer withdrew")
     house.carry()
     unwind_order(order)
@@ -242,4 +251,25 @@ def test_an_order_is_taken_back_after_its_invoice_was_and_its_subscription_is_en
     assert (told.target_system, told.target_type) == ("stripe", "subscription")
     again = order_unwinding.plans_of(people()["controller"], txn.get(), asks=True)
     assert again.unwind.why_not.endswith("is ended in billing, and nothing of it stands in an ERP.")
+    assert unwinding.effects_of(again) == ()
     assert BusinessTransaction.objects.get(flow="order_unwinding").target_id == told.target_id
+
+
+def test_an_orders_plan_says_what_a_reposted_invoice_changes_and_in_which_open_period(house):
+    order = house.win(house.account())
+    txn = BusinessTransaction.objects.filter(flow="order_to_subscription", source_id=order)
+    house.carry(until=lambda: txn.filter(state="completed").exists())
+    house.carry()
+    billed = BusinessTransaction.objects.get(flow="invoice_to_erp", state="completed")
+    house.map_item("QB-API", RIGHT)
+    unwind(house, billed.source_id)
+    house.carry()
+    house.lock_receivables()
+    shown = order_unwinding.plans_of(people()["controller"], txn.get(), asks=False)
+    months = AccountingPeriod.objects.filter(subsidiary__legal_entity__code="GB01", code__gte=billed.period_code)
+    own, following = months.order_by("start_date")[:2]
+    (change,) = unwinding.effects_of(shown)
+    codes = dict(ReferenceEntry.objects.filter(list_name="accounts").values_list("external_id", "code"))
+    assert {codes[account]: amount for account, amount in change.net.items()} == {"1100": -2991, "4160": 2991}
+    assert (change.period, change.result) == (following.name, -2991)
+    assert f"in {following.name}: {own.name}, where it’s posted, is closed" in shown.unwind.steps[0].effect
