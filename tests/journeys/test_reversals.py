@@ -97,7 +97,7 @@ def test_a_journal_is_taken_back_for_good_by_its_opposite(house, flow):
     accrued = list(BusinessTransaction.objects.filter(flow="invoice_to_erp")) if flow == "accrual_to_erp" else []
     assert accruals.standing_of(accrued, txn.period_code) == [row.number for row in accrued]
     proposal = reverse(flow, reposts=False)
-    assert proposal.content["effects"][-1]["period"] == AccountingPeriod.objects.get(
+    assert proposal.content["effects"][0]["period"] == AccountingPeriod.objects.get(
         subsidiary__legal_entity__code="GB01", code=txn.period_code).name  # fmt: skip
     house.carry()
     assert (house.held(), house.states("reversal_to_erp")) == ([], {"completed": 1})
