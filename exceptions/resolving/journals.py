@@ -95,7 +95,7 @@ def booked_of(txn: BusinessTransaction) -> Booked | None:
     return Booked(reference, journal, posted)
 
 
-def _gave(txn: BusinessTransaction, fact: str, kind: type) -> Any:
+def _gave(txn: BusinessTransaction, fact: str, kind: Any) -> Any:
     """What a step of it gave last; None where that isn't kept any more."""
     rows = StepRun.objects.filter(transaction_id=txn.pk, gave=fact, state=StepRun.State.DONE, output__isnull=False)
     output = rows.order_by("-sequence").values_list("output", flat=True).first()
@@ -112,6 +112,12 @@ def later_of(txn: BusinessTransaction) -> BusinessTransaction | None:
         if is_here and movement_of(other) in LATER and not is_taken_back(other):
             return other
     return None
+
+
+def left_behind(made: BusinessTransaction) -> PostedDocument | None:
+    """What a plan that was given up had posted already; None where it had posted nothing."""
+    written = (_gave(made, fact, PostedDocument | None) for fact in ("other_journal", "journal"))
+    return next((document for document in written if document is not None), None)
 
 
 def movement_of(txn: BusinessTransaction) -> str:

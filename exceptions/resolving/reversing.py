@@ -23,11 +23,12 @@ from exceptions.resolving.journals import (
     Booked,
     State,
     booked_of,
-    decided_of,
     document_of,
+    is_taken_back,
     key_of,
     later_of,
     latest_of,
+    left_behind,
     name_of,
 )
 from exceptions.resolving.standing import Standing
@@ -106,7 +107,12 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
     latest, name = latest_of(txn), name_of(txn)
     if latest is not None and latest.state not in (State.COMPLETED, State.CANCELLED):
         return f"A plan about {rules.inside(name)} is under way already."
-    if latest is not None and latest.state == State.COMPLETED and not decided_of(latest).reposts:
+    if latest is not None and latest.state == State.CANCELLED and (made := left_behind(latest)):
+        return (
+            f"An earlier plan about {rules.inside(name)} was given up after it posted journal {made.number or made.id}, "
+            "which stands in the ERP: see there what is to be done, and do it there."
+        )
+    if latest is not None and is_taken_back(txn):
         return f"{name} was taken back for good by journal {latest.target_number or latest.target_id}."
     erp = ports.connections().get(txn.target_connection)
     if erp is None or registry.manifest(erp.vendor).undo.get("journal") is not Undo.OPPOSITE:

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from connectors.models import ReferenceEntry
+from exceptions.resolving import reversing
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.canonical import schema
@@ -153,3 +154,23 @@ def test_what_it_was_posted_with_must_still_be_known(sign_in):
     assert "isn’t posted, so there’s nothing to take back" in (
         sign_in("controller").get(address(waiting)).content.decode()
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [(None, "Propose it"), ("JE8", "was given up after it posted journal JE8, which stands in the ERP")],
+)
+def test_a_plan_that_was_given_up_half_way_isnt_begun_again(sign_in, written, says):
+    txn, client = make_payout(), sign_in("controller")
+    plan = reversing.plans_of(client.person, txn, asks=False, reposts=False).reversal
+    made = factories.make_transaction(
+        "cancelled", flow="reversal_to_erp", fact=json.loads(schema.to_json(plan)), fact_type="Reversal",
+        source_type="reversal", source_id="po_1", number="", lane=txn.lane, lane_sequence=2, business_key="po_1-1",
+    )  # fmt: skip
+    document = PostedDocument(document_type="journal", id="902", external_id="rev-stripe-po_1-1", number="JE8")
+    output = json.loads(schema.to_json(document)) if written else None
+    factories.make_step(made, "reverse_other", kind="write", gave="other_journal", output=None)
+    factories.make_step(made, "reverse_journal", kind="write", gave="journal", output=output)
+    page = client.get(address(txn)).content.decode()
+    assert says in page
+    assert ("Propose it" in page) is (written is None)
