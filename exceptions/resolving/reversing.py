@@ -109,8 +109,8 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
         return f"A plan about {rules.inside(name)} is under way already."
     if latest is not None and latest.state == State.CANCELLED and (made := left_behind(latest)):
         return (
-            f"An earlier plan about {rules.inside(name)} was given up after it posted journal {made.number or made.id}, "
-            "which stands in the ERP: see there what is to be done, and do it there."
+            f"A plan about {rules.inside(name)} was given up after it posted journal {made.number or made.id}, which "
+            "stands in the ERP: see there what is to be done, and do it there."
         )
     if latest is not None and is_taken_back(txn):
         return f"{name} was taken back for good by journal {latest.target_number or latest.target_id}."
