@@ -296,10 +296,10 @@ class Telephone:
                 noted.leave_out_answer()
             self.record(noted)
         if reply.status >= 500:
-            self._note_failure(noted.about.object_type, f"answered {reply.status}")
+            self._note_failure(noted.about.object_type, f"answered {reply.status}", is_write=is_write)
         else:
             for breaker in self._breakers(noted.about.object_type):
-                breaker.note_success(noted.took_ms)
+                breaker.note_success(noted.took_ms, is_write=is_write)
         if self.read_quota is not None and (quota := self.read_quota(reply.headers)):
             self.breaker.quota_used, self.breaker.quota_limit = quota
             quota_of(self.line.code).note(*quota)
@@ -327,7 +327,7 @@ class Telephone:
         if (refused := _refused_address(error)) is not None:
             self._drop_probes(about)
             return self._address_refused(str(refused))
-        self._note_failure(about if send.left else "", noted.failure)
+        self._note_failure(about if send.left else "", noted.failure, is_write=is_write)
         if about and not send.left:
             breaker_of(name, about).drop_probe()  # nothing was learnt of what it was about
         if not send.left:
@@ -357,9 +357,10 @@ class Telephone:
         for breaker in self._breakers(object_type):
             breaker.drop_probe()
 
-    def _note_failure(self, object_type: str, why: str) -> None:
-        """A failure counts for what the call was about; one to connect at all for the whole connection."""
-        breaker_of(self.line.code, object_type).note_failure(why)
+    def _note_failure(self, object_type: str, why: str, *, is_write: bool) -> None:
+        """A failure counts for what the call was about; one to connect at all for the whole connection, which any call
+        proves well."""
+        breaker_of(self.line.code, object_type).note_failure(why, is_write=is_write and bool(object_type))
         if object_type:
             self.breaker.note_connected()
             self.breaker.note_seen(why)
