@@ -1,5 +1,5 @@
-"""Bill runs for machines: where each stands, and what of it came, posted, is held or missing. Nothing is decided here: a
-release, a hold or a rejection is a person's."""
+"""Bill runs for machines: where each stands, and what of it came, posted, is held or missing. Nothing is decided here:
+a release, a hold or a rejection is a person's."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_the_number_beside_a_close_is_what_its_list_shows_also_of_what_is_snooze
         assert_numbers_are_lists(person)
     snoozes.wake(case, by=person, reason="they called")
     assert_numbers_are_lists(person)
-    assert dict((row[:2], row[2:]) for row in blocked(person))["GB01", NOVEMBER] == (3, D(360))
+    assert {row[:2]: row[2:] for row in blocked(person)}["GB01", NOVEMBER] == (3, D(360))
 
 
 def assert_numbers_are_lists(person):
