@@ -324,7 +324,9 @@ def lowered_of(account: str) -> Lowered | None:
     key, now = f"q2c:slots:{account}:lowered", dt.datetime.now(dt.UTC)
     try:
         with broker().pipeline() as pipe:
-            pipe.get(key).pttl(key).get(f"{key}:since")
+            pipe.get(key)
+            pipe.pttl(key)
+            pipe.get(f"{key}:since")
             limit, left, since = pipe.execute()
     except (redis.RedisError, OSError):
         return None

@@ -55,7 +55,7 @@ def open_by_close(user: Any) -> dict[Place, tuple[int, Decimal]]:
         access.places_q(user), closed_at__isnull=True, snoozed_at__isnull=False,
         pk__in=Snooze.objects.filter(woken_at__isnull=True).values("case"),  # by its index: there are few
     )  # fmt: skip
-    rows = [
+    rows: list[Any] = [
         model.objects.filter(access.places_q(user))
         .exclude(legal_entity_code="")
         .values_list("blocks_entity", "blocks_period")
