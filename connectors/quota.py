@@ -83,7 +83,7 @@ class Count:
         if per_day is None:
             return
         now = self.clock()
-        if self._is_new_day(now) or now - self._asked_at >= COUNT_OLD_SECONDS:
+        if self._is_new_day(now) or not self._has_just_asked(now):
             self._ask(now, 0)
         if self.used >= ENDS_AT[lane] * per_day:
             raise _used_up(self.connection, self.used, per_day, DAY_SECONDS - now % DAY_SECONDS)
@@ -113,10 +113,13 @@ class Count:
             self._day, self._heard, self._ahead, self._untold = day, 0, 0, 0
         return day != was
 
+    def _has_just_asked(self, now: float) -> bool:
+        return 0 <= now - self._asked_at < COUNT_OLD_SECONDS  # the wall's clock may be set back
+
     def _ask(self, now: float, block: int) -> None:
         """Hear what all processes counted, and count so many ahead; as little as every few seconds while Redis is
         away."""
-        if self._untold and now - self._asked_at < COUNT_OLD_SECONDS:
+        if self._untold and self._has_just_asked(now):
             return
         self._asked_at = now
         key = f"q2c:calls:{self.account}:{self._day}"

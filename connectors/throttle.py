@@ -45,7 +45,9 @@ return 0
 class Throttle:
     """One connection's rate and pause in this process."""
 
-    def __init__(self, connection: str, per_second: float | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, connection: str, per_second: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.connection = connection
         self.per_second = per_second
         self.clock = clock
