@@ -4,6 +4,9 @@ One per connection, and one per object type of it: what fails for invoices alone
 that it's open, who probes (one, over all processes) and that it's well again is shared (`probes`), asked only while
 something is wrong. `registry.save_health` stores what it saw. Counted are availability failures only (no connection,
 no answer, 5xx): a refusal is an answer.
+
+Where writes about an object type failed, only a write proves that it's well: a look-up that is answered neither ends
+their row of failures nor closes it, and hands the probe on, mostly to the write that it was made for.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ class Breaker:
     has_turned: bool = False  # it opened (again), or closed, since its state was stored
     open_until: float = 0.0
     failures_in_row: int = 0
+    writes_failed_in_row: int = 0
+    asks_a_write: bool = False  # writes failed, here or in another process: reads prove nothing
     last_success_at: dt.datetime | None = None
     last_failure_at: dt.datetime | None = None
     last_failure: str = ""
@@ -85,27 +90,34 @@ class Breaker:
             connection=self.connection,
         )
 
-    def note_success(self, latency_ms: int) -> None:
+    def note_success(self, latency_ms: int, *, is_write: bool = True) -> None:
         """A call was answered by the vendor, whatever it said."""
         self._calls.append((self.clock(), False))
         self.failures_in_row = 0
+        if is_write:
+            self.writes_failed_in_row = 0
         self.last_success_at = dt.datetime.now(dt.UTC)
         self.latency_ms = latency_ms
         self.is_changed = True
-        if self.state != "closed":
+        if self.state != "closed" and self.asks_a_write and not is_write:
+            self.drop_probe()
+        elif self.state != "closed":
             self._close()
             self._tell(lambda shared: shared.tell_well(self.name))
 
-    def note_failure(self, why: str) -> None:
+    def note_failure(self, why: str, *, is_write: bool = False) -> None:
         """A call failed for want of availability."""
         now = self.clock()
         self._calls.append((now, True))
         self.failures_in_row += 1
+        self.writes_failed_in_row += is_write
         self.note_seen(why)
         if self.state == "half_open" or (self.state == "closed" and self._is_too_much(now)):
+            self.asks_a_write |= self.writes_failed_in_row > 0
             self._open(now)
         elif self.state == "closed" and (seconds := self._open_elsewhere()):
             self.state, self.open_until, self.has_turned = "open", now + seconds, True
+            self.asks_a_write |= is_write
             self._watch_resumes()
 
     def note_connected(self) -> None:
@@ -123,13 +135,13 @@ class Breaker:
         return dt.timedelta(seconds=max(0.0, self.open_until - self.clock()))
 
     def drop_probe(self) -> None:
-        """The probe never left the house for a reason of ours: let another one try at once."""
+        """The probe never left the house for a reason of ours, or proved nothing: let another one try at once."""
         if self.state == "half_open":
             self.state, self.open_until = "open", self.clock()
             self._tell(lambda shared: shared.drop(self.name))
 
     def _is_too_much(self, now: float) -> bool:
-        if self.failures_in_row >= FAILURES_IN_ROW:
+        if max(self.failures_in_row, self.writes_failed_in_row) >= FAILURES_IN_ROW:
             return True
         while self._calls and self._calls[0][0] < now - WINDOW_SECONDS:
             self._calls.popleft()
@@ -141,7 +153,7 @@ class Breaker:
             self._open_seconds = min(self._open_seconds * 2, OPEN_SECONDS_MAX)
         self.state, self.open_until, self.has_turned = "open", now + self._open_seconds, True
         self._watch_resumes()
-        self._tell(lambda shared: shared.tell_open(self.name, self._open_seconds))
+        self._tell(lambda shared: shared.tell_open(self.name, self._open_seconds, asks_a_write=self.asks_a_write))
 
     def _watch_resumes(self) -> None:
         if self.shared is not None:
@@ -151,13 +163,15 @@ class Breaker:
     def _close(self) -> None:
         self._resumed = None
         self.state, self._open_seconds, self.failures_in_row, self.is_changed = "closed", OPEN_SECONDS_FIRST, 0, True
-        self.has_turned = True
+        self.has_turned, self.writes_failed_in_row, self.asks_a_write = True, 0, False
         self._calls.clear()
 
     def _ask(self, probe_seconds: float) -> tuple[str, float]:
         if self.shared is not None:
             try:
-                return self.shared.ask(self.name, lease_seconds=probe_seconds)
+                what, wait, asks_a_write = self.shared.ask(self.name, lease_seconds=probe_seconds)
+                self.asks_a_write |= asks_a_write
+                return what, wait
             except (redis.RedisError, OSError):
                 pass  # on our own
         return "probe", 0.0

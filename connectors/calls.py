@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
+from yarl import URL
 
 from connectors.fields import UNREADABLE, noting, read_json
 from connectors.lanes import NORMAL
@@ -58,6 +59,12 @@ class Line:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     at_once: int = 8
     allows_private: bool = False
+
+
+def account_of(code: str, base_url: str, *, is_by_address: bool) -> str:
+    """What a connection's calls are counted under: the account's address, where it is one account's, else its own."""
+    address = URL(base_url.rstrip("/")).authority
+    return address if is_by_address else f"{code}@{address}"
 
 
 @dataclass(slots=True)

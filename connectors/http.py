@@ -28,10 +28,10 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from connectors.breaker import Breaker, breaker_of
-from connectors.calls import Auth, Line, Outgoing, Recorded, Reply, outgoing
+from connectors.calls import Auth, Line, Outgoing, Recorded, Reply, account_of, outgoing
 from connectors.guard import refuse_address, refuse_scheme
 from connectors.manifest import Limits
-from connectors.quota import quota_of
+from connectors.quota import count_of, quota_of
 from connectors.slots import drop_slots, lower, one_slot
 from connectors.throttle import throttle_of
 from q2c.core import tracing
@@ -170,8 +170,7 @@ class Telephone:
         self.read_quota = read_quota
         self.hides_errors = hides_errors or _hides_none
         self.base_url = line.base_url.rstrip("/")
-        address = URL(self.base_url).authority
-        self.account = address if limits.is_by_address else f"{line.code}@{address}"
+        self.account = account_of(line.code, self.base_url, is_by_address=limits.is_by_address)
         self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json"}
 
     @property
@@ -250,11 +249,13 @@ class Telephone:
         self._check_target(target)
         if about.correlation_id:
             headers["X-Correlation-Id"] = about.correlation_id
-        quota = quota_of(self.line.code)
+        quota = quota_of(self.line.code) if self.read_quota else count_of(self.account, self.line.code)
         quota.let_through(about.lane, per_day=self.limits.per_day)
         async with one_slot(self.account, self.line.at_once, about.lane, of=self.line.code):
             await throttle_of(self.line.code, self.limits.per_second).wait_turn()
             self._let_through(about.object_type)
+            if (counted := quota.take(per_day=self.limits.per_day)) is not None:
+                self.breaker.quota_used, self.breaker.quota_limit = counted
             noted = Recorded(
                 self.line.code, method, str(target), verb, dt.datetime.now(dt.UTC), about, shown_headers, body
             )
@@ -296,10 +297,10 @@ class Telephone:
                 noted.leave_out_answer()
             self.record(noted)
         if reply.status >= 500:
-            self._note_failure(noted.about.object_type, f"answered {reply.status}")
+            self._note_failure(noted.about.object_type, f"answered {reply.status}", is_write=is_write)
         else:
             for breaker in self._breakers(noted.about.object_type):
-                breaker.note_success(noted.took_ms)
+                breaker.note_success(noted.took_ms, is_write=is_write)
         if self.read_quota is not None and (quota := self.read_quota(reply.headers)):
             self.breaker.quota_used, self.breaker.quota_limit = quota
             quota_of(self.line.code).note(*quota)
@@ -327,7 +328,7 @@ class Telephone:
         if (refused := _refused_address(error)) is not None:
             self._drop_probes(about)
             return self._address_refused(str(refused))
-        self._note_failure(about if send.left else "", noted.failure)
+        self._note_failure(about if send.left else "", noted.failure, is_write=is_write)
         if about and not send.left:
             breaker_of(name, about).drop_probe()  # nothing was learnt of what it was about
         if not send.left:
@@ -357,9 +358,10 @@ class Telephone:
         for breaker in self._breakers(object_type):
             breaker.drop_probe()
 
-    def _note_failure(self, object_type: str, why: str) -> None:
-        """A failure counts for what the call was about; one to connect at all for the whole connection."""
-        breaker_of(self.line.code, object_type).note_failure(why)
+    def _note_failure(self, object_type: str, why: str, *, is_write: bool) -> None:
+        """A failure counts for what the call was about; one to connect at all for the whole connection, which any call
+        proves well."""
+        breaker_of(self.line.code, object_type).note_failure(why, is_write=is_write and bool(object_type))
         if object_type:
             self.breaker.note_connected()
             self.breaker.note_seen(why)

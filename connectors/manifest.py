@@ -37,7 +37,7 @@ TELLS_HOLDS = Setting("tells_holds", "Write on its records what holds a document
 # Ceilings below what the vendor allows; with its own concurrency they are what a connection is governed by.
 GOVERNED = (
     Setting("per_second", "Calls a second at most; empty: as the vendor allows", is_required=False),
-    Setting("per_day", "Calls a day at most, where the vendor tells how many are used", is_required=False),
+    Setting("per_day", "Calls a day at most, counted by the UTC day where the vendor doesn’t tell", is_required=False),
 )
 
 

@@ -20,20 +20,25 @@ WELL = "well"
 KEPT_SECONDS = 600  # longer than any breaker is open
 _PREFIX = "q2c:breaker:"
 
-# KEYS: what is known, who probes. Gives {what, milliseconds}: well, wait, or probe (granted to one at a time).
+# KEYS: what is known, who probes, whether writes failed. Gives {what, milliseconds, whether writes failed}: well, wait,
+# or probe (granted to one at a time).
 _ASK = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 local known = redis.call('GET', KEYS[1])
-if known == 'well' then return {'well', 0} end
-if known and tonumber(known) > now then return {'wait', tonumber(known) - now} end
-if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'probe', 0} end
-return {'wait', redis.call('PTTL', KEYS[2])}
+if known == 'well' then return {'well', 0, 0} end
+local writes = redis.call('EXISTS', KEYS[3])
+if known and tonumber(known) > now then return {'wait', tonumber(known) - now, writes} end
+if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'probe', 0, writes} end
+return {'wait', redis.call('PTTL', KEYS[2]), writes}
 """
-# KEYS: what is known, who probes. ARGV: for how long it's open, for how long that is kept.
+# KEYS: what is known, who probes, whether writes failed. ARGV: for how long it's open, for how long that is kept,
+# whether writes failed (then it's known until it's well, whatever fails next).
 _OPEN = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('SET', KEYS[1], now + ARGV[1], 'PX', ARGV[2])
 redis.call('DEL', KEYS[2])
+if ARGV[3] == '1' then redis.call('SET', KEYS[3], 1) end
+if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 return 0
 """
 _DROP = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
@@ -45,11 +50,12 @@ class Probes:
     def __init__(self) -> None:
         self.me = f"{socket.gethostname()[:30]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
-    def ask(self, name: str, *, lease_seconds: float) -> tuple[str, float]:
-        """Whether it's "well", to "wait" so many seconds, or to "probe": then no other process does, for the lease."""
-        found: Any = broker().eval(_ASK, 2, *_keys(name), self.me, int(lease_seconds * 1000))
-        what, wait = found
-        return what.decode(), wait / 1000
+    def ask(self, name: str, *, lease_seconds: float) -> tuple[str, float, bool]:
+        """Whether it's "well", to "wait" so many seconds, or to "probe": then no other process does, for the lease; and
+        whether only a write proves it well."""
+        found: Any = broker().eval(_ASK, 3, *_keys(name), self.me, int(lease_seconds * 1000))
+        what, wait, writes = found
+        return what.decode(), wait / 1000, bool(writes)
 
     def open_seconds(self, name: str) -> float:
         """For how long others have stopped calling; 0: they haven't."""
@@ -59,15 +65,15 @@ class Probes:
         at: Any = broker().time()
         return max(0.0, (int(found) - at[0] * 1000 - at[1] // 1000) / 1000)
 
-    def tell_open(self, name: str, seconds: float) -> None:
+    def tell_open(self, name: str, seconds: float, *, asks_a_write: bool = False) -> None:
         """Nobody calls for so long; whoever probed has failed."""
-        broker().eval(_OPEN, 2, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000)
+        broker().eval(_OPEN, 3, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000, int(asks_a_write))
 
     def tell_well(self, name: str) -> None:
         """A call was answered."""
-        known, probe = _keys(name)
+        known, probe, writes = _keys(name)
         broker().set(known, WELL, px=KEPT_SECONDS * 1000)
-        broker().delete(probe)
+        broker().delete(probe, writes)
 
     def drop(self, name: str) -> None:
         """Our probe never left: another process may try at once."""
@@ -79,8 +85,8 @@ def _own() -> str:
     return f"{_PREFIX}{database.settings_dict['NAME']}:"
 
 
-def _keys(name: str) -> tuple[str, str]:
-    return _own() + name, f"{_own()}{name}:probe"
+def _keys(name: str) -> tuple[str, str, str]:
+    return _own() + name, f"{_own()}{name}:probe", f"{_own()}{name}:writes"
 
 
 def forget(connection: str) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import datetime as dt
 import math
 import os
 import socket
@@ -27,7 +28,7 @@ import uuid
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from django.conf import settings
@@ -296,19 +297,49 @@ async def one_slot(account: str, at_once: int, lane: int = lanes.NORMAL, *, of: 
         slots.give(slot)
 
 
+class Lowered(NamedTuple):
+    """What an account takes at once for now, since its first refusal; each further one moves the end on."""
+
+    at_once: int
+    since: dt.datetime
+    until: dt.datetime
+
+
 def lower(account: str, at_once: int) -> None:
     """The vendor refused for too many calls at once: half as many for a while, over all processes. While Redis is away
     nothing is lowered, and the vendor's next refusal is the last word."""
+    key, lasts = f"q2c:slots:{account}:lowered", int(LOWERED_SECONDS * 1000)
     try:
-        broker().set(f"q2c:slots:{account}:lowered", max(1, at_once // 2), px=int(LOWERED_SECONDS * 1000))
+        with broker().pipeline() as pipe:
+            pipe.set(key, max(1, at_once // 2), px=lasts)
+            pipe.set(f"{key}:since", time.time(), nx=True, px=lasts)
+            pipe.pexpire(f"{key}:since", lasts)
+            pipe.execute()
     except (redis.RedisError, OSError):
         return
+
+
+def lowered_of(account: str) -> Lowered | None:
+    """What is in force for an account after a refusal; None where nothing is lowered, and while Redis is away."""
+    key, now = f"q2c:slots:{account}:lowered", dt.datetime.now(dt.UTC)
+    try:
+        with broker().pipeline() as pipe:
+            pipe.get(key)
+            pipe.pttl(key)
+            pipe.get(f"{key}:since")
+            limit, left, since = pipe.execute()
+    except (redis.RedisError, OSError):
+        return None
+    if limit is None or left <= 0:
+        return None
+    began = now if since is None else dt.datetime.fromtimestamp(float(since), dt.UTC)
+    return Lowered(int(limit), began, now + dt.timedelta(milliseconds=left))
 
 
 def forget_lowered() -> None:
     """All accounts have their slots again: for tests; nothing happens while Redis is away."""
     try:
-        for key in list(broker().scan_iter("q2c:slots:*:lowered")):
+        for key in list(broker().scan_iter("q2c:slots:*:lowered*")):
             broker().delete(key)
     except (redis.RedisError, OSError):
         return

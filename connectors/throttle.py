@@ -1,36 +1,53 @@
 """Calls per second over all processes, through Redis in blocks; and the pause that a vendor asked for.
 
-When Redis is away nothing stops: each process then keeps to a share of the rate (`SHARE_ALONE`), so that a few
-processes
-together stay below it, and asks Redis again after some seconds.
+The second slides: whichever one a vendor looks at has no more calls than the rate, by Redis's own clock, so hosts
+needn't agree on theirs. When Redis is away nothing stops: each process then keeps to a share of the rate
+(`SHARE_ALONE`), so that a few processes together stay below it, and asks Redis again after some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
+from typing import Any
 
-import limits
 import redis
-from django.conf import settings
-from limits.storage import RedisStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from connectors.resumes import Since
-from q2c.core.brokers import pool_of
+from connectors.slots import broker
 from q2c.core.problems import NeverSent
 
 SHARE_ALONE = 0.25
 REDIS_AGAIN_SECONDS = 5.0
 WAIT_IN_LINE_SECONDS = 2.0
 _BLOCKS_PER_SECOND = 8  # one round trip to Redis buys an eighth of a second's calls
+_BLOCK_SECONDS = 0.05  # in which they go out, or are lost
+
+# KEYS: the blocks that were bought ("calls:whose"), by when. ARGV: calls a second, of the block, its name, for how many
+# microseconds it counts. Gives 0, or the microseconds until the oldest counts no more.
+_BUY = """
+local now = redis.call('TIME'); now = now[1] * 1000000 + now[2]
+local counts = tonumber(ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - counts)
+local sold = 0
+for _, block in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do sold = sold + tonumber(string.match(block, '^%d+')) end
+if sold + tonumber(ARGV[2]) > tonumber(ARGV[1]) then
+  return math.max(1, redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2] + counts - now)
+end
+redis.call('ZADD', KEYS[1], now, ARGV[2] .. ':' .. ARGV[3])
+redis.call('PEXPIRE', KEYS[1], math.ceil(counts / 1000) + 1000)
+return 0
+"""
 
 
 class Throttle:
     """One connection's rate and pause in this process."""
 
-    def __init__(self, connection: str, per_second: float | None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, connection: str, per_second: float | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.connection = connection
         self.per_second = per_second
         self.clock = clock
@@ -38,7 +55,9 @@ class Throttle:
         self._resumed = Since(connection, clock)
         self._left = 0
         self._left_until = 0.0
+        self._none_until = 0.0
         self._alone_until = 0.0
+        self._bought = 0
 
     def pause(self, seconds: float) -> None:
         """The vendor asked us to stay away for so long; only this connection waits, until a person resumes it."""
@@ -62,13 +81,13 @@ class Throttle:
         if self.per_second is None:
             return
         while not self._take(self.clock()):
-            now = self.clock()
-            await asyncio.sleep(max(0.005, int(now) + 1 - now))
+            await asyncio.sleep(max(0.005, self._none_until - self.clock()))
 
     def _take(self, now: float) -> bool:
-        if self._left <= 0 or now >= self._left_until:
+        if now >= self._left_until:
+            self._left = 0
+        if self._left <= 0 and now >= self._none_until:
             self._left = self._buy(now)
-            self._left_until = int(now) + 1
         if self._left <= 0:
             return False
         self._left -= 1
@@ -79,30 +98,25 @@ class Throttle:
         if now < self._alone_until:
             return self._share_alone(now, rate)
         block = max(1, rate // _BLOCKS_PER_SECOND)
+        self._bought += 1
+        name, counts = f"{_ME}:{id(self)}:{self._bought}", int((1 + _BLOCK_SECONDS) * 1_000_000)
         try:
-            limiter, item = _limiter(), limits.RateLimitItemPerSecond(rate)
-            return block if limiter.hit(item, "q2c-throttle", self.connection, cost=block) else 0
+            wait: Any = broker().eval(_BUY, 1, f"q2c:rate:{self.connection}", rate, block, name, counts)
         except (redis.RedisError, OSError):
             self._alone_until = now + REDIS_AGAIN_SECONDS
             return self._share_alone(now, rate)
+        if wait:
+            self._none_until = now + int(wait) / 1_000_000
+            return 0
+        self._left_until = now + _BLOCK_SECONDS
+        return block
 
     def _share_alone(self, now: float, rate: int) -> int:
-        if now < self._left_until:
-            return 0  # this second's share is spent
+        self._left_until = self._none_until = now + 1
         return max(1, int(rate * SHARE_ALONE))
 
 
-_limiters: dict[str, FixedWindowRateLimiter] = {}
-
-
-def _limiter() -> FixedWindowRateLimiter:
-    url = settings.REDIS_URL
-    limiter = _limiters.get(url)
-    if limiter is None:
-        pool = pool_of(url, socket_timeout=0.25, socket_connect_timeout=0.25)
-        storage = RedisStorage("redis://", connection_pool=pool)
-        limiter = _limiters[url] = FixedWindowRateLimiter(storage)
-    return limiter
+_ME = uuid.uuid4().hex
 
 
 _throttles: dict[str, Throttle] = {}

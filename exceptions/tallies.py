@@ -109,9 +109,9 @@ def total_of_open(user: Any) -> Totals:
 
 def closes_blocked(user: Any, *, known: Known | None = None) -> list[BlockedClose]:
     """The closes that open cases of this person's queues stand in the way of, the nearest first, each with how many
-    cases and their amount at risk in the person's entities. A close that the ERP has finished is blocked no more.
-    `known` as of `closes_of`."""
-    cases = cases_visible_to(user).filter(closed_at__isnull=True)
+    cases and their amount at risk in the person's entities: those that `open_cases_visible_to` has. A close that the
+    ERP has finished is blocked no more. `known` as of `closes_of`."""
+    cases = open_cases_visible_to(user)
     found: dict[Place, list[Any]] = defaultdict(lambda: [0, Decimal(0)])
     found.update({place: [*sums] for place, sums in counting.open_by_close(user).items()})
     shared = CaseTally.objects.filter(

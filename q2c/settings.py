@@ -205,7 +205,7 @@ OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth2_provider.Application"
 OAUTH2_PROVIDER: dict[str, Any] = {
     "SCOPES": {
         "orders:write": "Submit orders",
-        "transactions:read": "Read transactions and trace documents",
+        "transactions:read": "Read transactions and bill runs, trace documents",
         "cards:read": "Read where a document stands",
         "cases:read": "Read exception cases",
         "cases:repost": "Repost held transactions",

@@ -9,7 +9,7 @@ from django.db.models import Count, Max
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET
 
-from connectors import call_figures, registry, turns
+from connectors import call_figures, in_force, registry, turns
 from connectors.connections import days_to_expiry, health_of
 from connectors.console import figures
 from connectors.models import Connection
@@ -31,6 +31,7 @@ def connection_list(request: HttpRequest) -> HttpResponse:
                 "connection": connection,
                 "health": health_of(connection),
                 "seen": getattr(connection, "health", None),
+                "quota": in_force.day_quota_of(connection, getattr(connection, "health", None)),
                 "families": sorted({role.family for role in connection.roles.all()}),
                 "entities": sorted({role.legal_entity.code for role in connection.roles.all() if role.legal_entity}),
                 "expires_in": days_to_expiry(connection),
@@ -86,7 +87,8 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
         "roles": list(connection.roles.select_related("legal_entity").order_by("family")),
         "cursors": _cursors(connection),
         "vendor": manifest.name,
-        "at_once": connection.at_once or manifest.limits.at_once,
+        "at_once": in_force.at_once_of(connection),
+        "quota": in_force.day_quota_of(connection, getattr(connection, "health", None)),
         "lists": list(lists),
         "expires_in": days_to_expiry(connection),
         "may_work": access.may(request.user, "connectors.work_connection"),

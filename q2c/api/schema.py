@@ -8,6 +8,9 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 
 from q2c.api.orders import FREQUENCIES, MOST_LINES, MOST_MONTHS
+from q2c.transactions.bill_runs import BillRun as Run
+
+RUN_STATES = Run.State.values
 
 
 class Money(serializers.RegexField):
@@ -149,6 +152,60 @@ class CaseDetail(Case):
 
 class CaseList(serializers.Serializer):
     items = Case(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class RunDocuments(serializers.Serializer):
+    expected = serializers.IntegerField(allow_null=True)
+    received = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    held = serializers.IntegerField()
+    posted = serializers.IntegerField()
+    given_up = serializers.IntegerField()
+
+
+class RunPart(serializers.Serializer):
+    document_type = serializers.CharField()
+    currency = serializers.CharField(allow_blank=True)
+    expected_count = serializers.IntegerField(allow_null=True)
+    expected_amount = serializers.CharField(allow_null=True)
+    received_count = serializers.IntegerField()
+    received_amount = serializers.CharField()
+    posted_count = serializers.IntegerField()
+    posted_amount = serializers.CharField()
+    held_count = serializers.IntegerField()
+    held_amount = serializers.CharField()
+    given_up_count = serializers.IntegerField()
+    given_up_amount = serializers.CharField()
+    waiting_count = serializers.IntegerField()
+    waiting_amount = serializers.CharField()
+    late_count = serializers.IntegerField()
+    ignored_count = serializers.IntegerField()
+
+
+class BillRun(serializers.Serializer):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    addition = serializers.IntegerField()
+    connection = serializers.CharField()
+    legal_entity = serializers.CharField()
+    day = serializers.DateField()
+    period = serializers.CharField(allow_blank=True)
+    state = serializers.ChoiceField(choices=RUN_STATES)
+    state_at = serializers.DateTimeField()
+    holds = serializers.BooleanField()
+    documents = RunDocuments()
+
+
+class BillRunDetail(BillRun):
+    reasons = serializers.ListField(child=serializers.CharField())
+    decided_at = serializers.DateTimeField(allow_null=True)
+    decided_why = serializers.CharField(allow_blank=True)
+    parts = RunPart(many=True)
+
+
+class BillRunList(serializers.Serializer):
+    items = BillRun(many=True)
     next = serializers.CharField(allow_null=True)
 
 

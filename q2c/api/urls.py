@@ -7,7 +7,7 @@ from typing import Any
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from q2c.api import problems, views
+from q2c.api import bill_runs, problems, views
 
 app_name = "api"
 
@@ -24,6 +24,8 @@ urlpatterns = [
     *_both("cases", views.Cases.as_view(), "cases"),
     *_both("cases/<str:case_id>", views.OneCase.as_view(), "case"),
     *_both("cases/<str:case_id>/repost", views.RepostCase.as_view(), "repost"),
+    *_both("bill-runs", bill_runs.BillRuns.as_view(), "bill_runs"),
+    *_both("bill-runs/<str:run_id>", bill_runs.OneBillRun.as_view(), "bill_run"),
     *_both("problems", problems.problem_types, "problem_types"),
     *_both("problems/<slug:code>", problems.problem_type, "problem_type"),
     path("schema/", SpectacularJSONAPIView.as_view(authentication_classes=[], permission_classes=[]), name="schema"),

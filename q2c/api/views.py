@@ -121,7 +121,7 @@ class Transactions(Door):
         try:
             row = transaction_visible_to(caller_of(request), transaction_id)
         except BusinessTransaction.DoesNotExist:
-            raise _not_found("transaction") from None
+            raise not_found("transaction") from None
         return Response(shown.transaction(row))
 
 
@@ -143,7 +143,7 @@ class Trace(Door):
             raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
         found = shown.traced(caller_of(request), asked)
         if found is None:
-            raise _not_found("document")
+            raise not_found("document")
         return Response(found)
 
 
@@ -185,7 +185,7 @@ class Cases(Door):
     def get(self, request: Request) -> Response:
         """Cases of the caller's entities, newest first."""
         caller, asked = caller_of(request), request.query_params
-        limit = _whole(asked.get("limit", str(PAGE)), "limit", 1, MOST)
+        limit = whole_number(asked.get("limit", str(PAGE)), "limit", 1, MOST)
         if asked.get("state", "open") not in ("open", "closed"):
             fault = FieldFault("state", "invalid", "There is no such state", "Send open or closed.")
             raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
@@ -268,11 +268,11 @@ class RepostCase(Door):
 def _case(caller: Any, asked: str) -> ExceptionCase:
     match = _CASE.match(asked)
     if match is None:
-        raise _not_found("case")
+        raise not_found("case")
     try:
         return tallies.case_visible_to(caller, int(match[1]))
     except ExceptionCase.DoesNotExist:
-        raise _not_found("case") from None
+        raise not_found("case") from None
 
 
 def _case_id(text: str, field: str) -> int:
@@ -283,12 +283,14 @@ def _case_id(text: str, field: str) -> int:
     return int(match[1])
 
 
-def _whole(text: str, field: str, least: int, most: int) -> int:
+def whole_number(text: str, field: str, least: int, most: int) -> int:
+    """The number that a parameter is. Raises ApiProblem, which names the field."""
     if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
         fault = FieldFault(field, "invalid", f"This isn't from {least} to {most}", f"Send a number up to {most}.")
         raise ApiProblem(400, "malformed", "The request can't be read", errors=[fault])
     return int(text)
 
 
-def _not_found(what: str) -> ApiProblem:
+def not_found(what: str) -> ApiProblem:
+    """The refusal of what isn't there, and of what the caller doesn't see: they look the same."""
     return ApiProblem(404, "not-found", f"There is no such {what}", f"No {what} of yours has this id.")

@@ -73,6 +73,8 @@ SCOPES = {
     ("GET", "/api/v1/transactions/00000000-0000-7000-8000-000000000000"): "transactions:read",
     ("GET", "/api/v1/trace?id=x"): "transactions:read",
     ("GET", "/api/v1/cards?number=INV-1"): "cards:read",
+    ("GET", "/api/v1/bill-runs"): "transactions:read",
+    ("GET", "/api/v1/bill-runs/1"): "transactions:read",
     ("GET", "/api/v1/cases"): "cases:read",
     ("GET", "/api/v1/cases/EX-1"): "cases:read",
     ("POST", "/api/v1/cases/EX-1/repost"): "cases:repost",
@@ -289,8 +291,8 @@ def test_the_schema_is_openapi_3_1_and_names_every_address_once(house):
     found = Client().get("/api/v1/schema/").json()
     assert found["openapi"].startswith("3.1")
     assert sorted(found["paths"]) == [
-        "/api/v1/cards", "/api/v1/cases", "/api/v1/cases/{case_id}", "/api/v1/cases/{case_id}/repost", "/api/v1/orders",
-        "/api/v1/trace", "/api/v1/transactions/{transaction_id}",
+        "/api/v1/bill-runs", "/api/v1/bill-runs/{run_id}", "/api/v1/cards", "/api/v1/cases", "/api/v1/cases/{case_id}",
+        "/api/v1/cases/{case_id}/repost", "/api/v1/orders", "/api/v1/trace", "/api/v1/transactions/{transaction_id}",
     ]  # fmt: skip
     refusals = found["paths"]["/api/v1/orders"]["post"]["responses"]
     assert sorted(refusals) == ["202", "400", "401", "403", "406", "409", "413", "415", "422"]

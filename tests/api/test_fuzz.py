@@ -38,6 +38,8 @@ def document(bearer_header):
         ("/api/v1/trace", "GET"),
         ("/api/v1/cases", "GET"),
         ("/api/v1/cases/{case_id}", "GET"),
+        ("/api/v1/bill-runs", "GET"),
+        ("/api/v1/bill-runs/{run_id}", "GET"),
         ("/api/v1/cases/{case_id}/repost", "POST"),
     ],
 )

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from exceptions import counting, tallies
 from exceptions.models import CaseTally, ExceptionCase, OpenChange
+from exceptions.resolving import snoozes
 from exceptions.workbench.filters import CaseFilter
 from tests import factories
 
@@ -143,3 +144,23 @@ def test_so_many_cases_block_a_close_as_the_list_behind_it_shows(
     assert (context["page"].total, {int(c.amount_at_risk) for c in context["cases"]}) == (len(blocking), blocking)
     said = f"{len(blocking)} of {of_open} open cases block a close"
     assert said in client.get("/exceptions/cases/").content.decode()
+
+
+@pytest.mark.parametrize("entities", [(), ("GB01",)])
+def test_the_number_beside_a_close_is_what_its_list_shows_also_of_what_is_snoozed(queue, entities):
+    person = factories.make_person("controller", entities=entities)
+    shared = [("DE01", 20), ("GB01", 10)]
+    for case in (make("Alone", "GB01", NOVEMBER, 11), make("Of several", "GB01", NOVEMBER, 30, shared=shared)):
+        assert_numbers_are_lists(person)
+        snoozes.snooze(case, by=person, reason="they answer later", until="count", count=5)
+        assert_numbers_are_lists(person)
+        counting.add_up()
+        assert_numbers_are_lists(person)
+    snoozes.wake(case, by=person, reason="they called")
+    assert_numbers_are_lists(person)
+    assert {row[:2]: row[2:] for row in blocked(person)}["GB01", NOVEMBER] == (3, D(360))
+
+
+def assert_numbers_are_lists(person):
+    for entity, period, count, _ in blocked(person):
+        assert count == len(asked(person, f"blocks={entity}:{period}")), (entity, period)

@@ -77,3 +77,36 @@ def test_a_backlog_waits_behind_the_breaker_and_drains_once_after_one_probe(hous
     assert [(turn.object_type, turn.is_open) for turn in BreakerTurn.objects.order_by("id")] == [
         ("invoice", True), ("invoice", False),
     ]  # fmt: skip
+
+
+@pytest.mark.scenario(52)
+@pytest.mark.usefixtures("limits")
+def test_look_ups_that_are_answered_let_one_write_try(house):
+    """NetSuite answers reads and takes no invoice: what each document looks for before it's sent again proves
+    nothing."""
+    customer = house.customer()
+    house.invoice(customer)
+    house.carry()
+    own = breaker.breaker_of(Connection.objects.get(vendor="netsuite").code, "invoice")
+    own._open_seconds = 600.0
+    house.fault("netsuite", "status", status=503, when={"method": "POST", "path": "*/invoice"})
+    for _ in range(INVOICES):
+        house.invoice(customer)
+    house.carry(until=lambda: own.state == "open" and sum(house.states("invoice_to_erp").values()) == INVOICES + 1)
+    house.hasten()
+    house.carry(until=lambda: "running" not in house.states("invoice_to_erp"))
+    posted = "POST", "*/invoice"
+    tried = len(house.arrived("netsuite", *posted))
+    own.shared.tell_open(own.name, 0.0)
+    own.open_until = own.clock()
+    house.hasten()
+    house.carry(until=lambda: len(house.arrived("netsuite", *posted)) > tried)
+    house.hasten()
+    carry("invoice_to_erp")
+    assert len(house.arrived("netsuite", *posted)) == tried + 1, "one probe, whatever was looked up"
+    house.sandboxes.control("DELETE", "netsuite/faults")
+    own.shared.tell_open(own.name, 0.0)
+    own.open_until = own.clock()
+    house.carry_to_the_end("invoice_to_erp")
+    assert [e["verdict"] for e in house.arrived("netsuite", *posted)[tried + 1 :]] == ["done"] * INVOICES
+    assert len(house.made("netsuite", "invoice")) == INVOICES + 1

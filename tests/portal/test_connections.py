@@ -8,7 +8,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from connectors.models import BreakerTurn
+from connectors import registry, slots
+from connectors.calls import account_of
+from connectors.models import BreakerTurn, ConnectionHealth
 from q2c.core import stats
 from q2c.transactions.models import Dependency
 from tests import factories
@@ -75,3 +77,58 @@ def test_a_connections_page_shows_when_its_calls_stopped_why_and_how_it_ended():
     assert "12 min" in html
     assert "so far" in html
     assert "of another system" not in html
+
+
+@pytest.fixture
+def lowered():
+    """Lowers what an account takes at once."""
+    slots.forget_lowered()
+
+    def lower(connection):
+        limits = registry.manifest(connection.vendor).limits
+        account = account_of(connection.code, connection.base_url, is_by_address=limits.is_by_address)
+        slots.lower(account, connection.at_once or limits.at_once)
+
+    yield lower
+    slots.forget_lowered()
+
+
+def test_a_connections_page_shows_what_it_takes_at_once_now_why_since_when_and_until_when(lowered):
+    netsuite, stripe = factories.make_connection("netsuite", at_once=8), factories.make_connection("stripe")
+    client = signed_in("platform")
+    page = client.get("/connections/netsuite/")
+    assert (page.context["at_once"].now, "It refused a call" in page.content.decode()) == (8, False)
+    lowered(netsuite)
+    page = client.get("/connections/netsuite/")
+    at_once = page.context["at_once"]
+    left = (at_once.lowered.until - timezone.now()).total_seconds()
+    assert (at_once.now, at_once.most, 0 < left <= slots.LOWERED_SECONDS) == (4, 8, True)
+    html = page.content.decode()
+    assert "It refused a call for too many at once" in html
+    assert "4 calls go out at once instead of 8" in html
+    assert f"{timezone.localtime(at_once.lowered.until):%H:%M:%S}" in html
+    assert client.get(f"/connections/{stripe.code}/").context["at_once"].lowered is None
+
+
+@pytest.mark.parametrize(
+    ("code", "settings", "seen", "shown"),
+    [
+        ("salesforce", {}, {"quota_used": 700, "quota_limit": 1000}, (700, 1000, False)),
+        ("salesforce", {}, {}, None),
+        ("stripe", {}, {}, None),
+        ("stripe", {}, {"quota_used": 700, "quota_limit": 1000}, None),  # the ceiling was taken away
+        ("stripe", {"per_day": "1000"}, {}, (0, 1000, True)),
+        ("stripe", {"per_day": "1000"}, {"quota_used": 700, "quota_limit": 900, "hours": 0}, (700, 1000, True)),
+        ("stripe", {"per_day": "1000"}, {"quota_used": 700, "quota_limit": 900, "hours": 24}, (0, 1000, True)),
+    ],
+)
+def test_the_days_calls_are_shown_as_told_or_as_counted_here_today(code, settings, seen, shown):
+    connection = factories.make_connection(code, settings=settings)
+    known = {"quota_used": None, "quota_limit": None, "hours": 1, **seen}
+    at = timezone.now() - dt.timedelta(hours=known.pop("hours"))
+    ConnectionHealth.objects.filter(connection=connection).update(last_success_at=at, **known)
+    client = signed_in("platform")
+    page = client.get(f"/connections/{code}/")
+    assert page.context["quota"] == shown
+    assert ("counted here since 00:00 UTC" in page.content.decode()) == bool(shown and shown[2])
+    assert client.get("/connections/").context["rows"][0]["quota"] == shown

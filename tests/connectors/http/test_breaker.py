@@ -246,3 +246,76 @@ def test_what_fails_for_one_object_type_stops_that_type_alone():
     assert run(story()) == [NeverSent, None]
     states = {b.object_type: b.state for b in breakers() if b.connection == "vendor"}
     assert states == {"": "closed", "invoice": "open", "payment": "closed"}
+
+
+def test_look_ups_between_writes_that_fail_do_not_end_their_row(breaker):
+    for _ in range(5):
+        breaker.note_success(5, is_write=False)
+        breaker.note_failure("answered 503", is_write=True)
+    assert (breaker.state, breaker.asks_a_write) == ("open", True)
+
+
+@pytest.mark.parametrize(
+    ("failed", "answered", "state"),
+    [("write", "read", "open"), ("write", "write", "closed"), ("read", "read", "closed"), ("read", "write", "closed")],
+)
+def test_where_writes_failed_only_a_write_closes_it(breaker, clock, failed, answered, state):
+    for _ in range(5):
+        breaker.note_failure("answered 503", is_write=failed == "write")
+    clock.now += 5
+    assert breaker.let_through()
+    breaker.note_success(7, is_write=answered == "write")
+    assert breaker.state == state
+    assert breaker.let_through() == (state == "open"), "a probe that proved nothing is the next call's"
+
+
+def test_a_probe_of_another_process_learns_that_writes_failed(processes):
+    first, other = processes
+    first._open_seconds = 0.0
+    for _ in range(5):
+        first.note_failure("answered 503", is_write=True)
+    other.state = "open"
+    assert other.let_through()
+    other.note_success(7, is_write=False)
+    assert other.state == "open"
+    assert first.let_through(), "the probe was handed on"
+    first.note_success(7, is_write=True)
+    other.open_until = other.clock()
+    assert not is_refused(other)
+    assert not other.asks_a_write
+
+
+def test_a_look_up_that_is_answered_lets_one_write_try_and_no_more():
+    """Reads are answered, writes aren't: once the writes have stopped each document looks first and then writes."""
+    arrived = []
+
+    async def answer(request):
+        arrived.append(request.method)
+        await asyncio.sleep(0.05)
+        return web.Response(status=503 if request.method == "POST" else 204)
+
+    async def document(telephone, *methods):
+        outgoing.set(Outgoing(object_type="invoice"))
+        for method in methods:
+            try:
+                await telephone.call(method, "/invoice", verb="x")
+            except (NeverSent, NotAnswered, Problem) as problem:
+                return type(problem)
+        return None
+
+    async def story():
+        async with serving(answer) as url:
+            telephone = dial(url)
+            for _ in range(5):
+                await asyncio.create_task(document(telephone, "POST"))
+            own = breaker_of("vendor", "invoice")
+            assert own.state == "open"
+            own.shared.tell_open(own.name, 0.0)
+            own.open_until = own.clock()
+            arrived.clear()
+            return await asyncio.gather(*(document(telephone, "GET", "POST") for _ in range(8)))
+
+    outcomes = run(story())
+    assert arrived == ["GET", "POST"], "one document tries, with its look-up"
+    assert outcomes.count(NeverSent) == 7
+    assert breaker_of("vendor", "invoice").state == "open"

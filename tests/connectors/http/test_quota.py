@@ -1,17 +1,21 @@
 """The last of a day's quota is kept for what is urgent; a new day is noticed by itself."""
 
+import uuid
 from dataclasses import replace
 
 import pytest
+import redis
 from aiohttp import web
 
+from connectors import quota as quotas
 from connectors import registry
+from connectors.breaker import breaker_of
 from connectors.calls import outgoing
 from connectors.lanes import BACKFILL, CRITICAL, NORMAL, lane_of
-from connectors.quota import OLD_SECONDS, Quota
+from connectors.quota import COUNT_OLD_SECONDS, DAY_SECONDS, OLD_SECONDS, Count, Quota
 from q2c.core.problems import NeverSent
 from tests.connectors.contract.vendor_facts import QUOTA_HEADERS, VENDORS
-from tests.connectors.lines import dial, run, serving
+from tests.connectors.lines import LIMITS, dial, run, serving
 
 TELLING = [code for code in VENDORS if registry.manifest(code).read_quota]
 
@@ -105,3 +109,111 @@ def test_what_others_take_of_a_shared_quota_is_noticed_with_the_next_answer_and_
 
     run(story())
     assert lanes == [NORMAL, BACKFILL, CRITICAL]
+
+
+NOON = 20_000 * DAY_SECONDS + DAY_SECONDS / 2
+
+
+@pytest.fixture
+def processes():
+    """Two processes' counts of one account, each with its clock, at noon."""
+    account, clocks = uuid.uuid4().hex, (Clock(), Clock())
+    for clock in clocks:
+        clock.now = NOON
+    return [Count(account, "netsuite", clock) for clock in clocks]
+
+
+def make_calls(count, lane, per_day, tries):
+    """How many of so many calls went out."""
+    went = 0
+    for _ in range(tries):
+        if goes(count, lane, per_day=per_day):
+            count.take(per_day=per_day)
+            went += 1
+    return went
+
+
+def later(seconds, *counts):
+    for count in counts:
+        count.clock.now += seconds
+
+
+@pytest.mark.scenario(54)
+@pytest.mark.parametrize("per_day", [10, 100, 5_000])
+def test_where_the_vendor_does_not_tell_calls_are_counted_and_the_lanes_stop_in_order(processes, per_day):
+    one, other = processes
+    assert make_calls(one, BACKFILL, per_day, 2 * per_day) == -(-80 * per_day // 100)
+    later(COUNT_OLD_SECONDS, other)
+    assert not goes(other, BACKFILL, per_day=per_day), "counted over processes"
+    slack = 2 * max(1, per_day // 2_000)  # each has some ahead
+    assert abs(make_calls(other, NORMAL, per_day, per_day) - 0.15 * per_day) <= 1 + slack
+    later(COUNT_OLD_SECONDS, one)
+    assert abs(make_calls(one, CRITICAL, per_day, per_day) - 0.04 * per_day) <= 1 + slack
+    later(DAY_SECONDS / 2, one, other)
+    assert [goes(count, BACKFILL, per_day=per_day) for count in processes] == [True, True], "another day"
+    assert one.used == 0
+
+
+def test_without_a_ceiling_nothing_is_counted(processes, monkeypatch):
+    monkeypatch.setattr(quotas, "broker", refuse)
+    assert goes(processes[0], BACKFILL)
+    assert processes[0].take() is None
+
+
+def refuse():
+    raise redis.ConnectionError("away")
+
+
+def test_a_wipe_of_redis_forgets_nothing_that_a_process_knows_and_while_it_is_away_each_counts_on(
+    processes, monkeypatch
+):
+    one, other = processes
+    assert make_calls(one, BACKFILL, 100, 50) == 50
+    for key in quotas.broker().scan_iter(f"q2c:calls:{one.account}:*"):
+        quotas.broker().delete(key)
+    later(COUNT_OLD_SECONDS, one, other)
+    assert make_calls(one, BACKFILL, 100, 10) == 10
+    later(COUNT_OLD_SECONDS, other)
+    goes(other, BACKFILL, per_day=100)
+    assert other.used == 60
+    with monkeypatch.context() as away:
+        away.setattr(quotas, "broker", refuse)
+        later(COUNT_OLD_SECONDS, one, other)
+        assert [make_calls(one, BACKFILL, 100, 5), make_calls(one, BACKFILL, 100, 30)] == [5, 15]
+    later(COUNT_OLD_SECONDS, one, other)
+    assert [goes(count, BACKFILL, per_day=100) for count in processes] == [False, False], "what it made alone is told"
+
+
+def test_a_connection_of_a_vendor_that_does_not_tell_stops_at_its_ceiling():
+    came = []
+
+    async def answer(request):
+        came.append(1)
+        return web.json_response({})
+
+    async def story():
+        async with serving(answer) as url:
+            line = dial(url, limits=replace(LIMITS, per_day=10))
+            outgoing.set(replace(outgoing.get(), lane=BACKFILL))
+            for _ in range(8):
+                await line.call("GET", "/calls", verb="read")
+            with pytest.raises(NeverSent, match="8 of the day's 10 calls") as refusal:
+                await line.call("GET", "/calls", verb="read")
+            assert refusal.value.counts is False
+
+    run(story())
+    assert len(came) == 8
+    assert (breaker_of("vendor").quota_used, breaker_of("vendor").quota_limit) == (8, 10)
+
+
+def test_a_call_that_is_not_sent_is_not_counted():
+    async def story():
+        line = dial("http://127.0.0.1:9", limits=replace(LIMITS, per_day=10))
+        own = breaker_of("vendor")
+        own.shared, own.state, own.open_until = None, "open", own.clock() + 60
+        for _ in range(12):
+            with pytest.raises(NeverSent, match="isn't answering"):
+                await line.call("GET", "/calls", verb="read")
+
+    run(story())
+    assert breaker_of("vendor").quota_used is None

@@ -1,6 +1,7 @@
 """Calls at once over processes and threads: never more than the account takes, whatever is killed or away."""
 
 import asyncio
+import time
 import uuid
 
 import pytest
@@ -273,3 +274,22 @@ def test_busy_processes_use_every_slot_and_none_of_them_goes_without(account, pr
     assert max(in_use) == 15
     assert sorted(in_use)[len(in_use) // 2] >= 13
     assert min(done) > 0
+
+
+def test_what_is_lowered_is_known_with_its_beginning_and_its_end(account):
+    assert slots.lowered_of(account) is None
+    slots.lower(account, 9)
+    first = slots.lowered_of(account)
+    time.sleep(0.02)
+    slots.lower(account, 9)  # refused again
+    again = slots.lowered_of(account)
+    assert (first.at_once, again.at_once, again.since) == (4, 4, first.since)
+    assert again.until > first.until
+    assert 29 < (again.until - again.since).total_seconds() < 31
+    slots.forget_lowered()
+    assert slots.lowered_of(account) is None
+
+
+def test_while_redis_is_away_nothing_is_known_as_lowered(account, away):
+    slots.lower(account, 9)
+    assert slots.lowered_of(account) is None

@@ -1,6 +1,8 @@
 """Calls per second over processes, and the stated policy when Redis is away."""
 
 import asyncio
+import time
+import uuid
 
 import pytest
 import redis
@@ -35,7 +37,7 @@ def test_without_redis_each_process_keeps_to_a_quarter(monkeypatch):
     def away():
         raise redis.ConnectionError("away")
 
-    monkeypatch.setattr(throttle, "_limiter", away)
+    monkeypatch.setattr(throttle, "broker", away)
     clock = Clock()
     line = Throttle("x", 40.0, clock=clock)
     assert _taken(line, clock, 100) == 10
@@ -52,3 +54,26 @@ def test_a_long_pause_of_the_vendors_is_no_attempt():
     assert (refusal.value.wait_seconds, refusal.value.counts) == (30, False)
     clock.now += 30
     asyncio.run(line.wait_turn())
+
+
+def test_no_second_has_more_calls_than_the_rate_wherever_it_begins():
+    """A single call, and nine tenths of a second later a backlog of two processes."""
+    rate, name, went = 40, uuid.uuid4().hex, []
+
+    async def process():
+        line = Throttle(name, float(rate))
+        while time.time() < until:
+            await line.wait_turn()
+            went.append(time.time())
+
+    async def story():
+        await Throttle(name, float(rate)).wait_turn()
+        await asyncio.sleep(0.9)
+        await asyncio.gather(process(), process())
+
+    time.sleep((1.95 - time.time() % 1) % 1)
+    until = time.time() + 3.0
+    asyncio.run(story())
+    most = max(sum(at <= other < at + 1 for other in went) for at in went)
+    assert most <= rate
+    assert len(went) >= 1.5 * rate, "and it isn't left unused"
