@@ -82,7 +82,9 @@ _MAPPING = (
     Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key", "wording"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
          "The target doesn't take what we named: an id that a mapping gave, or a currency or subsidiary that its own "
-         "record lacks. Correct the rule here or the record there, then repost.", True),
+         "record lacks. Correct the rule here or the record there, which may be inactive, then repost. A customer that "
+         "was deleted there is re-pointed in the cross-references by two people, to the one that stands in for it; or "
+         "unlinked, and saved again in billing, which makes it anew.", True),
 )  # fmt: skip
 
 _DOCUMENT = (
