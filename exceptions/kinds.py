@@ -44,7 +44,14 @@ _MAP = (
     "themselves."
 )
 
+_LISTED = (
+    f"{_MAP} Where a rule is there and names what isn't active in the ERP any more, approve another one; or have it "
+    "made active there, refresh the ERP's lists, and repost."
+)
+
 _OWN_WORDS = {
+    "missing_item_mapping": _LISTED,
+    "missing_tax_code_mapping": _LISTED,
     "no_system_for_role": "Say in the form of this case which connection takes it and from which day on; a second "
     "person approves, and the held documents go there by themselves.",
     "customer_unidentified": "Find out who {key} is (order, remittance, the sales person) and map it to a customer "
