@@ -44,7 +44,14 @@ _MAP = (
     "themselves."
 )
 
+_LISTED = (
+    f"{_MAP} Where a rule is there and names what isn't active in the ERP any more, approve another one; or have it "
+    "made active there, refresh the ERP's lists, and repost."
+)
+
 _OWN_WORDS = {
+    "missing_item_mapping": _LISTED,
+    "missing_tax_code_mapping": _LISTED,
     "no_system_for_role": "Say in the form of this case which connection takes it and from which day on; a second "
     "person approves, and the held documents go there by themselves.",
     "customer_unidentified": "Find out who {key} is (order, remittance, the sales person) and map it to a customer "
@@ -82,7 +89,9 @@ _MAPPING = (
     Kind("vendor_reference_refused", M, BILLING_OPS, HIGH, hours(8), ("connection", "error", "field", "key", "wording"),
          (REMAP_AND_REPOST, CORRECT_AT_SOURCE, REPOST), "{connection} doesn't know what we referred to",
          "The target doesn't take what we named: an id that a mapping gave, or a currency or subsidiary that its own "
-         "record lacks. Correct the rule here or the record there, then repost.", True),
+         "record lacks. Correct the rule here or the record there, which may be inactive, then repost. A customer that "
+         "was deleted there is re-pointed in the cross-references by two people, to the one that stands in for it; or "
+         "unlinked, and saved again in billing, which makes it anew.", True),
 )  # fmt: skip
 
 _DOCUMENT = (

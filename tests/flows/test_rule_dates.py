@@ -47,7 +47,9 @@ class Mappings:
 
 
 CALENDAR = SimpleNamespace(
-    reference=lambda _connection, _name: {"tax_code of 2026-04-01": {"attributes": {"tax_type": "9"}}},
+    reference=lambda _connection, name: {
+        f"{kind} of 2026-04-01": {"attributes": {"tax_type": "9"}} for kind in (name.removesuffix("s"),)
+    },
     local_date=lambda _code, instant: instant.astimezone(dt.timezone(dt.timedelta(hours=9))).date(),
     local_now=lambda _code: dt.datetime(2026, 11, 21, 8, tzinfo=dt.UTC),
 )

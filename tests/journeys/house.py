@@ -333,13 +333,14 @@ class House:
 
     def post_in_summary(self, entity: str) -> None:
         """The entity's policy: billing keeps receivables, and the ledger gets the day."""
-        self._set_policy(entity, detail="summary", subledger_owner="billing")
+        self.set_policy(entity, detail="summary", subledger_owner="billing")
 
     def post_by_line(self, entity: str) -> None:
         """The entity's policy: the ERP keeps receivables, and gets each document."""
-        self._set_policy(entity, detail="line", subledger_owner="erp")
+        self.set_policy(entity, detail="line", subledger_owner="erp")
 
-    def _set_policy(self, entity: str, **fields: str) -> None:
+    def set_policy(self, entity: str, **fields: str) -> None:
+        """The entity's posting policy, of now and always."""
         number = next_number()
         for field, value in fields.items():
             known = MappingRule.objects.filter(kind="posting_policy", key=field, legal_entity_code=entity)

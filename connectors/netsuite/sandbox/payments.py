@@ -5,7 +5,7 @@ from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
 from connectors.netsuite.sandbox.ledger import ZERO, Impact, account_id
-from connectors.netsuite.sandbox.transactions import fill_party, save_transaction
+from connectors.netsuite.sandbox.transactions import check_account, fill_party, save_transaction
 from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 CASH_TYPES = frozenset({"Bank", "OthCurrAsset"})
@@ -20,8 +20,8 @@ def save_payment(books: Books, record: Record, obj: dict, old: dict | None) -> N
     if total < 0:
         raise user_error("The payment amount may not be negative.", path="payment")
     obj["payment"] = obj["total"] = float(total)
-    cash = _find_cash_account(books, obj)
-    receivable = _fill_receivable(books, obj, customer)
+    cash, receivable = _find_cash_account(books, obj), _fill_receivable(books, obj, customer)
+    _check_accounts(books, obj, old)
     planned = plan_applications(books, obj, old, customer, limit=total, kind=record.name)
     refunded = read_refunded(books, obj["id"]) if old is not None else ZERO
     applied, loss = apply_to(books, obj, planned)
@@ -41,8 +41,8 @@ def save_payment(books: Books, record: Record, obj: dict, old: dict | None) -> N
 def save_refund(books: Books, record: Record, obj: dict, old: dict | None) -> None:
     """Complete, check and store a customerRefund; it pays out open credit memos and receipts on account."""
     customer = fill_party(books, record, obj, old, party="customer")
-    cash = _find_cash_account(books, obj)
-    receivable = _fill_receivable(books, obj, customer)
+    cash, receivable = _find_cash_account(books, obj), _fill_receivable(books, obj, customer)
+    _check_accounts(books, obj, old)
     planned = plan_applications(books, obj, old, customer, limit=None, kind=record.name)
     total, loss = apply_to(books, obj, planned)
     if total <= 0:
@@ -57,6 +57,12 @@ def save_refund(books: Books, record: Record, obj: dict, old: dict | None) -> No
             impact.add(account_id(books, "gain" if loss > 0 else "loss"), ZERO, -loss)
 
     save_transaction(books, record, obj, old, total=total, impact=add_impact, paid=total)
+
+
+def _check_accounts(books: Books, obj: dict, old: dict | None) -> None:
+    for name in ("account", "arAcct"):
+        if old is None and name in obj:
+            check_account(books, obj[name], name)
 
 
 def _find_cash_account(books: Books, obj: dict) -> str:

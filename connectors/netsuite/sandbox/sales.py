@@ -13,7 +13,13 @@ from connectors.netsuite.sandbox.books import Books
 from connectors.netsuite.sandbox.errors import invalid_content, missing_value, user_error
 from connectors.netsuite.sandbox.fields import Record
 from connectors.netsuite.sandbox.ledger import ZERO, Impact, account_id, row_of
-from connectors.netsuite.sandbox.transactions import check_dimension, fill_party, is_available, save_transaction
+from connectors.netsuite.sandbox.transactions import (
+    check_account,
+    check_dimension,
+    fill_party,
+    is_available,
+    save_transaction,
+)
 from connectors.netsuite.sandbox.values import round_money, to_decimal
 
 
@@ -36,7 +42,7 @@ def save_sale(books: Books, record: Record, obj: dict, old: dict | None) -> None
         subtotal += amount
         deferred += amount if defers else ZERO
         credited[account] = credited.get(account, ZERO) + amount
-    taxes = _add_taxes(books, obj, lines, quantum)
+    taxes = _add_taxes(books, obj, lines, quantum, is_new=old is None)
     total = subtotal + sum(taxes.values(), ZERO)
     if total < 0:
         raise user_error("The total of the transaction may not be negative.", path="total")
@@ -45,6 +51,8 @@ def save_sale(books: Books, record: Record, obj: dict, old: dict | None) -> None
     _fill_terms(books, obj, customer, old)
     if "account" not in obj:
         obj["account"] = customer.get("receivablesAccount") or _reference(books, account_id(books, "receivable"))
+    if old is None:
+        check_account(books, obj["account"], "account")
     sign = -1 if record.name == "creditMemo" else 1
     paid, loss = ZERO, ZERO
     if record.name == "creditMemo":
@@ -103,7 +111,7 @@ def _fill_line(
     return amount, item["deferredRevenueAccount" if defers else "incomeAccount"]["id"], defers
 
 
-def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal) -> dict[str, Decimal]:
+def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal, *, is_new: bool) -> dict[str, Decimal]:
     """Tax by liability account, out of the tax details; each must point to a line of the document."""
     details = obj.get("taxDetails", {}).get("items", [])
     if books.preferences["determines_tax"] and not obj.get("taxDetailsOverride"):
@@ -126,6 +134,8 @@ def _add_taxes(books: Books, obj: dict, lines: list[dict], quantum: Decimal) -> 
             if detail.get(name) is None:
                 raise missing_value("Tax Type" if name == "taxType" else "Tax Code", path=f"{path}.{name}")
         code = books.at("salesTaxItem", detail["taxCode"]["id"])
+        if is_new and code.get("isInactive"):
+            raise user_error(f"Invalid taxcode reference key {code['id']}.", path=f"{path}.taxCode")
         if code["taxType"]["id"] != detail["taxType"]["id"]:
             raise user_error(
                 f"Invalid taxcode reference key {code['id']} for tax type {detail['taxType']['id']}.", path=path

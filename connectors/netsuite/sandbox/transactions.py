@@ -121,6 +121,12 @@ def currencies_of(customer: dict) -> set[str]:
     return {customer["currency"]["id"], *(line["currency"]["id"] for line in lines)}
 
 
+def check_account(books: Books, reference: dict, path: str) -> None:
+    """Refuse an inactive account; what stands on it already may still be changed."""
+    if books.at("account", reference["id"]).get("isInactive"):
+        raise user_error(f"Invalid {path.lower()} reference key {reference['id']}.", path=path)
+
+
 def check_dimension(books: Books, name: str, reference: dict, subsidiary_id: str, path: str) -> None:
     """Refuse a department, class or location that the subsidiary may not use."""
     found = books.at("classification" if name == "class" else name, reference["id"])

@@ -58,7 +58,7 @@ def item_uses(
 ) -> dict[str, ItemUse]:
     """The ERP's items of these SKUs with what its list says of them: accounts, revenue rule and dimensions. Rules for
     the product line's department and class and for the entity's location go before the item's own. Raises Problem
-    naming SKU and entity."""
+    naming SKU and entity, also for an item that the list doesn't hold: nobody knows then whether it defers."""
     items = calendar.reference(book.connection, "items")
     scope = {"legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on}
     facts = asked.facts_of(document, mappings, links, *LINE_KINDS)
@@ -68,6 +68,8 @@ def item_uses(
         line = links.product_line(sku)
         of_line = {**scope, "document": asked.of_line(facts, charge_type)}
         rule = mappings.resolve("item", sku, product_line=line, **of_line)
+        if items and rule.value not in items:
+            raise _unlisted("missing_item_mapping", "item", sku, rule.value, book)
         known = items.get(rule.value, {}).get("attributes", {})
         found[key] = ItemUse(
             item=rule.value,
@@ -164,17 +166,21 @@ def _tax_use(code: str, value: str, book: Book, calendar: Any) -> TaxUse:
     """An ERP takes a tax code only with its tax type, so one that isn't in its list can't be sent."""
     known = calendar.reference(book.connection, "tax_codes").get(value)
     if known is None:
-        raise Problem(
-            "missing_tax_code_mapping",
-            Category.MAPPING,
-            f"{code} is mapped to tax code {value}, which the ERP's list doesn't hold",
-            kind="tax_code",
-            key=code,
-            connection=book.connection,
-            legal_entity=book.code,
-        )
+        raise _unlisted("missing_tax_code_mapping", "tax_code", code, value, book)
     facts = known["attributes"]
     return TaxUse(code=value, tax_type=facts.get("tax_type", ""), account=facts.get("account", ""))
+
+
+def _unlisted(code: str, kind: str, key: str, value: str, book: Book) -> Problem:
+    return Problem(
+        code,
+        Category.MAPPING,
+        f"{key} is mapped to {kind.replace('_', ' ')} {value}, which the ERP's list doesn't hold",
+        kind=kind,
+        key=key,
+        connection=book.connection,
+        legal_entity=book.code,
+    )
 
 
 def want_accounts(document: Any, mappings: Any) -> list[tuple[str, Any]]:
