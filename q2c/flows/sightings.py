@@ -76,7 +76,8 @@ def billed_of(event: Any, connection: str) -> Billed | None:
             return _billed("refund", d, d.status, at, customer_id=d.customer_id, amount=d.amount,
                            dated_at=d.refunded_at)  # fmt: skip
         case events.DisputeChanged(dispute=d):
-            return _billed("dispute", d, d.status, at, amount=d.amount)
+            taken_at = None if d.is_returned else d.at  # it's of the day on which its money was taken
+            return _billed("dispute", d, d.status, at, amount=d.amount, dated_at=taken_at)
         case events.PayoutPaid(payout=d):
             return _billed("payout", d, d.status, at, amount=d.amount, line_count=len(d.movements),
                            document_date=d.arrival_date)  # fmt: skip
@@ -122,6 +123,11 @@ def invoice_of(event: Any) -> str:
     """The invoice whose order tells which order an event is about."""
     is_status = isinstance(event, events.InvoiceStatusChanged | events.PaymentFailed)
     return event.invoice_id if is_status else ""
+
+
+def disputed_of(event: Any) -> str:
+    """The payment that a dispute takes back: only that says whose it is."""
+    return event.dispute.payment_id if isinstance(event, events.DisputeChanged) else ""
 
 
 def corrected_of(event: Any) -> str:
