@@ -172,8 +172,9 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
         before = seen.get(document.key) if document is not None else None
-        if document is not None and before is not None and before.is_ahead_of(document):
-            outcome = "stale"
+        if document is not None and before is not None:
+            document = sightings.as_told_before(document, before)
+            outcome = "stale" if before.is_ahead_of(document) else outcome
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
         if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
             _propose_write_off(item, event, about)

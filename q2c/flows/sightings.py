@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from q2c.canonical import events
 from q2c.canonical.schema import content_hash, to_builtins
 from q2c.flows.facts import rounding_of
-from q2c.records.documents import Billed
+from q2c.records.documents import Billed, Seen
 from q2c.records.store import Sighting
 
 _NOT_VALUES = frozenset({"source", "type"})
@@ -128,6 +129,14 @@ def invoice_of(event: Any) -> str:
 def disputed_of(event: Any) -> str:
     """The payment that a dispute takes back: only that says whose it is."""
     return event.dispute.payment_id if isinstance(event, events.DisputeChanged) else ""
+
+
+def as_told_before(billed: Billed, known: Seen) -> Billed:
+    """A dispute's movement that was told before stays of that instant: a message made from the register and the
+    source's own may name it seconds apart, and are one fact."""
+    if known.status_at is None or (billed.document_type, billed.status) != ("dispute", known.status):
+        return billed
+    return replace(billed, status_at=known.status_at)
 
 
 def corrected_of(event: Any) -> str:

@@ -97,7 +97,7 @@ class FeedGap(models.Model):
         MISSING = "missing"  # the source has it, we never received it
         SURPLUS = "surplus"  # we have it, the source doesn't
         DIFFERS = "differs"  # another amount or currency
-        ENDED = "ended"  # voided at the source, which we weren't told
+        ENDED = "ended"  # voided, failed or won at the source, which we weren't told
         NUMBER = "number"  # a number that no document has, neither ours nor the source's
 
     connection_code = models.CharField(max_length=40)

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.db import connection
 from django.db.transaction import atomic
@@ -256,17 +257,22 @@ def tell_quiet_feeds(now: dt.datetime | None = None) -> list[Feed]:
 def _few_of(hour: Judged, today: Judged) -> dict[str, tuple[Judged, str]]:
     """What brings too little, the feed itself by "", then its entities; each with when it does, an hour first."""
     spans = ((today, "today so far"), (hour, "in the last full hour"))
-    found = {"": (judged, when) for judged, when in spans if judged.is_few}
-    return found | {entity: (one, when) for judged, when in spans for entity, one in judged.few.items()}
+    found: dict[str, tuple[Judged, str]] = {}
+    for judged, when in spans:
+        too_few = {"": judged} | judged.few if judged.is_few else judged.few
+        found |= {entity: (one, when) for entity, one in too_few.items()}
+    return found
 
 
 def _quiet(feed: Feed, name: str, entity: str, judged: Judged, when: str) -> Problem:
     what = f"{many(feed[1])} of {entity}" if entity else many(feed[1])
     says = f"{name} brought {judged.count:,} {what} {when}; usual are {judged.usual or 0:,.0f}"
-    about = {"connection": feed[0], "document_type": many(feed[1])}
-    if entity:
-        return Problem(ENTITY_QUIET, Category.DRIFT, says, **about, legal_entity=entity)
-    return Problem(FEED_QUIET, Category.DRIFT, says, **about)
+    kind, of = (ENTITY_QUIET, {"legal_entity": entity}) if entity else (FEED_QUIET, {})
+    return _problem(kind, says, {"connection": feed[0], "document_type": many(feed[1]), **of})
+
+
+def _problem(kind: str, says: str, about: Mapping[str, Any]) -> Problem:
+    return Problem(kind, Category.DRIFT, says, **about)
 
 
 def _close_calm(names: Collection[str], still: Collection[tuple[str, str, str]]) -> None:
@@ -275,8 +281,8 @@ def _close_calm(names: Collection[str], still: Collection[tuple[str, str, str]])
     for kind, about in rows.values_list("kind", "subject"):
         place = (about["connection"], about["document_type"], about.get("legal_entity", ""))
         if place[0] in names and place not in still:
-            problem = Problem(kind, Category.DRIFT, "", **about)
-            cases.close_matching(problem, how="healed", why="As many documents come as usual.")
+            why = "As many documents come as usual."
+            cases.close_matching(_problem(kind, "", about), how="healed", why=why)
 
 
 def _is_known(problem: Problem, code: str, now: dt.datetime) -> bool:
