@@ -315,7 +315,7 @@ class _Around:
         invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
         self._invoices = known_documents(invoices)
         disputed = {(i.source.code, p) for i, e in pairs if (p := sightings.disputed_of(e))}
-        self._paid_to = find_paid_to(disputed) if disputed else {}
+        self._paid_to = find_paid_to(disputed) | self._payments(pairs) if disputed else {}
 
     def of(self, item: Item, event: Any, *, is_changed: bool, known: Seen | None) -> About:
         """What is known around one event."""
@@ -334,6 +334,16 @@ class _Around:
             is_held=(item.source.code, sightings.corrected_of(event)) in self._held,
             known=known,
         )
+
+    def _payments(self, pairs: list[tuple[Item, Any]]) -> dict[tuple[str, str], str]:
+        """To which entity payments of this batch went, as far as they say."""
+        paid = [(item, event) for item, event in pairs if isinstance(event, events.PaymentReceived)]
+        found = {
+            (i.source.code, e.payment.source.object_id):
+                sightings.entity_of(e) or self._record("customer", i, sightings.customer_of(e))[1]
+            for i, e in paid
+        }  # fmt: skip
+        return {key: entity for key, entity in found.items() if entity}
 
     def paid_to(self, item: Item, event: Any) -> str:
         """Whose payment this event takes back, where we have that."""

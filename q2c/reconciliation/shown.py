@@ -1,5 +1,5 @@
-"""Completeness as a person sees it: each feed's days in a grid, a period's totals, one day's differences. Read from the
-small rows that checks and roll-ups keep; nothing is counted here but those."""
+"""Completeness as a person sees it: each feed's days in a grid, a period's totals, one day's differences, all of their
+own entities. Read from the small rows that checks and roll-ups keep; nothing is counted here but those."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from q2c.reconciliation.usual import Feed, Judged, judge_days
 from q2c.reconciliation.words import many
 
 DAYS = 14
+NBSP = "\u00a0"
 PERMISSION = SEEN_BY["reconciliation.feedday"]
 _SUMS = (
     "source_count", "source_amount", "our_count", "our_amount", "waiting_count", "waiting_amount", "missing_count",
@@ -121,7 +122,12 @@ class Cell:
     def few_words(self) -> str:
         """Of which entities too few came, where not of all."""
         each = (f"{one.count:,} of {code} instead of {one.usual or 0:,.0f}" for code, one in self.few.items())
-        return ", ".join(each)
+        return ", ".join(part.replace(" ", NBSP) for part in each)
+
+    @property
+    def few_of(self) -> str:
+        """The same in a cell's width."""
+        return next(iter(self.few)) if len(self.few) == 1 else f"{len(self.few)} entities"
 
 
 @dataclass
