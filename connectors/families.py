@@ -74,7 +74,7 @@ class Registered:
     number: str = ""
     customer_id: str = ""
     legal_entity: str = ""
-    status: str = ""  # void, failed; else empty
+    status: str = ""  # how it ended: void, failed, won (a dispute); else empty
 
 
 @dataclass(frozen=True)

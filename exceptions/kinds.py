@@ -310,6 +310,11 @@ _SYSTEM = (
          "{connection} brings fewer {document_type} documents than usual",
          "Look at the source and at its webhooks under Connections. Ask the register again on Completeness: what it "
          "lists and we lack is read by itself. The case closes when as many come as usual."),
+    Kind("entity_quiet", D, PLATFORM, HIGH, hours(2), ("connection", "document_type", "legal_entity"), (WAIVE,),
+         "{connection} brings fewer {document_type} of {legal_entity} than usual",
+         "Other entities’ documents come, so the connection itself works: look at what the source does for this one (a "
+         "bill run that failed, a customer or a product that moved to another entity, an own webhook or account). Ask "
+         "the register again on Completeness. The case closes when as many come as usual."),
     Kind("unexpected_error", I, PLATFORM, URGENT, hours(2), ("flow", "step", "error"), (REPOST,), "A bug of ours",
          "Read the trace, mend the cause, release, then repost. Nothing was lost."),
     Kind("quarantined", I, PLATFORM, URGENT, hours(2), ("flow", "step"), (REPOST,),

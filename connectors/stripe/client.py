@@ -328,6 +328,7 @@ class Client:
     ) -> AsyncIterator[Registered]:
         """What Stripe's own lists hold of a type, of what was made from an instant to before another one."""
         made = [("created[gte]", str(int(since.timestamp()))), ("created[lt]", str(int(until.timestamp())))]
+        made += register.expanded(document_type, "data.")
         for path in register.LISTS[document_type]:
             async for raw in self._list(path, "register", made, is_listing=True):
                 if (entry := register.entry(document_type, raw)) is not None:
@@ -335,8 +336,9 @@ class Client:
 
     async def registered(self, document_type: str, document_id: str) -> Registered | None:
         """One document as the register has it; None where Stripe has none, or none yet."""
+        path = f"{register.path_of(document_type, document_id)}/{document_id}"
         try:
-            raw = await self._get(f"{register.path_of(document_type, document_id)}/{document_id}", "registered")
+            raw = await self._get(path, "registered", register.expanded(document_type))
         except Absent:
             return None
         return register.entry(document_type, raw)

@@ -121,9 +121,8 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
     newest that took, or gave. What is disputed of the charge stands beside it where that has another currency. A fee
     given back is negative.
     """
-    is_won = status == "won"
-    moved = [m for m in needed(raw, "balance_transactions") if (m["amount"] > 0) is is_won]
-    entry = moved[-1] if moved else {"amount": raw["amount"], "currency": raw["currency"], "fee": 0}
+    moved = disputed_movement(raw, is_won=status == "won")
+    entry = moved or {"amount": raw["amount"], "currency": raw["currency"], "fee": 0}
     currency, own = currency_of(entry), currency_of(raw)
     return billing.Dispute(
         source=Source(connection=connection, object_type="dispute", object_id=raw["id"], version=status),
@@ -138,6 +137,12 @@ def dispute(raw: Mapping[str, Any], connection: str, *, status: str, at: dt.date
         original_currency=own if own != currency else "",
         original_amount=from_minor(raw["amount"], own) if own != currency else Decimal(0),
     )
+
+
+def disputed_movement(raw: Mapping[str, Any], *, is_won: bool) -> Mapping[str, Any] | None:
+    """The newest movement on the balance by which a dispute gave its money back, or took it; None where none did."""
+    moved = [m for m in needed(raw, "balance_transactions") if (m["amount"] > 0) is is_won]
+    return moved[-1] if moved else None
 
 
 def payout(

@@ -17,7 +17,7 @@ from connectors.fields import dig, unix
 from connectors.stripe.door import polled
 from connectors.stripe.events import UNDATED
 from connectors.stripe.inbound import currency_of, id_of, invoice_notes
-from connectors.stripe.inbound_cash import captured_units
+from connectors.stripe.inbound_cash import captured_units, disputed_movement
 from connectors.stripe.money import from_minor
 from connectors.stripe.polling import List
 
@@ -27,6 +27,7 @@ MADE_BEFORE = {
     "payment": dt.timedelta(days=7),
     "refund": dt.timedelta(days=7),
     "payout": dt.timedelta(days=7),
+    "dispute": dt.timedelta(days=120),  # from an inquiry to the money, and to the bank's decision, months pass
 }
 LISTS = {
     "invoice": ("/v1/invoices",),
@@ -34,7 +35,9 @@ LISTS = {
     "payment": ("/v1/payment_intents", "/v1/charges"),
     "refund": ("/v1/refunds",),
     "payout": ("/v1/payouts",),
+    "dispute": ("/v1/disputes",),
 }
+_LISTED_WITH = {"dispute": ("charge",)}  # what of an object says whose it is
 _AROUND = 3600  # seconds around what is looked for, in which its event is
 _EVENTS = {  # what brings it, and what brings its end
     "invoice": ("invoice.finalized", "invoice.voided"),
@@ -42,6 +45,7 @@ _EVENTS = {  # what brings it, and what brings its end
     "payment": ("payment_intent.succeeded",),
     "refund": ("refund.updated",),  # its own state says which of both; the event of its creation may say: pending
     "payout": ("payout.paid", "payout.failed"),
+    "dispute": ("charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated"),
 }
 _LATER = {"charge.captured": "charge.succeeded"}  # says of a charge that was only authorised what the other one didn't
 _EXPANDED = {  # what of an object says when its money moved
@@ -67,8 +71,15 @@ def path_of(document_type: str, document_id: str) -> str:
     return "/v1/charges" if document_id.startswith(("ch_", "py_")) else LISTS[document_type][0]
 
 
+def expanded(document_type: str, within: str = "") -> Query:
+    """What is asked for with each of its objects, to know whose it is."""
+    return [("expand[]", f"{within}{name}") for name in _LISTED_WITH.get(document_type, ())]
+
+
 def entry(document_type: str, raw: Mapping[str, Any]) -> Registered | None:
     """An object as a register's entry; None for what is no document (a draft, money that hasn't moved)."""
+    if document_type == "dispute":
+        return _dispute(raw)
     units = _units(document_type, raw)
     if units is None:
         return None
@@ -85,6 +96,27 @@ def entry(document_type: str, raw: Mapping[str, Any]) -> Registered | None:
         customer_id=id_of(raw.get("customer")),
         legal_entity=str(notes.get("legal_entity") or ""),
         status=raw["status"] if raw.get("status") in ("void", "failed") else "",
+    )
+
+
+def _dispute(raw: Mapping[str, Any]) -> Registered | None:
+    """A dispute as what it moved last on the balance, of the day on which it took the money. An inquiry moves none."""
+    taken, given = (disputed_movement(raw, is_won=is_won) for is_won in (False, True))
+    moved = given or taken
+    if moved is None:
+        return None
+    currency = currency_of(moved)
+    notes = (raw.get("metadata") or {}) | (dig(raw, "charge.metadata") or {})
+    return Registered(
+        document_type="dispute",
+        id=str(raw["id"]),
+        made_at=unix(raw["created"]),
+        dated=unix((taken or moved)["created"]),
+        currency=currency,
+        amount=from_minor(abs(moved["amount"]), currency),
+        customer_id=id_of(dig(raw, "charge.customer")),
+        legal_entity=str(notes.get("legal_entity") or ""),
+        status="won" if given else "",
     )
 
 
@@ -149,7 +181,8 @@ async def bring(document_type: str, entries: Sequence[Registered], list_events: 
     if undated:
         begun = min(found[name]["created"] for name in undated)
         found |= await _listed(list_events, [*_types(undated), ("created[gte]", str(begun))], undated)
-    return [polled(msgspec.json.encode(found[name])) for name in sorted(found)]
+    in_order = sorted(found, key=lambda name: (found[name]["created"], name))  # what came back went before
+    return [polled(msgspec.json.encode(found[name])) for name in in_order]
 
 
 async def _listed(list_events: List, query: Query, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Any]:
@@ -184,6 +217,9 @@ def as_event(kind: str, raw: Mapping[str, Any]) -> dict[str, Any]:
 def _happened_at(kind: str, raw: Mapping[str, Any]) -> Any:
     """When it happened, in Unix time: a document when it was issued or voided, money when it moved. None where the
     object, with what was expanded, doesn't say."""
+    if kind.startswith("charge.dispute."):
+        moved = disputed_movement(raw, is_won=kind.endswith("reinstated"))
+        return moved and moved["created"]
     if kind.startswith(("payment_intent.", "charge.")):
         return _received_at(raw)
     failed = dig(raw, "failure_balance_transaction.created")

@@ -230,8 +230,12 @@ def _failed(document: Any, at: dt.datetime | None) -> Any:
 
 
 def _dispute(event: events.DisputeChanged, about: About) -> list[Fact]:
-    dispute = event.dispute
-    read = replace_fields(dispute, original_currency="", original_amount=Decimal(0))  # older releases didn't read them
+    dispute, known = event.dispute, about.known
+    # A movement that was told before is the same fact, whatever second this event says; older releases didn't read
+    # what the charge was over.
+    told_at = known.status_at if known is not None and known.status == dispute.status else None
+    at = told_at.astimezone(dt.UTC) if told_at is not None else dispute.at
+    read = replace_fields(dispute, at=at, original_currency="", original_amount=Decimal(0))
     return [
         _fact("dispute_to_erp", dispute, dispute.source, about, read=read, currency=dispute.currency,
               amount=dispute.amount, document_date=_date(dispute.at, about), legal_entity=dispute.legal_entity)

@@ -33,7 +33,7 @@ from q2c.flows.steps import suspects
 from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
-from q2c.records.documents import Billed, Seen, count_arrivals, known_documents, store_documents
+from q2c.records.documents import Billed, Seen, count_arrivals, find_paid_to, known_documents, store_documents
 from q2c.records.merging import follow_merge
 from q2c.records.store import Stored, alias_of, store_records
 from q2c.records.suspects import compare_now
@@ -172,8 +172,9 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     for (item, event), outcome, document in zip(pairs, outcomes, documents, strict=True):
         item.verdict = item.verdict or Verdict("translated")
         before = seen.get(document.key) if document is not None else None
-        if document is not None and before is not None and before.is_ahead_of(document):
-            outcome = "stale"
+        if document is not None and before is not None:
+            document = sightings.as_told_before(document, before)
+            outcome = "stale" if before.is_ahead_of(document) else outcome
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
         if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
             _propose_write_off(item, event, about)
@@ -181,14 +182,14 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
             is_first = bool(document.content_hash) and not (before is not None and before.has_content)
-            if is_first:
-                arrived.append(document)
             seen[document.key] = (before or Seen("", None, "")).after(document, reason)
+            entity = document.legal_entity_code or about.legal_entity or around.paid_to(item, event)
             billed.append(
-                replace(document, legal_entity_code=document.legal_entity_code or about.legal_entity,
-                        order_id=document.order_id or about.order_id, ignored_reason=reason,
-                        document_date=document.document_date or _day_of(document, about))
+                replace(document, legal_entity_code=entity, order_id=document.order_id or about.order_id,
+                        ignored_reason=reason, document_date=document.document_date or _day_of(document, entity))
             )  # fmt: skip
+            if is_first:
+                arrived.append(billed[-1])
             if is_first and reason:
                 ignored.append((billed[-1], event))
         if isinstance(made, Ignored):
@@ -214,8 +215,8 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
     return Dispatching(tuple(facts), dispatched.ids, dispatched.new)
 
 
-def _day_of(document: Billed, about: About) -> dt.date | None:
-    return document.dated_at and document.dated_at.astimezone(ZoneInfo(about.time_zone)).date()
+def _day_of(document: Billed, entity: str) -> dt.date | None:
+    return document.dated_at and document.dated_at.astimezone(ZoneInfo(time_zone_of(entity))).date()
 
 
 def _make_facts(event: Any, about: About, outcome: str, item: Item, document: Billed | None) -> list[Fact] | Ignored:
@@ -313,6 +314,8 @@ class _Around:
         self._held = held_sources(corrected) if corrected else frozenset()
         invoices = {(i.source.code, "invoice", v) for i, e in pairs if (v := sightings.invoice_of(e))}
         self._invoices = known_documents(invoices)
+        disputed = {(i.source.code, p) for i, e in pairs if (p := sightings.disputed_of(e))}
+        self._paid_to = find_paid_to(disputed) | self._payments(pairs) if disputed else {}
 
     def of(self, item: Item, event: Any, *, is_changed: bool, known: Seen | None) -> About:
         """What is known around one event."""
@@ -331,6 +334,20 @@ class _Around:
             is_held=(item.source.code, sightings.corrected_of(event)) in self._held,
             known=known,
         )
+
+    def _payments(self, pairs: list[tuple[Item, Any]]) -> dict[tuple[str, str], str]:
+        """To which entity payments of this batch went, as far as they say."""
+        paid = [(item, event) for item, event in pairs if isinstance(event, events.PaymentReceived)]
+        found = {
+            (i.source.code, e.payment.source.object_id):
+                sightings.entity_of(e) or self._record("customer", i, sightings.customer_of(e))[1]
+            for i, e in paid
+        }  # fmt: skip
+        return {key: entity for key, entity in found.items() if entity}
+
+    def paid_to(self, item: Item, event: Any) -> str:
+        """Whose payment this event takes back, where we have that."""
+        return self._paid_to.get((item.source.code, sightings.disputed_of(event)), "")
 
     def corrected_too_early(self, item: Item, event: Any) -> str:
         """The document that this event corrects and that isn't held; empty otherwise."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from q2c.canonical import events
 from q2c.canonical.schema import content_hash, to_builtins
 from q2c.flows.facts import rounding_of
-from q2c.records.documents import Billed
+from q2c.records.documents import Billed, Seen
 from q2c.records.store import Sighting
 
 _NOT_VALUES = frozenset({"source", "type"})
@@ -76,7 +77,8 @@ def billed_of(event: Any, connection: str) -> Billed | None:
             return _billed("refund", d, d.status, at, customer_id=d.customer_id, amount=d.amount,
                            dated_at=d.refunded_at)  # fmt: skip
         case events.DisputeChanged(dispute=d):
-            return _billed("dispute", d, d.status, at, amount=d.amount)
+            taken_at = None if d.is_returned else d.at  # it's of the day on which its money was taken
+            return _billed("dispute", d, d.status, at, amount=d.amount, dated_at=taken_at)
         case events.PayoutPaid(payout=d):
             return _billed("payout", d, d.status, at, amount=d.amount, line_count=len(d.movements),
                            document_date=d.arrival_date)  # fmt: skip
@@ -122,6 +124,19 @@ def invoice_of(event: Any) -> str:
     """The invoice whose order tells which order an event is about."""
     is_status = isinstance(event, events.InvoiceStatusChanged | events.PaymentFailed)
     return event.invoice_id if is_status else ""
+
+
+def disputed_of(event: Any) -> str:
+    """The payment that a dispute takes back: only that says whose it is."""
+    return event.dispute.payment_id if isinstance(event, events.DisputeChanged) else ""
+
+
+def as_told_before(billed: Billed, known: Seen) -> Billed:
+    """A dispute's movement that was told before stays of that instant: a message made from the register and the
+    source's own may name it seconds apart, and are one fact."""
+    if known.status_at is None or (billed.document_type, billed.status) != ("dispute", known.status):
+        return billed
+    return replace(billed, status_at=known.status_at)
 
 
 def corrected_of(event: Any) -> str:

@@ -44,6 +44,7 @@ KINDS = {
     "missing": "Missing here", "surplus": "Not known at the source", "differs": "Another amount",
     "ended": "Voided at the source", "number": "Number missing in its series",
 }  # fmt: skip
+ENDED = {"refund": "Failed at the source", "payout": "Failed at the source", "dispute": "Won at the source"}
 HOW = {"arrived": "Arrived", "agrees": "Agrees now", "waived": "Waived"}
 
 
@@ -126,7 +127,7 @@ def completeness_day(request: PersonRequest, code: str, document_type: str, on: 
     cases = ExceptionCase.objects.in_bulk({gap.case_id for gap in found if gap.case_id})
     for gap in found:
         gap.case = cases.get(gap.case_id) if gap.case_id else None  # type: ignore[attr-defined]
-        gap.word, gap.how = KINDS[gap.kind], HOW.get(gap.closed_how, "")  # type: ignore[attr-defined]
+        gap.word, gap.how = _word(gap), HOW.get(gap.closed_how, "")  # type: ignore[attr-defined]
     context = {
         "connection": connection, "document_type": document_type, "title": many(document_type), "day": day,
         "days": days, "gaps": found[:SHOWN], "has_more": len(found) > SHOWN, "cell": cell,
@@ -193,13 +194,17 @@ def _day_cells(asked: Asked, period: str, names: dict[str, str], about: About) -
         ]  # fmt: skip
 
 
+def _word(gap: FeedGap) -> str:
+    return ENDED.get(gap.document_type, KINDS[gap.kind]) if gap.kind == FeedGap.Kind.ENDED else KINDS[gap.kind]
+
+
 def _gap_cells(rows: Any, names: dict[str, str], about: About) -> Iterator[list[Cell]]:
     gap: FeedGap
     for gap in rows.iterator(2000):
         if gap.closed_at is None and gap.currency:
             about.add(f"{gap.currency} open", gap.amount)
         yield [
-            names.get(gap.connection_code, gap.connection_code), one(gap.document_type), KINDS[gap.kind], gap.number,
+            names.get(gap.connection_code, gap.connection_code), one(gap.document_type), _word(gap), gap.number,
             gap.external_id, gap.legal_entity_code, gap.day.isoformat(), gap.currency,
             "" if gap.amount is None else gap.amount, "" if gap.our_amount is None else gap.our_amount,
             gap.found_at.isoformat(timespec="seconds"), gap.read_again_count,

@@ -119,16 +119,16 @@ def compare(
             continue
         our_amount = mine.amount if mine.amount is not None else amount
         found.of(Key(entity, day, mine.currency)).ours.add(our_amount)
-        if (amount, entry.currency) != (our_amount, mine.currency):
-            figures.differing += 1
-            number = entry.number or mine.number
-            found.gaps.append(Gap(DIFFERS, key, entry.id, number, amount, mine.amount, entry))
-        elif entry.status == "void" and mine.status != "void":
+        number = entry.number or mine.number
+        if entry.status and entry.status != mine.status:  # what it ended with may have another amount, too
             if entry.id in waiting:
                 found.undecided.add(entry.id)
                 continue
             figures.differing += 1
-            found.gaps.append(Gap(ENDED, key, entry.id, entry.number, amount, mine.amount, entry))
+            found.gaps.append(Gap(ENDED, key, entry.id, number, amount, mine.amount, entry))
+        elif (amount, entry.currency) != (our_amount, mine.currency):
+            figures.differing += 1
+            found.gaps.append(Gap(DIFFERS, key, entry.id, number, amount, mine.amount, entry))
     return found
 
 

@@ -44,13 +44,14 @@ _SAYS = {
     MISSING: "{source} lists {what}, which never reached us",
     SURPLUS: "We have {what}, which {source} doesn't know",
     DIFFERS: "{source} says other amounts than we have: {what}",
-    ENDED: "{source} has voided {what}, and never told us",
+    ENDED: "{source} {ended} {what}, and never told us",
 }
+_ENDED = {"refund": "got back the money of", "payout": "got back the money of", "dispute": "gave back the money of"}
 _HERE = """
 SELECT g.id FROM reconciliation_feedgap g JOIN records_billeddocument d
     ON d.connection_code = g.connection_code AND d.document_type = g.document_type AND d.external_id = g.external_id
  WHERE g.connection_code = %s AND g.document_type = %s AND g.closed_at IS NULL
-   AND (g.kind = 'missing' AND d.content_hash <> '' OR g.kind = 'ended' AND d.status = 'void')
+   AND (g.kind = 'missing' AND d.content_hash <> '' OR g.kind = 'ended' AND d.status IN ('void', 'failed', 'won'))
 """
 
 
@@ -123,7 +124,7 @@ def close(
 def read_again(
     row: Connection, document_type: str, client: KeepsRegister, found: Sequence[Gap], *, at: dt.datetime
 ) -> int:
-    """Ask for the messages of what is missing or was voided unheard, and give them to the inbox, as a poll does; what
+    """Ask for the messages of what is missing or ended unheard, and give them to the inbox, as a poll does; what
     was asked for in vain is asked for less and less often. Returns how many the inbox didn't know."""
     entries = {gap.id: gap.entry for gap in found if gap.kind in (MISSING, ENDED) and gap.entry is not None}
     rows = _of(row, document_type).filter(closed_at=None, external_id__in=list(entries), kind__in=(MISSING, ENDED))
@@ -299,7 +300,10 @@ def _open_cases(row: Connection, document_type: str, opened: Sequence[Gap]) -> N
         for gap in some:
             kinds[gap.kind].append(gap)
         says = ". ".join(
-            _SAYS[kind].format(source=row.name, what=_what(document_type, of_kind)) for kind, of_kind in kinds.items()
+            _SAYS[kind].format(
+                source=row.name, what=_what(document_type, of_kind), ended=_ENDED.get(document_type, "has voided")
+            )
+            for kind, of_kind in kinds.items()
         )
         problem = _problem(row, document_type, entity, day, f"{says} ({day:%-d %b %Y})")
         problem.evidence = {kind: [f"{g.number or g.id}" for g in of_kind[:NAMED]] for kind, of_kind in kinds.items()}

@@ -97,7 +97,7 @@ class FeedGap(models.Model):
         MISSING = "missing"  # the source has it, we never received it
         SURPLUS = "surplus"  # we have it, the source doesn't
         DIFFERS = "differs"  # another amount or currency
-        ENDED = "ended"  # voided at the source, which we weren't told
+        ENDED = "ended"  # voided, failed or won at the source, which we weren't told
         NUMBER = "number"  # a number that no document has, neither ours nor the source's
 
     connection_code = models.CharField(max_length=40)
@@ -137,7 +137,7 @@ class FeedGap(models.Model):
 
 
 class FeedHour(models.Model):
-    """How many documents of a feed came in an hour: rolled up from `records.DocumentArrival`."""
+    """How many documents of a feed came in an hour, whosever they are: rolled up from `records.DocumentArrival`."""
 
     connection_code = models.CharField(max_length=40)
     document_type = models.CharField(max_length=40)
@@ -152,6 +152,28 @@ class FeedHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connection_code} {self.document_type} {self.hour:%Y-%m-%d %H}"
+
+
+class FeedEntityHour(models.Model):
+    """How many of a feed's hour are of an entity (empty: of none that is known). What a release counted that didn't say
+    whose is in `FeedHour` alone: the difference may be anybody's."""
+
+    connection_code = models.CharField(max_length=40)
+    document_type = models.CharField(max_length=40)
+    legal_entity_code = models.CharField(max_length=20, blank=True)
+    hour = models.DateTimeField()
+    count = models.IntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection_code", "document_type", "legal_entity_code", "hour"], name="one_feed_entity_hour"
+            )
+        ]
+        indexes = [models.Index(fields=["hour"], name="feed_entity_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_code} {self.document_type} {self.legal_entity_code} {self.hour:%Y-%m-%d %H}"
 
 
 class LostWebhook(models.Model):

@@ -1,12 +1,13 @@
-"""Completeness as a person sees it: each feed's days in a grid, a period's totals, one day's differences. Read from the
-small rows that checks and roll-ups keep; nothing is counted here but those."""
+"""Completeness as a person sees it: each feed's days in a grid, a period's totals, one day's differences, all of their
+own entities. Read from the small rows that checks and roll-ups keep; nothing is counted here but those."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Min, QuerySet, Sum
@@ -20,6 +21,7 @@ from q2c.reconciliation.usual import Feed, Judged, judge_days
 from q2c.reconciliation.words import many
 
 DAYS = 14
+NBSP = "\u00a0"
 PERMISSION = SEEN_BY["reconciliation.feedday"]
 _SUMS = (
     "source_count", "source_amount", "our_count", "our_amount", "waiting_count", "waiting_amount", "missing_count",
@@ -57,7 +59,25 @@ class Asked:
     @property
     def is_whole(self) -> bool:
         """Whether counts that know no entity may be shown."""
-        return not self.entity and access.entities_of(self.user, PERMISSION) is None
+        return self.entities is None
+
+    @cached_property
+    def entities(self) -> frozenset[str] | None:
+        """Of which entities; None: of all, and of what has none."""
+        seen = access.entities_of(self.user, PERMISSION)
+        if self.entity:
+            return frozenset({self.entity}) if seen is None or self.entity in seen else frozenset()
+        return seen
+
+    def part_of(self, judged: Judged) -> Judged | None:
+        """What a feed brought of these entities: judged for each; as one only where it's one, or the feed itself. None
+        where it never brought any of theirs."""
+        if self.entities is None:
+            return judged
+        mine = {code: one for code, one in judged.entities.items() if code in self.entities}
+        if len(self.entities) == len(mine) == 1:
+            return mine.popitem()[1]
+        return Judged(sum(one.count for one in mine.values()), None, entities=mine) if mine else None
 
     def within(self, rows: QuerySet) -> QuerySet:
         """The rows that the person sees and asks for."""
@@ -79,6 +99,8 @@ class Cell:
     figure: int | None = None
     open_count: int = 0
     usual: int | None = None
+    came: int = 0  # where that's too few; the figure may be the register's
+    few: Mapping[str, Judged] = field(default_factory=dict)  # entities of which too few came, where not of all
 
     @property
     def symbol(self) -> str:
@@ -90,9 +112,22 @@ class Cell:
         """What it says."""
         if self.state == "differs":
             return f"{self.open_count:,} {'documents do' if self.open_count > 1 else 'document does'}n’t agree"
+        if self.state == "few" and self.few:
+            return f"fewer than usual: {self.few_words}"
         if self.state == "few":
             return f"fewer than the usual {self.usual or 0:,}"
         return STATES[self.state][1]
+
+    @property
+    def few_words(self) -> str:
+        """Of which entities too few came, where not of all."""
+        each = (f"{one.count:,} of {code} instead of {one.usual or 0:,.0f}" for code, one in self.few.items())
+        return ", ".join(part.replace(" ", NBSP) for part in each)
+
+    @property
+    def few_of(self) -> str:
+        """The same in a cell's width."""
+        return next(iter(self.few)) if len(self.few) == 1 else f"{len(self.few)} entities"
 
 
 @dataclass
@@ -143,10 +178,7 @@ def grid_of(asked: Asked, until: dt.date, names: dict[str, str], *, now: dt.date
     days = [until - dt.timedelta(days=n) for n in range(DAYS)][::-1]
     compared = _compared(asked, days)
     open_gaps = _open_gaps(asked, days)
-    judged: dict[Feed, dict[dt.date, Judged]] = {}
-    if asked.is_whole:
-        judged = judge_days(days[0], now)
-        judged = {feed: of for feed, of in judged.items() if asked.connection in ("", feed[0])}
+    judged = _judged(asked, days[0], now)
     checks = {(c.connection_code, c.document_type): c for c in asked.of_system(FeedCheck.objects.defer("answers"))}
     feeds = sorted({*compared, *open_gaps, *judged, *checks}, key=lambda f: (names.get(f[0], f[0]), _order(f[1])))
     rows = [
@@ -166,6 +198,15 @@ def grid_of(asked: Asked, until: dt.date, names: dict[str, str], *, now: dt.date
     )  # fmt: skip
 
 
+def _judged(asked: Asked, first: dt.date, now: dt.datetime) -> dict[Feed, dict[dt.date, Judged]]:
+    found = {}
+    for feed, days in judge_days(first, now).items():
+        mine = {day: part for day, judged in days.items() if (part := asked.part_of(judged)) is not None}
+        if mine and asked.connection in ("", feed[0]):
+            found[feed] = mine
+    return found
+
+
 def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged: Judged | None) -> Cell:
     cell = Cell(day, open_count=open_count)
     if compared is not None:
@@ -176,8 +217,9 @@ def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged
         cell.usual = round(judged.usual)
     if open_count:
         cell.state = "differs"
-    elif judged is not None and judged.is_few:
-        cell.state = "few"
+    elif judged is not None and (judged.is_few or judged.few):
+        cell.state, cell.came = "few", judged.count
+        cell.few = {} if judged.is_few_everywhere else judged.few
     elif compared is None:
         cell.state = "counted" if judged is not None else "none"
     elif compared["waiting_count"]:

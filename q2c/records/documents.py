@@ -61,8 +61,15 @@ JOIN unnest(%s::text[], %s::text[], %s::text[]) AS w (connection_code, document_
 ORDER BY d.connection_code, d.document_type, d.external_id FOR UPDATE OF d
 """
 _ARRIVED = """
-INSERT INTO records_documentarrival (connection_code, document_type, hour, count)
-SELECT code, kind, date_trunc('hour', now()), n FROM unnest(%s::text[], %s::text[], %s::int4[]) AS x (code, kind, n)
+INSERT INTO records_documentarrival (connection_code, document_type, legal_entity_code, hour, count)
+SELECT code, kind, entity, date_trunc('hour', now()), n
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::int4[]) AS x (code, kind, entity, n)
+"""
+_PAID_TO = """
+SELECT d.connection_code, d.external_id, d.legal_entity_code
+FROM records_billeddocument d
+JOIN unnest(%s::text[], %s::text[]) AS w (connection_code, external_id) USING (connection_code, external_id)
+WHERE d.document_type = 'payment'
 """
 _STATUSES = """
 SELECT d.connection_code, d.external_id, d.status
@@ -143,17 +150,22 @@ def known_documents(keys: set[tuple[str, str, str]]) -> dict[tuple[str, str, str
 
 
 def count_arrivals(arrived: Iterable[Billed]) -> None:
-    """Put down how many documents came that weren't known, by connection and type, in the caller's transaction: rows
-    that are only ever added, and rolled up on a schedule, so that no screen counts a large table."""
-    counts = Counter((b.connection_code, b.document_type) for b in arrived)
+    """Put down how many documents came that weren't known, by connection, type and entity, in the caller's transaction:
+    rows that are only ever added, and rolled up on a schedule, so that no screen counts a large table."""
+    counts = Counter((b.connection_code, b.document_type, b.legal_entity_code[:20]) for b in arrived)
     if counts:
-        rows = [(code, kind, n) for (code, kind), n in sorted(counts.items())]
+        rows = [(*key, n) for key, n in sorted(counts.items())]
         fetch_rows(_ARRIVED, [list(column) for column in zip(*rows, strict=True)])
 
 
 def find_statuses(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """The status of these invoices and credit notes, by connection and id."""
     return {(connection, found): status for connection, found, status in fetch_rows(_STATUSES, _columns(keys))}
+
+
+def find_paid_to(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """To which entity these payments went, by connection and id."""
+    return {(connection, found): entity for connection, found, entity in fetch_rows(_PAID_TO, _columns(keys))}
 
 
 def _columns(keys: Iterable[tuple[str, str]]) -> list[list[str]]:

@@ -144,6 +144,7 @@ class DocumentArrival(models.Model):
     id = models.BigAutoField(primary_key=True)
     connection_code = models.CharField(max_length=40)
     document_type = models.CharField(max_length=40)
+    legal_entity_code = models.CharField(max_length=20, null=True)  # null: counted by a release that didn't say whose
     hour = models.DateTimeField()
     count = models.IntegerField()
 

@@ -109,6 +109,50 @@ def test_each_sort_of_document_that_no_webhook_brought_is_read_from_the_register
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("is_listed", [True, False], ids=["as Stripe lists it", "as the object is now"])
+@pytest.mark.scenario(17)
+def test_a_dispute_of_which_no_webhook_came_is_found_within_one_cycle_and_each_movement_is_carried_once(
+    house, monkeypatch, is_listed
+):
+    if not is_listed:
+        monkeypatch.setattr(register, "events_query", lambda wanted, entries: [("created[lte]", "1")])
+    payment = house.pay(house.invoice(house.customer()))
+    house.carry(until=lambda: house.states("application_to_erp") == {"completed": 1})
+    ids: list[str] = []
+    steps = (("missing", "withdrawn", {"payment_intent": payment}), ("ended", "won", {"status": "won"}))
+    for number, (kind, movement, given) in enumerate(steps, start=1):
+        with monkeypatch.context() as without_polls:
+            without_polls.setattr(house, "poll", lambda: None)  # which would bring it too
+            house.fault("stripe", "webhook_lose")
+            ids += house.make("stripe", "dispute", [given | ({"id": ids[0]} if ids else {})])
+            house.sandboxes.control("DELETE", "stripe/faults")
+            found = completeness.check_feed("stripe", "dispute")
+            assert (found.listed, found.found, found.read_again, found.failure) == (1, 1, 1, "")
+            gap = FeedGap.objects.get(kind=kind)
+            assert (gap.external_id, gap.amount, gap.currency, gap.legal_entity_code) == (ids[0], 100, "GBP", "GB01")
+            house.carry(until=lambda so_far=number: house.states("dispute_to_erp") == {"completed": so_far})
+            assert completeness.check_feed("stripe", "dispute").closed == 1
+        assert journals_of(house, ids[0]) == ["withdrawn", "won"][:number]
+        assert movement == journals_of(house, ids[0])[-1]
+        day = FeedDay.objects.get(document_type="dispute")
+        assert (day.legal_entity_code, day.source_count, day.source_amount) == ("GB01", 1, 100)
+        assert (day.our_count, day.our_amount, day.missing_count, day.differing_count) == (1, 100, 0, 0)
+    cases = ExceptionCase.objects.filter(kind="feed_incomplete").values_list("state", "legal_entity_code")
+    assert set(cases) == {("resolved", "GB01")}
+    house.poll()  # and now Stripe's own come too
+    house.carry(until=lambda: not InboundKey.objects.filter(verdict="received").exists() and not house.standing())
+    assert journals_of(house, ids[0]) == ["withdrawn", "won"]
+    assert house.states("dispute_to_erp") == {"completed": 2}
+    told = InboundEvent.objects.filter(event_type__startswith="charge.dispute.funds_")
+    assert told.count() == (2 if is_listed else 4)  # what we made of the object, and Stripe's own
+
+
+def journals_of(house, dispute):
+    """Which movements of a dispute the ERP says that it made a journal of."""
+    made = (entry["external_id"] or "" for entry in house.made("netsuite", "journalEntry"))
+    return [called.rpartition("-")[2] for called in made if dispute in called]
+
+
 def test_a_hole_in_the_invoice_numbers_is_asked_for_at_the_source_and_filled_by_what_is_voided(house):
     customer = house.customer()
     for number in ("NW-0001", "NW-0004"):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from q2c.core.models import AuditEntry
 from q2c.portal import completeness
 from q2c.reconciliation import usual
-from q2c.reconciliation.models import FeedHour, LostWebhook
+from q2c.reconciliation.models import FeedEntityHour, FeedHour, LostWebhook
 from tests import factories
 from tests.reconciliation.feeds import make_day, make_gap
 
@@ -128,6 +128,59 @@ def test_an_empty_cell_that_should_hold_something_turns_amber_by_itself(db):
     text = page(client_of())
     assert "0 ↓" in text
     assert "fewer than the usual 40" in text
+
+
+def bring(**usual):
+    """So many invoices of each entity in each of six hours of yesterday's weekday before; of yesterday those of US01
+    only."""
+    factories.make_connection("stripe")
+    yesterday = timezone.now().date() - dt.timedelta(days=1)
+    start = dt.datetime.combine(yesterday, dt.time(), dt.UTC)
+    for n in range(10):
+        came = usual if n else {"US01": usual["US01"]}
+        for hour in (start - dt.timedelta(weeks=n, hours=h) for h in range(-6, 0)):
+            place = {"connection_code": "stripe", "document_type": "invoice", "hour": hour}
+            FeedHour.objects.create(**place, count=sum(came.values()))
+            for entity, count in came.items():
+                FeedEntityHour.objects.create(**place, legal_entity_code=entity, count=count)
+    return day_address(yesterday)
+
+
+GB, DE = "0 of GB01 instead of 60", "0 of DE01 instead of 120"
+
+
+@pytest.mark.parametrize(
+    ("entities", "asked", "says", "hides"),
+    [
+        ((), "", ["6,000 ↓", ">2 entities<", f"fewer than usual: {DE}, {GB}"], ["of US01 instead"]),
+        ((), "GB01", ["0 ↓", "fewer than the usual 60"], ["6,000", "DE01 instead"]),
+        ((), "US01", ["6,000<"], ["↓<", "fewer than the usual"]),
+        (("GB01",), "", ["0 ↓", "fewer than the usual 60"], ["6,000", "DE01"]),
+        (("GB01",), "GB01", ["0 ↓", "fewer than the usual 60"], ["6,000", "DE01"]),
+        (("US01",), "", ["6,000<"], ["↓<", "fewer than", "GB01"]),
+        (("GB01", "US01"), "", ["6,000 ↓", ">GB01<", f"fewer than usual: {GB}"], ["DE01"]),
+        (("IE01",), "", ["No feed has brought anything yet"], ["6,000", "↓<"]),
+    ],
+)
+def test_an_entitys_silence_turns_amber_for_whoever_sees_it_behind_anothers_plenty(db, entities, asked, says, hides):
+    for code in ("GB01", "US01", "DE01", "IE01"):
+        factories.make_entity(code)
+    address = bring(GB01=10, US01=1000, DE01=20)
+    client = client_of("billing_ops", entities=entities)
+    text = page(client, f"/completeness/?entity={asked}")
+    grid = text[text.index("<h1>") : text.index("legend")] if "legend" in text else text
+    grid = grid.replace(page_form(grid), "").replace("\u00a0", " ")
+    assert [part for part in says if part not in grid] == []
+    assert [part for part in hides if part in grid] == []
+    if not asked and entities != ("IE01",):
+        heading = page(client, address).split("<h1>")[1].split("</h1>")[0]
+        assert ("fewer" in heading) is ("↓" in says[0])
+        assert [part for part in hides if part in heading] == []
+
+
+def page_form(text):
+    """The form's own part of a page: it names the entities that may be chosen."""
+    return text[text.index('<form method="get"') : text.index("</form>", text.index('<form method="get"'))]
 
 
 def test_the_file_has_every_day_of_the_period_and_the_day_every_document(db):

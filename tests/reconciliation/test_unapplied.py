@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
 
 from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, Dispute
@@ -18,6 +19,7 @@ from q2c.posting import unwinding as rules
 from q2c.posting.facts import Book
 from q2c.reconciliation import flash
 from q2c.reconciliation.documents import month_of
+from q2c.records.documents import Seen
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -85,6 +87,23 @@ def test_a_dispute_that_an_older_release_read_stays_the_same_fact():
         keys.add(fact.business_key)
         assert fact.document == document
     assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("known", "is_same"),
+    [
+        (None, False),
+        (Seen("withdrawn", AT, "", has_content=True), True),
+        (Seen("won", AT, "", has_content=True), False),  # the other movement
+    ],
+)
+def test_a_disputes_movement_that_is_told_again_with_another_second_is_the_same_fact(known, is_same):
+    (first,) = facts_of(DisputeChanged(occurred_at=AT, dispute=dispute("withdrawn")), About(AT))
+    later = AT + dt.timedelta(seconds=2)
+    again = structs.replace(dispute("withdrawn"), at=later)
+    (fact,) = facts_of(DisputeChanged(occurred_at=later, dispute=again), About(later, known=known))
+    assert (fact.business_key == first.business_key) is is_same
+    assert fact.lane == first.lane
 
 
 def test_what_is_said_in_another_currency_takes_nothing_of_a_receipt(october):

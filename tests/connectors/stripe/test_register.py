@@ -163,3 +163,62 @@ def test_a_capture_that_no_webhook_brought_is_brought_by_its_own_event_and_not_b
     message, _ = bring("payment", CAPTURED, *listed)
     assert (message.event_type, message.dedupe_key) == ("charge.captured", f"evt_{soon}")
     assert said(message).payment.amount == 60
+
+
+def moved(amount, at, currency="eur"):
+    return {"id": f"txn_{at}", "amount": amount, "currency": currency, "created": at, "fee": 0}
+
+
+TAKEN, GIVEN = moved(-25_000, APRIL), moved(25_000, APRIL + 60 * 86400)
+DISPUTED = {
+    "id": "du_1", "object": "dispute", "amount": 25_000, "currency": "eur", "created": MARCH, "metadata": {},
+    "charge": {"id": "ch_1", "customer": "cus_1", "metadata": {"legal_entity": "DE01"}}, "payment_intent": "pi_1",
+    "status": "needs_response", "balance_transactions": [TAKEN],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("movements", "said"),
+    [
+        ([], None),  # an inquiry: no money has moved, or never will
+        ([TAKEN], (250, "EUR", "", "2026-04-03")),  # begun in March as an inquiry
+        ([TAKEN, GIVEN], (250, "EUR", "won", "2026-04-03")),
+        ([moved(-27_000, APRIL, "usd")], (270, "USD", "", "2026-04-03")),  # as the balance was charged
+        ([moved(-27_000, APRIL, "usd"), moved(26_500, APRIL + 9, "usd")], (265, "USD", "won", "2026-04-03")),
+        ([moved(-2_500, APRIL, "jpy")], (2500, "JPY", "", "2026-04-03")),
+    ],
+)
+def test_a_dispute_is_registered_as_what_it_moved_last_of_the_day_on_which_it_took_it(movements, said):
+    found = register.entry("dispute", {**DISPUTED, "balance_transactions": movements})
+    if said is None:
+        assert found is None
+        return
+    assert (found.amount, found.currency, found.status, found.dated.date().isoformat()) == said
+    assert (found.customer_id, found.legal_entity, found.made_at) == (
+        "cus_1",
+        "DE01",
+        dt.datetime.fromtimestamp(MARCH, dt.UTC),
+    )
+
+
+def test_a_dispute_whose_charge_is_only_named_is_registered_without_saying_whose_it_is():
+    found = register.entry("dispute", {**DISPUTED, "charge": "ch_1", "metadata": {"legal_entity": "GB01"}})
+    assert (found.customer_id, found.legal_entity) == ("", "GB01")
+
+
+def test_both_movements_of_a_dispute_whose_events_are_gone_are_brought_in_their_order_and_dated_when_they_moved():
+    raw = {**DISPUTED, "charge": "ch_1", "status": "won", "balance_transactions": [TAKEN, GIVEN]}
+
+    async def none(query):
+        for event in ():
+            yield event
+
+    async def read(path, query=()):
+        assert (path, list(query)) == ("/v1/disputes/du_1", [])
+        return raw
+
+    messages = asyncio.run(register.bring("dispute", [register.entry("dispute", raw)], none, read))
+    assert [
+        (happened.dispute.status, happened.dispute.amount, happened.dispute.at.date().isoformat())
+        for happened in map(said, messages)
+    ] == [("withdrawn", 250, "2026-04-03"), ("won", 250, "2026-06-02")]
