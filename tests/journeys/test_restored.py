@@ -6,6 +6,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+from collections import Counter
+from decimal import Decimal
 
 import pytest
 from django.core.management import call_command
@@ -65,9 +67,12 @@ def test_after_a_restore_no_document_is_made_again_and_all_lineage_is_back(house
 
     def is_all_back():
         house.poll()
-        start_summaries_now(lambda day: True)  # as the beat does, once its day is over
         return lineage() == known and set(house.states()) == {"completed"}
 
+    house.poll()
+    house.carry(seconds=40)
+    while start_summaries_now(lambda day: True):  # as the beat does, once the day is over
+        house.carry(seconds=40)
     house.carry(until=is_all_back, seconds=60)
     house.poll()
     house.carry(seconds=40)
@@ -143,8 +148,45 @@ def test_what_was_in_flight_at_the_time_of_the_backup_ends_right_and_nothing_is_
 
 
 @pytest.mark.scenario(60)
+def test_what_was_posted_after_the_backup_and_then_voided_is_found_and_taken_back_and_what_wasnt_is_never_posted(
+    house, backup
+):
+    customer = house.customer()
+    held = house.invoice(customer, sku="NEW-SKU", amount=5_000)
+    house.carry()
+    older = backup()
+    remap(house, "NEW-SKU")
+    posted = house.invoice(customer, amount=10_000)
+    house.carry()
+    never = house.invoice(customer, amount=7_000)
+    for invoice in (held, posted, never):
+        house.void(invoice)
+    books = Ledger(house.sandboxes)
+    assert books.open_items() == {f"inv-stripe-{held}": Decimal(50), f"inv-stripe-{posted}": Decimal(100)}
+
+    older.restore()
+    forget_everything()
+    ask("restored", "--by", "platform", "--why", "the disk of 21 November", "--change", "CHG-1")
+    house.poll()
+    house.carry()
+    assert house.held() == ["missing_item_mapping"], "nobody knows yet whether the ERP has it"
+    remap(house, "NEW-SKU")
+    house.carry()
+    assert set(house.states()) == {"completed", "cancelled"}
+    assert set(BusinessTransaction.objects.filter(state="cancelled").values_list("source_id", flat=True)) == {never}
+    assert (books.open_items(), books.balances()) == ({}, {})
+    made = Counter(
+        (e["document_type"], e["external_id"]) for e in house.made("netsuite") if "stripe-in_" in e["external_id"]
+    )
+    assert made == Counter(
+        (kind, f"{prefix}-stripe-{invoice}") for invoice in (held, posted)
+        for kind, prefix in (("invoice", "inv"), ("creditMemo", "void"))
+    )  # fmt: skip
+
+
+@pytest.mark.scenario(60)
 def test_every_document_is_linked_again_to_the_record_that_its_own_flow_names(house):
-    live_a_day(house, house.account())
+    live_a_day(house, house.account(), decides=False)  # what people decide no feed brings back
     customer = house.customer(name="Voids Ltd")
     voided, lowered = house.invoice(customer), house.invoice(customer)
     credit = house.credit(lowered, amount=1_000)
@@ -152,7 +194,8 @@ def test_every_document_is_linked_again_to_the_record_that_its_own_flow_names(ho
     house.void(voided)
     house.void_credit(credit)
     house.carry()
-    made = CrossReference.objects.filter(connection__code="netsuite", external_type__in=DOCUMENTS)
+    made = CrossReference.objects.filter(connection__code="netsuite", external_type__in=DOCUMENTS).exclude(
+        record_type="summary")  # fmt: skip
     fields = ("record_type", "record_key", "external_type", "external_id", "number")
     known = sorted(made.values_list(*fields))
     assert {row[0] for row in known} == RECORDS
