@@ -192,7 +192,7 @@ class Shuffled(RuleBasedStateMachine):
     @rule(pick=PICK)
     def sell(self, pick: int) -> None:
         if not self.accounts or pick % 2:
-            number = f"AC-{len(self.accounts)}"
+            number = f"AC-{len(self.deals)}"  # also after a merger no two have one name
             self.accounts.append(self.house.account(Name=f"Account {number}", AccountNumber=number))
         self.deals.append(self.house.win(self.accounts[pick % len(self.accounts)]))
 
