@@ -199,13 +199,15 @@ class Client:
             yield row
 
     async def _listed(self, list_name: str, params: list[str]) -> AsyncIterator[dict[str, Any]]:
-        """The rows of a list; without the columns of features that the account hasn't switched on."""
-        verb = f"reference_{list_name}"
+        """The rows of a list; without the columns of features that the account hasn't switched on: then the first page
+        is refused. A later one that fails leaves the list unread."""
+        verb, is_begun = f"reference_{list_name}", False
         try:
             async for raw in self._query(LISTS[list_name], params, verb=verb):
+                is_begun = True
                 yield raw
         except Problem as problem:
-            if problem.category is not Category.VALIDATION or list_name not in PLAIN_LISTS:
+            if is_begun or problem.category is not Category.VALIDATION or list_name not in PLAIN_LISTS:
                 raise
             async for raw in self._query(PLAIN_LISTS[list_name], params, verb=verb):
                 yield raw
@@ -298,8 +300,8 @@ class Client:
         return await self._read_back("journal", self._made_id(reply), asked["externalId"])
 
     async def _period_states(self) -> dict[str, dict[str, dict[str, bool]]]:
-        """Locks of single subsidiaries by period id. An account that closes periods for all at once has no such
-        table."""
+        """Locks of single subsidiaries by period id. An account that closes periods for all at once has no such table;
+        one whose first page came has it, and is read whole or not at all."""
         states: dict[str, dict[str, dict[str, bool]]] = {}
         try:
             async for raw in self._query(PERIODS_BY_SUBSIDIARY, [], verb="reference_periods"):
@@ -309,7 +311,7 @@ class Client:
                     "is_ledger_open": ledger,
                 }
         except Problem as problem:
-            if problem.category is not Category.VALIDATION:
+            if states or problem.category is not Category.VALIDATION:
                 raise
         return states
 

@@ -33,7 +33,7 @@ def want_standing(credit_note: CreditMemo) -> list[tuple[str, Any]]:
     return wants
 
 
-def check_standing(credit_note: CreditMemo, links: Any) -> str:
+def check_standing(credit_note: CreditMemo, links: Any, txn: Any) -> str:
     """It still stands in billing, and so does what it credits: neither is posted when both were voided before. Waits
     while people take the invoice back by a plan; once they did so for good, all of it is credited already."""
     connection, invoice = credit_note.source.connection, credit_note.invoice_id
@@ -42,7 +42,7 @@ def check_standing(credit_note: CreditMemo, links: Any) -> str:
         and links.state("invoice_to_erp", connection, invoice) == "cancelled"
     ):
         raise NotNeeded(f"billing voided the invoice that {credit_note.number} credits before it was posted")
-    standing = feed.check_standing(credit_note, links)
+    standing = feed.check_standing(credit_note, links, txn)
     if unwound.find_last_plan(connection, invoice, links) is not None:
         raise NotNeeded(
             f"the invoice that {credit_note.number} credits was taken back for good by a plan, so all of it is credited"
@@ -118,6 +118,12 @@ def find_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
 def post_ar_credit_memo(posting: ArCreditMemo, erp: Any) -> PostedDocument:
     """Post it; the ERP refuses a second one."""
     return erp.post_credit_memo(posting)
+
+
+def post_standing(posting: ArCreditMemo, standing: str, erp: Any) -> PostedDocument:
+    """Post what still stands in billing. Raises NotNeeded for what doesn't."""
+    feed.check_unposted(standing, posting.number)
+    return post_ar_credit_memo(posting, erp)
 
 
 def tell(
@@ -214,7 +220,7 @@ CREDIT_MEMO_TO_ERP = Flow(
             "post_credit_memo",
             "Post the AR credit memo",
             find=find_ar_credit_memo,
-            create=post_ar_credit_memo,
+            create=post_standing,
             equal=post.compare_posted,
             prepared="posting",
             unless="summary",

@@ -176,7 +176,10 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
             document = sightings.as_told_before(document, before)
             outcome = "stale" if before.is_ahead_of(document) else outcome
         about = around.of(item, event, is_changed=outcome != "unchanged" and outcome != "stale", known=before)
-        if isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
+        is_news = outcome != "stale" and not (
+            document is not None and before is not None and before.has_heard(document)
+        )
+        if is_news and isinstance(event, events.InvoiceStatusChanged) and event.status == "uncollectible":
             _propose_write_off(item, event, about)
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:

@@ -64,6 +64,12 @@ def post_ar_invoice(posting: ArInvoice, erp: Any) -> PostedDocument:
     return erp.post_invoice(posting)
 
 
+def post_standing(posting: ArInvoice, standing: str, erp: Any) -> PostedDocument:
+    """Post what still stands in billing. Raises NotNeeded for what doesn't."""
+    feed.check_unposted(standing, posting.number)
+    return post_ar_invoice(posting, erp)
+
+
 def tell(document: Invoice, ar_invoice: PostedDocument | None, summary: PostedDocument | None, book: Book) -> list:
     """Lineage from the subscription to the invoice, and from the invoice to the ERP's document or summary."""
     told = became(
@@ -121,7 +127,7 @@ INVOICE_TO_ERP = Flow(
             "post_invoice",
             "Post the AR invoice",
             find=find_ar_invoice,
-            create=post_ar_invoice,
+            create=post_standing,
             equal=post.compare_posted,
             prepared="posting",
             unless="summary",

@@ -129,6 +129,10 @@ class Seen:
             return self.status_at is not None and self.status_at > billed.status_at
         return billed.document_type == "invoice" and rank_of(self.status) > rank_of(billed.status)
 
+    def has_heard(self, billed: Billed) -> bool:
+        """Whether this very change of its status was told before."""
+        return (self.status, self.status_at) == (billed.status, billed.status_at)
+
     def after(self, billed: Billed, ignored_reason: str) -> Seen:
         """What is known after this event, as `store_documents` will have stored it."""
         is_older = self.is_ahead_of(billed)

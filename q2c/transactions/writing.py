@@ -14,7 +14,17 @@ from typing import Any
 
 from q2c.core import tracing
 from q2c.core.ending import LOOKS_SECONDS, is_ending, is_impatient
-from q2c.core.problems import NOT_PERMITTED, AlreadyThere, Awaits, Category, NeverSent, NotAnswered, Problem, Refrained
+from q2c.core.problems import (
+    NOT_PERMITTED,
+    AlreadyThere,
+    Awaits,
+    Category,
+    NeverSent,
+    NotAnswered,
+    NotNeeded,
+    Problem,
+    Refrained,
+)
 from q2c.core.retries import DEFAULT
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.reading import settle_problem, settle_wait, unexpected
@@ -157,6 +167,8 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
     except Awaits as wait:
         _refrain(run, port)
         settle_wait(run, step, wait, started=started)
+    except NotNeeded as end:
+        _end_unsent(run, step, end, port)
     except Refrained as problem:
         _refrain(run, port)
         settle_problem(run, step, problem, started=started)
@@ -199,6 +211,15 @@ def _refrain(run: Run, port: Any) -> None:
     made nothing: what is decided meanwhile is read again."""
     if not run.due_intent.get("is_open") or port.repeats.reads_own_writes:
         run.drops_intent = True
+
+
+def _end_unsent(run: Run, step: Write, end: NotNeeded, port: Any) -> None:
+    """It was about to be sent, and isn't wanted any more. While an earlier attempt is in doubt it goes on looking."""
+    _refrain(run, port)
+    if run.drops_intent:
+        run.ending, run.why_cancelled = Ending.CANCELLED, end.summary
+    else:
+        _unknown(run, step, NotAnswered(end.summary, connection=port.connection_code), port)
 
 
 def _not_ours(run: Run, refusal: Problem, port: Any) -> Problem:

@@ -23,12 +23,13 @@ from q2c.flows import catalog
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.summaries import start_summaries_now
 from q2c.transactions.contributions import open_days
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.house import House
 
 NETSUITE_RECORDS = "*/record/v1/*"
 EVERY_FLOW = os.environ.get("Q2C_EVERY_FLOW") == "1"
 EARNED_AT_ONCE = "POST"  # an item that defers nothing
+WRONG_ITEM = "85123A"
 
 
 @dataclass(frozen=True)
@@ -367,20 +368,56 @@ def accrue(house: House, invoice: str) -> Proposal:
     return proposal
 
 
-def live_a_day(house: House, account: str) -> None:
-    """Something for each flow, carried to its end."""
+def live_a_day(house: House, account: str, *, decides: bool = True) -> None:
+    """Something for each flow that a day may bring, carried to its end: sold, billed, paid, lowered, voided, disputed
+    and won, summed up (the German entity's books); and where people decide, given up, taken back and posted again."""
+    house.post_in_summary("DE01")
     customer = house.customer(name=f"Customer of {account}")
-    paid, credited, disputed = (house.invoice(customer, amount=a) for a in (10_000, 20_000, 30_000))
-    house.make("stripe", "credit_note", [{"invoice": credited, "amount": 5_000}])
+    paid, credited, disputed, voided = (house.invoice(customer, amount=a) for a in (10_000, 20_000, 30_000, 40_000))
+    credit = house.make("stripe", "credit_note", [{"invoice": credited, "amount": 5_000}])[0]
     house.refund(house.pay(paid), 2_000)
-    house.dispute(house.pay(disputed))
+    dispute = house.dispute(house.pay(disputed))
+    in_summary = {"currency": "eur", "metadata": {"legal_entity": "DE01"}}
+    german = house.customer(name=f"Kunde von {account}", address={"country": "DE"}, metadata=in_summary["metadata"])
+    summed, taken_back = (house.invoice(german, amount=a, **in_summary) for a in (50_000, 60_000))
+    house.pay(summed)
     house.win(account)
     won = house.states("order_to_subscription").get("completed", 0)
     house.carry(until=lambda: house.states("order_to_subscription").get("completed", 0) > won)
     house.carry(seconds=40)
+    for invoice in (voided, taken_back):
+        house.void(invoice)
+    house.void_credit(credit)
+    house.make("stripe", "dispute", [{"id": dispute, "status": "won"}])
+    house.carry(seconds=40)
+    if decides:
+        decide_a_day(house, customer)
     house.payout()
     house.carry(seconds=40)
-    assert set(house.states()) == {"completed"}, house.held()
+    while start_summaries_now(lambda day: True):  # and then what waited for what was summed up
+        house.carry(seconds=40)
+    assert set(house.states()) == {"completed"}, (house.held(), house.standing())
+
+
+def decide_a_day(house: House, customer: str) -> None:
+    """What two people decide of posted invoices: one is given up, a paid one goes to another item, one is taken back
+    for good."""
+    given_up, wrong, mistaken = (house.invoice(customer, sku=WRONG_ITEM, amount=a) for a in (7_000, 8_000, 9_000))
+    house.pay(wrong)
+    house.carry(seconds=40)
+    house.ask_stripe(f"invoices/{given_up}/mark_uncollectible")
+    house.carry(seconds=40)
+    write_off(house, given_up)
+    house.map_item(WRONG_ITEM, "POST")
+    unwind(house, wrong)
+    unwind(house, mistaken, reposts=False, reason="sold by mistake")
+    house.carry(seconds=40)
+
+
+def lineage() -> list[tuple[str, ...]]:
+    """Every link of lineage, whatever transaction and step told it."""
+    fields = ("source_system", "source_type", "source_id", "target_system", "target_type", "target_id", "relation")
+    return sorted(LineageLink.objects.values_list(*fields))
 
 
 def made_by_vendor(house: House) -> dict[str, list[tuple[str, str]]]:

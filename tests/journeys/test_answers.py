@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from threading import Timer
 
 import pytest
 
@@ -15,6 +16,7 @@ from q2c.flows import catalog
 from q2c.flows.tasks import carry
 from tests.journeys.house import forget_everything
 from tests.journeys.scenes import SCENES, TRIED, enter
+from tests.sandboxes.netsuite_client import Client as Erp
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOT_ANSWERED = (
@@ -156,3 +158,54 @@ def while_nobody_can_look(house, code, prepared):
     house.carry_to_the_end(code)
     assert scene.arrived(house) - arrived == unseen, "once the look-up shows it"
     assert len(scene.made(house)) == before + (unseen["done"] if scene.effect != "created" else 1)
+
+
+# What arrives where the vendor still works on the first while it's asked again, saves it meanwhile and refuses the
+# second: a look-up finds it then, and what can't be told by a look-up is sent once more.
+BUSY = {
+    "application_to_erp": Counter(done=1, refused=1),  # a PATCH
+    "customer_to_erp": Counter(done=2, refused=1),  # a PUT under its external id
+}
+
+
+@pytest.mark.scenario(3)
+@pytest.mark.parametrize("code", BUSY)
+def test_what_is_refused_since_the_first_was_saved_meanwhile_is_neither_held_nor_done_twice(house, code):
+    scene, slow = SCENES[code], 3.0
+    prepared = scene.prepare(house)
+    house.carry()
+    enter(house, code, prepared, "changed meanwhile")
+    before, arrived = len(scene.made(house)), scene.arrived(house)
+    house.set_connections(timeout_seconds=str(0.8 - Limits(at_once=1).connect_seconds))
+    meet(house, code, "delay", nth=1, seconds=slow)
+    meet(house, code, "delay", nth=2, seconds=slow)
+    house.carry(until=lambda: are_stopped(house, code, unknown=1))
+    house.set_connections(timeout_seconds="20")
+    house.hasten()
+    carry(code, seconds=1)  # asks while the vendor works on the first, and is answered after that was saved
+    assert scene.arrived(house) - arrived == Counter(done=1, refused=1)
+    assert (house.held(), ExceptionCase.objects.count()) == ([], 0), "somebody else's change isn't a failure of ours"
+    clear(house, code)
+    house.carry_to_the_end(code)
+    house.carry()
+    assert scene.arrived(house) - arrived == BUSY[code]
+    assert len(scene.made(house)) == before + scene.logged(BUSY[code])
+    assert house.held() == []
+
+
+def test_what_somebody_else_changed_at_the_same_moment_is_changed_after_them(house):
+    code, scene = "application_to_erp", SCENES["application_to_erp"]
+    prepared = scene.prepare(house)
+    house.carry()
+    enter(house, code, prepared, "an accountant was there")
+    (receipt,) = house.made("netsuite", "customerPayment")
+    meet(house, code, "delay", nth=1, seconds=2.0)
+    noting = Timer(
+        0.7, lambda: Erp(house.sandboxes).send("PATCH", f"customerPayment/{receipt['id']}", {"memo": "seen"})
+    )
+    noting.start()
+    carry(code, seconds=1)
+    noting.join()
+    house.carry_to_the_end(code)
+    assert scene.arrived(house) == Counter(done=2, refused=1)  # the accountant's among them
+    assert (house.held(), ExceptionCase.objects.count()) == ([], 0)

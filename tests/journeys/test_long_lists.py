@@ -3,6 +3,7 @@ and a person is told."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -20,8 +21,9 @@ from tests import factories
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def known() -> set[tuple[str, str]]:
-    return set(ReferenceEntry.objects.filter(is_active=True).values_list("list_name", "external_id"))
+def known() -> set[tuple[str, str, str]]:
+    rows = ReferenceEntry.objects.filter(is_active=True).values_list("list_name", "external_id", "attributes")
+    return {(list_name, external_id, json.dumps(facts, sort_keys=True)) for list_name, external_id, facts in rows}
 
 
 @pytest.mark.scenario(32)
@@ -44,26 +46,35 @@ def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_
 
 
 @pytest.mark.scenario(30)
-@pytest.mark.parametrize(("status", "said"), [(400, 1), (503, 0)])
+@pytest.mark.parametrize(("status", "said"), [(400, ["answered with 400"]), (503, [])])
+@pytest.mark.parametrize(
+    ("list_name", "rows"),
+    [("accounts", 2), ("items", 30), ("tax_codes", 2), ("periods", 300)],  # of the periods, each book's own come first
+)
 def test_a_page_in_the_middle_that_fails_changes_nothing_and_what_an_outage_doesnt_explain_is_told(
-    house, monkeypatch, status, said
+    house, monkeypatch, list_name, rows, status, said
 ):
+    house.lock_receivables()
     before, target = known(), "netsuite"
-    monkeypatch.setattr(client, "PAGE", 2)
+    monkeypatch.setattr(client, "PAGE", rows)
     house.fault(target, "status", status=status, when={"path": "*/suiteql", "nth": 3})
-    seen = read_alone(target, "accounts", monkeypatch)
-    assert known() == before
-    assert ExceptionCase.objects.filter(kind="list_unread", state="open").count() == said
+    seen = read_alone(target, list_name, monkeypatch)
+    (fault,) = house.sandboxes.control("GET", "netsuite/faults")["faults"]
+    assert (fault["hits"], known()) == (1, before)
+    told = ExceptionCase.objects.filter(kind="list_unread", state="open").values_list("summary", flat=True)
+    assert ["answered with 400" for summary in told if "answered with 400" in summary] == said
+    assert len(told) == len(said)
     assert seen() == before
-    assert ExceptionCase.objects.filter(kind="list_unread", state="resolved").count() == said
+    assert ExceptionCase.objects.filter(kind="list_unread", state="resolved").count() == len(said)
 
 
 @pytest.mark.scenario(31)
-def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypatch):
+@pytest.mark.parametrize("list_name", ["accounts", "items", "tax_codes", "periods"])
+def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypatch, list_name):
     before, target = known(), "netsuite"
-    gone = {pair for pair in before if pair[0] == "accounts"}
+    gone = {row for row in before if row[0] == list_name}
     house.fault(target, "status", status=200, body={"items": [], "hasMore": False}, when={"path": "*/suiteql"})
-    seen = read_alone(target, "accounts", monkeypatch)
+    seen = read_alone(target, list_name, monkeypatch)
     assert known() == before
     case = ExceptionCase.objects.get(kind="list_unread")
     assert (case.state, f"it came empty, where {len(gone)} rows are known" in case.summary) == ("open", True)
@@ -77,7 +88,7 @@ def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypat
     assert seen() == before
 
 
-def read_alone(target: str, list_name: str, monkeypatch) -> Callable[[], set[tuple[str, str]]]:
+def read_alone(target: str, list_name: str, monkeypatch) -> Callable[[], set[tuple[str, str, str]]]:
     """Reads this list as the beat does, now and whenever what is given is called: then it says what is known."""
     monkeypatch.setattr(reference, "REFERENCE_LISTS", (list_name,))
 

@@ -38,3 +38,33 @@ def test_whatever_the_order_what_is_posted_is_what_was_billed(house, record_prop
     run_state_machine_as_test(begin, settings=chosen, _min_steps=STEPS)
     record_property("said", f"shuffled with seed {SEED}: {', '.join(f'{n} {name}' for name, n in lived.items())}")
     assert lived["invoices"] + lived["deals"] > 0
+
+
+@pytest.mark.scenario(64)
+def test_what_people_and_banks_decide_between_deaths_and_replays_keeps_every_total(house):
+    company = Shuffled(house, lived := Counter())
+    company.open()
+    for amount in (10_000, 20_000, 30_000, 40_000):
+        company.create_invoice(pick=0, amount=amount, is_known=1)
+    for amount in (50_000, 60_000):
+        company.create_summed_invoice(amount=amount)
+    company.pay(pick=0)
+    company.sum_up()
+    company.void(pick=0, is_posted=True)
+    company.dispute(pick=0)
+    company.write_off(pick=0)
+    company.crash(flow="write_off_to_erp", pick=1)
+    company.take_back(pick=0, is_for_good=False)
+    company.crash(flow="unwinding_to_erp", pick=9)
+    company.lose_an_answer(vendor="netsuite", do="lose_answer")
+    company.take_back(pick=0, is_for_good=True)
+    company.end_dispute(pick=0, is_won=True)
+    company.replay(pick=3)
+    company.teardown()
+    assert (lived["void"], lived["disputed"], lived["written_off"], lived["plans"], lived["summed_up"]) == (
+        1,
+        1,
+        1,
+        2,
+        2,
+    )

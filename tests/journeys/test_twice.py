@@ -17,15 +17,18 @@ from connectors.models import SyncCursor
 from exceptions.models import ExceptionCase
 from q2c.core.models import Person
 from q2c.flows import catalog, tasks
+from q2c.flows.summaries import start_summaries_now
 from q2c.inbox import replay
 from q2c.inbox.models import InboundKey
 from q2c.transactions import machine
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.journeys.deaths import await_end, work_beside
-from tests.journeys.scenes import SCENES, enter, live_a_day, made_by_vendor
+from tests.journeys.ledger import Ledger
+from tests.journeys.scenes import SCENES, enter, lineage, live_a_day, made_by_vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 200
+NOT_OF_A_DAY = {"accrual_to_erp", "customer_use_to_erp", "hold_to_source", "order_to_sale", "order_unwinding"}
 
 
 @pytest.mark.scenario(7)
@@ -119,15 +122,20 @@ def test_two_people_who_repost_at_once_make_one_attempt_and_the_second_is_told_w
 @pytest.mark.scenario(11)
 def test_reading_and_replaying_everything_again_posts_nothing(house):
     live_a_day(house, house.account())
+    assert set(catalog.BY_CODE) - set(BusinessTransaction.objects.values_list("flow", flat=True)) == NOT_OF_A_DAY
     before, arrivals = made_by_vendor(house), house.count_arrivals()
+    balances, told = Ledger(house.sandboxes).balances(), lineage()
     SyncCursor.objects.all().delete()
     house.poll()
     for event_id in InboundKey.objects.values_list("event_id", flat=True):
         replay.replay_event(event_id, by=Person.objects.get(username="platform"), reason="a bulk resync")
     house.carry(seconds=60)
+    assert start_summaries_now(lambda day: True) == []
     assert set(house.states()) == {"completed"}
     assert made_by_vendor(house) == before
     assert house.count_arrivals() == arrivals
+    assert (Ledger(house.sandboxes).balances(), lineage()) == (balances, told)
+    assert not ExceptionCase.objects.filter(state__in=ExceptionCase.OPEN_STATES).exists()
 
 
 @pytest.mark.scenario(12)

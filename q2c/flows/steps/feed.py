@@ -14,12 +14,26 @@ def want_standing(document: Any) -> list[tuple[str, Any]]:
     return [("status", (document.source.connection, document.source.object_id))]
 
 
-def check_standing(document: Any, links: Any) -> str:
-    """The document still stands in billing: one that was voided before it was posted is never posted."""
+VOID = "void"
+
+
+def check_standing(document: Any, links: Any, txn: Any) -> str:
+    """The document still stands in billing: one that was voided before it was posted is never posted. After a restore
+    nobody knows whether it was: then the ERP is asked first, and `check_unposted` ends what isn't there."""
     status = links.status(document.source.connection, document.source.object_id)
-    if status == "void":
-        raise NotNeeded(f"billing voided {document.number} before it was posted")
+    if status == VOID and not txn.is_after_restore:
+        raise _voided(document.number)
     return status or "stands"
+
+
+def check_unposted(standing: str, number: str) -> None:
+    """The ERP was asked and hasn't got it. Raises NotNeeded for what billing has voided."""
+    if standing == VOID:
+        raise _voided(number)
+
+
+def _voided(number: str) -> NotNeeded:
+    return NotNeeded(f"billing voided {number} before it was posted")
 
 
 def check_document(document: Any, policy: Policy, book: Book) -> str:
