@@ -24,7 +24,7 @@ def known() -> set[tuple[str, str]]:
     return set(ReferenceEntry.objects.filter(is_active=True).values_list("list_name", "external_id"))
 
 
-@pytest.mark.scenario(32)
+@pytest.mark.scenario(32, of="reading a list")
 def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_can_be_read(house, monkeypatch):
     before = known()
     monkeypatch.setattr(client, "PAGE", 2)
@@ -43,7 +43,7 @@ def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_
     assert known() == before
 
 
-@pytest.mark.scenario(30)
+@pytest.mark.scenario(30, of="reading a list")
 @pytest.mark.parametrize(("status", "said"), [(400, 1), (503, 0)])
 def test_a_page_in_the_middle_that_fails_changes_nothing_and_what_an_outage_doesnt_explain_is_told(
     house, monkeypatch, status, said
@@ -58,7 +58,7 @@ def test_a_page_in_the_middle_that_fails_changes_nothing_and_what_an_outage_does
     assert ExceptionCase.objects.filter(kind="list_unread", state="resolved").count() == said
 
 
-@pytest.mark.scenario(31)
+@pytest.mark.scenario(31, of="reading a list")
 def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypatch):
     before, target = known(), "netsuite"
     gone = {pair for pair in before if pair[0] == "accounts"}

@@ -15,7 +15,7 @@ from mappings.models import CrossReference
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.backup import take_backup
 from tests.journeys.house import forget_everything
-from tests.journeys.scenes import enter, live_a_day, made_by_vendor
+from tests.journeys.scenes import SCENES, enter, live_a_day, made_by_vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOCUMENTS = ("ar_invoice", "ar_credit_memo", "receipt", "ar_refund", "journal")
@@ -42,11 +42,11 @@ def ask(*arguments):
     return said.getvalue()
 
 
-@pytest.mark.scenario(60)
+@pytest.mark.scenario(60, of="everything that was forgotten at once")
 def test_after_a_restore_no_document_is_made_again_and_all_lineage_is_back(house, backup):
     live_a_day(house, house.account(Name="Before the backup Ltd"))
     house.poll()
-    enter(house, "invoice_to_erp", house.customer(name="In the middle Ltd"), "known but not yet posted")
+    enter(house, SCENES["invoice_to_erp"], house.customer(name="In the middle Ltd"), "known but not yet posted")
     older = backup()
 
     house.carry()
