@@ -168,10 +168,8 @@ def _connections(systems: Mapping[Family, System], vendors: dict[str, Any], home
     found = {}
     for system in dict.fromkeys(systems.values()):
         vendor, facts = system.vendor, vendors[system.vendor]
-        given_name = {"name": registry.manifest(vendor).name, "vendor": vendor}
-        row, is_new = Connection.objects.get_or_create(
-            code=system.code, defaults={**given_name, "base_url": facts["url"], "is_sandbox": True}
-        )
+        made_with = {"name": registry.manifest(vendor).name, "vendor": vendor, "base_url": facts["url"]}
+        row, is_new = Connection.objects.get_or_create(code=system.code, defaults={**made_with, "is_sandbox": True})
         given = {k: v for k, v in facts["credentials"].items() if v}
         plain, secret = _split(vendor, given, home)
         wanted = {**row.settings, **plain, **SANDBOX_SETTINGS.get(vendor, {}), "settles_after_seconds": "2"}
@@ -272,7 +270,7 @@ def _rule_rows(erp: Connection, gateway: Connection, tax_rates: dict[str, str]) 
         rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
     clearing = {a.name: a for a in accounts.values()}
     for entry in lists["currencies"]:  # one per gateway account and currency, explained to zero each by itself
-        account = clearing[f"{gateway.name} Clearing {entry.code}"]
+        account = clearing[f"{registry.manifest(gateway.vendor).name} Clearing {entry.code}"]
         row = {
             "key": f"clearing:{gateway.code}",
             "value": account.external_id,

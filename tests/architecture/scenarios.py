@@ -99,6 +99,7 @@ SCENES_HEAD = """
 | flow | between | each time | by `make check-all` alone |
 |---|---|---|---|
 """
+FEW, MANY = 3, 10  # flows that are named where they're all, or that aren't where they lack
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Proof:
     scenes: tuple[Any, ...] = ()
     rarely: tuple[Any, ...] = ()
     not_for: Mapping[str, str] = field(default_factory=dict)  # flows that it can't befall, and why
+    systems: tuple[str, ...] = ()  # with whom it's played, where it's about no flow
     of: str = ""  # what it's about, where that is no flow or one document
 
 
@@ -131,7 +133,7 @@ def _proofs(name: str, test: Any) -> Iterator[tuple[int, Proof]]:
     for mark in marks:
         if mark.name == "scenario":
             for number in mark.args:
-                yield number, Proof(name, scenes, rarely, **mark.kwargs)
+                yield number, Proof(name, scenes, rarely, systems=_casts(marks), **mark.kwargs)
 
 
 def _scenes(parametrised: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -144,6 +146,13 @@ def _scenes(parametrised: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ..
                 is_rare = any(each.name == "check_all" for each in param.marks)
                 scenes[is_rare][param.values[names.index("scene")]] = None
     return tuple(scenes[False]), tuple(scenes[True])
+
+
+def _casts(marks: Iterable[Any]) -> tuple[str, ...]:
+    """The systems of the casts with whom a test is played that is about no flow alone."""
+    played = [mark for mark in marks if mark.name == "parametrize" and mark.args[0] == "cast"]
+    players = [player for mark in played for param in mark.args[1] for player in param.values[0].players()]
+    return tuple(dict.fromkeys(_name_of(player) for player in players))
 
 
 def flows_of(proofs: Iterable[Proof]) -> set[str]:
@@ -198,28 +207,34 @@ def _over(proofs: list[Proof]) -> str:
     """The flows and systems of a scenario; without a flow what it's about."""
     from q2c.flows import catalog
 
-    played = flows_of(proofs)
+    played, about = flows_of(proofs), list(dict.fromkeys(proof.of for proof in proofs if proof.of))
+    systems = {name for proof in proofs for name in proof.systems}
     if not played:
-        return "; ".join(dict.fromkeys(proof.of for proof in proofs if proof.of))
+        return "<br>".join(["; ".join(about), *([", ".join(sorted(systems))] if systems else [])])
     each_time = {scene.code for proof in proofs for scene in proof.scenes}
-    said = [f"all {len(played)} flows" if played == {*catalog.BY_CODE} else f"{len(played)} flows"]
-    if rare := len(played - each_time):
-        said[0] += f", {rare} of them by `make check-all` alone"
+    said = "all flows" if played == {*catalog.BY_CODE} else f"{len(played)} of {len(catalog.BY_CODE)} flows"
+    if len(played) <= FEW:
+        said = ", ".join(f"`{code}`" for code in catalog.BY_CODE if code in played)
+    if rare := played - each_time:
+        said += f", {len(rare)} of them by `make check-all` alone" if rare != played else " by `make check-all` alone"
     flows: dict[str, list[str]] = defaultdict(list)
     for flow, why in reasons_of(proofs).items():
         flows[why].append(f"`{flow}`")
-    said += [f"not {', '.join(those)}: {why}" for why, those in flows.items()]
-    scenes = [scene for proof in proofs for scene in (*proof.scenes, *proof.rarely)]
-    return "<br>".join([*said, ", ".join(sorted({name for scene in scenes for name in _systems(scene)}))])
+    no = [f"not {', '.join(those) if len(those) <= MANY else 'the others'}: {why}" for why, those in flows.items()]
+    systems |= {name for proof in proofs for scene in (*proof.scenes, *proof.rarely) for name in _systems(scene)}
+    return "<br>".join([said, *no, ", ".join(sorted(systems)), *about])
 
 
 def _systems(scene: Any) -> list[str]:
     """The names of a scene's systems, from the first to the last."""
+    families = (*scene.begins_at, scene.writes_to)
+    return [name for name, _same in itertools.groupby(_name_of(scene.cast.of(family)) for family in families)]
+
+
+def _name_of(player: Any) -> str:
     from connectors import registry
 
-    players = [scene.cast.of(family) for family in (*scene.begins_at, scene.writes_to)]
-    named = [registry.manifest(p.vendor).name + (f" ({p.code})" if p.code != p.vendor else "") for p in players]
-    return [name for name, _same in itertools.groupby(named)]
+    return registry.manifest(player.vendor).name + (f" ({player.code})" if player.code != player.vendor else "")
 
 
 def _scene_rows(proofs: Mapping[int, list[Proof]]) -> list[str]:

@@ -15,7 +15,7 @@ from q2c import ports
 from q2c.flows import catalog
 from q2c.transactions.steps import Flow, Write
 from tests.journeys.house import House
-from tests.journeys.vendors import Cast, Player
+from tests.journeys.vendors import PARTS, Cast, Player, casts
 from tests.journeys.vendors.player import Trace
 
 EVERY_FLOW = os.environ.get("Q2C_EVERY_FLOW") == "1"
@@ -130,6 +130,12 @@ def over(scenes: Iterable[Scene], *, rarely: Iterable[str] = ()) -> pytest.MarkD
     """Play a test for each of these scenes, each with its cast; `make check-all` alone plays those that are
     named as rare."""
     return pytest.mark.parametrize(("scene", "cast"), as_params(scenes, rarely=rarely), indirect=["cast"])
+
+
+def with_each_cast() -> pytest.MarkDecorator:
+    """Play a test that is about no flow alone once with the usual cast, and once with each other player in it."""
+    params = [pytest.param(cast, id="-".join(player.code for player in cast.players())) for cast in casts(*PARTS)]
+    return pytest.mark.parametrize("cast", params, indirect=True)
 
 
 def as_params(scenes: Iterable[Scene], *more: Any, rarely: Iterable[str] = ()) -> list[Any]:

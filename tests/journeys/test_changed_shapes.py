@@ -23,7 +23,7 @@ from q2c.inbox.receive import Arrival, receive
 from q2c.inbox.translate import understand
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.house import forget_everything
-from tests.journeys.scene import EVERY_FLOW, Scene, over
+from tests.journeys.scene import EVERY_FLOW, Scene, over, with_each_cast
 from tests.journeys.scenes import enter, every_scene, live_a_day, made_by_vendor
 from tests.journeys.told import messages
 
@@ -114,6 +114,7 @@ def reader(monkeypatch):
 
 
 @pytest.mark.scenario(55)
+@with_each_cast()
 def test_a_field_that_is_new_missing_renamed_or_null_is_read_as_before_or_named(house, reader):
     live_a_day(house, house.account())
     sorts, faults = messages(), []

@@ -14,6 +14,7 @@ from q2c.core.models import Person
 from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import Arrival, receive
 from q2c.transactions.models import BusinessTransaction
+from tests.journeys.scene import with_each_cast
 from tests.journeys.scenes import live_a_day, made_by_vendor
 from tests.journeys.stage import await_that
 from tests.journeys.told import messages
@@ -35,6 +36,7 @@ def is_asked_for(vendor, sort, body):
 
 
 @pytest.mark.scenario(18, of="messages, before any flow")
+@with_each_cast()
 def test_every_message_of_what_is_gone_at_its_source_ends_with_a_reason_and_makes_nothing(house):
     live_a_day(house, house.account())
     before, told = made_by_vendor(house), {}

@@ -25,6 +25,7 @@ NO_PERIOD = {
     **dict.fromkeys(("customer_to_erp", "customer_use_to_erp"), "a customer has no period"),
     **dict.fromkeys(("order_to_subscription", "order_unwinding", "order_to_sale", "status_to_crm"), "no books"),
     "hold_to_source": "no books",
+    "application_to_erp": "it applies what is posted, and posts nothing in a period",
 }
 RARELY = {*SCENES} - {"invoice_to_erp"}
 

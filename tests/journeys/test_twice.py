@@ -21,7 +21,7 @@ from q2c.inbox.models import InboundKey
 from q2c.transactions import machine
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.journeys.deaths import await_end, work_beside
-from tests.journeys.scene import over
+from tests.journeys.scene import over, with_each_cast
 from tests.journeys.scenes import SCENES, enter, every_scene, live_a_day, made_by_vendor
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -136,7 +136,8 @@ def test_two_people_who_repost_at_once_make_one_attempt_and_the_second_is_told_w
     assert scene.arrived(house) - arrived == wanted
 
 
-@pytest.mark.scenario(11)
+@pytest.mark.scenario(11, of="each time a day of most flows")
+@with_each_cast()
 def test_reading_and_replaying_everything_again_posts_nothing(house):
     live_a_day(house, house.account())
     read_and_replay_everything(house)
