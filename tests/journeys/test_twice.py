@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -112,7 +113,8 @@ def test_two_people_who_repost_at_once_make_one_attempt_and_the_second_is_told_w
     house.carry(until=lambda: house.states(scene.code).get("held") == 1)
     held = BusinessTransaction.objects.get(flow=scene.code, state="held")
     (case,) = ExceptionCase.objects.filter(occurrences__transaction_id=held.pk, occurrences__closed_at=None)
-    people = [scene.flow.owner, "controller"]
+    worker = {"controllership": "controller"}.get(case.queue, case.queue)
+    people = [worker, "controller" if worker in ("sales_ops", "billing_ops") else worker]  # one may have two browsers
 
     def click(username):
         browser = Client()
@@ -127,7 +129,7 @@ def test_two_people_who_repost_at_once_make_one_attempt_and_the_second_is_told_w
         pages = list(pool.map(click, people))
     assert sorted("1 document is on the way again" in page for page in pages) == [False, True]
     (late,) = [page for page in pages if "1 document is on the way again" not in page]
-    assert "it is running already" in late
+    assert "it is running already" in late, re.findall(r'class="(?:alert|toast|errorlist)[^>]*>(.*?)</', late, re.S)
     house.carry()
     assert BusinessTransaction.objects.get(pk=held.pk).attempt == 2
     assert set(house.states(scene.code)) == {"completed"}
