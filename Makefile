@@ -48,6 +48,8 @@ check-all: check ## everything of check, then what takes longer: every flow, 1,0
 	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 tests/journeys/test_crashes.py \
 		tests/journeys/test_answers.py tests/journeys/test_paused_workers.py tests/journeys/test_refused_commits.py \
 		tests/journeys/test_changed_shapes.py
+	@$(tests) env Q2C_EVERY_FLOW=1 $(py) -m pytest -n $(WORKERS) --maxschedchunk 1 -m check_all \
+		tests/journeys/test_twice.py tests/journeys/test_holds.py tests/journeys/test_in_flight.py
 	@$(tests) env Q2C_EVERY_FLOW=1 Q2C_INDEX_ROWS=1000000 $(py) -m pytest tests/journeys/test_hosts.py \
 		tests/journeys/test_failover.py tests/journeys/test_vanished.py tests/core/test_indexes.py
 	@$(tests) env BILL_RUN_DOCUMENTS=2000 $(py) -m pytest tests/journeys/test_bill_runs.py

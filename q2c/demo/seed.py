@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,24 @@ PEOPLE = (
     ("auditor", "Ola Brandt", "auditor", "Europe/Zurich"),
 )
 ON_CALL = "platform"  # who may approve in an emergency besides
+
+
+@dataclass(frozen=True)
+class System:
+    """One of the systems that the portal begins with: the code of its connection, and whose it is."""
+
+    code: str
+    vendor: str
+
+
+STRIPE = System("stripe", "stripe")
+# One system each for all entities; from when on another takes documents is a rule (`target_system`).
+SYSTEMS = {
+    Family.CRM: System("salesforce", "salesforce"),
+    Family.BILLING: STRIPE,
+    Family.PAYMENTS: STRIPE,
+    Family.ERP: System("netsuite", "netsuite"),
+}
 SANDBOX_SETTINGS = {"salesforce": {"legal_entity_field": "Legal_Entity__c", "term_months": "12"}}
 FROM_THE_START = dt.date(2010, 1, 1)
 ECB_FILE_ENDS = dt.date(2026, 4, 13)
@@ -67,24 +87,26 @@ RETAIL_ITEMS = {
 }
 
 
-def seed(home: Path) -> dict[str, Any]:
+def seed(home: Path, systems: Mapping[Family, System] = SYSTEMS) -> dict[str, Any]:
     """Make what is missing. Returns what demo.json tells: people, API client, webhooks."""
     passwords = _passwords(home)
     people = _people(passwords)
     entities = _entities()
     door = ControlDoor(settings.SANDBOX_PORT)
     vendors = door.call("GET", "vendors")
-    connections = _connections(vendors, home)
-    _roles(connections)
+    players = _connections(systems, vendors, home)
+    connections = {row.code: row for row in players.values()}
+    erp = players[Family.ERP]
+    _roles(players)
     add_missing_schedules()
-    _schedules(connections)
+    _schedules(connections, erp)
     is_new = not MappingRule.objects.exists()
     if is_new:
-        refresh_reference("netsuite", ("subsidiaries",))
-        _books(entities, connections["netsuite"])
-    refresh_reference("netsuite")
+        refresh_reference(erp.code, ("subsidiaries",))
+        _books(entities, erp)
+    refresh_reference(erp.code)
     if is_new:
-        _opening_rules(people, connections["netsuite"], make_tax_rates(door))
+        _opening_rules(people, erp, players[Family.PAYMENTS], make_tax_rates(door))
     webhooks = _webhooks(connections, door)
     return {
         "people": [
@@ -142,18 +164,16 @@ def _entities() -> dict[str, LegalEntity]:
     return found
 
 
-def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
-    names = {"salesforce": "Salesforce", "stripe": "Stripe", "netsuite": "NetSuite"}
+def _connections(systems: Mapping[Family, System], vendors: dict[str, Any], home: Path) -> dict[Family, Connection]:
     found = {}
-    for code, name in names.items():
-        facts = vendors[code]
-        row, is_new = Connection.objects.get_or_create(
-            code=code, defaults={"name": name, "vendor": code, "base_url": facts["url"], "is_sandbox": True}
-        )
+    for system in dict.fromkeys(systems.values()):
+        vendor, facts = system.vendor, vendors[system.vendor]
+        made_with = {"name": registry.manifest(vendor).name, "vendor": vendor, "base_url": facts["url"]}
+        row, is_new = Connection.objects.get_or_create(code=system.code, defaults={**made_with, "is_sandbox": True})
         given = {k: v for k, v in facts["credentials"].items() if v}
-        plain, secret = _split(code, given, home)
-        wanted = {**row.settings, **plain, **SANDBOX_SETTINGS.get(code, {}), "settles_after_seconds": "2"}
-        wanted["app_url"] = f"http://127.0.0.1:{settings.SANDBOX_PORT}/_control/{code}/screen"
+        plain, secret = _split(vendor, given, home)
+        wanted = {**row.settings, **plain, **SANDBOX_SETTINGS.get(vendor, {}), "settles_after_seconds": "2"}
+        wanted["app_url"] = f"http://127.0.0.1:{settings.SANDBOX_PORT}/_control/{vendor}/screen"
         if is_new or row.base_url != facts["url"] or row.settings != wanted:
             row.base_url, row.settings = facts["url"], wanted
             row._change_reason = "The demo's sandbox"
@@ -161,9 +181,9 @@ def _connections(vendors: dict[str, Any], home: Path) -> dict[str, Connection]:
         if is_new or registry.secrets_of(row) != secret:
             registry.store_secrets(row, secret)
         ConnectionHealth.objects.get_or_create(connection=row)
-        found[code] = row
+        found[system] = row
     ports.forget_kept()
-    return found
+    return {family: found[system] for family, system in systems.items()}
 
 
 def _split(code: str, given: dict[str, str], home: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -183,13 +203,9 @@ def _path_secret(home: Path, code: str) -> str:
     return path.read_text().strip()
 
 
-def _roles(connections: dict[str, Connection]) -> None:
-    """One system each for all entities; from when on another takes documents is a rule (`target_system`)."""
-    players = {Family.CRM: "salesforce", Family.BILLING: "stripe", Family.PAYMENTS: "stripe", Family.ERP: "netsuite"}
-    for family, code in players.items():
-        RoleAssignment.objects.get_or_create(
-            family=family.value, legal_entity=None, defaults={"connection": connections[code]}
-        )
+def _roles(players: dict[Family, Connection]) -> None:
+    for family, row in players.items():
+        RoleAssignment.objects.get_or_create(family=family.value, legal_entity=None, defaults={"connection": row})
     ports.forget_kept()
 
 
@@ -208,7 +224,7 @@ def _books(entities: dict[str, LegalEntity], erp: Connection) -> None:
     ports.forget_kept()
 
 
-def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[str, str]) -> None:
+def _opening_rules(people: dict[str, Person], erp: Connection, gateway: Connection, tax_rates: dict[str, str]) -> None:
     """The rules with which the company goes live: proposed by one person, approved by others, like any others."""
     lines = [
         Line(
@@ -216,7 +232,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[s
             connection=row.get("connection", ""), legal_entity=row.get("entity", ""), currency=row.get("currency", ""),
             effective_from=row.get("on", FROM_THE_START), effective_to=row.get("until"),
         )
-        for row in _rule_rows(erp, tax_rates)
+        for row in _rule_rows(erp, gateway, tax_rates)
     ]  # fmt: skip
     maker, checkers = people["billing_ops"], (people["mapping_admin"], people["controller"])
     with atomic():
@@ -226,7 +242,7 @@ def _opening_rules(people: dict[str, Person], erp: Connection, tax_rates: dict[s
             sign_change_set(change_set, by=checker, approve=True, alarm=cases.open_case)
 
 
-def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any]]:
+def _rule_rows(erp: Connection, gateway: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any]]:
     lists: dict[str, list[ReferenceEntry]] = {}
     for entry in ReferenceEntry.objects.filter(connection=erp, is_active=True):
         lists.setdefault(entry.list_name, []).append(entry)
@@ -254,11 +270,16 @@ def _rule_rows(erp: Connection, tax_rates: dict[str, str]) -> list[dict[str, Any
         rows.append({"kind": "account", "key": role, "value": accounts[name].external_id, "label": accounts[name].name})
     clearing = {a.name: a for a in accounts.values()}
     for entry in lists["currencies"]:  # one per gateway account and currency, explained to zero each by itself
-        account = clearing[f"Stripe Clearing {entry.code}"]
-        row = {"key": "clearing:stripe", "value": account.external_id, "label": account.name, "currency": entry.code}
+        account = clearing[f"{registry.manifest(gateway.vendor).name} Clearing {entry.code}"]
+        row = {
+            "key": f"clearing:{gateway.code}",
+            "value": account.external_id,
+            "label": account.name,
+            "currency": entry.code,
+        }
         rows.append({"kind": "account", **row})
     bank = accounts["1010"]
-    rows.append({"kind": "gateway_bank", "key": "stripe", "value": bank.external_id, "label": bank.name})
+    rows.append({"kind": "gateway_bank", "key": gateway.code, "value": bank.external_id, "label": bank.name})
     for entry in lists["currencies"]:
         rows.append({"kind": "currency", "key": entry.code, "value": entry.external_id, "label": entry.name})
     for code, _name, country, currency, _zone in ENTITIES:
@@ -324,25 +345,27 @@ def _rate_rows(erp: Connection) -> list[dict[str, Any]]:
     return [{"kind": "manual_rate", "until": until, **row} for row in rows]
 
 
-def _schedules(connections: dict[str, Connection]) -> None:
+def _schedules(connections: dict[str, Connection], erp: Connection) -> None:
     """Schedules that an admin edits; run again, only missing ones are made."""
     for code, row in connections.items():
         for stream in registry.streams_of(row.vendor):
             add_schedule(
                 f"Ask {row.name} what changed: {stream}", "q2c.flows.tasks.poll", 20, queue="doors", args=[code, stream]
             )
-    add_schedule("Read NetSuite's lists again", "q2c.flows.tasks.refresh_lists", 600, queue="doors", args=["netsuite"])
+    add_schedule(f"Read {erp.name}'s lists again", "q2c.flows.tasks.refresh_lists", 600, queue="doors", args=[erp.code])
 
 
 def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
     """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
     urls = {}
-    for code in ("stripe", "salesforce"):
+    for code, row in connections.items():
+        if registry.manifest(row.vendor).webhook is None:
+            continue
         url = f"{settings.BASE_URL}/webhooks/{code}/"
-        secret = registry.secrets_of(connections[code]).get("webhook_path_secret")
+        secret = registry.secrets_of(row).get("webhook_path_secret")
         if secret:
             url += f"{secret}/"
-        door.call("POST", f"{code}/webhooks", {"url": url})
+        door.call("POST", f"{row.vendor}/webhooks", {"url": url})
         urls[code] = url
     return urls
 

@@ -1,13 +1,19 @@
-"""Which test proves which line of what can go wrong: read from the marks on the tests, printed as docs/scenarios.md.
+"""Which test proves which line of what can go wrong, over which flows and systems: read from the marks on the tests and
+from what they're played over, printed as docs/scenarios.md.
 
 python -m tests.architecture.scenarios > docs/scenarios.md
 """
 
 from __future__ import annotations
 
-import ast
+import importlib
+import itertools
+import os
 import sys
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tests.architecture.house import ROOT
 
@@ -79,45 +85,186 @@ TITLES = {
 }
 HEAD = """# What can go wrong, and which test proves that it doesn't
 
-Printed from the marks `@pytest.mark.scenario(number)` on the tests: `python -m tests.architecture.scenarios`. Journeys
-count in the vendors' own logs and look at what a person sees; those over all flows run once for each flow.
+Printed from the marks `@pytest.mark.scenario(number)` on the tests and from the scenes that they're played over:
+`python -m tests.architecture.scenarios`. Journeys count in the vendors' own logs and look at what a person sees. A
+scene is a flow between the systems that play its roles, so that a new flow and a new vendor have all of these tests by
+themselves (`tests/journeys/README.md`).
 
-| # | what goes wrong | proved by |
-|---|---|---|
+| # | what goes wrong | proved by | over |
+|---|---|---|---|
 """
+SCENES_HEAD = """
+## Each flow, with each of its systems
+
+| flow | between | each time | by `make check-all` alone |
+|---|---|---|---|
+"""
+FEW, MANY = 3, 10  # flows that are named where they're all, or that aren't where they lack
 
 
-def read_marks() -> dict[int, list[str]]:
-    """The tests by the numbers on them, as `path::name`."""
-    found: dict[int, list[str]] = defaultdict(list)
+@dataclass(frozen=True)
+class Proof:
+    """A test of a scenario, and the scenes that it's played over, each time or by `make check-all` alone."""
+
+    test: str
+    scenes: tuple[Any, ...] = ()
+    rarely: tuple[Any, ...] = ()
+    not_for: Mapping[str, str] = field(default_factory=dict)  # flows that it can't befall, and why
+    systems: tuple[str, ...] = ()  # with whom it's played, where it's about no flow
+    of: str = ""  # what it's about, where that is no flow or one document
+
+
+def read_proofs() -> dict[int, list[Proof]]:
+    """The tests by the numbers on them."""
+    found: dict[int, list[Proof]] = defaultdict(list)
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef):
-                for number in _numbers(node):
-                    found[number].append(f"{path.relative_to(ROOT)}::{node.name}")
+        if "mark.scenario(" in path.read_text():
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            for name, test in vars(module).items():
+                if name.startswith("test_") and getattr(test, "__module__", "") == module.__name__:
+                    for number, proof in _proofs(f"{path.relative_to(ROOT)}::{name}", test):
+                        found[number].append(proof)
     return found
 
 
-def _numbers(test: ast.FunctionDef) -> list[int]:
-    return [
-        number.value
-        for mark in test.decorator_list
-        if isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "scenario"
-        for number in mark.args
-        if isinstance(number, ast.Constant) and isinstance(number.value, int)
-    ]
+def _proofs(name: str, test: Any) -> Iterator[tuple[int, Proof]]:
+    marks = list(reversed(getattr(test, "pytestmark", ())))
+    scenes, rarely = _scenes(mark for mark in marks if mark.name == "parametrize")
+    for mark in marks:
+        if mark.name == "scenario":
+            for number in mark.args:
+                yield number, Proof(name, scenes, rarely, systems=_casts(marks), **mark.kwargs)
+
+
+def _scenes(parametrised: Iterable[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What a test is played over: each time, and by `make check-all` alone."""
+    scenes: dict[bool, dict[Any, None]] = {False: {}, True: {}}
+    for mark in parametrised:
+        names = mark.args[0]
+        if isinstance(names, tuple) and "scene" in names:
+            for param in mark.args[1]:
+                is_rare = any(each.name == "check_all" for each in param.marks)
+                scenes[is_rare][param.values[names.index("scene")]] = None
+    return tuple(scenes[False]), tuple(scenes[True])
+
+
+def _casts(marks: Iterable[Any]) -> tuple[str, ...]:
+    """The systems of the casts with whom a test is played that is about no flow alone."""
+    played = [mark for mark in marks if mark.name == "parametrize" and mark.args[0] == "cast"]
+    players = [player for mark in played for param in mark.args[1] for player in param.values[0].players()]
+    return tuple(dict.fromkeys(_name_of(player) for player in players))
+
+
+def flows_of(proofs: Iterable[Proof]) -> set[str]:
+    """The flows over which these tests are played, by `make check-all` at least."""
+    return {scene.code for proof in proofs for scene in (*proof.scenes, *proof.rarely)}
+
+
+def reasons_of(proofs: Iterable[Proof]) -> dict[str, str]:
+    """The flows that a scenario can't befall, and why."""
+    return {flow: why for proof in proofs for flow, why in proof.not_for.items()}
+
+
+def gaps(proofs: Mapping[int, list[Proof]], flows: Iterable[str]) -> list[str]:
+    """What the marks don't say, in plain sentences."""
+    found = []
+    for number, tests in proofs.items():
+        played, reasons = flows_of(tests), reasons_of(tests)
+        where = f"scenario {number} ({tests[0].test})"
+        if not played:
+            if not any(proof.of for proof in tests):
+                found.append(
+                    f"{where} is played over no flow: write in a mark what it's about, `of=...`, or use `over`"
+                )
+            continue
+        for flow in flows:
+            if flow in played and flow in reasons:
+                found.append(f"{where} is played over {flow}, of which a mark says that it can't befall it")
+            if flow not in played and flow not in reasons:
+                found.append(
+                    f"{where} isn't played over {flow}: play it in `over(every_scene())`, or write in its mark why it"
+                    f' can\'t befall it, `not_for={{"{flow}": "..."}}`'
+                )
+        found += [f"{where} names {flow}, which is no flow" for flow in sorted({*reasons} - {*flows})]
+    return found
 
 
 def print_page() -> str:
     """docs/scenarios.md as it should be."""
-    marks = read_marks()
-    rows = [f"| {number} | {title} | {_shown(marks.get(number, []))} |" for number, title in TITLES.items()]
-    return HEAD + "\n".join(rows) + "\n"
+    proofs = read_proofs()
+    rows = [
+        f"| {number} | {title} | {_shown(proofs.get(number, []))} | {_over(proofs.get(number, []))} |"
+        for number, title in TITLES.items()
+    ]
+    return HEAD + "\n".join(rows) + "\n" + SCENES_HEAD + "\n".join(_scene_rows(proofs)) + "\n"
 
 
-def _shown(tests: list[str]) -> str:
-    return "<br>".join(f"`{test}`" for test in tests)
+def _shown(proofs: list[Proof]) -> str:
+    return "<br>".join(f"`{test}`" for test in dict.fromkeys(proof.test for proof in proofs))
+
+
+def _over(proofs: list[Proof]) -> str:
+    """The flows and systems of a scenario; without a flow what it's about."""
+    from q2c.flows import catalog
+
+    played, about = flows_of(proofs), list(dict.fromkeys(proof.of for proof in proofs if proof.of))
+    systems = {name for proof in proofs for name in proof.systems}
+    if not played:
+        return "<br>".join(["; ".join(about), *([", ".join(sorted(systems))] if systems else [])])
+    each_time = {scene.code for proof in proofs for scene in proof.scenes}
+    said = "all flows" if played == {*catalog.BY_CODE} else f"{len(played)} of {len(catalog.BY_CODE)} flows"
+    if len(played) <= FEW:
+        said = ", ".join(f"`{code}`" for code in catalog.BY_CODE if code in played)
+    if rare := played - each_time:
+        said += f", {len(rare)} of them by `make check-all` alone" if rare != played else " by `make check-all` alone"
+    flows: dict[str, list[str]] = defaultdict(list)
+    for flow, why in reasons_of(proofs).items():
+        flows[why].append(f"`{flow}`")
+    no = [f"not {', '.join(those) if len(those) <= MANY else 'the others'}: {why}" for why, those in flows.items()]
+    systems |= {name for proof in proofs for scene in (*proof.scenes, *proof.rarely) for name in _systems(scene)}
+    return "<br>".join([said, *no, ", ".join(sorted(systems)), *about])
+
+
+def _systems(scene: Any) -> list[str]:
+    """The names of a scene's systems, from the first to the last."""
+    families = (*scene.begins_at, scene.writes_to)
+    return [name for name, _same in itertools.groupby(_name_of(scene.cast.of(family)) for family in families)]
+
+
+def _name_of(player: Any) -> str:
+    from connectors import registry
+
+    return registry.manifest(player.vendor).name + (f" ({player.code})" if player.code != player.vendor else "")
+
+
+def _scene_rows(proofs: Mapping[int, list[Proof]]) -> list[str]:
+    from tests.journeys.scenes import every_scene
+
+    often: dict[str, set[int]] = defaultdict(set)
+    rarely: dict[str, set[int]] = defaultdict(set)
+    for number, tests in proofs.items():
+        for proof in tests:
+            for numbers, scenes in ((often, proof.scenes), (rarely, proof.rarely)):
+                for scene in scenes:
+                    numbers[_named(scene)].add(number)
+    return [
+        f"| `{scene.code}` | {' → '.join(_systems(scene))} | {_numbers(often[_named(scene)])} |"
+        f" {_numbers(rarely[_named(scene)] - often[_named(scene)])} |"
+        for scene in every_scene()
+    ]
+
+
+def _named(scene: Any) -> str:
+    return f"{scene.code} {[scene.cast.of(family).code for family in scene.roles]}"
+
+
+def _numbers(found: set[int]) -> str:
+    return ", ".join(map(str, sorted(found)))
 
 
 if __name__ == "__main__":
+    os.environ |= {"DJANGO_SETTINGS_MODULE": "q2c.settings", "Q2C_ENV": "test"}  # no server is needed to read marks
+    import django
+
+    django.setup()
     sys.stdout.write(print_page())

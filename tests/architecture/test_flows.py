@@ -1,5 +1,4 @@
-"""Every flow can be read as a table of contents: labelled, owned, ended, and with a stage on which workers are
-killed."""
+"""Every flow can be read as a table of contents: labelled, owned and ended."""
 
 from __future__ import annotations
 
@@ -12,7 +11,6 @@ from q2c.bench import machine_flow
 from q2c.core.roles import BY_CODE as ROLES
 from q2c.flows import catalog
 from q2c.transactions.steps import Flow, FlowRefused, Read, Write, parameters
-from tests.journeys.scenes import SCENES
 
 LABELS = ("Starts on", "Ends with", "Posts", "Owners", "Never")
 
@@ -35,10 +33,6 @@ def test_a_flow_is_labelled_owned_and_short(flow):
 @pytest.mark.parametrize("flow", [*catalog.FLOWS, machine_flow.FLOW], ids=lambda f: f.code)
 def test_a_step_says_what_type_it_gives_so_that_a_later_attempt_reads_it_back(flow):
     assert [step.name for step in flow.steps if step.output_type is Any] == []
-
-
-def test_every_flow_has_a_stage_on_which_workers_are_killed():
-    assert set(SCENES) == set(catalog.BY_CODE)
 
 
 def give_one() -> int:

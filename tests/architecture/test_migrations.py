@@ -55,7 +55,7 @@ def state():
     return loader.project_state([("transactions", released()["migrations"]["transactions"])])
 
 
-@pytest.mark.scenario(59)
+@pytest.mark.scenario(59, of="releases: stored documents of every flow")
 def test_every_migration_behind_the_last_release_may_run_while_it_works():
     found = {
         f"{app}.{name} {operation.describe()}": said

@@ -74,7 +74,7 @@ def test_a_second_person_approves_and_both_are_in_the_audit_chain(maker, checker
     assert list(entries) == [("maker", "propose"), ("checker", "approve")]
 
 
-@pytest.mark.scenario(61)
+@pytest.mark.scenario(61, of="people")
 def test_nobody_approves_what_they_proposed_superusers_included(maker):
     maker.is_superuser = True
     maker.save()

@@ -62,7 +62,7 @@ def test_entries_are_numbered_without_gaps_and_chained(three):
     assert audit.verify() == audit.Verdict(3)
 
 
-@pytest.mark.scenario(63)
+@pytest.mark.scenario(63, of="what is kept for ever")
 @pytest.mark.parametrize("change", [{"why": "other"}, {"actor": "eve"}, {"data": {"amount": "9"}}, {"hash": "0" * 64}])
 def test_a_changed_entry_is_found(three, change):
     tamper(2, **change)

@@ -193,7 +193,7 @@ def test_a_document_that_moved_after_it_was_chosen_drops_out_alone_and_is_named(
     assert counts(action) == ("done", 1, 3)
 
 
-@pytest.mark.scenario(62)
+@pytest.mark.scenario(62, of="cases")
 def test_a_crash_in_the_middle_leaves_finished_ones_alone_and_the_next_process_does_the_rest(ben, monkeypatch):
     case, ids = hold(count=7)
     action = begin(freeze(ben), ben)

@@ -29,7 +29,7 @@ DAYS = [  # zone, instant in UTC, day there
 ]
 
 
-@pytest.mark.scenario(26, 46)
+@pytest.mark.scenario(26, 46, of="the days of documents")
 @pytest.mark.parametrize(("zone", "at", "day"), DAYS)
 def test_an_instant_of_any_document_is_a_day_where_its_seller_is(zone, at, day):
     factories.make_entity("XX01", time_zone=zone)

@@ -87,7 +87,7 @@ def test_a_failure_in_the_middle_keeps_what_was_stored_and_goes_on_from_there(ac
     assert InboundKey.objects.count() == 2
 
 
-@pytest.mark.scenario(29)
+@pytest.mark.scenario(29, of="reading a source, before any flow")
 def test_a_crash_before_the_cursor_moved_reads_the_window_again_without_doubling(acme, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt

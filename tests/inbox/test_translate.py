@@ -171,7 +171,7 @@ def test_our_own_bug_is_held_as_internal(acme):
     assert ExceptionCase.objects.get().category == Category.INTERNAL
 
 
-@pytest.mark.scenario(21)
+@pytest.mark.scenario(21, of="messages, before any flow")
 def test_one_poisonous_message_among_a_hundred_is_isolated_and_the_others_are_carried_once(acme):
     long = replace(invoice(50), legal_entity="L" * 500)  # passes translation, is refused by the database
     poison = events.InvoicePosted(occurred_at=AT, invoice=long)
@@ -274,7 +274,7 @@ def test_a_message_whose_month_was_let_go_is_refused_with_a_case_and_stops_nobod
     assert client.get(f"/exceptions/cases/{case.pk}/").status_code == 200
 
 
-@pytest.mark.scenario(22)
+@pytest.mark.scenario(22, of="messages, and documents of any flow")
 def test_a_message_that_kills_its_workers_is_quarantined_without_taking_others_along(acme):
     receive(acme.id, [arrival(posted(n), f"evt_{n}") for n in range(4)], via="webhook")
     killer = InboundKey.objects.get(dedupe_key="evt_2")

@@ -8,7 +8,6 @@ from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -23,56 +22,60 @@ from mappings.models import MappingRule
 from q2c import ports
 from q2c.api import door
 from q2c.core.customer_keys import forget_keys
-from q2c.core.models import Subsidiary
 from q2c.demo.seed import seed
 from q2c.flows import intake, polling
-from q2c.flows.reference import refresh_reference
 from q2c.flows.tasks import carry, due_flows
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.journeys.seeded import Rows, put_rows_back, take_rows
+from tests.journeys.vendors import Cast, usual
+from tests.journeys.vendors.salesforce import PLAYER as SALESFORCE
+from tests.journeys.vendors.stripe import PLAYER as STRIPE
 from tests.mappings.rules import make_rule, next_number
 
 POLLS_AFTER = 8.0  # seconds
 NAP = 0.05
-SENDERS = ("salesforce", "stripe")
-_seeded: dict[tuple[str, int], Rows] = {}
+_seeded: dict[tuple[Any, ...], Rows] = {}
 
 
 class House:
     """A seeded portal and its vendors."""
 
-    def __init__(self, sandboxes: Sandboxes, home: Path) -> None:
+    def __init__(self, sandboxes: Sandboxes, home: Path, cast: Cast | None = None) -> None:
         self.sandboxes, self.home = sandboxes, home
+        self.cast = cast or usual()
+        self.vendors = sorted({player.vendor for player in self.cast.players()})
         self.prices: dict[tuple[str, str], str] = {}
         self.days_passed = 0  # at the vendors
-        self.locked: list[dict[str, str]] = []  # periods in the ERP
+        self.locked: list[Any] = []  # in the ERP
 
     def open(self) -> None:
         """Empty vendors, a seeded portal, and the log's place remembered."""
-        self.sandboxes.control("DELETE", "netsuite/faults")
-        self.sandboxes.control("DELETE", "stripe/faults")
+        for vendor in self.vendors:
+            self.sandboxes.control("DELETE", f"{vendor}/faults")
         self.sandboxes.control("POST", "clock", {"reset": True})
         self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
         forget_everything()
         self._seed()
         forget_everything()
-        self.marks = {v: self.last(v) for v in ("stripe", "netsuite", "salesforce")}
+        self.marks = {v: self.last(v) for v in self.vendors}
         self.arrival_marks = {v: self.last(v, "arrivals") for v in self.marks}
 
     def _seed(self) -> None:
         """Seed once for this portal and these vendors; later journeys of the process begin with the same rows."""
-        known = _seeded.get((settings.BASE_URL, self.sandboxes.port))
+        systems = self.cast.systems()
+        place = (settings.BASE_URL, self.sandboxes.port, tuple(system.code for system in systems.values()))
+        known = _seeded.get(place)
         if known is None:
-            seed(self.home)
-            _seeded[settings.BASE_URL, self.sandboxes.port] = take_rows()
+            seed(self.home, systems)
+            _seeded[place] = take_rows()
         else:
             put_rows_back(known)
 
     def close(self) -> None:
         """Nothing of one journey reaches the next, no webhook that is on its way either."""
-        for period in self.locked:
-            self.sandboxes.control("POST", "netsuite/account", {"open_period": period})
+        for locked in self.locked:
+            self.cast.erp.unlock(self, locked)
         self.sandboxes.control("POST", "reset", {"vendors": None, "keep": "reference"})
         while self.is_sending():
             time.sleep(NAP)
@@ -113,12 +116,7 @@ class House:
     def lock_receivables(self) -> None:
         """The ERP's controller closes the UK entity's receivables of this month, not its ledger, and the portal reads
         its list."""
-        today = dt.datetime.now(ZoneInfo("Europe/London")).date()
-        own = Subsidiary.objects.get(legal_entity__code="GB01").external_id
-        self.locked.append({"period": f"{today:%Y-%m}", "subsidiary": own})
-        asked = {**self.locked[-1], "ledger": "ar"}
-        self.sandboxes.control("POST", "netsuite/account", {"lock_period": asked})
-        refresh_reference("netsuite", ("periods",))
+        self.locked.append(self.cast.erp.lock_receivables(self))
 
     def fault(self, vendor: str, do: str, **rule: Any) -> str:
         """Plant a fault."""
@@ -126,63 +124,53 @@ class House:
 
     def customer(self, **changes: Any) -> str:
         """A billing customer of the UK entity."""
-        given = {
-            "name": "Northwind Ltd",
-            "email": "ap@northwind.test",
-            "address": {"country": "GB", "city": "Leeds"},
-            "metadata": {"legal_entity": "GB01"},
-            **changes,
-        }
-        return self.make("stripe", "customer", [given])[0]
+        return self.cast.billing.customer(self, **changes)
+
+    def rename(self, customer: str, name: str) -> None:
+        """Billing calls a customer otherwise."""
+        self.cast.billing.rename(self, customer, name)
 
     def invoice(self, customer: str, *, sku: str = "QB-API", amount: int = 10_000, **changes: Any) -> str:
         """A finalised invoice of one line, in minor units."""
-        line = {"amount": amount, "quantity": 1, "description": sku, "metadata": {"sku": sku}}
-        given = {
-            "customer": customer,
-            "currency": "gbp",
-            "lines": [line],
-            "metadata": {"legal_entity": "GB01"},
-            **changes,
-        }
-        return self.make("stripe", "invoice", [given])[0]
+        return self.invoices(customer, 1, sku=sku, amount=amount, **changes)[0]
+
+    def invoices(
+        self, customer: str, count: int, *, sku: str = "QB-API", amount: int = 1_000, **changes: Any
+    ) -> list[str]:
+        """So many alike."""
+        return self.cast.billing.invoices(self, customer, count, sku=sku, amount=amount, **changes)
 
     def pay(self, invoice: str) -> str:
         """A card payment of what an invoice leaves open."""
-        return self.make("stripe", "payment_intent", [{"invoice": invoice}])[0]
+        return self.cast.payments.pay(self, invoice)
 
     def refund(self, payment: str, amount: int = 1_000) -> str:
         """A refund of part of a payment, in minor units."""
-        return self.make("stripe", "refund", [{"payment_intent": payment, "amount": amount}])[0]
+        return self.cast.payments.refund(self, payment, amount)
 
     def credit(self, invoice: str, **changes: Any) -> str:
         """A credit note; amounts in minor units."""
-        return self.make("stripe", "credit_note", [{"invoice": invoice, **changes}])[0]
+        return self.cast.billing.credit(self, invoice, **changes)
 
     def dispute(self, payment: str) -> str:
         """The cardholder's bank takes a payment back."""
-        return self.make("stripe", "dispute", [{"payment_intent": payment}])[0]
+        return self.cast.payments.dispute(self, payment)
 
     def void(self, invoice: str) -> None:
         """Billing voids an invoice."""
-        self.ask_stripe(f"invoices/{invoice}/void")
+        self.cast.billing.void(self, invoice)
 
     def void_credit(self, credit_note: str) -> None:
         """Billing voids a credit note: its invoice is owed again."""
-        self.ask_stripe(f"credit_notes/{credit_note}/void")
+        self.cast.billing.void_credit(self, credit_note)
 
     def ask_stripe(self, path: str, **fields: Any) -> dict[str, Any]:
-        """A POST to Stripe's own API, as somebody in billing would make it."""
-        stripe = self.sandboxes.vendor("stripe")
-        auth = {"Authorization": f"Bearer {stripe['credentials']['api_key']}"}
-        answer = self.sandboxes.session.post(f"{stripe['url']}/v1/{path}", data=fields, headers=auth, timeout=30)
-        answer.raise_for_status()
-        made: dict[str, Any] = answer.json()
-        return made
+        """A POST to Stripe's own API, as somebody in billing would make it: for what Stripe alone has."""
+        return STRIPE.ask(self, path, **fields)
 
     def payout(self, currency: str = "gbp") -> str:
         """The gateway pays out all that it has in a currency."""
-        payout = self.make("stripe", "payout", [{"currency": currency}])[0]
+        payout = self.cast.payments.payout(self, currency)
         self.pass_days(5)  # until it has arrived
         return payout
 
@@ -193,73 +181,23 @@ class House:
 
     def account(self, **changes: Any) -> str:
         """A CRM account in the UK that can be billed."""
-        given = {
-            "Name": "Northwind Ltd",
-            "BillingCountry": "United Kingdom",
-            "BillingCity": "Leeds",
-            "BillingStreet": "1 High St",
-            "BillingPostalCode": "LS1 1AA",
-            "CurrencyIsoCode": "GBP",
-            "AccountNumber": "NW-1",
-            **changes,
-        }
-        return self.make("salesforce", "Account", [given])[0]
+        return self.cast.crm.account(self, **changes)
 
     def win(
         self, account: str, *, sku: str = "QB-API", price: str = "1495.50", currency: str = "GBP", **changes: Any
     ) -> str:
-        """A closed-won opportunity with one product from the price book; its 18-character id."""
-        entry = self.price(sku, price, currency)
-        given = {
-            "Name": "Northwind platform",
-            "AccountId": account,
-            "StageName": "Closed Won",
-            "CurrencyIsoCode": currency,
-            "CloseDate": dt.datetime.now(dt.UTC).date().isoformat(),
-            "Legal_Entity__c": "GB01",
-            "OpportunityLineItems": [{"PricebookEntryId": entry, "Quantity": 2, "UnitPrice": price}],
-            **changes,
-        }
-        return self.make("salesforce", "Opportunity", [given])[0]
+        """A sale of one product from the price book, closed and won; its id."""
+        return self.cast.crm.win(self, account, sku=sku, price=price, currency=currency, **changes)
 
     def sign(
         self, account: str, *, sku: str = "QB-API", price: str = "1495.50", currency: str = "GBP", **changes: Any
     ) -> str:
-        """An activated order of the CRM with one product from the price book; its 18-character id."""
-        given = {
-            "AccountId": account,
-            "Status": "Draft",
-            "EffectiveDate": dt.datetime.now(dt.UTC).date().isoformat(),
-            "CurrencyIsoCode": currency,
-            "OrderItems": [{"PricebookEntryId": self.price(sku, price, currency), "Quantity": 2, "UnitPrice": price}],
-            **changes,
-        }
-        order = self.make("salesforce", "Order", [given])[0]
-        self.make("salesforce", "Order", [{"Id": order, "Status": "Activated"}])
-        return order
+        """An activated order of the CRM with one product from the price book; its id."""
+        return self.cast.crm.sign(self, account, sku=sku, price=price, currency=currency, **changes)
 
     def price(self, sku: str, price: str, currency: str = "GBP") -> str:
         """A price book entry of a SKU in a currency, made once."""
-        if (sku, currency) not in self.prices:
-            books = self.sandboxes.control("GET", "salesforce/documents/Pricebook2?limit=50")["items"]
-            book = next(b["Id"] for b in books if b["IsStandard"])
-            product = self.make(
-                "salesforce", "Product2", [{"Name": sku, "ProductCode": sku, "StockKeepingUnit": sku, "IsActive": True}]
-            )[0]
-            self.prices[sku, currency] = self.make(
-                "salesforce",
-                "PricebookEntry",
-                [
-                    {
-                        "Pricebook2Id": book,
-                        "Product2Id": product,
-                        "UnitPrice": price,
-                        "IsActive": True,
-                        "CurrencyIsoCode": currency,
-                    }
-                ],
-            )[0]
-        return self.prices[sku, currency]
+        return SALESFORCE.price(self, sku, price, currency)
 
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:
         """Carry everything that is due, as workers would, until it's quiet or `until()` holds; fails when so many
@@ -303,19 +241,13 @@ class House:
 
     def is_sending(self) -> bool:
         """Whether a vendor has a webhook on its way or is about to send one; a first repeat is sent after seconds."""
-        asked = (self.sandboxes.control("GET", f"{vendor}/deliveries?within=10") for vendor in SENDERS)
+        senders = [player.vendor for player in self.cast.players() if player.sends_webhooks]
+        asked = (self.sandboxes.control("GET", f"{vendor}/deliveries?within=10") for vendor in senders)
         return any(found["under_way"] or found["due"] for found in asked)
 
     def has_undelivered_events(self) -> bool:
-        """Whether Stripe itself says that an event hasn't reached the portal's door yet, and no poll brought it."""
-        stripe = self.sandboxes.vendor("stripe")
-        answer = self.sandboxes.session.get(
-            f"{stripe['url']}/v1/events",
-            params={"delivery_success": "false", "limit": 100},
-            headers={"Authorization": f"Bearer {stripe['credentials']['api_key']}"},
-            timeout=30,
-        )
-        open_ids = {event["id"] for event in answer.json()["data"]}
+        """Whether a vendor itself says that an event hasn't reached the portal's door yet, and no poll brought it."""
+        open_ids = {key for player in self.cast.players() for key in player.undelivered(self)}
         known = InboundKey.objects.filter(dedupe_key__in=open_ids).values_list("dedupe_key", flat=True)
         return bool(open_ids - set(known))
 

@@ -1,15 +1,13 @@
-"""What each flow needs on stage before something goes wrong in it, and what the vendor's log must then hold once."""
+"""What each flow needs on stage before something goes wrong in it. A new flow gets a line in STAGES."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from connectors.families import Family
 from exceptions import cases
 from exceptions.kind_words import ACCRUE
 from exceptions.models import ExceptionCase
@@ -19,75 +17,16 @@ from q2c.canonical.base import Source
 from q2c.canonical.contract import HoldNote
 from q2c.core.models import Person, Proposal
 from q2c.core.problems import Category, Problem
-from q2c.flows import catalog
 from q2c.flows.dispatch import dispatch_facts
 from q2c.flows.summaries import start_summaries_now
 from q2c.transactions.contributions import open_days
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.house import House
+from tests.journeys.scene import EVERY_FLOW, Scene
+from tests.journeys.vendors import casts, usual
 
-NETSUITE_RECORDS = "*/record/v1/*"
-EVERY_FLOW = os.environ.get("Q2C_EVERY_FLOW") == "1"
 EARNED_AT_ONCE = "POST"  # an item that defers nothing
 WRONG_ITEM = "85123A"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One flow's stage: prepare once, act per mishap, the vendor's documents to count, and the request of its last
-    write."""
-
-    vendor: str
-    document_type: str
-    effect: str = "created"
-    method: str = "POST"
-    path: str = NETSUITE_RECORDS
-    look: str = NETSUITE_RECORDS  # the path by which a look-up asks; empty where there's nothing to look up
-    again: str = ""  # there it's sent again after an answer that nobody heard, and this becomes of it
-    refusal: Any = None  # the body of a refusal that isn't the vendor's first guess
-    side_by_side: bool = True  # whether several facts can be on their way at once: not those of one lane
-    each: int = 1  # how many such writes one fact makes when nothing goes wrong
-    prefix: ClassVar[str] = ""  # of the external ids, where another flow writes documents of the same type
-
-    def prepare(self, house: House) -> Any:
-        """What every act needs."""
-        return house.customer()
-
-    def act(self, house: House, prepared: Any, point: str) -> None:
-        """Make one fact of this flow."""
-        raise NotImplementedError
-
-    def made(self, house: House) -> list[dict[str, Any]]:
-        """What the vendor's own log says that we made, changed or deleted: an entry for each time."""
-        found = house.made(self.vendor, self.document_type, self.effect)
-        return [e for e in found if self.is_own(e) and not e["path"].startswith("/_control/")]
-
-    def records(self, house: House) -> set[str]:
-        """Which records those are."""
-        return {e["id"] for e in self.made(house)}
-
-    def arrived(self, house: House) -> Counter[str]:
-        """How many such writes came to the vendor's door, by what became of them. One whose sign-in was refused wasn't
-        looked at, and comes again."""
-        path = self.path
-        if path == NETSUITE_RECORDS:
-            path = f"*/record/v1/{self.document_type}" + ("" if self.method == "POST" else "/*")
-        found = house.arrived(self.vendor, self.method, path)
-        return Counter(e["verdict"] for e in found if self.is_own(e) and e["status"] != 401)
-
-    def wanted(self, facts: int = 1, *, unheard: int = 0, refused: int = 0) -> Counter[str]:
-        """What arrives of so many facts: each write once, and again where it wasn't carried out (`refused`), or where
-        nobody heard that it was and nothing can be looked up (`unheard`)."""
-        return Counter(done=self.each * facts, refused=refused) + Counter({self.again: unheard if self.again else 0})
-
-    def logged(self, wanted: Counter[str], facts: int = 1) -> int:
-        """How many entries of the vendor's log that makes, of so many facts: what is sent again to a record that was
-        made meanwhile changes it, and makes none."""
-        return self.each * facts if self.effect == "created" else wanted["done"]
-
-    def is_own(self, entry: dict[str, Any]) -> bool:
-        """Whether it's of this flow."""
-        return (entry["external_id"] or "").startswith(self.prefix)
 
 
 class Customers(Scene):
@@ -102,7 +41,7 @@ class CustomerChanges(Scene):
         return [house.customer(name=f"Customer {n}") for n in range(8)]
 
     def act(self, house, prepared, point):
-        house.ask_stripe(f"customers/{prepared.pop()}", name=f"Changed at {point}")
+        house.rename(prepared.pop(), f"Changed at {point}")
 
 
 class CustomerUses(Scene):
@@ -110,7 +49,7 @@ class CustomerUses(Scene):
 
     def act(self, house, prepared, point):
         customer = house.customer(name=f"Customer of {point}")
-        house.invoice(customer, amount=5_000, currency="jpy", metadata={"legal_entity": "JP01"})
+        house.invoice(customer, amount=5_000, currency="jpy", entity="JP01")
 
 
 class Invoices(Scene):
@@ -120,10 +59,7 @@ class Invoices(Scene):
 
 class CreditNotes(Scene):
     def act(self, house, prepared, point):
-        invoice = house.invoice(prepared)
-        house.make(
-            "stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}]
-        )
+        house.credit(house.invoice(prepared), amount=1_000, entity="GB01")
 
 
 class InvoiceVoids(Scene):
@@ -150,9 +86,7 @@ class CreditVoids(Scene):
 
     def act(self, house, prepared, point):
         invoice = house.invoice(prepared)
-        credit = house.make(
-            "stripe", "credit_note", [{"invoice": invoice, "amount": 1_000, "metadata": {"legal_entity": "GB01"}}]
-        )[0]
+        credit = house.credit(invoice, amount=1_000, entity="GB01")
         house.poll()
         house.carry(without="credit_void_to_erp")
         house.void_credit(credit)
@@ -172,6 +106,7 @@ class Unwindings(Scene):
     """Two people take a paid invoice back and post it again: every write of the plan has something to do."""
 
     prefix = "unw-"
+    begins_at = (Family.BILLING, Family.PAYMENTS)
 
     def act(self, house, prepared, point):
         sku = f"8{BusinessTransaction.objects.filter(flow='invoice_to_erp').count():05}"
@@ -210,17 +145,21 @@ class Reversals(Accruals):
         reverse("accrual_to_erp")
 
 
-class Payments(Scene):
+class Paid(Scene):
+    begins_at = (Family.BILLING, Family.PAYMENTS)
+
+
+class Payments(Paid):
     def act(self, house, prepared, point):
         house.pay(house.invoice(prepared))
 
 
-class Refunds(Scene):
+class Refunds(Paid):
     def act(self, house, prepared, point):
         house.refund(house.pay(house.invoice(prepared)))
 
 
-class CreditRefunds(Scene):
+class CreditRefunds(Paid):
     """Money given back by a credit note: the refund pays out the credit memo."""
 
     def act(self, house, prepared, point):
@@ -229,12 +168,12 @@ class CreditRefunds(Scene):
         house.credit(invoice, amount=1_000, refund_amount=1_000)
 
 
-class Disputes(Scene):
+class Disputes(Paid):
     def act(self, house, prepared, point):
         house.dispute(house.pay(house.invoice(prepared)))
 
 
-class Payouts(Scene):
+class Payouts(Paid):
     def act(self, house, prepared, point):
         house.pay(house.invoice(prepared))
         house.payout()
@@ -242,6 +181,8 @@ class Payouts(Scene):
 
 class Summaries(Scene):
     """The UK entity posts in summary: a document waits, and its day is summed up at once."""
+
+    side_by_side = False
 
     def prepare(self, house):
         house.post_in_summary("GB01")
@@ -255,6 +196,8 @@ class Summaries(Scene):
 
 
 class Orders(Scene):
+    begins_at = (Family.CRM, Family.BILLING)
+
     def prepare(self, house):
         account = house.account()
         house.win(account)  # the account's customer is there before anything goes wrong
@@ -263,7 +206,11 @@ class Orders(Scene):
 
     def act(self, house, prepared, point):
         is_new = "save_customer" in point or "answers" in point
-        house.win(house.account(Name=f"Account of {point}", AccountNumber=point[-9:]) if is_new else prepared)
+        house.win(house.account(name=f"Account of {point}", number=point[-9:]) if is_new else prepared)
+
+
+class Statuses(Orders):
+    each = 2  # sold and billed
 
 
 class OrderUnwindings(Orders):
@@ -280,6 +227,8 @@ class OrderUnwindings(Orders):
 class SignedOrders(Scene):
     """An order in which a sale of the CRM was written down."""
 
+    begins_at = (Family.CRM, Family.BILLING)
+
     def prepare(self, house):
         account = house.account()
         sold = house.win(account)
@@ -288,36 +237,36 @@ class SignedOrders(Scene):
 
     def act(self, house, prepared, point):
         account, sold = prepared
-        house.sign(account, OpportunityId=sold)
+        house.sign(account, sale=sold)
 
 
 class HoldNotes(Scene):
     """What is said on an invoice's record, as of one that is held."""
 
     def act(self, house, prepared, point):
-        source = Source(connection="stripe", object_type="invoice", object_id=house.invoice(prepared))
+        source = Source(connection=house.cast.billing.code, object_type="invoice", object_id=house.invoice(prepared))
         note = HoldNote(source=source, at=timezone.now(), status="held", message="Held.", link="https://q2c.test/1/")
         with atomic():
             dispatch_facts([fact_of(note)])
 
 
-def enter(house: House, code: str, prepared: Any, name: str, count: int = 1, *, scene: Scene | None = None) -> None:
-    """Make facts of the flow and carry everything else, so that they alone are due."""
-    lanes = BusinessTransaction.objects.filter(flow=code, state="running").values("lane").distinct()
+def enter(house: House, scene: Scene, prepared: Any, name: str, count: int = 1) -> None:
+    """Make facts of the scene's flow and carry everything else, so that they alone are due."""
+    lanes = BusinessTransaction.objects.filter(flow=scene.code, state="running").values("lane").distinct()
     for n in range(count):
-        (scene or SCENES[code]).act(house, prepared, f"{name} {n}" if count > 1 else name)
-    house.carry(without=code, until=lambda: lanes.count() == count)
-    house.carry(without=code)
+        scene.act(house, prepared, f"{name} {n}" if count > 1 else name)
+    house.carry(without=scene.code, until=lambda: lanes.count() == count)
+    house.carry(without=scene.code)
 
 
 def write_off(house: House, invoice: str, resolution: str = "write_off") -> Proposal:
     """Billing gives an invoice up; one person proposes what to do about it, another agrees."""
     txn = BusinessTransaction.objects.get(flow="invoice_to_erp", source_id=invoice)
     problem = Problem(
-        "uncollectible_proposed", Category.CONFLICT, f"Billing gave up {txn.number}", connection="stripe",
+        "uncollectible_proposed", Category.CONFLICT, f"Billing gave up {txn.number}", connection=txn.source_connection,
         document=txn.number, invoice=invoice,
     )  # fmt: skip
-    opened = cases.open_case(problem, connection_code="stripe", number=txn.number)
+    opened = cases.open_case(problem, connection_code=txn.source_connection, number=txn.number)
     case = ExceptionCase.objects.get(pk=opened)
     people = {person.username: person for person in Person.objects.all()}
     proposal, _ = adjustments.adjust(case, by=people["billing_ops"], reason="gone bankrupt", resolution=resolution)
@@ -374,7 +323,7 @@ def live_a_day(house: House, account: str, *, decides: bool = True) -> None:
     house.post_in_summary("DE01")
     customer = house.customer(name=f"Customer of {account}")
     paid, credited, disputed, voided = (house.invoice(customer, amount=a) for a in (10_000, 20_000, 30_000, 40_000))
-    credit = house.make("stripe", "credit_note", [{"invoice": credited, "amount": 5_000}])[0]
+    credit = house.credit(credited, amount=5_000)
     house.refund(house.pay(paid), 2_000)
     dispute = house.dispute(house.pay(disputed))
     in_summary = {"currency": "eur", "metadata": {"legal_entity": "DE01"}}
@@ -422,7 +371,7 @@ def lineage() -> list[tuple[str, ...]]:
 
 def made_by_vendor(house: House) -> dict[str, list[tuple[str, str]]]:
     """Type and id of everything that the vendors' own logs say was made."""
-    return {v: [(e["document_type"], e["id"]) for e in house.made(v)] for v in ("salesforce", "stripe", "netsuite")}
+    return {vendor: [(e["document_type"], e["id"]) for e in house.made(vendor)] for vendor in house.vendors}
 
 
 # Flows whose writes go as those of a flow that is tried each time: killed, paused and unanswered by `make check-all`
@@ -440,60 +389,43 @@ ALIKE = {
     "unwinding_to_erp": "credit_void_to_erp",  # its own journey kills it at each write of one plan
     "reversal_to_erp": "accrual_to_erp",  # its own journeys kill it at each write, of each kind of journal
 }
-TRIED = [code for code in catalog.BY_CODE if code not in ALIKE or EVERY_FLOW]
-# A flow that writes something else on another stage: deaths around that write.
-MORE_SCENES: dict[str, Scene] = {
-    "customer_to_erp": CustomerChanges("netsuite", "customer", effect="updated", method="PUT", look="", again="done"),
-    "refund_to_erp": CreditRefunds("netsuite", "customerRefund"),
+STAGES: dict[str, type[Scene]] = {
+    "customer_to_erp": Customers,
+    "customer_use_to_erp": CustomerUses,
+    "invoice_to_erp": Invoices,
+    "credit_memo_to_erp": CreditNotes,
+    "invoice_void_to_erp": InvoiceVoids,
+    "credit_void_to_erp": CreditVoids,
+    "write_off_to_erp": WriteOffs,
+    "unwinding_to_erp": Unwindings,
+    "accrual_to_erp": Accruals,
+    "reversal_to_erp": Reversals,
+    "payment_to_erp": Payments,
+    "application_to_erp": Payments,
+    "refund_to_erp": Refunds,
+    "dispute_to_erp": Disputes,
+    "payout_to_erp": Payouts,
+    "summary_to_erp": Summaries,
+    "order_to_subscription": Orders,
+    "order_unwinding": OrderUnwindings,
+    "order_to_sale": SignedOrders,
+    "hold_to_source": HoldNotes,
+    "status_to_crm": Statuses,
 }
-SCENES: dict[str, Scene] = {
-    "customer_to_erp": Customers("netsuite", "customer", method="PUT", look="", again="done"),
-    "customer_use_to_erp": CustomerUses("netsuite", "customerSubsidiaryRelationship", method="PUT"),
-    "invoice_to_erp": Invoices("netsuite", "invoice"),
-    "credit_memo_to_erp": CreditNotes("netsuite", "creditMemo"),
-    "invoice_void_to_erp": InvoiceVoids("netsuite", "creditMemo"),
-    "credit_void_to_erp": CreditVoids("netsuite", "invoice"),
-    "write_off_to_erp": WriteOffs("netsuite", "creditMemo"),
-    "unwinding_to_erp": Unwindings("netsuite", "creditMemo"),
-    "accrual_to_erp": Accruals("netsuite", "journalEntry"),
-    "reversal_to_erp": Reversals("netsuite", "journalEntry"),
-    "payment_to_erp": Payments("netsuite", "customerPayment"),
-    "application_to_erp": Payments("netsuite", "customerPayment", effect="updated", method="PATCH"),
-    "refund_to_erp": Refunds("netsuite", "journalEntry"),
-    "dispute_to_erp": Disputes("netsuite", "journalEntry"),
-    "payout_to_erp": Payouts("netsuite", "journalEntry"),
-    "summary_to_erp": Summaries("netsuite", "journalEntry", side_by_side=False),
-    "order_to_subscription": Orders("stripe", "subscription", path="/v1/subscriptions", look="/v1/subscriptions"),
-    "order_unwinding": OrderUnwindings(
-        "stripe",
-        "subscription",
-        effect="deleted",
-        method="DELETE",
-        path="/v1/subscriptions/*",
-        look="/v1/subscriptions",
-    ),
-    "order_to_sale": SignedOrders(
-        "salesforce",
-        "Order",
-        effect="updated",
-        method="PATCH",
-        path="*/sobjects/Order/*",
-        look="",
-        again="done",
-        refusal=[{"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Locked by sales", "fields": []}],
-    ),
-    "hold_to_source": HoldNotes(
-        "stripe", "invoice", effect="updated", path="/v1/invoices/in_*", look="", again="replayed"
-    ),
-    "status_to_crm": Orders(
-        "salesforce",
-        "Opportunity",
-        effect="updated",
-        method="PATCH",
-        path="*/sobjects/Opportunity/*",
-        look="",
-        again="done",
-        each=2,  # sold and billed
-        refusal=[{"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "Locked by sales", "fields": []}],
-    ),
+# A flow that writes something else on another stage.
+MORE_STAGES: dict[str, type[Scene]] = {
+    "customer_to_erp-changed": CustomerChanges,
+    "refund_to_erp-credit": CreditRefunds,
 }
+SCENES = {code: stage(code, usual()) for code, stage in STAGES.items()}  # with the usual cast
+MORE_SCENES = {name: stage(name, usual()) for name, stage in MORE_STAGES.items()}
+
+
+def every_scene(*names: str) -> list[Scene]:
+    """Each flow with each cast that fits it, or those that are named."""
+    stages = {**STAGES, **MORE_STAGES}
+    return [
+        stages[name](name, cast)
+        for name in (names or STAGES)
+        for cast in casts(*stages[name](name, usual()).roles)
+    ]  # fmt: skip

@@ -13,7 +13,7 @@ from tests.api.conftest import bearer, make_client, order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.scenario(10)
+@pytest.mark.scenario(10, of="the API’s door")
 def test_an_order_by_api_becomes_one_subscription_and_is_traced_by_its_id(house):
     account = house.account()
     house.price("QB-API", "1495.50")

@@ -26,7 +26,7 @@ def limits(house):
     house.sandboxes.control("POST", "netsuite/limits", {"enforced": False})
 
 
-@pytest.mark.scenario(52)
+@pytest.mark.scenario(52, of="calls, whatever they write")
 @pytest.mark.usefixtures("limits")
 def test_a_backlog_waits_behind_the_breaker_and_drains_once_after_one_probe(house, monkeypatch):
     house.set_connections(settles_after_seconds="60")  # no look-up that succeeds comes between the failures

@@ -5,48 +5,42 @@ from __future__ import annotations
 
 import pytest
 
-from q2c.flows import catalog
 from tests.journeys.deaths import bury, carry_and_die, read_points, write_points
-from tests.journeys.scenes import MORE_SCENES, SCENES, TRIED, enter
+from tests.journeys.scene import over
+from tests.journeys.scenes import ALIKE, MORE_STAGES, enter, every_scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.crash]
 
 
 @pytest.mark.scenario(4)
-@pytest.mark.parametrize("code", TRIED)
-def test_one_document_survives_a_death_before_and_after_every_read(house, code):
-    flow, scene = catalog.BY_CODE[code], SCENES[code]
+@over(every_scene(), rarely=ALIKE)
+def test_one_document_survives_a_death_before_and_after_every_read(house, scene):
     prepared = scene.prepare(house)
     house.carry()
     before, arrived = len(scene.made(house)), scene.arrived(house)
-    enter(house, code, prepared, "reads")
+    enter(house, scene, prepared, "reads")
     reached = []
-    for point in read_points(flow):
+    for point in read_points(scene.flow):
         if carry_and_die(house.carry, point):
             reached.append(point)
         bury()
     house.carry()
-    assert reached == read_points(flow)
+    assert reached == read_points(scene.flow)
     assert len(scene.made(house)) == before + scene.each, house.standing()
     assert scene.arrived(house) - arrived == scene.wanted()
     assert house.arrived_twice() == []
-    assert set(house.states(code)) == {"completed"}
+    assert set(house.states(scene.code)) == {"completed"}
 
 
 @pytest.mark.scenario(4, 5)
-@pytest.mark.parametrize(
-    ("code", "scenes"),
-    [*((code, SCENES) for code in TRIED), *((code, MORE_SCENES) for code in MORE_SCENES)],
-    ids=[*TRIED, *(f"{code}-more" for code in MORE_SCENES)],
-)
-def test_a_death_around_each_write_makes_its_document_once(house, code, scenes):
-    flow, scene = catalog.BY_CODE[code], scenes[code]
+@over([*every_scene(), *every_scene(*MORE_STAGES)], rarely=ALIKE)
+def test_a_death_around_each_write_makes_its_document_once(house, scene):
     prepared = scene.prepare(house)
     house.carry()
     doubles = 0
-    for point in write_points(flow):
+    for point in write_points(scene.flow):
         before, arrived = len(scene.made(house)), scene.arrived(house)
-        enter(house, code, prepared, point, scene=scene)
+        enter(house, scene, prepared, point)
         reached = carry_and_die(house.carry, point)
         bury()
         house.carry()
@@ -56,4 +50,4 @@ def test_a_death_around_each_write_makes_its_document_once(house, code, scenes):
         assert len(scene.made(house)) == before + scene.logged(wanted), (point, house.standing())
         assert scene.arrived(house) - arrived == wanted, point
         assert len(house.arrived_twice()) == doubles, (point, house.arrived_twice())
-        assert set(house.states(code)) == {"completed"}, point
+        assert set(house.states(scene.code)) == {"completed"}, point

@@ -25,7 +25,7 @@ def billed(house, document_type="invoice"):
     )
 
 
-@pytest.mark.scenario(40)
+@pytest.mark.scenario(40, of="amounts of every kind of document")
 def test_every_entity_bills_yen_and_dinars_to_the_last_digit(house):
     expected = []
     for entity, name, country, *_rest in ENTITIES:

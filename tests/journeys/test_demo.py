@@ -125,7 +125,7 @@ def kill_database(leader: int) -> None:
     await_that(lambda: postmaster not in session(leader), seconds=10, what="PostgreSQL is gone")
 
 
-@pytest.mark.scenario(56)
+@pytest.mark.scenario(56, of="processes, whatever they carry")
 @pytest.mark.crash
 def test_a_demo_that_was_killed_goes_on_with_its_data_and_ends_without_leftovers(demo):
     first = demo()

@@ -12,25 +12,26 @@ import requests
 from connectors.stripe.sandbox.webhooks import sign
 from exceptions.models import ExceptionCase
 from q2c.core.models import Person
-from q2c.flows import catalog, invoice_to_erp
+from q2c.flows import invoice_to_erp
 from q2c.inbox import replay
 from q2c.inbox.models import InboundKey, Refusal
 from q2c.transactions.models import BusinessTransaction
-from tests.journeys.scenes import SCENES
+from tests.journeys.scene import over
+from tests.journeys.scenes import every_scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
-FLOWS = [code for code in catalog.BY_CODE if code != "hold_to_source"]  # no webhook brings what our cases say
+NO_WEBHOOK = {"hold_to_source": "no webhook brings what our cases say"}
 
 
-@pytest.mark.scenario(17)
-@pytest.mark.parametrize("code", FLOWS)
-def test_webhooks_that_come_twice_in_another_order_or_never_have_their_effect_once(house, code):
-    scene = SCENES[code]
+@pytest.mark.scenario(17, not_for=NO_WEBHOOK)
+@over([scene for scene in every_scene() if scene.code not in NO_WEBHOOK])
+def test_webhooks_that_come_twice_in_another_order_or_never_have_their_effect_once(house, scene):
+    code, senders = scene.code, [player.vendor for player in house.cast.players() if player.sends_webhooks]
     prepared = scene.prepare(house)
     house.carry()
     for do in ("webhook_duplicate", "webhook_reorder", "webhook_lose"):
         before = len(scene.records(house))
-        for vendor in ("stripe", "salesforce"):
+        for vendor in senders:
             house.fault(vendor, do, **({"seconds": 0.3} if do == "webhook_reorder" else {}))
         scene.act(house, prepared, do)
 
@@ -40,7 +41,7 @@ def test_webhooks_that_come_twice_in_another_order_or_never_have_their_effect_on
             return len(scene.records(house)) > before and set(house.states(code)) == {"completed"}
 
         house.carry(until=is_made)
-        for vendor in ("stripe", "salesforce"):
+        for vendor in senders:
             house.sandboxes.control("DELETE", f"{vendor}/faults")
         house.poll()
         house.carry()
@@ -79,7 +80,7 @@ def known(event):
     return InboundKey.objects.get(dedupe_key=event["id"])
 
 
-@pytest.mark.scenario(14)
+@pytest.mark.scenario(14, of="messages, before any flow")
 def test_the_same_webhook_five_times_at_once_is_one_effect_and_four_duplicates(house, post):
     house.invoice(house.customer())
     customer, finalized = post.events("customer.created", "invoice.finalized")
@@ -92,7 +93,7 @@ def test_the_same_webhook_five_times_at_once_is_one_effect_and_four_duplicates(h
     assert len(house.made("netsuite", "invoice")) == 1
 
 
-@pytest.mark.scenario(15, 16)
+@pytest.mark.scenario(15, 16, of="messages, before any flow")
 def test_a_newer_state_may_come_before_and_an_older_one_after_it_is_ignored_and_recorded(house, post):
     customer = house.customer(name="Old name Ltd")
     stripe = house.sandboxes.vendor("stripe")
@@ -113,7 +114,7 @@ def test_a_newer_state_may_come_before_and_an_older_one_after_it_is_ignored_and_
     assert BusinessTransaction.objects.count() == 1
 
 
-@pytest.mark.scenario(20)
+@pytest.mark.scenario(20, of="the door, before any flow")
 def test_what_cant_prove_itself_is_refused_and_counted_and_posts_nothing(house, post):
     house.customer()
     (event,) = post.events("customer.created")
@@ -147,7 +148,7 @@ def test_both_secrets_let_a_message_in_while_the_vendor_rolls_them(house, live_s
     assert len(house.made("netsuite", "customer")) == 1
 
 
-@pytest.mark.scenario(19, 21)
+@pytest.mark.scenario(19, 21, of="messages, before any flow")
 def test_one_poisoned_document_of_a_hundred_is_held_and_the_others_post_once_though_all_come_again(house, monkeypatch):
     customer = house.customer()
     real = invoice_to_erp.build_ar_invoice

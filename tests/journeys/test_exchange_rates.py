@@ -32,7 +32,7 @@ def agree_on(rate: D) -> None:
     forget_everything()
 
 
-@pytest.mark.scenario(47)
+@pytest.mark.scenario(47, of="amounts in two currencies")
 def test_a_missing_rate_holds_and_another_rate_at_payment_is_a_gain_of_the_ledger_and_no_error(house):
     ReferenceEntry.objects.filter(list_name="rates").delete()
     MappingRule.objects.filter(kind="manual_rate", key="EUR/GBP").update(known_to=next_number())

@@ -83,7 +83,7 @@ def test_every_client_follows_the_primary_and_readiness_says_when_there_is_none(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.crash
-@pytest.mark.scenario(57)
+@pytest.mark.scenario(57, of="processes, whatever they carry")
 @pytest.mark.skipif(os.environ.get("Q2C_EVERY_FLOW") != "1", reason="takes a minute: part of make check-all")
 def test_real_workers_go_on_through_a_failover_and_post_every_invoice_once(house, sentinels, tmp_path, sandboxes):
     customer = house.customer()

@@ -77,7 +77,8 @@ def lives(host: str) -> bool:
     return Worker.objects.filter(host=host, beat_at__gt=Now() - dt.timedelta(seconds=LAPSES_SECONDS)).exists()
 
 
-@pytest.mark.scenario(13, 58)
+@pytest.mark.scenario(13)
+@pytest.mark.scenario(58, of="schedules")
 def test_a_host_that_is_cut_off_in_mid_batch_neither_keeps_work_nor_makes_it_twice(house, network):
     customer = house.customer()
     house.carry()

@@ -26,7 +26,7 @@ def known() -> set[tuple[str, str, str]]:
     return {(list_name, external_id, json.dumps(facts, sort_keys=True)) for list_name, external_id, facts in rows}
 
 
-@pytest.mark.scenario(32)
+@pytest.mark.scenario(32, of="reading a list")
 def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_can_be_read(house, monkeypatch):
     before = known()
     monkeypatch.setattr(client, "PAGE", 2)
@@ -45,7 +45,7 @@ def test_a_list_that_is_too_long_is_never_cut_short_and_its_case_closes_once_it_
     assert known() == before
 
 
-@pytest.mark.scenario(30)
+@pytest.mark.scenario(30, of="reading a list")
 @pytest.mark.parametrize(("status", "said"), [(400, ["answered with 400"]), (503, [])])
 @pytest.mark.parametrize(
     ("list_name", "rows"),
@@ -68,7 +68,7 @@ def test_a_page_in_the_middle_that_fails_changes_nothing_and_what_an_outage_does
     assert ExceptionCase.objects.filter(kind="list_unread", state="resolved").count() == len(said)
 
 
-@pytest.mark.scenario(31)
+@pytest.mark.scenario(31, of="reading a list")
 @pytest.mark.parametrize("list_name", ["accounts", "items", "tax_codes", "periods"])
 def test_a_list_that_is_suddenly_empty_is_no_list_that_was_read(house, monkeypatch, list_name):
     before, target = known(), "netsuite"

@@ -24,7 +24,7 @@ def billed_to(house, sale: str) -> str:
     return found if isinstance(found, str) else found["id"]
 
 
-@pytest.mark.scenario(33)
+@pytest.mark.scenario(33, of="the customers of the CRM")
 def test_what_is_sold_to_a_merged_account_is_billed_to_the_survivor_and_no_later_sync_moves_it_back(house):
     kept = house.account(Name="Blue Bikes", AccountNumber="BB-1")
     gone = house.account(Name="Blue Bikes Ltd", AccountNumber="BB-2")

@@ -17,7 +17,7 @@ def standing(house):
     return house.standing() + house.held()
 
 
-@pytest.mark.scenario(41)
+@pytest.mark.scenario(41, of="all that gives an invoice’s money back")
 def test_a_credit_a_refund_and_a_chargeback_of_one_invoice_each_stand_once_and_no_more_is_given_back(house):
     invoice = house.invoice(house.customer(), amount=10_000)
     payment = house.pay(invoice)
@@ -54,7 +54,7 @@ def test_a_credit_a_refund_and_a_chargeback_of_one_invoice_each_stand_once_and_n
     assert paid[BANK] == D("200.00") + left - paid[FEES]
 
 
-@pytest.mark.scenario(43)
+@pytest.mark.scenario(43, of="credits below zero")
 def test_what_is_below_zero_at_the_source_is_a_credit_in_the_erp_and_no_total_there_is_negative(house):
     customer = house.customer()
     first = house.invoice(customer, amount=10_000)

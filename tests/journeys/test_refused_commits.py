@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from q2c.flows import catalog
 from q2c.transactions import remember, restart
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.steps import Write
-from tests.journeys.scenes import SCENES, TRIED
+from tests.journeys.scene import as_params
+from tests.journeys.scenes import ALIKE, every_scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
-WRITES = [(code, step.name) for code in TRIED for step in catalog.BY_CODE[code].steps if isinstance(step, Write)]
+WRITES = [
+    param
+    for scene in every_scene()
+    for step in scene.flow.steps
+    if isinstance(step, Write)
+    for param in as_params([scene], step.name, rarely=ALIKE)
+]
 
 
-@pytest.mark.parametrize(("code", "step"), WRITES)
-def test_a_repost_days_later_finds_what_was_made_and_makes_nothing(house, monkeypatch, code, step):
-    scene = SCENES[code]
+@pytest.mark.parametrize(("scene", "cast", "step"), WRITES, indirect=["cast"])
+def test_a_repost_days_later_finds_what_was_made_and_makes_nothing(house, monkeypatch, scene, step):
+    code = scene.code
     prepared = scene.prepare(house)
     house.carry()
     before = len(scene.records(house))

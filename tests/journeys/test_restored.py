@@ -24,7 +24,7 @@ from tests.journeys.backup import take_backup
 from tests.journeys.deaths import bury, carry_and_die
 from tests.journeys.house import forget_everything
 from tests.journeys.ledger import Ledger
-from tests.journeys.scenes import enter, lineage, live_a_day, made_by_vendor
+from tests.journeys.scenes import SCENES, enter, lineage, live_a_day, made_by_vendor
 from tests.journeys.stage import await_that
 from tests.journeys.test_holds import person
 from tests.mappings.rules import START
@@ -49,11 +49,11 @@ def ask(*arguments):
     return said.getvalue()
 
 
-@pytest.mark.scenario(60)
+@pytest.mark.scenario(60, of="everything that was forgotten at once")
 def test_after_a_restore_no_document_is_made_again_and_all_lineage_is_back(house, backup):
     live_a_day(house, house.account(Name="Before the backup Ltd"))
     house.poll()
-    enter(house, "invoice_to_erp", house.customer(name="In the middle Ltd"), "known but not yet posted")
+    enter(house, SCENES["invoice_to_erp"], house.customer(name="In the middle Ltd"), "known but not yet posted")
     older = backup()
 
     house.carry()
@@ -105,7 +105,7 @@ def test_what_was_in_flight_at_the_time_of_the_backup_ends_right_and_nothing_is_
     house.fault("netsuite", "lose_answer", when={"method": "POST", "path": "*/invoice", "times": 1})
     unknown = house.invoice(customer, amount=6_000)
     house.carry(until=lambda: house.states("invoice_to_erp").get("unknown") == 1)
-    enter(house, "invoice_to_erp", customer, "sent, and its worker dies before it can tell")
+    enter(house, SCENES["invoice_to_erp"], customer, "sent, and its worker dies before it can tell")
     assert carry_and_die(lambda: carry("invoice_to_erp", seconds=5), "post_invoice:after_answer")
     dispute = house.dispute(payment)
     house.void(voided)

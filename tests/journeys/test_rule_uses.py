@@ -36,7 +36,7 @@ def agree_on_fallback() -> MappingRule:
     return MappingRule.objects.get(is_fallback=True)
 
 
-@pytest.mark.scenario(37)
+@pytest.mark.scenario(37, of="the rules of an invoice")
 def test_each_document_that_a_fallback_lets_pass_is_counted_once_whatever_its_lines(house):
     rule = agree_on_fallback()
     customer = house.customer()

@@ -22,7 +22,7 @@ STEPS = 8 if COMPANIES == 1 else 20
 SEED = int(os.environ.get("Q2C_SHUFFLED_SEED") or (6 if COMPANIES == 1 else random.SystemRandom().randrange(10**6)))
 
 
-@pytest.mark.scenario(64)
+@pytest.mark.scenario(64, of="many flows at once, in any order")
 def test_whatever_the_order_what_is_posted_is_what_was_billed(house, record_property):
     lived: Counter[str] = Counter()
     chosen = settings(

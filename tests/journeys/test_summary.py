@@ -123,7 +123,7 @@ def test_a_day_of_two_currencies_becomes_two_journals_without_netting(house):
     }
 
 
-@pytest.mark.scenario(49)
+@pytest.mark.scenario(49, of="summaries")
 def test_what_comes_late_becomes_a_delta_with_lineage_to_both_documents(house):
     house.post_in_summary("GB01")
     customer = house.customer()

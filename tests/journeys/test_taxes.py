@@ -125,7 +125,7 @@ def tell(document: dict[str, Any]) -> tuple[list[Any], float, float]:
     return lines, document["taxTotal"], document["total"]
 
 
-@pytest.mark.scenario(39)
+@pytest.mark.scenario(39, of="taxed invoices and their credits")
 def test_every_kind_of_tax_reaches_the_erp_as_billing_computed_it(house, rates):
     customers = {
         entity: house.customer(name=f"Customer of {entity}", metadata={"legal_entity": entity},

@@ -137,7 +137,7 @@ def test_billings_void_of_an_invoice_that_was_taken_back_credits_nothing_again(h
     assert [row[0] for row in held_by_erp(house, "creditMemo")] == [f"unw-stripe-{invoice}-1"]
 
 
-@pytest.mark.scenario(48)
+@pytest.mark.scenario(48, of="unwinding an invoice")
 def test_an_invoice_is_credited_and_rebilled_twice_and_stands_once(house):
     invoice = house.invoice(house.customer(), sku=WRONG, amount=10_000)
     house.carry()

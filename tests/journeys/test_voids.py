@@ -34,7 +34,7 @@ def ends(house, flow):
     return list(BusinessTransaction.objects.filter(flow=flow).order_by("id").values_list("state", "waits_for"))
 
 
-@pytest.mark.scenario(42)
+@pytest.mark.scenario(42, of="voids")
 def test_a_posted_invoice_that_is_voided_is_credited_in_full(house):
     invoice = house.invoice(house.customer(), amount=10_000)
     house.carry()

@@ -20,7 +20,7 @@ def line(sku: str, amount: int) -> dict:
     return {"amount": amount, "quantity": 1, "description": sku, "metadata": {"sku": sku}}
 
 
-@pytest.mark.scenario(44)
+@pytest.mark.scenario(44, of="invoices of zero")
 def test_an_upgrade_of_nothing_in_sum_moves_its_revenue_and_owes_nothing(house):
     customer = house.customer()
     upgraded = [line("QB-API", 10_000), line("QB-CPU-HEATSINK", -10_000)]

@@ -78,7 +78,7 @@ def test_a_quick_check_lists_what_was_made_since_and_leaves_the_days_as_they_wer
     assert FeedDay.objects.exists()
 
 
-@pytest.mark.scenario(25)
+@pytest.mark.scenario(25, of="reading a source, before any flow")
 def test_what_is_committed_late_with_an_earlier_time_is_found_by_the_next_check(source):
     now = timezone.now()
     FeedCheck.objects.update(until=now, whole_at=now, listed=completeness.WHOLE_IS_CHEAP + 1)

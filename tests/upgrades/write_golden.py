@@ -10,7 +10,7 @@ from q2c.flows import catalog
 from q2c.outbox.models import OutboxEvent
 from q2c.transactions import machine
 from q2c.transactions.models import BusinessTransaction
-from tests.journeys.conftest import home, house, sandboxes  # noqa: F401 - fixtures
+from tests.journeys.conftest import cast, home, house, sandboxes  # noqa: F401 - fixtures
 from tests.journeys.scenes import SCENES, enter
 from tests.upgrades.golden import document_facts, release_facts, write
 
@@ -34,7 +34,7 @@ def test_write_a_document_of_each_flow(house, code, monkeypatch):  # noqa: F811
     monkeypatch.setattr(machine, "commit_intents", noting)
     prepared = SCENES[code].prepare(house)
     house.carry()
-    enter(house, code, prepared, "golden")
+    enter(house, SCENES[code], prepared, "golden")
     house.carry()
     txn = BusinessTransaction.objects.filter(flow=code, state="completed").order_by("id").last()
     assert txn is not None, house.standing()

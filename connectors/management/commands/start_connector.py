@@ -39,6 +39,9 @@ class Command(BaseCommand):
             target.write_text(text)
             self.stdout.write(f"made {path}")
         self.stdout.write(f'Add "connectors.{code}" to the independence contract in pyproject.toml.')
+        self.stdout.write(
+            f"Write its part in the journeys, tests/journeys/vendors/{code}.py, as its neighbours there do."
+        )
 
 
 def stamped_files(code: str, name: str, families: list[Family]) -> dict[str, str]:

@@ -16,7 +16,7 @@ AT_ONCE = 4
 SHARED = Limits(at_once=AT_ONCE, timeout_seconds=20.0, connect_seconds=5.0, is_by_address=True)
 
 
-@pytest.mark.scenario(23)
+@pytest.mark.scenario(23, of="messages and calls, before any flow")
 def test_an_account_at_its_limit_serves_a_second_connection_in_its_turn():
     """One connection brings a hundred calls, and then another one a few of its own."""
     running, most, served = 0, 0, []

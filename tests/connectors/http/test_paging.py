@@ -21,7 +21,7 @@ def walk(pages):
     return asyncio.run(story())
 
 
-@pytest.mark.scenario(27)
+@pytest.mark.scenario(27, of="reading a list")
 def test_a_page_that_is_filtered_to_nothing_goes_on():
     assert walk([(["a"], 1), ([], 2), (["b"], None)]) == ["a", "b"]
 

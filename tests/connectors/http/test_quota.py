@@ -35,7 +35,7 @@ def goes(quota, lane, **more):
     return True
 
 
-@pytest.mark.scenario(54)
+@pytest.mark.scenario(54, of="calls, whatever they write")
 @pytest.mark.parametrize(
     ("used", "goes_on"),
     [(799, [True, True, True]), (800, [True, True, False]), (950, [True, False, False]), (990, [False, False, False])],

@@ -119,7 +119,7 @@ def test_what_is_leased_is_known_again_after_redis_was_wiped(account):
     asyncio.run(story())
 
 
-@pytest.mark.scenario(53)
+@pytest.mark.scenario(53, of="calls, whatever they write")
 def test_without_redis_a_process_waits_for_all_leases_to_end_and_keeps_to_its_share(account, away, monkeypatch):
     monkeypatch.setattr(slots, "_share_alone", lambda at_once: 2)
 

@@ -251,7 +251,7 @@ def test_an_expired_session_is_renewed_once(client, sold, sandboxes):
     assert run(story()).name == "Northwind Ltd"
 
 
-@pytest.mark.scenario(24)
+@pytest.mark.scenario(24, of="reading a source, before any flow")
 def test_polling_walks_through_records_that_share_one_instant(client, sandboxes, monkeypatch):
     monkeypatch.setattr("connectors.salesforce.client.ROWS_PER_POLL", 2)
     made = sandboxes.make("salesforce", "Account", *({"Name": f"Same {i}", "CurrencyIsoCode": "GBP"} for i in range(7)))

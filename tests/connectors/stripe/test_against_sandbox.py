@@ -351,7 +351,7 @@ def test_a_polled_event_is_translated(build, sandboxes, customer):
     assert json.loads(polled.body)["id"] == polled.dedupe_key
 
 
-@pytest.mark.scenario(28)
+@pytest.mark.scenario(28, of="reading a source, before any flow")
 def test_a_position_older_than_stripe_keeps_is_a_gap_for_a_person(build):
     old = int((dt.datetime.now(dt.UTC) - dt.timedelta(days=31)).timestamp())
     page = run(build().changes("events", {"created": old}))  # what is there is read before

@@ -75,7 +75,7 @@ def terms(tmp_path_factory):
         yield [(case, billed[f"o{n}"]) for n, case in enumerate(cases)]
 
 
-@pytest.mark.scenario(46)
+@pytest.mark.scenario(46, of="the days of documents")
 def test_a_term_bills_exactly_its_periods_each_with_its_own_days(terms):
     for (zone, start, term, rhythm), invoices in terms:
         days = [(line.service_start, line.service_end) for i in invoices for line in with_days(i, zone).lines]
