@@ -76,7 +76,9 @@ def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
         since = min((turn.at for turn in stopped), default=None)
         code, is_paused = connection.code, connection.state == Connection.State.PAUSED
         if code in told and (is_paused or (since is None and max(turn.at for turn in latest) <= now - WELL_FOR)):
-            how, why = ("healed", "It’s paused, which says so itself") if is_paused else _how_it_ended(connection, latest)
+            how, why = (
+                ("healed", "It’s paused, which says so itself") if is_paused else _how_it_ended(connection, latest)
+            )
             over = Problem(AWAY, Category.AVAILABILITY, "over", connection=code)
             if how:
                 closed += cases.close_matching(over, how=how, why=f"{why}.", connection_code=code) is not None

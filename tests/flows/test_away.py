@@ -145,4 +145,3 @@ def test_a_person_who_resumed_it_is_what_ended_it(erp):
     BreakerTurn.objects.create(connection=erp, object_type="", is_open=False, at=at, why="Ann resumed it: mended")
     assert watching.watch_systems(at + dt.timedelta(minutes=2)) == (0, 1)
     assert "Ann resumed it: mended." in ExceptionCase.objects.get().notes.latest("pk").text
-
