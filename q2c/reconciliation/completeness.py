@@ -27,7 +27,7 @@ from connectors.recorder import Collector, for_their_owners, write_exchanges
 from q2c import ports
 from q2c.core import leases
 from q2c.core.hotpath import fetch_rows
-from q2c.core.problems import Problem
+from q2c.core.problems import NotAnswered, Problem
 from q2c.inbox.models import InboundKey
 from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation import comparing, confirming, gaps, series
@@ -293,7 +293,7 @@ class _Round:
             try:
                 (said[one],) = await self._ask_each([one])
             except Problem as problem:
-                if problem.heals_by_itself or problem.pauses_connection:
+                if problem.heals_by_itself or problem.pauses_connection or isinstance(problem, NotAnswered):
                     break
                 failed[one] = problem.summary[:300]
             except UNREADABLE as error:

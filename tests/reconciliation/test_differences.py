@@ -248,19 +248,19 @@ def test_one_that_cannot_be_asked_for_is_put_last_and_stops_no_check(
     monkeypatch.setattr(source, "registered", registered)
     source.issue(20)
     found = []
-    for number in range(3):
+    for _ in range(3):
         before = FeedCheck.objects.get().until
         assert (check(source).failure, FeedCheck.objects.get().failure) == ("", "")
         assert FeedCheck.objects.get().until > before
         day = FeedDay.objects.order_by("day").first()
         found.append((day.source_count, day.surplus_count, day.unconfirmed_count))
-        assert (FeedGap.objects.get().number, number >= 0) == ("INV-20", True)  # what is lost is found all the same
+        assert FeedGap.objects.get().number == "INV-20"  # what is lost is found all the same
     assert found == seen
     left = FeedCheck.objects.get().answers["in_3"]
     assert ("failed" in left) == is_its_own
     monkeypatch.undo()
     check(source)
-    assert FeedDay.objects.order_by("day").first().unconfirmed_count == (0 if is_its_own else 5)
+    assert FeedDay.objects.order_by("day").first().unconfirmed_count == 0  # and it's asked for again
 
 
 def test_the_release_before_takes_what_is_left_over_for_an_answer_that_is_over(source, few_at_once):
