@@ -16,12 +16,15 @@ from q2c.canonical.billing import Invoice
 from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Problem
 from q2c.flows.asked_again import facts_again
+from q2c.flows.steps.receivables import Standing, invoice_stands_on, want_standing_invoice
 from q2c.flows.write_off_to_erp import TAX
-from q2c.posting.facts import Book
+from q2c.links import Links, fetch_links
+from q2c.posting.facts import Book, Policy
 from q2c.posting.write_offs import SKUS
 from q2c.transactions.models import BusinessTransaction
 
 KEEP = "keep"
+LINE_LEVEL = Policy()
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Booking:
 
 
 def booking_of(txn: BusinessTransaction, resolution: str, book: Book, on: dt.date) -> Booking:
-    """What would be booked for this invoice on a day, by today's mappings; two statements."""
+    """What would be booked for this invoice on a day, by today's mappings: off the account on which it stands, to that
+    of the item in force on its date. A few statements."""
     entity, erp = txn.legal_entity_code, txn.target_connection
     sku = SKUS["difference" if resolution == ACCEPT_DIFFERENCE else "write_off"]
     scope = {"legal_entity": entity}
@@ -55,18 +59,29 @@ def booking_of(txn: BusinessTransaction, resolution: str, book: Book, on: dt.dat
         facts |= {"document_type": "write_off", "takes_back": "invoice"}
     asked = {"on": on, "legal_entity": entity, "connection": erp, "currency": txn.currency, "document": facts}
     items = ports.reference(erp, "items")
-    item = items.get(_value(rules, "item", sku, asked), {}).get("attributes", {})
+    stands = _standing(txn, book)
+    dated = {**asked, "on": txn.document_date or on}  # an item is asked for on the date of what is taken back
+    item = items.get(_value(rules, "item", sku, dated), {}).get("attributes", {})
     rule = rules.find("posting_policy", TAX, on=on, legal_entity=entity)
     clause: dict[str, Any] = {"entity": entity, "field": TAX, "says": rule.value if rule else KEEP}
     clause |= {"rule": rule.rule_id if rule else None, "version": rule.version if rule else None}
     period = ports.Calendar().period(book, on)
     return Booking(
         to=account_words(erp, item.get("income_account", "")),
-        off=account_words(erp, _value(rules, "account", "receivables", asked)),
+        off=account_words(
+            erp, stands.account or _value(rules, "account", "receivables", {**asked, "on": stands.since or on})
+        ),
         sku=sku, entity=entity, period=period.name if period else f"{on:%B %Y}",
         is_open=period is not None and period.is_receivables_open, tax=clause,
         keeps_tax=clause["says"] == KEEP or resolution == ACCEPT_DIFFERENCE,
     )  # fmt: skip
+
+
+def _standing(txn: BusinessTransaction, book: Book) -> Standing:
+    """Where the invoice stands, as its write-off will ask; nothing of one that left no trace."""
+    links, source = Links(), (txn.source_connection, txn.source_id)
+    fetch_links(links, {"given": {key for _, key in want_standing_invoice(*source)}})
+    return invoice_stands_on(*source, LINE_LEVEL, book, links) or Standing()
 
 
 def in_general(booking: Booking) -> list[str]:

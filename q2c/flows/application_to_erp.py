@@ -229,6 +229,11 @@ def find_application(posting: CashApplication, erp: Any) -> PostedDocument:
     return erp.find_application(posting)
 
 
+async def read_applied(posting: CashApplication, erp: Any) -> PostedDocument:
+    """What the ERP has applied, once people accepted that it's otherwise than was asked."""
+    return await settling.read_applied(posting, erp)
+
+
 async def apply_payment(
     document: Application, posting: CashApplication, beside: Beside | None, book: Book, txn: Any, erp: Any
 ) -> PostedDocument:  # fmt: skip
@@ -259,9 +264,11 @@ async def _check_open(
         )  # fmt: skip
 
 
-def tell_application(document: Application, posting: CashApplication | None, book: Book) -> list:
+def tell_application(
+    document: Application, posting: CashApplication | None, applied: PostedDocument | None, book: Book
+) -> list:
     """Lineage from the receipt or credit memo to the invoice that it settles, on both sides; on billing's alone where
-    it keeps them."""
+    it keeps them. In the ERP with what that has applied, which people may have accepted otherwise than it was asked."""
     connection = document.source.connection
     if document.refund_id:
         if posting is None:
@@ -286,7 +293,7 @@ def tell_application(document: Application, posting: CashApplication | None, boo
             book.connection, "receipt" if is_payment else "ar_credit_memo", posting.payment, book.connection,
             "ar_invoice", row.document, row.amount, document.currency, "settles", "apply_payment",
         )
-        for row in posting.apply_to
+        for row in (posting.apply_to if applied is None else applied.applied)
     ]  # fmt: skip
     return told
 
@@ -326,6 +333,7 @@ APPLICATION_TO_ERP = Flow(
             "Apply the receipt or credit memo to the invoice",
             find=find_application,
             create=apply_payment,
+            there=read_applied,
             equal=settling.compare_applied,
             prepared="posting",
             port="erp",

@@ -15,14 +15,13 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from msgspec import structs
-
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Refund
 from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
 from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, originals, post, summary, systems, unwound
+from q2c.flows.steps import approve, cash, codes, customer, dates, post, receivables, summary, systems, unwound
+from q2c.flows.steps.receivables import Posted
 from q2c.flows.told import Link
 from q2c.posting.cash import build_refund
 from q2c.posting.facts import Accounts, Book, Period, Policy, RateUse
@@ -119,7 +118,7 @@ def _credit_key(document: Refund, credit_note_id: str) -> str:
 
 def want_accounts(document: Refund, mappings: Any) -> list[tuple[str, Any]]:
     """Account roles, and where stands what it gives back, or the refund that failed."""
-    settled = [want for row in _settled(document) for want in originals.want_standing(*row)]
+    settled = [want for row in _settled(document) for want in receivables.want_standing(row)]
     return [*codes.want_accounts(document, mappings), *settled]
 
 
@@ -128,19 +127,19 @@ def find_accounts(
     links: Any,
 ) -> Accounts:  # fmt: skip
     """Receivables as what it pays out has them, and the gateway's clearing account. Raises Problem naming the role."""
-    known = (originals.stands_on(*row, policy, links) for row in _settled(document))
-    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings, links)
-    return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
+    standing = (receivables.stands_on(row, policy, book, links) for row in _settled(document))
+    settled = receivables.find_settled(standing, document, book, document_date, policy, mappings, links)
+    on = (document_date, posting_date)
+    return codes.receipt_accounts(settled, document, book, *on, policy, mappings, links)
 
 
-def _settled(document: Refund) -> list[tuple[str, str, str, str]]:
-    """The refund that failed; else the credit notes and the payment that a refund gives back: of each its flow, system
-    and id, and what its write gave."""
+def _settled(document: Refund) -> list[Posted]:
+    """The refund that failed; else the credit notes and the payment that a refund gives back."""
     connection = document.source.connection
     if document.movement:
-        return [("refund_to_erp", connection, document.source.object_id, "ar_refund")]
-    credits = [(CREDIT_FLOW, connection, credit.credit_note_id, "ar_credit_memo") for credit in document.credits]
-    return [*credits, (cash.PAYMENT_FLOW, connection, document.payment_id, "receipt")]
+        return [Posted("refund_to_erp", connection, document.source.object_id, "ar_refund")]
+    credits = [Posted(CREDIT_FLOW, connection, credit.credit_note_id, "ar_credit_memo") for credit in document.credits]
+    return [*credits, Posted(cash.PAYMENT_FLOW, connection, document.payment_id, "receipt")]
 
 
 def build_refund_posting(

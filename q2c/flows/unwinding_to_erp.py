@@ -209,6 +209,11 @@ async def find_release(release: Settling, erp: Any) -> PostedDocument | None:
     return await settling_steps.find_all(release, erp)
 
 
+async def read_released(release: Settling, erp: Any) -> PostedDocument:
+    """What still settles it, once people accepted that it's otherwise than was asked."""
+    return await settling_steps.read_all(release, erp)
+
+
 async def release_settlements(release: Settling, unwinding: Unwinding, book: Book, erp: Any) -> PostedDocument:
     """Take off what settles the invoice, one after the other; what is off already isn't touched again. Raises Problem
     `plan_moved` before the first, where something else is open than people saw."""
@@ -257,6 +262,12 @@ async def find_settling(settling: Settling, reposted: PostedDocument | None, erp
     """Look whether all of it is applied so: the new invoice, with what settles it."""
     found = await settling_steps.find_all(settling, erp)
     return None if found is None or reposted is None else msgspec.structs.replace(reposted, applied=found.applied)
+
+
+async def read_settled(settling: Settling, reposted: PostedDocument | None, erp: Any) -> PostedDocument | None:
+    """What settles the new invoice, once people accepted that it's otherwise than was asked."""
+    found = await settling_steps.read_all(settling, erp)
+    return None if reposted is None else msgspec.structs.replace(reposted, applied=found.applied)
 
 
 async def settle(settling: Settling, reposted: PostedDocument | None, book: Book, erp: Any) -> PostedDocument | None:
@@ -356,6 +367,7 @@ UNWINDING_TO_ERP = Flow(
             "release_settlements",
             "Take payments and credits off the invoice",
             find=find_release,
+            there=read_released,
             create=release_settlements,
             equal=settling_steps.compare_applied,
             prepared="release",
@@ -387,6 +399,7 @@ UNWINDING_TO_ERP = Flow(
             "settle",
             "Apply payments and credits to the new invoice",
             find=find_settling,
+            there=read_settled,
             create=settle,
             equal=settling_steps.compare_applied,
             prepared="settling",

@@ -275,6 +275,11 @@ def find_move(move: CashApplication, erp: Any) -> PostedDocument:
     return erp.find_application(move)
 
 
+async def read_move(move: CashApplication, erp: Any) -> PostedDocument:
+    """What the credit memo settles now, once people accepted that it's otherwise than was asked."""
+    return await settling.read_applied(move, erp)
+
+
 async def move_credit(move: CashApplication, book: Book, erp: Any) -> PostedDocument:
     """Apply the credit memo to the new invoice in place of the old one."""
     return await settling.apply_one(move, book, erp)
@@ -391,6 +396,7 @@ CREDIT_VOID_TO_ERP = Flow(
             "move_credit",
             "Move the credit memo to the new invoice",
             find=find_move,
+            there=read_move,
             create=move_credit,
             equal=settling.compare_applied,
             prepared="move",

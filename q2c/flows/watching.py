@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from connectors import turns
 from connectors.connections import days_to_expiry
-from connectors.models import BreakerTurn, Connection
+from connectors.models import BreakerTurn, Connection, ConnectionHealth
 from exceptions import cases
 from exceptions.models import ExceptionCase
 from q2c.core import archives
@@ -61,7 +61,8 @@ def _burning(standing: Standing) -> Problem:
 
 def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
     """Open a case for each system to which calls have stopped, wholly or about some object type, for five minutes;
-    close those of systems that have been well for one, and of paused ones, which say so themselves. Both counts."""
+    close those of systems that have been well for one, and of paused ones, which say so themselves. One that nobody has
+    tried any more stays while documents wait for it, or are held. Both counts."""
     now = now or timezone.now()
     turns.settle(now)
     by_connection: dict[int, list[BreakerTurn]] = defaultdict(list)
@@ -75,9 +76,12 @@ def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
         since = min((turn.at for turn in stopped), default=None)
         code, is_paused = connection.code, connection.state == Connection.State.PAUSED
         if code in told and (is_paused or (since is None and max(turn.at for turn in latest) <= now - WELL_FOR)):
-            why = "It’s paused, which says so itself." if is_paused else "Calls go through again."
+            how, why = (
+                ("healed", "It’s paused, which says so itself") if is_paused else _how_it_ended(connection, latest)
+            )
             over = Problem(AWAY, Category.AVAILABILITY, "over", connection=code)
-            closed += cases.close_matching(over, how="healed", why=why, connection_code=code) is not None
+            if how:
+                closed += cases.close_matching(over, how=how, why=f"{why}.", connection_code=code) is not None
         elif code not in told and not is_paused and since is not None and since <= now - AWAY_AFTER:
             problem = _away(connection, stopped, (now - since) // dt.timedelta(minutes=1))
             if not cases.is_waived_since(problem, since, connection_code=code):
@@ -86,11 +90,27 @@ def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
     return opened, closed
 
 
+def _how_it_ended(connection: Connection, latest: list[BreakerTurn]) -> tuple[str, str]:
+    """How it's well again, and in which words: those of its last turn. Empty where nobody has tried it since, though
+    work for it is there: it may be as far away as it was."""
+    last = max(latest, key=lambda turn: (turn.at, turn.pk))
+    if last.why != turns.NOT_TRIED:
+        return "healed", last.why
+    if ConnectionHealth.objects.filter(connection=connection, last_success_at__gt=last.at).exists():
+        return "healed", turns.WELL_AGAIN
+    return ("", "") if _count_open(connection, with_held=True) else ("not_tried", last.why)
+
+
+def _count_open(connection: Connection, *, with_held: bool = False) -> int:
+    rows = StatNow.objects.filter(measure=OPEN, connection_code=connection.code)
+    rows = rows if with_held else rows.exclude(about="held")
+    return rows.aggregate(n=Sum("count"))["n"] or 0
+
+
 def _away(connection: Connection, stopped: list[BreakerTurn], minutes: int) -> Problem:
     types = sorted(turn.object_type.replace("_", " ") for turn in stopped)
     about = f" calls about {', '.join(types)}" if all(types) else ""
-    rows = StatNow.objects.filter(measure=OPEN, connection_code=connection.code).exclude(about="held")
-    waiting = rows.aggregate(n=Sum("count"))["n"] or 0
+    waiting = _count_open(connection)
     waits = f"{waiting:,} documents wait" if waiting > 1 else "1 document waits" if waiting else "nothing waits"
     why = next((turn.why for turn in stopped if turn.why), "")
     says = f"{connection.name} hasn’t answered{about} for {minutes} minutes; {waits} for it"

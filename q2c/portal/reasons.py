@@ -204,11 +204,12 @@ def _reasons(
     line: PostedLine, row: Mapping[str, Any], gave: _Gave, used: list[UsedRule], original: BusinessTransaction | None
 ) -> list[Reason]:
     reasons = _of_items(line, row, gave, used, original) + _of_taxes(line, gave, used, original)
-    reasons += [
+    roles = [
         Reason(f"The {_role(u.rule.key)} account", u)
         for u in used
         if u.rule.kind in ("account", "gateway_bank", "intercompany") and u.rule.value == line.account
     ]
+    reasons += roles or _of_settled(line, gave, original)
     for name, kind in KIND_OF.items():
         reasons += [
             Reason(f"{name.strip('_').capitalize()} {u.rule.value_label or u.rule.value}", u)
@@ -257,6 +258,15 @@ def _of_taxes(
             tail = _as_on(original) if by is None and original is not None else ""
             found.append(Reason(f"Tax {code} is tax code {use['code']}{tail}; the code names it", by))
     return found
+
+
+def _of_settled(line: PostedLine, gave: _Gave, original: BusinessTransaction | None) -> list[Reason]:
+    """The receivables account that no rule gave: that of the open item which it takes back, pays or gives back."""
+    names = ("credited_accounts", "accounts")
+    if line.account not in [gave.dictionary(name).get("receivables") for name in names]:
+        return []
+    then = ", on which what it settles stands" if original is None else _as_on(original)
+    return [Reason(f"The receivables account{then}")]
 
 
 def _decided(used: list[UsedRule], kind: str, key: str, value: str) -> UsedRule | None:

@@ -27,7 +27,7 @@ from connectors.recorder import Collector, for_their_owners, write_exchanges
 from q2c import ports
 from q2c.core import leases
 from q2c.core.hotpath import fetch_rows
-from q2c.core.problems import Problem
+from q2c.core.problems import NotAnswered, Problem
 from q2c.inbox.models import InboundKey
 from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation import comparing, confirming, gaps, series
@@ -149,13 +149,14 @@ def _check_of(row: Connection, document_type: str) -> FeedCheck:
 
 @dataclass(frozen=True)
 class _Older:
-    """What earlier checks of more days left over: which were up, those of them that could be asked for, what the source
-    said of each, and what came of it."""
+    """What earlier checks of more days left over: which are settled, those of them that were asked for, what the source
+    said of each, what came of it, and why others couldn't be asked for."""
 
     left: tuple[str, ...] = ()
     mine: tuple[Ours, ...] = ()
     answers: Mapping[str, confirming.Answer] = field(default_factory=dict)
     found: Comparison = field(default_factory=Comparison)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Round:
@@ -170,7 +171,8 @@ class _Round:
         self._room = confirming.AT_ONCE
 
     def run(self, since: dt.date | None) -> Checked:
-        """List, compare, note, read again."""
+        """List, compare, note, read again; then ask for what is left over, which keeps nothing of this from being
+        kept."""
         first_day = self._first_day(since)
         start = self._start(first_day)
         entries = run_waiting(self._list(start)) if start < self.until else []
@@ -185,18 +187,32 @@ class _Round:
         found = self._compare(entries, ours)
         comparing.add_surplus(found, unlisted)
         comparing.add_unconfirmed(found, unconfirmed)
-        older = self._ask_for_left_over(first_day) if since is None else _Older()
-        found.gaps += older.found.gaps
-        judged = {e.id for e in entries} - found.undecided | older.answers.keys() - older.found.undecided
+        judged = {e.id for e in entries} - found.undecided
         done = gaps.note(self.row, self.kind, found.gaps, judged=judged, at=self.now)
-        self._take_over(older)
         if first_day is not None:
             days = {key: figures for key, figures in found.days.items() if key.day >= first_day}
             write_days(self.row.code, self.kind, first_day, days, at=self.now, period_of=_period_of)
             tell_expected(self.row.code, self.kind, first_day, days, at=self.until)
-        read_again = gaps.read_again(self.row, self.kind, self.client, found.gaps, at=self.now)
+        read_again = self._read_again(found) if found.gaps else 0
         self._move(first_day, len(entries), is_asked=since is not None, is_changed=bool(done.opened or done.closed))
-        return Checked(len(entries), done.opened, read_again, done.closed)
+        own = Checked(len(entries), done.opened, read_again, done.closed)
+        return own if since is not None else self._confirm_left_over(first_day, own)
+
+    def _confirm_left_over(self, first_day: dt.date | None, own: Checked) -> Checked:
+        older = self._ask_for_left_over(first_day)
+        if not older.left and not older.failed:
+            return own
+        judged = older.answers.keys() - older.found.undecided
+        done = gaps.note(self.row, self.kind, older.found.gaps, judged=judged, at=self.now)
+        self._take_over(older)
+        if done.opened or done.closed:
+            self.check.whole_at = None
+            self.check.save(update_fields=["whole_at"])
+        again = own.read_again + self._read_again(older.found)
+        return Checked(own.listed, own.found + done.opened, again, own.closed + done.closed)
+
+    def _read_again(self, found: Comparison) -> int:
+        return gaps.read_again(self.row, self.kind, self.client, found.gaps, at=self.now)
 
     def _first_day(self, since: dt.date | None) -> dt.date | None:
         """From which day on whole days are compared; None for a quick check."""
@@ -261,21 +277,37 @@ class _Round:
         left = confirming.left_over(self.check.answers, first_day, self._room)
         ours = self._ours_of(list(left))
         known = [ours[one] for one in left if one in ours]
-        mine = [m for m in known if m.has_content and m.day is not None and m.changed_at <= left[m.id]]
-        said = run_waiting(self._ask_each([m.id for m in mine])) if mine else []
-        found = self._compare([entry for entry in said if entry is not None], ours)
-        comparing.add_surplus(found, [m for m, entry in zip(mine, said, strict=True) if entry is None])
-        answers = {m.id: confirming.Answer(self.now, entry) for m, entry in zip(mine, said, strict=True)}
-        return _Older(tuple(left), tuple(mine), answers, found)
+        up = [m for m in known if m.has_content and m.day is not None and m.changed_at <= left[m.id]]
+        said, failed = run_waiting(self._ask_one_by_one([m.id for m in up])) if up else ({}, {})
+        mine = [m for m in up if m.id in said]
+        found = self._compare([entry for entry in said.values() if entry is not None], ours)
+        comparing.add_surplus(found, [m for m in mine if said[m.id] is None])
+        answers = {one: confirming.Answer(self.now, entry) for one, entry in said.items()}
+        unanswered = {m.id for m in up} - said.keys()
+        return _Older(tuple(one for one in left if one not in unanswered), tuple(mine), answers, found, failed)
+
+    async def _ask_one_by_one(self, ids: Iterable[str]) -> tuple[dict[str, Registered | None], dict[str, str]]:
+        """What the source says of each, and why some couldn't be asked for. While it's away, the rest stays."""
+        said, failed = dict[str, Registered | None](), dict[str, str]()
+        for one in ids:
+            try:
+                (said[one],) = await self._ask_each([one])
+            except Problem as problem:
+                if problem.heals_by_itself or problem.pauses_connection or isinstance(problem, NotAnswered):
+                    break
+                failed[one] = problem.summary[:300]
+            except UNREADABLE as error:
+                failed[one] = f"It holds something that we don't understand: {type(error).__name__} {error}"[:300]
+        for one, says in failed.items():
+            log.warning("left_over_not_asked", feed=str(self.check), document=one, summary=says)
+        return said, failed
 
     def _take_over(self, older: _Older) -> None:
         """Their days have them from now on, and nobody asks for them again: in one transaction."""
-        if not older.left:
-            return
         waited = Comparison()
         comparing.add_unconfirmed(waited, older.mine)
         confirmed = {key: figures.unconfirmed for key, figures in waited.days.items()}
-        self.check.answers = confirming.with_answers(self.check.answers, older.left, older.answers)
+        self.check.answers = confirming.with_answers(self.check.answers, older.left, older.answers, older.failed)
         with atomic():
             confirm_days(
                 self.row.code, self.kind, older.found.days, confirmed, at=self.now, period_of=_period_of

@@ -19,6 +19,7 @@ from q2c.reconciliation.comparing import Ours
 AT_ONCE = 200  # asked for in one check
 HOLDS = dt.timedelta(days=1)
 KEPT_MOST = 5000
+LONG_AGO = "1970-01-01T00:00:00+00:00"  # of what has no answer yet: the release before reads an answer that is over
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def known_answers(kept: Mapping[str, Any] | None, mine: Sequence[Ours], now: dt.
     found = {}
     for document in mine:
         raw = (kept or {}).get(document.id)
-        answer = _answer(raw) if raw is not None and "at" in raw else None
+        answer = _answer(raw) if raw is not None and not _is_left(raw) else None
         if answer is not None and now - answer.at < HOLDS and document.changed_at <= answer.at:
             found[document.id] = answer
     return found
@@ -55,8 +56,8 @@ def to_keep(
     if len(mine) > AT_ONCE:
         rows |= {one: _kept(answer) for one, answer in answers.items()}
         left = (m for m in mine if m.id not in answers and m.day is not None)
-        rows |= {m.id: {"since": now.isoformat(), "day": str(m.day)} for m in left}
-    newest = sorted((one for one in rows if "at" in rows[one]), key=lambda one: rows[one]["at"], reverse=True)
+        rows |= {m.id: {"since": now.isoformat(), "day": str(m.day), "at": LONG_AGO, "entry": None} for m in left}
+    newest = sorted((one for one in rows if not _is_left(rows[one])), key=lambda one: rows[one]["at"], reverse=True)
     return {one: rows[one] for one in [*newest[:KEPT_MOST], *_left(rows)[:KEPT_MOST]]} or None
 
 
@@ -68,31 +69,37 @@ def of_others(
     for one, raw in (kept or {}).items():
         if one in own:
             continue
-        if now - dt.datetime.fromisoformat(raw["at"]) < HOLDS if "at" in raw else raw["day"] < str(first_day):
+        if raw["day"] < str(first_day) if _is_left(raw) else now - dt.datetime.fromisoformat(raw["at"]) < HOLDS:
             found[one] = raw
     return found
 
 
 def left_over(kept: Mapping[str, Any] | None, first_day: dt.date | None, room: int) -> dict[str, dt.datetime]:
-    """Whom to ask for beside, of days before this one (or of any): so many, those of the oldest day first, each with
-    since when it has been left over."""
+    """Whom to ask for beside, of days before this one (or of any): so many, those of the oldest day first and what
+    couldn't be asked for last, each with since when it has been left over."""
     rows = kept or {}
     ids = [one for one in _left(rows) if first_day is None or rows[one]["day"] < str(first_day)]
     return {one: dt.datetime.fromisoformat(rows[one]["since"]) for one in ids[: max(room, 0)]}
 
 
 def with_answers(
-    kept: Mapping[str, Any] | None, asked: Iterable[str], answers: Mapping[str, Answer]
+    kept: Mapping[str, Any] | None, asked: Iterable[str], answers: Mapping[str, Answer], failed: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """What is kept once these were asked for, or can't be any more: the answers take their place."""
+    """What is kept once these were asked for, or can't be any more: the answers take their place. One that couldn't be
+    asked for (`failed`, with its words) stays left over, after the others."""
     gone = set(asked)
-    return {one: raw for one, raw in (kept or {}).items() if one not in gone} | {
-        one: _kept(answer) for one, answer in answers.items()
-    } or None
+    rows = {one: raw for one, raw in (kept or {}).items() if one not in gone}
+    rows |= {one: {**rows[one], "failed": says} for one, says in failed.items() if one in rows}
+    return rows | {one: _kept(answer) for one, answer in answers.items()} or None
+
+
+def _is_left(raw: Mapping[str, Any]) -> bool:
+    return "since" in raw
 
 
 def _left(rows: Mapping[str, Any]) -> list[str]:
-    return sorted((one for one in rows if "at" not in rows[one]), key=lambda one: (rows[one]["day"], one))
+    left = (one for one in rows if _is_left(rows[one]))
+    return sorted(left, key=lambda one: ("failed" in rows[one], rows[one]["day"], one))
 
 
 def _kept(answer: Answer) -> dict[str, Any]:

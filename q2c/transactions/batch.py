@@ -152,6 +152,15 @@ class Run:
         """Whether two people let this transaction pass this very problem: its code, and each word of its subject."""
         return (problem.code, problem.subject) in self.accepted
 
+    def look_of(self, step: Write) -> Callable[..., Any]:
+        """How this write is looked for: as what is there, where two people let pass what the target was seen to make of
+        it; they agreed to that, so it isn't sent again."""
+        if step.there is None or not self.due_intent.get("was_answered"):
+            return step.find
+        name = self.due_intent["external_id"]
+        is_passed = any(subject.get("number") == name for _, subject in self.accepted)
+        return step.there if name and is_passed else step.find
+
     def note_step(
         self, step: Step, output: bytes | None, *, started: float, used=None, change_set=None, **more: Any
     ) -> None:

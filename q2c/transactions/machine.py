@@ -272,7 +272,7 @@ def _gather(run: Run, step: Write, port: Any, context: Context) -> None:
     """What the write needs, gathered here: the wire's event loop must not ask the database."""
     run.port = port
     run.create_with = arguments(step.create, run, context)
-    run.find_with = arguments(step.find, run, context)
+    run.find_with = arguments(run.look_of(step), run, context)
 
 
 def _postings(runs: list[Run], context: Context) -> list[tuple]:

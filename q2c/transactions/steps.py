@@ -85,8 +85,10 @@ class Write(Step):
     first send. `unless` names a fact that, when it is there, leaves nothing to write (it was written elsewhere).
     `equal(document, prepared, was_found)` returns None or the Problem that says how they differ. `port` names the port
     that is written to. With `upsert` a repeat is harmless by itself (master data): what wasn't answered is sent again,
-    since that the record is there doesn't say that it has the change (`equal` may). What an older release carried past
-    a `quiet` one, which it hadn't, goes on without it.
+    since that the record is there doesn't say that it has the change (`equal` may). `there(...)` is for a target that
+    keeps no id of ours, where `find` finds only what is as asked: once two people accepted what it made of this, that
+    is looked at instead and nothing is sent. What an older release carried past a `quiet` one, which it hadn't, goes on
+    without it.
     """
 
     find: Callable[..., Any] = field(kw_only=True)
@@ -97,11 +99,12 @@ class Write(Step):
     undo: Callable[..., Any] | None = field(kw_only=True, default=None)
     upsert: bool = field(kw_only=True, default=False)
     unless: str = field(kw_only=True, default="")
+    there: Callable[..., Any] | None = field(kw_only=True, default=None)
 
     def __init__(
         self, name: str, sentence: str, *, find: Callable[..., Any], create: Callable[..., Any], gives: str,
         prepared: str, port: str, equal: Callable[..., Any] | None = None, undo: Callable[..., Any] | None = None,
-        upsert: bool = False, unless: str = "", quiet: bool = False,
+        upsert: bool = False, unless: str = "", quiet: bool = False, there: Callable[..., Any] | None = None,
     ) -> None:  # fmt: skip
         _set(
             self,
@@ -109,6 +112,7 @@ class Write(Step):
             sentence=sentence,
             gives=gives,
             find=find,
+            there=there,
             create=create,
             prepared=prepared,
             port=port,
@@ -122,7 +126,7 @@ class Write(Step):
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
-        return (self.create, self.find)
+        return (self.create, self.find, *((self.there,) if self.there is not None else ()))
 
 
 @dataclass(frozen=True)

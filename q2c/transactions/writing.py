@@ -154,11 +154,12 @@ async def _write(run: Run, step: Write, tools: Tools) -> None:
         except AlreadyThere as refusal:
             given = None if overwrites else await step.find(**run.find_with)
             if given is None and port.repeats.reads_own_writes and not intent.get("is_open"):
-                raise _not_ours(run, refusal, port) from refusal
+                raise _not_ours(run, refusal, port, is_looked_up=not overwrites) from refusal
             if given is None:
-                raise NotAnswered(
-                    f"{refusal.summary}, but a look-up doesn't find it", external_id=intent["external_id"]
-                ) from refusal
+                said = (
+                    "and whether it took this change nobody can say" if overwrites else "but a look-up doesn't find it"
+                )
+                raise NotAnswered(f"{refusal.summary}, {said}", external_id=intent["external_id"]) from refusal
             _accept(run, step, given, started, was_found=True)
             return
         _accept(run, step, given, started, was_found=False)
@@ -222,12 +223,14 @@ def _end_unsent(run: Run, step: Write, end: NotNeeded, port: Any) -> None:
         _unknown(run, step, NotAnswered(end.summary, connection=port.connection_code), port)
 
 
-def _not_ours(run: Run, refusal: Problem, port: Any) -> Problem:
-    """The target holds something of that name, and it isn't under our external id: sending again can't help."""
+def _not_ours(run: Run, refusal: Problem, port: Any, *, is_looked_up: bool) -> Problem:
+    """The target holds something of that name, and it isn't under our external id: sending again can't help. A change
+    isn't looked up: it was refused for what another record has."""
+    why = "What is there isn't ours" if is_looked_up else "This change wasn't made"
     return Problem(
         "document_exists",
         Category.CONFLICT,
-        f"{port.name} refuses {run.called}: {refusal.summary}. What is there isn't ours",
+        f"{port.name} refuses {run.called}: {refusal.summary}. {why}",
         connection=port.connection_code,
         document=run.number or run.source_id,
         external_id=run.due_intent["external_id"],
@@ -256,7 +259,7 @@ async def _look(run: Run, step: Write, port: Any) -> Any:
     """The document an earlier attempt made, or None when we may send. Sets an ending when neither is known."""
     intent = run.due_intent
     try:
-        found = await step.find(**run.find_with)
+        found = await run.look_of(step)(**run.find_with)
     except NotAnswered as silence:
         _unknown(run, step, silence, port)
         return None

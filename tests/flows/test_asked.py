@@ -230,7 +230,7 @@ def test_everything_that_is_asked_for_a_document_is_asked_with_what_the_document
 def test_cash_is_asked_for_with_how_it_was_paid():
     for document, word in ((PAID, "payment"), (REFUND, "refund")):
         mappings = Recorder()
-        codes.find_receipt_accounts(document, TOKYO, DAY, DAY, Policy(), mappings, LINKS)
+        codes.receipt_accounts("", document, TOKYO, DAY, DAY, Policy(), mappings, LINKS)
         assert mappings.said("account", "clearing:stripe", *ALL, "payment_method") == [word, "DE", "US", "sepa_debit"]
     mappings = Recorder()
     codes.find_dispute_accounts(DISPUTE, TOKYO, DAY, DAY, mappings, LINKS)

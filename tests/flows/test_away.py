@@ -109,9 +109,39 @@ def test_what_a_person_waived_is_told_again_only_with_the_next_outage(erp):
     assert watching.watch_systems(timezone.now() + dt.timedelta(minutes=6)) == (1, 0)
 
 
-def test_one_that_nobody_tries_any_more_closes_too(erp):
+@pytest.mark.parametrize(
+    ("waits", "answered", "ends"),
+    [
+        ("", False, "not_tried"),
+        ("waiting", False, ""),
+        ("held", False, ""),
+        ("held", True, "healed"),
+    ],
+)
+def test_one_that_nobody_tries_any_more_is_no_all_clear_while_work_for_it_is_there(erp, waits, answered, ends):
+    if waits:
+        factories.make_transaction(waits, target_connection="netsuite")
+    counting.look_at_open()
     stop(erp, minutes=30)
     watching.watch_systems()
     ConnectionHealth.objects.update(breaker_until=timezone.now() - dt.timedelta(minutes=20))
     watching.watch_systems()
-    assert watching.watch_systems(timezone.now() + dt.timedelta(minutes=2)) == (0, 1)
+    if answered:
+        ConnectionHealth.objects.update(last_success_at=timezone.now())
+    assert watching.watch_systems(timezone.now() + dt.timedelta(minutes=2)) == (0, 1 if ends else 0)
+    case = ExceptionCase.objects.get()
+    assert (case.is_open, case.resolution) == (not ends, ends)
+    if ends:
+        words = {"not_tried": "Nobody has tried a call for 15 minutes", "healed": "Calls go through again."}[ends]
+        assert words in case.notes.latest("pk").text
+
+
+def test_a_person_who_resumed_it_is_what_ended_it(erp):
+    stop(erp, minutes=30)
+    watching.watch_systems()
+    go_on(erp)
+    BreakerTurn.objects.create(connection=erp, object_type="", is_open=True, at=timezone.now(), why="503")
+    at = timezone.now() + dt.timedelta(seconds=1)
+    BreakerTurn.objects.create(connection=erp, object_type="", is_open=False, at=at, why="Ann resumed it: mended")
+    assert watching.watch_systems(at + dt.timedelta(minutes=2)) == (0, 1)
+    assert "Ann resumed it: mended." in ExceptionCase.objects.get().notes.latest("pk").text

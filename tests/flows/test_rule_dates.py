@@ -14,7 +14,8 @@ from q2c import rules
 from q2c.canonical.base import Source
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine, TaxDetail
 from q2c.canonical.schema import to_json
-from q2c.flows.steps import dates, originals
+from q2c.flows.steps import codes, dates, originals, receivables
+from q2c.flows.steps.receivables import Standing
 from q2c.posting.facts import Accounts, Book, ItemUse, Original, Policy, RateUse, RuleDates, TaxUse
 
 DOCUMENT, POSTING, ORIGINAL = dt.date(2026, 11, 20), dt.date(2026, 11, 21), dt.date(2026, 3, 31)
@@ -23,6 +24,7 @@ BY_ORIGINAL = {"item", "tax_code", "department", "class", "location", "revenue_r
 BY_POSTING = {"account", "gateway_bank", "intercompany", "posting_policy", "manual_rate"}
 TOKYO = Book(code="JP01", name="JP", country="JP", currency="JPY", time_zone="Asia/Tokyo", connection="netsuite",
              erp_id="7")  # fmt: skip
+ELSEWHERE = structs.replace(TOKYO, connection="netsuite-old", erp_id="3")
 ITEM = ItemUse(item="i-old", income_account="410")
 
 
@@ -73,7 +75,7 @@ def credit(*lines: InvoiceLine, currency: str = "JPY", **more) -> CreditMemo:
 
 
 def links(**given) -> SimpleNamespace:
-    body = {name: to_json(value) for name, value in given.items()}
+    body = {name: to_json(value) for name, value in {"book": TOKYO, **given}.items()}
     return SimpleNamespace(
         step_gave=lambda _flow, _connection, _source, name: body.get(name),
         fact=lambda _flow, _connection, _source: body.get("fact"),
@@ -122,50 +124,112 @@ MEMO = {"document_type": "ar_credit_memo", "id": "9", "external_id": "e", "excha
     [
         ({"taxes": {"VAT": TaxUse(code="t-old")}, "ar_credit_memo": MEMO, "accounts": Accounts(receivables="1100")},
          Original(ORIGINAL, {"A": ITEM}, {"VAT": TaxUse(code="t-old")}, D("0.0071"), "1100")),
+        ({"taxes": {"VAT": TaxUse(code="t-old")}, "ar_credit_memo": MEMO, "accounts": Accounts(receivables="1100"),
+          "book": ELSEWHERE}, Original(ORIGINAL, exchange_rate=D("0.0071"))),
         ({"taxes": {}, "ar_credit_memo": None}, Original(ORIGINAL, {"A": ITEM})),  # in a summary: no rate of its own
         ({"items": None}, Original()),  # not carried: the rules of the void's own date
     ],
-    ids=["posted", "in a summary", "not carried"],
+    ids=["posted", "taken over by another ERP", "in a summary", "not carried"],
 )  # fmt: skip
 def test_what_a_voided_credit_memo_was_posted_with_counts_when_it_is_charged_again(gave, expected):
     given = {"document_date": ORIGINAL, "items": {"A": ITEM}, **gave}
     known = links(**{name: value for name, value in given.items() if name != "items" or value is not None})
-    assert originals.read_credited(VOID, known) == expected
+    assert originals.read_credited(VOID, TOKYO, known) == expected
     asked = {want[1] for want in originals.want_credited(VOID)}
     assert {key[:3] for key in asked} == {("credit_memo_to_erp", "stripe", "cn_1")}
-    assert {key[3] for key in asked} == {"document_date", "items", "taxes", "accounts", "ar_credit_memo"}
+    assert {key[3] for key in asked} == {"book", "document_date", "items", "taxes", "accounts", "ar_credit_memo"}
 
 
 @pytest.mark.parametrize(
-    ("original", "receivables"),
+    ("original", "stands_on"),
     [
         (Original(), f"account of {POSTING}"),
-        (Original(document_date=ORIGINAL), f"account of {ORIGINAL}"),  # not carried
+        (Original(document_date=ORIGINAL), f"account of {ORIGINAL}"),  # not carried, or taken over by this ERP
         (Original(document_date=ORIGINAL, receivables="1100"), "1100"),
     ],
 )
-def test_what_takes_a_document_back_stands_on_that_ones_receivables(original, receivables):
+def test_what_takes_a_document_back_stands_on_that_ones_receivables(original, stands_on):
     asked = (credit(line("A", "VAT")), TOKYO, DOCUMENT, POSTING, original, Policy(), {"VAT": TaxUse(code="t")})
     found = originals.find_credited_accounts(*asked, Mappings(), links())
-    assert (found.receivables, found.tax) == (receivables, f"account of {POSTING}")
+    assert (found.receivables, found.tax) == (stands_on, f"account of {POSTING}")
 
 
 @pytest.mark.parametrize(
-    ("policy", "gave", "stands_on"),
+    "original", [Original(document_date=ORIGINAL), Original(document_date=ORIGINAL, receivables="1")]
+)
+def test_nothing_is_asked_of_a_rule_that_decides_nothing(original):
+    asked: list[tuple] = []
+
+    class Asked(Mappings):
+        def resolve(self, kind, key, *, on, **given):
+            asked.append((key, rules.date_of(kind, on)))
+            return super().resolve(kind, key, on=on, **given)
+
+    originals.find_credited_accounts(
+        credit(line("A", "VAT")),
+        TOKYO,
+        DOCUMENT,
+        POSTING,
+        original,
+        Policy(),
+        {"VAT": TaxUse(code="t")},
+        Asked(),
+        links(),
+    )
+    by_rule = [] if original.receivables else [("receivables", ORIGINAL)]
+    assert asked == [*by_rule, ("tax", POSTING)]
+
+
+def test_what_another_erp_posted_counts_by_its_date_and_not_by_that_ones_ids():
+    posted = {"document_date": ORIGINAL, "items": {"A": ITEM}, "taxes": {"VAT": TaxUse(code="t-old")},
+              "accounts": Accounts(receivables="119"), "ar_invoice": MEMO}  # fmt: skip
+    document = credit(line("A", "VAT"))
+    for book, rate in ((ELSEWHERE, D("0.0071")), (structs.replace(ELSEWHERE, currency="USD"), None)):
+        original = originals.read_original(document, TOKYO, links(**posted, book=book), CALENDAR)
+        assert original == Original(document_date=ORIGINAL, exchange_rate=rate)
+    asked = (document, TOKYO, DOCUMENT, POSTING, original)
+    assert originals.map_credited_items(*asked, Mappings(), CALENDAR, links())["A"].item == f"item of {ORIGINAL}"
+    found = originals.find_credited_accounts(*asked, Policy(), {"VAT": TaxUse(code="t")}, Mappings(), links())
+    assert found.receivables == f"account of {ORIGINAL}"
+
+
+@pytest.mark.parametrize(
+    ("policy", "gave", "standing"),
     [
-        ("line", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, "1100"),
-        ("summary", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, "1190"),
-        ("line", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, ""),  # it went in a summary
-        ("summary", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, ""),
-        ("line", {"accounts": Accounts(receivables="1120"), "ar_invoice": MEMO, "reposted": MEMO}, "1120"),
-        ("line", {}, ""),  # on its way
+        ("line", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, Standing("1100")),
+        ("summary", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, Standing("1190")),
+        ("line", {"accounts": Accounts(receivables="1190"), "ar_invoice": None}, None),  # it went in a summary
+        ("summary", {"accounts": Accounts(receivables="1100"), "ar_invoice": MEMO}, None),
+        ("line", {"accounts": Accounts(receivables="1120"), "ar_invoice": MEMO, "reposted": MEMO}, Standing("1120")),
+        ("line", {}, None),  # on its way
+        ("line", {"accounts": Accounts(receivables="119"), "ar_invoice": MEMO, "book": ELSEWHERE},
+         Standing(since=ORIGINAL)),
+        ("line", {"accounts": Accounts(receivables="119"), "ar_invoice": MEMO, "reposted": MEMO, "book": ELSEWHERE},
+         Standing(since=POSTING)),
+        ("line", {"accounts": Accounts(receivables="119"), "ar_invoice": MEMO,
+                  "book": structs.replace(TOKYO, code="JP02")}, Standing(since=ORIGINAL)),
+    ],
+)  # fmt: skip
+def test_cash_stands_where_the_invoice_stands_that_it_pays_if_both_go_the_same_way(policy, gave, standing):
+    known, asked = links(document_date=ORIGINAL, invoice_date=POSTING, **gave), []
+    look = SimpleNamespace(step_gave=lambda *key: asked.append(key) or known.step_gave(*key))
+    assert receivables.invoice_stands_on("stripe", "in_1", Policy(detail=policy), TOKYO, look) == standing
+    assert set(asked) <= {key for _, key in receivables.want_standing_invoice("stripe", "in_1")}
+
+
+@pytest.mark.parametrize(
+    ("standing", "account"),
+    [
+        ([None, Standing("1100")], "1100"),
+        ([Standing(since=ORIGINAL), Standing("1100")], f"account of {ORIGINAL}"),
+        ([None], f"account of {POSTING}"),
     ],
 )
-def test_cash_stands_where_the_invoice_stands_that_it_pays_if_both_go_the_same_way(policy, gave, stands_on):
-    known, asked = links(**gave), []
-    look = SimpleNamespace(step_gave=lambda *key: asked.append(key) or known.step_gave(*key))
-    assert originals.invoice_stands_on("stripe", "in_1", Policy(detail=policy), look) == stands_on
-    assert set(asked) <= {key for _, key in originals.want_standing_invoice("stripe", "in_1")}
+def test_what_settles_another_erps_document_stands_where_the_rule_of_that_ones_date_says(standing, account):
+    given = (credit(line("A")), TOKYO, DOCUMENT)
+    settled = receivables.find_settled(standing, *given, Policy(), Mappings(), links())
+    found = codes.receipt_accounts(settled, *given, POSTING, Policy(), Mappings(), links())
+    assert (found.receivables, found.clearing) == (account, f"account of {POSTING}")
 
 
 @pytest.mark.parametrize("lacks", ["document_date", "items", "taxes", "accounts", "ar_invoice"])

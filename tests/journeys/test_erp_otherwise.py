@@ -12,7 +12,7 @@ from connectors import http
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import propose_overrides, repost
 from q2c.core.models import Person
-from q2c.transactions.models import BusinessTransaction, StepRun
+from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
 from q2c.transactions.steps import AWAITED_IN_ERP
 from tests.journeys.scenes import unwind, write_off
 from tests.journeys.test_two_people import decide
@@ -150,6 +150,38 @@ def test_an_application_that_the_erp_took_and_didnt_make_is_held_and_made_by_a_r
     house.carry_to_the_end("application_to_erp")
     assert applied(house) == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(0))]
     assert len(house.made("netsuite", "customerPayment", "updated")) == 1
+
+
+@pytest.fixture
+def short_erp(monkeypatch):
+    """An ERP that applies 90.00 where 100.00 is asked for."""
+    asks, patched = http.Telephone.call, []
+
+    async def call(telephone, method, path, **more):
+        if method == "PATCH" and "apply" in (more.get("json") or {}):
+            patched.append(path)
+            for row in more["json"]["apply"]["items"]:
+                row["amount"] = 90
+        return await asks(telephone, method, path, **more)
+
+    monkeypatch.setattr(http.Telephone, "call", call)
+    return patched
+
+
+def test_an_application_that_two_people_accepted_as_it_came_isnt_sent_again_and_lineage_tells_what_is_there(
+    house, short_erp
+):
+    invoice = house.invoice(house.customer(), amount=10_000)
+    house.pay(invoice)
+    house.carry(until=lambda: house.held() == ["posted_differently"])
+    propose_overrides(the_case(), by=person(), reason="the bank kept ten")
+    assert decide("controller", approve=True, kind="override") == "approved"
+    house.carry_to_the_end("application_to_erp")
+    assert (house.held(), len(short_erp)) == ([], 1)
+    assert applied(house) == [(f"inv-stripe-{invoice}", Decimal(100), Decimal(10))]
+    assert len(house.made("netsuite", "customerPayment", "updated")) == 1
+    settles = LineageLink.objects.filter(relation="settles").values_list("amount", flat=True)
+    assert list(settles) == [Decimal(90)]
 
 
 def test_a_release_that_the_erp_took_and_didnt_make_is_held_and_made_by_a_repost(house, request, monkeypatch):

@@ -39,7 +39,8 @@ def test_what_takes_an_invoice_back_or_pays_it_stands_on_the_invoices_account(ho
     house.credit(credited, amount=10_000, metadata={"legal_entity": "GB01"})
     house.void(voided)
     house.pay(paid)
-    write_off(house, given_up)
+    signed = write_off(house, given_up)
+    assert "to 1100 Accounts Receivable" in signed.content["happens"][1]
     house.carry(seconds=60)
     assert house.held() == []
     assert set(accounts_of(house, "creditMemo").values()) == {RECEIVABLES}

@@ -12,6 +12,7 @@ from django.utils import timezone
 from connectors.families import Registered
 from exceptions import resolutions
 from exceptions.models import ExceptionCase
+from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.flows.intake import carry_due_events
 from q2c.inbox.models import InboundKey
 from q2c.inbox.receive import receive
@@ -221,6 +222,53 @@ def test_what_a_long_check_left_over_is_confirmed_by_the_short_ones_and_its_answ
     check(source, since=since)  # the answers hold for a day
     assert source.asked == ["register", "in_0", "in_1", "in_2"]
     assert {**FeedDay.objects.values()[0], "checked_at": None, "id": 0} == {**summed, "checked_at": None, "id": 0}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "is_its_own", "seen"),
+    [
+        (ValueError("no such kind of amount"), True, [(5, 0, 3), (7, 0, 1), (7, 0, 1)]),
+        (Problem("vendor_refused", Category.VALIDATION, "not this one"), True, [(5, 0, 3), (7, 0, 1), (7, 0, 1)]),
+        (NotAnswered("away"), False, [(3, 0, 5), (3, 0, 5), (3, 0, 5)]),
+    ],
+)
+def test_one_that_cannot_be_asked_for_is_put_last_and_stops_no_check(
+    source, few_at_once, monkeypatch, refusal, is_its_own, seen
+):
+    long_ago(source, *range(8))
+    FeedCheck.objects.update(counts_from=timezone.now() - dt.timedelta(days=10))
+    check(source, since=timezone.now().date() - dt.timedelta(days=10))
+    asks = source.registered
+
+    async def registered(document_type, document_id):
+        if document_id == "in_3":
+            raise refusal
+        return await asks(document_type, document_id)
+
+    monkeypatch.setattr(source, "registered", registered)
+    source.issue(20)
+    found = []
+    for _ in range(3):
+        before = FeedCheck.objects.get().until
+        assert (check(source).failure, FeedCheck.objects.get().failure) == ("", "")
+        assert FeedCheck.objects.get().until > before
+        day = FeedDay.objects.order_by("day").first()
+        found.append((day.source_count, day.surplus_count, day.unconfirmed_count))
+        assert FeedGap.objects.get().number == "INV-20"  # what is lost is found all the same
+    assert found == seen
+    left = FeedCheck.objects.get().answers["in_3"]
+    assert ("failed" in left) == is_its_own
+    monkeypatch.undo()
+    check(source)
+    assert FeedDay.objects.order_by("day").first().unconfirmed_count == 0  # and it's asked for again
+
+
+def test_the_release_before_takes_what_is_left_over_for_an_answer_that_is_over(source, few_at_once):
+    long_ago(source, *range(4))
+    FeedCheck.objects.update(counts_from=timezone.now() - dt.timedelta(days=10))
+    check(source, since=timezone.now().date() - dt.timedelta(days=10))
+    for raw in FeedCheck.objects.get().answers.values():
+        assert raw["entry"] is not None or timezone.now() - dt.datetime.fromisoformat(raw["at"]) > confirming.HOLDS
 
 
 def test_a_short_check_asks_for_its_own_first_and_one_that_changed_since_is_not_confirmed(source, few_at_once):

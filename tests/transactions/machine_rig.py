@@ -113,6 +113,7 @@ def flow(**changes: Any) -> Flow:
                 port="erp",
                 upsert=changes.get("upsert", False),
                 equal=changes.get("equal"),
+                there=changes.get("there"),
             ),
         ),
     )

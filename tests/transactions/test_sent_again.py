@@ -114,6 +114,8 @@ def test_a_change_that_is_refused_for_another_records_sake_is_held_and_not_taken
     changes = flow(upsert=True)
     machine.advance(changes, rig.tools)
     assert (states(), [h.problem.code for h in rig.held]) == ({"held": 1}, ["document_exists"])
+    assert rig.held[0].problem.summary.endswith("a record with that name exists. This change wasn't made")
+    assert target.looks == 0  # so it doesn't speak of a look-up
     restart.restart([one])
     machine.advance(changes, rig.tools)
     assert (states(), target.sent) == ({"completed": 1}, 2)

@@ -10,12 +10,10 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
-from msgspec import structs
-
 from q2c.canonical.billing import Application, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.problems import Awaits
-from q2c.flows.steps import codes, dates, originals, post, systems
+from q2c.flows.steps import codes, dates, originals, post, receivables, systems
 from q2c.flows.steps.customer import customer_key
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Accounts, Book, Policy
@@ -132,7 +130,7 @@ def _paid(document: Payment) -> list[list[systems.Record]]:
 def want_receipt_accounts(document: Payment, mappings: Any) -> list[tuple[str, Any]]:
     """Account roles, and where the invoices stand that it pays."""
     connection = document.source.connection
-    standing = [want for i in document.invoice_ids for want in originals.want_standing_invoice(connection, i)]
+    standing = [want for i in document.invoice_ids for want in receivables.want_standing_invoice(connection, i)]
     return [*codes.want_accounts(document, mappings), *standing]
 
 
@@ -143,9 +141,10 @@ def find_receipt_accounts(
     """Receivables as the first posted invoice has them that it pays, and the gateway's clearing account. Raises Problem
     naming the role."""
     connection = document.source.connection
-    known = (originals.invoice_stands_on(connection, invoice, policy, links) for invoice in document.invoice_ids)
-    accounts = codes.find_receipt_accounts(document, book, document_date, posting_date, policy, mappings, links)
-    return structs.replace(accounts, receivables=next(filter(None, known), "") or accounts.receivables)
+    paid = (receivables.invoice_stands_on(connection, i, policy, book, links) for i in document.invoice_ids)
+    settled = receivables.find_settled(paid, document, book, document_date, policy, mappings, links)
+    on = (document_date, posting_date)
+    return codes.receipt_accounts(settled, document, book, *on, policy, mappings, links)
 
 
 RECEIPT_ACCOUNTS = codes.accounts_step(find_receipt_accounts, want_receipt_accounts)

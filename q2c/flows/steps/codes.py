@@ -198,20 +198,40 @@ def find_document_accounts(
     mappings: Any, links: Any,
 ) -> Accounts:  # fmt: skip
     """Receivables, and tax where a tax code names no account of its own. Raises Problem naming the role."""
+    return document_accounts("", document, book, document_date, posting_date, policy, taxes, mappings, links)
+
+
+def document_accounts(
+    settled: str, document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy,
+    taxes: dict[str, TaxUse], mappings: Any, links: Any,
+) -> Accounts:  # fmt: skip
+    """The same with the receivables account that something else than the rule of this date has said; empty: nothing."""
     has_own = all(use.account for use in taxes.values())
     role = receivables_role(policy)
     needs = (role,) if has_own else (role, "tax")
     on = rule_dates(document_date, posting_date)
-    return _find_accounts(document, book, on, mappings, links, needs, receivables=role)
+    return _find_accounts(document, book, on, mappings, links, needs, receivables=role, settled=settled)
 
 
-def find_receipt_accounts(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, mappings: Any, links: Any
-) -> Accounts:
-    """Receivables and the gateway's clearing account. Raises Problem naming the role."""
+def receipt_accounts(
+    settled: str, document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy,
+    mappings: Any, links: Any,
+) -> Accounts:  # fmt: skip
+    """The gateway's clearing account, and receivables: `settled`, where something else than the rule of this date has
+    said them. Raises Problem naming the role."""
     role = receivables_role(policy)
     on = rule_dates(document_date, posting_date)
-    return _find_accounts(document, book, on, mappings, links, (role, "clearing"), receivables=role)
+    needs = (role, "clearing")
+    return _find_accounts(document, book, on, mappings, links, needs, receivables=role, settled=settled)
+
+
+def find_receivables(
+    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, policy: Policy, mappings: Any, links: Any
+) -> str:
+    """The account of receivables alone, by the rule in force on this posting date. Raises Problem naming the role."""
+    on, role = rule_dates(document_date, posting_date), receivables_role(policy)
+    scope = _account_scope(document, book, on, mappings, links)
+    return str(mappings.resolve("account", role, **scope).value)
 
 
 def receivables_role(policy: Policy) -> str:
@@ -248,12 +268,9 @@ def find_payout_accounts(
 
 def _find_accounts(
     document: Any, book: Book, on: RuleDates, mappings: Any, links: Any, needs: tuple[str, ...], *,
-    receivables: str = "receivables",
+    receivables: str = "receivables", settled: str = "",
 ) -> Accounts:  # fmt: skip
-    scope = {
-        "legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on,
-        "document": asked.facts_of(document, mappings, links, *ACCOUNT_KINDS),
-    }  # fmt: skip
+    scope = _account_scope(document, book, on, mappings, links)
     gateway = getattr(document, "gateway", "")
 
     def account(role: str) -> str:
@@ -262,7 +279,7 @@ def _find_accounts(
         return mappings.resolve("account", role, **scope).value
 
     return Accounts(
-        receivables=account(receivables),
+        receivables=settled or account(receivables),
         tax=account("tax"),
         rounding=account("rounding"),
         rounding_item=mappings.get("item", "#rounding", **scope),
@@ -272,6 +289,13 @@ def _find_accounts(
         disputes=account("disputes"),
         reserves=account("reserves"),
     )
+
+
+def _account_scope(document: Any, book: Book, on: RuleDates, mappings: Any, links: Any) -> dict[str, Any]:
+    return {
+        "legal_entity": book.code, "connection": book.connection, "currency": document.currency, "on": on,
+        "document": asked.facts_of(document, mappings, links, *ACCOUNT_KINDS),
+    }  # fmt: skip
 
 
 def codes_steps(

@@ -19,7 +19,8 @@ from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice, InvoiceLine
 from q2c.canonical.posting import PostedDocument
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import codes, dates, systems
+from q2c.flows.steps import codes, dates, receivables, systems
+from q2c.flows.steps.receivables import INVOICE_FLOW, REPOSTED, UNWINDING_FLOW
 from q2c.flows.told import record_key
 from q2c.posting.credits import spread_credit
 from q2c.posting.facts import (
@@ -36,10 +37,9 @@ from q2c.posting.facts import (
 )  # fmt: skip
 from q2c.transactions.steps import NOTHING, Read
 
-INVOICE_FLOW = "invoice_to_erp"
 CREDIT_FLOW = "credit_memo_to_erp"
-UNWINDING_FLOW = "unwinding_to_erp"
 GIVEN: dict[str, Any] = {
+    "book": Book,
     "document_date": dt.date,
     "items": dict[str, ItemUse],
     "taxes": dict[str, TaxUse],
@@ -52,8 +52,8 @@ GIVEN_BY_CREDIT: dict[str, Any] = {  # the same of a credit memo, whose write ha
 }
 # What the same is called by the flow that took the invoice back and posted it again: then that one's count.
 AGAIN = {
-    "document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes", "accounts": "accounts",
-    "ar_invoice": "reposted",
+    "book": "book", "document_date": "invoice_date", "items": "new_items", "taxes": "new_taxes",
+    "accounts": "accounts", "ar_invoice": REPOSTED,
 }  # fmt: skip
 
 
@@ -152,54 +152,22 @@ def want_given(document: CreditMemo) -> list[tuple[str, Any]]:
 
 
 def read_original(document: CreditMemo, book: Book, links: Any, calendar: Any) -> Original:
-    """What the credited invoice was posted with, the last time; only its date where we didn't carry it, if billing says
-    that."""
+    """What the credited invoice was posted with, the last time; only its date where that was in another ERP's book, and
+    where we didn't carry it, if billing says that."""
 
     source = (document.source.connection, document.invoice_id)
-    is_again = _stands_again(*source, links)
+    is_again = receivables.is_posted_again(*source, links)
 
     def gave(name: str) -> Any:
         flow, known_as = (UNWINDING_FLOW, AGAIN[name]) if is_again else (INVOICE_FLOW, name)
         body = links.step_gave(flow, *source, known_as)
         return None if body in NOTHING else schema.from_json(body, GIVEN[name])
 
-    original = _posted_with(gave, "ar_invoice") if document.invoice_id else None
+    original = _posted_with(gave, "ar_invoice", book) if document.invoice_id else None
     if original is None:
         issued_at = document.invoice_issued_at
         return Original(document_date=issued_at and calendar.local_date(book.code, issued_at))
     return original
-
-
-def _stands_again(connection: str, invoice_id: str, links: Any) -> bool:
-    """Whether it's the document that a plan posted again that stands for the invoice."""
-    return links.step_gave(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"]) not in NOTHING
-
-
-def want_standing_invoice(connection: str, invoice_id: str) -> list[tuple[str, Any]]:
-    """What `invoice_stands_on` looks at."""
-    again = want_standing(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"])
-    return [*want_standing(INVOICE_FLOW, connection, invoice_id, "ar_invoice"), *again]
-
-
-def invoice_stands_on(connection: str, invoice_id: str, policy: Policy, links: Any) -> str:
-    """The receivables account on which an invoice of ours stands; empty where it isn't posted."""
-    if _stands_again(connection, invoice_id, links):
-        return stands_on(UNWINDING_FLOW, connection, invoice_id, AGAIN["ar_invoice"], policy, links)
-    return stands_on(INVOICE_FLOW, connection, invoice_id, "ar_invoice", policy, links)
-
-
-def want_standing(flow: str, connection: str, source_id: str, written: str) -> list[tuple[str, Any]]:
-    """What `stands_on` looks at."""
-    return [("given", (flow, connection, source_id, name)) for name in ("accounts", written)]
-
-
-def stands_on(flow: str, connection: str, source_id: str, written: str, policy: Policy, links: Any) -> str:
-    """The receivables account to which this flow posted an object, by itself or in a summary as the policy has it now;
-    empty where it didn't. `written` is what its write gave."""
-    if (links.step_gave(flow, connection, source_id, written) in NOTHING) != policy.is_summary:
-        return ""
-    body = links.step_gave(flow, connection, source_id, "accounts")
-    return "" if body in NOTHING else schema.from_json(body, Accounts).receivables
 
 
 def want_credited(void: DocumentVoid) -> list[tuple[str, Any]]:
@@ -208,28 +176,33 @@ def want_credited(void: DocumentVoid) -> list[tuple[str, Any]]:
     return [("given", (CREDIT_FLOW, *source, name)) for name in GIVEN_BY_CREDIT]
 
 
-def read_credited(void: DocumentVoid, links: Any) -> Original:
-    """What the voided credit memo was posted with, which charging it again takes."""
+def read_credited(void: DocumentVoid, book: Book, links: Any) -> Original:
+    """What the voided credit memo was posted with, which charging it again takes; only its date where that was in
+    another ERP's book."""
 
     def gave(name: str) -> Any:
         body = links.step_gave(CREDIT_FLOW, void.source.connection, void.document_id, name)
         return None if body in NOTHING else schema.from_json(body, GIVEN_BY_CREDIT[name])
 
-    return _posted_with(gave, "ar_credit_memo") or Original()
+    return _posted_with(gave, "ar_credit_memo", book) or Original()
 
 
-def _posted_with(gave: Callable[[str], Any], written: str) -> Original | None:
-    """What a document's steps gave, by the name of what its write gave; None where we didn't carry it."""
+def _posted_with(gave: Callable[[str], Any], written: str, book: Book) -> Original | None:
+    """What a document's steps gave, by the name of what its write gave; None where we didn't carry it. The ids of
+    another book mean nothing in this one, and its rate only in the same currency."""
     items = gave("items")
     if items is None:
         return None
-    posted = gave(written)  # None for one that went to the ledger in a summary
+    posted, own = gave(written), gave("book")  # None for one that went to the ledger in a summary
+    rate = None if posted is None or own is None or own.currency != book.currency else posted.exchange_rate
+    if not receivables.is_of_book(own, book):
+        return Original(document_date=gave("document_date"), exchange_rate=rate)
     accounts = gave("accounts")
     return Original(
         document_date=gave("document_date"),
         items=items,
         taxes=gave("taxes") or {},
-        exchange_rate=None if posted is None else posted.exchange_rate,
+        exchange_rate=rate,
         receivables="" if accounts is None else accounts.receivables,
     )
 
@@ -286,17 +259,12 @@ def find_credited_accounts(
     mappings: Any,
     links: Any,
 ) -> Accounts:
-    """The original's receivables; where we didn't carry it, those of the rule in force on its date. Raises Problem
-    naming the role."""
-
-    def find(day: dt.date) -> Accounts:
-        return codes.find_document_accounts(document, book, document_date, day, policy, taxes, mappings, links)
-
-    receivables = original.receivables
-    if not receivables and original.document_date is not None:
-        receivables = find(original.document_date).receivables
-    accounts = find(posting_date)
-    return msgspec.structs.replace(accounts, receivables=receivables or accounts.receivables)
+    """The original's receivables; of one that we didn't carry, or that another ERP took, those of the rule in force on
+    its date, which nothing else is asked on. Raises Problem naming the role."""
+    standing = [receivables.Standing(original.receivables, None if original.receivables else original.document_date)]
+    settled = receivables.find_settled(standing, document, book, document_date, policy, mappings, links)
+    on = (document_date, posting_date)
+    return codes.document_accounts(settled, document, book, *on, policy, taxes, mappings, links)
 
 
 def choose_credit_rate(

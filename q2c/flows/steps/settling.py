@@ -38,6 +38,22 @@ def _sum(rows: list[AppliedTo]) -> Decimal:
     return sum((row.amount for row in rows), Decimal(0))
 
 
+async def read_applied(row: CashApplication, erp: Any) -> PostedDocument:
+    """What the receipt or credit memo applies now to whatever this is about, though that be otherwise than asked."""
+    holder: PostedDocument = await erp.read("ar_credit_memo" if row.kind == "credit_memo" else "receipt", row.payment)
+    about = {each.document for each in row.apply_to} | set(row.released)
+    return PostedDocument(
+        document_type="application", id=holder.id, external_id=row.external_id, number=holder.number,
+        currency_code=holder.currency_code or row.currency_code,
+        applied=tuple(each for each in holder.applied if each.document in about), url=holder.url,
+    )  # fmt: skip
+
+
+async def read_all(wanted: Settling, erp: Any) -> PostedDocument:
+    """The last of them, with what all apply now."""
+    return _together([await read_applied(row, erp) for row in wanted.applications])
+
+
 async def find_all(wanted: Settling, erp: Any) -> PostedDocument | None:
     """The last of them, with what all apply, if the ERP says that all are as asked for."""
     found = []

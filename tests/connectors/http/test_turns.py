@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 import time_machine
 from django.db import ProgrammingError
+from django.db import connection as database
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -157,3 +158,28 @@ def test_turns_are_never_changed(process):
     for change in (lambda rows: rows.update(why="nothing"), lambda rows: rows.delete()):
         with pytest.raises(ProgrammingError, match="Cannot update or delete"), atomic():
             change(BreakerTurn.objects.all())
+
+
+def test_what_the_last_turns_cost_doesnt_grow_with_the_turns_that_are_kept(process, connection):
+    other = factories.make_connection("salesforce")
+    now = timezone.now()
+    ConnectionHealth.objects.get_or_create(connection=connection)
+    ConnectionHealth.objects.get_or_create(connection=other)
+    BreakerTurn.objects.bulk_create(
+        BreakerTurn(connection=row, object_type=name, is_open=n % 2 == 0, at=now, why="503")
+        for n in range(1000) for row in (connection, other) for name in ("", "credit_memo", "invoice")
+    )  # fmt: skip
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE connectors_breakerturn")
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {turns._LATEST}", {"only": None})
+        ((plan,),) = cursor.fetchall()
+    assert rows_read(plan[0]["Plan"]) < 40
+    found = [(turn.connection_id, turn.object_type, turn.is_open) for turn in turns.latest_turns()]
+    names = ("", "credit_memo", "invoice")
+    assert found == [(pk, name, False) for pk in sorted([connection.pk, other.pk]) for name in names]
+    assert [turn.connection_id for turn in turns.latest_turns(other.pk)] == [other.pk] * 3
+
+
+def rows_read(node) -> float:
+    own = node["Actual Rows"] * node["Actual Loops"] if node.get("Relation Name") == "connectors_breakerturn" else 0
+    return own + sum(rows_read(below) for below in node.get("Plans", []))
