@@ -1,4 +1,5 @@
-"""A session without a person's request ends after half an hour; what a page asks for by itself keeps nobody in."""
+"""A session without a person's request ends after half an hour, any other after twelve; what a page asks for by itself
+keeps nobody in."""
 
 import datetime as dt
 import os
@@ -52,6 +53,29 @@ def test_who_works_all_day_stays_signed_in(person, clock):
     for _ in range(20):
         clock.shift(20 * 60)
         assert person.get("/").status_code == 200
+
+
+@pytest.mark.django_db
+def test_twelve_hours_after_signing_in_it_ends_however_busy_somebody_is(person, clock):
+    for _ in range(24):
+        clock.shift(29 * 60)
+        assert person.get("/").status_code == 200
+    clock.shift(24 * 60 + 1)
+    answer = person.get("/transactions/?state=held")
+    assert answer["Location"] == "/accounts/login/?next=/transactions/%3Fstate%3Dheld&long=1"
+    assert "every session ends after 12 hours" in person.get(answer["Location"]).content.decode()
+    assert not is_signed_in(person)
+
+
+@pytest.mark.django_db
+def test_a_session_of_the_last_release_ends_twelve_hours_after_its_first_sight(person, clock):
+    session = person.session
+    del session["signed_in_at"]
+    session.save()
+    for minutes, stays in [(29, True)] * 25 + [(24, False)]:
+        assert person.get("/").status_code == (200 if stays else 302)
+        clock.shift(minutes * 60)
+    assert not is_signed_in(person)
 
 
 @pytest.mark.django_db
