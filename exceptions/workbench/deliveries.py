@@ -20,7 +20,7 @@ STATES = {"failed": "Given up", "waiting": "Waiting", "sent": "Taken"}
 
 
 @require_GET
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
     """The messages to a channel, the newest first; with `?state=` those that stand so."""
     channel = _channel(channel_id)
@@ -42,7 +42,7 @@ def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
 
 
 @require_GET
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def delivery_detail(request: HttpRequest, delivery_id: int) -> HttpResponse:
     """One message to a channel: each attempt with its answer, and of a webhook what is sent."""
     delivery = _delivery(delivery_id)
@@ -60,7 +60,7 @@ def delivery_detail(request: HttpRequest, delivery_id: int) -> HttpResponse:
 
 
 @require_POST
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def delivery_again(request: PersonRequest, delivery_id: int) -> HttpResponse:
     """Send one message again."""
     delivery = _delivery(delivery_id)
@@ -72,7 +72,7 @@ def delivery_again(request: PersonRequest, delivery_id: int) -> HttpResponse:
 
 
 @require_POST
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_again(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Send again all that was given up."""
     channel = _channel(channel_id)

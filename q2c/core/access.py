@@ -260,23 +260,29 @@ def visible_entities(user: Any, permission: str) -> list[LegalEntity]:
     return list(visible_to(user, LegalEntity.objects.filter(is_active=True), "code", permission=permission))
 
 
-def requires(permission: str, *others: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """A view for people whose role holds the permission, or one of the others. Who holds none gets 403 with the reason;
-    strangers sign in first."""
+def requires(
+    permission: str, *others: str, everywhere: bool = False
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """A view for people whose role holds the permission, or one of the others; `everywhere` for all entities,
+    where a page is about all of them at once. Who holds none gets 403 with the reason; strangers sign in first."""
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         @functools.wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.is_authenticated:
                 return ask_to_sign_in(request)
-            if not any(may(request.user, held) for held in (permission, *others)):
-                return denied(request, permission)
+            if not any(_may_open(request.user, held, everywhere) for held in (permission, *others)):
+                return denied(request, permission, everywhere=everywhere and may(request.user, permission))
             return view(request, *args, **kwargs)
 
         guarded.permission = permission  # type: ignore[attr-defined]
         return guarded
 
     return decorate
+
+
+def _may_open(user: Any, permission: str, everywhere: bool) -> bool:
+    return reach(user, permission).is_everywhere if everywhere else may(user, permission)
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
@@ -289,8 +295,10 @@ def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
 
 
-def denied(request: HttpRequest, permission: str) -> HttpResponse:
-    """The page that says what isn't allowed, why, and whose role would allow it."""
+def denied(request: HttpRequest, permission: str, *, everywhere: bool = False) -> HttpResponse:
+    """The page that says what isn't allowed, why (`everywhere`: it's held, but not for all
+    entities), and whose role would allow it."""
     roles = [role.title for role in ROLES if permission in role.may]
     who = [person for person in who_may(permission) if person.pk != request.user.pk]
-    return render(request, "403.html", {"permission": permission, "roles": roles, "who": who}, status=403)
+    context = {"permission": permission, "roles": roles, "who": who, "everywhere": everywhere}
+    return render(request, "403.html", context, status=403)
