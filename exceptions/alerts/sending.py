@@ -10,12 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db.models import Q
+from django.db.models import Q, Window
+from django.db.models.functions import RowNumber
 from django.db.transaction import atomic
 from django.utils import timezone
 
@@ -34,7 +35,7 @@ WEBHOOK_WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 WEBHOOK_ATTEMPTS_MAX = len(WEBHOOK_WAITS) + 1
 JITTER = 0.1
 WAIT_UNTRIED = 15.0  # where nothing could be tried and nobody said for how long
-WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs keeps nobody else waiting for long
+WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs, or has many due, keeps nobody else waiting for long
 ROUND_SECONDS = 60.0  # then the next round goes on: a round's lease is twice that
 State = AlertDelivery.State
 UNSEEN = "no role shows any of it any more"
@@ -74,17 +75,18 @@ def try_channel(channel: AlertChannel) -> str:
 @atomic
 def _take(now: dt.datetime) -> list[AlertDelivery]:
     free = Q(taken_until=None) | Q(taken_until__lt=now)
-    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now).exclude(channel__is_active=False)
-    rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")[:BATCH])
-    programs = set(AlertChannel.objects.filter(sort=AlertChannel.Sort.WEBHOOK).values_list("pk", flat=True))
-    taken: Counter[int] = Counter()
-    ids = []
-    for row in rows:
-        if row.channel_id in programs:
-            taken[row.channel_id] += 1
-            if taken[row.channel_id] > WEBHOOKS_AT_ONCE:
-                continue
-        ids.append(row.pk)
+    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now)
+    told = due.exclude(channel__is_active=False)
+    is_program = Q(channel__sort=AlertChannel.Sort.WEBHOOK)
+    nth = Window(RowNumber(), partition_by="channel", order_by=["due_at", "id"])
+    of_programs = told.filter(is_program).annotate(nth=nth).filter(nth__lte=WEBHOOKS_AT_ONCE)
+    asked = [
+        pk
+        for rows in (told.exclude(is_program), of_programs)  # apart: neither takes the other's places
+        for pk in rows.order_by("due_at", "id").values_list("pk", flat=True)[:BATCH]
+    ]
+    rows = due.filter(pk__in=asked).select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")
+    ids = list(rows.values_list("pk", flat=True))
     AlertDelivery.objects.filter(pk__in=ids).update(taken_until=now + LEASE)
     return list(
         AlertDelivery.objects.filter(pk__in=ids).select_related("group", "person", "channel__alerts").order_by("id")
