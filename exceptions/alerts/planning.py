@@ -107,14 +107,18 @@ def message(group: int, what: str, subscription: AlertSubscription, now: dt.date
     """A message to one receiver, at the first moment from `now` on that isn't quiet, or in the next digest."""
     person = subscription.person
     zone = people.zone_of(person) if person else zoneinfo.ZoneInfo(settings.TIME_ZONE)
-    is_digest = person is not None and subscription.rhythm == AlertSubscription.Rhythm.DIGEST
-    if is_digest:
+    if is_digest(subscription):
         due_at = next_digest(now, zone, subscription.digest_at)
     else:
         due_at = after_quiet(now, zone, subscription.quiet_from, subscription.quiet_until)
     return AlertDelivery(
-        group_id=group, what=what, person=person, channel=subscription.channel, is_digest=is_digest, due_at=due_at
+        group_id=group, what=what, person=person, channel=subscription.channel, is_digest=is_digest(subscription), due_at=due_at
     )
+
+
+def is_digest(subscription: AlertSubscription) -> bool:
+    """Whether somebody gets one mail a day; a channel is always told at once."""
+    return subscription.person_id is not None and subscription.rhythm == AlertSubscription.Rhythm.DIGEST
 
 
 def _told_higher(group: AlertGroup) -> list[Person]:
