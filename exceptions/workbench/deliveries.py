@@ -25,9 +25,8 @@ def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
     """The messages to a channel, the newest first; with `?state=` those that stand so."""
     channel = _channel(channel_id)
     state = request.GET.get("state", "")
-    rows = AlertDelivery.objects.filter(channel=channel)
-    if state in STATES:
-        rows = rows.filter(state=state)
+    messages_of_it = AlertDelivery.objects.filter(channel=channel)
+    rows = messages_of_it.filter(state=state) if state in STATES else messages_of_it
     listed = paginate(request, rows.defer("body").select_related("group"), order=("-id",), size=50)
     for row in listed.rows:
         row.title = told.name_of(row.group, row.what)
@@ -37,6 +36,7 @@ def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
         "state": state if state in STATES else "",
         "states": STATES,
         "failed_count": again.given_up(channel).count(),
+        "has_any": messages_of_it.exists(),  # whatever the state that is shown
     }
     return page(request, "exceptions/channel_log.html", "exceptions/_delivery_table.html", context)
 
