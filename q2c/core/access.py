@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from q2c.core.models import CustomRole, LegalEntity, Membership, Person
@@ -292,7 +295,28 @@ def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
         response = HttpResponse(status=204)
         response["HX-Redirect"] = redirect_to_login(htmx.current_url_abs_path or "/").url
         return response
-    return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+    return redirect_to_login(request.get_full_path() if request.method == "GET" else _page_before(request))
+
+
+def _page_before(request: HttpRequest) -> str:
+    """Of a form that was sent the page that it stood on, as the browser says, if that is a page of ours to be opened;
+    otherwise home."""
+    came = urlsplit(request.headers.get("Referer", ""))
+    is_ours = (came.scheme, came.netloc) == (request.scheme, request.get_host())
+    return came._replace(scheme="", netloc="").geturl() if is_ours and _opens(came.path) else "/"
+
+
+def _opens(path: str) -> bool:
+    """Whether a view of ours answers GET there: what only takes forms, and says what is wrong in them, doesn't."""
+    try:
+        view: Any = resolve(path).func
+    except Resolver404:
+        return False
+    while inspect.isfunction(view):
+        if "GET" not in inspect.getclosurevars(view).nonlocals.get("request_method_list", ("GET",)):
+            return False
+        view = getattr(view, "__wrapped__", None)
+    return True
 
 
 def denied(request: HttpRequest, permission: str, *, everywhere: bool = False) -> HttpResponse:

@@ -52,7 +52,7 @@ def measure(get_response):
 
 
 def end_when_idle(get_response):
-    """Signs out whoever asked for nothing for half an hour (ASVS 7.3.1), and everybody twelve hours after they signed in
+    """Signs out whoever asked for nothing for half an hour (ASVS 7.3.1), and everybody twelve hours after signing in
     (7.3.2), however busy they are. What a page asks for by itself, such as the news of a case every few seconds, keeps
     nobody signed in. The time is written at most once a minute."""
 

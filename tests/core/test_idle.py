@@ -101,6 +101,36 @@ def test_what_was_sent_too_late_isnt_done_and_the_page_says_so(person, clock):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("referer", "goes_on_at"),
+    [
+        ("http://testserver/transactions/?state=held", "/transactions/%3Fstate%3Dheld"),
+        ("http://testserver/you/", "/you/"),
+        ("http://testserver/pauses/new/", "/"),  # takes a form and nothing else
+        ("http://testserver/nowhere/", "/"),
+        ("http://testserver//elsewhere.test/you/", "/"),
+        ("http://elsewhere.test/you/", "/"),
+        ("https://testserver/you/", "/"),
+        ("not an address", "/"),
+        ("", "/"),
+    ],
+)
+def test_who_sent_a_form_too_late_goes_on_at_the_page_it_stood_on(person, clock, referer, goes_on_at):
+    person.get("/")
+    clock.shift(31 * 60)
+    answer = person.post("/you/", {"time_zone": "Asia/Tokyo"}, headers={"Referer": referer} if referer else {})
+    assert answer["Location"] == f"/accounts/login/?next={goes_on_at}&idle=1&unsaved=1"
+
+
+@pytest.mark.django_db
+def test_who_types_for_hours_stays_signed_in_by_what_the_page_says(person, clock):
+    for _ in range(40):
+        clock.shift(4 * 60)
+        assert person.get("/you/here/").status_code == 204
+    assert is_signed_in(person)
+
+
+@pytest.mark.django_db
 def test_the_session_is_written_once_a_minute_at_most(person, clock):
     def writes():
         with CaptureQueriesContext(
