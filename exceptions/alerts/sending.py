@@ -21,7 +21,7 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.alerts import channels, failing, messages, posting, reach, webhooks
-from exceptions.alerts.parts import Part
+from exceptions.alerts.parts import Part, open_parts
 from exceptions.alerts.posting import Outcome
 from exceptions.kind_words import LOW, PLATFORM
 from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup
@@ -39,6 +39,7 @@ WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs, or has many d
 ROUND_SECONDS = 60.0  # then the next round goes on: a round's lease is twice that
 State = AlertDelivery.State
 UNSEEN = "no role shows any of it any more"
+OVER = "it was over or set aside before it was sent"
 Failures = dict[int, str]  # by delivery; what was sent isn't in it
 Own = dict[int, list[Part]]  # by delivery: what its reader may know
 
@@ -49,7 +50,7 @@ def send_due(now: dt.datetime | None = None) -> int:
     channels.forget_former(now or timezone.now())
     while time.monotonic() < until and (rows := _take(now or timezone.now())):
         own = reach.of_readers(rows)
-        failures = {row.pk: UNSEEN for row in rows if not own[row.pk]}
+        failures = {row.pk: _why_nothing(row) for row in rows if not own[row.pk]}
         seen = [row for row in rows if own[row.pk]]
         failures |= _mail([row for row in seen if row.person_id], own)
         posted = [row for row in seen if row.channel_id]
@@ -93,6 +94,11 @@ def _take(now: dt.datetime) -> list[AlertDelivery]:
     )
 
 
+def _why_nothing(row: AlertDelivery) -> str:
+    """Why its reader may know nothing of it: a reminder also where none of it is open any more, or waits."""
+    return OVER if row.what == AlertDelivery.What.REMINDER and not open_parts(row.group) else UNSEEN
+
+
 def _mail(rows: list[AlertDelivery], own: Own) -> Failures:
     """One mail a person for what comes in the digest, one each for the rest."""
     letters: dict[tuple[int | None, int], list[AlertDelivery]] = defaultdict(list)
@@ -129,7 +135,7 @@ def _note(rows: Iterable[AlertDelivery], failures: Failures, outcomes: dict[int,
         if not row.error:
             row.state, row.sent_at = State.SENT, now
             sent += 1
-        elif row.error == UNSEEN:
+        elif row.error in (UNSEEN, OVER):
             row.state = State.DROPPED
         elif _is_last(row, outcome):
             row.state = State.FAILED

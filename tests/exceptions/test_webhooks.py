@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connectors import http
-from exceptions.alerts import channels, failing, grouping, planning, posting, sending, signing, webhooks
+from exceptions.alerts import channels, failing, grouping, planning, posting, reminding, sending, signing, webhooks
 from exceptions.kind_words import URGENT
 from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup, ExceptionCase
 from exceptions.tasks import tell_people
@@ -264,6 +264,43 @@ def test_what_a_channel_may_not_be_told_any_more_is_left_out_of_a_retry(receiver
     first, second = receiver.got
     assert ("GB01" in str(first.body), "GB01" in str(second.body)) == (True, False)
     assert first.id != second.id
+
+
+def test_a_reminder_stays_the_same_message_when_one_of_its_cases_closes(receiver, webhook, clock):
+    rows = storm(2)
+    ExceptionCase.objects.update(severity=URGENT)
+    tell_people()
+    receiver.answers = [(500, {})]
+    clock(hours=4)
+    calm(rows[:1])
+    clock(seconds=6)
+    first, second = receiver.got[1:]
+    assert (first.id, first.body) == (second.id, second.body)
+    assert first.message["data"]["cases"] == 2
+
+
+def test_a_reminder_of_what_was_set_aside_meanwhile_says_so_in_the_log(receiver, webhook, clock):
+    storm(1)
+    ExceptionCase.objects.update(severity=URGENT)
+    tell_people()
+    planning_at = timezone.now() + dt.timedelta(hours=4)
+    reminding.plan_reminders(planning_at)
+    ExceptionCase.objects.update(snoozed_at=timezone.now())
+    sending.send_due(planning_at)
+    row = AlertDelivery.objects.get(what="reminder")
+    assert (row.state, row.error) == ("dropped", "it was over or set aside before it was sent")
+
+
+def test_an_entity_beyond_the_first_hundred_places_is_left_out_once_it_may_not_be_told(receiver, webhook, clock):
+    for n in range(105):
+        storm(1, first=n, legal_entity_code=f"E{n:03d}")
+    receiver.answers = [(500, {})]
+    tell_people()
+    webhook.alerts.entities = [f"E{n:03d}" for n in range(104)]
+    webhook.alerts.save()
+    clock(seconds=6)
+    first, second = receiver.got
+    assert (b"E104" in first.body, b"E104" in second.body, first.id == second.id) == (True, False, False)
 
 
 def test_one_that_hangs_keeps_few_at_a_time_and_nobody_else(receiver, webhook, monkeypatch):
