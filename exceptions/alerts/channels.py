@@ -20,7 +20,7 @@ from django.utils import timezone
 from connectors.connections import APPROVE
 from connectors.guard import refuse_address, refuse_scheme
 from exceptions import kind_words
-from exceptions.alerts import signing
+from exceptions.alerts import planning, signing
 from exceptions.models import AlertChannel, AlertDelivery, AlertSubscription
 from q2c.core import approvals, audit, vault
 from q2c.core.history import save_with_reason
@@ -165,7 +165,9 @@ def apply_change(proposal: Proposal, *, by: Person) -> AlertChannel:
     if not channel.is_active:
         _drop_waiting(channel)
     told = {key: wished[key] or None if key.startswith("quiet") else wished[key] for key in _TOLD}
-    AlertSubscription.objects.update_or_create(channel=channel, defaults=told)
+    subscription, _ = AlertSubscription.objects.update_or_create(channel=channel, defaults=told)
+    if channel.is_active and channel.is_webhook:
+        planning.end_for_program(subscription, timezone.now())
     facts = {"proposal": proposal.pk, "host": channel.host, "new_address": bool(content["new_host"]),
              "new_secret": bool(content.get("new_secret")), **wished}  # fmt: skip
     audit.record(by, "change" if content["was"] else "add", KIND, channel.pk, why=proposal.why, data=facts)

@@ -66,8 +66,9 @@ def delivery_again(request: PersonRequest, delivery_id: int) -> HttpResponse:
     delivery = _delivery(delivery_id)
     if cant := again.why_not(delivery):
         return refuse(request, f"Not possible: {cant}", "exceptions:delivery_detail", delivery.pk)
-    again.send_again(delivery.channel, [delivery], by=request.user)
-    messages.success(request, "It’s sent again within a minute.", extra_tags="done")
+    own = AlertDelivery.objects.filter(pk=delivery.pk)
+    said = _said(*again.send_again(_channel(delivery.channel_id or 0), own, by=request.user))
+    messages.success(request, said, extra_tags="done")
     return redirect("exceptions:delivery_detail", delivery.pk)
 
 
@@ -78,10 +79,16 @@ def channel_again(request: PersonRequest, channel_id: int) -> HttpResponse:
     channel = _channel(channel_id)
     if cant := again.why_not_all(channel):
         return refuse(request, f"Not possible: {cant}", "exceptions:channel_log", channel.pk)
-    count = again.send_again(channel, again.given_up(channel), by=request.user)
-    said = "1 message is sent again." if count == 1 else f"{count:,} messages are sent again."
+    said = _said(*again.send_again(channel, again.given_up(channel), by=request.user))
     messages.success(request, said, extra_tags="done")
     return redirect("exceptions:channel_log", channel.pk)
+
+
+def _said(count: int, over: int) -> str:
+    """What came of sending again, in a sentence or two."""
+    again_ = f"{count:,} message{'s are' if count != 1 else ' is'} sent again within a minute."
+    aside = f"{over:,} {'were' if over != 1 else 'was'} about what is over by now, and put aside."
+    return " ".join(said for said, n in ((again_, count), (aside, over)) if n) or again_
 
 
 def _channel(channel_id: int) -> AlertChannel:
