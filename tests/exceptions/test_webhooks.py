@@ -267,7 +267,7 @@ def test_what_a_channel_may_not_be_told_any_more_is_left_out_of_a_retry(receiver
 
 
 def test_a_reminder_stays_the_same_message_when_one_of_its_cases_closes(receiver, webhook, clock):
-    rows = storm(2)
+    rows = storm(1) + storm(1, first=1, legal_entity_code="DE01")
     ExceptionCase.objects.update(severity=URGENT)
     tell_people()
     receiver.answers = [(500, {})]
