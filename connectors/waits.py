@@ -53,13 +53,15 @@ def parse_rate_limit(value: str) -> list[tuple[str, dict[str, int | str]]] | Non
     return items
 
 
-def wait_seconds(headers: Mapping[str, str], now: dt.datetime, *, wait_header: str = "Retry-After") -> float | None:
-    """How long the answer's headers ask us to stay away, capped; None when they say nothing understandable."""
+def wait_seconds(
+    headers: Mapping[str, str], now: dt.datetime, *, wait_header: str = "Retry-After", most: float = WAIT_SECONDS_MAX
+) -> float | None:
+    """How long the answer's headers ask us to stay away, `most` at most; None when they say nothing understandable."""
     given = headers.get(wait_header)
     seconds = parse_retry_after(given, now) if given else None
     if seconds is None:
         seconds = _from_rate_limit(headers, now)
-    return None if seconds is None else min(seconds, WAIT_SECONDS_MAX)
+    return None if seconds is None else min(seconds, most)
 
 
 def _from_rate_limit(headers: Mapping[str, str], now: dt.datetime) -> float | None:

@@ -20,7 +20,8 @@ OPERATING = (
          "that first; pause the flow if it makes things worse. It closes by itself once an hour goes as promised."),
     Kind("channel_failing", AV, PLATFORM, HIGH, hours(8), ("channel",), (WAIVE,), "{channel} takes no alerts",
          "Open the channel under Alerts, Channels: its log says what it answered. Have it mended there, then send "
-         "again what was given up, or propose another address. It closes by itself once a message is taken."),
+         "again what was given up, or propose another address. It closes by itself once a message is taken, and once "
+         "somebody says in the form of one that was switched off that it stays so."),
     Kind("system_away", AV, PLATFORM, HIGH, hours(1), ("connection",), (WAIVE,),
          "{connection} is away",
          "Look at the vendor’s status page and at the last failure on the connection’s page, which also has every turn "

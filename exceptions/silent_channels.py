@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from exceptions import cases
+from exceptions.alerts.failing import refuses_since
 from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, ExceptionCase
 from q2c.core.problems import Category, Problem
 
@@ -10,19 +13,28 @@ FAILING = "channel_failing"
 
 
 def watch_channels() -> tuple[int, int]:
-    """Open a case for each channel that takes nothing; close those that take messages again, or needn't. Both
-    counts."""
-    due = {channel.name: said for channel in AlertChannel.objects.order_by("pk") if (said := _failing(channel))}
+    """Open a case for each channel that takes nothing, but where somebody has waived it since that began; close those
+    of channels that take messages again, or needn't. Both counts."""
+    failing = [(channel, said) for channel in AlertChannel.objects.order_by("pk") if (said := _failing(channel))]
+    due = {channel.name: said for channel, said in failing}
     open_cases = ExceptionCase.objects.filter(kind=FAILING, state__in=ExceptionCase.OPEN_STATES)
     known = {str(case.subject.get("channel")) for case in open_cases}
     opened = closed = 0
     for name in known - due.keys():
         why = "It takes messages again, or isn’t told any more."
         closed += cases.close_matching(_problem(name, "over"), how="mended", why=why) is not None
-    for name in due.keys() - known:
-        cases.open_case(_problem(name, due[name]))
-        opened += 1
+    for channel, said in failing:
+        problem = _problem(channel.name, said)
+        if channel.name not in known and not cases.is_waived_since(problem, _since(channel)):
+            cases.open_case(problem)
+            opened += 1
     return opened, closed
+
+
+def _since(channel: AlertChannel) -> dt.datetime:
+    """When its trouble began: it was switched off, or it refused the first message in a row."""
+    off = channel.history.order_by("-history_date").values_list("history_date", flat=True).first()
+    return off if channel.off_because and off is not None else refuses_since(channel)
 
 
 def _failing(channel: AlertChannel) -> str:

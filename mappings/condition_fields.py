@@ -17,6 +17,7 @@ _HINTS = {
     "payment_method": "As billing names it, such as card, sepa_debit.",
 }
 _BETWEEN = re.compile(r"[\s,;|]+")
+_BETWEEN_WORDS = re.compile(r"\s*[,;|\n]\s*")  # a payment method is written "sepa debit" as well, as rules say it
 
 
 def fields_for(kind: Kind, key: str) -> dict[str, forms.Field]:
@@ -40,7 +41,14 @@ def read(data: Mapping[str, object]) -> dict[str, list[str]]:
     for name, value in data.items():
         if not name.startswith(PREFIX):
             continue
-        values = [word for word in _BETWEEN.split(value) if word] if isinstance(value, str) else value
+        values = _words(name.removeprefix(PREFIX), value) if isinstance(value, str) else value
         if values:
             found[name.removeprefix(PREFIX)] = values
     return conditions.tidy(found)
+
+
+def _words(name: str, written: str) -> list[str]:
+    """What stands between commas; a space ends a country's code, and within a payment method it's an underscore."""
+    if name != "payment_method":
+        return [word for word in _BETWEEN.split(written) if word]
+    return ["_".join(word.split()) for word in _BETWEEN_WORDS.split(written) if word.strip()]

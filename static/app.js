@@ -42,8 +42,18 @@
   }
   // A poll isn't somebody who works: it doesn't keep the session alive.
   document.addEventListener("htmx:configRequest", function (event) {
-    if (!event.detail.triggeringEvent) event.detail.headers["X-By-Itself"] = "1";
+    var asks = event.detail.elt.getAttribute("hx-trigger") || "";
+    if (!event.detail.triggeringEvent && /\bevery\b/.test(asks)) event.detail.headers["X-By-Itself"] = "1";
   });
+  // Whoever fills in a long form is at work too, though it asks for nothing: the server hears of it every four minutes.
+  var heard = Date.now();
+  function atWork() {
+    var here = document.body.dataset.here;
+    if (!here || Date.now() - heard < 240000) return;
+    heard = Date.now();
+    fetch(here, { redirect: "manual" }).catch(function () {});
+  }
+  ["keydown", "input", "paste", "pointerdown"].forEach(function (name) { document.addEventListener(name, atWork, true); });
   document.addEventListener("htmx:beforeRequest", function (event) {
     if (document.hidden && event.target.closest("[data-poll]")) event.preventDefault();
   });

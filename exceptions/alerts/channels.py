@@ -20,7 +20,7 @@ from django.utils import timezone
 from connectors.connections import APPROVE
 from connectors.guard import refuse_address, refuse_scheme
 from exceptions import kind_words
-from exceptions.alerts import signing
+from exceptions.alerts import planning, signing
 from exceptions.models import AlertChannel, AlertDelivery, AlertSubscription
 from q2c.core import approvals, audit, vault
 from q2c.core.history import save_with_reason
@@ -83,8 +83,8 @@ def propose_channel(
     by: Person, secret: str = "",
 ) -> Proposal | None:  # fmt: skip
     """Have a channel added or changed once somebody else agrees; without an address or a secret it keeps its own.
-    Returns the proposal, or None where it was only switched off, which holds at once. Raises ChannelRefused, and
-    ApprovalRefused without a reason.
+    Returns the proposal, or None where it was only switched off, or the portal did that and it stays so, which holds
+    at once. Raises ChannelRefused, and ApprovalRefused without a reason.
     """
     is_new = channel.pk is None
     if not is_new:
@@ -99,6 +99,9 @@ def propose_channel(
     was = {} if is_new else _values(channel)
     wished = {"name": name, "sort": sort, "is_active": is_active, **{key: _plain(told[key]) for key in _TOLD}}
     if not is_new and not address and not secret:
+        if wished == was and channel.off_because:
+            _keep_off(channel, why=why, by=by)
+            return None
         if wished == was:
             raise ChannelRefused("Nothing of it changes.")
         if was["is_active"] and wished == {**was, "is_active": False}:
@@ -162,7 +165,9 @@ def apply_change(proposal: Proposal, *, by: Person) -> AlertChannel:
     if not channel.is_active:
         _drop_waiting(channel)
     told = {key: wished[key] or None if key.startswith("quiet") else wished[key] for key in _TOLD}
-    AlertSubscription.objects.update_or_create(channel=channel, defaults=told)
+    subscription, _ = AlertSubscription.objects.update_or_create(channel=channel, defaults=told)
+    if channel.is_active and channel.is_webhook:
+        planning.end_for_program(subscription, timezone.now())
     facts = {"proposal": proposal.pk, "host": channel.host, "new_address": bool(content["new_host"]),
              "new_secret": bool(content.get("new_secret")), **wished}  # fmt: skip
     audit.record(by, "change" if content["was"] else "add", KIND, channel.pk, why=proposal.why, data=facts)
@@ -242,6 +247,14 @@ def _switch_off(channel: AlertChannel, *, why: str, by: Person | None) -> None:
     _drop_waiting(channel)
     facts = {"name": channel.name, "host": channel.host}
     audit.record(by or audit.PORTAL, "switch_off", KIND, channel.pk, why=why, data=facts)
+
+
+def _keep_off(channel: AlertChannel, *, why: str, by: Person) -> None:
+    """A person says that what the portal switched off stays so: nobody need look after it any more."""
+    facts = {"name": channel.name, "host": channel.host, "because": channel.off_because}
+    channel.off_because = ""
+    save_with_reason(channel, why=why, by=by)
+    audit.record(by, "keep_off", KIND, channel.pk, why=why, data=facts)
 
 
 def _drop_waiting(channel: AlertChannel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from django.db.models import Count, Exists, Min, OuterRef
+from django.db.models import Count, Exists, Min, OuterRef, Q
 
 from exceptions.models import AlertDelivery, AlertGroup, ExceptionCase
 
@@ -49,6 +49,23 @@ def all_parts(group: AlertGroup) -> list[Part]:
                 part = part._replace(severity=min(was.severity, part.severity), cases=cases)
             sums[part.queue, part.entity] = part
     return [sums[place] for place in sorted(sums)]
+
+
+def parts_of_key(group: AlertGroup) -> list[Part]:
+    """What a program may have been told of by the time that an alert is over, by queue and entity: its own parts, and
+    places that only alerts about the promises of the same cases had, by then in another queue."""
+    found = {(part.queue, part.entity): part for part in all_parts(group)}
+    others = AlertGroup.objects.filter(key_q(group), first_at__lte=group.over_at or group.grew_at)
+    for other in others.filter(Q(over_at=None) | Q(over_at__gte=group.first_at)).exclude(pk=group.pk).order_by("pk"):
+        for part in parts_of(other):
+            found.setdefault((part.queue, part.entity), part)
+    return [found[place] for place in sorted(found)]
+
+
+def key_q(group: AlertGroup, prefix: str = "") -> Q:
+    """The alerts of one kind, connection and flow, whatever happened to their cases: one incident of a program."""
+    names = ("kind", "connection_code", "flow")
+    return Q(**{f"{prefix}{name}": getattr(group, name) for name in names})
 
 
 def open_parts(group: AlertGroup) -> list[Part]:

@@ -21,6 +21,7 @@ from q2c.core import vault
 from q2c.core.problems import Category, NeverSent, Problem
 
 LIMITS = Limits(at_once=4, per_second=1.0, timeout_seconds=15.0, connect_seconds=5.0)  # Slack: one a second a channel
+WAIT_MOST = 86400.0  # seconds that a program may ask us to stay away, as long as the longest of its own waits
 WAIT_UNSAID = 30.0  # seconds to stay away where a 429 doesn't say how long
 _GONE = 410
 _TAKES_LESS = (429, 502, 503, 504)
@@ -76,7 +77,8 @@ async def _post_one(row: AlertDelivery, parts: list[Part]) -> Outcome:
         f"alerts-{channel.pk}", "alerts", channel.name, address, at_once=LIMITS.at_once,
         allows_private=settings.IS_DEMO,
     )  # fmt: skip
-    phone = http.Telephone(line, LIMITS, auth=NoAuth(), explain=_explain, record=note)
+    explain = _explain_program if channel.is_webhook else _explain
+    phone = http.Telephone(line, LIMITS, auth=NoAuth(), explain=explain, record=note)
     try:
         await phone.call("POST", address, verb="alert", json=body, headers=headers, is_authorized=False)
     except Problem as problem:
@@ -97,11 +99,16 @@ def _signed(row: AlertDelivery, secrets: list[str], now: dt.datetime) -> tuple[m
     return msgspec.Raw(body), signing.sign(row.message_id, int(now.timestamp()), body, secrets)
 
 
-def _explain(reply: http.Reply) -> Problem:
+def _explain_program(reply: http.Reply) -> Problem:
+    return _explain(reply, most=WAIT_MOST)
+
+
+def _explain(reply: http.Reply, most: float = waits.WAIT_SECONDS_MAX) -> Problem:
     says = f"It answered {reply.status}"
     if 300 <= reply.status < 400:
         says += ", and nobody is followed elsewhere"
-    asked = waits.wait_seconds(reply.headers, timezone.now()) if reply.status in _TAKES_LESS else None
+    is_asked = reply.status in _TAKES_LESS
+    asked = waits.wait_seconds(reply.headers, timezone.now(), most=most) if is_asked else None
     if reply.status == 429 or asked is not None:
         seconds = WAIT_UNSAID if asked is None else asked
         return Problem("rate_limited", Category.RATE_LIMIT, says, wait_seconds=seconds)

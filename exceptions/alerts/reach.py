@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db.models import Q
 
-from exceptions.alerts.parts import Part, all_parts, open_parts, parts_of
+from exceptions.alerts.parts import Part, all_parts, open_parts, parts_of, parts_of_key
 from exceptions.clocks import role_at
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
 from q2c.core.access import VIEW_CASE, find_roles, in_force
@@ -79,9 +79,17 @@ def of_readers(rows: Iterable[AlertDelivery]) -> dict[int, list[Part]]:
     was agreed to be told of."""
     rows = list(rows)
     held = held_by({row.person_id for row in rows if row.person_id})
-    groups = {(row.group_id, row.what): row.group for row in rows}
-    about = {key: _ABOUT.get(key[1], parts_of)(group) for key, group in groups.items()}
-    return {row.pk: _of_reader(row, held, about[row.group_id, row.what]) for row in rows}
+    groups = {(row.group_id, row.what, _is_to_program(row)): row.group for row in rows}
+    about = {key: _told_of(key[1], key[2])(group) for key, group in groups.items()}
+    return {row.pk: _of_reader(row, held, about[row.group_id, row.what, _is_to_program(row)]) for row in rows}
+
+
+def _is_to_program(row: AlertDelivery) -> bool:
+    return row.channel is not None and row.channel.is_webhook
+
+
+def _told_of(what: str, is_to_program: bool) -> Callable[[AlertGroup], list[Part]]:
+    return parts_of_key if is_to_program and what == What.ALL_CLEAR else _ABOUT.get(what, parts_of)
 
 
 def _of_reader(

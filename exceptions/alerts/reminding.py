@@ -20,10 +20,12 @@ from exceptions.alerts import planning, reach
 from exceptions.alerts.parts import Part, open_parts, same_trouble
 from exceptions.kind_words import HIGH, LOW, URGENT
 from exceptions.models import AlertDelivery, AlertGroup, AlertSubscription
+from q2c.core import people
 
 BATCH = 200
 AFTER = {URGENT: dt.timedelta(hours=4), HIGH: dt.timedelta(hours=24)}
 AFTER_LESS = dt.timedelta(days=7)
+DAYS_OFF_MOST = 14  # in a row: then a digest goes out, whatever the calendar says
 LOOK = dt.timedelta(minutes=30)  # so often it's looked whether somebody else is concerned, or it's more pressing by now
 What, State = AlertDelivery.What, AlertDelivery.State
 
@@ -73,10 +75,27 @@ def _reminders(
         if due > now:
             group.remind_at = min(group.remind_at, due)
             continue
-        at = clocks.next_working(kinds.kind_of(group.kind), now, {part.entity for part in own})
-        row = planning.message(group.pk, What.REMINDER, subscription, at)
+        row = _at_work(group, subscription, {part.entity for part in own}, now)
         row.round = last.round + 1 if last else 1
         yield row
+
+
+def _at_work(
+    group: AlertGroup, subscription: AlertSubscription, entities: set[str], now: dt.datetime
+) -> AlertDelivery:  # fmt: skip
+    """The reminder, in working hours of one of these entities; in a digest, at its hour of the next working day, which
+    may lie before the hours that are worked."""
+    kind = kinds.kind_of(group.kind)
+    if not planning.is_digest(subscription):
+        at = clocks.next_working(kind, now, entities)
+        return planning.message(group.pk, What.REMINDER, subscription, at)
+    row = planning.message(group.pk, What.REMINDER, subscription, now)
+    for _ in range(DAYS_OFF_MOST):
+        day = row.due_at.astimezone(people.zone_of(row.person)).replace(hour=0, minute=0, second=0, microsecond=0)
+        if clocks.next_working(kind, day, entities) < day + dt.timedelta(days=1):
+            break
+        row = planning.message(group.pk, What.REMINDER, subscription, row.due_at)
+    return row
 
 
 def _own(
@@ -89,7 +108,7 @@ def _own(
 
 
 def _after(subscription: AlertSubscription, own: list[Part]) -> dt.timedelta:
-    if subscription.person_id and subscription.rhythm == AlertSubscription.Rhythm.DIGEST:
+    if planning.is_digest(subscription):
         return dt.timedelta()  # in the next one
     return AFTER.get(min(part.severity for part in own), AFTER_LESS)
 

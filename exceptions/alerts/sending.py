@@ -10,17 +10,18 @@ from __future__ import annotations
 import datetime as dt
 import random
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db.models import Q
+from django.db.models import Q, Window
+from django.db.models.functions import RowNumber
 from django.db.transaction import atomic
 from django.utils import timezone
 
 from exceptions.alerts import channels, failing, messages, posting, reach, webhooks
-from exceptions.alerts.parts import Part
+from exceptions.alerts.parts import Part, open_parts
 from exceptions.alerts.posting import Outcome
 from exceptions.kind_words import LOW, PLATFORM
 from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup
@@ -34,10 +35,11 @@ WEBHOOK_WAITS = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 WEBHOOK_ATTEMPTS_MAX = len(WEBHOOK_WAITS) + 1
 JITTER = 0.1
 WAIT_UNTRIED = 15.0  # where nothing could be tried and nobody said for how long
-WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs keeps nobody else waiting for long
+WEBHOOKS_AT_ONCE = 8  # of one program in a batch: one that hangs, or has many due, keeps nobody else waiting for long
 ROUND_SECONDS = 60.0  # then the next round goes on: a round's lease is twice that
 State = AlertDelivery.State
 UNSEEN = "no role shows any of it any more"
+OVER = "it was over or set aside before it was sent"
 Failures = dict[int, str]  # by delivery; what was sent isn't in it
 Own = dict[int, list[Part]]  # by delivery: what its reader may know
 
@@ -48,7 +50,7 @@ def send_due(now: dt.datetime | None = None) -> int:
     channels.forget_former(now or timezone.now())
     while time.monotonic() < until and (rows := _take(now or timezone.now())):
         own = reach.of_readers(rows)
-        failures = {row.pk: UNSEEN for row in rows if not own[row.pk]}
+        failures = {row.pk: _why_nothing(row) for row in rows if not own[row.pk]}
         seen = [row for row in rows if own[row.pk]]
         failures |= _mail([row for row in seen if row.person_id], own)
         posted = [row for row in seen if row.channel_id]
@@ -74,21 +76,27 @@ def try_channel(channel: AlertChannel) -> str:
 @atomic
 def _take(now: dt.datetime) -> list[AlertDelivery]:
     free = Q(taken_until=None) | Q(taken_until__lt=now)
-    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now).exclude(channel__is_active=False)
-    rows = list(due.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")[:BATCH])
-    programs = set(AlertChannel.objects.filter(sort=AlertChannel.Sort.WEBHOOK).values_list("pk", flat=True))
-    taken: Counter[int] = Counter()
-    ids = []
-    for row in rows:
-        if row.channel_id in programs:
-            taken[row.channel_id] += 1
-            if taken[row.channel_id] > WEBHOOKS_AT_ONCE:
-                continue
-        ids.append(row.pk)
+    due = AlertDelivery.objects.filter(free, state=State.WAITING, due_at__lte=now)
+    told = due.exclude(channel__is_active=False)
+    is_program = Q(channel__sort=AlertChannel.Sort.WEBHOOK)
+    nth = Window(RowNumber(), partition_by="channel", order_by=["due_at", "id"])
+    of_programs = told.filter(is_program).annotate(nth=nth).filter(nth__lte=WEBHOOKS_AT_ONCE)
+    asked = [
+        pk
+        for rows in (told.exclude(is_program), of_programs)  # apart: neither takes the other's places
+        for pk in rows.order_by("due_at", "id").values_list("pk", flat=True)[:BATCH]
+    ]
+    rows = due.filter(pk__in=asked).select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "id")
+    ids = list(rows.values_list("pk", flat=True))
     AlertDelivery.objects.filter(pk__in=ids).update(taken_until=now + LEASE)
     return list(
         AlertDelivery.objects.filter(pk__in=ids).select_related("group", "person", "channel__alerts").order_by("id")
     )
+
+
+def _why_nothing(row: AlertDelivery) -> str:
+    """Why its reader may know nothing of it: a reminder also where none of it is open any more, or waits."""
+    return OVER if row.what == AlertDelivery.What.REMINDER and not open_parts(row.group) else UNSEEN
 
 
 def _mail(rows: list[AlertDelivery], own: Own) -> Failures:
@@ -127,7 +135,7 @@ def _note(rows: Iterable[AlertDelivery], failures: Failures, outcomes: dict[int,
         if not row.error:
             row.state, row.sent_at = State.SENT, now
             sent += 1
-        elif row.error == UNSEEN:
+        elif row.error in (UNSEEN, OVER):
             row.state = State.DROPPED
         elif _is_last(row, outcome):
             row.state = State.FAILED

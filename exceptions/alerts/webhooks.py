@@ -73,8 +73,9 @@ class AlertMessage(msgspec.Struct, kw_only=True):
 
 def freeze(rows: Iterable[AlertDelivery], own: dict[int, list[Part]], now: dt.datetime) -> None:
     """Give each of these messages its id and its body, and store both before the first attempt; a later one sends the
-    same. One that tells more than its channel may be told by now is made anew, as another message."""
-    made = [row for row in rows if not row.body or not _is_within(row.body, own[row.pk])]
+    same, also where less of it is open by then. One that tells more than its channel may be told by now is made anew,
+    as another message."""
+    made = [row for row in rows if not row.body or not _is_within(row)]
     for row in made:
         row.message_id, row.body = new_id(), body_of(row, own[row.pk], now)
     AlertDelivery.objects.bulk_update([row for row in made if row.pk], ["message_id", "body"])
@@ -117,7 +118,14 @@ def type_of(row: AlertDelivery) -> Any:
     return {_About.AT_RISK: AT_RISK, _About.BREACHED: LATE}.get(_About(row.group.about), RAISED)
 
 
-def _is_within(body: str, parts: Iterable[Part]) -> bool:
-    """Whether all that it tells of may be told now."""
-    told = msgspec.json.decode(body, type=AlertMessage).data.places
-    return {(place.queue, place.entity) for place in told} <= {(part.queue, part.entity) for part in parts}
+def _is_within(row: AlertDelivery) -> bool:
+    """Whether its channel may be told now of all that its body tells of: every queue and entity, not the first hundred
+    places alone."""
+    subscription = getattr(row.channel, "alerts", None)
+    if subscription is None:
+        return True
+    told = msgspec.json.decode(row.body, type=AlertMessage).data
+    entities = {*told.entities, *(place.entity for place in told.places)}
+    return all(not asked or found <= set(asked) for found, asked in (
+        (set(told.queues), subscription.queues), (entities, subscription.entities)
+    ))  # fmt: skip

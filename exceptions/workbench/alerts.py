@@ -41,7 +41,7 @@ def alert_list(request: HttpRequest) -> HttpResponse:
         "page": listed,
         "alerts": listed.rows,
         "running_count": rows.filter(over_at=None).count(),
-        "may_manage": access.may(request.user, MANAGE),
+        "may_manage": access.reach(request.user, MANAGE).is_everywhere,
     }
     return page(request, "exceptions/alert_list.html", "exceptions/_alert_table.html", context)
 
@@ -62,21 +62,21 @@ def alert_mine(request: PersonRequest) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_list(request: PersonRequest) -> HttpResponse:
     """Every channel, and the form for another one."""
     return _channel_form(request, AlertChannel())
 
 
 @require_http_methods(["GET", "POST"])
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_edit(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Change a channel and what it's told of."""
     return _channel_form(request, _channel(channel_id))
 
 
 @require_POST
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_test(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Send a message that says that it's a test."""
     channel = _channel(channel_id)

@@ -20,14 +20,13 @@ STATES = {"failed": "Given up", "waiting": "Waiting", "sent": "Taken"}
 
 
 @require_GET
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
     """The messages to a channel, the newest first; with `?state=` those that stand so."""
     channel = _channel(channel_id)
     state = request.GET.get("state", "")
-    rows = AlertDelivery.objects.filter(channel=channel)
-    if state in STATES:
-        rows = rows.filter(state=state)
+    messages_of_it = AlertDelivery.objects.filter(channel=channel)
+    rows = messages_of_it.filter(state=state) if state in STATES else messages_of_it
     listed = paginate(request, rows.defer("body").select_related("group"), order=("-id",), size=50)
     for row in listed.rows:
         row.title = told.name_of(row.group, row.what)
@@ -37,12 +36,13 @@ def channel_log(request: HttpRequest, channel_id: int) -> HttpResponse:
         "state": state if state in STATES else "",
         "states": STATES,
         "failed_count": again.given_up(channel).count(),
+        "has_any": messages_of_it.exists(),  # whatever the state that is shown
     }
     return page(request, "exceptions/channel_log.html", "exceptions/_delivery_table.html", context)
 
 
 @require_GET
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def delivery_detail(request: HttpRequest, delivery_id: int) -> HttpResponse:
     """One message to a channel: each attempt with its answer, and of a webhook what is sent."""
     delivery = _delivery(delivery_id)
@@ -60,28 +60,35 @@ def delivery_detail(request: HttpRequest, delivery_id: int) -> HttpResponse:
 
 
 @require_POST
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def delivery_again(request: PersonRequest, delivery_id: int) -> HttpResponse:
     """Send one message again."""
     delivery = _delivery(delivery_id)
     if cant := again.why_not(delivery):
         return refuse(request, f"Not possible: {cant}", "exceptions:delivery_detail", delivery.pk)
-    again.send_again(delivery.channel, [delivery], by=request.user)
-    messages.success(request, "It’s sent again within a minute.", extra_tags="done")
+    own = AlertDelivery.objects.filter(pk=delivery.pk)
+    said = _said(*again.send_again(_channel(delivery.channel_id or 0), own, by=request.user))
+    messages.success(request, said, extra_tags="done")
     return redirect("exceptions:delivery_detail", delivery.pk)
 
 
 @require_POST
-@requires(MANAGE)
+@requires(MANAGE, everywhere=True)
 def channel_again(request: PersonRequest, channel_id: int) -> HttpResponse:
     """Send again all that was given up."""
     channel = _channel(channel_id)
     if cant := again.why_not_all(channel):
         return refuse(request, f"Not possible: {cant}", "exceptions:channel_log", channel.pk)
-    count = again.send_again(channel, again.given_up(channel), by=request.user)
-    said = "1 message is sent again." if count == 1 else f"{count:,} messages are sent again."
+    said = _said(*again.send_again(channel, again.given_up(channel), by=request.user))
     messages.success(request, said, extra_tags="done")
     return redirect("exceptions:channel_log", channel.pk)
+
+
+def _said(count: int, over: int) -> str:
+    """What came of sending again, in a sentence or two."""
+    again_ = f"{count:,} message{'s are' if count != 1 else ' is'} sent again within a minute."
+    aside = f"{over:,} {'were' if over != 1 else 'was'} about what is over by now, and put aside."
+    return " ".join(said for said, n in ((again_, count), (aside, over)) if n) or again_
 
 
 def _channel(channel_id: int) -> AlertChannel:

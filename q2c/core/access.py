@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import Resolver404, resolve
 from django.utils import timezone
 
 from q2c.core.models import CustomRole, LegalEntity, Membership, Person
@@ -260,23 +263,29 @@ def visible_entities(user: Any, permission: str) -> list[LegalEntity]:
     return list(visible_to(user, LegalEntity.objects.filter(is_active=True), "code", permission=permission))
 
 
-def requires(permission: str, *others: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
-    """A view for people whose role holds the permission, or one of the others. Who holds none gets 403 with the reason;
-    strangers sign in first."""
+def requires(
+    permission: str, *others: str, everywhere: bool = False
+) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+    """A view for people whose role holds the permission, or one of the others; `everywhere` for all entities,
+    where a page is about all of them at once. Who holds none gets 403 with the reason; strangers sign in first."""
 
     def decorate(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         @functools.wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not request.user.is_authenticated:
                 return ask_to_sign_in(request)
-            if not any(may(request.user, held) for held in (permission, *others)):
-                return denied(request, permission)
+            if not any(_may_open(request.user, held, everywhere) for held in (permission, *others)):
+                return denied(request, permission, everywhere=everywhere and may(request.user, permission))
             return view(request, *args, **kwargs)
 
         guarded.permission = permission  # type: ignore[attr-defined]
         return guarded
 
     return decorate
+
+
+def _may_open(user: Any, permission: str, everywhere: bool) -> bool:
+    return reach(user, permission).is_everywhere if everywhere else may(user, permission)
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
@@ -286,11 +295,34 @@ def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
         response = HttpResponse(status=204)
         response["HX-Redirect"] = redirect_to_login(htmx.current_url_abs_path or "/").url
         return response
-    return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+    return redirect_to_login(request.get_full_path() if request.method == "GET" else _page_before(request))
 
 
-def denied(request: HttpRequest, permission: str) -> HttpResponse:
-    """The page that says what isn't allowed, why, and whose role would allow it."""
+def _page_before(request: HttpRequest) -> str:
+    """Of a form that was sent the page that it stood on, as the browser says, if that is a page of ours to be opened;
+    otherwise home."""
+    came = urlsplit(request.headers.get("Referer", ""))
+    is_ours = (came.scheme, came.netloc) == (request.scheme, request.get_host())
+    return came._replace(scheme="", netloc="").geturl() if is_ours and _opens(came.path) else "/"
+
+
+def _opens(path: str) -> bool:
+    """Whether a view of ours answers GET there: what only takes forms, and says what is wrong in them, doesn't."""
+    try:
+        view: Any = resolve(path).func
+    except Resolver404:
+        return False
+    while inspect.isfunction(view):
+        if "GET" not in inspect.getclosurevars(view).nonlocals.get("request_method_list", ("GET",)):
+            return False
+        view = getattr(view, "__wrapped__", None)
+    return True
+
+
+def denied(request: HttpRequest, permission: str, *, everywhere: bool = False) -> HttpResponse:
+    """The page that says what isn't allowed, why (`everywhere`: it's held, but not for all
+    entities), and whose role would allow it."""
     roles = [role.title for role in ROLES if permission in role.may]
     who = [person for person in who_may(permission) if person.pk != request.user.pk]
-    return render(request, "403.html", {"permission": permission, "roles": roles, "who": who}, status=403)
+    context = {"permission": permission, "roles": roles, "who": who, "everywhere": everywhere}
+    return render(request, "403.html", context, status=403)

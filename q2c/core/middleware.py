@@ -13,7 +13,7 @@ from q2c.core.ids import uuid7
 from q2c.core.metrics import count_request
 
 WRITTEN_AFTER_SECONDS = 60
-SEEN_AT = "seen_at"  # of a session: seconds since 1970
+SEEN_AT, SIGNED_IN_AT = "seen_at", "signed_in_at"  # of a session: seconds since 1970
 BY_ITSELF = "X-By-Itself"  # what app.js sends with a request that no person caused
 
 
@@ -52,21 +52,24 @@ def measure(get_response):
 
 
 def end_when_idle(get_response):
-    """Signs out whoever asked for nothing for half an hour (ASVS 7.3.1). What a page asks for by itself, such as the
-    news of a case every few seconds, keeps nobody signed in. The time is written at most once a minute."""
+    """Signs out whoever asked for nothing for half an hour (ASVS 7.3.1), and everybody twelve hours after signing in
+    (7.3.2), however busy they are. What a page asks for by itself, such as the news of a case every few seconds, keeps
+    nobody signed in. The time is written at most once a minute."""
 
     def middleware(request):
         if settings.SESSION_COOKIE_NAME not in request.COOKIES or not request.user.is_authenticated:
             return get_response(request)
         now = int(time.time())
         seen = request.session.get(SEEN_AT)
-        if seen is not None and now - seen > settings.SESSION_IDLE_SECONDS:
+        if (why := _is_over(request.session, now)) is not None:
             logout(request)
             answer = access.ask_to_sign_in(request)
             for header in ("Location", "HX-Redirect"):
                 if header in answer:
-                    answer[header] += "&idle=1" if request.method in ("GET", "HEAD") else "&idle=1&unsaved=1"
+                    answer[header] += f"&{why}=1" + ("" if request.method in ("GET", "HEAD") else "&unsaved=1")
             return answer
+        if SIGNED_IN_AT not in request.session:  # of the last release: counted from its first sight
+            request.session[SIGNED_IN_AT] = now
         if BY_ITSELF not in request.headers and (seen is None or now - seen >= WRITTEN_AFTER_SECONDS):
             request.session[SEEN_AT] = now
         return get_response(request)
@@ -74,9 +77,17 @@ def end_when_idle(get_response):
     return middleware
 
 
+def _is_over(session, now):
+    """Why a session has ended, as the sign-in page is told it; None: it hasn't. Each request that writes the session
+    also moves its row's own end, so twelve hours are counted here."""
+    if now - session.get(SIGNED_IN_AT, now) > settings.SESSION_COOKIE_AGE:
+        return "long"
+    return "idle" if now - session.get(SEEN_AT, now) > settings.SESSION_IDLE_SECONDS else None
+
+
 def begin_to_count(sender, request, user, **rest):
-    """Somebody signs in: from now on the time without a request counts."""
-    request.session[SEEN_AT] = int(time.time())
+    """Somebody signs in: from now on the time since, and the time without a request, count."""
+    request.session[SIGNED_IN_AT] = request.session[SEEN_AT] = int(time.time())
 
 
 def person_zone(get_response):

@@ -26,6 +26,13 @@ class ZoneForm(forms.Form):
     )
 
 
+@require_GET
+@requires("portal.view_self")
+def here(request: PersonRequest) -> HttpResponse:
+    """Somebody is at work on a page that asks for nothing meanwhile: as any request it keeps them signed in."""
+    return HttpResponse(status=204)
+
+
 @require_http_methods(["GET", "POST"])
 @requires("portal.view_self")
 def you(request: PersonRequest) -> HttpResponse:

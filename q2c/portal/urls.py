@@ -101,6 +101,7 @@ urlpatterns = [
     path("reports/cut-off/", reports.cut_off, name="cut_off"),
     path("reports/ignored/", reports.ignored, name="ignored"),
     path("you/", person.you, name="you"),
+    path("you/here/", person.here, name="here"),
     path("you/absences/", absences.absence_list, name="absence_list"),
     path("you/absences/<int:absence_id>/end/", absences.absence_end, name="absence_end"),
     path("you/rights/", rights.mine, name="rights"),

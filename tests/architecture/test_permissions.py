@@ -93,6 +93,7 @@ SCREENS = {
     "portal:role_new": ("get", [], {PLATFORM}, 200),
     "portal:role_change": ("get", ["role"], {PLATFORM}, 200),
     "portal:rights": ("get", [], ALL | {FACING}, 200),
+    "portal:here": ("get", [], ALL | {FACING}, 204),
     "portal:you": ("get", [], ALL | {FACING}, 200),
     "portal:absence_list": ("get", [], ALL, 200),
     "portal:absence_end": ("post", ["line"], ALL, 404),  # it's nobody's

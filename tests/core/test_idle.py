@@ -1,4 +1,5 @@
-"""A session without a person's request ends after half an hour; what a page asks for by itself keeps nobody in."""
+"""A session without a person's request ends after half an hour, any other after twelve; what a page asks for by itself
+keeps nobody in."""
 
 import datetime as dt
 import os
@@ -55,6 +56,29 @@ def test_who_works_all_day_stays_signed_in(person, clock):
 
 
 @pytest.mark.django_db
+def test_twelve_hours_after_signing_in_it_ends_however_busy_somebody_is(person, clock):
+    for _ in range(24):
+        clock.shift(29 * 60)
+        assert person.get("/").status_code == 200
+    clock.shift(24 * 60 + 1)
+    answer = person.get("/transactions/?state=held")
+    assert answer["Location"] == "/accounts/login/?next=/transactions/%3Fstate%3Dheld&long=1"
+    assert "every session ends after 12 hours" in person.get(answer["Location"]).content.decode()
+    assert not is_signed_in(person)
+
+
+@pytest.mark.django_db
+def test_a_session_of_the_last_release_ends_twelve_hours_after_its_first_sight(person, clock):
+    session = person.session
+    del session["signed_in_at"]
+    session.save()
+    for minutes, stays in [(29, True)] * 25 + [(24, False)]:
+        assert person.get("/").status_code == (200 if stays else 302)
+        clock.shift(minutes * 60)
+    assert not is_signed_in(person)
+
+
+@pytest.mark.django_db
 def test_a_page_that_asks_for_news_by_itself_keeps_nobody_signed_in(person, clock):
     person.get("/")
     for _ in range(29):
@@ -74,6 +98,36 @@ def test_what_was_sent_too_late_isnt_done_and_the_page_says_so(person, clock):
     answer = person.post("/you/", {"time_zone": "Asia/Tokyo"})
     assert answer["Location"] == "/accounts/login/?next=/&idle=1&unsaved=1"
     assert "What you sent last wasn’t saved." in person.get(answer["Location"]).content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("referer", "goes_on_at"),
+    [
+        ("http://testserver/transactions/?state=held", "/transactions/%3Fstate%3Dheld"),
+        ("http://testserver/you/", "/you/"),
+        ("http://testserver/pauses/new/", "/"),  # takes a form and nothing else
+        ("http://testserver/nowhere/", "/"),
+        ("http://testserver//elsewhere.test/you/", "/"),
+        ("http://elsewhere.test/you/", "/"),
+        ("https://testserver/you/", "/"),
+        ("not an address", "/"),
+        ("", "/"),
+    ],
+)
+def test_who_sent_a_form_too_late_goes_on_at_the_page_it_stood_on(person, clock, referer, goes_on_at):
+    person.get("/")
+    clock.shift(31 * 60)
+    answer = person.post("/you/", {"time_zone": "Asia/Tokyo"}, headers={"Referer": referer} if referer else {})
+    assert answer["Location"] == f"/accounts/login/?next={goes_on_at}&idle=1&unsaved=1"
+
+
+@pytest.mark.django_db
+def test_who_types_for_hours_stays_signed_in_by_what_the_page_says(person, clock):
+    for _ in range(40):
+        clock.shift(4 * 60)
+        assert person.get("/you/here/").status_code == 204
+    assert is_signed_in(person)
 
 
 @pytest.mark.django_db

@@ -168,6 +168,24 @@ def test_a_digest_has_what_is_still_open_each_day_once(clock):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("digest_at", "told"),
+    [
+        (dt.time(8), ["27 08:00", "30 08:00", "01 08:00"]),  # before anybody works: the day counts, not the hour
+        (dt.time(20), ["26 20:00", "27 20:00", "30 20:00"]),
+    ],
+)
+def test_a_digest_tells_what_is_still_open_on_working_days_and_not_at_the_weekend(clock, digest_at, told):
+    """Saturday's digest told it and Monday's didn't: what was pushed to Monday's opening went into Tuesday's."""
+    anna = make_person("billing_ops", email="a@example.test", preferences={"time_zone": "UTC"})
+    subscribe(anna, rhythm="digest", digest_at=digest_at)
+    begin(LOW, kind="outcome_unknown")
+    for _ in range(24 * 8):
+        clock(hours=1)
+    sent = AlertDelivery.objects.filter(what="reminder", state="sent").order_by("pk").values_list("sent_at", flat=True)
+    assert [f"{at:%d %H:%M}" for at in sent][-4:][:3] == told
+
+
 def test_who_is_quiet_is_reminded_afterwards_and_once(clock):
     anna = make_person("billing_ops", email="a@example.test", preferences={"time_zone": "UTC"})
     subscribe(anna, quiet_from=dt.time(13), quiet_until=dt.time(17))

@@ -13,15 +13,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connectors import http
-from exceptions.alerts import channels, failing, grouping, planning, posting, sending, signing, webhooks
+from exceptions.alerts import channels, failing, grouping, planning, posting, reminding, sending, signing, webhooks
 from exceptions.kind_words import URGENT
-from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, ExceptionCase
+from exceptions.models import AlertAttempt, AlertChannel, AlertDelivery, AlertGroup, ExceptionCase
 from exceptions.tasks import tell_people
 from q2c.core import vault
 from q2c.core.models import AuditEntry, Person, Proposal
 from tests.exceptions.receiver import Receiver
 from tests.exceptions.test_alerts import FORM, agree, calm, propose, storm
-from tests.factories import make_channel, make_message_to, make_person
+from tests.factories import make_alert, make_channel, make_message_to, make_person
 
 pytestmark = pytest.mark.django_db
 TUESDAY = dt.datetime(2026, 11, 24, 10, tzinfo=dt.UTC)
@@ -158,7 +158,8 @@ def test_the_same_message_is_sent_again_by_its_schedule_and_given_up_after_three
         (429, {"Retry-After": "1"}, 5),  # its schedule asks for more
         (429, {}, 30),
         (502, {}, 5),
-        (504, {"Retry-After": "999999"}, 3600),
+        (503, {"Retry-After": "7200"}, 7200),
+        (504, {"Retry-After": "999999"}, 86400),  # a day is the most
         (302, {"Location": "http://127.0.0.1:1/elsewhere"}, 5),
     ],
 )
@@ -265,6 +266,43 @@ def test_what_a_channel_may_not_be_told_any_more_is_left_out_of_a_retry(receiver
     assert first.id != second.id
 
 
+def test_a_reminder_stays_the_same_message_when_one_of_its_cases_closes(receiver, webhook, clock):
+    rows = storm(1) + storm(1, first=1, legal_entity_code="DE01")
+    ExceptionCase.objects.update(severity=URGENT)
+    tell_people()
+    receiver.answers = [(500, {})]
+    clock(hours=4)
+    calm(rows[:1])
+    clock(seconds=6)
+    first, second = receiver.got[1:]
+    assert (first.id, first.body) == (second.id, second.body)
+    assert first.message["data"]["cases"] == 2
+
+
+def test_a_reminder_of_what_was_set_aside_meanwhile_says_so_in_the_log(receiver, webhook, clock):
+    storm(1)
+    ExceptionCase.objects.update(severity=URGENT)
+    tell_people()
+    planning_at = timezone.now() + dt.timedelta(hours=4)
+    reminding.plan_reminders(planning_at)
+    ExceptionCase.objects.update(snoozed_at=timezone.now())
+    sending.send_due(planning_at)
+    row = AlertDelivery.objects.get(what="reminder")
+    assert (row.state, row.error) == ("dropped", "it was over or set aside before it was sent")
+
+
+def test_an_entity_beyond_the_first_hundred_places_is_left_out_once_it_may_not_be_told(receiver, webhook, clock):
+    for n in range(105):
+        storm(1, first=n, legal_entity_code=f"E{n:03d}")
+    receiver.answers = [(500, {})]
+    tell_people()
+    webhook.alerts.entities = [f"E{n:03d}" for n in range(104)]
+    webhook.alerts.save()
+    clock(seconds=6)
+    first, second = receiver.got
+    assert (b"E104" in first.body, b"E104" in second.body, first.id == second.id) == (True, False, False)
+
+
 def test_one_that_hangs_keeps_few_at_a_time_and_nobody_else(receiver, webhook, monkeypatch):
     rows = []
     for n in range(12):
@@ -273,6 +311,41 @@ def test_one_that_hangs_keeps_few_at_a_time_and_nobody_else(receiver, webhook, m
     planning.plan()
     assert len(sending._take(timezone.now())) == sending.WEBHOOKS_AT_ONCE
     assert len(sending._take(timezone.now())) == 12 - sending.WEBHOOKS_AT_ONCE
+
+
+def test_a_program_with_many_due_keeps_no_mail_and_no_room_waiting(webhook):
+    """Its messages were the first two hundred due, so every batch had eight of them and nothing else."""
+    room = make_channel("Close room")
+    mails = [AlertDelivery(group=make_alert(kind=f"kind_{n}"), what="alert", person=make_person("auditor"))
+             for n in range(2)]  # fmt: skip
+    alerts = AlertGroup.objects.bulk_create(
+        AlertGroup(
+            about="opened", severity=2, queues=[], entities=[], case_count=1, kind=f"many_{n}", first_at=TUESDAY,
+            last_at=TUESDAY, grew_at=TUESDAY, is_planned=True,
+        )
+        for n in range(sending.BATCH + 50)
+    )  # fmt: skip
+    due = timezone.now() - dt.timedelta(hours=1)
+    of_program = [AlertDelivery(group=group, what="alert", channel=webhook, due_at=due) for group in alerts]
+    later = [*mails, AlertDelivery(group=alerts[0], what="alert", channel=room)]
+    for row in later:
+        row.due_at = timezone.now()
+    AlertDelivery.objects.bulk_create([*of_program, *later])
+    taken = sending._take(timezone.now())
+    assert [row.channel_id for row in taken].count(webhook.pk) == sending.WEBHOOKS_AT_ONCE
+    assert {row.pk for row in later} <= {row.pk for row in taken}
+    again = sending._take(timezone.now())  # what was taken is leased
+    assert [row.channel_id for row in again] == [webhook.pk] * sending.WEBHOOKS_AT_ONCE
+    assert not {row.pk for row in again} & {row.pk for row in taken}
+
+
+def test_the_log_of_a_state_that_no_message_has_does_not_say_that_nothing_was_sent(client, webhook):
+    client.force_login(make_person("platform"))
+    said = f"{webhook} was sent nothing yet"
+    assert said in client.get(f"{PAGE}{webhook.pk}/log/").content.decode()
+    make_message_to(webhook)
+    for state in ("", "sent", "waiting", "failed"):
+        assert said not in client.get(f"{PAGE}{webhook.pk}/log/?state={state}").content.decode()
 
 
 def new_webhook(client, receiver, **fields):

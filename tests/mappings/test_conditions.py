@@ -8,7 +8,7 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from mappings import conditions, drafts
+from mappings import condition_fields, conditions, drafts
 from mappings.kinds import BY_CODE, KINDS
 from mappings.lines import Line, retirement_of
 from mappings.models import ChangeLine
@@ -41,6 +41,20 @@ GERMAN = {"customer_country": ["DE"]}
 )  # fmt: skip
 def test_conditions_read_as_a_sentence(said, words):
     assert conditions.say(said) == words
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ({"only_payment_method": "sepa debit"}, {"payment_method": ["sepa_debit"]}),  # as a rule itself says it
+        ({"only_payment_method": "Card , us bank  account;sepa_debit,"},
+         {"payment_method": ["card", "sepa_debit", "us_bank_account"]}),
+        ({"only_customer_country": "de fr, GB"}, {"customer_country": ["DE", "FR", "GB"]}),
+        ({"only_payment_method": " , ", "only_customer_country": "", "key": "A"}, {}),
+    ],
+)  # fmt: skip
+def test_what_is_written_into_a_condition_is_read_by_its_own_separators(written, read):
+    assert condition_fields.read(written) == read
 
 
 @pytest.mark.parametrize(
