@@ -22,8 +22,8 @@ from q2c.core.problems import NeverSent
 SHARE_ALONE = 0.25
 REDIS_AGAIN_SECONDS = 5.0
 WAIT_IN_LINE_SECONDS = 2.0
-_BLOCKS_PER_SECOND = 8  # one round trip to Redis buys an eighth of a second's calls
-_BLOCK_SECONDS = 0.05  # in which they go out, or are lost
+_BLOCKS_PER_SECOND = 8  # one round trip to Redis buys an eighth of a second's calls at most
+_BLOCK_SECONDS = 0.05  # in which they go out, or are lost: who calls more seldom buys one by one
 
 # KEYS: the blocks that were bought ("calls:whose"), by when. ARGV: calls a second, of the block, its name, for how many
 # microseconds it counts. Gives 0, or the microseconds until the oldest counts no more.
@@ -58,6 +58,7 @@ class Throttle:
         self._none_until = 0.0
         self._alone_until = 0.0
         self._bought = 0
+        self._block = 1
 
     def pause(self, seconds: float) -> None:
         """The vendor asked us to stay away for so long; only this connection waits, until a person resumes it."""
@@ -97,7 +98,8 @@ class Throttle:
         rate = max(1, int(self.per_second or 1))
         if now < self._alone_until:
             return self._share_alone(now, rate)
-        block = max(1, rate // _BLOCKS_PER_SECOND)
+        # Twice as many where the last were gone before their time.
+        block = min(2 * self._block, max(1, rate // _BLOCKS_PER_SECOND)) if now < self._left_until else 1
         self._bought += 1
         name, counts = f"{_ME}:{id(self)}:{self._bought}", int((1 + _BLOCK_SECONDS) * 1_000_000)
         try:
@@ -108,7 +110,7 @@ class Throttle:
         if wait:
             self._none_until = now + int(wait) / 1_000_000
             return 0
-        self._left_until = now + _BLOCK_SECONDS
+        self._block, self._left_until = block, now + _BLOCK_SECONDS
         return block
 
     def _share_alone(self, now: float, rate: int) -> int:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import datetime as dt
 
-from q2c.transactions.selectors import entity_of_invoice, held_sources
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from q2c.core import stats
+from q2c.core.models import StatHour
+from q2c.transactions.counting import COMPLETED
+from q2c.transactions.selectors import entity_of_invoice, flow_facts, held_sources
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -22,3 +30,21 @@ def test_an_invoice_is_of_the_entity_of_its_latest_version():
     factories.make_transaction("cancelled", source_id="in_1", legal_entity_code="")
     factories.make_transaction("held", source_id="in_1", legal_entity_code="DE01", lane_sequence=2, number="B")
     assert (entity_of_invoice("stripe", "in_1"), entity_of_invoice("stripe", "in_2")) == ("DE01", "")
+
+
+@pytest.mark.parametrize(("entities", "open_and_done"), [((), (2, 12)), (("DE01",), (1, 5))])
+def test_what_was_carried_is_read_as_it_was_added_up_and_no_page_counts_it(entities, open_and_done):
+    for code, done in (("GB01", 7), ("DE01", 5)):
+        factories.make_entity(code)
+        factories.make_transaction("held", source_id=f"in_{code}", legal_entity_code=code)
+        factories.make_transaction("completed", source_id=f"done_{code}", legal_entity_code=code)
+        for _ in range(done):
+            stats.note(COMPLETED, flow="invoice_to_erp", entity=code, seconds=1.0)
+    stats.roll_up()
+    long_ago = timezone.now() - dt.timedelta(hours=25)
+    StatHour.objects.create(measure=COMPLETED, hour=long_ago, flow="invoice_to_erp", count=100, millis=0, bucket=1)
+    with CaptureQueriesContext(connection) as asked:
+        (facts,) = flow_facts(factories.make_person("controller", entities=entities))
+    assert (facts.counts["held"], facts.counts["completed"]) == open_and_done
+    of_transactions = [q["sql"] for q in asked if '"transactions_businesstransaction"' in q["sql"]]
+    assert [sql.count("NOT (") for sql in of_transactions] == [1]  # those that are open
