@@ -139,6 +139,7 @@ def _status_changed(
 ) -> events.InvoiceStatusChanged:
     behind = (raw.get("parent") or {}).get("subscription_details") or {}
     notes = {**(behind.get("metadata") or {}), **(raw.get("metadata") or {})}
+    currency = inbound.currency_of(raw)
     return events.InvoiceStatusChanged(
         occurred_at=at,
         invoice_id=raw["id"],
@@ -147,8 +148,8 @@ def _status_changed(
         order_id=notes.get("order_id", ""),
         subscription_id=str(behind.get("subscription") or raw.get("subscription") or ""),
         number=str(raw.get("number") or ""),
-        currency=inbound.currency_of(raw),
-        amount=from_minor(raw.get("amount_remaining") or 0, inbound.currency_of(raw)),
+        currency=currency,
+        amount=from_minor(raw["amount_remaining"], currency),
     )
 
 

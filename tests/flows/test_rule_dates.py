@@ -50,7 +50,7 @@ class Mappings:
 
 CALENDAR = SimpleNamespace(
     reference=lambda _connection, name: {
-        f"{kind} of 2026-04-01": {"attributes": {"tax_type": "9"}} for kind in (name.removesuffix("s"),)
+        f"{name.removesuffix('s')} of {day}": {"attributes": {"tax_type": "9"}} for day in ("2026-03-31", "2026-04-01")
     },
     local_date=lambda _code, instant: instant.astimezone(dt.timezone(dt.timedelta(hours=9))).date(),
     local_now=lambda _code: dt.datetime(2026, 11, 21, 8, tzinfo=dt.UTC),

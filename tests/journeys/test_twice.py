@@ -33,7 +33,9 @@ RARELY = {*SCENES} - {"invoice_to_erp"}
 SIDE_BY_SIDE = [scene for scene in every_scene() if scene.side_by_side and scene.code != "invoice_to_erp"]
 ONE_AT_A_TIME = {code: "one at a time" for code, scene in SCENES.items() if not scene.side_by_side}
 NO_CUSTOMER = {code: "its customer is another flow’s" for code in SCENES if code != "customer_to_erp"}
-NOT_OF_A_DAY = {"accrual_to_erp", "customer_use_to_erp", "hold_to_source", "order_to_sale", "order_unwinding"}
+NOT_OF_A_DAY = {
+    "accrual_to_erp", "customer_use_to_erp", "hold_to_source", "order_to_sale", "order_unwinding", "reversal_to_erp",
+}  # fmt: skip
 
 
 @pytest.mark.scenario(7)
