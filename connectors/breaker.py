@@ -212,6 +212,11 @@ def breakers() -> list[Breaker]:
     return list(_breakers.values())
 
 
+def is_away(connection: str) -> bool:
+    """Whether this process holds calls to a connection back, all of them or those about an object type."""
+    return any(one.connection == connection and one.state != "closed" for one in breakers())
+
+
 def forget_breakers() -> None:
     """Start afresh, over all processes: for tests."""
     _breakers.clear()

@@ -14,6 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from connectors import registry
+from connectors.breaker import is_away
 from connectors.calls import reading_answers
 from connectors.families import Family
 from connectors.models import Connection, ReferenceEntry, RoleAssignment
@@ -249,6 +250,11 @@ class Target:
         self.undo = registry.manifest(connection.vendor).undo
         self.at_once = connection.at_once or registry.manifest(connection.vendor).limits.at_once
         self._client = registry.client_for(connection, collector=collector)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it has failed to answer so often that calls to it, or those about a kind of object, wait."""
+        return is_away(self.connection_code)
 
     def __getattr__(self, verb: str) -> Any:
         return reading_answers(getattr(self._client, verb))

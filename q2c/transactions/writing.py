@@ -35,7 +35,7 @@ from q2c.transactions.workers import WorkerProcess
 GROUP_SIZE = 50
 GROUP_SECONDS = 0.1
 LARGE_SECONDS = 0.5  # of a batch that makes several groups: a commit costs nearly the same for ten as for fifty
-SENT_AGAIN_MAX = 8  # looked for, absent, sent and not answered; with the waits between that is about two hours
+SENT_AGAIN_MAX = 8  # sent and not answered while others are; with the waits between that is about two hours
 _REFUSED_EARLY = frozenset({Category.RATE_LIMIT, Category.AUTHENTICATION})  # before a key is looked at: none is kept
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
@@ -238,9 +238,10 @@ def _not_ours(run: Run, refusal: Problem, port: Any, *, is_looked_up: bool) -> P
 
 
 def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
-    """Sent, and nobody knows. After many times of being proved absent and sent again, a person must look."""
+    """Sent, and nobody knows. After many times of being proved absent and sent again, a person must look; while the
+    target answers nobody, nothing is wrong with this document, and it waits as all others do."""
     _unknown(run, step, silence, port)
-    if run.probe_count >= SENT_AGAIN_MAX:
+    if run.probe_count >= SENT_AGAIN_MAX and not port.is_away:
         run.fail(
             step,
             Problem(

@@ -96,12 +96,16 @@ def while_it_still_works(house, scene, prepared):
     for _early in range(3):  # by far fewer than after which a person is asked
         house.hasten()
         carry(scene.code)
-    time.sleep(max(0.0, asked_at + slow - time.monotonic()))  # what the vendor was still doing is done by now
+    time.sleep(max(0.0, asked_at + slow - time.monotonic()))
+    while not (scene.arrived(house) - arrived)["done"]:  # what the vendor was still doing, late on a loaded machine
+        assert time.monotonic() < asked_at + 30, "the vendor never did it"
+        time.sleep(0.05)
     house.carry_to_the_end(scene.code)
     clear(house, scene)
-    found = scene.arrived(house) - arrived
-    most = Counter(scene.trace.works)  # on a loaded machine the vendor may be done before the last retry
-    assert found | Counter(refused=most["refused"]) == most, "an early retry while the vendor still works"
+    found, most = scene.arrived(house) - arrived, Counter(scene.trace.works)
+    repeats = found["refused"] + found["replayed"]  # refused while it works, answered as before once it's done
+    assert found["done"] == most["done"], "an early retry while the vendor still works"
+    assert repeats <= most["refused"] + most["replayed"], "it's asked as often as we were hurried"
     assert len(scene.made(house)) == before + found["done"]
 
 

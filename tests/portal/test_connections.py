@@ -79,6 +79,21 @@ def test_a_connections_page_shows_when_its_calls_stopped_why_and_how_it_ended():
     assert "of another system" not in html
 
 
+@pytest.mark.parametrize(
+    ("seen", "calls"),
+    [
+        ({}, "go through"),
+        ({"stopped": ["invoice"]}, "partly stopped"),
+        ({"breaker": "half_open"}, "trying one"),
+        ({"breaker": "open", "stopped": ["invoice"]}, "stopped"),
+    ],
+)
+def test_a_connections_page_does_not_say_that_calls_go_through_while_those_about_something_are_stopped(seen, calls):
+    ConnectionHealth.objects.filter(connection=factories.make_connection("netsuite")).update(**seen)
+    html = signed_in("platform").get("/connections/netsuite/").content.decode()
+    assert f"<dt>Calls</dt><dd>{calls}<" in html
+
+
 @pytest.fixture
 def lowered():
     """Lowers what an account takes at once."""

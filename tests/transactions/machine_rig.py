@@ -53,6 +53,7 @@ class Target:
     connection_code = "memory"
     name = "Memory"
     at_once = 8
+    is_away = False
     repeats: Any = Repeats()
     retry = DEFAULT
 

@@ -9,6 +9,7 @@ import pytest
 from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
 from q2c.transactions import machine, restart
 from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.writing import SENT_AGAIN_MAX
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Rig, Target, add_transactions, flow
 from tests.transactions.test_machine import make_due, states
 
@@ -74,6 +75,28 @@ def test_a_change_that_was_not_answered_is_sent_until_it_is(answers, takes, sent
     machine.advance(changes, rig.tools)
     (record,) = target.documents.values()
     assert (states(), record.total, target.sent, target.looks) == ({"completed": 1}, Decimal("1.00"), sent, 0)
+
+
+@pytest.mark.scenario(1, 50)
+@pytest.mark.parametrize("upsert", [False, True])
+def test_what_is_not_answered_is_held_where_others_are_answered_and_waits_where_nobody_is(upsert):
+    count = SENT_AGAIN_MAX * 3
+    target = Records(*[SILENCE] * count)
+    target.is_away = True
+    rig = Rig(target)
+    (one,) = add_transactions(1)
+    writes = flow(upsert=upsert)
+    while target.sent < count:
+        target.is_away = target.sent < count - 1
+        assert rig.held == [], "an outage isn't a document's failure"
+        machine.advance(writes, rig.tools)
+        make_due()
+    assert (states(), [h.problem.code for h in rig.held]) == ({"held": 1}, ["outcome_unknown"])
+    restart.restart([one])
+    for _ in range(1 if upsert else 2):  # what isn't there gets a new key first
+        machine.advance(writes, rig.tools)
+        make_due()
+    assert (states(), target.sent, len(target.documents)) == ({"completed": 1}, count + 1, 1)
 
 
 @pytest.mark.scenario(4, 5)

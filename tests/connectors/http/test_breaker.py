@@ -8,10 +8,12 @@ import pytest
 import redis
 from aiohttp import web
 
-from connectors import probes
+from connectors import probes, registry
 from connectors.breaker import Breaker, breaker_of, breakers
 from connectors.calls import Outgoing, outgoing
+from q2c import ports
 from q2c.core.problems import NeverSent, NotAnswered, Problem
+from tests import factories
 from tests.connectors.lines import dial, run, serving
 
 
@@ -319,3 +321,21 @@ def test_a_look_up_that_is_answered_lets_one_write_try_and_no_more():
     assert arrived == ["GET", "POST"], "one document tries, with its look-up"
     assert outcomes.count(NeverSent) == 7
     assert breaker_of("vendor", "invoice").state == "open"
+
+
+@pytest.mark.django_db
+def test_a_system_is_away_while_calls_about_any_of_its_objects_wait():
+    secrets = registry.seal_secrets({"api_key": "sk_test_1", "webhook_secret": "whsec_1"})
+    target = ports.Target(factories.make_connection("stripe", secrets=secrets))
+    assert not target.is_away
+    invoices = breaker_of("stripe", "invoice")
+    for _ in range(5):
+        breaker_of("netsuite", "invoice").note_failure("503")
+    assert not target.is_away, "another system is"
+    for _ in range(5):
+        invoices.note_failure("503", is_write=True)
+    assert target.is_away
+    invoices.note_success(5, is_write=False)
+    assert target.is_away, "a look-up that is answered proves nothing of writes"
+    invoices.note_success(5)
+    assert not target.is_away
