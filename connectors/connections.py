@@ -52,7 +52,9 @@ def health_of(connection: Connection) -> Health:
         return Health("down", seen.last_failure or "Calls stopped after repeated failures")
     if seen.stopped:
         about = ", ".join(name.replace("_", " ") for name in seen.stopped)
-        return Health("down", f"Calls about {about} stopped after repeated failures; calls about anything else still go out")
+        return Health(
+            "down", f"Calls about {about} stopped after repeated failures; calls about anything else still go out"
+        )
     failed_last = seen.last_failure_at and (not seen.last_success_at or seen.last_failure_at > seen.last_success_at)
     if failed_last and seen.failures_in_row >= DOWN_AFTER:
         return Health("down", seen.last_failure)
