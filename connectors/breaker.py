@@ -2,8 +2,9 @@
 
 One per connection, and one per object type of it: what fails for invoices alone stops invoices. It counts in memory;
 that it's open, who probes (one, over all processes) and that it's well again is shared (`probes`), asked only while
-something is wrong. `registry.save_health` stores what it saw. Counted are availability failures only (no connection,
-no answer, 5xx): a refusal is an answer.
+something is wrong. So is how many writes failed of processes that have seldom any: a night's only document is tried by
+another process each time. `registry.save_health` stores what it saw. Counted are availability failures only (no
+connection, no answer, 5xx): a refusal is an answer.
 
 Where writes about an object type failed, only a write proves that it's well: a look-up that is answered neither ends
 their row of failures nor closes it, and hands the probe on, mostly to the write that it was made for.
@@ -12,10 +13,11 @@ their row of failures nor closes it, and hands the probe on, mostly to the write
 from __future__ import annotations
 
 import datetime as dt
+import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import redis
@@ -46,6 +48,7 @@ class Breaker:
     open_until: float = 0.0
     failures_in_row: int = 0
     writes_failed_in_row: int = 0
+    writes_answered: bool = False  # since others were last told so
     asks_a_write: bool = False  # writes failed, here or in another process: reads prove nothing
     last_success_at: dt.datetime | None = None
     last_failure_at: dt.datetime | None = None
@@ -55,6 +58,8 @@ class Breaker:
     quota_limit: int | None = None
     is_changed: bool = False
     _resumed: Since | None = None
+    _write_answered_at: float = -math.inf
+    _write_failed_at: float = -math.inf
     _open_seconds: float = OPEN_SECONDS_FIRST
     _calls: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=2000))
 
@@ -95,7 +100,7 @@ class Breaker:
         self._calls.append((self.clock(), False))
         self.failures_in_row = 0
         if is_write:
-            self.writes_failed_in_row = 0
+            self.writes_failed_in_row, self.writes_answered, self._write_answered_at = 0, True, self.clock()
         self.last_success_at = dt.datetime.now(dt.UTC)
         self.latency_ms = latency_ms
         self.is_changed = True
@@ -112,8 +117,10 @@ class Breaker:
         self.failures_in_row += 1
         self.writes_failed_in_row += is_write
         self.note_seen(why)
-        if self.state == "half_open" or (self.state == "closed" and self._is_too_much(now)):
-            self.asks_a_write |= self.writes_failed_in_row > 0
+        failed_elsewhere = self._count_elsewhere(now) if is_write and self.state == "closed" else 0
+        self._write_failed_at = now if is_write else self._write_failed_at
+        if self.state == "half_open" or (self.state == "closed" and self._is_too_much(now, failed_elsewhere)):
+            self.asks_a_write |= self.writes_failed_in_row > 0 and self._write_failed_at >= now - WINDOW_SECONDS
             self._open(now)
         elif self.state == "closed" and (seconds := self._open_elsewhere()):
             self.state, self.open_until, self.has_turned = "open", now + seconds, True
@@ -140,8 +147,8 @@ class Breaker:
             self.state, self.open_until = "open", self.clock()
             self._tell(lambda shared: shared.drop(self.name))
 
-    def _is_too_much(self, now: float) -> bool:
-        if max(self.failures_in_row, self.writes_failed_in_row) >= FAILURES_IN_ROW:
+    def _is_too_much(self, now: float, failed_elsewhere: int) -> bool:
+        if max(self.failures_in_row, self.writes_failed_in_row, failed_elsewhere) >= FAILURES_IN_ROW:
             return True
         while self._calls and self._calls[0][0] < now - WINDOW_SECONDS:
             self._calls.popleft()
@@ -175,6 +182,15 @@ class Breaker:
             except (redis.RedisError, OSError):
                 pass  # on our own
         return "probe", 0.0
+
+    def _count_elsewhere(self, now: float) -> int:
+        """How many writes failed in a row in all processes that had none answered of late."""
+        if self.shared is None or self._write_answered_at > now - WINDOW_SECONDS:
+            return 0  # answers between failures aren't told at once, so here our own row counts
+        try:
+            return self.shared.count_failed(self.name)
+        except (redis.RedisError, OSError):
+            return 0
 
     def _open_elsewhere(self) -> float:
         if self.shared is None:
@@ -212,9 +228,23 @@ def breakers() -> list[Breaker]:
     return list(_breakers.values())
 
 
-def is_away(connection: str) -> bool:
-    """Whether this process holds calls to a connection back, all of them or those about an object type."""
-    return any(one.connection == connection and one.state != "closed" for one in breakers())
+def is_away(connection: str, object_type: str) -> bool:
+    """Whether a call about that object type, which has just failed, found or left its breaker open: nobody is answered.
+    Others' breakers say nothing: one that no call has asked for days is still as it was left."""
+    return any(breaker_of(connection, name).state != "closed" for name in {object_type, ""})
+
+
+def tell_answered(breakers_: Iterable[Breaker]) -> None:
+    """Tell other processes of which object types writes were answered here: their row of failures is over."""
+    told = [one for one in breakers_ if one.writes_answered and one.object_type and one.shared is not None]
+    if not told:
+        return
+    for one in told:
+        one.writes_answered = False
+    try:
+        probes.Probes.tell_answered([one.name for one in told])
+    except (redis.RedisError, OSError):
+        return  # the next answered write is told
 
 
 def forget_breakers() -> None:

@@ -18,6 +18,7 @@ from q2c.core.models import Person, Proposal
 from q2c.core.problems import Problem
 
 SLOW_MS = 4000
+SILENT_FOR = dt.timedelta(minutes=1)  # what answers about some objects has answered since
 DOWN_AFTER = 3
 TEST_SECONDS = 20
 PROPOSAL_KIND = "connection"
@@ -25,11 +26,31 @@ APPROVE = "connectors.approve_connection"
 PLAIN_FIELDS = ("name", "at_once", "secrets_expire_at")
 
 
+HEADINGS = {
+    "healthy": "answers",
+    "slow": "answers slowly",
+    "partly": "answers only in part",
+    "down": "doesn’t answer",
+    "paused": "is paused",
+    "untried": "hasn’t been used yet",
+}
+
+
 class Health(NamedTuple):
     """One word (a state of `core.states`) and the sentence beside it."""
 
     state: str
     says: str
+
+    @property
+    def heading(self) -> str:
+        """What is said after the system's name."""
+        return HEADINGS[self.state]
+
+    @property
+    def is_ill(self) -> bool:
+        """Whether work may wait for it."""
+        return self.state in ("paused", "down", "partly")
 
 
 class Tested(NamedTuple):
@@ -49,20 +70,27 @@ def health_of(connection: Connection) -> Health:
     except ConnectionHealth.DoesNotExist:
         return Health("untried", "No call has been made")
     if seen.breaker == "open":
-        return Health("down", seen.last_failure or "Calls stopped after repeated failures")
+        return Health("down", _sentence(seen.last_failure) or "Calls stopped after repeated failures")
+    failed_at, answered_at = seen.last_failure_at, seen.last_success_at
     if seen.stopped:
         about = ", ".join(name.replace("_", " ") for name in seen.stopped)
+        is_silent = answered_at is None or (failed_at is not None and failed_at - answered_at > SILENT_FOR)
         return Health(
-            "down", f"Calls about {about} stopped after repeated failures; calls about anything else still go out"
+            "down" if is_silent else "partly",
+            f"Calls about {about} stopped after repeated failures; calls about anything else still go out",
         )
-    failed_last = seen.last_failure_at and (not seen.last_success_at or seen.last_failure_at > seen.last_success_at)
+    failed_last = failed_at is not None and (answered_at is None or failed_at > answered_at)
     if failed_last and seen.failures_in_row >= DOWN_AFTER:
-        return Health("down", seen.last_failure)
+        return Health("down", _sentence(seen.last_failure))
     if not seen.last_success_at:
         return Health("untried", seen.last_failure or "No call has been answered")
     if seen.latency_ms and seen.latency_ms > SLOW_MS:
         return Health("slow", f"Answers take {seen.latency_ms / 1000:.1f} s")
     return Health("healthy", "")
+
+
+def _sentence(failure: str) -> str:
+    return f"{failure[:1].upper()}{failure[1:]}"
 
 
 def days_to_expiry(connection: Connection) -> int | None:

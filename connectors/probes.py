@@ -18,6 +18,7 @@ from connectors.slots import broker
 
 WELL = "well"
 KEPT_SECONDS = 600  # longer than any breaker is open
+COUNTED_SECONDS = 3600  # longer than a document waits between two sendings
 _PREFIX = "q2c:breaker:"
 
 # KEYS: what is known, who probes, whether writes failed. Gives {what, milliseconds, whether writes failed}: well, wait,
@@ -31,12 +32,12 @@ if known and tonumber(known) > now then return {'wait', tonumber(known) - now, w
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'probe', 0, writes} end
 return {'wait', redis.call('PTTL', KEYS[2]), writes}
 """
-# KEYS: what is known, who probes, whether writes failed. ARGV: for how long it's open, for how long that is kept,
-# whether writes failed (then it's known until it's well, whatever fails next).
+# KEYS: what is known, who probes, whether writes failed, how many. ARGV: for how long it's open, for how long that is
+# kept, whether writes failed (then it's known until it's well, whatever fails next).
 _OPEN = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('SET', KEYS[1], now + ARGV[1], 'PX', ARGV[2])
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[4])
 if ARGV[3] == '1' then redis.call('SET', KEYS[3], 1) end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 return 0
@@ -53,7 +54,7 @@ class Probes:
     def ask(self, name: str, *, lease_seconds: float) -> tuple[str, float, bool]:
         """Whether it's "well", to "wait" so many seconds, or to "probe": then no other process does, for the lease; and
         whether only a write proves it well."""
-        found: Any = broker().eval(_ASK, 3, *_keys(name), self.me, int(lease_seconds * 1000))
+        found: Any = broker().eval(_ASK, 3, *_keys(name)[:3], self.me, int(lease_seconds * 1000))
         what, wait, writes = found
         return what.decode(), wait / 1000, bool(writes)
 
@@ -67,13 +68,26 @@ class Probes:
 
     def tell_open(self, name: str, seconds: float, *, asks_a_write: bool = False) -> None:
         """Nobody calls for so long; whoever probed has failed."""
-        broker().eval(_OPEN, 3, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000, int(asks_a_write))
+        broker().eval(_OPEN, 4, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000, int(asks_a_write))
 
     def tell_well(self, name: str) -> None:
         """A call was answered."""
-        known, probe, writes = _keys(name)
+        known, probe, writes, failed = _keys(name)
         broker().set(known, WELL, px=KEPT_SECONDS * 1000)
-        broker().delete(probe, writes)
+        broker().delete(probe, writes, failed)
+
+    def count_failed(self, name: str) -> int:
+        """One more write failed in a process that had none answered of late. Returns how many in a row, over all."""
+        with broker().pipeline(transaction=True) as pipe:
+            pipe.incr(_keys(name)[3])
+            pipe.expire(_keys(name)[3], COUNTED_SECONDS)
+            count: int = pipe.execute()[0]
+        return count
+
+    @staticmethod
+    def tell_answered(names: list[str]) -> None:
+        """Writes were answered: what had failed before wasn't the system's being away."""
+        broker().delete(*(_keys(name)[3] for name in names))
 
     def drop(self, name: str) -> None:
         """Our probe never left: another process may try at once."""
@@ -85,8 +99,8 @@ def _own() -> str:
     return f"{_PREFIX}{database.settings_dict['NAME']}:"
 
 
-def _keys(name: str) -> tuple[str, str, str]:
-    return _own() + name, f"{_own()}{name}:probe", f"{_own()}{name}:writes"
+def _keys(name: str) -> tuple[str, str, str, str]:
+    return _own() + name, f"{_own()}{name}:probe", f"{_own()}{name}:writes", f"{_own()}{name}:failed"
 
 
 def forget(connection: str) -> None:

@@ -275,6 +275,7 @@ def save_health(codes: Iterable[str] | None = None) -> None:
     changed = [b for b in breaker.breakers() if b.is_changed and (wanted is None or b.connection in wanted)]
     if not changed:
         return
+    breaker.tell_answered(changed)
     codes = sorted({b.connection for b in changed})
     for seen in changed:
         seen.is_changed = False

@@ -19,10 +19,10 @@ from connectors.breaker import OPEN_SECONDS_MAX, Breaker
 from connectors.models import BreakerTurn, Connection, ConnectionHealth
 
 TRIED_WITHIN = dt.timedelta(seconds=OPEN_SECONDS_MAX)  # whoever stopped calls has tried one since, if it lives
-UNKNOWN_AFTER = dt.timedelta(minutes=15)  # nobody has tried a call for so long: its process is gone, or nothing waits
+UNKNOWN_AFTER = dt.timedelta(minutes=20)  # nobody has tried a call for so long, and a document waits 18 at most
 SHOWN = 20
 WELL_AGAIN = "Calls go through again"
-NOT_TRIED = "Nobody has tried a call for 15 minutes, so it isn’t known any more"
+NOT_TRIED = "Nobody has tried a call for 20 minutes, so it isn’t known any more"
 
 
 class Outage(NamedTuple):
@@ -74,7 +74,8 @@ def _store(connection_id: int, whole: Breaker, mine: list[Breaker], turned: set[
         else:
             stopped.add(name)
     row.stopped = sorted(stopped)
-    waits = [now + seen.wait() for seen in mine if seen.state != "closed"]
+    # One whose wait is over and that nobody asks is as old as it is, whatever else this process calls.
+    waits = [now + wait for seen in mine if seen.state != "closed" and (wait := seen.wait())]
     row.breaker_until = max(waits) if waits else row.breaker_until if is_stopped(row) else None
     row.failures_in_row = whole.failures_in_row
     row.latency_ms = row.latency_ms if whole.latency_ms is None else whole.latency_ms

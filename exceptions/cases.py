@@ -20,7 +20,7 @@ from exceptions import duty
 from exceptions.closing import close_cases, resolve_emptied
 from exceptions.fixes import READ_LATER, Ending
 from exceptions.models import CaseNote, CaseTally, ExceptionCase, Occurrence
-from exceptions.occurrences import StepProblem, close_occurrences
+from exceptions.occurrences import StepProblem, close_occurrences, without_null
 from exceptions.opening import fingerprint_of, open_for_steps, open_occurrences
 from exceptions.rerouting import route_again
 from q2c.core.history import save_with_reason
@@ -94,6 +94,14 @@ def _close(column: str, ids: list[UUID], how: str, worker: str, case_id: int | N
         if emptied:
             on_commit(lambda: resolve_emptied(emptied), robust=True)
     return len(left)
+
+
+def tell_anew(problem: Problem, **facts: Any) -> None:
+    """What the open case of this problem says now: how long it lasts, how much waits. Nothing else of it changes."""
+    print_ = fingerprint_of(StepProblem(problem=problem, at=timezone.now(), **facts))
+    known = ExceptionCase.objects.filter(fingerprint=print_, state__in=ExceptionCase.OPEN_STATES)
+    says = without_null(problem.summary)[:500]
+    known.exclude(summary=says).update(summary=says)
 
 
 def lock_case(case_id: int) -> ExceptionCase | None:

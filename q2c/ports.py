@@ -251,10 +251,9 @@ class Target:
         self.at_once = connection.at_once or registry.manifest(connection.vendor).limits.at_once
         self._client = registry.client_for(connection, collector=collector)
 
-    @property
-    def is_away(self) -> bool:
-        """Whether it has failed to answer so often that calls to it, or those about a kind of object, wait."""
-        return is_away(self.connection_code)
+    def is_away(self, object_type: str) -> bool:
+        """Of a call about that kind of object that has just failed: whether nobody is answered, so that calls wait."""
+        return is_away(self.connection_code, object_type)
 
     def __getattr__(self, verb: str) -> Any:
         return reading_answers(getattr(self._client, verb))

@@ -39,7 +39,7 @@ def connection_list(request: HttpRequest) -> HttpResponse:
                 "waiting": waiting.get(connection.code, figures.NOBODY),
             }
         )
-    ill = [row for row in rows if row["health"].state in ("paused", "down")]
+    ill = [row for row in rows if row["health"].is_ill]
     context = {
         "rows": rows,
         "ill": ill,

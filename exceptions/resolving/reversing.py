@@ -67,6 +67,7 @@ from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.workers import run_now
 
 KIND = "reversal"  # of the proposals
+_SAYS_OPPOSITE = "Its money came back: {} says the opposite already. Take that back first."
 
 
 def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reposts: bool, reason: str = "") -> Plans:
@@ -120,7 +121,7 @@ def _why_not(txn: BusinessTransaction, booked: Booked) -> str:
     if booked.reference.external_id != booked.posted.id:
         return f"{name} stands as another document in the ERP than we posted."
     if later := later_of(txn):
-        return f"Its money came back: {rules.inside(name_of(later))} says the opposite already. Take that back first."
+        return _SAYS_OPPOSITE.format(rules.inside(name_of(later)))
     return ""
 
 
@@ -323,6 +324,8 @@ def _start(proposal: Proposal) -> None:
     latest = latest_of(txn)
     if latest is not None and latest.state not in (State.COMPLETED, State.CANCELLED):
         raise ApprovalRefused("moved", f"A plan about {rules.inside(reversal.name)} is under way already.")
+    if (came := later_of(txn)) is not None:  # while the ERP was asked, and it posts by itself
+        raise ApprovalRefused("moved", _SAYS_OPPOSITE.format(rules.inside(name_of(came))))
     source = reversal.source
     names = {"connection": source.connection, "object_type": KIND, "object_id": source.object_id}
     # Under the id of what it takes back, where later movements look for it; in its lane, so that a hold covers it.

@@ -147,6 +147,7 @@ LOOKS: dict[str, dict[str, Look]] = {
         "untried": Look("Not used yet", "off", "open"),
         "slow": Look("Slow", "act", "risk"),
         "paused": Look("Paused", "act", "paused"),
+        "partly": Look("Partly down", "late", "late"),
         "down": Look("Down", "late", "late"),
     },
     "verdict": {

@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import Any
 
 from django.conf import settings
-from django.db.models import OuterRef, Subquery, Sum
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.utils import timezone
 
 from connectors import turns
@@ -22,6 +22,7 @@ from exceptions.models import ExceptionCase
 from q2c.core import archives
 from q2c.core.models import ArchiveCheck, ExpiredMonth, StatNow
 from q2c.core.problems import Category, Problem
+from q2c.flows.catalog import FLOWS
 from q2c.flows.levels import Standing, standings
 from q2c.transactions.counting import OPEN
 
@@ -60,9 +61,10 @@ def _burning(standing: Standing) -> Problem:
 
 
 def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
-    """Open a case for each system to which calls have stopped, wholly or about some object type, for five minutes;
-    close those of systems that have been well for one, and of paused ones, which say so themselves. One that nobody has
-    tried any more stays while documents wait for it, or are held. Both counts."""
+    """Open a case for each system to which calls have stopped, wholly or about some object type, for five minutes, and
+    say in it how it is now as long as it's open; close those of systems that have been well for one, and of paused
+    ones, which say so themselves. One that nobody has tried any more stays while documents wait for it, or are held.
+    Both counts."""
     now = now or timezone.now()
     turns.settle(now)
     by_connection: dict[int, list[BreakerTurn]] = defaultdict(list)
@@ -82,9 +84,11 @@ def watch_systems(now: dt.datetime | None = None) -> tuple[int, int]:
             over = Problem(AWAY, Category.AVAILABILITY, "over", connection=code)
             if how:
                 closed += cases.close_matching(over, how=how, why=f"{why}.", connection_code=code) is not None
-        elif code not in told and not is_paused and since is not None and since <= now - AWAY_AFTER:
+        elif not is_paused and since is not None and since <= now - AWAY_AFTER:
             problem = _away(connection, stopped, (now - since) // dt.timedelta(minutes=1))
-            if not cases.is_waived_since(problem, since, connection_code=code):
+            if code in told:
+                cases.tell_anew(problem, connection_code=code)
+            elif not cases.is_waived_since(problem, since, connection_code=code):
                 cases.open_case(problem, connection_code=code)
                 opened += 1
     return opened, closed
@@ -96,21 +100,27 @@ def _how_it_ended(connection: Connection, latest: list[BreakerTurn]) -> tuple[st
     last = max(latest, key=lambda turn: (turn.at, turn.pk))
     if last.why != turns.NOT_TRIED:
         return "healed", last.why
-    if ConnectionHealth.objects.filter(connection=connection, last_success_at__gt=last.at).exists():
+    untried = {turn.object_type for turn in latest if (turn.at, turn.why) == (last.at, last.why)}
+    answered = ConnectionHealth.objects.filter(connection=connection, last_success_at__gt=last.at)
+    if untried == {""} and answered.exists():  # an answer about something else says nothing of an object type
         return "healed", turns.WELL_AGAIN
-    return ("", "") if _count_open(connection, with_held=True) else ("not_tried", last.why)
+    flows = [flow.code for flow in FLOWS if "" in untried or flow.lane_type in untried]
+    waiting = _open_of(connection).filter(flow__in=flows)
+    return ("", "") if _sum(waiting) else ("not_tried", last.why)
 
 
-def _count_open(connection: Connection, *, with_held: bool = False) -> int:
-    rows = StatNow.objects.filter(measure=OPEN, connection_code=connection.code)
-    rows = rows if with_held else rows.exclude(about="held")
+def _open_of(connection: Connection) -> QuerySet[StatNow]:
+    return StatNow.objects.filter(measure=OPEN, connection_code=connection.code)
+
+
+def _sum(rows: QuerySet[StatNow]) -> int:
     return rows.aggregate(n=Sum("count"))["n"] or 0
 
 
 def _away(connection: Connection, stopped: list[BreakerTurn], minutes: int) -> Problem:
     types = sorted(turn.object_type.replace("_", " ") for turn in stopped)
     about = f" calls about {', '.join(types)}" if all(types) else ""
-    waiting = _count_open(connection)
+    waiting = _sum(_open_of(connection).exclude(about="held"))
     waits = f"{waiting:,} documents wait" if waiting > 1 else "1 document waits" if waiting else "nothing waits"
     why = next((turn.why for turn in stopped if turn.why), "")
     says = f"{connection.name} hasn’t answered{about} for {minutes} minutes; {waits} for it"

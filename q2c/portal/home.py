@@ -113,7 +113,7 @@ def latest_deeds(user: Any) -> list[AuditEntry]:
 def systems(user: Any) -> dict[str, Any]:
     """Connections that need somebody, how many are well, and for whoever runs them each with its health."""
     told_health = [(c, health_of(c)) for c in Connection.objects.select_related("health")]
-    ill = [(c, h) for c, h in told_health if h.state in ("paused", "down", "slow")]
+    ill = [(c, h) for c, h in told_health if h.is_ill or h.state == "slow"]
     return {
         "ill": ill,
         "well_count": len(told_health) - len(ill),

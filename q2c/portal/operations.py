@@ -79,7 +79,7 @@ def operations(request: HttpRequest) -> HttpResponse:
             (row for row in flows if row.light in LOUD), key=lambda row: (LOUD.index(row.light), -row.now.held)
         ),
         "systems": systems,
-        "ill": [row for row in systems if row.health.state in ("down", "paused")],
+        "ill": [row for row in systems if row.health.is_ill],
         "processes": found,
         "missing": [", ".join(missing[:-1]), missing[-1]] if len(missing) > 2 else missing,
         "has_broker": any(process.part == running.BROKER and process.state == "lives" for process in found),

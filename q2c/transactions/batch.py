@@ -109,6 +109,7 @@ class Run:
     known_at: int | None = None  # a repost by the mappings of then: the change set that knew them
     retry_of: Callable[[Problem, str], Retry] | None = None  # the policy of a problem of a connection, from memory
     priority: int = 5
+    unanswered_count: int = 0  # how often the due write was sent in vain while others were answered
     stops: dict[str, str] = field(default_factory=dict)  # entities of which its flow is paused, and why
     bill_run: int | None = None  # the bill run that it is of
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make

@@ -342,7 +342,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run = Run(*values)
         run.patience = patience.get(run.id, {})
         run.is_after_restore = claim.is_after_restore
-        run.known_at = claim.known_at
+        run.known_at, run.unanswered_count = claim.known_at, claim.unanswered_count
         run.since = claim.since
         run.priority = claim.priority
         runs.append(run)

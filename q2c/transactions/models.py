@@ -131,6 +131,7 @@ class WorkItem(models.Model):
     generation = models.SmallIntegerField(default=0, db_default=0)
     wait_count = models.SmallIntegerField(default=0, db_default=0)  # attempts that count (breaker closed)
     probe_count = models.SmallIntegerField(default=0, db_default=0)
+    unanswered_count = models.SmallIntegerField(default=0, db_default=0)  # sent in vain while others were answered
     death_count = models.SmallIntegerField(default=0, db_default=0)  # deaths of a worker while alone in it
     crash_group = models.SmallIntegerField(default=0, db_default=0)  # limit of the next claim after a death, 0 = none
     batch_size = models.SmallIntegerField(default=0, db_default=0)  # how many were claimed together with it

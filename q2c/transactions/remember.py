@@ -225,10 +225,11 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
             " intent_free_at = CASE WHEN x.intent IS NULL THEN NULL ELSE w.intent_free_at END,"
             " intent = x.intent::jsonb, step_count = x.steps, generation = x.generation, crash_group = 0,"
             " death_count = 0, wait_count = w.wait_count + x.waits,"
-            " probe_count = least(x.probes, 30000),"
+            " probe_count = least(x.probes, 30000), unanswered_count = x.unanswered,"
             " parked_at = x.parked_at FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::float8[],"
-            " %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::text[])"
-            " AS x(id, token, worker, wait, not_before, intent, steps, generation, waits, probes, parked_at)"
+            " %s::timestamptz[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::int[], %s::text[])"
+            " AS x(id, token, worker, wait, not_before, intent, steps, generation, waits, probes, unanswered,"
+            " parked_at)"
             " WHERE w.transaction_id = x.id AND w.token = x.token AND w.worker = %s RETURNING w.transaction_id",
             [
                 [r.id for r in others],
@@ -244,6 +245,7 @@ def _fence(cursor: Any, group: list[Run], worker: WorkerProcess) -> set[Any]:
                 [r.generation for r in others],
                 [int(r.ending is Ending.WAITING and r.problem is not None and r.counts) for r in others],
                 [r.probe_count + int(r.ending is Ending.UNKNOWN or r.awaits is not None) for r in others],
+                [r.unanswered_count for r in others],
                 [r.parked_at for r in others],
                 worker.id,
             ],

@@ -35,7 +35,7 @@ from q2c.transactions.workers import WorkerProcess
 GROUP_SIZE = 50
 GROUP_SECONDS = 0.1
 LARGE_SECONDS = 0.5  # of a batch that makes several groups: a commit costs nearly the same for ten as for fifty
-SENT_AGAIN_MAX = 8  # sent and not answered while others are; with the waits between that is about two hours
+SENT_AGAIN_MAX = 8  # sent again in vain while others are answered; with the waits between that is about two hours
 _REFUSED_EARLY = frozenset({Category.RATE_LIMIT, Category.AUTHENTICATION})  # before a key is looked at: none is kept
 KEYS_KEPT = dt.timedelta(hours=20)  # vendors keep idempotency keys 24 hours; we stop trusting them before
 
@@ -122,7 +122,7 @@ class _EndedFirst(Exception):
 def _abandon(run: Run, step: Write, *, is_begun: bool) -> None:
     """The process ends: a write that hasn't begun waits for another worker; of one that has, nobody knows (law 4)."""
     if is_begun:
-        _unanswered(run, step, NotAnswered("The worker was ended before the answer came"), run.port)
+        _unknown(run, step, NotAnswered("The worker was ended before the answer came"), run.port)
         return
     if not run.due_intent.get("is_open"):
         run.drops_intent = True
@@ -198,7 +198,7 @@ def _spend(run: Run) -> None:
     if run.due_intent.get("is_open"):
         run.intent = {**run.due_intent, "spent": True}
     else:
-        run.generation, run.probe_count = run.generation + 1, 0
+        run.generation, run.probe_count, run.unanswered_count = run.generation + 1, 0, 0
 
 
 def _renew(run: Run) -> None:
@@ -238,10 +238,13 @@ def _not_ours(run: Run, refusal: Problem, port: Any, *, is_looked_up: bool) -> P
 
 
 def _unanswered(run: Run, step: Write, silence: Problem, port: Any) -> None:
-    """Sent, and nobody knows. After many times of being proved absent and sent again, a person must look; while the
-    target answers nobody, nothing is wrong with this document, and it waits as all others do."""
+    """Sent, and nobody knows. After many times of being sent again in vain a person must look; while the target answers
+    nobody, nothing is wrong with this document, and it waits as all others do."""
     _unknown(run, step, silence, port)
-    if run.probe_count >= SENT_AGAIN_MAX and not port.is_away:
+    if port.is_away(run.flow.lane_type):
+        return
+    run.unanswered_count += 1
+    if run.unanswered_count > SENT_AGAIN_MAX:
         run.fail(
             step,
             Problem(
@@ -322,7 +325,7 @@ def _accept(run: Run, step: Write, given: Any, started: float, *, was_found: boo
         idempotency_key=run.due_intent["key"],
         content_hash=run.due_intent["hash"],
     )
-    run.drops_intent = True
+    run.drops_intent, run.unanswered_count = True, 0
     run.position += 1
     run.ending = Ending.WRITTEN
 

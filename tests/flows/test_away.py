@@ -73,6 +73,31 @@ def test_it_says_what_is_stopped_how_much_waits_and_the_last_failure(erp, waitin
     assert (case.kind, case.severity, case.queue, case.connection_code) == ("system_away", 2, "platform", "netsuite")
 
 
+def test_while_it_lasts_the_case_says_how_it_is_now(erp):
+    stop(erp, "invoice")
+    watching.watch_systems()
+    factories.make_transaction("unknown", target_connection="netsuite")
+    counting.look_at_open()
+    BreakerTurn.objects.create(connection=erp, object_type="customer", is_open=True, at=timezone.now(), why="503")
+    ConnectionHealth.objects.update(stopped=["customer", "invoice"])
+    assert watching.watch_systems(timezone.now() + dt.timedelta(minutes=5)) == (0, 0)
+    summary = ExceptionCase.objects.get().summary
+    assert "calls about customer, invoice for 11 minutes; 1 document waits for it" in summary
+
+
+@pytest.mark.parametrize(("flow", "ends"), [("invoice_to_erp", ""), ("payment_to_erp", "not_tried")])
+def test_what_is_answered_about_other_objects_is_no_all_clear_for_the_one_that_nobody_tried(erp, flow, ends):
+    factories.make_transaction("unknown", flow=flow, target_connection="netsuite")
+    counting.look_at_open()
+    stop(erp, "invoice", minutes=50)
+    watching.watch_systems()
+    ConnectionHealth.objects.update(breaker_until=timezone.now() - dt.timedelta(minutes=21))
+    watching.watch_systems()
+    ConnectionHealth.objects.update(last_success_at=timezone.now())
+    watching.watch_systems(timezone.now() + dt.timedelta(minutes=2))
+    assert ExceptionCase.objects.get().resolution == ends
+
+
 def test_it_closes_when_it_has_been_well_for_a_minute_and_not_before(erp):
     stop(erp, minutes=30)
     watching.watch_systems()
@@ -124,7 +149,7 @@ def test_one_that_nobody_tries_any_more_is_no_all_clear_while_work_for_it_is_the
     counting.look_at_open()
     stop(erp, minutes=30)
     watching.watch_systems()
-    ConnectionHealth.objects.update(breaker_until=timezone.now() - dt.timedelta(minutes=20))
+    ConnectionHealth.objects.update(breaker_until=timezone.now() - dt.timedelta(minutes=21))
     watching.watch_systems()
     if answered:
         ConnectionHealth.objects.update(last_success_at=timezone.now())
@@ -132,7 +157,7 @@ def test_one_that_nobody_tries_any_more_is_no_all_clear_while_work_for_it_is_the
     case = ExceptionCase.objects.get()
     assert (case.is_open, case.resolution) == (not ends, ends)
     if ends:
-        words = {"not_tried": "Nobody has tried a call for 15 minutes", "healed": "Calls go through again."}[ends]
+        words = {"not_tried": "Nobody has tried a call for 20 minutes", "healed": "Calls go through again."}[ends]
         assert words in case.notes.latest("pk").text
 
 

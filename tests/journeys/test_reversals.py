@@ -193,6 +193,23 @@ def test_money_that_comes_back_of_what_was_taken_back_for_good_is_not_booked_aga
     assert journals(house) == [*after_signature, f"rev-stripe-{source}-1"]
 
 
+def test_money_that_comes_back_while_the_erp_is_asked_for_the_signature_is_not_booked_twice(house, monkeypatch):
+    source, look = make_payout(house), reversing._what_moved
+
+    def looks_meanwhile(proposal):
+        said = look(proposal)
+        house.make("stripe", "payout", [{"id": source, "status": "failed"}])
+        house.carry(seconds=40)
+        return said
+
+    monkeypatch.setattr(reversing, "_what_moved", looks_meanwhile)
+    with pytest.raises(ApprovalRefused, match=r"Its money came back.*says the opposite already"):
+        reverse("payout_to_erp", reposts=False)
+    house.carry()
+    assert (house.states("payout_to_erp"), house.states("reversal_to_erp")) == ({"completed": 2}, {})
+    assert cash(house) == {CLEARING: D("96.80"), FEES: D("3.20")}
+
+
 def test_a_dispute_that_was_taken_back_leaves_its_payment_unapplied_as_before(house):
     payment = house.pay(house.invoice(house.customer(), amount=30_000))
     house.carry(seconds=40)

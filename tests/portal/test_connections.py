@@ -94,6 +94,31 @@ def test_a_connections_page_does_not_say_that_calls_go_through_while_those_about
     assert f"<dt>Calls</dt><dd>{calls}<" in html
 
 
+@pytest.mark.parametrize(
+    ("answered", "failed", "seen", "says"),
+    [
+        (0, 60, {}, "NetSuite answers"),
+        (5, 0, {"stopped": ["invoice"]}, "NetSuite answers only in part"),
+        (0, 5, {"stopped": ["invoice"]}, "NetSuite answers only in part"),
+        (600, 5, {"stopped": ["customer", "invoice"]}, "NetSuite doesn’t answer"),
+        (None, 5, {"stopped": ["customer"]}, "NetSuite doesn’t answer"),
+        (600, 5, {"breaker": "open"}, "NetSuite doesn’t answer"),
+    ],
+)
+def test_what_answers_about_some_objects_is_not_called_silent(answered, failed, seen, says):
+    ago = {
+        f"last_{what}_at": None if seconds is None else timezone.now() - dt.timedelta(seconds=seconds)
+        for what, seconds in (("success", answered), ("failure", failed))
+    }
+    ConnectionHealth.objects.filter(connection=factories.make_connection("netsuite")).update(
+        last_failure="answered 503", **ago, **seen
+    )
+    client = signed_in("platform")
+    assert f"<h1>{says}</h1>" in client.get("/connections/netsuite/").content.decode()
+    is_ill = bool(seen)
+    assert ("NetSuite" in str(client.get("/connections/").context["ill"])) is is_ill
+
+
 @pytest.fixture
 def lowered():
     """Lowers what an account takes at once."""

@@ -53,7 +53,6 @@ class Target:
     connection_code = "memory"
     name = "Memory"
     at_once = 8
-    is_away = False
     repeats: Any = Repeats()
     retry = DEFAULT
 
@@ -63,6 +62,10 @@ class Target:
         self.lose_answers = 0
         self.problem: Exception | None = None
         self.looks = 0
+        self.answers_nobody = False
+
+    def is_away(self, object_type: str) -> bool:
+        return self.answers_nobody
 
     async def find(self, external_id: str) -> Document | None:
         self.looks += 1

@@ -10,6 +10,7 @@ from django.db import OperationalError, transaction
 from q2c.core.problems import Category, Problem
 from q2c.transactions import machine, remember, restart
 from q2c.transactions.models import BusinessTransaction, ExternalIdUse, StepRun, WorkItem
+from q2c.transactions.writing import SENT_AGAIN_MAX
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Prepared, Rig, Target, add_transactions, flow
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -124,7 +125,7 @@ def test_what_is_proved_absent_and_never_answered_comes_to_a_person(rig):
     rig.target.post = hang_up
     (one,) = add_transactions(1)
     advance(rig)
-    WorkItem.objects.update(probe_count=7)
+    WorkItem.objects.update(unanswered_count=SENT_AGAIN_MAX - 1)
     advance(rig)
     assert states([one]) == ["unknown"]
     advance(rig)

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from q2c.core.problems import AlreadyThere, Category, NotAnswered, Problem
+from q2c.core.problems import AlreadyThere, Category, NeverSent, NotAnswered, Problem
 from q2c.transactions import machine, restart
-from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.models import BusinessTransaction, WorkItem
 from q2c.transactions.writing import SENT_AGAIN_MAX
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Rig, Target, add_transactions, flow
 from tests.transactions.test_machine import make_due, states
@@ -27,6 +27,12 @@ class Records(Target):
     def __init__(self, *answers: Exception | None, takes: bool = False) -> None:
         super().__init__()
         self.answers, self.takes, self.sent = list(answers), takes, 0
+        self.no_look: Exception | None = None
+
+    async def find(self, external_id):
+        if self.no_look is not None:
+            raise self.no_look
+        return await super().find(external_id)
 
     async def post(self, prepared):
         self.sent += 1
@@ -82,12 +88,11 @@ def test_a_change_that_was_not_answered_is_sent_until_it_is(answers, takes, sent
 def test_what_is_not_answered_is_held_where_others_are_answered_and_waits_where_nobody_is(upsert):
     count = SENT_AGAIN_MAX * 3
     target = Records(*[SILENCE] * count)
-    target.is_away = True
     rig = Rig(target)
     (one,) = add_transactions(1)
     writes = flow(upsert=upsert)
     while target.sent < count:
-        target.is_away = target.sent < count - 1
+        target.answers_nobody = target.sent < count - SENT_AGAIN_MAX - 1
         assert rig.held == [], "an outage isn't a document's failure"
         machine.advance(writes, rig.tools)
         make_due()
@@ -97,6 +102,27 @@ def test_what_is_not_answered_is_held_where_others_are_answered_and_waits_where_
         machine.advance(writes, rig.tools)
         make_due()
     assert (states(), target.sent, len(target.documents)) == ({"completed": 1}, count + 1, 1)
+
+
+def test_only_what_was_sent_and_not_answered_counts_not_what_waited_or_was_looked_for():
+    target = Records(*[SILENCE] * (SENT_AGAIN_MAX + 1))
+    rig = Rig(target)
+    add_transactions(1)
+    creates = flow()
+    machine.advance(creates, rig.tools)
+    for waits in (NeverSent("it's paused", counts=False), UNAVAILABLE):
+        target.no_look = waits
+        for _ in range(SENT_AGAIN_MAX * 2):
+            make_due()
+            machine.advance(creates, rig.tools)
+            assert (states(), target.sent) == ({"unknown": 1}, 1)
+    target.no_look = None
+    WorkItem.objects.update(probe_count=0)
+    while target.sent <= SENT_AGAIN_MAX:
+        assert (states().keys() <= {"unknown", "waiting"}, rig.held) == (True, [])
+        make_due()
+        machine.advance(creates, rig.tools)
+    assert states() == {"held": 1}
 
 
 @pytest.mark.scenario(4, 5)

@@ -9,7 +9,7 @@ import redis
 from aiohttp import web
 
 from connectors import probes, registry
-from connectors.breaker import Breaker, breaker_of, breakers
+from connectors.breaker import Breaker, breaker_of, breakers, tell_answered
 from connectors.calls import Outgoing, outgoing
 from q2c import ports
 from q2c.core.problems import NeverSent, NotAnswered, Problem
@@ -324,18 +324,66 @@ def test_a_look_up_that_is_answered_lets_one_write_try_and_no_more():
 
 
 @pytest.mark.django_db
-def test_a_system_is_away_while_calls_about_any_of_its_objects_wait():
+def test_a_system_is_away_while_calls_about_the_same_objects_wait():
     secrets = registry.seal_secrets({"api_key": "sk_test_1", "webhook_secret": "whsec_1"})
     target = ports.Target(factories.make_connection("stripe", secrets=secrets))
-    assert not target.is_away
     invoices = breaker_of("stripe", "invoice")
     for _ in range(5):
         breaker_of("netsuite", "invoice").note_failure("503")
-    assert not target.is_away, "another system is"
+        breaker_of("stripe", "payout").note_failure("503")  # and no call about payouts has come since
+    assert not target.is_away("invoice"), "others were stopped"
     for _ in range(5):
         invoices.note_failure("503", is_write=True)
-    assert target.is_away
+    assert target.is_away("invoice")
     invoices.note_success(5, is_write=False)
-    assert target.is_away, "a look-up that is answered proves nothing of writes"
+    assert target.is_away("invoice"), "a look-up that is answered proves nothing of writes"
     invoices.note_success(5)
-    assert not target.is_away
+    assert not target.is_away("invoice")
+    for _ in range(5):
+        breaker_of("stripe").note_failure("no connection")
+    assert target.is_away("invoice"), "the whole system is"
+
+
+@pytest.fixture
+def children(clock):
+    """Eight processes that each have a breaker of invoices."""
+    return [Breaker("netsuite", clock, object_type="invoice", shared=probes.Probes()) for _ in range(8)]
+
+
+def test_writes_that_fail_in_one_process_each_open_it_as_if_they_had_failed_in_one(children, clock):
+    for one in children[:4]:
+        one.note_failure("503", is_write=True)
+        clock.now += 900
+    assert {one.state for one in children} == {"closed"}
+    children[4].note_failure("503", is_write=True)
+    assert children[4].state == "open"
+
+
+def test_a_write_that_another_process_had_answered_ends_the_row_of_all(children, clock):
+    for _ in range(3):
+        for one in children[:4]:
+            one.note_failure("503", is_write=True)
+            clock.now += 900
+        children[7].note_success(20)
+        tell_answered(children)
+    assert {one.state for one in children} == {"closed"}
+
+
+def test_single_failures_between_answers_of_busy_processes_open_nothing(children, clock):
+    for _ in range(3):
+        for one in children:
+            one.note_success(20)
+            one.note_failure("503", is_write=True)  # before anybody tells of the answer
+    assert {one.state for one in children} == {"closed"}
+
+
+def test_a_write_that_failed_long_ago_does_not_make_reads_wait_for_a_write(breaker, clock):
+    breaker.note_failure("503", is_write=True)
+    breaker.note_success(5, is_write=False)
+    clock.now += 3600
+    for _ in range(5):
+        breaker.note_failure("503")
+    clock.now += 5
+    breaker.let_through()
+    breaker.note_success(5, is_write=False)
+    assert breaker.state == "closed"

@@ -122,7 +122,18 @@ def test_a_person_who_resumes_it_ends_it_and_no_process_that_was_slow_brings_it_
     assert kept()[-1] == ("invoice", False, "Ann resumed it: they mended it")
 
 
-@pytest.mark.parametrize(("minutes", "is_stopped"), [(14, True), (20, False)])
+def test_what_this_process_calls_about_something_else_is_no_try_of_what_is_stopped(process):
+    process("first")
+    fail("invoice")
+    own = breaker_of("netsuite", "invoice")
+    own.open_until = own.clock()  # until then it had asked others to wait
+    with after(minutes=19):
+        answer("payment")
+    turns.settle(timezone.now() + dt.timedelta(minutes=21))
+    assert kept()[-1] == ("invoice", False, turns.NOT_TRIED)
+
+
+@pytest.mark.parametrize(("minutes", "is_stopped"), [(19, True), (21, False)])
 def test_what_nobody_tries_for_long_is_not_known_any_more(process, minutes, is_stopped):
     process("first")
     fail("invoice")
