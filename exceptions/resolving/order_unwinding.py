@@ -14,18 +14,14 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from django.db.transaction import atomic
 from django.urls import reverse
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions import cases
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import standing
+from exceptions.resolving import plan_signing, standing
 from exceptions.resolving.standing import ABSENT, SILENT, UNASKED, Row, Standing
 from exceptions.resolving.unwinding import (
-    AGREES,
-    PROPOSES,
     VOID,
     Plans,
     going_of,
@@ -39,7 +35,7 @@ from q2c.canonical import schema
 from q2c.canonical.base import Source
 from q2c.canonical.posting import ArInvoice
 from q2c.canonical.unwinding import OrderUnwinding, Unwinding
-from q2c.core import access, approvals, audit, ids
+from q2c.core import audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AccountingPeriod, Person, Proposal
 from q2c.core.money import ZERO, spoken_money
@@ -250,50 +246,28 @@ def _customer_of(txn: BusinessTransaction) -> str:
     return str(json.loads(body) or "") if body is not None else ""
 
 
-def proposals_about(txn: BusinessTransaction) -> Any:
-    """Every plan about this order that was ever proposed, newest first."""
-    return Proposal.objects.filter(kind=KIND, subject_type="transaction", subject_id=str(txn.pk)).order_by("-pk")
-
-
 def propose(txn: BusinessTransaction, *, by: Person, reason: str) -> Proposal:
     """Propose to end what the order became. Looks at every system first. Raises ResolutionRefused."""
-    if not reason.strip():
-        raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'an order without an entity'}.")
+    plan_signing.check_may_propose(txn, by=by, reason=reason, what="an order")
     made = plans_of(by, txn, asks=True, reason=reason)
     if made.order is None:
         raise ResolutionRefused(made.why_not_yet or made.unwind.why_not)
     if silent := _silent(made):
         raise ResolutionRefused(silent)
-    with atomic():
-        BusinessTransaction.objects.select_for_update().get(pk=txn.pk)
-        other = proposals_about(txn).filter(state=Proposal.State.PROPOSED).select_related("proposed_by").first()
-        if other is not None:
-            raise ResolutionRefused(
-                f"{other.proposed_by} proposed a plan about it already, and it waits for a second person."
-            )
-        content = {
-            "order_unwinding": schema.to_builtins(made.order), "stands": signed_rows(made),
-            "steps": signed_steps(made, made.order.billing), "effects": signed_effects(made), "changes": [],
-            "currency": made.order.currency,
-        }  # fmt: skip
-        return approvals.propose(
-            KIND, ("transaction", txn.pk), content=content, by=by, why=reason, permission=AGREES,
-            title=f"Take order {made.order.order_number} back: end what it became in billing",
-            legal_entities=[txn.legal_entity_code],
-        )  # fmt: skip
+    content = {
+        "order_unwinding": schema.to_builtins(made.order), "stands": signed_rows(made),
+        "steps": signed_steps(made, made.order.billing), "effects": signed_effects(made), "changes": [],
+        "currency": made.order.currency,
+    }  # fmt: skip
+    title = f"Take order {made.order.order_number} back: end what it became in billing"
+    return plan_signing.propose(KIND, txn, content=content, title=title, by=by, reason=reason)
 
 
 def decide(proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = "") -> str:
     """Sign a plan; the last signature starts it. What moved since it was proposed voids it by name. Raises
     ApprovalRefused."""
-    proposal.refresh_from_db()
-    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
-    if approve and refused is None and (said := _what_moved(proposal)):
-        return approvals.void(proposal, reason=said, by=by)
-    return approvals.sign(
-        proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash, apply=_start
+    return plan_signing.decide(
+        proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, what_moved=_what_moved, start=_start
     )
 
 

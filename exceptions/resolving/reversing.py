@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.transaction import atomic
 from msgspec import structs
 
 from connectors import registry
 from connectors.manifest import Undo
-from exceptions import cases
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import standing
+from exceptions.resolving import plan_signing, standing
 from exceptions.resolving.journals import (
     BY_ITSELF,
     FLOWS,
@@ -33,9 +31,7 @@ from exceptions.resolving.journals import (
 )
 from exceptions.resolving.standing import Standing
 from exceptions.resolving.unwinding import (
-    AGREES,
     BROUGHT_BACK,
-    PROPOSES,
     Plans,
     effects_of,
     going_of,
@@ -50,7 +46,7 @@ from q2c.canonical.base import Source
 from q2c.canonical.billing import Dispute
 from q2c.canonical.posting import Accrual, Journal
 from q2c.canonical.unwinding import Reversal, Reversed
-from q2c.core import access, approvals, audit, ids
+from q2c.core import audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import AccountingPeriod, Person, Proposal
 from q2c.core.money import ZERO
@@ -250,52 +246,30 @@ def _again(txn: BusinessTransaction, reversal: Reversal, booked: Booked) -> Jour
     return rules.posted_again(journal, external_id=again, reason=reversal.reason, rate=rate)
 
 
-def proposals_about(txn: BusinessTransaction) -> Any:
-    """Every plan about this journal that was ever proposed, newest first."""
-    return Proposal.objects.filter(kind=KIND, subject_type="transaction", subject_id=str(txn.pk)).order_by("-pk")
-
-
 def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool) -> Proposal:
     """Propose to take a posted journal back, and to post it again where `reposts`. The ERP is asked first. Raises
     ResolutionRefused with what stands in its way."""
-    if not reason.strip():
-        raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'a journal without an entity'}.")
+    plan_signing.check_may_propose(txn, by=by, reason=reason, what="a journal")
     made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
     if made.reversal is None:
         raise ResolutionRefused(made.unwind.why_not)
     if reposts and not any(row.net for row in effects_of(made)):
         raise ResolutionRefused(BROUGHT_BACK)
-    with atomic():
-        BusinessTransaction.objects.select_for_update().get(pk=txn.pk)
-        other = proposals_about(txn).filter(state=Proposal.State.PROPOSED).select_related("proposed_by").first()
-        if other is not None:
-            raise ResolutionRefused(
-                f"{other.proposed_by} proposed a plan about it already, and it waits for a second person."
-            )
-        again = " and post it again" if reposts else ""
-        content = {
-            "reversal": schema.to_builtins(made.reversal), "stands": signed_rows(made),
-            "steps": signed_steps(made, made.reversal.erp), "effects": signed_effects(made), "changes": [],
-            "currency": made.reversal.currency,
-        }  # fmt: skip
-        return approvals.propose(
-            KIND, ("transaction", txn.pk), content=content, by=by, why=reason, permission=AGREES,
-            title=f"Take the journal of {rules.inside(made.reversal.name)} back{again}"[:200],
-            legal_entities=[txn.legal_entity_code],
-        )  # fmt: skip
+    again = " and post it again" if reposts else ""
+    content = {
+        "reversal": schema.to_builtins(made.reversal), "stands": signed_rows(made),
+        "steps": signed_steps(made, made.reversal.erp), "effects": signed_effects(made), "changes": [],
+        "currency": made.reversal.currency,
+    }  # fmt: skip
+    title = f"Take the journal of {rules.inside(made.reversal.name)} back{again}"[:200]
+    return plan_signing.propose(KIND, txn, content=content, title=title, by=by, reason=reason)
 
 
 def decide(proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = "") -> str:
     """Sign a plan; the last signature starts it. The ERP is asked first: what moved since it was proposed voids it by
     name. Raises ApprovalRefused."""
-    proposal.refresh_from_db()
-    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
-    if approve and refused is None and (said := _what_moved(proposal)):
-        return approvals.void(proposal, reason=said, by=by)
-    return approvals.sign(
-        proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash, apply=_start
+    return plan_signing.decide(
+        proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, what_moved=_what_moved, start=_start
     )
 
 

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db.transaction import atomic
 from django.urls import reverse
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions import cases
 from exceptions.models import Occurrence
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import standing
+from exceptions.resolving import plan_signing, standing
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, SILENT, Standing
 from mappings.resolve import Snapshot
@@ -30,7 +28,7 @@ from q2c.canonical.base import Source
 from q2c.canonical.billing import Invoice
 from q2c.canonical.posting import ArCreditMemo, ArInvoice
 from q2c.canonical.unwinding import OrderUnwinding, Reversal, Unwinding
-from q2c.core import access, approvals, audit, ids
+from q2c.core import access, audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
 from q2c.core.money import spoken_money
@@ -49,7 +47,6 @@ from q2c.transactions.models import BusinessTransaction, LineageLink
 
 KIND = "unwinding"  # of the proposals
 VOID, PAID = "void", "paid"  # in billing's words
-PROPOSES, AGREES = "transactions.repost", "transactions.approve_posting"
 BROUGHT_BACK = "The mapping says the same as when it was posted: nothing would change by posting it again."
 
 
@@ -225,18 +222,10 @@ def latest_of(txn: BusinessTransaction) -> BusinessTransaction | None:
     return rows.defer("fact").order_by("-lane_sequence").first()
 
 
-def proposals_about(txn: BusinessTransaction) -> Any:
-    """Every plan about this invoice that was ever proposed, newest first."""
-    return Proposal.objects.filter(kind=KIND, subject_type="transaction", subject_id=str(txn.pk)).order_by("-pk")
-
-
 def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool) -> Proposal:
     """Propose to take a posted invoice back, and to post it again where `reposts`. Looks at every system first. Raises
     ResolutionRefused with what stands in its way."""
-    if not reason.strip():
-        raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'an invoice without an entity'}.")
+    plan_signing.check_may_propose(txn, by=by, reason=reason, what="an invoice")
     made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
     unwinding, posting = made.unwinding, made.posting
     if unwinding is None or posting is None:
@@ -245,27 +234,16 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool)
         raise ResolutionRefused(silent)
     if reposts and not made.unwind.net and not made.changes:
         raise ResolutionRefused(BROUGHT_BACK)
-    with atomic():
-        BusinessTransaction.objects.select_for_update().get(pk=txn.pk)
-        standing_one = proposals_about(txn).filter(state=Proposal.State.PROPOSED).select_related("proposed_by").first()
-        if standing_one is not None:
-            who = standing_one.proposed_by
-            raise ResolutionRefused(f"{who} proposed a plan about it already, and it waits for a second person.")
-        return approvals.propose(
-            KIND, ("transaction", txn.pk), content=_content(made, unwinding), by=by, title=_title(unwinding),
-            why=reason, permission=AGREES, legal_entities=[txn.legal_entity_code],
-        )  # fmt: skip
+    return plan_signing.propose(
+        KIND, txn, content=_content(made, unwinding), title=_title(unwinding), by=by, reason=reason
+    )
 
 
 def decide(proposal: Proposal, *, by: Person, approve: bool, why: str = "", seen_hash: str = "") -> str:
     """Sign a plan; the last signature starts it. Looks at every system first: what moved since it was proposed voids it
     by name. Raises ApprovalRefused."""
-    proposal.refresh_from_db()
-    refused = approvals.why_not(proposal, Person.objects.get(pk=by.pk))
-    if approve and refused is None and (said := _what_moved(proposal)):
-        return approvals.void(proposal, reason=said, by=by)
-    return approvals.sign(
-        proposal, by=by, approve=approve, alarm=cases.open_case, why=why, seen_hash=seen_hash, apply=_start
+    return plan_signing.decide(
+        proposal, by=by, approve=approve, why=why, seen_hash=seen_hash, what_moved=_what_moved, start=_start
     )
 
 

@@ -24,6 +24,7 @@ from mappings.selectors import RULE_ORDER, rules_visible_to
 from mappings.workbench.rules import RuleFilter
 from q2c.bench import rules
 from q2c.bench.figures import Figure, Report, percentile
+from q2c.bench.pages import time_pages
 from q2c.bench.stage import Stage
 from q2c.core.htmx import write_place
 from q2c.core.models import Person
@@ -211,23 +212,14 @@ def _measure_grid(report: Report, values: list[Any]) -> None:
     maker, _ = rules.maker_and_checker()
     client = Client(headers={"host": "localhost"})
     client.force_login(maker)
-    slowest: dict[str, float] = {}
-    every: list[list[float]] = [[] for _ in range(REPEATS)]
-    for name, query in FILTERS.items():
-        given = f"kind=item{query.format(value=values[0].external_id)}"
-        for place in ("first", "deep"):
-            address = f"/mappings/grid/?{given}{_deep(given, maker) if place == 'deep' else ''}"
-            client.get(address)
-            own: list[float] = []
-            for run in every:
-                for _ in range(PAGES // REPEATS):
-                    started = time.perf_counter()
-                    answer = client.get(address)
-                    if answer.status_code != 200:
-                        raise RuntimeError(f"{address} answered {answer.status_code}")
-                    own.append((time.perf_counter() - started) * 1000)
-                    run.append(own[-1])
-            slowest[f"{name}, {place}"] = percentile(own, 0.95)
+
+    def pages() -> Iterator[tuple[str, str]]:
+        for name, query in FILTERS.items():
+            given = f"kind=item{query.format(value=values[0].external_id)}"
+            yield f"{name}, first", f"/mappings/grid/?{given}"
+            yield f"{name}, deep", f"/mappings/grid/?{given}{_deep(given, maker)}"
+
+    every, slowest = time_pages(client, pages(), repeats=REPEATS, looks=PAGES // REPEATS)
     said = "; ".join(f"{name} {ms:.0f}" for name, ms in slowest.items())
     note = f"{MappingRule.objects.filter(known_to=None).count():,} rules; p95 of each filter, ms: {said}"
     report.add(

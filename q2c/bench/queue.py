@@ -15,6 +15,7 @@ from exceptions.models import ExceptionCase
 from exceptions.ranking import rank
 from q2c.bench.admin_list import PAGE_SIZE, THREE_FILTERS, look_at_changelist
 from q2c.bench.figures import Figure, Report, percentile
+from q2c.bench.pages import time_pages
 from q2c.core.models import Person
 
 CASES = 1_000_000 if os.environ.get("SCALE") == "full" else 100_000  # filling a million takes four minutes
@@ -90,21 +91,8 @@ def measure_queue(report: Report) -> None:
     filled = time.perf_counter() - started
     client = Client(headers={"host": "localhost"})
     client.force_login(controller)
-    slowest: dict[str, float] = {}
-    every: list[list[float]] = [[] for _ in range(REPEATS)]
-    for name, query in FILTERS.items():
-        for place, address in _places(query):
-            own: list[float] = []
-            client.get(address)  # warm: a page that nobody has asked for yet reads from the disk
-            for run in every:
-                for _ in range(PAGES // REPEATS):
-                    began = time.perf_counter()
-                    answer = client.get(address)
-                    if answer.status_code != 200:
-                        raise RuntimeError(f"{address} answered {answer.status_code}")
-                    own.append((time.perf_counter() - began) * 1000)
-                    run.append(own[-1])
-            slowest[f"{name}{place}"] = percentile(own, 0.95)
+    pages = ((f"{name}{place}", address) for name, query in FILTERS.items() for place, address in _places(query))
+    every, slowest = time_pages(client, pages, repeats=REPEATS, looks=PAGES // REPEATS)
     said = "; ".join(f"{name} {ms:.0f}" for name, ms in slowest.items())
     count = ExceptionCase.objects.filter(closed_at=None).count()
     note = f"{count:,} open cases, {count * DOCUMENTS_EACH:,} documents, filled in {filled:.0f} s; ms: {said}"

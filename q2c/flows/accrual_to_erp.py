@@ -15,7 +15,7 @@ from typing import Any
 
 from q2c.canonical.posting import Accrual, Journal, PostedDocument
 from q2c.core import ids
-from q2c.core.problems import Category, NotNeeded, Problem
+from q2c.core.problems import NotNeeded, Problem
 from q2c.flows.steps import approve, dates, post, systems
 from q2c.flows.steps.cash import find_journal, post_journal
 from q2c.flows.told import Link, became
@@ -64,19 +64,8 @@ def want_policy(document: Accrual) -> list[tuple[str, Any]]:
 def check_reversal_period(document: Accrual, book: Book, calendar: Any) -> Period:
     """The period in which it's taken back, open in the ledger. Raises Problem `period_closed`: an accrual without its
     reversal would count the revenue twice."""
-    period: Period | None = calendar.period(book, document.reversed_on)
-    if period is None or not period.is_ledger_open:
-        name = period.name if period else f"{document.reversed_on:%B %Y}"
-        raise Problem(
-            "period_closed",
-            Category.PERIOD_CLOSED,
-            f"{name} is closed in {book.code}, so the accrual of {document.number} couldn't be taken back there",
-            legal_entity=book.code,
-            period=period.code if period else f"{document.reversed_on:%Y-%m}",
-            ledger="ledger",
-            connection=book.connection,
-        )
-    return period
+    so = f", so the accrual of {document.number} couldn't be taken back there"
+    return dates.check_open(document.reversed_on, book, calendar, so=so)
 
 
 def want_account(document: Accrual) -> list[tuple[str, Any]]:

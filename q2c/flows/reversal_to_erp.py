@@ -77,18 +77,8 @@ def take_other(document: Reversal, book: Book, calendar: Any) -> Journal | None:
     other = document.made_of_it
     if other is None:
         return None
-    period: Period | None = calendar.period(book, other.opposite.posting_date)
-    if period is None or not period.is_ledger_open:
-        name = period.name if period else f"{other.opposite.posting_date:%B %Y}"
-        raise Problem(
-            "period_closed",
-            Category.PERIOD_CLOSED,
-            f"{name} is closed in {book.code}, so what took {document.name} back can't be taken back there",
-            legal_entity=book.code,
-            period=period.code if period else f"{other.opposite.posting_date:%Y-%m}",
-            ledger="ledger",
-            connection=book.connection,
-        )
+    so = f", so what took {document.name} back can't be taken back there"
+    period = dates.check_open(other.opposite.posting_date, book, calendar, so=so)
     return _in_period(document, other.opposite, period)
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from connectors.models import Connection
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import order_unwinding, reversing, unwinding
+from exceptions.resolving import order_unwinding, plan_signing, reversing, unwinding
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, DIFFERS, SILENT, THERE
 from q2c.core import access
@@ -66,7 +66,7 @@ def plan_detail(request: PersonRequest, transaction_id: Any) -> HttpResponse:
 
 
 @require_POST
-@requires(unwinding.PROPOSES)
+@requires(plan_signing.PROPOSES)
 def plan_propose(request: PersonRequest, transaction_id: Any) -> HttpResponse:
     """Propose to take the posted invoice back. Every system is asked first."""
     txn = _visible(request, transaction_id)
@@ -133,13 +133,13 @@ def _show(
         "latest": latest,
         "latest_steps": _writes(latest) if latest is not None else [],
         "proposals": list(
-            about.proposals_about(txn)
+            plan_signing.proposals_about(about.KIND, txn)
             .select_related("proposed_by")
             .defer("content")
             .prefetch_related(Prefetch("signatures", Signature.objects.select_related("signed_by")))[:PROPOSALS_SHOWN]
         ),
-        "may_propose": access.may(request.user, unwinding.PROPOSES, txn.legal_entity_code),
-        "proposers": access.who_may(unwinding.PROPOSES, txn.legal_entity_code),
+        "may_propose": access.may(request.user, plan_signing.PROPOSES, txn.legal_entity_code),
+        "proposers": access.who_may(plan_signing.PROPOSES, txn.legal_entity_code),
         "form": form or PlanForm(initial={"again": again}),
     }  # fmt: skip
     return page(request, "portal/plan_detail.html", "portal/plan_detail.html", context, status=status)

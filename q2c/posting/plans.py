@@ -17,7 +17,6 @@ from q2c.canonical.posting import ArCreditMemo, ArInvoice, JournalLine
 from q2c.canonical.unwinding import SettledBy, Unwinding
 from q2c.core.money import ZERO, spoken_money
 from q2c.posting.facts import ItemUse
-from q2c.posting.unwinding import net_of
 
 PORTAL, PERSON = "portal", "person"  # who carries a step out
 RESULT = ("revenue", "expense")  # the classes of accounts that a period's result is made of
@@ -202,7 +201,8 @@ def plan_unwinding(
             )  # fmt: skip
     elif source is not None:
         steps.append(source)
-    return Plan(tuple(steps), net=net_of([posting, *([reposting] if reposting is not None else [])]))
+    postings: list[ArCreditMemo | ArInvoice] = [posting, *([reposting] if reposting is not None else [])]
+    return Plan(tuple(steps), net=by_account(line for made in postings for line in made.journal))
 
 
 def plan_order_back(
@@ -266,18 +266,24 @@ def turned(journal: Iterable[JournalLine]) -> tuple[JournalLine, ...]:
     return tuple(structs.replace(line, debit=line.credit, credit=line.debit) for line in journal)
 
 
+def by_account(lines: Iterable[JournalLine]) -> dict[str, Decimal]:
+    """What lines change by account; a debit is positive. What comes to nothing is left out."""
+    sums: dict[str, Decimal] = {}
+    for line in lines:
+        sums[line.account] = sums.get(line.account, ZERO) + line.debit - line.credit
+    return {account: amount for account, amount in sorted(sums.items()) if amount}
+
+
 def effects_of(steps: Iterable[Step], classes: Mapping[str, Mapping[str, str]]) -> tuple[Effect, ...]:
     """What steps change, period by period, as they come; those that are done change nothing any more. `classes` are
     each ERP's accounts with what they mean."""
-    sums: dict[tuple[str, str, str], dict[str, Decimal]] = {}
+    journals: dict[tuple[str, str, str], list[JournalLine]] = {}
     for step in steps:
         if step.journal and not step.is_done:
-            net = sums.setdefault((step.system, step.period, step.currency), {})
-            for line in step.journal:
-                net[line.account] = net.get(line.account, ZERO) + line.debit - line.credit
+            journals.setdefault((step.system, step.period, step.currency), []).extend(step.journal)
     found = []
-    for (system, period, currency), net in sums.items():
-        changed = {account: amount for account, amount in sorted(net.items()) if amount}
+    for (system, period, currency), lines in journals.items():
+        changed = by_account(lines)
         result = by_class(changed, classes.get(system, {}))["result"]
         found.append(Effect(system, period, currency, changed, result))
     return tuple(found)

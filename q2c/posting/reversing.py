@@ -13,7 +13,7 @@ from q2c.canonical.unwinding import Reversal, Reversed
 from q2c.core.ids import external_id
 from q2c.core.money import ZERO, spoken_money
 from q2c.core.problems import Category, Problem
-from q2c.posting.plans import Plan, Step, turned
+from q2c.posting.plans import Plan, Step, by_account, turned
 
 TAKEN_BACK, POSTED_AGAIN, MADE_OF_IT = "rev", "re", "rvo"  # of the external ids
 LATER = ("failed", "won")  # movements that take an earlier one of the same object back by themselves
@@ -41,14 +41,6 @@ def posted_again(
     gain or loss comes of it."""
     memo = f"{journal.memo}, posted again: {reason}"[:999]
     return structs.replace(journal, external_id=external_id, memo=memo, exchange_rate=rate or journal.exchange_rate)
-
-
-def by_account(lines: Iterable[JournalLine]) -> dict[str, Decimal]:
-    """What lines change by account; a debit is positive. What comes to nothing is left out."""
-    sums: dict[str, Decimal] = {}
-    for line in lines:
-        sums[line.account] = sums.get(line.account, ZERO) + line.debit - line.credit
-    return {account: amount for account, amount in sorted(sums.items()) if amount}
 
 
 def is_opposite(opposite: Journal, held: Iterable[JournalLine]) -> bool:

@@ -12,7 +12,7 @@ from q2c.canonical.billing import CreditMemo, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication
 from q2c.canonical.unwinding import SettledBy, Settling, Unwinding
 from q2c.core.ids import external_id
-from q2c.core.money import ZERO, spoken_money
+from q2c.core.money import spoken_money
 from q2c.core.problems import Category, Problem
 
 TAKEN_BACK, POSTED_AGAIN = "unw", "re"  # of the external ids
@@ -120,15 +120,6 @@ def moved(unwinding: Unwinding, summary: str) -> Problem:
         document=unwinding.invoice_number,
         invoice=unwinding.invoice_id,
     )
-
-
-def net_of(postings: list[ArCreditMemo | ArInvoice]) -> dict[str, Decimal]:
-    """What these documents change together, by the ERP's account; a debit is positive. What comes to nothing is left
-    out."""
-    sums: dict[str, Decimal] = {}
-    for line in (line for posting in postings for line in posting.journal):
-        sums[line.account] = sums.get(line.account, ZERO) + line.debit - line.credit
-    return {account: amount for account, amount in sorted(sums.items()) if amount}
 
 
 def _external_id(prefix: str, unwinding: Unwinding) -> str:

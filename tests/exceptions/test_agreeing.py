@@ -27,16 +27,6 @@ from tests.mappings.rules import make_rule
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def billing():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def controller():
-    return make_person("cora", "controller")
-
-
 def wish(case, by, option=CHOOSE_PERIOD, why="came two days late") -> Proposal:
     proposal, _ = periods.choose_period(case, by=by, reason=why, option=option)
     assert proposal is not None

@@ -21,12 +21,6 @@ from tests.exceptions.problems import AT, held, missing_item
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def commits(django_capture_on_commit_callbacks):
-    """What waits for the commit happens, as after a real one."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
 def tally(case: ExceptionCase | int) -> tuple[int, Decimal]:
     sums = CaseTally.objects.filter(case=case).aggregate(n=Sum("document_count"), m=Sum("amount"))
     return sums["n"], sums["m"]

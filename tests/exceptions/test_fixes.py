@@ -17,22 +17,6 @@ from tests.exceptions.test_resolutions import hold, line, negative_price
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def commits(django_capture_on_commit_callbacks):
-    """What waits for the commit happens, as after a real one."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
-@pytest.fixture
-def billing():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def controller():
-    return make_person("cora", "controller")
-
-
 def told(fix: CaseFix) -> tuple:
     return fix.how, fix.why, fix.by and fix.by.username, fix.document_count
 

@@ -27,11 +27,6 @@ from tests.mappings.rules import make_rule
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def controller():
-    return make_person("cora", "controller")
-
-
 def test_a_waived_document_stays_an_open_item_until_it_is_taken_up_again(controller):
     case, ids = late_case(2)
     with pytest.raises(ResolutionRefused, match="Choose one of the reasons"):

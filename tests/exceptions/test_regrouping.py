@@ -19,12 +19,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def commits(django_capture_on_commit_callbacks):
-    """What waits for the commit happens, as after a real one."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
-@pytest.fixture
 def ben():
     return make_person("ben", "billing_ops")
 

@@ -35,22 +35,6 @@ pytestmark = pytest.mark.django_db
 START = dt.date(2010, 1, 1)
 
 
-@pytest.fixture(autouse=True)
-def commits(django_capture_on_commit_callbacks):
-    """What waits for the commit happens, as after a real one."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
-
-
-@pytest.fixture
-def billing():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def controller():
-    return make_person("cora", "controller")
-
-
 def hold(problem: Problem | None = None, count: int = 1, **facts) -> tuple[ExceptionCase, list[UUID]]:
     """Held transactions in one case."""
     problem = problem or missing_item()

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.django_db
 KIND = kinds.BY_CODE["negative_price"]
 
 
-@pytest.fixture
-def billing():
-    return make_person("ben", "billing_ops")
-
-
 def save(by, text="Ask sales about {sku}.", seen=0, kind=KIND):
     return runbooks.save_runbook(kind, text, by=by, why="we learned it", seen=seen)
 

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.db import connection
@@ -47,6 +47,14 @@ def carry_and_die(carry: Callable[[], Any], point: str) -> bool:
     _pid, status = os.waitpid(child, 0)
     _await_end_of([_session_name(child), _beat_name(child)])
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def carry_through_deaths(carry: Callable[[], Any], points: Iterable[str]) -> None:
+    """Carry, with a death at each of these points in turn, and to the end."""
+    for point in points:
+        assert carry_and_die(carry, point), f"the worker never came to {point}"
+        bury()
+    carry()
 
 
 def carry_and_stop(code: str, point: str) -> int:

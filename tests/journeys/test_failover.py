@@ -90,12 +90,10 @@ def test_real_workers_go_on_through_a_failover_and_post_every_invoice_once(house
     house.carry()
     workers.stop_worker()
     house.fault("netsuite", "delay", when={"method": "POST", "path": "*/invoice"}, seconds=0.2)
-    line = {"amount": 1_000, "quantity": 1, "description": "QB-API", "metadata": {"sku": "QB-API"}}
-    given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
     stage = Stage(tmp_path / "stage", sandboxes.port)
 
     def carries(count):
-        house.make("stripe", "invoice", [given] * count)
+        house.invoices(customer, count)
         await_that(lambda: not house.has_undelivered_events(), seconds=60, what="every webhook taken")
 
     try:

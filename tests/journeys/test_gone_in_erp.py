@@ -39,11 +39,6 @@ def as_administrator(house) -> Iterator[Erp]:
         house.sandboxes.control("POST", "netsuite/account", {"administrator": False})
 
 
-def switch(house, record, key, *, active):
-    with as_administrator(house) as erp:
-        assert erp.send("PATCH", f"{record}/{key}", {"isInactive": not active}).status_code == 204
-
-
 def bill(house, customer):
     rate = make_tax_rates(ControlDoor(house.sandboxes.port))["gb-vat"]
     line = {"amount": 10_000, "quantity": 1, "metadata": {"sku": "QB-API"}, "tax_rates": [rate]}
@@ -100,6 +95,24 @@ def key_of(house, going):
     return Erp(house.sandboxes).read(going.record, f"eid:{going.external_id}")["id"]
 
 
+@contextmanager
+def posted_once_and_gone(house, going, customer) -> Iterator[None]:
+    """One of its documents posts; then what they name is inactive in the ERP, for as long as this lasts."""
+    going.act(house, customer)
+    house.carry()
+    place = f"{going.record}/{key_of(house, going)}"
+
+    def switch(*, active):
+        with as_administrator(house) as erp:
+            assert erp.send("PATCH", place, {"isInactive": not active}).status_code == 204
+
+    switch(active=False)
+    try:
+        yield
+    finally:
+        switch(active=True)
+
+
 def held_ones(house, going, customer):
     """Two more documents are held, and the case says why and what to do."""
     for _ in range(2):
@@ -129,14 +142,8 @@ def post_at_last(house, going, case):
 @pytest.mark.parametrize("what", GOING)
 def test_what_goes_inactive_holds_what_names_it_and_lets_it_post_once_when_it_is_back(house, what):
     going, customer = GOING[what], house.customer()
-    going.act(house, customer)
-    house.carry()
-    key = key_of(house, going)
-    switch(house, going.record, key, active=False)
-    try:
+    with posted_once_and_gone(house, going, customer):
         case = held_ones(house, going, customer)
-    finally:
-        switch(house, going.record, key, active=True)
     post_at_last(house, going, case)
 
 
@@ -144,14 +151,8 @@ def test_what_goes_inactive_holds_what_names_it_and_lets_it_post_once_when_it_is
 @pytest.mark.parametrize("name", UNLISTED)
 def test_what_our_copy_of_the_erps_list_lacks_is_never_named_there_without_what_the_list_says_of_it(house, name):
     going, customer = UNLISTED[name], house.customer()
-    going.act(house, customer)
-    house.carry()
-    key = key_of(house, going)
-    switch(house, going.record, key, active=False)
-    try:
+    with posted_once_and_gone(house, going, customer):
         refresh_reference("netsuite", (name,))
-    finally:
-        switch(house, going.record, key, active=True)
     case = held_ones(house, going, customer)
     assert len(house.arrived("netsuite", "POST", f"*/record/v1/{going.makes}")) == 1
     refresh_reference("netsuite", (name,))

@@ -84,9 +84,7 @@ def test_a_host_that_is_cut_off_in_mid_batch_neither_keeps_work_nor_makes_it_twi
     house.carry()
     workers.stop_worker()
     house.fault("netsuite", "delay", when={"method": "POST", "path": "*/invoice"}, seconds=0.5)
-    line = {"amount": 1_000, "quantity": 1, "description": "QB-API", "metadata": {"sku": "QB-API"}}
-    given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
-    house.make("stripe", "invoice", [given] * INVOICES)
+    house.invoices(customer, INVOICES)
     await_that(lambda: not house.has_undelivered_events(), seconds=120, what="every webhook taken")
 
     def made():

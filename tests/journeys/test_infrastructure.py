@@ -30,9 +30,7 @@ def test_every_invoice_is_posted_once_though_broker_and_database_go_in_mid_fligh
     house.carry()
     workers.stop_worker()
     house.fault("netsuite", "delay", when={"method": "POST", "path": "*/invoice"}, seconds=0.2)
-    line = {"amount": 1_000, "quantity": 1, "description": "QB-API", "metadata": {"sku": "QB-API"}}
-    given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
-    house.make("stripe", "invoice", [given] * INVOICES)
+    house.invoices(customer, INVOICES)
     await_that(lambda: not house.has_undelivered_events(), seconds=60, what="every webhook taken")
 
     def made():

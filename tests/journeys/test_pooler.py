@@ -80,10 +80,8 @@ class Visitor:
 
 def test_invoices_and_screens_get_through_a_pooler_that_shares_sessions(pooled, settings):
     customer = pooled.customer()
-    line = {"amount": 1_000, "quantity": 1, "description": "QB-API", "metadata": {"sku": "QB-API"}}
-    given = {"customer": customer, "currency": "gbp", "lines": [line], "metadata": {"legal_entity": "GB01"}}
-    unknown = {**given, "lines": [{**line, "metadata": {"sku": "NO-SUCH-SKU"}}]}
-    pooled.make("stripe", "invoice", [given] * INVOICES + [unknown] * HELD)
+    pooled.invoices(customer, INVOICES)
+    pooled.invoices(customer, HELD, sku="NO-SUCH-SKU")
 
     wanted = {"completed": INVOICES, "held": HELD}
     await_that(lambda: pooled.states("invoice_to_erp") == wanted, seconds=120, what="all carried")

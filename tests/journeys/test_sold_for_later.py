@@ -7,7 +7,7 @@ import pytest
 from q2c.flows.order_unwinding import ORDER_UNWINDING
 from q2c.transactions.lineage import trace
 from q2c.transactions.models import BusinessTransaction, LineageLink
-from tests.journeys.deaths import bury, carry_and_die, write_points
+from tests.journeys.deaths import carry_through_deaths, write_points
 from tests.journeys.scenes import unwind, unwind_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,10 +51,7 @@ def test_an_order_that_starts_later_is_taken_back_and_nothing_of_it_bills_on(hou
         unwind(house, billed.source_id, reposts=False, reason="the customer withdrew")
         house.carry()
     unwind_order(order)
-    for point in write_points(ORDER_UNWINDING):
-        assert carry_and_die(house.carry, point), f"the worker never came to {point}"
-        bury()
-    house.carry()
+    carry_through_deaths(house.carry, write_points(ORDER_UNWINDING))
     assert (house.held(), house.states("order_unwinding")) == ([], {"completed": 1})
     schedules, subscriptions = (documents(house, kind) for kind in ("subscription_schedule", "subscription"))
     assert {row["id"]: row["status"] for row in schedules} == {planned: "released" if has_begun else "canceled"}

@@ -18,7 +18,7 @@ from q2c.flows.tasks import carry
 from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
 from q2c.reconciliation.control_totals import compute_totals
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
-from tests.journeys.deaths import bury, carry_and_die, write_points
+from tests.journeys.deaths import carry_through_deaths, write_points
 from tests.journeys.ledger import RECEIVABLES, Ledger
 from tests.journeys.scenes import unwind, unwind_order
 from tests.journeys.test_voids import held_by_erp
@@ -91,10 +91,7 @@ def test_a_plan_killed_between_and_within_each_of_its_steps_carries_each_out_onc
     house.carry()
     house.map_item(WRONG, RIGHT)
     unwind(house, invoice)
-    for point in write_points(UNWINDING_TO_ERP):
-        assert carry_and_die(house.carry, point), f"the worker never came to {point}"
-        bury()
-    house.carry()
+    carry_through_deaths(house.carry, write_points(UNWINDING_TO_ERP))
     assert (house.held(), house.states("unwinding_to_erp")) == ([], {"completed": 1})
     made = [(e["document_type"], e["external_id"]) for e in house.made("netsuite") if e["document_type"] != "customer"]
     assert sorted(made) == sorted([
@@ -241,10 +238,7 @@ def test_an_order_is_taken_back_after_its_invoice_was_and_its_subscription_is_en
     unwind(house, billed.source_id, reposts=False, reason="the customer withdrew")
     house.carry()
     unwind_order(order)
-    for point in write_points(ORDER_UNWINDING):
-        assert carry_and_die(house.carry, point), f"the worker never came to {point}"
-        bury()
-    house.carry()
+    carry_through_deaths(house.carry, write_points(ORDER_UNWINDING))
     assert (house.held(), house.states("order_unwinding")) == ([], {"completed": 1})
     assert len(house.made("stripe", "subscription", "deleted")) == 1
     (told,) = LineageLink.objects.filter(relation="ended")

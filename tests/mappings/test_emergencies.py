@@ -22,16 +22,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def mira():
-    return make_person("mira", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
-
-
-@pytest.fixture
 def dev():
     return make_person("dev", "emergency")
 

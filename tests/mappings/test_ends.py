@@ -8,7 +8,6 @@ import pytest
 
 from mappings.forms import RuleForm
 from mappings.models import ChangeLine, MappingRule
-from tests.core.people import make_person
 from tests.mappings.rules import make_rule
 from tests.mappings.sheet_rows import TODAY, check, faults
 from tests.mappings.test_change_sets import APRIL, MARCH, START, activate, approve, faults_of, item, propose
@@ -17,16 +16,6 @@ from tests.mappings.test_grid import ADDRESS, form_of
 pytestmark = pytest.mark.django_db
 FEBRUARY = dt.date(2011, 2, 1)
 YEAR_END = dt.date(2027, 1, 1)
-
-
-@pytest.fixture
-def mira():
-    return make_person("mapper", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
 
 
 def known(key: str = "A") -> list[tuple[str, dt.date, dt.date | None]]:

@@ -28,21 +28,6 @@ def november():
         yield
 
 
-@pytest.fixture
-def ben():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def mira():
-    return make_person("mira", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
-
-
 def at(when: dt.datetime):
     return time_machine.travel(when, tick=False)
 

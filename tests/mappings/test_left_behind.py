@@ -11,7 +11,6 @@ from mappings import building, drafts
 from mappings.drafts import Line, retirement_of
 from mappings.models import MappingRule
 from tests import factories
-from tests.core.people import make_person
 from tests.mappings.rules import make_rule
 from tests.mappings.sheet_rows import check
 from tests.mappings.test_change_sets import START, activate, faults_of, item
@@ -19,16 +18,6 @@ from tests.mappings.test_change_sets import START, activate, faults_of, item
 pytestmark = pytest.mark.django_db
 AUGUST, SEPTEMBER = dt.date(2026, 8, 1), dt.date(2026, 9, 1)
 JUNE_BEFORE = dt.date(2025, 6, 1)
-
-
-@pytest.fixture
-def mira():
-    return make_person("mira", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
 
 
 @pytest.fixture

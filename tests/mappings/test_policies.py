@@ -16,21 +16,6 @@ from tests.mappings.test_change_sets import START, approve, faults_of, item, pro
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ben():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def mira():
-    return make_person("mira", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
-
-
 def says(kind: str, value: str, **facts) -> Line:
     return Line(kind="approval", key=kind, value=value, effective_from=START, **facts)
 

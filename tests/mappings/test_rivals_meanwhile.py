@@ -14,18 +14,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def mira():
-    return make_person("mira", "mapping_admin")
-
-
-@pytest.fixture
 def ben():
     return make_person("ben", "mapping_admin")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
 
 
 def route(key: str, queue: str) -> drafts.Line:

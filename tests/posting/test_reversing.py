@@ -37,7 +37,7 @@ def test_the_opposite_has_the_same_accounts_amounts_and_dimensions_with_their_si
         ("61", Decimal(0), Decimal("3.20"), "", ""),
         ("12", Decimal(100), Decimal(0), "", ""),
     ]
-    assert rules.by_account((*JOURNAL.lines, *OPPOSITE.lines)) == {}
+    assert plans.by_account((*JOURNAL.lines, *OPPOSITE.lines)) == {}
     assert (OPPOSITE.total, OPPOSITE.currency, OPPOSITE.subsidiary) == (JOURNAL.total, "1", "2")
     assert (OPPOSITE.posting_date, OPPOSITE.period, OPPOSITE.reversal_date) == (dt.date(2026, 10, 1), "110", None)
     assert (OPPOSITE.exchange_rate, OPPOSITE.external_id) == (Decimal("0.86"), "rev-stripe-po_1-1")

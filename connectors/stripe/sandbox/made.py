@@ -87,12 +87,7 @@ def make_payment(stripe: StripeCore, given: dict) -> dict:
         ),
     }
     given = forms.read_params(given, spec)
-    invoice = _find_payable(stripe, given)
-    currency = given.get("currency") or (invoice["currency"] if invoice else None)
-    amount = given.get("amount") or (invoice["amount_remaining"] if invoice else None)
-    if amount is None or currency is None:
-        raise missing_param("amount")
-    customer = given.get("customer") or (invoice["customer"] if invoice else None)
+    invoice, amount, currency, customer = _find_owed(stripe, given)
     more = {
         "description": given.get("description"),
         "metadata": given.get("metadata"),
@@ -117,16 +112,22 @@ def make_record(stripe: StripeCore, given: dict) -> dict:
         "metadata": forms.metadata,
     }
     given = forms.read_params(given, spec)
+    invoice, amount, currency, customer = _find_owed(stripe, given)
+    record = build_record(stripe, amount, currency, customer, metadata=given.get("metadata"))
+    if invoice is not None:
+        apply_payment(stripe, invoice, amount, "payment_record", record["id"])
+    return record
+
+
+def _find_owed(stripe: StripeCore, given: dict[str, Any]) -> tuple[dict | None, int, str, str | None]:
+    """What is paid: the invoice if one is named, amount, currency and customer, where not given from that."""
     invoice = _find_payable(stripe, given)
     currency = given.get("currency") or (invoice["currency"] if invoice else None)
     amount = given.get("amount") or (invoice["amount_remaining"] if invoice else None)
     if amount is None or currency is None:
         raise missing_param("amount")
     customer = given.get("customer") or (invoice["customer"] if invoice else None)
-    record = build_record(stripe, amount, currency, customer, metadata=given.get("metadata"))
-    if invoice is not None:
-        apply_payment(stripe, invoice, amount, "payment_record", record["id"])
-    return record
+    return invoice, amount, currency, customer
 
 
 def _find_payable(stripe: StripeCore, given: dict[str, Any]) -> dict | None:

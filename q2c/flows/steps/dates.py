@@ -171,24 +171,29 @@ def take_its_day(document_date: dt.date) -> dt.date:
 
 def check_receivables_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
     """The period of the posting date, open for receivables. Raises Problem `period_closed`."""
-    return _open_period(posting_date, book, txn, calendar, "receivables")
+    return check_open(posting_date, book, calendar, ledger="receivables", txn=txn)
 
 
 def check_ledger_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
     """The period of the posting date, open for the general ledger. Raises Problem `period_closed`."""
-    return _open_period(posting_date, book, txn, calendar, "ledger")
+    return check_open(posting_date, book, calendar, txn=txn)
 
 
-def _open_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any, ledger: str) -> Period:
-    period = calendar.period(book, posting_date)
-    code = period.code if period else f"{posting_date:%Y-%m}"
-    txn.period_code = code
+def check_open(
+    on: dt.date, book: Book, calendar: Any, *, ledger: str = "ledger", so: str = "", txn: Any = None
+) -> Period:
+    """The period of this day, open in the ledger or for receivables, and noted on the transaction that posts there;
+    `so` says what comes of it where it's closed. Raises Problem `period_closed`."""
+    period: Period | None = calendar.period(book, on)
+    code = period.code if period else f"{on:%Y-%m}"
+    if txn is not None:
+        txn.period_code = code
     if period is None or not (period.is_receivables_open if ledger == "receivables" else period.is_ledger_open):
-        name = period.name if period else f"{posting_date:%B %Y}"
+        name = period.name if period else f"{on:%B %Y}"
         raise Problem(
             "period_closed",
             Category.PERIOD_CLOSED,
-            f"{name} is closed in {book.code}",
+            f"{name} is closed in {book.code}{so}",
             legal_entity=book.code,
             period=code,
             ledger=ledger,
