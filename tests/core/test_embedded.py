@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -62,6 +63,17 @@ def test_a_killed_owner_leaves_no_server_and_its_data_is_found_again(home):
     assert owner.returncode == 0
     sockets = servers.Place(home).sockets
     assert sorted(p.name for p in sockets.iterdir()) == []
+
+
+@pytest.mark.parametrize(("still", "is_refused"), [(False, False), (True, True)])
+def test_an_orphan_that_ends_by_itself_before_it_is_told_to_is_no_trouble(home, monkeypatch, still, is_refused):
+    """It listened when it was looked for, and has no process any more that `pg_ctl` could end."""
+    place, seen = servers.Place(home), iter([True, still])
+    place.make_cluster()
+    monkeypatch.setattr(servers.Server, "is_listening", lambda server: next(seen))
+    with pytest.raises(RuntimeError, match="PID file") if is_refused else nullcontext():
+        place.postgres()
+    assert list(seen) == []
 
 
 def test_nobody_signs_in_without_a_password_or_as_superuser(home):
