@@ -40,7 +40,7 @@ def connect(sandboxes, *, retries=0, key=None):
         key or vendor["credentials"]["api_key"],
         base_addresses={"api": vendor["url"]},
         max_network_retries=retries,
-        http_client=stripe.RequestsClient(timeout=20),
+        http_client=stripe.RequestsClient(timeout=60),
     )
 
 
