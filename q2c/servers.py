@@ -118,7 +118,11 @@ class Place:
         command = [str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.sockets), "-h", "", *options]
         server = Server("postgres", command, address=address, stop_signal=signal.SIGINT, who=self.who)
         if server.is_listening():
-            self._run(["pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w"])
+            try:
+                self._run(["pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w"])
+            except RuntimeError:
+                if server.is_listening():  # else it was just ending by itself: its file of the process is gone first
+                    raise
         address.unlink(missing_ok=True)
         return server
 

@@ -7,6 +7,7 @@ what is put into the environment here. Tests run as the tables' owner.
 import atexit
 import base64
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -26,6 +27,17 @@ if _servers.wants_postgres or _servers.wants_valkey:
     os.environ.update(_servers.environment)
     if _servers.wants_postgres:
         os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"]
+
+BROKER_DATABASES = 16  # as many as a server has where nobody says otherwise
+
+
+def own_broker(url: str, worker: str) -> str:
+    """The broker's address with a database of the worker's own: slots, limits, throttles and queues of one worker's
+    tests are nothing to another's. An address that names another database than the first is left as it is."""
+    return re.sub(r"(?<=[/=])0$", str(int(worker.removeprefix("gw")) % BROKER_DATABASES), url)
+
+
+os.environ["REDIS_URL"] = own_broker(os.environ["REDIS_URL"], os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
 
 from q2c.settings import *  # noqa: E402, F403 - the servers' addresses come first
 

@@ -1,6 +1,7 @@
 """For tests: start the sandboxes in a process of their own, on free ports with a temporary home, and talk to them."""
 
 import json
+import os
 import random
 import signal
 import socket
@@ -15,6 +16,7 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = 12  # the control door and room for vendors
+FIRST_PORT, STRETCH, STRETCHES = 20_000, 1_500, 8  # below those that the kernel gives away by itself
 
 
 class Sandboxes:
@@ -47,7 +49,7 @@ class Sandboxes:
         """End the process and wait for its end."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=120)
             if self.process.stdout is not None:
                 self.process.stdout.close()
             self.process = None
@@ -109,9 +111,12 @@ def running_sandboxes(home: Path, *, vendors: list[str] | None = None, port: int
 
 
 def find_free_ports(count: int) -> int:
-    """The first of so many neighbouring ports that are free now."""
+    """The first of so many neighbouring ports that are free now. Each of several workers of one run looks in a
+    stretch of its own: what one has found and not yet opened, another can't find too."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lowest = FIRST_PORT + worker % STRETCHES * STRETCH
     for _ in range(200):
-        first = random.SystemRandom().randrange(20000, 32000)
+        first = random.SystemRandom().randrange(lowest, lowest + STRETCH - count + 1)
         with ExitStack() as held:
             try:
                 for port in range(first, first + count):

@@ -130,7 +130,7 @@ def test_counters_of_several_processes_are_added_up_dead_ones_too(tmp_path, monk
     )
     where = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", counts], check=True, env=where, timeout=60)
+        subprocess.run([sys.executable, "-c", counts], check=True, env=where, timeout=300)
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     found = samples(scrape().decode())
     assert found['q2c_http_requests_total{method="GET",status="200",view="home"}'] == 6

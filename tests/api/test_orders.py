@@ -223,7 +223,7 @@ def test_while_the_first_still_runs_the_second_is_told_to_come_back(api, monkeyp
 
     def slow(*args):
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(60)
         return plain(*args)
 
     monkeypatch.setattr("q2c.api.views.submit_order", slow)
@@ -236,10 +236,10 @@ def test_while_the_first_still_runs_the_second_is_told_to_come_back(api, monkeyp
 
     thread = threading.Thread(target=send)
     thread.start()
-    assert entered.wait(20)
+    assert entered.wait(60)
     answer = post(api, order())
     leave.set()
-    thread.join(20)
+    thread.join(60)
     assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (409, "idempotency-in-progress", "1")
     assert first == [202]
     assert post(api, order())["Idempotency-Replayed"] == "true"

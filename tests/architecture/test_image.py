@@ -91,7 +91,7 @@ def test_the_image_can_be_built_out_of_what_is_sent(tmp_path):
         cwd=tmp_path,
         env={"Q2C_ENV": "demo", "Q2C_HOME": str(tmp_path / "home"), "DATABASE_URL": "postgresql://nobody@nowhere/q2c",
              "REDIS_URL": "redis://nowhere", "PATH": "/usr/bin:/bin"},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "home" / "static").rglob("*.css"))

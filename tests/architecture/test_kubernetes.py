@@ -41,7 +41,7 @@ def test_the_folder_names_each_of_its_files():
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
 def test_kubectl_puts_them_together():
-    made = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, timeout=60)
+    made = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, text=True, timeout=300)
     assert made.returncode == 0, made.stderr
     found = list(yaml.safe_load_all(made.stdout))
     assert sorted(map(name_of, found)) == sorted(map(name_of, OBJECTS))

@@ -88,7 +88,7 @@ def read(**given: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not re.match("Q2C_|PROM|OTEL|DATABASE|REDIS", name)}
     given |= {"DJANGO_SETTINGS_MODULE": "q2c.settings", "Q2C_SECRET_KEY": "x" * 50, "Q2C_VAULT_KEYS": "a" * 43 + "="}
     done = subprocess.run(
-        [sys.executable, "-c", ask], cwd=ROOT, env=kept | given, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", ask], cwd=ROOT, env=kept | given, capture_output=True, text=True, timeout=300, check=True
     )
     found: dict[str, str] = json.loads(done.stdout)
     return found

@@ -113,7 +113,7 @@ class Gates:
         """Begin to listen. Raises OSError where a port is taken."""
         self.thread.start()
         for gate in self.gates.values():
-            asyncio.run_coroutine_threadsafe(gate.open(), self.loop).result(timeout=10)
+            asyncio.run_coroutine_threadsafe(gate.open(), self.loop).result(timeout=60)
 
     def close(self) -> None:
         """End every connection and stop."""

@@ -72,7 +72,7 @@ def gate():
 
 
 def dial(gates):
-    return socket.create_connection(("127.0.0.1", gates["echo"].port), timeout=10)
+    return socket.create_connection(("127.0.0.1", gates["echo"].port), timeout=60)
 
 
 def is_refused(gates):

@@ -277,7 +277,7 @@ def test_two_signers_at_once_give_one_decision():
 
     def work(person):
         try:
-            gate.wait(30)
+            gate.wait(60)
             ends.append(sign(Proposal.objects.get(pk=proposal.pk), person))
         except ApprovalRefused as refused:
             ends.append(refused.code)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import psycopg
@@ -58,10 +59,20 @@ def test_a_killed_owner_leaves_no_server_and_its_data_is_found_again(home):
         assert connection.execute("SELECT word FROM kept").fetchall() == [("still here",)]
     assert redis.from_url(again["REDIS_URL"]).ping() is True
 
-    owner.communicate("", timeout=30)
+    owner.communicate("", timeout=120)
     assert owner.returncode == 0
     sockets = servers.Place(home).sockets
     assert sorted(p.name for p in sockets.iterdir()) == []
+
+
+@pytest.mark.parametrize(("still", "is_refused"), [(False, False), (True, True)])
+def test_an_orphan_that_ends_by_itself_before_it_is_told_to_is_no_trouble(home, monkeypatch, still, is_refused):
+    """It listened when it was looked for, and has no process any more that `pg_ctl` could end."""
+    place, seen = servers.Place(home), iter([True, still])
+    monkeypatch.setattr(servers.Server, "is_listening", lambda server: next(seen))
+    with pytest.raises(RuntimeError, match="pg_ctl failed") if is_refused else nullcontext():
+        place.postgres()
+    assert list(seen) == []
 
 
 def test_nobody_signs_in_without_a_password_or_as_superuser(home):
@@ -80,17 +91,17 @@ def test_nobody_signs_in_without_a_password_or_as_superuser(home):
                 assert connection.info.parameter_status("is_superuser") == "off"
     finally:
         owner.send_signal(signal.SIGTERM)
-        owner.communicate(timeout=30)
+        owner.communicate(timeout=120)
 
 
 def test_a_second_starter_uses_the_servers_of_the_first(home):
     owner, urls = start_owner(home)
     second, seen = start_owner(home)
-    second.communicate("", timeout=30)
+    second.communicate("", timeout=120)
     assert seen == urls
     with psycopg.connect(urls["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
-    owner.communicate("", timeout=30)
+    owner.communicate("", timeout=120)
 
 
 def test_given_addresses_are_honoured(tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def test_what_dies_is_started_again(supervise):
     os.kill(first, signal.SIGKILL)
     assert next_pid(process) != first
     process.terminate()
-    output = process.communicate(timeout=30)[0]
+    output = process.communicate(timeout=120)[0]
     assert process.returncode == 0
     assert "Traceback" not in output
 
@@ -90,7 +90,7 @@ def test_the_end_takes_everything_with_it_also_what_is_deaf_or_a_grandchild(supe
         process = supervise(code)
         pid = next_pid(process)
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
         assert process.returncode == 0
         wait_gone(pid)
 

@@ -1,7 +1,6 @@
 """`load_retail` and `demo_feed` against the sandboxes, with the portal's database."""
 
 import threading
-import time
 from decimal import Decimal
 from unittest import mock
 
@@ -73,19 +72,23 @@ def test_two_deliveries_at_once_make_each_document_once(box, tmp_path):
     path = tmp_path / "many.csv"
     rows = [f"{536000 + n},A,a,1,2010-12-01 08:00:00,1.00,{n},United Kingdom" for n in range(120)]
     path.write_text(HEADER + "\n".join(rows))
-    asked, said = threading.Event(), []
+    asked, told, said = threading.Event(), threading.Event(), []
 
     class SlowDoor(ControlDoor):
-        """Lets the second one begin once the first has asked what exists."""
+        """Lets the second one begin once the first has asked what exists, and goes on once that one was told of it."""
 
         def make(self, vendor, kind, objects):
             asked.set()
-            time.sleep(0.2)
+            assert told.wait(60)
             return super().make(vendor, kind, objects)
 
+    def say(words):
+        said.append(words)
+        told.set()
+
     def second():
-        asked.wait(30)
-        with alone(settings.HOME / f"load_retail-{box.port}.lock", said.append), Spool(tmp_path / "two") as spool:
+        asked.wait(60)
+        with alone(settings.HOME / f"load_retail-{box.port}.lock", say), Spool(tmp_path / "two") as spool:
             with open_file(path) as text:
                 spool.add_lines(read_lines(text))
             said.append(deliver(spool, ControlDoor(box.port), lambda done: None))
@@ -94,7 +97,7 @@ def test_two_deliveries_at_once_make_each_document_once(box, tmp_path):
     other.start()
     with mock.patch("q2c.demo.management.commands.load_retail.ControlDoor", SlowDoor):
         call_command("load_retail", path, port=box.port)
-    other.join(30)
+    other.join(60)
     assert said == ["Another delivery is running; this one begins when it has ended.", Delivered(found=120, made=0)]
     numbers = [each["metadata"]["invoice_no"] for each in ControlDoor(box.port).documents("stripe", "invoice")]
     assert len(numbers) == len(set(numbers)) == 120

@@ -124,7 +124,7 @@ def at_once(acts: list, order: str) -> list[str]:
 
     def run(place: int) -> None:
         try:
-            gate.wait(30)
+            gate.wait(60)
             acts[place]()
         except (ApprovalRefused, ResolutionRefused) as refused:
             said[place] = str(refused)

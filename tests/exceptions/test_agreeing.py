@@ -191,11 +191,11 @@ def test_one_who_agrees_and_one_who_reposts_have_one_effect_in_either_order_and_
     gate = threading.Barrier(2 if order == "at once" else 1)
 
     def decide() -> None:
-        gate.wait(30)
+        gate.wait(60)
         deciding.decide(Proposal.objects.get(pk=proposal.pk), by=controller, approve=True)
 
     def repost() -> None:
-        gate.wait(30)
+        gate.wait(60)
         resolutions.repost(ExceptionCase.objects.get(pk=case.pk), by=billing, reason="reopened by hand")
 
     acts = [repost, decide] if order == "repost first" else [decide, repost]

@@ -23,7 +23,7 @@ def together(*jobs):
 
     def run(job):
         try:
-            gate.wait(30)
+            gate.wait(60)
             return job()
         finally:
             connection.close()

@@ -297,7 +297,7 @@ def test_two_people_who_repost_the_same_case_at_once_make_one_attempt():
 
     def work(person):
         try:
-            gate.wait(30)
+            gate.wait(60)
             results = resolutions.repost(ExceptionCase.objects.get(pk=case.pk), by=person, reason="fixed")
             started.append(sum(r.is_restarted for r in results))
         finally:

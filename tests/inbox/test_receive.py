@@ -50,7 +50,7 @@ def test_five_at_once_are_one_event_and_four_duplicates(acme):
 
     def deliver():
         try:
-            barrier.wait(10)
+            barrier.wait(60)
             received = receive(acme.id, [arrival(posted(1), "evt_1")], via="webhook")
             new.extend(received.new)
             known.extend(received.known)
@@ -61,7 +61,7 @@ def test_five_at_once_are_one_event_and_four_duplicates(acme):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert (len(new), len(known), set(known)) == (1, 4, set(new))
     assert InboundKey.objects.get().duplicate_count == 4
     assert InboundEvent.objects.count() == 1

@@ -134,7 +134,7 @@ def test_a_double_click_on_a_proposal_makes_one_change_set_and_both_clicks_lead_
     start, led_to = threading.Barrier(2), []
 
     def click(client):
-        start.wait(timeout=10)
+        start.wait(timeout=60)
         led_to.append(client.post("/mappings/rules/propose/?kind=item", fields).headers.get("Location"))
         connection.close()
 
@@ -142,7 +142,7 @@ def test_a_double_click_on_a_proposal_makes_one_change_set_and_both_clicks_lead_
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     change_set = ChangeSet.objects.get()
     assert led_to == [f"/mappings/change-sets/{change_set.pk}/"] * 2
 

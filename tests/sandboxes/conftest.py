@@ -40,7 +40,7 @@ def connect(sandboxes, *, retries=0, key=None):
         key or vendor["credentials"]["api_key"],
         base_addresses={"api": vendor["url"]},
         max_network_retries=retries,
-        http_client=stripe.RequestsClient(timeout=20),
+        http_client=stripe.RequestsClient(timeout=60),
     )
 
 
@@ -70,7 +70,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks/stripe/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def next(self, seconds=15):
+    def next(self, seconds=60):
         """The next delivery: (signature, body)."""
         return self.received.get(timeout=seconds)
 

@@ -35,7 +35,7 @@ class Client:
         """One request; `path` may be a whole path or one below the record API."""
         whole = path if path.startswith("/services") else f"{RECORD}/{path}"
         auth = more.pop("auth", None) or self.auth()
-        return self.session.request(method, self.url + whole, json=body, auth=auth, timeout=30, **more)
+        return self.session.request(method, self.url + whole, json=body, auth=auth, timeout=60, **more)
 
     def create(self, type: str, body: dict) -> str:
         """Make a record; its id."""

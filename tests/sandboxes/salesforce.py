@@ -25,20 +25,20 @@ class Caller:
                 "client_id": given["client_id"],
                 "client_secret": given["client_secret"],
             },
-            timeout=10,
+            timeout=60,
         ).json()
         self.session.headers["Authorization"] = f"Bearer {token['access_token']}"
         self.status = 0
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """The decoded answer, None when it's empty."""
-        answer = self.session.request(method, f"{self.url}{ROOT}/{path}", json=body, headers=headers, timeout=30)
+        answer = self.session.request(method, f"{self.url}{ROOT}/{path}", json=body, headers=headers, timeout=60)
         self.status = answer.status_code
         return answer.json() if answer.content else None
 
     def query(self, soql: str) -> list[dict]:
         """The records of a query's first page."""
-        answer = self.session.get(f"{self.url}{ROOT}/query", params={"q": soql}, timeout=30)
+        answer = self.session.get(f"{self.url}{ROOT}/query", params={"q": soql}, timeout=60)
         self.status = answer.status_code
         return answer.json()["records"] if answer.ok else answer.json()
 

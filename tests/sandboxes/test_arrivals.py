@@ -36,7 +36,7 @@ def send(box):
     def send(key: str, path: str = STRIPE, **form: str) -> int:
         headers = {**auth, "Idempotency-Key": key}
         try:
-            return requests.post(f"{vendor['url']}{path}", data=form, headers=headers, timeout=10).status_code
+            return requests.post(f"{vendor['url']}{path}", data=form, headers=headers, timeout=60).status_code
         except requests.RequestException:
             return 0
 

@@ -123,9 +123,9 @@ def test_a_jwt_with_a_wrong_claim_is_refused(facts, change, description):
     }
     token = f"{facts['url']}/services/oauth2/token"
     right = jwt.encode(claims, given["private_key"], algorithm="RS256")
-    assert requests.post(token, {"grant_type": JWT_GRANT, "assertion": right}, timeout=10).status_code == 200
+    assert requests.post(token, {"grant_type": JWT_GRANT, "assertion": right}, timeout=60).status_code == 200
     wrong = jwt.encode({**claims, **change}, given["private_key"], algorithm="RS256")
-    answer = requests.post(token, {"grant_type": JWT_GRANT, "assertion": wrong}, timeout=10)
+    answer = requests.post(token, {"grant_type": JWT_GRANT, "assertion": wrong}, timeout=60)
     assert (answer.status_code, answer.json()) == (400, {"error": "invalid_grant", "error_description": description})
 
 

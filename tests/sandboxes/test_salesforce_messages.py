@@ -49,7 +49,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/webhooks/salesforce/"
 
     def take(self):
-        headers, body = self.arrived.get(timeout=20)
+        headers, body = self.arrived.get(timeout=60)
         return headers, fromstring(body).find(f".//{OUT}notifications")
 
 

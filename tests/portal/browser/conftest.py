@@ -6,6 +6,7 @@ from django.test import Client
 from tests import factories
 
 WIDTHS = {"wide": 1440, "phone": 390}
+PATIENCE_MS = 120_000  # of a busy machine
 
 
 @pytest.fixture
@@ -20,6 +21,7 @@ def open_page(browser, live_server):
         context = browser.new_context(
             viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme, java_script_enabled=script
         )
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         if person is not None:
             client = Client()
