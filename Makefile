@@ -14,6 +14,8 @@ CHAOS_MINUTES ?= 10
 CHAOS_SEED ?=
 export Q2C_HOME Q2C_PORT Q2C_SANDBOX_PORT
 unexport MAKEFLAGS MFLAGS MAKELEVEL
+# Hundreds of processes are started here: each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 venv := .venv
 py := $(venv)/bin/python

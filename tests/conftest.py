@@ -47,7 +47,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix, d
     """Of several workers only one migrates."""
     if hasattr(request.config, "workerinput"):
         with django_db_blocker.unblock():
-            use_template(request.config.workerinput["testrunuid"])
+            use_template()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -33,6 +33,7 @@ def sign(proposal: Proposal) -> None:
 
 def is_somebody_waiting() -> bool:
     with database.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else the transaction sees what it saw at first
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
@@ -57,7 +58,8 @@ def test_of_two_changes_proposed_at_once_one_waits_and_its_credentials_are_those
         propose("of the first", first)
         thread.start()
         until = time.monotonic() + 20
-        while not is_somebody_waiting() and time.monotonic() < until:
+        while not is_somebody_waiting():
+            assert time.monotonic() < until, "nobody waits"
             time.sleep(0.02)
     thread.join(30)
     assert said == ["Another change of it waits for a second person."]

@@ -139,13 +139,27 @@ def test_what_cant_prove_itself_is_refused_and_counted_and_posts_nothing(house, 
 @pytest.mark.scenario(20)
 def test_both_secrets_let_a_message_in_while_the_vendor_rolls_them(house, live_server):
     before = Refusal.objects.count()
-    house.sandboxes.control(
-        "POST", "stripe/webhooks", {"url": f"{live_server.url}/webhooks/stripe/", "secret": "whsec_the_new_one"}
-    )
+    roll_secret(house, live_server)
     house.customer()
     house.carry()
     assert (house.states(), Refusal.objects.count()) == ({"completed": 1}, before)
     assert len(house.made("netsuite", "customer")) == 1
+
+
+def roll_secret(house, live_server):
+    """Stripe signs with another secret, and for a day with the one that the portal knows."""
+    door = {"url": f"{live_server.url}/webhooks/stripe/", "secret": "whsec_the_new_one"}
+    house.sandboxes.control("POST", "stripe/webhooks", door)
+
+
+def test_the_next_journey_begins_with_the_secret_that_was_seeded(house, live_server, monkeypatch):
+    roll_secret(house, live_server)
+    house.open_doors()
+    house.pass_days(2)
+    monkeypatch.setattr(house, "poll", lambda: pytest.fail("no webhook came"))
+    house.customer()
+    house.carry()
+    assert house.states() == {"completed": 1}
 
 
 @pytest.mark.scenario(19, 21, of="messages, before any flow")
