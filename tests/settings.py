@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 from q2c import embedded
+from tests.brokers import own_broker
 
 os.environ["Q2C_ENV"] = "test"
 os.environ.setdefault("Q2C_HOME", str(Path(__file__).resolve().parent.parent / ".q2c" / "test"))
@@ -26,6 +27,9 @@ if _servers.wants_postgres or _servers.wants_valkey:
     os.environ.update(_servers.environment)
     if _servers.wants_postgres:
         os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"]
+
+if "REDIS_URL" in os.environ:
+    os.environ["REDIS_URL"] = own_broker(os.environ["REDIS_URL"], os.environ.get("PYTEST_XDIST_WORKER", ""))
 
 from q2c.settings import *  # noqa: E402, F403 - the servers' addresses come first
 

@@ -1,6 +1,7 @@
 """Calls at once over processes and threads: never more than the account takes, whatever is killed or away."""
 
 import asyncio
+import datetime as dt
 import time
 import uuid
 
@@ -281,11 +282,13 @@ def test_what_is_lowered_is_known_with_its_beginning_and_its_end(account):
     slots.lower(account, 9)
     first = slots.lowered_of(account)
     time.sleep(0.02)
+    before = dt.datetime.now(dt.UTC)
     slots.lower(account, 9)  # refused again
     again = slots.lowered_of(account)
     assert (first.at_once, again.at_once, again.since) == (4, 4, first.since)
     assert again.until > first.until
-    assert 29 < (again.until - again.since).total_seconds() < 31
+    lasts, slack = dt.timedelta(seconds=slots.LOWERED_SECONDS), dt.timedelta(milliseconds=10)  # two clocks
+    assert before + lasts - slack < again.until < dt.datetime.now(dt.UTC) + lasts + slack
     slots.forget_lowered()
     assert slots.lowered_of(account) is None
 
