@@ -63,7 +63,7 @@ def _quick_emptying():
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_with_the_broker():
-    """A broker that isn't away answers, however late: what a test tells it isn't dropped, nor each process on its own."""
+    """A broker that isn't away answers, however late: what a test tells it isn't dropped."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (brokers, nudger, slots):
             patch.setattr(module, "ANSWERS_SECONDS", PATIENCE_SECONDS)

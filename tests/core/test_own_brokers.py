@@ -31,9 +31,10 @@ def test_each_worker_has_a_database_of_the_broker(url, worker, own):
 def test_what_a_worker_forgets_is_still_known_to_the_others():
     """An account's slots, a nudge's mark and a breaker have the same names in every worker's tests."""
     url = os.environ["REDIS_URL"]
-    numbers = {client_of(own_broker(url, f"gw{n}")).connection_pool.connection_kwargs["db"] for n in range(DATABASES - 1)}
+    clients = [client_of(own_broker(url, f"gw{n}")) for n in range(DATABASES - 1)]
+    numbers = {client.connection_pool.connection_kwargs["db"] for client in clients}
     assert numbers == set(range(1, DATABASES))
-    other = client_of(own_broker(url, f"gw{DATABASES - 2}"))
+    other = clients[-1]
     other.set("q2c:slots:another-workers:lowered", 1, px=10_000)
     slots.forget_lowered()
     assert other.delete("q2c:slots:another-workers:lowered") == 1

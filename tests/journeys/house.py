@@ -28,6 +28,7 @@ from q2c.flows.tasks import carry, due_flows
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.journeys.seeded import Rows, put_rows_back, take_rows
+from tests.journeys.stage import await_that
 from tests.journeys.vendors import Cast, usual
 from tests.journeys.vendors.salesforce import PLAYER as SALESFORCE
 from tests.journeys.vendors.stripe import PLAYER as STRIPE
@@ -121,6 +122,19 @@ class House:
     def fault(self, vendor: str, do: str, **rule: Any) -> str:
         """Plant a fault."""
         return self.sandboxes.control("POST", f"{vendor}/faults", {"do": do, **rule})["id"]
+
+    def await_hit(self, vendor: str, fault: str) -> None:
+        """Wait until a fault has struck: of a delay, until the request is at the vendor."""
+
+        def has_struck() -> bool:
+            planted = self.sandboxes.control("GET", f"{vendor}/faults")["faults"]
+            return any(each["id"] == fault and each["hits"] for each in planted)
+
+        await_that(has_struck, seconds=60, what="the fault strikes")
+
+    def let_go_on(self, vendor: str, fault: str) -> None:
+        """Take one fault back: what it delays goes on."""
+        self.sandboxes.control("DELETE", f"{vendor}/faults/{fault}")
 
     def customer(self, **changes: Any) -> str:
         """A billing customer of the UK entity."""
