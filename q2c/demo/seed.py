@@ -107,7 +107,7 @@ def seed(home: Path, systems: Mapping[Family, System] = SYSTEMS) -> dict[str, An
     refresh_reference(erp.code)
     if is_new:
         _opening_rules(people, erp, players[Family.PAYMENTS], make_tax_rates(door))
-    webhooks = _webhooks(connections, door)
+    webhooks = point_webhooks(connections, door)
     return {
         "people": [
             {"username": name, "password": passwords[name], "role": role, "entities": [e[0] for e in ENTITIES]}
@@ -355,8 +355,9 @@ def _schedules(connections: dict[str, Connection], erp: Connection) -> None:
     add_schedule(f"Read {erp.name}'s lists again", "q2c.flows.tasks.refresh_lists", 600, queue="doors", args=[erp.code])
 
 
-def _webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
-    """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
+def point_webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
+    """Point the sandboxes at the portal's doors, as an admin of the vendor would: with the secret that the vendor itself
+    gave, whichever it signed with before."""
     urls = {}
     for code, row in connections.items():
         if registry.manifest(row.vendor).webhook is None:

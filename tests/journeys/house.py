@@ -16,13 +16,14 @@ from connectors import recorder, registry
 from connectors.breaker import forget_breakers
 from connectors.models import Connection, ReferenceEntry
 from connectors.quota import forget_quotas
+from connectors.sandbox.remote import ControlDoor
 from connectors.sandbox.testing import Sandboxes
 from connectors.slots import forget_lowered
 from mappings.models import MappingRule
 from q2c import ports
 from q2c.api import door
 from q2c.core.customer_keys import forget_keys
-from q2c.demo.seed import seed
+from q2c.demo.seed import point_webhooks, seed
 from q2c.flows import intake, polling
 from q2c.flows.tasks import carry, due_flows
 from q2c.inbox.models import InboundKey
@@ -72,6 +73,12 @@ class House:
             _seeded[place] = take_rows()
         else:
             put_rows_back(known)
+            self.point_webhooks()
+
+    def point_webhooks(self) -> None:
+        """The vendors send to this portal's doors and sign as its rows know it: an earlier journey may have rolled a
+        secret, and the old one signs no more once a day has passed at the vendor."""
+        point_webhooks({row.code: row for row in Connection.objects.all()}, ControlDoor(self.sandboxes.port))
 
     def close(self) -> None:
         """Nothing of one journey reaches the next, no webhook that is on its way either."""
@@ -216,20 +223,23 @@ class House:
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:
         """Carry everything that is due, as workers would, until it's quiet or `until()` holds; fails when so many
         seconds pass in which nothing is carried (a loaded machine carries slowly), or ten times as many."""
-        started, was_quiet, asks_at = time.monotonic(), False, POLLS_AFTER
-        ends_at, gives_up_at = started + seconds, started + 10 * seconds
+        started, was_quiet, has_asked = time.monotonic(), False, False
+        ends_at, gives_up_at, asks_at = started + seconds, started + 10 * seconds, started + POLLS_AFTER
         while time.monotonic() < min(ends_at, gives_up_at):
             if until is not None and until():
                 return
-            if time.monotonic() > started + asks_at:
-                asks_at += POLLS_AFTER
-                self.poll()  # as the schedules do: a webhook that failed once comes again only in hours
+            if time.monotonic() > asks_at:
+                asks_at, has_asked = time.monotonic() + POLLS_AFTER, True
+                self.poll()  # as the schedules do: a webhook that failed twice comes again only in hours
             work = intake.carry_due_events().count
             work += sum(carry(flow, seconds=5) for flow in due_flows() if flow != without)
             if work:
                 was_quiet, ends_at = False, time.monotonic() + seconds
+                asks_at = time.monotonic() + POLLS_AFTER  # a loaded machine isn't a vendor that says nothing
             elif was_quiet:
                 return
+            elif until is None and not has_asked and self.has_lost_events():
+                asks_at = 0.0
             elif until is not None or self.is_expecting(without):
                 time.sleep(NAP)
             else:
@@ -258,6 +268,10 @@ class House:
         senders = [player.vendor for player in self.cast.players() if player.sends_webhooks]
         asked = (self.sandboxes.control("GET", f"{vendor}/deliveries?within=10") for vendor in senders)
         return any(found["under_way"] or found["due"] for found in asked)
+
+    def has_lost_events(self) -> bool:
+        """Whether an event hasn't reached the door and no vendor is about to send it, at least not within seconds."""
+        return not self.is_sending() and self.has_undelivered_events() and not self.is_sending()
 
     def has_undelivered_events(self) -> bool:
         """Whether a vendor itself says that an event hasn't reached the portal's door yet, and no poll brought it."""

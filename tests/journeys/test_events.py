@@ -148,6 +148,18 @@ def test_both_secrets_let_a_message_in_while_the_vendor_rolls_them(house, live_s
     assert len(house.made("netsuite", "customer")) == 1
 
 
+def test_what_a_journey_rolled_is_put_back_before_the_next_one_lets_days_pass(house, live_server):
+    """The vendor keeps its doors from journey to journey; the old secret signs for a day only."""
+    house.sandboxes.control(
+        "POST", "stripe/webhooks", {"url": f"{live_server.url}/webhooks/stripe/", "secret": "whsec_the_new_one"}
+    )
+    house.point_webhooks()  # as each opening does
+    house.pass_days(2)
+    house.customer()
+    house.carry(until=lambda: house.states() == {"completed": 1} or Refusal.objects.exists())
+    assert (house.states(), list(Refusal.objects.values_list("reason", flat=True))) == ({"completed": 1}, [])
+
+
 @pytest.mark.scenario(19, 21, of="messages, before any flow")
 def test_one_poisoned_document_of_a_hundred_is_held_and_the_others_post_once_though_all_come_again(house, monkeypatch):
     customer = house.customer()
