@@ -47,7 +47,7 @@ class Sandboxes:
         """End the process and wait for its end."""
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=60)
             if self.process.stdout is not None:
                 self.process.stdout.close()
             self.process = None
