@@ -44,6 +44,7 @@ RENEW_SECONDS = 0.25  # while all have one: the lease goes on, and we hear who e
 AGAIN_SECONDS = 1.0  # while Redis is away
 
 LOWERED_SECONDS = 30.0
+ANSWERS_SECONDS = 0.25  # Redis is away when it takes longer: a call waits for it
 
 # Gives back, renews (also after a wipe, as far as there's room), and grants. KEYS: slots, who wants some ("lane|me"),
 # the lowered limit. What is left goes to lower lanes only beyond what higher ones of others want.
@@ -271,10 +272,10 @@ _brokers: dict[str, redis.Redis] = {}
 
 
 def broker() -> redis.Redis:
-    """This process's client of Redis, which gives up soon: a call waits for it."""
+    """This process's client of Redis, which gives up soon."""
     url = settings.REDIS_URL
     if url not in _brokers:
-        _brokers[url] = client_of(url, socket_timeout=0.25, socket_connect_timeout=0.25)
+        _brokers[url] = client_of(url, socket_timeout=ANSWERS_SECONDS, socket_connect_timeout=ANSWERS_SECONDS)
     return _brokers[url]
 
 

@@ -8,8 +8,11 @@ import psycopg
 import pytest
 from django.test import TransactionTestCase
 
-from q2c.core import ids
+from connectors import slots
+from q2c.core import brokers, ids
+from q2c.flows import nudger
 from q2c.transactions import workers
+from tests.brokers import PATIENCE_SECONDS
 from tests.emptying import empty_tables
 from tests.template import use_template
 
@@ -55,6 +58,15 @@ def _quick_emptying():
     """Tests that commit are followed by emptying what they filled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_with_the_broker():
+    """A broker that isn't away answers, however late: what a test tells it isn't dropped."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (brokers, nudger, slots):
+            patch.setattr(module, "ANSWERS_SECONDS", PATIENCE_SECONDS)
         yield
 
 

@@ -7,11 +7,11 @@ what is put into the environment here. Tests run as the tables' owner.
 import atexit
 import base64
 import os
-import re
 import secrets
 from pathlib import Path
 
 from q2c import embedded
+from tests.brokers import own_broker
 
 os.environ["Q2C_ENV"] = "test"
 os.environ.setdefault("Q2C_HOME", str(Path(__file__).resolve().parent.parent / ".q2c" / "test"))
@@ -28,16 +28,8 @@ if _servers.wants_postgres or _servers.wants_valkey:
     if _servers.wants_postgres:
         os.environ["DATABASE_URL"] = os.environ["DATABASE_OWNER_URL"]
 
-BROKER_DATABASES = 16  # as many as a server has where nobody says otherwise
-
-
-def own_broker(url: str, worker: str) -> str:
-    """The broker's address with a database of the worker's own: slots, limits, throttles and queues of one worker's
-    tests are nothing to another's. An address that names another database than the first is left as it is."""
-    return re.sub(r"(?<=[/=])0$", str(int(worker.removeprefix("gw")) % BROKER_DATABASES), url)
-
-
-os.environ["REDIS_URL"] = own_broker(os.environ["REDIS_URL"], os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
+if "REDIS_URL" in os.environ:
+    os.environ["REDIS_URL"] = own_broker(os.environ["REDIS_URL"], os.environ.get("PYTEST_XDIST_WORKER", ""))
 
 from q2c.settings import *  # noqa: E402, F403 - the servers' addresses come first
 

@@ -1,5 +1,6 @@
 """Faults that a test orders through the control door: what shall go wrong, and when."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -57,6 +58,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
+        self.is_taken_back = asyncio.Event()
         if self.times is None and self.nth is not None:
             self.times = 1
 
@@ -77,6 +79,14 @@ class Fault:
             return False
         self.hits += 1
         return True
+
+    async def wait(self) -> None:
+        """As long as it says, or until it's taken back."""
+        try:
+            async with asyncio.timeout(self.seconds or 0):
+                await self.is_taken_back.wait()
+        except TimeoutError:
+            pass
 
     def describe(self) -> dict:
         """As `GET /_control/<vendor>/faults` shows it."""
@@ -115,7 +125,10 @@ class Faults:
         return fault
 
     def clear(self, id: int | None = None) -> None:
-        """Take back one fault, or all."""
+        """Take back one fault, or all: what they delay goes on."""
+        for fault in self.ordered:
+            if id in (None, fault.id):
+                fault.is_taken_back.set()
         self.ordered = [fault for fault in self.ordered if id is not None and fault.id != id]
 
     def strike(self, kinds: frozenset[str], method: str, path: str, text: Any) -> list[Fault]:

@@ -100,7 +100,7 @@ async def _carry(vendor: Vendor, request: Request, found: Route | None, struck: 
     try:
         for fault in struck:
             if fault.do == "delay":
-                await asyncio.sleep(fault.seconds or 0)
+                await fault.wait()
         return vendor.finish(request, run_handler(vendor, request, handler))
     finally:
         vendor.leave(request, route)

@@ -356,7 +356,8 @@ def _schedules(connections: dict[str, Connection], erp: Connection) -> None:
 
 
 def point_webhooks(connections: dict[str, Connection], door: ControlDoor) -> dict[str, str]:
-    """Point the sandboxes at the portal's doors, as an admin of the vendor would."""
+    """Point the sandboxes at the portal's doors, as an admin of the vendor would: with the secret that the vendor
+    itself gave, whichever it signed with before."""
     urls = {}
     for code, row in connections.items():
         if registry.manifest(row.vendor).webhook is None:

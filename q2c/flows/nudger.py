@@ -21,6 +21,7 @@ from q2c.core.brokers import client_of
 from q2c.core.clocks import HOSTS_APART_SECONDS
 
 COALESCED_SECONDS = 0.05
+ANSWERS_SECONDS = 0.5  # the broker is away when it takes longer: nothing may wait for it
 WAITING_MS = 3000  # a nudge that the broker lost is forgotten after this
 KEPT_SECONDS = 60 + HOSTS_APART_SECONDS  # a nudge that nobody took until then is dropped
 INBOX = "inbox"
@@ -33,8 +34,8 @@ _thread: threading.Thread | None = None
 
 @functools.cache
 def broker() -> redis.Redis:
-    """The broker's client; short time-outs, since nothing may wait for it."""
-    return client_of(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
+    """The broker's client, which gives up soon."""
+    return client_of(settings.REDIS_URL, socket_timeout=ANSWERS_SECONDS, socket_connect_timeout=ANSWERS_SECONDS)
 
 
 def mark_waiting(name: str) -> bool:

@@ -20,7 +20,7 @@ from q2c.transactions.steps import Flow, Write
 
 DONE = 3
 NAP = 0.005
-SENDS_WITHIN_SECONDS = 1  # so that the deadline of a worker that stands still before it sends soon passes
+SENDS_WITHIN_SECONDS = 2  # so that the deadline of a worker that stands still before it sends soon passes
 _kept: list[Any] = []  # the parent's own connection: the child must neither use nor close it
 
 

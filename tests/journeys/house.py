@@ -29,6 +29,7 @@ from q2c.flows.tasks import carry, due_flows
 from q2c.inbox.models import InboundKey
 from q2c.transactions.models import BusinessTransaction, WorkItem
 from tests.journeys.seeded import Rows, put_rows_back, take_rows
+from tests.journeys.stage import await_that
 from tests.journeys.vendors import Cast, usual
 from tests.journeys.vendors.salesforce import PLAYER as SALESFORCE
 from tests.journeys.vendors.stripe import PLAYER as STRIPE
@@ -72,11 +73,11 @@ class House:
             _seeded[place] = take_rows()
         else:
             put_rows_back(known)
-            self.open_doors()
+            self.point_webhooks()
 
-    def open_doors(self) -> None:
-        """Vendors send to the portal's doors and sign as it was seeded, whatever secret an earlier journey gave them:
-        they sign with the one before for a day, and nothing arrives in a journey in which days pass."""
+    def point_webhooks(self) -> None:
+        """The vendors send to this portal's doors and sign as its rows know it: an earlier journey may have rolled a
+        secret, and the old one signs no more once a day has passed at the vendor."""
         point_webhooks({row.code: row for row in Connection.objects.all()}, ControlDoor(self.sandboxes.port))
 
     def close(self) -> None:
@@ -128,6 +129,19 @@ class House:
     def fault(self, vendor: str, do: str, **rule: Any) -> str:
         """Plant a fault."""
         return self.sandboxes.control("POST", f"{vendor}/faults", {"do": do, **rule})["id"]
+
+    def await_hit(self, vendor: str, fault: str) -> None:
+        """Wait until a fault has struck: of a delay, until the request is at the vendor."""
+
+        def has_struck() -> bool:
+            planted = self.sandboxes.control("GET", f"{vendor}/faults")["faults"]
+            return any(each["id"] == fault and each["hits"] for each in planted)
+
+        await_that(has_struck, seconds=60, what="the fault strikes")
+
+    def let_go_on(self, vendor: str, fault: str) -> None:
+        """Take one fault back: what it delays goes on."""
+        self.sandboxes.control("DELETE", f"{vendor}/faults/{fault}")
 
     def customer(self, **changes: Any) -> str:
         """A billing customer of the UK entity."""
@@ -209,20 +223,23 @@ class House:
     def carry(self, *, until: Any = None, seconds: float = 30.0, without: str = "") -> None:
         """Carry everything that is due, as workers would, until it's quiet or `until()` holds; fails when so many
         seconds pass in which nothing is carried (a loaded machine carries slowly), or ten times as many."""
-        started, was_quiet, asks_at = time.monotonic(), False, POLLS_AFTER
-        ends_at, gives_up_at = started + seconds, started + 10 * seconds
+        started, was_quiet, has_asked = time.monotonic(), False, False
+        ends_at, gives_up_at, asks_at = started + seconds, started + 10 * seconds, started + POLLS_AFTER
         while time.monotonic() < min(ends_at, gives_up_at):
             if until is not None and until():
                 return
-            if time.monotonic() > started + asks_at:
-                asks_at += POLLS_AFTER
-                self.poll()  # as the schedules do: a webhook that failed once comes again only in hours
+            if time.monotonic() > asks_at:
+                asks_at, has_asked = time.monotonic() + POLLS_AFTER, True
+                self.poll()  # as the schedules do: a webhook that failed twice comes again only in hours
             work = intake.carry_due_events().count
             work += sum(carry(flow, seconds=5) for flow in due_flows() if flow != without)
             if work:
                 was_quiet, ends_at = False, time.monotonic() + seconds
+                asks_at = time.monotonic() + POLLS_AFTER  # a loaded machine isn't a vendor that says nothing
             elif was_quiet:
                 return
+            elif until is None and not has_asked and self.has_lost_events():
+                asks_at = 0.0
             elif until is not None or self.is_expecting(without):
                 time.sleep(NAP)
             else:
@@ -251,6 +268,10 @@ class House:
         senders = [player.vendor for player in self.cast.players() if player.sends_webhooks]
         asked = (self.sandboxes.control("GET", f"{vendor}/deliveries?within=10") for vendor in senders)
         return any(found["under_way"] or found["due"] for found in asked)
+
+    def has_lost_events(self) -> bool:
+        """Whether an event hasn't reached the door and no vendor is about to send it, at least not within seconds."""
+        return not self.is_sending() and self.has_undelivered_events() and not self.is_sending()
 
     def has_undelivered_events(self) -> bool:
         """Whether a vendor itself says that an event hasn't reached the portal's door yet, and no poll brought it."""
@@ -310,11 +331,14 @@ class House:
         WorkItem.objects.filter(worker="").update(available_at=long_ago)
         WorkItem.objects.update(intent_free_at=long_ago)
 
-    def carry_to_the_end(self, flow: str, *, seconds: float = 30.0) -> None:
-        """Carry one flow's transactions, however often they have to look or wait, until each is completed."""
-        end = time.monotonic() + seconds
-        while set(self.states(flow)) != {"completed"}:
-            assert time.monotonic() < end, f"not completed in {seconds} s: {self.states(flow)}, {self.held()}"
+    def carry_to_the_end(self, flow: str, *, seconds: float = 60.0) -> None:
+        """Carry one flow's transactions, however often they have to look or wait, until each is completed; fails when
+        so many seconds pass in which none is."""
+        count, end = -1, 0.0
+        while set(states := self.states(flow)) != {"completed"}:
+            if states.get("completed", 0) > count:
+                count, end = states.get("completed", 0), time.monotonic() + seconds
+            assert time.monotonic() < end, f"not completed in {seconds} s: {states}, {self.held()}"
             self.hasten()
             forget_everything()
             carry(flow, seconds=5)

@@ -111,11 +111,11 @@ class Scene:
         return (entry["external_id"] or "").startswith(self.prefix)
 
     def meet(self, house: House, do: str, *, looking: bool = False, nth: int | None = None, times: int | None = None,
-             **fault: Any) -> None:  # fmt: skip
-        """The last write meets a fault, or the look-up for it."""
+             **fault: Any) -> str:  # fmt: skip
+        """The last write meets a fault, or the look-up for it. Returns its id."""
         method, path = ("GET", self.trace.look) if looking else (self.trace.method, self.trace.path)
         when = {"method": method, "path": path, "nth": nth, "times": times}
-        house.fault(self.vendor, do, when={n: v for n, v in when.items() if v is not None}, **fault)
+        return house.fault(self.vendor, do, when={n: v for n, v in when.items() if v is not None}, **fault)
 
     def meet_refusal(self, house: House, **when: int) -> None:
         """The last write is refused."""

@@ -18,6 +18,8 @@ from django.db import connection
 from q2c.embedded import Embedded
 from q2c.launch import ROOT, worker_command
 
+LOADED = 3.0
+
 
 class Stage:
     """Two workers, two beats, one broker."""
@@ -95,9 +97,9 @@ def database_url(name: str = "") -> str:
     return f"postgresql://{who}/{name or own['NAME']}{where}"
 
 
-def await_that(holds: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Wait for something that other processes do."""
-    end = time.monotonic() + seconds
+def await_that(holds: Callable[[], object], *, seconds: float, what: str) -> None:
+    """Wait for something that other processes do; three times as long as it should take, as a machine may be loaded."""
+    end = time.monotonic() + LOADED * seconds
     while not holds():
-        assert time.monotonic() < end, f"{what}: not in {seconds} s"
+        assert time.monotonic() < end, f"{what}: not in {LOADED * seconds} s"
         time.sleep(0.1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from threading import Timer
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -16,9 +16,11 @@ from q2c.flows.tasks import carry
 from tests.journeys.house import forget_everything
 from tests.journeys.scene import over
 from tests.journeys.scenes import ALIKE, enter, every_scene
+from tests.journeys.stage import await_that
 from tests.sandboxes.netsuite_client import Client as Erp
 
 pytestmark = pytest.mark.django_db(transaction=True)
+UNTIL_LET_GO_ON = 60.0  # seconds: by far longer than it takes until a test takes the delay back
 NOT_ANSWERED = (
     {"do": "lose_answer"},
     {"do": "reset_before"},
@@ -26,6 +28,15 @@ NOT_ANSWERED = (
     {"do": "html_200"},
     {"do": "status", "status": 200, "body": {"success": False}},
 )
+
+
+@contextmanager
+def beside(work):
+    """Somebody does this meanwhile; what goes wrong there is said here."""
+    with ThreadPoolExecutor(1) as other:
+        doing = other.submit(work)
+        yield
+        doing.result(timeout=120)
 
 
 def clear(house, scene):
@@ -86,20 +97,18 @@ def one_after_another(house, scene, prepared):
 
 def while_it_still_works(house, scene, prepared):
     """The answer takes longer than we wait, and we ask again before the vendor is done (scenario 3)."""
-    before, arrived, slow = len(scene.made(house)), scene.arrived(house), 1.5
+    before, arrived = len(scene.made(house)), scene.arrived(house)
     enter(house, scene, prepared, "slow")
     house.set_connections(timeout_seconds=str(0.8 - Limits(at_once=1).connect_seconds))  # 0.8 s in all
-    scene.meet(house, "delay", nth=1, seconds=slow)
+    works = scene.meet(house, "delay", nth=1, seconds=UNTIL_LET_GO_ON)
     house.carry(until=lambda: are_stopped(house, scene, unknown=1))
-    asked_at = time.monotonic()
     house.set_connections(timeout_seconds="20")
     for _early in range(3):  # by far fewer than after which a person is asked
         house.hasten()
         carry(scene.code)
-    time.sleep(max(0.0, asked_at + slow - time.monotonic()))
-    while not (scene.arrived(house) - arrived)["done"]:  # what the vendor was still doing, late on a loaded machine
-        assert time.monotonic() < asked_at + 30, "the vendor never did it"
-        time.sleep(0.05)
+    asked = (scene.arrived(house) - arrived).total()
+    house.let_go_on(scene.vendor, works)
+    await_that(lambda: (scene.arrived(house) - arrived).total() > asked, seconds=60, what="the vendor is done with it")
     house.carry_to_the_end(scene.code)
     clear(house, scene)
     found, most = scene.arrived(house) - arrived, Counter(scene.trace.works)
@@ -143,18 +152,24 @@ BUSY = {
 @pytest.mark.scenario(3)
 @over(every_scene(*BUSY))
 def test_what_is_refused_since_the_first_was_saved_meanwhile_is_neither_held_nor_done_twice(house, scene):
-    slow = 3.0
     prepared = scene.prepare(house)
     house.carry()
     enter(house, scene, prepared, "changed meanwhile")
     before, arrived = len(scene.made(house)), scene.arrived(house)
     house.set_connections(timeout_seconds=str(0.8 - Limits(at_once=1).connect_seconds))
-    scene.meet(house, "delay", nth=1, seconds=slow)
-    scene.meet(house, "delay", nth=2, seconds=slow)
+    first, second = (scene.meet(house, "delay", nth=n, seconds=UNTIL_LET_GO_ON) for n in (1, 2))
     house.carry(until=lambda: are_stopped(house, scene, unknown=1))
-    house.set_connections(timeout_seconds="20")
+    house.set_connections(timeout_seconds="60")
     house.hasten()
-    carry(scene.code, seconds=1)  # asks while the vendor works on the first, and is answered after that was saved
+
+    def save_the_first():
+        house.await_hit(scene.vendor, second)
+        house.let_go_on(scene.vendor, first)
+        await_that(lambda: (scene.arrived(house) - arrived)["done"], seconds=60, what="the first is saved")
+        house.let_go_on(scene.vendor, second)
+
+    with beside(save_the_first):
+        carry(scene.code, seconds=1)  # asks while the vendor works on the first, is answered after that was saved
     assert scene.arrived(house) - arrived == Counter(done=1, refused=1)
     assert (house.held(), ExceptionCase.objects.count()) == ([], 0), "somebody else's change isn't a failure of ours"
     clear(house, scene)
@@ -171,13 +186,15 @@ def test_what_somebody_else_changed_at_the_same_moment_is_changed_after_them(hou
     house.carry()
     enter(house, scene, prepared, "an accountant was there")
     (receipt,) = house.made("netsuite", "customerPayment")
-    scene.meet(house, "delay", nth=1, seconds=2.0)
-    noting = Timer(
-        0.7, lambda: Erp(house.sandboxes).send("PATCH", f"customerPayment/{receipt['id']}", {"memo": "seen"})
-    )
-    noting.start()
-    carry(scene.code, seconds=1)
-    noting.join()
+    ours = scene.meet(house, "delay", nth=1, seconds=UNTIL_LET_GO_ON)
+
+    def note():
+        house.await_hit(scene.vendor, ours)
+        Erp(house.sandboxes).send("PATCH", f"customerPayment/{receipt['id']}", {"memo": "seen"})
+        house.let_go_on(scene.vendor, ours)
+
+    with beside(note):
+        carry(scene.code, seconds=1)
     house.carry_to_the_end(scene.code)
     assert scene.arrived(house) == Counter(done=2, refused=1)  # the accountant's among them
     assert (house.held(), ExceptionCase.objects.count()) == ([], 0)

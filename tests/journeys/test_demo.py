@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.journeys.stage import await_that
+from tests.journeys.stage import LOADED, await_that
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP = (
@@ -154,7 +154,7 @@ def test_a_demo_that_was_killed_goes_on_with_its_data_and_ends_without_leftovers
     assert refused.returncode == 1
 
     second.send_signal(signal.SIGTERM)
-    second.wait(timeout=20)
+    second.wait(timeout=LOADED * 20)
     assert second.returncode == 0
     assert session(second.pid) == []
     assert not told.exists()

@@ -46,7 +46,7 @@ def test_an_address_of_sentinels_is_taken_apart_for_every_client():
 
 
 def test_every_client_follows_the_primary_and_readiness_says_when_there_is_none(sentinels, record_property):
-    nudges = client_of(sentinels.url, socket_timeout=0.5, socket_connect_timeout=0.5)
+    nudges = client_of(sentinels.url, socket_timeout=5, socket_connect_timeout=5)
     assert nudges.set("q2c:nudge:one", 1)
     celery = Celery("follows")
     celery.conf.broker_url, celery.conf.broker_transport_options = celery_of(sentinels.url)

@@ -10,7 +10,7 @@ import pytest
 from q2c.inbox.models import InboundKey
 from q2c.supervisor import PATIENCE_SECONDS
 from q2c.transactions import workers
-from tests.journeys.stage import Stage, await_that, without_database
+from tests.journeys.stage import LOADED, Stage, await_that, without_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.crash]
 INVOICES = 60
@@ -49,7 +49,7 @@ def test_every_invoice_is_posted_once_though_broker_and_database_go_in_mid_fligh
         await_that(lambda enough=enough: made() >= enough, seconds=60, what="work after the database came back")
     ended = stage.processes[0]
     ended.terminate()
-    assert ended.wait(timeout=PATIENCE_SECONDS) == 0  # the supervisor kills no worker that ends while it carries
+    assert ended.wait(timeout=LOADED * PATIENCE_SECONDS) == 0  # the supervisor kills no worker that ends as it carries
     await_that(lambda: house.states("invoice_to_erp") == {"completed": INVOICES}, seconds=120, what="all posted")
     assert made() == len({e["external_id"] for e in house.made("netsuite", "invoice")}) == INVOICES
     assert not InboundKey.objects.filter(verdict="received").exists()

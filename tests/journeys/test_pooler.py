@@ -109,6 +109,6 @@ def test_a_pooler_that_nobody_spoke_of_is_noticed_and_the_owner_never_goes_throu
         (answers,) = wire.execute("SELECT pg_backend_pid()").fetchone()
         assert answers != wire.info.backend_pid  # what the check at each start rests on
     owner = os.environ | {"DATABASE_OWNER_URL": pooler.url(), "DJANGO_SETTINGS_MODULE": "q2c.settings"}
-    done = subprocess.run(manage("prepare_database"), cwd=ROOT, env=owner, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(manage("prepare_database"), cwd=ROOT, env=owner, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1
     assert "DATABASE_OWNER_URL" in done.stderr

@@ -188,11 +188,11 @@ def test_a_task_that_is_delivered_again_while_its_first_run_is_active_takes_noth
     house.carry()
     before, arrived = len(scene.made(house)), scene.arrived(house)
     enter(house, scene, prepared, "again")
-    scene.meet(house, "delay", times=1, seconds=1.5)
+    works = scene.meet(house, "delay", times=1, seconds=60)
     first = work_beside(lambda: tasks.carry(scene.code))
-    while not WorkItem.objects.exclude(intent=None).exists():
-        time.sleep(0.02)
+    house.await_hit(scene.vendor, works)
     assert tasks.carry(scene.code) == 0
+    house.let_go_on(scene.vendor, works)
     await_end(first)
     house.carry()
     assert set(house.states(scene.code)) == {"completed"}

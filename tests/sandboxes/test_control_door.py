@@ -211,6 +211,16 @@ def test_a_delay_outlasts_an_impatient_caller_and_still_commits(box, post):
     assert wait_for(lambda: box.log("stripe", after=after))[0]["effect"] == "created"
 
 
+def test_a_delay_that_is_taken_back_is_over(box, post):
+    after, late = box.control("GET", "stripe/log")["last"], box.fault("stripe", "delay", when={"nth": 1}, seconds=600)
+    with pytest.raises(requests.Timeout):
+        post("/v1/customers", timeout=0.2, name="Late")
+    wait_for(lambda: box.control("GET", "stripe/faults")["faults"][0]["hits"])
+    assert box.log("stripe", after=after) == []
+    box.control("DELETE", f"stripe/faults/{late}")
+    assert wait_for(lambda: box.log("stripe", after=after))[0]["effect"] == "created"
+
+
 def wait_for(look, seconds=60):
     """What a look-up finds once it finds something."""
     end = time.monotonic() + seconds

@@ -100,7 +100,7 @@ def test_a_slow_answer_times_out_as_not_answered():
 
     async def story():
         async with serving(answer) as url:
-            limits = Limits(at_once=1, timeout_seconds=0.2, connect_seconds=0.5)
+            limits = Limits(at_once=1, timeout_seconds=0.7 - 5.0, connect_seconds=5.0)  # 0.7 s in all
             await dial(url, limits=limits).call("POST", "/thing", verb="post", json={})
 
     with pytest.raises(NotAnswered):

@@ -1,6 +1,7 @@
 """Calls at once over processes and threads: never more than the account takes, whatever is killed or away."""
 
 import asyncio
+import datetime as dt
 import time
 import uuid
 
@@ -244,6 +245,9 @@ def test_a_refusal_for_too_many_calls_halves_the_slots_of_every_process(account)
     assert asyncio.run(story()) == 2
 
 
+LOOKS = 40
+
+
 @pytest.mark.parametrize("processes", [2, 10, 20])
 def test_busy_processes_use_every_slot_and_none_of_them_goes_without(account, processes):
     done = [0] * processes
@@ -251,22 +255,24 @@ def test_busy_processes_use_every_slot_and_none_of_them_goes_without(account, pr
 
     async def story():
         holders = [Slots(account) for _ in done]
-        ends = asyncio.get_running_loop().time() + 1.5
 
         async def call_on_and_on(number):
-            while asyncio.get_running_loop().time() < ends:
+            while len(in_use) < LOOKS or not all(done):
                 slot = await holders[number].take(15)
                 await asyncio.sleep(0.02)
                 holders[number].give(slot)
                 done[number] += 1
 
         async def look():
+            while not all(h._leased_until for h in holders):
+                await asyncio.sleep(0.02)
             await asyncio.sleep(0.5)  # until each has told what it wants
-            while asyncio.get_running_loop().time() < ends - 0.1:
+            while len(in_use) < LOOKS or not all(done):
                 in_use.append(sum(len(h.held) for h in holders))
                 await asyncio.sleep(0.02)
 
-        await asyncio.gather(look(), *(call_on_and_on(n) for n in range(processes) for _ in range(16)))
+        work = asyncio.gather(look(), *(call_on_and_on(n) for n in range(processes) for _ in range(16)))
+        await asyncio.wait_for(work, 30)
         for holder in holders:
             holder.drop()
 
@@ -281,11 +287,13 @@ def test_what_is_lowered_is_known_with_its_beginning_and_its_end(account):
     slots.lower(account, 9)
     first = slots.lowered_of(account)
     time.sleep(0.02)
+    before = dt.datetime.now(dt.UTC)
     slots.lower(account, 9)  # refused again
     again = slots.lowered_of(account)
     assert (first.at_once, again.at_once, again.since) == (4, 4, first.since)
     assert again.until > first.until
-    assert 29 < (again.until - again.since).total_seconds() < 31
+    lasts, slack = dt.timedelta(seconds=slots.LOWERED_SECONDS), dt.timedelta(milliseconds=10)  # two clocks
+    assert before + lasts - slack < again.until < dt.datetime.now(dt.UTC) + lasts + slack
     slots.forget_lowered()
     assert slots.lowered_of(account) is None
 

@@ -56,15 +56,27 @@ def test_a_long_pause_of_the_vendors_is_no_attempt():
     asyncio.run(line.wait_turn())
 
 
+class LastAsked:
+    """The machine's clock, and what it said last: when the throttle let the last call go out."""
+
+    now = 0.0
+
+    def __call__(self):
+        self.now = time.monotonic()
+        return self.now
+
+
 def test_no_second_has_more_calls_than_the_rate_wherever_it_begins():
-    """A single call, and nine tenths of a second later a backlog of two processes."""
-    rate, name, went = 40, uuid.uuid4().hex, []
+    """A single call, and nine tenths of a second later a backlog of two processes. On a loaded machine a while passes
+    between the throttle's word and the call: a call is of a second if both are within it."""
+    rate, name, went, enough = 40, uuid.uuid4().hex, [], 80
 
     async def process():
-        line = Throttle(name, float(rate))
-        while time.time() < until:
+        clock = LastAsked()
+        line = Throttle(name, float(rate), clock=clock)
+        while len(went) < enough:
             await line.wait_turn()
-            went.append(time.time())
+            went.append((clock.now, time.monotonic()))
 
     async def story():
         await Throttle(name, float(rate)).wait_turn()
@@ -72,11 +84,9 @@ def test_no_second_has_more_calls_than_the_rate_wherever_it_begins():
         await asyncio.gather(process(), process())
 
     time.sleep((1.95 - time.time() % 1) % 1)
-    until = time.time() + 3.0
-    asyncio.run(story())
-    most = max(sum(at <= other < at + 1 for other in went) for at in went)
-    assert most <= rate
-    assert len(went) >= 1.5 * rate, "and it isn't left unused"
+    asyncio.run(asyncio.wait_for(story(), 60))
+    most = max(sum(at <= let_out and is_out < at + 1 for let_out, is_out in went) for at, _ in went)
+    assert 0.75 * rate <= most <= rate, "it's kept to, and isn't left unused"
 
 
 def test_calls_that_come_one_by_one_take_no_more_of_the_rate_than_they_are():
