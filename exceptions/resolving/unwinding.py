@@ -20,7 +20,7 @@ from connectors.models import Connection
 from exceptions import cases
 from exceptions.models import Occurrence
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import standing
+from exceptions.resolving import given_up, standing
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, SILENT, Standing
 from mappings.resolve import Snapshot
@@ -186,6 +186,8 @@ def _why_not_again(found: Standing, reposts: bool) -> str:
     status = row.status if row is not None else ""
     if latest is not None and latest.state == BusinessTransaction.State.COMPLETED and not _reposted(latest):
         return f"{txn.number} was taken back for good by {latest.number}. What bills it anew is a new invoice."
+    if latest is not None and found.posted is not None and (said := given_up.why_not_again(latest, found.posted)):
+        return said
     if status == VOID:
         return f"{txn.number} is void in billing, and its void takes it back by itself."
     if not reposts and status == PAID:
