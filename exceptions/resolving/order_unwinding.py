@@ -259,8 +259,8 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str) -> Proposal:
     """Propose to end what the order became. Looks at every system first. Raises ResolutionRefused."""
     if not reason.strip():
         raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'an order without an entity'}.")
+    if beyond := access.beyond_reach(by, PROPOSES, txn.legal_entity_code):
+        raise ResolutionRefused(beyond)
     made = plans_of(by, txn, asks=True, reason=reason)
     if made.order is None:
         raise ResolutionRefused(made.why_not_yet or made.unwind.why_not)

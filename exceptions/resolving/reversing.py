@@ -259,8 +259,8 @@ def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool)
     ResolutionRefused with what stands in its way."""
     if not reason.strip():
         raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'a journal without an entity'}.")
+    if beyond := access.beyond_reach(by, PROPOSES, txn.legal_entity_code):
+        raise ResolutionRefused(beyond)
     made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
     if made.reversal is None:
         raise ResolutionRefused(made.unwind.why_not)
