@@ -188,6 +188,8 @@ class Manifest:
     # How the vendor tells ids to be the same (case, leading zeros, short and long form): an id's one spelling, as its
     # API gives it. Raises ValueError for what can't be an id of it.
     spell_id: Callable[[str], str] = str.strip
+    # Under which key the inbox keeps a message that the vendor calls {id}.
+    message_key: str = "{id}"
     # The kinds of records that take our note of what holds them, by the verb `publish_hold`.
     notes_on: tuple[str, ...] = ()
     # A poll brings the very messages that webhooks bring, under the same keys: one that only a poll brought is a

@@ -11,6 +11,7 @@ import json
 import pkgutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -68,6 +69,17 @@ def spellings(text: str) -> list[str]:
             forms.append(manifest(code).spell_id(text))
         except ValueError:
             continue
+    return list(dict.fromkeys(form for form in forms if form))
+
+
+def message_keys(text: str) -> list[str]:
+    """The text, and under which keys the inbox keeps a message that a vendor we connect to calls so."""
+    forms = [text]
+    for code in vendors():
+        facts = manifest(code)
+        forms.append(facts.message_key.format(id=text))
+        with suppress(ValueError):  # what can't be an id of it
+            forms.append(facts.message_key.format(id=facts.spell_id(text)))
     return list(dict.fromkeys(form for form in forms if form))
 
 

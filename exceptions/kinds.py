@@ -185,6 +185,12 @@ _DOCUMENT = (
          "Somebody paid, credited or corrected it meanwhile, or a mapping changed, so its plan stands still. Put it "
          "right in the ERP, then repost: the plan goes on where it stands. Or waive this with the reason, and propose "
          "a new plan from the document's page."),
+    Kind("plan_half_done", C, CONTROLLERSHIP, HIGH, hours(8), ("connection", "document"), (REPOST, WAIVE),
+         "A plan about {document} was given up half way",
+         "It had taken the document back in the ERP already, so this would take the same back twice. Take the plan up "
+         "again in the case that gave it up, let it finish, and repost this: it then finds what stands. Or post what "
+         "was missing by hand, point the record at it under Cross-references with a second person, and repost. Where "
+         "nothing is left to take back, waive this."),
     Kind("unsupported_document", V, BILLING_OPS, MEDIUM, hours(24), ("connection", "prefix"),
          (CORRECT_AT_SOURCE, WAIVE, REPOST), "We don't carry documents like {document}",
          "Ask the feed's owner what it means; waive with the reason, or have it sent properly."),

@@ -20,6 +20,7 @@ from connectors.signatures import Refused, check_secret
 
 NOTIFICATIONS = "{http://soap.sforce.com/2005/09/outbound}"
 _TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+MESSAGE_KEY = "om:{id}"  # of a notification; what is polled has keys without an id of a message
 ACK = (
     '<?xml version="1.0" encoding="UTF-8"?>'
     '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body>'
@@ -81,7 +82,7 @@ def _polled(notification: Element, organization: str) -> Polled:
     return Polled(
         event_type=kind,
         source_id=full_id(fields.get("Id", "")),
-        dedupe_key=f"om:{_text(notification, 'Id')}",
+        dedupe_key=MESSAGE_KEY.format(id=_text(notification, "Id")),
         body=_stored(notification, organization),
     )
 

@@ -206,4 +206,5 @@ MANIFEST = Manifest(
         "po_number": ("PoNumber",),
     },
     spell_id=full_id,
+    message_key=door.MESSAGE_KEY,
 )

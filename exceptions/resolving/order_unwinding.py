@@ -248,7 +248,7 @@ def _customer_of(txn: BusinessTransaction) -> str:
 
 def propose(txn: BusinessTransaction, *, by: Person, reason: str) -> Proposal:
     """Propose to end what the order became. Looks at every system first. Raises ResolutionRefused."""
-    plan_signing.check_may_propose(txn, by=by, reason=reason, what="an order")
+    plan_signing.check_may_propose(txn, by=by, reason=reason)
     made = plans_of(by, txn, asks=True, reason=reason)
     if made.order is None:
         raise ResolutionRefused(made.why_not_yet or made.unwind.why_not)

@@ -22,13 +22,13 @@ def proposals_about(kind: str, txn: BusinessTransaction) -> Any:
     return Proposal.objects.filter(kind=kind, subject_type="transaction", subject_id=str(txn.pk)).order_by("-pk")
 
 
-def check_may_propose(txn: BusinessTransaction, *, by: Person, reason: str, what: str) -> None:
-    """That they say why, and that their role reaches the document's entity; `what` names it where it has none. Raises
-    ResolutionRefused."""
+def check_may_propose(txn: BusinessTransaction, *, by: Person, reason: str) -> None:
+    """That they say why, and that a role of theirs reaches the document's entity, whatever kind of case it's about.
+    Raises ResolutionRefused."""
     if not reason.strip():
         raise ResolutionRefused("Say why.")
-    if not access.may(by, PROPOSES, txn.legal_entity_code):
-        raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or f'{what} without an entity'}.")
+    if beyond := access.beyond_reach(by, PROPOSES, txn.legal_entity_code):
+        raise ResolutionRefused(beyond)
 
 
 def propose(

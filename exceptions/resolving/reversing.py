@@ -249,7 +249,7 @@ def _again(txn: BusinessTransaction, reversal: Reversal, booked: Booked) -> Jour
 def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool) -> Proposal:
     """Propose to take a posted journal back, and to post it again where `reposts`. The ERP is asked first. Raises
     ResolutionRefused with what stands in its way."""
-    plan_signing.check_may_propose(txn, by=by, reason=reason, what="a journal")
+    plan_signing.check_may_propose(txn, by=by, reason=reason)
     made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
     if made.reversal is None:
         raise ResolutionRefused(made.unwind.why_not)

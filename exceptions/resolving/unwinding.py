@@ -18,7 +18,7 @@ from connectors import links_out
 from connectors.models import Connection
 from exceptions.models import Occurrence
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import plan_signing, standing
+from exceptions.resolving import given_up, plan_signing, standing
 from exceptions.resolving.booking import account_words
 from exceptions.resolving.standing import ABSENT, SILENT, Standing
 from mappings.resolve import Snapshot
@@ -183,6 +183,8 @@ def _why_not_again(found: Standing, reposts: bool) -> str:
     status = row.status if row is not None else ""
     if latest is not None and latest.state == BusinessTransaction.State.COMPLETED and not _reposted(latest):
         return f"{txn.number} was taken back for good by {latest.number}. What bills it anew is a new invoice."
+    if latest is not None and found.posted is not None and (said := given_up.why_not_again(latest, found.posted)):
+        return said
     if status == VOID:
         return f"{txn.number} is void in billing, and its void takes it back by itself."
     if not reposts and status == PAID:
@@ -225,7 +227,7 @@ def latest_of(txn: BusinessTransaction) -> BusinessTransaction | None:
 def propose(txn: BusinessTransaction, *, by: Person, reason: str, reposts: bool) -> Proposal:
     """Propose to take a posted invoice back, and to post it again where `reposts`. Looks at every system first. Raises
     ResolutionRefused with what stands in its way."""
-    plan_signing.check_may_propose(txn, by=by, reason=reason, what="an invoice")
+    plan_signing.check_may_propose(txn, by=by, reason=reason)
     made = plans_of(by, txn, asks=True, reposts=reposts, reason=reason)
     unwinding, posting = made.unwinding, made.posting
     if unwinding is None or posting is None:

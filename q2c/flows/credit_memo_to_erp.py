@@ -29,13 +29,15 @@ def want_standing(credit_note: CreditMemo) -> list[tuple[str, Any]]:
     if credit_note.invoice_id:
         wants += [("status", (connection, credit_note.invoice_id)),
                   ("fact", ("invoice_to_erp", connection, credit_note.invoice_id)),
-                  unwound.want_plan(connection, credit_note.invoice_id)]  # fmt: skip
+                  unwound.want_plan(connection, credit_note.invoice_id),
+                  unwound.want_place(connection, credit_note.invoice_id)]  # fmt: skip
     return wants
 
 
 def check_standing(credit_note: CreditMemo, links: Any, txn: Any) -> str:
     """It still stands in billing, and so does what it credits: neither is posted when both were voided before. Waits
-    while people take the invoice back by a plan; once they did so for good, all of it is credited already."""
+    while people take the invoice back by a plan; once they did so for good, all of it is credited already. Raises
+    Problem `plan_half_done` where they gave that up half way."""
     connection, invoice = credit_note.source.connection, credit_note.invoice_id
     if (
         links.status(connection, invoice) == "void"
@@ -43,6 +45,7 @@ def check_standing(credit_note: CreditMemo, links: Any, txn: Any) -> str:
     ):
         raise NotNeeded(f"billing voided the invoice that {credit_note.number} credits before it was posted")
     standing = feed.check_standing(credit_note, links, txn)
+    unwound.check_half_way(connection, invoice, links)
     if unwound.find_last_plan(connection, invoice, links) is not None:
         raise NotNeeded(
             f"the invoice that {credit_note.number} credits was taken back for good by a plan, so all of it is credited"

@@ -21,7 +21,8 @@ from q2c.core.problems import Category, Problem
 from q2c.flows.accrual_to_erp import compare_accrual
 from q2c.flows.steps import dates, post, systems
 from q2c.flows.steps.cash import find_journal, post_journal
-from q2c.flows.steps.reversed import REVERSAL_FLOW, waits_for
+from q2c.flows.steps.half_way import REVERSAL_FLOW
+from q2c.flows.steps.reversed import waits_for
 from q2c.flows.told import Link, Moved, Reference, became, record_key
 from q2c.posting import reversing as rules
 from q2c.posting.facts import Book, Period

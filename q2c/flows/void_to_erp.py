@@ -19,7 +19,7 @@ from connectors.manifest import Undo
 from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, DocumentVoid, Invoice
 from q2c.canonical.posting import AppliedTo, ArCreditMemo, ArInvoice, CashApplication, PostedDocument
-from q2c.canonical.unwinding import Settling, Unwinding
+from q2c.canonical.unwinding import Settling
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
 from q2c.flows import credit_memo_to_erp, invoice_to_erp
@@ -34,6 +34,7 @@ from q2c.flows.steps import (
     settling,
     summary,
     systems,
+    unwound,
 )
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Period, Policy, RateUse, TaxUse
@@ -44,8 +45,8 @@ from q2c.transactions.steps import Flow, Read, Write
 
 def want_invoice(void: DocumentVoid) -> list[tuple[str, Any]]:
     """The voided invoice as billing sent it, and what became of it."""
-    flows = (originals.INVOICE_FLOW, originals.UNWINDING_FLOW)
-    return [("fact", (flow, void.source.connection, void.document_id)) for flow in flows]
+    itself = (void.source.connection, void.document_id)
+    return [("fact", (originals.INVOICE_FLOW, *itself)), unwound.want_plan(*itself), unwound.want_place(*itself)]
 
 
 def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
@@ -61,7 +62,8 @@ def want_credit(void: DocumentVoid) -> list[tuple[str, Any]]:
 
 def read_invoice(void: DocumentVoid, links: Any) -> CreditMemo:
     """What is left of the voided invoice, the other way round. Waits until the invoice is posted, or taken back by
-    people; there's nothing to do for one that never will be, or that they took back for good."""
+    people; there's nothing to do for one that never will be, or that they took back for good. Raises Problem
+    `plan_half_done` where they gave that up half way."""
     _check_unwound(void, links)
     fact = _carried(void, links, "invoice_to_erp", "invoice")
     return turn_invoice(void, schema.from_json(fact, Invoice))
@@ -75,13 +77,9 @@ def read_credit(void: DocumentVoid, links: Any) -> Invoice:
 
 
 def _check_unwound(void: DocumentVoid, links: Any) -> None:
-    connection, flow = void.source.connection, originals.UNWINDING_FLOW
-    state, fact = links.state(flow, connection, void.document_id), links.fact(flow, connection, void.document_id)
-    if fact is None or state == "cancelled":
-        return
-    if state != "completed":
-        raise Awaits(f"unwinding:{connection}:{void.document_id}", f"{void.number} to be taken back by its plan")
-    if not schema.from_json(fact, Unwinding).reposts:
+    connection = void.source.connection
+    unwound.check_half_way(connection, void.document_id, links)
+    if unwound.find_last_plan(connection, void.document_id, links) is not None:
         raise NotNeeded(f"{void.number} was taken back by a plan, so there's nothing left to take back")
 
 

@@ -10,6 +10,7 @@ from django import forms
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from connectors import registry
 from connectors.models import Connection
 from q2c.core import access
 from q2c.core.filters import DateFilter, ListFilter
@@ -148,9 +149,9 @@ class EventFilter(ListFilter):
         fields: list[str] = []
 
     def of_the_message(self, rows: QuerySet, name: str, value: str) -> QuerySet:
-        """The message that the vendor calls so; by connection, as the index has it."""
+        """The message that its vendor calls so, or that is kept under this key; by connection, as the index has it."""
         connections = list(Connection.objects.values_list("pk", flat=True))
-        return rows.filter(connection_id__in=connections, dedupe_key=value.strip())
+        return rows.filter(connection_id__in=connections, dedupe_key__in=registry.message_keys(value.strip()))
 
     def filter_lost_on(self, rows: Any, name: str, value: dt.date) -> Any:
         """What came on a day by poll only, as Completeness counts it: in days of UTC, by an index of their own."""

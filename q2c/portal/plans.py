@@ -23,7 +23,7 @@ from q2c.core import access
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page
-from q2c.core.models import Signature
+from q2c.core.models import Person, Signature
 from q2c.portal import told
 from q2c.posting.plans import Effect, Step
 from q2c.transactions import selectors
@@ -107,6 +107,7 @@ def _show(
         about = reversing if txn.flow in reversing.FLOWS else unwinding
         made = about.plans_of(request.user, txn, asks=asks, reposts=again == "yes")
     latest, effects = about.latest_of(txn), unwinding.effects_of(made)
+    may_propose = _may_propose(request.user, txn)
     names = dict(Connection.objects.values_list("code", "name"))
     context = {
         "txn": txn,
@@ -138,11 +139,21 @@ def _show(
             .defer("content")
             .prefetch_related(Prefetch("signatures", Signature.objects.select_related("signed_by")))[:PROPOSALS_SHOWN]
         ),
-        "may_propose": access.may(request.user, plan_signing.PROPOSES, txn.legal_entity_code),
-        "proposers": access.who_may(plan_signing.PROPOSES, txn.legal_entity_code),
+        "may_propose": may_propose,
+        "proposers": [] if may_propose else _proposers(txn),
         "form": form or PlanForm(initial={"again": again}),
     }  # fmt: skip
     return page(request, "portal/plan_detail.html", "portal/plan_detail.html", context, status=status)
+
+
+def _may_propose(user: Any, txn: BusinessTransaction) -> bool:
+    return not access.beyond_reach(user, plan_signing.PROPOSES, txn.legal_entity_code)
+
+
+def _proposers(txn: BusinessTransaction) -> list[Person]:
+    """Who may instead: not by a role for some kinds of case only, since no case is asked about."""
+    found = access.who_may(plan_signing.PROPOSES, txn.legal_entity_code)
+    return [person for person in found if _may_propose(person, txn)]
 
 
 def _entries(step: Step) -> list[Entry]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from connectors.models import Connection
-from connectors.registry import spellings
+from connectors.registry import message_keys, spellings
 from exceptions import tallies
 from exceptions.bulk_results import actions_visible_to
 from mappings.kinds import BY_CODE as KINDS
@@ -150,12 +150,13 @@ def _transactions(user: Any, forms: list[str], text: str) -> list[Hit]:
 
 
 def _messages(user: Any, text: str, connections: list[int]) -> list[Hit]:
-    """Messages by our id of them, or by the vendor's (of a webhook: evt_…)."""
+    """Messages by our id of them, or by the vendor's (of a webhook: evt_…, 04l…)."""
     if not access.may(user, "inbox.view_event"):
         return []
-    own_id = as_uuid(text)
     # As the indexes have it: a key is unique by connection.
-    wanted = Q(event_id=own_id) if own_id else Q(connection_id__in=connections, dedupe_key=text)
+    wanted = Q(connection_id__in=connections, dedupe_key__in=message_keys(text))
+    if own_id := as_uuid(text):
+        wanted |= Q(event_id=own_id)
     return [
         Hit(
             "Message",

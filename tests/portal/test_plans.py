@@ -64,3 +64,20 @@ def test_an_order_that_billing_refused_shows_what_holds_it_and_that_nothing_is_t
     assert "Q-7 has nothing to take back in billing" in page
     assert "mark the sale in the CRM" in page
     assert f'href="/exceptions/cases/{case.pk}/">' in page
+
+
+@pytest.mark.parametrize("flow", ["invoice_to_erp", "payout_to_erp", "order_to_subscription"])
+def test_a_role_for_some_kinds_of_case_proposes_no_plan_over_what_is_posted(sign_in, flow):
+    views = ["portal.view_home", "transactions.view_transaction", "exceptions.view_case"]
+    factories.make_custom_role(
+        "tax_desk", "tess", permissions=[*views, "transactions.repost"], kinds=["missing_tax_code_mapping"]
+    )
+    factories.make_person("controller", username="cora")
+    txn = factories.make_transaction("completed", flow=flow, target_connection="netsuite")
+    answer = sign_in("", username="tess").post(
+        f"/transactions/{txn.pk}/plans/propose/", {"again": "no", "why": "Booked to the wrong item"}
+    )
+    assert answer.status_code == 422
+    assert "None of your roles does this for GB01" in answer.content.decode()
+    instead = {person.username for person in answer.context["proposers"]}
+    assert (answer.context["may_propose"], {"cora", "tess"} & instead) == (False, {"cora"})

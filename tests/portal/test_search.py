@@ -1,7 +1,10 @@
 """One box for any id: the vendor's own id of a message, our own numbers, a bill run's name; each only for who may."""
 
+import uuid
+
 import pytest
 
+from connectors.salesforce.ids import full_id
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -51,4 +54,27 @@ def test_a_number_of_nothing_finds_nothing(controller, shown):
 def test_the_inbox_is_asked_for_the_vendors_own_id_of_a_message(controller):
     asked, _other = factories.make_message(), factories.make_message()
     page = controller.get("/inbox/", {"message_id": f" {asked.dedupe_key} "})
+    assert [row.event_id for row in page.context["page"].rows] == [asked.event_id]
+
+
+NOTIFICATION = full_id("04l7R00000ABcDe")
+OF_A_VENDOR = str(uuid.UUID(int=7))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "kept_under", "typed"),
+    [
+        ("stripe", "evt_1Q", "evt_1Q"),
+        ("salesforce", f"om:{NOTIFICATION}", NOTIFICATION),
+        ("salesforce", f"om:{NOTIFICATION}", NOTIFICATION[:15]),
+        ("salesforce", f"om:{NOTIFICATION}", f"om:{NOTIFICATION}"),
+        ("salesforce", "om:otherwise", "otherwise"),
+        ("netsuite", OF_A_VENDOR, OF_A_VENDOR),
+    ],
+)
+def test_a_message_is_found_by_its_vendors_id_of_it_however_that_is_kept(controller, vendor, kept_under, typed):
+    asked = factories.make_message(connection=vendor, source_id=kept_under)
+    factories.make_message(connection=vendor)
+    assert controller.get("/search/", {"q": typed}).headers.get("Location") == f"/inbox/{asked.event_id}/"
+    page = controller.get("/inbox/", {"message_id": typed})
     assert [row.event_id for row in page.context["page"].rows] == [asked.event_id]
