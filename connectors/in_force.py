@@ -1,11 +1,15 @@
-"""By what a connection is governed at this moment, where that isn't what its settings say: for its page."""
+"""By what a connection is governed at this moment, where that isn't what its settings say: for its page, the lists of
+systems and Prometheus."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from connectors import registry
 from connectors.calls import account_of
@@ -53,6 +57,23 @@ def day_quota_of(connection: Connection, seen: ConnectionHealth | None) -> DayQu
     if ceiling is None:
         return None
     return DayQuota(_counted_today(seen), int(ceiling), True)
+
+
+class DayQuotaMetrics(Collector):
+    """What Prometheus is told of the day's calls: what the screens tell."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The share that is used of each connection whose calls of a day are bounded."""
+        used = GaugeMetricFamily(
+            "q2c_quota_used_ratio",
+            "Share of the day's calls that is used, as the vendor tells it or as counted here against the ceiling",
+            labels=("connection",),
+        )
+        for connection in Connection.objects.select_related("health"):
+            quota = day_quota_of(connection, getattr(connection, "health", None))
+            if quota is not None and quota.allowed:
+                used.add_metric([connection.code], quota.used / quota.allowed)
+        yield used
 
 
 def _counted_today(seen: ConnectionHealth | None) -> int:

@@ -1,4 +1,4 @@
-/* What no server can do: copy, keys, the browser's back-forward cache, and a line for a lost connection. Nothing here is needed to work. */
+/* What no server can do: copy, keys, the browser's back-forward cache, a line for a lost connection, and one for somebody who was signed out. Nothing here is needed to work. */
 (function () {
   function say(text) {
     var live = document.getElementById("live");
@@ -24,6 +24,7 @@
   });
   document.addEventListener("submit", function (event) {
     var form = event.target;
+    if (form.method === "post" && away) { event.preventDefault(); told(away); look(); return; }
     if (form.method !== "post" || form.dataset.sent) { if (form.dataset.sent) event.preventDefault(); return; }
     form.dataset.sent = "yes";
     form.setAttribute("aria-busy", "true");
@@ -46,16 +47,43 @@
     if (!event.detail.triggeringEvent && /\bevery\b/.test(asks)) event.detail.headers["X-By-Itself"] = "1";
   });
   // Whoever fills in a long form is at work too, though it asks for nothing: the server hears of it every four minutes.
-  var heard = Date.now();
-  function atWork() {
-    var here = document.body.dataset.here;
-    if (!here || Date.now() - heard < 240000) return;
-    heard = Date.now();
-    fetch(here, { redirect: "manual" }).catch(function () {});
+  // Its answer tells whether they are still signed in: if they aren't, what is typed stays and isn't sent.
+  var heard = Date.now(), away = ""; // "out": signed out; "other": somebody else has signed in
+  function told(how) {
+    var box = document.getElementById("out");
+    box.hidden = false;
+    box.querySelectorAll("[data-when]").forEach(function (line) {
+      line.hidden = line.dataset.when !== how;
+      if (!line.hidden) say(line.textContent);
+    });
   }
+  function look() {
+    heard = Date.now();
+    return fetch(document.body.dataset.here, { redirect: "manual" }).then(function (answer) {
+      var who = answer.headers.get("X-Person"), token = answer.headers.get("X-CSRF-Token"), was = away;
+      if (answer.type === "opaqueredirect") away = "out";
+      else if (who) away = who === document.body.dataset.person ? "" : "other";
+      if (who && !away) {
+        document.querySelectorAll("input[name=csrfmiddlewaretoken]").forEach(function (field) { field.value = token; });
+        document.body.setAttribute("hx-headers", JSON.stringify({ "x-csrftoken": token }));
+      }
+      if (away !== was) told(away || "back");
+    }).catch(function () {});
+  }
+  function atWork() {
+    if (document.body.dataset.here && Date.now() - heard >= 240000) look();
+  }
+  function backAgain() { if (away && !document.hidden) look(); }
+  window.addEventListener("focus", backAgain);
+  document.addEventListener("visibilitychange", backAgain);
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest("#out button");
+    if (button) button.parentNode.hidden = true;
+  });
   ["keydown", "input", "paste", "pointerdown"].forEach(function (name) { document.addEventListener(name, atWork, true); });
   document.addEventListener("htmx:beforeRequest", function (event) {
-    if (document.hidden && event.target.closest("[data-poll]")) event.preventDefault();
+    if (away || document.hidden && event.target.closest("[data-poll]")) event.preventDefault();
+    if (away && event.detail.requestConfig.triggeringEvent) told(away);
   });
   function follow(selector) {
     var link = document.querySelector(selector);

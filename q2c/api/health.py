@@ -19,6 +19,7 @@ from django.urls import resolve
 from django.views.decorators.http import require_GET
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from connectors.in_force import DayQuotaMetrics
 from q2c.core.brokers import answers
 from q2c.core.leases import BEAT, living, living_workers
 from q2c.core.metrics import scrape
@@ -66,7 +67,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         wanted = f"Bearer {settings.METRICS_TOKEN}".encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(given, wanted):
             return HttpResponse("a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
-    return HttpResponse(scrape(LevelMetrics()), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(scrape(LevelMetrics(), DayQuotaMetrics()), content_type=CONTENT_TYPE_LATEST)
 
 
 def missing_parts(*, only_accept: bool) -> list[str]:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from django.contrib.auth.views import redirect_to_login
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve
 from django.utils import timezone
 
@@ -288,14 +288,18 @@ def _may_open(user: Any, permission: str, everywhere: bool) -> bool:
     return reach(user, permission).is_everywhere if everywhere else may(user, permission)
 
 
-def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """To the sign-in page; a fragment's request makes the whole page go there, so the form never lands in a table."""
+def ask_to_sign_in(request: HttpRequest, *, why: str = "") -> HttpResponse:
+    """To the sign-in page, which is told why a session has ended, where that's known, and that what was sent is lost,
+    whoever ended it and when; a fragment's request makes the whole page go there, so the form never lands in a
+    table."""
+    is_read = request.method in ("GET", "HEAD")
+    told = (f"&{why}=1" if why else "") + ("" if is_read else "&unsaved=1")
     htmx: Any = getattr(request, "htmx", None)
     if htmx:
         response = HttpResponse(status=204)
-        response["HX-Redirect"] = redirect_to_login(htmx.current_url_abs_path or "/").url
+        response["HX-Redirect"] = redirect_to_login(htmx.current_url_abs_path or "/").url + told
         return response
-    return redirect_to_login(request.get_full_path() if request.method == "GET" else _page_before(request))
+    return redirect(redirect_to_login(request.get_full_path() if is_read else _page_before(request)).url + told)
 
 
 def _page_before(request: HttpRequest) -> str:

@@ -112,13 +112,6 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         " JOIN connectors_connection c ON c.id = h.connection_id CROSS JOIN unnest(h.stopped) AS o",
     ),
     (
-        "q2c_quota_used_ratio",
-        "Share of the day's calls that is used, where the vendor tells it",
-        ("connection",),
-        "SELECT c.code, h.quota_used::float / h.quota_limit FROM connectors_connectionhealth h"
-        " JOIN connectors_connection c ON c.id = h.connection_id WHERE h.quota_limit > 0 AND h.quota_used IS NOT NULL",
-    ),
-    (
         "q2c_credentials_expire_seconds",
         "Until a connection's credentials expire, where that is known",
         ("connection",),

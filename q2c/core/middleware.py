@@ -63,11 +63,7 @@ def end_when_idle(get_response):
         seen = request.session.get(SEEN_AT)
         if (why := _is_over(request.session, now)) is not None:
             logout(request)
-            answer = access.ask_to_sign_in(request)
-            for header in ("Location", "HX-Redirect"):
-                if header in answer:
-                    answer[header] += f"&{why}=1" + ("" if request.method in ("GET", "HEAD") else "&unsaved=1")
-            return answer
+            return access.ask_to_sign_in(request, why=why)
         if SIGNED_IN_AT not in request.session:  # of the last release: counted from its first sight
             request.session[SIGNED_IN_AT] = now
         if BY_ITSELF not in request.headers and (seen is None or now - seen >= WRITTEN_AFTER_SECONDS):

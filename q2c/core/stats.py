@@ -24,6 +24,7 @@ from q2c.core.buckets import BOUNDS
 from q2c.core.models import StatDay, StatDelta, StatHour
 
 BATCH = 5_000
+BEHIND_AFTER = dt.timedelta(minutes=1)  # then the figures are told to be late
 HOURS_KEPT, DAYS_KEPT = dt.timedelta(days=40), dt.timedelta(days=800)
 _LOCK = 0x51326306  # whoever adds up takes it first
 
@@ -132,6 +133,12 @@ def counted_until() -> dt.datetime:
     """Up to when everything is added up: now, or since when the oldest row waits for it."""
     oldest = StatDelta.objects.order_by("id").values_list("at", flat=True).first()
     return oldest or timezone.now()
+
+
+def behind_since() -> dt.datetime | None:
+    """Since when what was counted waits to be added up, where that is longer than it should take; None: it doesn't."""
+    until = counted_until()
+    return until if timezone.now() - until > BEHIND_AFTER else None
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float | None:

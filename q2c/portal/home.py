@@ -18,12 +18,12 @@ from exceptions.case_columns import columns_asked
 from exceptions.models import Mention
 from exceptions.ranking import rank
 from exceptions.said import cover_notes
-from q2c.core import access, audit, emergencies, shell
+from q2c.core import access, audit, emergencies, shell, stats
 from q2c.core.access import requires
 from q2c.core.htmx import count_rows, page
 from q2c.core.models import AuditEntry
 from q2c.flows import pausing
-from q2c.portal import bill_runs, reports, told
+from q2c.portal import bill_runs, reports, running, told
 from q2c.portal.audit import deeds_visible_to, tell_entries
 from q2c.transactions import selectors
 
@@ -85,7 +85,8 @@ def waiting_work(user: Any) -> dict[str, Any]:
 
 
 def running_work(user: Any) -> dict[str, Any]:
-    """Each flow's facts in exactly one column, their sum, and the backlog of due work with its age."""
+    """Each flow's facts in one column at most, their sum, since when completed ones wait to be added up, and the
+    backlog of due work with its age."""
     facts = selectors.flow_facts(user)
     sums: dict[str, int] = {}
     for row in facts:
@@ -95,6 +96,9 @@ def running_work(user: Any) -> dict[str, Any]:
     backlog, oldest = selectors.backlog(user)
     return {
         "facts": facts,
+        "completed_since": selectors.day_begins_at(),
+        "behind_since": stats.behind_since(),
+        "sees_operations": access.may(user, running.PERMISSION),
         "sums": sums,
         "held_count": sums.get("held", 0) + sums.get("unknown", 0),
         "sum_on_the_way": sums.get("running", 0) + sums.get("waiting", 0),

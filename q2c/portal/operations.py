@@ -27,7 +27,6 @@ from q2c.portal.running import PERMISSION, Figures
 from q2c.transactions.counting import HELD
 
 LOUD = ("failing", "stuck", "holds", "unknown", "paused")  # lights that want somebody, the loudest first
-BEHIND_AFTER = dt.timedelta(minutes=1)  # then the figures are told to be late
 BARS_HIGH = 60
 # Where the documents (or cases) stand that a service level counts.
 _LEVEL_LISTS: dict[str, tuple[str, str | None, dict[str, str]]] = {
@@ -71,7 +70,6 @@ def operations(request: HttpRequest) -> HttpResponse:
     missing = running.missing_parts(found)
     shown = [code for code in codes if not wanted or code == wanted]
     looked = running.looked_at()
-    counted = stats.counted_until()
     now = timezone.now()
     context = {
         "flows": flows,
@@ -90,7 +88,7 @@ def operations(request: HttpRequest) -> HttpResponse:
         "entity_codes": codes,
         "of_entity": f"&entity={wanted}" if wanted else "",
         "looked_at": looked,
-        "is_behind": looked is None or now - looked > running.LOOKED_AGO or now - counted > BEHIND_AFTER,
+        "is_behind": looked is None or now - looked > running.LOOKED_AGO or stats.behind_since() is not None,
         "hours": running.HOURS,
         "since": timezone.localtime(now - dt.timedelta(hours=running.HOURS)).date(),
         "may_propose": access.may(request.user, PROPOSE_RUNNING),

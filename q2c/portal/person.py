@@ -7,6 +7,7 @@ import zoneinfo
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -29,8 +30,9 @@ class ZoneForm(forms.Form):
 @require_GET
 @requires("portal.view_self")
 def here(request: PersonRequest) -> HttpResponse:
-    """Somebody is at work on a page that asks for nothing meanwhile: as any request it keeps them signed in."""
-    return HttpResponse(status=204)
+    """Somebody is at work on a page that asks for nothing meanwhile: as any request it keeps them signed in. The page
+    learns who that is, and the token its forms need if they have signed in anew since."""
+    return HttpResponse(status=204, headers={"X-Person": str(request.user.pk), "X-CSRF-Token": get_token(request)})
 
 
 @require_http_methods(["GET", "POST"])

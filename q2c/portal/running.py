@@ -15,7 +15,7 @@ from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
 
-from connectors import call_figures
+from connectors import call_figures, in_force
 from connectors.call_figures import Calls
 from connectors.connections import Health, days_to_expiry, health_of
 from connectors.lanes import BACKFILL, CRITICAL, NORMAL, lane_of
@@ -190,6 +190,7 @@ class SystemRow:
     calls: Calls | None
     now: Now
     expires_in: int | None
+    quota: in_force.DayQuota | None
 
     @property
     def breaker(self) -> str:
@@ -260,6 +261,7 @@ def system_rows(entities: Collection[str] | None) -> list[SystemRow]:
         SystemRow(
             connection, health_of(connection), getattr(connection, "health", None), calls.get(connection.code),
             open_now[connection.code], days_to_expiry(connection),
+            in_force.day_quota_of(connection, getattr(connection, "health", None)),
         )
         for connection in Connection.objects.select_related("health")
     ]  # fmt: skip

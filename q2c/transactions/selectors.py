@@ -46,7 +46,7 @@ def open_counts(user: Any) -> dict[str, int]:
 
 @dataclass
 class FlowFacts:
-    """Where the facts of one flow are: every fact is in exactly one column."""
+    """Where the facts of one flow are: every fact is in one column at most, and those that were cancelled in none."""
 
     flow: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -67,15 +67,21 @@ class FlowFacts:
         return self.counts.get("running", 0) + self.counts.get("waiting", 0)
 
 
-def flow_facts(user: Any, *, hours: int = 24) -> list[FlowFacts]:
-    """Open transactions of each flow with the age of the oldest, and how many were completed in the last hours: those
+def day_begins_at() -> dt.datetime:
+    """From when on what completed is told as the last day's: it's added up by the hour, so since the first whole hour
+    of the last 24."""
+    return timezone.now().replace(minute=0, second=0, microsecond=0) - dt.timedelta(hours=23)
+
+
+def flow_facts(user: Any) -> list[FlowFacts]:
+    """Open transactions of each flow with the age of the oldest, and how many were completed since the day began: those
     as beat added them up, for a page doesn't count what was carried."""
     facts: dict[str, FlowFacts] = {}
     rows = access.visible_to(user, BusinessTransaction.objects.filter(OPEN)).order_by()
     grouped = rows.values_list("flow", "state").annotate(n=Count("pk"), oldest=Min("created_at"))
     for flow, state, count, oldest in grouped:
         facts.setdefault(flow, FlowFacts(flow)).add(state, count, oldest)
-    counted = StatHour.objects.filter(measure=COMPLETED, hour__gt=timezone.now() - dt.timedelta(hours=hours))
+    counted = StatHour.objects.filter(measure=COMPLETED, hour__gte=day_begins_at())
     counted = access.visible_to(user, counted, permission=SEEN_BY[BusinessTransaction._meta.label_lower])
     for flow, count in counted.order_by().values_list("flow").annotate(Sum("count")):
         facts.setdefault(flow, FlowFacts(flow)).counts["completed"] = count

@@ -99,8 +99,11 @@ def samples(text):
 
 
 def test_what_was_counted_is_told_as_counters_and_histograms_over_all_hosts(client):
-    factories.make_connection("netsuite", secrets_expire_at=timezone.now() + dt.timedelta(hours=10))
-    ConnectionHealth.objects.update(breaker="open", stopped=["payment"], quota_used=400, quota_limit=1000)
+    soon = timezone.now() + dt.timedelta(hours=10)
+    factories.make_connection("netsuite", secrets_expire_at=soon, settings={"per_day": "1000"})
+    ConnectionHealth.objects.update(
+        breaker="open", stopped=["payment"], quota_used=400, quota_limit=1000, last_success_at=timezone.now()
+    )
     factories.make_pause()
     factories.count_work(40, 2)
     found = samples(client.get("/metrics").content.decode())

@@ -10,7 +10,7 @@ import yaml
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
-from connectors.models import ConnectionHealth
+from connectors.in_force import DayQuotaMetrics
 from q2c.core import metrics
 from q2c.flows.levels import LevelMetrics
 from tests import factories
@@ -41,14 +41,13 @@ def expressions():
 @pytest.fixture
 def told(db, client):
     """The labels of each sample that `/metrics` tells by its name: as declared, and as found in a busy portal."""
-    factories.make_connection(secrets_expire_at=timezone.now())
-    ConnectionHealth.objects.update(quota_used=1, quota_limit=2)
+    factories.make_connection(secrets_expire_at=timezone.now(), settings={"per_day": "1000"})
     factories.count_work()
     client.get("/healthz")
     found = {name: set(labels) for name, _, labels, _ in metrics.GAUGES}
     found |= {f"{name}_total": set(labels) for name, _, labels, _ in metrics.COUNTERS}
     found[metrics.STRAYS] = {"table"}
-    families = list(text_string_to_metric_families(metrics.scrape(LevelMetrics()).decode()))
+    families = list(text_string_to_metric_families(metrics.scrape(LevelMetrics(), DayQuotaMetrics()).decode()))
     assert {name.removesuffix("_total") for name in found} <= {family.name for family in families}
     for family in families:
         for sample in family.samples:

@@ -122,6 +122,50 @@ def test_who_sent_a_form_too_late_goes_on_at_the_page_it_stood_on(person, clock,
     assert answer["Location"] == f"/accounts/login/?next={goes_on_at}&idle=1&unsaved=1"
 
 
+FORM = {"Referer": "http://testserver/you/"}
+FRAGMENT = {"HX-Request": "true", "HX-Current-URL": "http://testserver/you/"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("sent_by", [FORM, FRAGMENT])
+@pytest.mark.parametrize(
+    ("ended_by", "minutes"),
+    [
+        ({"path": "/you/here/"}, [31]),  # the first key after a break
+        ({"path": "/you/here/"}, [29] * 24 + [25]),  # the twelve hours end while somebody types
+        ({"path": "/", "headers": POLL}, [31]),  # another tab asked for news
+        ({"path": "/transactions/"}, [31]),  # another tab was opened
+    ],
+)
+def test_what_is_sent_after_another_request_ended_the_session_is_told_not_to_be_saved(
+    person, clock, ended_by, minutes, sent_by
+):
+    for span in minutes:
+        assert person.get("/").status_code == 200
+        clock.shift(span * 60)
+    person.get(**ended_by)
+    assert not is_signed_in(person)
+    answer = person.post("/you/", {"zone": "Asia/Tokyo"}, headers=sent_by)
+    address = answer.headers.get("HX-Redirect") or answer["Location"]
+    assert address == "/accounts/login/?next=/you/&unsaved=1"
+    html = person.get(address).content.decode()
+    assert "You weren’t signed in any more. What you sent last wasn’t saved." in html
+    assert "unsaved" not in person.get("/you/")["Location"]  # who only looks has lost nothing
+
+
+@pytest.mark.django_db
+def test_a_page_learns_who_is_signed_in_and_the_token_that_its_forms_need_now(clock):
+    client = Client(enforce_csrf_checks=True)
+    somebody = factories.make_person("controller")
+    client.force_login(somebody)
+    answer = client.get("/you/here/")
+    assert answer["X-Person"] == str(somebody.pk)
+    form = {"zone": "Asia/Tokyo", "csrfmiddlewaretoken": answer["X-CSRF-Token"]}
+    assert client.post("/you/", form).status_code == 302
+    assert client.post("/you/", {**form, "csrfmiddlewaretoken": "x" * 64}).status_code == 403
+    assert "X-CSRF-Token" not in Client().get("/you/here/")
+
+
 @pytest.mark.django_db
 def test_who_types_for_hours_stays_signed_in_by_what_the_page_says(person, clock):
     for _ in range(40):

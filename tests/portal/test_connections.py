@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import pytest
 from django.test import Client
@@ -162,7 +163,9 @@ def test_a_connections_page_shows_what_it_takes_at_once_now_why_since_when_and_u
         ("stripe", {"per_day": "1000"}, {"quota_used": 700, "quota_limit": 900, "hours": 24}, (0, 1000, True)),
     ],
 )
-def test_the_days_calls_are_shown_as_told_or_as_counted_here_today(code, settings, seen, shown):
+def test_the_days_calls_are_told_everywhere_as_the_vendor_tells_them_or_as_counted_here_today(
+    code, settings, seen, shown
+):
     connection = factories.make_connection(code, settings=settings)
     known = {"quota_used": None, "quota_limit": None, "hours": 1, **seen}
     at = timezone.now() - dt.timedelta(hours=known.pop("hours"))
@@ -171,4 +174,13 @@ def test_the_days_calls_are_shown_as_told_or_as_counted_here_today(code, setting
     page = client.get(f"/connections/{code}/")
     assert page.context["quota"] == shown
     assert ("counted here since 00:00 UTC" in page.content.decode()) == bool(shown and shown[2])
-    assert client.get("/connections/").context["rows"][0]["quota"] == shown
+    listed, operations = client.get("/connections/"), client.get("/operations/")
+    assert listed.context["rows"][0]["quota"] == shown
+    cells = [re.findall(r'<td class="quota lo">(.*?)</td>', page.content.decode()) for page in (listed, operations)]
+    share = None if shown is None else shown[0] / shown[1]
+    assert len(cells[0]) == 1
+    assert cells[0] == cells[1]
+    assert ("not told" if share is None else f">{100 * share:.0f} %<") in cells[1][0]
+    metrics = client.get("/metrics").content.decode()
+    told = re.findall(r'^q2c_quota_used_ratio\{connection="(.*)"\} (.*)$', metrics, re.MULTILINE)
+    assert told == ([] if share is None else [(code, str(share))])

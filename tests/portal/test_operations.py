@@ -8,7 +8,7 @@ from django.utils import timezone
 from connectors.models import Connection, ConnectionHealth
 from q2c.core import brokers, metrics, stats
 from q2c.core.leases import take_lease
-from q2c.core.models import Lease, StatDay, StatNow
+from q2c.core.models import Lease, StatDay, StatDelta, StatNow
 from q2c.portal import running
 from q2c.transactions import counting
 from q2c.transactions.models import Worker, WorkItem
@@ -160,6 +160,11 @@ def test_figures_that_wait_to_be_added_up_are_told_to_be_late(sign_in, living):
     counting.look_at_open()
     client = sign_in("platform")
     assert "is behind or gone" not in client.get("/operations/").content.decode()
+    stats.note("completed", flow="invoice_to_erp", seconds=1.0)
+    for seconds, is_late in ((5, False), (90, True)):
+        StatDelta.objects.update(at=timezone.now() - dt.timedelta(seconds=seconds))
+        assert ("is behind or gone" in client.get("/operations/").content.decode()) is is_late
+    stats.roll_up()
     StatNow.objects.update(at=timezone.now() - dt.timedelta(minutes=5))
     assert "is behind or gone" in client.get("/operations/").content.decode()
 

@@ -1,12 +1,16 @@
-"""Who fills in a form for long stays signed in; a page that asks for news by itself keeps nobody so."""
+"""Who fills in a form for long stays signed in; a page that asks for news by itself keeps nobody so. Who was signed out
+meanwhile learns it with the next key, and nothing of what they typed is sent or lost."""
 
 import time
 
 import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import expect
 
 from tests import factories
 from tests.mappings.rules import make_rule
 from tests.mappings.sheet_rows import make_items
+from tests.portal.browser.test_access import faults
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,3 +62,58 @@ def test_a_poll_still_says_that_it_is_one(open_page):
     with page.expect_request("**/you/here/") as asked:
         page.evaluate(every)
     assert asked.value.headers["x-by-itself"] == "1"
+
+
+def end_session():
+    Session.objects.all().delete()
+
+
+def sign_in_elsewhere(page, live_server, person):
+    """In another tab of the same browser, as the link of the line opens it."""
+    other = page.context.new_page()
+    other.goto(f"{live_server.url}/accounts/login/")
+    other.fill("[name=login]", person.username)
+    other.fill("[name=password]", factories.PASSWORD)
+    other.click("button[type=submit]")
+    other.wait_for_url(f"{live_server.url}/")
+    other.close()
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_who_was_signed_out_learns_it_with_the_next_key_and_sends_what_they_typed_once_they_are_back(
+    open_page, live_server, is_same
+):
+    person = factories.make_person("controller")
+    page = open_page(person, "/")
+    page.clock.install()
+    page.goto(f"{live_server.url}/you/")
+    line, zone = page.locator("#out"), page.locator("[name=zone]")
+    end_session()
+    zone.fill("Asia/")
+    expect(line).to_be_hidden()  # the page was asked for just now
+    page.clock.fast_forward("05:00")
+    zone.press_sequentially("Tokyo")
+    expect(line).to_contain_text("You were signed out, so nothing can be sent from here.")
+    expect(page.locator("#live")).to_contain_text("You were signed out")
+    if is_same:
+        assert faults(page, "/you/ with the line") == []
+    line.get_by_role("button", name="Keep editing").click()
+    expect(line).to_be_hidden()
+    zone.press("Enter")
+    expect(line).to_contain_text("You were signed out")
+    assert page.url == f"{live_server.url}/you/"
+    sign_in_elsewhere(page, live_server, person if is_same else factories.make_person("controller", username="other"))
+    if is_same:
+        expect(line).to_contain_text("You’re signed in again. What you typed is still here: send it now.")
+    else:
+        expect(line).to_contain_text("Somebody else is signed in in this browser now")
+    zone.press("Enter")
+    if is_same:
+        expect(page.locator("main")).to_contain_text("Times are shown as in Asia/Tokyo now.")
+    else:
+        expect(line).to_be_visible()
+        expect(zone).to_have_value("Asia/Tokyo")
+    person.refresh_from_db()
+    assert person.preferences.get("time_zone") == ("Asia/Tokyo" if is_same else None)
+    assert page.complaints == []
