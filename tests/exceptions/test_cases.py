@@ -37,7 +37,7 @@ def test_equal_failures_are_one_case_with_one_occurrence_each():
         "missing_item_mapping", "mapping", "billing_ops", "open", 2,
     )  # fmt: skip
     assert case.summary == "NetSuite has no item for SKU GTX-1 in GB01"
-    assert list(case.notes.values_list("verb", flat=True)) == ["opened"]
+    assert list(case.notes.order_by("pk").values_list("verb", flat=True)) == ["opened"]
     assert list(case.history.values_list("history_type", "history_change_reason")) == [("+", "opened")]
 
 
@@ -91,7 +91,7 @@ def test_the_last_document_that_completes_resolves_its_case(commits):
     case = ExceptionCase.objects.get()
     assert (case.state, case.resolution, case.closed_at is None) == ("resolved", "completed", False)
     assert tally(case_id) == (0, Decimal(0))
-    assert list(case.notes.values_list("verb", flat=True)) == ["opened", "resolved"]
+    assert list(case.notes.order_by("pk").values_list("verb", flat=True)) == ["opened", "resolved"]
 
 
 def test_closing_sixty_cases_takes_as_many_statements_as_closing_two_and_keeps_the_same_of_each(commits):
@@ -134,7 +134,7 @@ def test_a_resolved_cause_that_comes_back_is_the_same_case_regressed(commits):
     assert cases.open_for_steps([later]) == {later.transaction_id: case_id}
     case = ExceptionCase.objects.get()
     assert (case.state, case.regressed_count, case.failed_fix, case.closed_at) == ("open", 1, "completed", None)
-    assert list(case.notes.values_list("verb", flat=True)) == ["opened", "resolved", "regressed"]
+    assert list(case.notes.order_by("pk").values_list("verb", flat=True)) == ["opened", "resolved", "regressed"]
 
 
 def test_a_waived_cause_that_comes_back_is_a_new_case(commits):

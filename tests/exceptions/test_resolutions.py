@@ -175,7 +175,7 @@ def test_a_rejected_mapping_gives_the_case_back(billing, controller):
     decision, results = releases.decide_change_set(change_set, by=controller, approve=False, why="wrong item")
     case.refresh_from_db()
     assert (decision.state, results, case.state, states(ids)) == ("rejected", [], "open", ["held"])
-    assert list(case.notes.values_list("verb", flat=True)) == ["opened", "proposed", "rejected"]
+    assert list(case.notes.order_by("pk").values_list("verb", flat=True)) == ["opened", "proposed", "rejected"]
 
 
 def test_a_waived_document_posts_nothing_and_keeps_its_reason(controller, commits):

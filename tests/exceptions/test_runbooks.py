@@ -25,10 +25,10 @@ def test_each_version_is_kept_with_who_and_why_and_the_newest_holds(billing):
     save(billing)
     save(billing, "Ask **Sue** about {sku}.", seen=1)
     assert runbooks.newest(KIND.code).text == "Ask **Sue** about {sku}."
-    assert list(RunbookVersion.objects.values_list("version", "by__username", "why")) == [
+    assert list(RunbookVersion.objects.order_by("pk").values_list("version", "by__username", "why")) == [
         (1, "ben", "we learned it"), (2, "ben", "we learned it"),
     ]  # fmt: skip
-    acts = AuditEntry.objects.filter(verb="edit_runbook").values_list("subject_id", "data__version")
+    acts = AuditEntry.objects.filter(verb="edit_runbook").order_by("sequence").values_list("subject_id", "data__version")
     assert list(acts) == [("negative_price", 1), ("negative_price", 2)]
     with pytest.raises(DatabaseError, match="Cannot update or delete"), transaction.atomic():
         RunbookVersion.objects.update(text="another")
