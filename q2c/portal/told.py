@@ -85,6 +85,8 @@ class ToldStep:
         """What the latest run gave, in one line."""
         if self.last is None or not self.last.output:
             return ""
+        if self.kind == "write" and self.given is None:
+            return "Nothing had to be written"
         labels = {rule.value: f"{rule.value_label} ({rule.value})" for rule in self.rules if rule.value_label}
         return tell_outcome(self.last.gave, self.given, Scene(self.customer, self.currency, labels))
 

@@ -129,6 +129,15 @@ def test_steps_are_told_with_the_customer_of_their_document(db):
     assert steps["find_customer"].outcome == "Kestrel Freight, customer 1629"
 
 
+@pytest.mark.parametrize(("kind", "says"), [("write", "Nothing had to be written"), ("read", "")])
+def test_a_write_that_made_nothing_says_so_beside_its_tick(db, kind, says):
+    txn = factories.make_transaction(flow="reversal_to_erp")
+    factories.make_step(txn, "post_again", kind=kind, gave="reposted", output=None)
+    (step,) = [s for s in told.tell_steps(txn, selectors.steps_of(txn.pk), []) if s.name == "post_again"]
+    step.kind = kind
+    assert step.outcome == says
+
+
 def test_every_permission_of_every_role_has_words():
     assert {p for role in ROLES for p in role.may} == set(PERMISSION_WORDS)
 
