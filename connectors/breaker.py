@@ -137,6 +137,12 @@ class Breaker:
         """A failure that is shown, and counted elsewhere."""
         self.last_failure_at, self.last_failure, self.is_changed = dt.datetime.now(dt.UTC), why[:300], True
 
+    def take_answered(self) -> bool:
+        """Whether writes were answered since the last time this was asked, and lately: an answer of hours ago says
+        nothing of what failed since."""
+        was, self.writes_answered = self.writes_answered, False
+        return was and self._write_answered_at > self.clock() - WINDOW_SECONDS
+
     def wait(self) -> dt.timedelta:
         """How long until a probe may go out."""
         return dt.timedelta(seconds=max(0.0, self.open_until - self.clock()))
@@ -236,13 +242,11 @@ def is_away(connection: str, object_type: str) -> bool:
 
 def tell_answered(breakers_: Iterable[Breaker]) -> None:
     """Tell other processes of which object types writes were answered here: their row of failures is over."""
-    told = [one for one in breakers_ if one.writes_answered and one.object_type and one.shared is not None]
-    if not told:
+    names = [one.name for one in breakers_ if one.take_answered() and one.object_type and one.shared is not None]
+    if not names:
         return
-    for one in told:
-        one.writes_answered = False
     try:
-        probes.Probes.tell_answered([one.name for one in told])
+        probes.Probes.tell_answered(names)
     except (redis.RedisError, OSError):
         return  # the next answered write is told
 

@@ -33,11 +33,13 @@ if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return {'probe'
 return {'wait', redis.call('PTTL', KEYS[2]), writes}
 """
 # KEYS: what is known, who probes, whether writes failed, how many. ARGV: for how long it's open, for how long that is
-# kept, whether writes failed (then it's known until it's well, whatever fails next).
+# kept, whether writes failed (then it's known until it's well, whatever fails next), for how long their count is kept:
+# a process that hasn't failed yet opens with its first failure.
 _OPEN = """
 local now = redis.call('TIME'); now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('SET', KEYS[1], now + ARGV[1], 'PX', ARGV[2])
-redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('DEL', KEYS[2])
+redis.call('PEXPIRE', KEYS[4], ARGV[4])
 if ARGV[3] == '1' then redis.call('SET', KEYS[3], 1) end
 if redis.call('EXISTS', KEYS[3]) == 1 then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 return 0
@@ -68,7 +70,8 @@ class Probes:
 
     def tell_open(self, name: str, seconds: float, *, asks_a_write: bool = False) -> None:
         """Nobody calls for so long; whoever probed has failed."""
-        broker().eval(_OPEN, 4, *_keys(name), int(seconds * 1000), KEPT_SECONDS * 1000, int(asks_a_write))
+        kept = (KEPT_SECONDS * 1000, int(asks_a_write), COUNTED_SECONDS * 1000)
+        broker().eval(_OPEN, 4, *_keys(name), int(seconds * 1000), *kept)
 
     def tell_well(self, name: str) -> None:
         """A call was answered."""

@@ -26,6 +26,7 @@ from q2c.core.models import CustomRole, LegalEntity, Membership, Person
 from q2c.core.roles import BY_CODE, ROLES, SEEN_BY, Role
 
 NOBODY = Q(pk__in=[])
+NAMED = 6  # people who are named as those who can do it instead
 VIEW_CASE = "exceptions.view_case"
 
 
@@ -250,7 +251,7 @@ def people_who_may(permission: str, entity: str = "", *, queue: str = "", kind: 
 
 def who_may(permission: str, entity: str = "", *, kind: str = "") -> list[Person]:
     """The first people who hold a permission for an entity, for "who can do it instead"."""
-    return list(people_who_may(permission, entity, kind=kind)[:6])
+    return list(people_who_may(permission, entity, kind=kind)[:NAMED])
 
 
 def roles_with(permission: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from django import forms
@@ -152,8 +153,8 @@ def _may_propose(user: Any, txn: BusinessTransaction) -> bool:
 
 def _proposers(txn: BusinessTransaction) -> list[Person]:
     """Who may instead: not by a role for some kinds of case only, since no case is asked about."""
-    found = access.who_may(plan_signing.PROPOSES, txn.legal_entity_code)
-    return [person for person in found if _may_propose(person, txn)]
+    found = access.people_who_may(plan_signing.PROPOSES, txn.legal_entity_code)
+    return list(islice((person for person in found if _may_propose(person, txn)), access.NAMED))
 
 
 def _entries(step: Step) -> list[Entry]:

@@ -28,7 +28,9 @@ def test_each_version_is_kept_with_who_and_why_and_the_newest_holds(billing):
     assert list(RunbookVersion.objects.order_by("pk").values_list("version", "by__username", "why")) == [
         (1, "ben", "we learned it"), (2, "ben", "we learned it"),
     ]  # fmt: skip
-    acts = AuditEntry.objects.filter(verb="edit_runbook").order_by("sequence").values_list("subject_id", "data__version")
+    acts = (
+        AuditEntry.objects.filter(verb="edit_runbook").order_by("sequence").values_list("subject_id", "data__version")
+    )
     assert list(acts) == [("negative_price", 1), ("negative_price", 2)]
     with pytest.raises(DatabaseError, match="Cannot update or delete"), transaction.atomic():
         RunbookVersion.objects.update(text="another")

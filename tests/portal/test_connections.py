@@ -118,6 +118,9 @@ def test_what_answers_about_some_objects_is_not_called_silent(answered, failed, 
     assert f"<h1>{says}</h1>" in client.get("/connections/netsuite/").content.decode()
     is_ill = bool(seen)
     assert ("NetSuite" in str(client.get("/connections/").context["ill"])) is is_ill
+    operations = client.get("/operations/").content.decode()
+    assert (f"{says}: " in operations) is is_ill
+    assert ("NetSuite doesn’t answer" in operations) is ("doesn’t" in says)
 
 
 @pytest.fixture

@@ -355,7 +355,19 @@ def test_writes_that_fail_in_one_process_each_open_it_as_if_they_had_failed_in_o
         one.note_failure("503", is_write=True)
         clock.now += 900
     assert {one.state for one in children} == {"closed"}
-    children[4].note_failure("503", is_write=True)
+    for one in children[4:]:  # and each that tries hours later knows it by its first failure
+        one.note_failure("503", is_write=True)
+        assert one.state == "open"
+        clock.now += 900
+
+
+def test_an_answer_of_hours_ago_that_is_told_late_does_not_end_the_row(children, clock):
+    for one in children[4:]:
+        one.note_success(20)
+    clock.now += 4 * 3600
+    for one in children[:5]:
+        tell_answered(children)
+        one.note_failure("503", is_write=True)
     assert children[4].state == "open"
 
 
