@@ -2,11 +2,13 @@
 
 import pytest
 from django.test import Client
+from playwright.sync_api import expect
 
 from tests import factories
 
 WIDTHS = {"wide": 1440, "phone": 390}
 PATIENCE_MS = 120_000  # of a busy machine
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_who_was_signed_out_learns_it_with_the_next_key_and_sends_what_they_type
         expect(line).to_contain_text("You’re signed in again. What you typed is still here: send it now.")
     else:
         expect(line).to_contain_text("Somebody else is signed in in this browser now")
-    zone.press("Enter")
+    page.get_by_role("button", name="Use this zone").click()
     if is_same:
         expect(page.locator("main")).to_contain_text("Times are shown as in Asia/Tokyo now.")
     else:
