@@ -48,7 +48,7 @@
   });
   // Whoever fills in a long form is at work too, though it asks for nothing: the server hears of it every four minutes.
   // Its answer tells whether they are still signed in: if they aren't, what is typed stays and isn't sent.
-  var heard = Date.now(), away = ""; // "out": signed out; "other": somebody else has signed in
+  var heard = Date.now(), asked = 0, away = ""; // "out": signed out; "other": somebody else has signed in
   function told(how) {
     var box = document.getElementById("out");
     box.hidden = false;
@@ -58,8 +58,10 @@
     });
   }
   function look() {
+    var mine = asked += 1;
     heard = Date.now();
     return fetch(document.body.dataset.here, { redirect: "manual" }).then(function (answer) {
+      if (mine !== asked) return; // it was asked again meanwhile: a late answer tells what was
       var who = answer.headers.get("X-Person"), token = answer.headers.get("X-CSRF-Token"), was = away;
       if (answer.type === "opaqueredirect") away = "out";
       else if (who) away = who === document.body.dataset.person ? "" : "other";
