@@ -13,6 +13,7 @@ from q2c.core import brokers, ids
 from q2c.flows import nudger
 from q2c.transactions import workers
 from tests.brokers import PATIENCE_SECONDS
+from tests.core.people import make_person
 from tests.emptying import empty_tables
 from tests.template import use_template
 
@@ -108,3 +109,21 @@ def pytest_terminal_summary(terminalreporter):
         for name, line in getattr(report, "user_properties", ()):
             if name == "said" and report.when == "call":
                 terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def ben():
+    """Of billing."""
+    return make_person("ben", "billing_ops")
+
+
+@pytest.fixture
+def cora():
+    """Of controllership."""
+    return make_person("cora", "controller")
+
+
+@pytest.fixture
+def mira():
+    """Who looks after the rules."""
+    return make_person("mira", "mapping_admin")

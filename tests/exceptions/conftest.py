@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.people import make_person
-
 
 @pytest.fixture
 def commits(django_capture_on_commit_callbacks):
@@ -14,10 +12,10 @@ def commits(django_capture_on_commit_callbacks):
 
 
 @pytest.fixture
-def billing():
-    return make_person("ben", "billing_ops")
+def billing(ben):
+    return ben
 
 
 @pytest.fixture
-def controller():
-    return make_person("cora", "controller")
+def controller(cora):
+    return cora

@@ -33,16 +33,6 @@ WHY = "The item is in NetSuite now"
 
 
 @pytest.fixture
-def ben():
-    return make_person("ben", "billing_ops")
-
-
-@pytest.fixture
-def cora():
-    return make_person("cora", "controller")
-
-
-@pytest.fixture
 def asking():
     """In GB01 a repost of more than GBP 15 asks for a colleague."""
     make_subsidiary("GB01")

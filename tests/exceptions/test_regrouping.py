@@ -12,15 +12,9 @@ from exceptions.models import CaseAlias, CaseFix, CaseTally, ExceptionCase, Occu
 from exceptions.regrouping import RegroupRefused
 from q2c.core.models import AuditEntry
 from q2c.core.problems import Category, Problem
-from tests.core.people import make_person
 from tests.exceptions.problems import held, missing_item
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ben():
-    return make_person("ben", "billing_ops")
 
 
 def refused(wording: str) -> Problem:
