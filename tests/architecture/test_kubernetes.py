@@ -112,8 +112,22 @@ def test_what_scales_is_there_and_goes_by_a_metric_that_is_exported():
                 assert metric["external"]["metric"]["name"] in told
 
 
+def scaled() -> dict[str, int]:
+    """What an autoscaler counts, and how many there are at least."""
+    scalers = (each["spec"] for each in OBJECTS if each["kind"] == "HorizontalPodAutoscaler")
+    return {spec["scaleTargetRef"]["name"]: spec["minReplicas"] for spec in scalers}
+
+
+def test_what_an_autoscaler_counts_isnt_counted_by_an_apply_too():
+    """The apply of each upgrade would put a storm's replicas back."""
+    assert set(scaled()) == {"q2c-web", "q2c-flows"}
+    for name in scaled():
+        assert "replicas" not in named("Deployment", name)["spec"], name
+
+
 def test_of_what_runs_more_than_once_one_is_always_left():
-    several = {e["metadata"]["name"] for e in POD_MAKERS if e["spec"].get("replicas", 1) > 1}
+    least = {e["metadata"]["name"]: e["spec"].get("replicas", 1) for e in POD_MAKERS} | scaled()
+    several = {name for name, count in least.items() if count > 1}
     kept = {each["metadata"]["name"] for each in OBJECTS if each["kind"] == "PodDisruptionBudget"}
     assert several == kept
     for name in kept:
