@@ -105,6 +105,43 @@ def test_every_metric_and_label_of_dashboard_and_alerts_exists(told):
                 assert {label.strip() for label in grouped.split(",")} <= known | {"instance"}, f"{where}: {grouped}"
 
 
+def test_every_alert_has_a_runbook_that_says_what_to_do_and_no_runbook_is_without_alert():
+    titles = re.findall(r"^## (\w+)$", RUNBOOKS, re.M)
+    assert titles == [alert["alert"] for alert in ALERTS]
+    parts = dict(zip(titles, re.split(r"^## \w+$", RUNBOOKS, flags=re.M)[1:], strict=True))
+    for alert in ALERTS:
+        assert alert["annotations"]["runbook"] == f"docs/operations/runbooks.md#{alert['alert'].lower()}"
+        assert alert["annotations"]["summary"]
+        assert alert["labels"]["severity"] in ("critical", "warning")
+        assert re.search(r"^1\. \S", parts[alert["alert"]], re.M), alert["alert"]
+
+
+def test_the_dashboards_panels_have_ids_of_their_own_and_dont_overlap():
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
+                 for y in range(place["y"], place["y"] + place["h"])}  # fmt: skip
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24, panel["title"]
+        taken |= cells
+
+
+def test_every_page_that_is_linked_is_there():
+    for page in FOLDER.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_metric_that_exists_is_told_in_the_monitoring_page(told):
+    text = (FOLDER / "monitoring.md").read_text()
+    families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in told if name.startswith("q2c_")}
+    missing = {name for name in families if name not in text}
+    assert not missing
+
+
 def wrongly_put_together(expression, told):
     """Metrics that every web server tells alike and that this query counts once for each of them, whatever a scrape
     adds (instance, pod, endpoint): the largest is to be taken first, by all labels of their own where a sum follows."""
@@ -175,43 +212,6 @@ def test_the_alerts_job_is_the_one_that_each_scrape_that_is_shown_gives():
             )
             shown += 1
     assert shown == 3
-
-
-def test_every_alert_has_a_runbook_that_says_what_to_do_and_no_runbook_is_without_alert():
-    titles = re.findall(r"^## (\w+)$", RUNBOOKS, re.M)
-    assert titles == [alert["alert"] for alert in ALERTS]
-    parts = dict(zip(titles, re.split(r"^## \w+$", RUNBOOKS, flags=re.M)[1:], strict=True))
-    for alert in ALERTS:
-        assert alert["annotations"]["runbook"] == f"docs/operations/runbooks.md#{alert['alert'].lower()}"
-        assert alert["annotations"]["summary"]
-        assert alert["labels"]["severity"] in ("critical", "warning")
-        assert re.search(r"^1\. \S", parts[alert["alert"]], re.M), alert["alert"]
-
-
-def test_the_dashboards_panels_have_ids_of_their_own_and_dont_overlap():
-    panels = DASHBOARD["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
-    for panel in panels:
-        place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"])
-                 for y in range(place["y"], place["y"] + place["h"])}  # fmt: skip
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24, panel["title"]
-        taken |= cells
-
-
-def test_every_page_that_is_linked_is_there():
-    for page in FOLDER.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
-
-
-def test_every_metric_that_exists_is_told_in_the_monitoring_page(told):
-    text = (FOLDER / "monitoring.md").read_text()
-    families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in told if name.startswith("q2c_")}
-    missing = {name for name in families if name not in text}
-    assert not missing
 
 
 def test_what_a_page_has_somebody_look_for_stands_on_a_screen_or_heads_a_page():
