@@ -14,6 +14,9 @@ from connectors.in_force import DayQuotaMetrics
 from q2c.core import metrics
 from q2c.flows.levels import LevelMetrics
 from tests import factories
+from tests.architecture.house import PACKAGES, ROOT
+from tests.architecture.test_kubernetes import named
+from tests.architecture.test_values import COMPOSE, literals
 
 FOLDER = Path(__file__).parents[2] / "docs" / "operations"
 RULES = yaml.safe_load((FOLDER / "prometheus-alerts.yaml").read_text())
@@ -24,6 +27,12 @@ FOREIGN = {"up"}  # Prometheus' own
 _METRIC = re.compile(r"\b(q2c_[a-z0-9_]+)(\{[^}]*\})?")
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"")
 _BY = re.compile(r"\bby \(([^)]*)\)")
+# What is before a bracket that opens: a function, or an aggregation with the labels that it goes by.
+_OPENS = re.compile(r"(\w+)\s*(?:\b(by|without)\s*\(([^)]*)\)\s*)?$")
+_LARGEST = {"max", "min"}
+_COUNTED_BY_EACH = "q2c_http_"  # by each web process: it adds up
+_BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.S)
+_SAID = re.compile(r"(?<![*\w])\*([^*\n]+)\*(?![*\w])")  # what stands on a screen
 
 
 def expressions():
@@ -35,6 +44,33 @@ def expressions():
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
             found[variable["name"]] = variable["definition"]
+    for block in blocks("deployment.md"):
+        for rule in block.get("externalRules", ()):
+            series = rule["seriesQuery"]
+            found[f"adapter, {series}"] = rule["metricsQuery"].replace("<<.Series>>", series)
+    return found
+
+
+def blocks(page):
+    """The YAML that a page shows."""
+    return [yaml.safe_load(text) for kind, text in _BLOCK.findall((FOLDER / page).read_text()) if kind == "yaml"]
+
+
+def around(expression, at):
+    """The functions and aggregations around a place, the innermost first: name, labels, and whether it leaves those out
+    (`without`)."""
+    opened = []
+    for index, sign in enumerate(expression[:at]):
+        if sign == "(":
+            opened.append(index)
+        elif sign == ")":
+            opened.pop()
+    found = []
+    for index in reversed(opened):
+        before = _OPENS.search(expression[:index])
+        if before and before[1] not in ("by", "without"):
+            labels = {label.strip() for label in (before[3] or "").split(",")} - {""}
+            found.append((before[1], labels, before[2] == "without"))
     return found
 
 
@@ -104,3 +140,97 @@ def test_every_metric_that_exists_is_told_in_the_monitoring_page(told):
     families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in told if name.startswith("q2c_")}
     missing = {name for name in families if name not in text}
     assert not missing
+
+
+def wrongly_put_together(expression, told):
+    """Metrics that every web server tells alike and that this query counts once for each of them, whatever a scrape
+    adds (instance, pod, endpoint): the largest is to be taken first, by all labels of their own where a sum follows."""
+    wrong = []
+    for found in _METRIC.finditer(expression):
+        if found[1].startswith(_COUNTED_BY_EACH) or found[1] not in told:
+            continue
+        outer = [each for each in around(expression, found.start()) if each[0] not in ("rate", "increase")]
+        name, by, leaves_out = outer[0] if outer else ("", set(), False)
+        is_summed = any(each[0] == "sum" for each in outer[1:])
+        if name in ("absent", "label_values"):
+            continue
+        if name not in _LARGEST or leaves_out or (is_summed and by != told[found[1]]):
+            wrong.append(found[0])
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("expression", "is_right"),
+    [
+        ("sum(max without (instance) (q2c_work_items))", False),  # with a label `pod` it's so many times too much
+        ("sum(q2c_work_items)", False),
+        ("q2c_work_oldest_seconds > 900", False),  # an alert for each web server
+        ("sum(max by (flow) (q2c_open_transactions))", False),  # of its states only the largest
+        ("sum by (flow) (max by (flow, connection, outcome) (increase(q2c_documents_total[15m]))) > 5", True),
+        ("max by (flow) (q2c_work_oldest_seconds) > 900", True),
+        ("max(q2c_inbox_waiting) > 1000", True),
+        ('absent(q2c_living{part="beat"})', True),
+        ("sum(rate(q2c_http_requests_total[5m])) > 0.1", True),
+    ],
+)  # fmt: skip
+def test_a_query_is_judged_by_how_it_puts_together_what_every_web_server_tells_alike(expression, is_right, told):
+    assert (wrongly_put_together(expression, told) == []) is is_right
+
+
+def test_no_query_counts_a_thing_once_for_each_web_server(told):
+    assert {where: wrong for where, e in expressions().items() if (wrong := wrongly_put_together(e, told))} == {}
+    assert 'adapter, q2c_work_items{flow!=""}' in expressions()
+
+
+def test_the_alerts_job_is_the_one_that_each_scrape_that_is_shown_gives():
+    web = named("Deployment", "q2c-web")["spec"]["template"]
+    labels = web["metadata"]["labels"]
+    (container,) = web["spec"]["containers"]
+    ports = {port["name"] for port in container["ports"]}
+    assert {job for alert in ALERTS for job in re.findall(r'job="(\w+)"', alert["expr"])} == {"q2c"}
+    shown = 0
+    for block in blocks("monitoring.md"):
+        for config in block.get("scrape_configs", ()):
+            assert config["job_name"] == "q2c"
+            assert "credentials" in config["authorization"]
+            for target in (t for each in config.get("static_configs", ()) for t in each["targets"]):
+                assert target in {":".join(p.split(":")[:2]) for p in COMPOSE["services"]["web"]["ports"]}
+            for rule in config.get("relabel_configs", ()):
+                if rule["source_labels"][0].startswith("__meta_kubernetes_pod_label_"):
+                    sources = [s.removeprefix("__meta_kubernetes_pod_label_") for s in rule["source_labels"]]
+                    assert rule["regex"] == ";".join(labels[s] for s in sources)
+                if rule["source_labels"] == ["__meta_kubernetes_pod_container_port_name"]:
+                    assert rule["regex"] in ports
+            shown += 1
+        if block.get("kind") == "PodMonitor":
+            assert labels[block["spec"]["jobLabel"]] == "q2c"
+            assert block["spec"]["selector"]["matchLabels"].items() <= labels.items()
+            (endpoint,) = block["spec"]["podMetricsEndpoints"]
+            assert endpoint["port"] in ports
+            assert endpoint["authorization"]["credentials"]["key"] in literals(
+                endpoint["authorization"]["credentials"]["name"]
+            )
+            shown += 1
+    assert shown == 3
+
+
+def test_what_a_page_has_somebody_look_for_stands_on_a_screen_or_heads_a_page():
+    files = [p for folder in PACKAGES for p in (ROOT / folder).rglob("*.py") if "sandbox" not in p.parts]
+    files += (ROOT / "templates").rglob("*.html")
+    words = " ".join(path.read_text() for path in files)
+    heads = " ".join(re.findall(r"^## .*$", (ROOT / "docs" / "production.md").read_text(), re.M))
+    there = f"{words} {words.replace('_', ' ')} {heads}".replace("’", "'").lower()
+    for page in FOLDER.glob("*.md"):
+        said = {each.removesuffix(" …") for each in _SAID.findall(page.read_text())}
+        assert {each for each in said if each.replace("’", "'").lower() not in there} == set(), page.name
+
+
+def test_a_tab_that_a_runbook_names_is_one():
+    named_tabs = set(re.findall(r"tab \*([^*]+)\*", RUNBOOKS))
+    assert named_tabs
+    tabs = " ".join(
+        views
+        for path in (ROOT / "templates").rglob("*.html")
+        for views in re.findall(r'<nav class="views".*?</nav>', path.read_text(), re.S)
+    )
+    assert {tab for tab in named_tabs if f">{tab} <" not in tabs and f">{tab}<" not in tabs} == set()
