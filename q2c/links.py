@@ -33,6 +33,7 @@ class Links:
         self.facts: dict[tuple[str, str, str], bytes] = {}
         self.given: dict[tuple[str, str, str, str], bytes] = {}
         self.states: dict[tuple[str, str, str], str] = {}
+        self.sellers: dict[tuple[str, str, str], str] = {}
         self.targets: dict[tuple[str, str, str], tuple[str, str]] = {}
         self.statuses: dict[tuple[str, str], str] = {}
         self.lanes: dict[tuple[str, str], list[bytes]] = {}
@@ -58,6 +59,11 @@ class Links:
     def state(self, flow: str, connection: str, source_id: str) -> str:
         """The state of the newest transaction that a source object started a flow with, or empty."""
         return self.states.get((flow, connection, source_id), "")
+
+    def seller(self, flow: str, connection: str, source_id: str) -> str:
+        """The legal entity whose the newest transaction is that a source object started a flow with; empty while its
+        document and its first steps don't say. Comes with the fact."""
+        return self.sellers.get((flow, connection, source_id), "")
 
     def written(self, flow: str, connection: str, source_id: str) -> tuple[str, str, str]:
         """That state, once it's held or at its end, and what the transaction wrote last in its target: its type and its
@@ -174,12 +180,13 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         sources = [k[2] for k in keys]
         found_facts = BusinessTransaction.objects.filter(source_id__in=sources, flow__in={k[0] for k in keys})
         columns = ("flow", "source_connection", "source_id", "fact", "state")
-        target = ("target_type", "target_number", "target_id")
+        target = ("target_type", "target_number", "target_id", "legal_entity_code")
         rows_found = found_facts.order_by("lane_sequence").values_list(*columns, *target)
-        for flow, source, found, fact, state, kind, number, document in rows_found:
+        for flow, source, found, fact, state, kind, number, document, seller in rows_found:
             links.facts[flow, source, found] = bytes(fact)
             links.states[flow, source, found] = state
             links.targets[flow, source, found] = (kind, number or document)
+            links.sellers[flow, source, found] = seller
     if keys := wants.get("contribution"):
         links.contributions.update(find_contributions(sorted(keys)))
     if keys := wants.get("status"):

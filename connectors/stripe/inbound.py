@@ -125,7 +125,8 @@ def _product_of(raw: Mapping[str, Any]) -> Any:
 def credit_memo(
     raw: Mapping[str, Any], connection: str, *, original: billing.Invoice | None = None
 ) -> billing.CreditMemo:
-    """A credit note; amounts are positive. `original` is the credited invoice: a credit takes its lines' SKUs."""
+    """A credit note; amounts are positive. `original` is the credited invoice: a credit takes its lines' SKUs, and its
+    seller where the note doesn't name one."""
     currency = currency_of(raw)
     notes = raw.get("metadata") or {}
     originals = {line.line_id: line for line in original.lines} if original else {}
@@ -144,7 +145,9 @@ def credit_memo(
         invoice_issued_at=original.issued_at if original else None,
         applied_amount=_minor_or_none(raw.get("pre_payment_amount"), currency),
         reason=str(raw.get("reason") or raw.get("memo") or ""),
-        legal_entity=notes.get("legal_entity") or customer_note(raw, "legal_entity"),
+        legal_entity=notes.get("legal_entity")
+        or (original.legal_entity if original else "")
+        or customer_note(raw, "legal_entity"),
         is_customer_known=is_known,
         refunds=tuple(
             billing.CreditRefund(refund_id=id_of(part["refund"]), amount=from_minor(part["amount_refunded"], currency))

@@ -21,6 +21,7 @@ from mappings.kinds import ADJUSTMENT_LIMIT, LIMITED_BY
 from mappings.resolve import Snapshot
 from q2c.core.hotpath import lock_names
 from q2c.core.models import Person
+from q2c.core.money import spoken_amount, spoken_money
 from q2c.transactions.models import BusinessTransaction
 
 _WORDS = {"item": "of one invoice", "person": "of {person}", "customer": "of the customer", "period": "of {entity}"}
@@ -63,8 +64,8 @@ class Limit:
         return max(self.used + amount - self.limit, Decimal(0)) if self.limit is not None else Decimal(0)
 
     def __str__(self) -> str:
-        most = f" of {self.limit:,.2f}" if self.limit is not None else ", without a limit"
-        return f"{self.words}: {self.currency} {self.used:,.2f}{most}"
+        most = ", without a limit" if self.limit is None else f" of {spoken_amount(self.limit, self.currency)}"
+        return f"{self.words}: {spoken_money(self.used, self.currency)}{most}"
 
 
 def hold_limits(entity: str) -> None:
@@ -99,10 +100,11 @@ def why_too_much(spent: Spent, limits: Iterable[Limit]) -> str:
     for row in limits:
         if row.limit is None and row.of == "item" and spent.resolution == ACCEPT_DIFFERENCE:
             said.append(f"No rule says up to what amount {spent.entity} accepts a difference.")
-        elif over := row.over_by(spent.amount):
+        elif row.limit is not None and (over := row.over_by(spent.amount)):
             said.append(
-                f"The limit {row.words} is {row.currency} {row.limit:,.2f}, of which {row.used:,.2f} is used: "
-                f"{row.currency} {spent.amount:,.2f} is {over:,.2f} over it."
+                f"The limit {row.words} is {spoken_money(row.limit, row.currency)}, of which "
+                f"{spoken_amount(row.used, row.currency)} is used: {spoken_money(spent.amount, row.currency)} is "
+                f"{spoken_amount(over, row.currency)} over it."
             )
     return " ".join(said)
 

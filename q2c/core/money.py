@@ -55,8 +55,13 @@ def round_money(amount: Decimal, currency: str) -> Decimal:
 def spoken_money(amount: Decimal, currency: str) -> str:
     """The amount as a sentence says it, with its currency's decimals: "GBP 1,234.50". One that has more is said as it
     is: two that differ never read alike."""
+    return f"{currency} {spoken_amount(amount, currency)}"
+
+
+def spoken_amount(amount: Decimal, currency: str) -> str:
+    """As `spoken_money`, where the currency was said already: "1,234.50"."""
     rounded = round_money(amount, currency)
-    return f"{currency} {rounded if rounded == amount else amount.normalize():,f}"
+    return f"{rounded if rounded == amount else amount.normalize():,f}"
 
 
 def from_minor(units: int | Decimal, currency: str) -> Decimal:

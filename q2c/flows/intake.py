@@ -19,7 +19,6 @@ from q2c import ports
 from q2c.canonical import events
 from q2c.core.customer_keys import owner_of
 from q2c.core.hotpath import fetch_rows
-from q2c.core.models import LegalEntity
 from q2c.core.money import spoken_money
 from q2c.core.problems import Category, Problem
 from q2c.flows import begun, corrections, sightings
@@ -141,14 +140,10 @@ def family_of(source: Source) -> str:
     return manifest_of(source.vendor).families[0].value
 
 
-_zones: dict[str, str] = {}
-
-
 def time_zone_of(entity: str) -> str:
-    """The entity's time zone; UTC while the entity isn't known."""
-    if entity and entity not in _zones:
-        _zones.update(LegalEntity.objects.values_list("code", "time_zone"))
-    return _zones.get(entity, "UTC")
+    """The entity's time zone, as the flows take it; UTC while the entity isn't known."""
+    known = ports.entities().get(entity)
+    return known.time_zone if known is not None else "UTC"
 
 
 # Carrying.

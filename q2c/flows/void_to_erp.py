@@ -96,12 +96,15 @@ def _carried(void: DocumentVoid, links: Any, flow: str, kind: str) -> bytes:
 def want_credit_book(void: DocumentVoid, document: Invoice, calendar: Any) -> list[tuple[str, Any]]:
     """What names the seller of a voided credit memo, and the ERP that has it."""
     itself = [("credit_memo", _credit_key(void))]
-    return [*dates.want_seller(document), *systems.want_erp("credit_memo", document, calendar, itself)]
+    sold = originals.want_sold(originals.CREDIT_FLOW, "credit_memo", void.source.connection, void.document_id)
+    return [*dates.want_seller(document), *sold, *systems.want_erp("credit_memo", document, calendar, itself)]
 
 
 def find_credit_book(void: DocumentVoid, document: Invoice, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
-    """The seller's book in the ERP that has the voided credit memo."""
-    code = dates.find_seller(document, txn, mappings)
+    """The book in which the voided credit memo stands."""
+    source = (void.source.connection, void.document_id)
+    code = originals.sold_by(originals.CREDIT_FLOW, "credit_memo", *source, links)
+    code = code or dates.find_seller(document, txn, mappings)
 
     def rule() -> str:
         on = dates.own_date(document, code, calendar)

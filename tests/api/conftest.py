@@ -10,6 +10,7 @@ from oauth2_provider.models import get_application_model
 
 from connectors.models import Connection
 from mappings.survivorship import NOBODY
+from q2c import ports
 from q2c.canonical import catalog, events, party
 from q2c.canonical.base import Source
 from q2c.core.customer_keys import forget_keys
@@ -52,7 +53,7 @@ def house(db, monkeypatch):
     """Two selling entities, one account and one product that the CRM told us of."""
     forget_keys()
     monkeypatch.setattr(intake, "_sources", {})
-    monkeypatch.setattr(intake, "_zones", {})
+    ports.forget_kept()
     for code, currency, zone in (("GB01", "GBP", "Europe/London"), ("US01", "USD", "America/New_York")):
         LegalEntity.objects.create(code=code, name=code, country=code[:2], currency=currency, time_zone=zone)
     crm = Connection.objects.create(code="salesforce", name="CRM", vendor="salesforce", base_url="http://127.0.0.1:1")

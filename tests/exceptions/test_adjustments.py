@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -85,6 +86,15 @@ def test_who_agrees_follows_the_amount_that_is_open_over_several_levels(owed):
     (txn,) = made()
     assert AuditEntry.objects.get(verb=WRITE_OFF).data["amount"] == "60.00"
     assert Adjustment.objects.get().transaction_id == txn
+
+
+def test_what_is_over_a_limit_is_said_in_the_currencys_own_decimals():
+    limit = spending.Limit("item", "of one invoice", "KWD", Decimal("5"), Decimal("4.996"))
+    spent = SimpleNamespace(resolution=WRITE_OFF, amount=Decimal("0.008"), entity="KW01")
+    assert str(limit) == "of one invoice: KWD 4.996 of 5.000"
+    assert spending.why_too_much(spent, [limit]) == (
+        "The limit of one invoice is KWD 5.000, of which 4.996 is used: KWD 0.008 is 0.004 over it."
+    )
 
 
 def test_each_limit_is_cumulated_and_the_refusal_says_which_and_by_how_much(owed):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from q2c import ports
+from q2c.flows.intake import time_zone_of
 from q2c.flows.steps.dates import _INSTANTS, own_date
 from tests import factories
 
@@ -34,6 +35,7 @@ DAYS = [  # zone, instant in UTC, day there
 def test_an_instant_of_any_document_is_a_day_where_its_seller_is(zone, at, day):
     factories.make_entity("XX01", time_zone=zone)
     ports.forget_kept()
+    assert time_zone_of("XX01") == zone, "by which arrivals and bill runs are dated"
     instant = dt.datetime.fromisoformat(at).replace(tzinfo=dt.UTC)
     found = {name: own_date(SimpleNamespace(**{name: instant}), "XX01", ports.Calendar()) for name in _INSTANTS}
     assert found == dict.fromkeys(_INSTANTS, dt.date.fromisoformat(day))

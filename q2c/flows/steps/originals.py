@@ -92,21 +92,39 @@ def want_book(document: CreditMemo, calendar: Any) -> list[tuple[str, Any]]:
     """What names the seller of a credit, and the ERP of the invoice that it takes back."""
     records = [record for group in _followed(document) for record in group]
     wants = [*dates.want_seller(document), systems.want_rule("invoice")]
-    if document.invoice_id and systems.has_several_erps(calendar):
-        wants.append(("fact", (INVOICE_FLOW, document.source.connection, document.invoice_id)))
+    if document.invoice_id:
+        wants += want_sold(INVOICE_FLOW, "invoice", document.source.connection, document.invoice_id)
     return [*wants, *systems.want_erp("credit_memo", document, calendar, records)]
 
 
 def find_book(document: CreditMemo, txn: Any, mappings: Any, calendar: Any, links: Any) -> Book:
     """The seller's book in the ERP that has the credit already, else that of its invoice: where it stands, or where the
-    rule of its own date sends it. A credit that names no invoice goes by its own date."""
-    code = dates.find_seller(document, txn, mappings)
+    rule of its own date sends it. A credit that names no invoice goes by its own date.
+
+    The seller is the invoice's, whatever billing notes on the credit or on its customer: who buys from two entities has
+    one note."""
+    code = ""
+    if document.invoice_id:
+        code = sold_by(INVOICE_FLOW, "invoice", document.source.connection, document.invoice_id, links)
+    code = code or dates.find_seller(document, txn, mappings)
 
     def rule() -> str:
         return _erp_of_credit(document, code, mappings, links, calendar)
 
     chosen = systems.follow(_followed(document), code, rule, links=links, calendar=calendar)
     return dates.take_book(code, txn, calendar, chosen)
+
+
+def want_sold(flow: str, record_type: str, connection: str, source_id: str) -> list[tuple[str, Any]]:
+    """Whose an invoice or credit memo is: where it stands, or as it was carried."""
+    return [("fact", (flow, connection, source_id)), ("xref", (record_type, f"{connection}:{record_type}:{source_id}"))]
+
+
+def sold_by(flow: str, record_type: str, connection: str, source_id: str, links: Any) -> str:
+    """The legal entity in whose book an invoice or credit memo stands, or to whose it is on its way; empty while nobody
+    knows it."""
+    standing: str = links.entity(record_type, f"{connection}:{record_type}:{source_id}")
+    return standing or links.seller(flow, connection, source_id)
 
 
 def _followed(document: CreditMemo) -> list[list[systems.Record]]:
