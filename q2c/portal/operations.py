@@ -79,6 +79,7 @@ def operations(request: HttpRequest) -> HttpResponse:
         "systems": systems,
         "ill": [row for row in systems if row.health.is_ill],
         "processes": found,
+        "standstill": running.standstill(found),
         "missing": [", ".join(missing[:-1]), missing[-1]] if len(missing) > 2 else missing,
         "has_broker": any(process.part == running.BROKER and process.state == "lives" for process in found),
         "levels": _level_rows(request, entities),

@@ -26,6 +26,7 @@ from q2c.core.leases import BEAT, WORKER
 from q2c.core.models import AccountingPeriod, Lease, StatDay, StatHour, StatNow
 from q2c.flows import pausing
 from q2c.flows.catalog import FLOWS
+from q2c.flows.schedules import QUEUES
 from q2c.transactions import counting
 from q2c.transactions.counting import BEGUN, COMPLETED, FAILED, HEALED, HELD, REPLAYED, UNKNOWN
 from q2c.transactions.models import Worker
@@ -48,6 +49,11 @@ NO_BROKER = (
     "goes out all the same, workers divide the slots among themselves, each process keeps to a quarter of the rate, "
     "and has a breaker and a probe of its own."
 )
+# What stands still without a worker of a queue, while documents that are here are carried all the same.
+STANDS_WITHOUT = {
+    "doors": "messages aren’t read and no system is polled",
+    "reconciliation": "nobody is alerted, and nothing is compared, anchored or added up",
+}
 LANE_WORDS = {CRITICAL: "for a close", NORMAL: "everyday", BACKFILL: "back-fill"}
 _MEASURES = (BEGUN, COMPLETED, HELD, FAILED, UNKNOWN, REPLAYED)
 
@@ -214,6 +220,7 @@ class Process:
     until: dt.datetime | None = None
     carried: int | None = None
     says: str = ""
+    queues: tuple[str, ...] = ()  # of a worker
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,8 @@ def processes() -> list[Process]:
         queues, _, _ = lease.name.removeprefix(WORKER).partition("@")
         is_worker = lease.name.startswith(WORKER)
         part = f"{WORKER_OF} {queues.replace('+', ', ')}" if is_worker else lease.name.capitalize()
-        found.append(Process(part, lease.holder, "lives" if lease.until > now else "gone", lease.until))
+        state, taken = "lives" if lease.until > now else "gone", tuple(queues.split("+")) if is_worker else ()
+        found.append(Process(part, lease.holder, state, lease.until, queues=taken))
     lapses = dt.timedelta(seconds=LAPSES_SECONDS)
     for worker in Worker.objects.filter(beat_at__gt=now - GONE_FOR).order_by("host", "process"):
         until, where = worker.beat_at + lapses, f"{worker.host}:{worker.process}"
@@ -287,11 +295,28 @@ def processes() -> list[Process]:
 
 
 def missing_parts(found: Iterable[Process]) -> list[str]:
-    """What has to live and doesn't: the broker, a worker, beat."""
-    living = [process.part for process in found if process.state == "lives"]
+    """What has to live and doesn't: the broker, a worker of each queue, beat."""
+    found = list(found)
+    living, alone = [process.part for process in found if process.state == "lives"], _without_worker(found)
     missing = [] if BROKER in living else ["the broker doesn’t answer"]
-    missing += [] if any(part.startswith(WORKER_OF) for part in living) else ["no worker lives"]
+    if alone:
+        missing.append(f"no worker of {' or '.join(alone)} lives" if len(alone) < len(QUEUES) else "no worker lives")
     return missing if BEAT.capitalize() in living else [*missing, "beat doesn’t live"]
+
+
+def standstill(found: Iterable[Process]) -> str:
+    """What stands still where something is missing: nothing is carried, or what the queue without a worker is for."""
+    found = list(found)
+    alone = _without_worker(found)
+    is_whole = {BROKER, BEAT.capitalize()} <= {process.part for process in found if process.state == "lives"}
+    if not is_whole or not set(alone) <= STANDS_WITHOUT.keys():
+        return "nothing is carried"
+    return "; ".join(STANDS_WITHOUT[queue] for queue in alone)
+
+
+def _without_worker(found: Iterable[Process]) -> list[str]:
+    taken = {queue for process in found if process.state == "lives" for queue in process.queues}
+    return [queue for queue in QUEUES if queue not in taken]
 
 
 def looked_at() -> dt.datetime | None:

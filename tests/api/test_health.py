@@ -24,7 +24,7 @@ def test_alive_needs_nothing(client):
 
 
 def test_ready_names_what_is_missing(client):
-    take_lease("worker:flows@x", holder="x", seconds=60)
+    take_lease("worker:doors+flows+reconciliation@x", holder="x", seconds=60)
     response = client.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"ready": False, "missing": ["beat"]})
     take_lease("beat", holder="x", seconds=60)
@@ -32,9 +32,29 @@ def test_ready_names_what_is_missing(client):
     assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
 
 
+@pytest.mark.parametrize(
+    ("lives", "missing"),
+    [
+        (["doors", "flows"], ["worker:reconciliation"]),
+        (["flows", "reconciliation"], ["worker:doors"]),
+        (["doors+reconciliation"], ["worker:flows"]),
+        (["flows"], ["worker:doors", "worker:reconciliation"]),
+        (["another"], ["worker"]),
+        ([], ["worker"]),
+    ],
+)
+def test_ready_names_each_queue_that_nobody_takes_from(client, lives, missing):
+    take_lease("beat", holder="x", seconds=60)
+    for queues in lives:
+        take_lease(f"worker:{queues}@x", holder="x", seconds=60)
+    assert client.get("/readyz").json() == {"ready": False, "missing": missing}
+    assert client.get("/readyz?for=accept").status_code == 200
+
+
 def test_a_dead_broker_does_not_close_the_webhook_door(client, settings, tmp_path):
     settings.REDIS_URL = f"unix://{tmp_path}/nothing.sock"
-    take_lease("worker:flows@x", holder="x", seconds=60)
+    take_lease("worker:doors+flows@x", holder="x", seconds=60)
+    take_lease("worker:reconciliation@x", holder="x", seconds=60)
     take_lease("beat", holder="x", seconds=60)
     assert client.get("/readyz").json() == {"ready": False, "missing": ["broker"]}
     response = client.get("/readyz?for=accept")
