@@ -80,7 +80,7 @@ class Report:
 
     def write(self, folder: Path) -> Path:
         """Write `bench-results.json`: these figures in place of their own of earlier runs, all others as they were,
-        each with the machine, time and commit of its run. What wasn't measured now leaves what was. Returns its path."""
+        each with its run's machine, time and commit. What wasn't measured now leaves what was. Returns its path."""
         around = describe_run()
         path = folder / RESULTS
         rows = {row["key"]: row for row in _rows_in(path)}

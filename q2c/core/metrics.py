@@ -42,6 +42,13 @@ def count_request(view: str, method: str | None, status: int, seconds: float) ->
     REQUEST_SECONDS.labels(view).observe(seconds)
 
 
+# The oldest entry of the audit chain that no anchor guards (e), beside how far anchors are known to reach (n). Nothing
+# before somebody has looked for the first time.
+UNGUARDED = (
+    "FROM (SELECT count, at, about FROM core_statnow WHERE measure = 'anchored' ORDER BY count DESC LIMIT 1) n"
+    " CROSS JOIN LATERAL (SELECT at FROM core_auditentry WHERE sequence > n.count ORDER BY sequence LIMIT 1) e"
+)
+
 # Each statement reads a small table or a partial index: asking costs the same whatever has been carried before.
 GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     (
@@ -117,6 +124,12 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         ("connection",),
         "SELECT code, extract(epoch FROM secrets_expire_at - now()) FROM connectors_connection"
         " WHERE secrets_expire_at IS NOT NULL",
+    ),
+    (
+        "q2c_audit_unanchored_seconds",
+        "Since when the oldest entry of the audit chain that isn't anchored waits for it",
+        (),
+        f"SELECT greatest(0, (SELECT extract(epoch FROM now() - greatest(n.at, e.at)) {UNGUARDED}))",
     ),
     (
         "q2c_figures_behind_seconds",
