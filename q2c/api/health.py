@@ -23,6 +23,7 @@ from connectors.in_force import DayQuotaMetrics
 from q2c.core.brokers import answers
 from q2c.core.leases import BEAT, WORKER, living, living_workers
 from q2c.core.metrics import scrape
+from q2c.flows.catalog import BY_CODE
 from q2c.flows.levels import LevelMetrics
 from q2c.flows.schedules import QUEUES
 
@@ -68,7 +69,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
         wanted = f"Bearer {settings.METRICS_TOKEN}".encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(given, wanted):
             return HttpResponse("a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
-    return HttpResponse(scrape(LevelMetrics(), DayQuotaMetrics()), content_type=CONTENT_TYPE_LATEST)
+    told = scrape(LevelMetrics(), DayQuotaMetrics(), flows=list(BY_CODE))
+    return HttpResponse(told, content_type=CONTENT_TYPE_LATEST)
 
 
 def missing_parts(*, only_accept: bool) -> list[str]:
