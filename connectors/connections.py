@@ -152,6 +152,27 @@ def resume(connection: Connection, *, by: Person | str, reason: str) -> None:
         on_commit(lambda: _start_afresh(locked.code), robust=True)
 
 
+def cut_off(*, by: Person, reason: str) -> list[str]:
+    """Leave every connection without its credentials, those that wait for a second person too, and paused: the account
+    that it led to can't be reached before two people gave it an address or credentials anew. For a copy of the
+    database that mustn't touch what the original works with. Returns their codes."""
+    with atomic():
+        rows = list(Connection.objects.select_for_update().order_by("code"))
+        for row in rows:
+            row.secrets = row.next_secrets = row.secrets_set_at = row.secrets_expire_at = None
+            row.state, row.paused_reason, row.paused_by = Connection.State.PAUSED, f"{_CUT_OFF}: {reason}", str(by)
+            _save(row, by, reason, list(_CUT))
+        for row in rows:
+            audit.record(by, "cut_off", "connection", row.code, why=reason, data={"base_url": row.base_url})
+    return [row.code for row in rows]
+
+
+_CUT_OFF = "Without credentials since the restore, give it those of another account"
+_CUT = (
+    "secrets", "next_secrets", "secrets_set_at", "secrets_expire_at", "state", "paused_reason", "paused_by",
+)  # fmt: skip
+
+
 def _start_afresh(code: str) -> None:
     """What any process holds back for this connection (a pause that the vendor asked for, an open breaker) goes out."""
     probes.forget(code)

@@ -363,6 +363,11 @@ _CONTROL = (
     Kind("approver_has_new_password", A, PLATFORM, HIGH, hours(4), ("person", "since"), (WAIVE,),
          "{person}, who may approve, signs in by something new since {since}",
          "Ask the person by telephone whether they wanted it. They can approve again after 24 hours."),
+    Kind("audit_not_anchored", I, PLATFORM, URGENT, hours(4), ("file",), (WAIVE,),
+         "The audit chain isn't anchored in {file}",
+         "What was done since could be cut off unseen. See that the volume of Q2C_ANCHOR_FILE is there, has room, and "
+         "that the worker of reconciliation may add to the file; its log has the error of each minute. After a restore "
+         "say so by manage.py restored. The case closes by itself once the newest entry is anchored."),
     Kind("archive_failed", I, PLATFORM, HIGH, hours(8), ("directory",), (WAIVE,),
          "Months couldn't be archived in {directory}",
          "Nothing is lost: the month stays. See that Q2C_ARCHIVE names a directory with room that the workers may "

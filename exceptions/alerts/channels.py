@@ -241,6 +241,15 @@ def _roll(channel: AlertChannel, mark: str) -> None:
     channel.secret, channel.next_secret = waits, None
 
 
+@atomic
+def switch_all_off(*, why: str, by: Person) -> list[str]:
+    """Nobody is told anything any more by a channel; returns the names of those that were on."""
+    rows = list(AlertChannel.objects.select_for_update().filter(is_active=True).order_by("name"))
+    for channel in rows:
+        _switch_off(channel, why=why, by=by)
+    return [channel.name for channel in rows]
+
+
 def _switch_off(channel: AlertChannel, *, why: str, by: Person | None) -> None:
     channel.is_active = False
     save_with_reason(channel, why=why, by=by)

@@ -21,9 +21,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from connectors.in_force import DayQuotaMetrics
 from q2c.core.brokers import answers
-from q2c.core.leases import BEAT, living, living_workers
+from q2c.core.leases import BEAT, WORKER, living, living_workers
 from q2c.core.metrics import scrape
+from q2c.flows.catalog import BY_CODE
 from q2c.flows.levels import LevelMetrics
+from q2c.flows.schedules import QUEUES
 
 MIGRATIONS_REMEMBERED_SECONDS = 30  # a look at all migration files takes a tenth of a second
 _migrated_until = 0.0
@@ -67,11 +69,13 @@ def metrics(request: HttpRequest) -> HttpResponse:
         wanted = f"Bearer {settings.METRICS_TOKEN}".encode()
         if not settings.METRICS_TOKEN or not hmac.compare_digest(given, wanted):
             return HttpResponse("a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
-    return HttpResponse(scrape(LevelMetrics(), DayQuotaMetrics()), content_type=CONTENT_TYPE_LATEST)
+    told = scrape(LevelMetrics(), DayQuotaMetrics(), flows=list(BY_CODE))
+    return HttpResponse(told, content_type=CONTENT_TYPE_LATEST)
 
 
 def missing_parts(*, only_accept: bool) -> list[str]:
-    """What the portal lacks to accept facts, or to work: database, migrations, broker, worker, beat."""
+    """What the portal lacks to accept facts, or to work: database, migrations, broker, worker (of any queue, or of
+    the one that is named: `worker:doors`), beat."""
     missing = []
     database = has_database()
     if not database:
@@ -83,8 +87,8 @@ def missing_parts(*, only_accept: bool) -> list[str]:
     if not has_broker():
         missing.append("broker")
     is_known = not missing or missing == ["broker"]
-    if not (is_known and living_workers("flows")):
-        missing.append("worker")
+    alone = [queue for queue in QUEUES if not (is_known and living_workers(queue))]
+    missing += ["worker"] if len(alone) == len(QUEUES) else [f"{WORKER}{queue}" for queue in alone]
     if not (is_known and living(BEAT)):
         missing.append("beat")
     return missing

@@ -79,10 +79,17 @@ class Report:
         self.remarks.append(text)
 
     def write(self, folder: Path) -> Path:
-        """Write `bench-results.json`. Returns its path."""
+        """Write `bench-results.json`: these figures in place of their own of earlier runs, all others as they were,
+        each with its run's machine, time and commit. What wasn't measured now leaves what was. Returns its path."""
         around = describe_run()
         path = folder / RESULTS
-        path.write_text(json.dumps([f.as_row(around) for f in self.figures], indent=1) + "\n")
+        rows = {row["key"]: row for row in _rows_in(path)}
+        for figure in self.figures:
+            if figure.runs or rows.get(figure.key, {}).get("value") is None:
+                rows[figure.key] = figure.as_row(around)
+        beside = path.with_suffix(".new")
+        beside.write_text(json.dumps(list(rows.values()), indent=1) + "\n")
+        beside.replace(path)
         return path
 
     def table(self, since: int = 0) -> str:
@@ -93,6 +100,15 @@ class Report:
         lines = ["  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) for line in [_COLUMNS, *rows]]
         notes = [f"{f.key}: {f.note}" for f in figures if f.note]
         return "\n".join([*lines, "", *notes, *self.remarks])
+
+
+def _rows_in(path: Path) -> list[dict[str, Any]]:
+    """The rows of earlier runs; none where the file isn't there or isn't whole."""
+    try:
+        rows = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return [row for row in rows if isinstance(row, dict) and "key" in row] if isinstance(rows, list) else []
 
 
 def describe_run() -> dict[str, str]:

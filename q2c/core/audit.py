@@ -15,7 +15,7 @@ import hmac
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from django.db.transaction import atomic
 from django.utils import timezone
 
 from q2c.core import jcs
-from q2c.core.models import AuditEntry, Person
+from q2c.core.hotpath import fetch_rows
+from q2c.core.metrics import UNGUARDED
+from q2c.core.models import AuditEntry, Person, StatNow
 from q2c.core.pieces import in_pieces
 
 log = structlog.get_logger(__name__)
@@ -39,6 +41,7 @@ GENESIS = "0" * 64
 PORTAL = "portal"  # the actor where no person acted
 RESTORED_FROM, VOID_TO = "restored_from", "void_to"  # of an anchor that sets those between aside
 VOID = "void_anchors"  # the same in its entry: the first and the last
+ANCHORED = "anchored"  # of what there is now: the last entry that was anchored, when, and why no later one could be
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Verdict:
     why: str = ""
     anchored_to: int | None = None
     set_aside: tuple[tuple[int, int, int], ...] = ()
+    newest_anchor: int = field(default=0, compare=False)  # nothing guards what comes after it from being cut
 
     @property
     def holds(self) -> bool:
@@ -141,8 +145,9 @@ def record_of(entry: AuditEntry) -> dict[str, Any]:
 def verify(anchors: Path | None = None) -> Verdict:
     """Check every entry, and the chain against its anchors; reports the first sequence that doesn't hold."""
     anchored, aside = _in_force(read_anchors(anchors or anchor_file()))
+    newest = max(anchored, default=0)
     verdict = _verify(anchored)
-    return replace(verdict, set_aside=tuple(aside))
+    return replace(verdict, set_aside=tuple(aside), newest_anchor=newest)
 
 
 def _verify(anchored: dict[int, dict[str, Any]]) -> Verdict:
@@ -174,18 +179,45 @@ def anchor_file() -> Path:
 def anchor(path: Path | None = None) -> int | None:
     """Append the chain's head, keyed, to the anchor file, and see it on the disk. Its sequence, or None if not new.
 
-    The log tells it too, so that wherever logs are shipped there's another copy.
+    The log tells it too, so that wherever logs are shipped there's another copy. How far the anchors reach is noted for
+    those who can't read the file (`unguarded_since`), and so is why it couldn't be written; that is raised as well.
     """
-    path = path or anchor_file()
+    try:
+        return _anchor(path or anchor_file())
+    except OSError as error:
+        _note_anchored(fault=error.strerror or type(error).__name__)
+        raise
+
+
+def _anchor(path: Path) -> int | None:
     head = AuditEntry.objects.order_by("-sequence").values_list("sequence", "hash").first()
     newest = max(_in_force(read_anchors(path))[0], default=0)
     if head is None or newest >= head[0]:
         if newest > (head or (0,))[0]:
             log.error("the audit chain ends before its newest anchor: tell of a restore by `manage.py restored`",
                       head=(head or (0,))[0], anchored=newest)  # fmt: skip
+            _note_anchored(fault="it ends before its newest anchor")
+        elif head is not None:
+            _note_anchored(newest)
         return None
     _append(path, {"seq": head[0], "hash": head[1]})
+    _note_anchored(head[0])
     return head[0]
+
+
+def _note_anchored(sequence: int = 0, *, fault: str = "") -> None:
+    facts: dict[str, Any] = {"about": fault[:40]} if fault else {"count": sequence, "at": timezone.now(), "about": ""}
+    if not StatNow.objects.filter(measure=ANCHORED).update(**facts):
+        StatNow.objects.create(**{"measure": ANCHORED, "count": 0, "at": timezone.now()} | facts)
+
+
+def unguarded_since() -> tuple[dt.datetime, str] | None:
+    """Since when the oldest entry that isn't anchored waits for it, and what went wrong when it was last tried; None
+    where all are. Whoever looks first begins the clock of what was never anchored."""
+    rows = fetch_rows(f"SELECT greatest(n.at, e.at), n.about {UNGUARDED}")
+    if not rows and not StatNow.objects.filter(measure=ANCHORED).exists():
+        _note_anchored()
+    return rows[0] if rows else None
 
 
 def anchors_gone(path: Path | None = None) -> tuple[int, int] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
+from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import InterfaceError, OperationalError
 from psycopg import conninfo, sql
 
@@ -54,20 +56,42 @@ def give_up_vanished_clients(cursor: Any) -> None:
         )
 
 
+# Of a URL what Django has words of its own for (beside the name), and what leads to a file that we don't read: the
+# role to which `prepare_database` grants stands in the URL.
+_DJANGOS = {"user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+_ELSEWHERE = ("service", "servicefile")
+_UNKNOWN = re.compile(r'invalid (?:URI query parameter:|connection option) "([\w-]+)"')
+
+
 def database(url: str, *, pooler: str = "") -> dict:
     """Django's database settings of a libpq URL, directly or through a pooler (`transaction`: each transaction has a
-    session, nothing else has); an empty URL gives settings that lint and types can read."""
-    parts = conninfo.conninfo_to_dict(url) if url else {"dbname": "q2c"}
+    session, nothing else has); an empty URL gives settings that lint and types can read. Whatever else of libpq's the
+    URL says (`sslmode`, `target_session_attrs`) holds for each session, also in place of what we would have chosen.
+
+    Raises ImproperlyConfigured for a URL that libpq doesn't understand.
+    """
+    parts = _read(url) if url else {}
     prepare = None if pooler else PREPARED_AFTER
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": parts.get("dbname", "q2c"),
-        "USER": parts.get("user", ""),
-        "PASSWORD": parts.get("password", ""),
-        "HOST": parts.get("host", ""),
-        "PORT": str(parts.get("port", "")),
+        "NAME": parts.pop("dbname", "q2c"),
+        **{ours: str(parts.pop(theirs, "")) for theirs, ours in _DJANGOS.items()},
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "q2c", "prepare_threshold": prepare, **PEER_GONE},
+        "OPTIONS": {"application_name": "q2c", "prepare_threshold": prepare, **PEER_GONE, **parts},
         **(POOLED if pooler else {}),
     }
+
+
+def _read(url: str) -> dict[str, Any]:
+    """What a URL says, by libpq's names; its own words for what is wrong may hold a piece of the password."""
+    try:
+        parts = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        unknown = _UNKNOWN.search(str(error))
+        why = f"libpq knows no parameter {unknown[1]}" if unknown else "in a password / @ : # ? % are written %2F %40 …"
+        raise ImproperlyConfigured(f"The database's URL can't be read: {why}") from None
+    for name in _ELSEWHERE:
+        if name in parts:
+            raise ImproperlyConfigured(f"The database's URL names a {name}: give host, database and role in the URL.")
+    return dict(parts)

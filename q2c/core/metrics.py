@@ -10,7 +10,8 @@ as it sees it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import product
 
 from django.conf import settings
 from django.db import connection
@@ -41,6 +42,13 @@ def count_request(view: str, method: str | None, status: int, seconds: float) ->
     REQUESTS.labels(view, method if method in METHODS else "other", str(status)).inc()
     REQUEST_SECONDS.labels(view).observe(seconds)
 
+
+# The oldest entry of the audit chain that no anchor guards (e), beside how far anchors are known to reach (n). Nothing
+# before somebody has looked for the first time.
+UNGUARDED = (
+    "FROM (SELECT count, at, about FROM core_statnow WHERE measure = 'anchored' ORDER BY count DESC LIMIT 1) n"
+    " CROSS JOIN LATERAL (SELECT at FROM core_auditentry WHERE sequence > n.count ORDER BY sequence LIMIT 1) e"
+)
 
 # Each statement reads a small table or a partial index: asking costs the same whatever has been carried before.
 GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
@@ -119,6 +127,12 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         " WHERE secrets_expire_at IS NOT NULL",
     ),
     (
+        "q2c_audit_unanchored_seconds",
+        "Since when the oldest entry of the audit chain that isn't anchored waits for it",
+        (),
+        f"SELECT greatest(0, (SELECT extract(epoch FROM now() - greatest(n.at, e.at)) {UNGUARDED}))",
+    ),
+    (
         "q2c_figures_behind_seconds",
         "Since when what was counted waits to be added up",
         (),
@@ -178,19 +192,32 @@ HISTOGRAMS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )
 
 
+# Told as 0 where nothing is there yet: whoever scales by a backlog must see that it's over, and a rate of what has
+# never happened before begins at a first sample of 0.
+_ALL_FLOWS = ("q2c_work_items", "q2c_work_oldest_seconds")
+_ENDS = ("completed", "held")
+
+
 class FromPostgres(Collector):
-    """Gauges and sums read at scrape time."""
+    """Gauges and sums read at scrape time; `flows` are those that there are, whether any work of them is or not."""
+
+    def __init__(self, flows: Collection[str] = ()) -> None:
+        self.flows = flows
 
     def collect(self) -> Iterator[Metric]:
         """One family per statement of GAUGES, COUNTERS and HISTOGRAMS, and the default partitions in use."""
         with connection.cursor() as cursor:
             for name, text, labels, statement in GAUGES:
                 cursor.execute(statement)
-                yield _family(name, text, labels, cursor.fetchall())
+                noughts = [(flow,) for flow in self.flows] if name in _ALL_FLOWS else []
+                yield _family(name, text, labels, _with(noughts, cursor.fetchall()))
+            cursor.execute("SELECT code FROM connectors_connection")
+            places = ["", *(code for (code,) in cursor.fetchall())]
             for name, text, labels, statement in COUNTERS:
                 cursor.execute(statement)
+                never = product(self.flows, places, _ENDS) if name == "q2c_documents" else ()
                 counter = CounterMetricFamily(name, text, labels=labels)
-                for *values, number in cursor.fetchall():
+                for *values, number in _with(never, cursor.fetchall()):
                     counter.add_metric([str(v) for v in values], float(number))
                 yield counter
             for name, text, labels, statement in HISTOGRAMS:
@@ -208,16 +235,23 @@ class OfBroker(Collector):
         yield _family("q2c_broker_up", "1 where Valkey or Redis answers this instance", (), [(int(is_up),)])
 
 
-def scrape(*more: Collector) -> bytes:
-    """The answer to Prometheus, of all processes of this host; `more` is what rooms above have to tell."""
+def scrape(*more: Collector, flows: Collection[str] = ()) -> bytes:
+    """The answer to Prometheus, of all processes of this host; `more` is what rooms above have to tell, `flows` those
+    of the catalogue."""
     counters: CollectorRegistry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         counters = CollectorRegistry()
         MultiProcessCollector(counters)
     now = CollectorRegistry()
-    for collector in (FromPostgres(), OfBroker(), *more):
+    for collector in (FromPostgres(flows), OfBroker(), *more):
         now.register(collector)
     return generate_latest(counters) + generate_latest(now)
+
+
+def _with(noughts: Iterable[tuple[str, ...]], rows: list[tuple]) -> list[tuple]:
+    """Rows of label values and a number, with 0 for those of these labels that have none."""
+    found = {row[:-1] for row in rows}
+    return [*rows, *((*labels, 0) for labels in noughts if labels not in found)]
 
 
 def _family(name: str, text: str, labels: tuple[str, ...], rows: list) -> GaugeMetricFamily:

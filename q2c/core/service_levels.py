@@ -23,6 +23,7 @@ _READ = re.compile(r"([0-9.]+)%(?: within (\w+))?")
 
 # Burning fast: so many times the rate that uses the budget up in 30 days, over the last hour and over the last six.
 FAST_HOUR, FAST_SIX_HOURS = 14.4, 6.0
+ALL_BUT = 0.9  # of a low target no rate is as high as these (all that fails is 2 at 50 %): then so much of the highest
 FEW = 5  # failures, below which nobody is woken
 
 
@@ -129,10 +130,11 @@ class Budget:
     @property
     def burns_fast(self) -> bool:
         """Whether somebody should look now: fast in the last hour, or over six hours and in the last one still."""
-        if self.hour.bad >= FEW and self.rate(self.hour) >= FAST_HOUR:
+        most = ALL_BUT / (1 - self.target.share)
+        if self.hour.bad >= FEW and self.rate(self.hour) >= min(FAST_HOUR, most):
             return True
-        fast = self.rate(self.six_hours) >= FAST_SIX_HOURS and self.rate(self.hour) >= FAST_SIX_HOURS
-        return self.six_hours.bad >= FEW and fast
+        fast = min(FAST_SIX_HOURS, most)
+        return self.six_hours.bad >= FEW and self.rate(self.six_hours) >= fast and self.rate(self.hour) >= fast
 
     @property
     def is_calm(self) -> bool:

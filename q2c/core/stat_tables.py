@@ -62,7 +62,8 @@ class StatTotal(_Stat):
 
 
 class StatNow(models.Model):
-    """How much there was of something when beat last looked; replaced as a whole each time."""
+    """How much there was of something when beat last looked; replaced as a whole each time, but for the row that says
+    how far the audit chain is anchored (`q2c.core.audit.ANCHORED`), which is written beside each anchor."""
 
     measure = models.CharField(max_length=40)
     flow = models.CharField(max_length=40)

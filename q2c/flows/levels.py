@@ -104,11 +104,16 @@ class LevelMetrics(Collector):
     """What Prometheus is told of the service levels of all entities."""
 
     def collect(self) -> Iterator[Metric]:
-        """The share kept over 30 days, how much of the budget is burnt, and how fast it burns."""
+        """The share kept over 30 days, how much of the budget is burnt, how fast it burns, and whether that is fast."""
         kept = GaugeMetricFamily("q2c_service_level", "Share that was as promised, over 30 days", labels=("level",))
         burnt = GaugeMetricFamily("q2c_error_budget_burnt_ratio", "Share of the budget used up", labels=("level",))
         rate = GaugeMetricFamily(
             "q2c_error_budget_burn_rate", "How many times too fast the budget burns", labels=("level", "span")
+        )
+        fast = GaugeMetricFamily(
+            "q2c_error_budget_burns_fast",
+            "1 where somebody should look now: as the portal's own case",
+            labels=("level",),
         )
         for standing in standings():
             code, budget = standing.level.code, standing.budget
@@ -117,7 +122,8 @@ class LevelMetrics(Collector):
                 burnt.add_metric([code], budget.burnt)
             for span, seen in (("1h", budget.hour), ("6h", budget.six_hours), ("1d", budget.day)):
                 rate.add_metric([code, span], budget.rate(seen))
-        yield from (kept, burnt, rate)
+            fast.add_metric([code], float(budget.burns_fast))
+        yield from (kept, burnt, rate, fast)
 
 
 def _of(rows: QuerySet, entities: Collection[str] | None) -> QuerySet:

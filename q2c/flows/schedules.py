@@ -55,6 +55,8 @@ SCHEDULES = (
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip
 
+QUEUES = tuple(sorted({schedule.queue for schedule in SCHEDULES}))  # each has to have a worker that lives
+
 
 def add_missing_schedules() -> list[str]:
     """Add the schedules that aren't there yet, by name; returns the names added. Those of an earlier release, which a

@@ -176,12 +176,14 @@ def look_at_open() -> None:
 
 @shared_task(ignore_result=True)
 def warn_operators() -> None:
-    """Tell of error budgets that burn fast, systems that are away, more held than usual, credentials that expire."""
+    """Tell of error budgets that burn fast, systems that are away, more held than usual, credentials that expire, what
+    can't be archived or anchored."""
     watching.watch_levels()
     watching.watch_systems()
     unusual.tell_of_many()
     watching.warn_of_expiry()
     watching.watch_archives()
+    watching.watch_anchors()
 
 
 @shared_task(ignore_result=True)

@@ -1,5 +1,5 @@
 """What operators are told before it hurts: an error budget that burns fast, a system that is away, credentials that are
-about to expire, a month that can't be archived, an archive that isn't whole.
+about to expire, a month that can't be archived, an archive that isn't whole, an audit chain that isn't anchored.
 
 Each is a case, so it's told by the alerts of all cases; it closes by itself when it's over.
 """
@@ -19,7 +19,7 @@ from connectors.connections import days_to_expiry
 from connectors.models import BreakerTurn, Connection, ConnectionHealth
 from exceptions import cases
 from exceptions.models import ExceptionCase
-from q2c.core import archives
+from q2c.core import archives, audit
 from q2c.core.models import ArchiveCheck, ExpiredMonth, StatNow
 from q2c.core.problems import Category, Problem
 from q2c.flows.catalog import FLOWS
@@ -28,6 +28,8 @@ from q2c.transactions.counting import OPEN
 
 BURNING, EXPIRING = "error_budget_burning", "credentials_expiring"
 FAILED, DAMAGED = "archive_failed", "archive_damaged"
+UNANCHORED = "audit_not_anchored"
+UNANCHORED_AFTER = dt.timedelta(minutes=10)  # it's anchored each minute
 AWAY = "system_away"
 AWAY_AFTER = dt.timedelta(minutes=5)
 WELL_FOR = dt.timedelta(minutes=1)  # a system that comes and goes is away
@@ -181,6 +183,26 @@ def watch_archives() -> tuple[int, int]:
         cases.open_case(due[key])
         opened += 1
     return opened, closed
+
+
+def watch_anchors(now: dt.datetime | None = None) -> tuple[int, int]:
+    """Open a case where the audit chain hasn't been anchored for ten minutes; close it once its newest entry is. Both
+    counts."""
+    now = now or timezone.now()
+    known, found = _open(UNANCHORED), audit.unguarded_since()
+    if found is None or now - found[0] <= UNANCHORED_AFTER:
+        over = [Problem(UNANCHORED, Category.INTERNAL, "over", **case.subject) for case in known]
+        why = "Its newest entry is anchored again."
+        return 0, sum(cases.close_matching(problem, how="mended", why=why) is not None for problem in over)
+    since, fault = found
+    said = f"Nothing that was done since {since:%-d %b %Y %H:%M} UTC is anchored outside the database"
+    problem = Problem(
+        UNANCHORED, Category.INTERNAL, f"{said}: {fault}" if fault else said, file=str(audit.anchor_file())
+    )
+    if known or cases.is_waived_since(problem, since):
+        return 0, 0
+    cases.open_case(problem)
+    return 1, 0
 
 
 def _expiring(connection: Connection, stage: int) -> Problem:

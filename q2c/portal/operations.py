@@ -22,7 +22,7 @@ from q2c.core.problems import Category
 from q2c.core.service_levels import DAYS
 from q2c.flows import levels, pausing, watching
 from q2c.flows.catalog import BY_CODE
-from q2c.portal import running
+from q2c.portal import living, running
 from q2c.portal.running import PERMISSION, Figures
 from q2c.transactions.counting import HELD
 
@@ -66,8 +66,8 @@ def operations(request: HttpRequest) -> HttpResponse:
     entities = running.entities_seen(request.user, wanted)
     flows = running.flow_rows(request.user, entities)
     systems = running.system_rows(entities)
-    found = running.processes()
-    missing = running.missing_parts(found)
+    found = living.processes()
+    missing = living.missing_parts(found)
     shown = [code for code in codes if not wanted or code == wanted]
     looked = running.looked_at()
     now = timezone.now()
@@ -79,8 +79,9 @@ def operations(request: HttpRequest) -> HttpResponse:
         "systems": systems,
         "ill": [row for row in systems if row.health.is_ill],
         "processes": found,
+        "standstill": living.standstill(found),
         "missing": [", ".join(missing[:-1]), missing[-1]] if len(missing) > 2 else missing,
-        "has_broker": any(process.part == running.BROKER and process.state == "lives" for process in found),
+        "has_broker": any(process.part == living.BROKER and process.state == "lives" for process in found),
         "levels": _level_rows(request, entities),
         "level_days": DAYS,
         "pauses": pausing.pauses_seen_by(request.user, entity=wanted),

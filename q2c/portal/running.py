@@ -1,16 +1,15 @@
-"""How the portal runs, in figures: flows, systems, processes and close days. Everything is read from what was counted
+"""How the portal runs, in figures: flows, systems and close days. Everything is read from what was counted
 and from what beat found when it last looked, so no page counts a large table."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db.models import QuerySet, Sum
 from django.urls import reverse
 from django.utils import timezone
@@ -21,15 +20,12 @@ from connectors.connections import Health, days_to_expiry, health_of
 from connectors.lanes import BACKFILL, CRITICAL, NORMAL, lane_of
 from connectors.models import Connection
 from mappings.calendars import calendars
-from q2c.core import access, brokers, stats
-from q2c.core.leases import BEAT, WORKER
-from q2c.core.models import AccountingPeriod, Lease, StatDay, StatHour, StatNow
+from q2c.core import access, stats
+from q2c.core.models import AccountingPeriod, StatDay, StatHour, StatNow
 from q2c.flows import pausing
 from q2c.flows.catalog import FLOWS
 from q2c.transactions import counting
 from q2c.transactions.counting import BEGUN, COMPLETED, FAILED, HEALED, HELD, REPLAYED, UNKNOWN
-from q2c.transactions.models import Worker
-from q2c.transactions.workers import LAPSES_SECONDS
 
 PERMISSION = "portal.view_operations"
 HOURS = 24
@@ -37,17 +33,9 @@ STUCK_AFTER = dt.timedelta(minutes=15)  # due for so long and not carried
 FAILING_FROM = 5  # documents that ended in the last hour, below which a bad share says nothing
 FAILING_SHARE = 0.5
 LOOKED_AGO = dt.timedelta(minutes=2)  # then the figures are told to be old
-WORKER_OF = "Worker of"
-GONE_FOR = dt.timedelta(hours=1)  # a process that ended is shown for so long
 CLOSE_DAYS = (-3, -2, -1, 1, 2, 3, 4, 5, 6, 7)
 HEATS = (1, 5, 20, 100)  # from so many held on, one shade more
 MONTHS = 12
-BROKER = "Broker"
-NO_BROKER = (
-    "No work is nudged, so nothing is carried until it’s back; webhooks are taken, and nothing is lost. Where a call "
-    "goes out all the same, workers divide the slots among themselves, each process keeps to a quarter of the rate, "
-    "and has a breaker and a probe of its own."
-)
 LANE_WORDS = {CRITICAL: "for a close", NORMAL: "everyday", BACKFILL: "back-fill"}
 _MEASURES = (BEGUN, COMPLETED, HELD, FAILED, UNKNOWN, REPLAYED)
 
@@ -205,18 +193,6 @@ class SystemRow:
 
 
 @dataclass(frozen=True)
-class Process:
-    """A process: what it does, where, whether it lives, and since when not; what its absence means."""
-
-    part: str
-    where: str
-    state: str
-    until: dt.datetime | None = None
-    carried: int | None = None
-    says: str = ""
-
-
-@dataclass(frozen=True)
 class Cell:
     """A day of an entity's close: how many were held of how many that ended, its shade (0 to 4; None: still to come)
     and the list of that day."""
@@ -265,33 +241,6 @@ def system_rows(entities: Collection[str] | None) -> list[SystemRow]:
         )
         for connection in Connection.objects.select_related("health")
     ]  # fmt: skip
-
-
-def processes() -> list[Process]:
-    """The broker, beat and the workers by their leases, and the processes of theirs that carry documents; those that
-    ended lately too."""
-    now = timezone.now()
-    is_up, place = brokers.answered(settings.REDIS_URL), brokers.place_of(settings.REDIS_URL)
-    found = [Process(BROKER, place, "lives") if is_up else Process(BROKER, place, "gone", says=NO_BROKER)]
-    for lease in Lease.objects.filter(until__gt=now - GONE_FOR).order_by("name"):
-        queues, _, _ = lease.name.removeprefix(WORKER).partition("@")
-        is_worker = lease.name.startswith(WORKER)
-        part = f"{WORKER_OF} {queues.replace('+', ', ')}" if is_worker else lease.name.capitalize()
-        found.append(Process(part, lease.holder, "lives" if lease.until > now else "gone", lease.until))
-    lapses = dt.timedelta(seconds=LAPSES_SECONDS)
-    for worker in Worker.objects.filter(beat_at__gt=now - GONE_FOR).order_by("host", "process"):
-        until, where = worker.beat_at + lapses, f"{worker.host}:{worker.process}"
-        state = "lives" if until > now else "ended"  # its lease tells whether it should live
-        found.append(Process("Carries documents", where, state, until, worker.carried_count))
-    return found
-
-
-def missing_parts(found: Iterable[Process]) -> list[str]:
-    """What has to live and doesn't: the broker, a worker, beat."""
-    living = [process.part for process in found if process.state == "lives"]
-    missing = [] if BROKER in living else ["the broker doesn’t answer"]
-    missing += [] if any(part.startswith(WORKER_OF) for part in living) else ["no worker lives"]
-    return missing if BEAT.capitalize() in living else [*missing, "beat doesn’t live"]
 
 
 def looked_at() -> dt.datetime | None:

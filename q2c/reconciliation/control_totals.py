@@ -123,9 +123,14 @@ class Row:
     @property
     def agrees(self) -> bool:
         """Declared, received and billed are the same documents, all of which ended somewhere."""
+        return self.adds_up and self.measures["in_flight"].count == 0
+
+    @property
+    def adds_up(self) -> bool:
+        """The same, where what is in flight counts as being somewhere."""
         m = self.measures
         ended = [m["posted"], m["held"], m["ignored"], m["in_flight"]]
-        adds_up = all(
+        all_somewhere = all(
             getattr(m["received"], name) == sum(getattr(part, name) for part in ended)
             for name in ("count", "lines", "amount")
         )
@@ -135,7 +140,7 @@ class Row:
             for name in names
         )
         declared = m["declared"].amount == m["received"].amount + self.rounding
-        return adds_up and same and declared and m["in_flight"].count == 0
+        return all_somewhere and same and declared
 
 
 @dataclass(frozen=True)
@@ -145,12 +150,14 @@ class Totals:
     as_of: dt.datetime
     rows: tuple[Row, ...]
     erp_differences: tuple[str, ...]
+    allows_in_flight: bool = False
 
     @property
     def agrees(self) -> bool:
-        """Whether everything agrees, nothing is in flight, and the ERP says the same. Without documents nothing was
-        compared, so nothing agrees."""
-        return bool(self.rows) and all(row.agrees for row in self.rows) and not self.erp_differences
+        """Whether everything agrees, nothing is in flight (where that is no fault), and the ERP says the same where it
+        was asked. Without documents nothing was compared, so nothing agrees."""
+        rows = [row.adds_up if self.allows_in_flight else row.agrees for row in self.rows]
+        return bool(rows) and all(rows) and not self.erp_differences
 
 
 def known_sources() -> list[str]:
@@ -163,8 +170,8 @@ def known_sources() -> list[str]:
     return sorted(feeds) + sorted(code for (code,) in billing)
 
 
-def compute_totals(sources: Iterable[str], *, asks_erp: bool = True) -> Totals:
-    """The control totals of these sources as of now. The ERP is asked for its own totals over the API."""
+def compute_totals(sources: Iterable[str], *, asks_erp: bool = True, allows_in_flight: bool = False) -> Totals:
+    """The control totals of these sources as of now. The ERP is asked for its own over the API, if it's to be."""
     rows: list[Row] = []
     differences: list[str] = []
     feeds = set(FeedDocument.objects.values_list("feed", flat=True).distinct())
@@ -173,7 +180,7 @@ def compute_totals(sources: Iterable[str], *, asks_erp: bool = True) -> Totals:
         rows += _rows_of(source, is_feed=is_feed)
         if asks_erp:
             differences += erp_differences(source, is_feed=is_feed)
-    return Totals(dt.datetime.now(dt.UTC), tuple(rows), tuple(differences))
+    return Totals(dt.datetime.now(dt.UTC), tuple(rows), tuple(differences), allows_in_flight)
 
 
 def _rows_of(source: str, *, is_feed: bool) -> list[Row]:

@@ -14,13 +14,16 @@ from typing import Any
 from django.db.transaction import atomic
 from django.utils import timezone
 
+from connectors import connections
 from connectors.models import Connection, SyncCursor
 from exceptions import cases
+from exceptions.alerts import channels
 from mappings.models import CrossReference
 from mappings.references import Reference, store_references
 from q2c import ports
 from q2c.canonical.posting import PostedDocument
 from q2c.core import audit, ids
+from q2c.core.leases import living
 from q2c.core.models import Person, Subsidiary
 from q2c.core.problems import Category, Problem
 from q2c.inbox.refetch import run_waiting
@@ -98,6 +101,20 @@ def declare_restored(*, by: Person, why: str, days: int) -> Restore:
     if gone:
         audit.set_aside(entry, gone)
     return restore
+
+
+def cut_off(*, by: Person, why: str) -> tuple[list[str], list[str]]:
+    """Keep a restored copy from the systems and rooms that the original works with: codes of the connections that have
+    no credentials any more and are paused, and names of the channels that were switched off. Before anything runs.
+
+    Raises ValueError without a reason, and while processes work on this database: then it's no copy.
+    """
+    if not why.strip():
+        raise ValueError("say why")
+    if alive := living(""):
+        raise ValueError(f"{alive} processes work on this database, so it’s no copy that was just restored")
+    with atomic():
+        return connections.cut_off(by=by, reason=why), channels.switch_all_off(why=why, by=by)
 
 
 def link_forgotten(*, since: dt.date) -> list[Forgotten]:

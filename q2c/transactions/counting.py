@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.transaction import atomic
 
 from q2c.core import stats
+from q2c.core.audit import ANCHORED
 from q2c.core.buckets import AGES
 from q2c.transactions.batch import Ending, Run
 
@@ -96,7 +97,7 @@ def look_at_open() -> bool:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         if not cursor.fetchone()[0]:
             return False
-        cursor.execute("DELETE FROM core_statnow")
+        cursor.execute("DELETE FROM core_statnow WHERE measure <> %s", [ANCHORED])
         cursor.execute(_LOOK, {"ages": list(AGES), "last": len(AGES) - 1})
     return True
 

@@ -11,8 +11,11 @@ from django.utils import timezone
 
 from connectors.models import ConnectionHealth
 from q2c.api import health
+from q2c.core import stats
 from q2c.core.leases import take_lease
 from q2c.core.metrics import scrape
+from q2c.flows.catalog import FLOWS
+from q2c.transactions.models import WorkItem
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +27,7 @@ def test_alive_needs_nothing(client):
 
 
 def test_ready_names_what_is_missing(client):
-    take_lease("worker:flows@x", holder="x", seconds=60)
+    take_lease("worker:doors+flows+reconciliation@x", holder="x", seconds=60)
     response = client.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"ready": False, "missing": ["beat"]})
     take_lease("beat", holder="x", seconds=60)
@@ -32,9 +35,29 @@ def test_ready_names_what_is_missing(client):
     assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
 
 
+@pytest.mark.parametrize(
+    ("lives", "missing"),
+    [
+        (["doors", "flows"], ["worker:reconciliation"]),
+        (["flows", "reconciliation"], ["worker:doors"]),
+        (["doors+reconciliation"], ["worker:flows"]),
+        (["flows"], ["worker:doors", "worker:reconciliation"]),
+        (["another"], ["worker"]),
+        ([], ["worker"]),
+    ],
+)
+def test_ready_names_each_queue_that_nobody_takes_from(client, lives, missing):
+    take_lease("beat", holder="x", seconds=60)
+    for queues in lives:
+        take_lease(f"worker:{queues}@x", holder="x", seconds=60)
+    assert client.get("/readyz").json() == {"ready": False, "missing": missing}
+    assert client.get("/readyz?for=accept").status_code == 200
+
+
 def test_a_dead_broker_does_not_close_the_webhook_door(client, settings, tmp_path):
     settings.REDIS_URL = f"unix://{tmp_path}/nothing.sock"
-    take_lease("worker:flows@x", holder="x", seconds=60)
+    take_lease("worker:doors+flows@x", holder="x", seconds=60)
+    take_lease("worker:reconciliation@x", holder="x", seconds=60)
     take_lease("beat", holder="x", seconds=60)
     assert client.get("/readyz").json() == {"ready": False, "missing": ["broker"]}
     response = client.get("/readyz?for=accept")
@@ -124,6 +147,34 @@ def test_what_was_counted_is_told_as_counters_and_histograms_over_all_hosts(clie
     assert (found["q2c_paused"], found['q2c_connection_paused{connection="netsuite"}']) == (1, 0)
     assert found['q2c_service_level{level="success_rate"}'] == pytest.approx(40 / 42)
     assert found['q2c_error_budget_burnt_ratio{level="success_rate"}'] == pytest.approx((2 / 42) / 0.02)
+
+
+def test_an_empty_queue_is_told_as_0_for_each_flow_beside_those_that_have_work(client):
+    txn = factories.make_transaction("waiting")
+    due = timezone.now() - dt.timedelta(minutes=1)
+    WorkItem.objects.create(transaction=txn, flow=txn.flow, lane="l", lane_sequence=1, available_at=due)
+    found = samples(client.get("/metrics").content.decode())
+    told = {flow.code: found[f'q2c_work_items{{flow="{flow.code}"}}'] for flow in FLOWS}
+    assert told == {flow.code: float(flow.code == txn.flow) for flow in FLOWS}
+    WorkItem.objects.all().delete()
+    found = samples(client.get("/metrics").content.decode())
+    assert [found[f'q2c_work_items{{flow="{flow.code}"}}'] for flow in FLOWS] == [0] * len(FLOWS)
+    assert {found[f'q2c_work_oldest_seconds{{flow="{flow.code}"}}'] for flow in FLOWS} == {0}
+
+
+@pytest.mark.parametrize("connection", ["netsuite", ""])
+def test_a_flows_first_burst_is_an_increase_of_series_that_were_there_before(client, connection):
+    """Prometheus' increase() doesn't see what a series begins with."""
+    factories.make_connection("netsuite")
+    before = samples(client.get("/metrics").content.decode())
+    with stats.gathering():
+        stats.note("held", flow="invoice_to_erp", connection_code=connection, about="mapping", count=7)
+    stats.roll_up()
+    after = samples(client.get("/metrics").content.decode())
+    grown = {name: after[name] - before[name] for name in before if name.startswith("q2c_documents_total{")}
+    assert {name: number for name, number in grown.items() if number} == {
+        f'q2c_documents_total{{connection="{connection}",flow="invoice_to_erp",outcome="held"}}': 7
+    }
 
 
 def test_counters_of_several_processes_are_added_up_dead_ones_too(tmp_path, monkeypatch):

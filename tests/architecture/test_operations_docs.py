@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.in_force import DayQuotaMetrics
 from q2c.core import metrics
 from q2c.flows.levels import LevelMetrics
+from q2c.flows.schedules import QUEUES
 from tests import factories
 from tests.architecture.house import PACKAGES, ROOT
 from tests.architecture.test_kubernetes import named
@@ -103,6 +104,17 @@ def test_every_metric_and_label_of_dashboard_and_alerts_exists(told):
         for grouped in _BY.findall(expression):
             if names:
                 assert {label.strip() for label in grouped.split(",")} <= known | {"instance"}, f"{where}: {grouped}"
+
+
+@pytest.mark.parametrize("queue", QUEUES)
+def test_the_death_of_every_queues_workers_is_told_also_where_one_takes_several(queue):
+    absences = [re.fullmatch(r'absent\(q2c_living\{part=~"(worker:.*)"\}\)', alert["expr"]) for alert in ALERTS]
+    of_it = [found[1] for found in absences if found and re.fullmatch(found[1], f"worker:{queue}")]
+    assert len(of_it) == 1
+    assert all(
+        re.fullmatch(of_it[0], part) for part in (f"worker:a+{queue}", f"worker:{queue}+z", f"worker:a+{queue}+z")
+    )
+    assert not any(re.fullmatch(of_it[0], f"worker:{other}") for other in QUEUES if other != queue)
 
 
 def test_every_alert_has_a_runbook_that_says_what_to_do_and_no_runbook_is_without_alert():

@@ -2,7 +2,10 @@
 
 import json
 
-from q2c.bench.figures import Figure, Report, percentile
+import pytest
+
+from q2c.bench import figures
+from q2c.bench.figures import RESULTS, Figure, Report, percentile
 
 
 def test_a_figure_is_the_median_with_least_and_most():
@@ -30,6 +33,27 @@ def test_the_results_file_has_the_agreed_fields(tmp_path):
     assert list(rows[0]) == [
         "key", "value", "unit", "least", "most", "reference", "reference_value", "ratio", "machine", "at", "commit",
     ]  # fmt: skip
+
+
+def written(folder, monkeypatch, commit, *measured):
+    monkeypatch.setattr(figures, "describe_run", lambda: {"machine": "m", "at": "now", "commit": commit})
+    report = Report()
+    report.add(*measured)
+    return {r["key"]: (r["value"], r["commit"]) for r in json.loads(report.write(folder).read_text())}
+
+
+def test_a_part_that_is_measured_alone_leaves_the_other_figures_with_their_own_commit(tmp_path, monkeypatch):
+    written(tmp_path, monkeypatch, "one", Figure("x", [1.0], "s"), Figure("y", [2.0], "s"), Figure("z", [], "s"))
+    told = written(tmp_path, monkeypatch, "two", Figure("y", [3.0], "s"), Figure("x", [], "s", note="not run: no file"),
+                   Figure("z", [], "s"), Figure("new", [4.0], "s"))  # fmt: skip
+    assert told == {"x": (1.0, "one"), "y": (3.0, "two"), "z": (None, "two"), "new": (4.0, "two")}
+    assert [path.name for path in tmp_path.iterdir()] == [RESULTS]
+
+
+@pytest.mark.parametrize("left", ['[{"key": "x", "val', "7", '[1, {"no": "key"}]', ""])
+def test_a_results_file_that_is_not_whole_is_written_anew(tmp_path, monkeypatch, left):
+    (tmp_path / RESULTS).write_text(left)
+    assert written(tmp_path, monkeypatch, "one", Figure("x", [1.0], "s")) == {"x": (1.0, "one")}
 
 
 def test_the_95th_percentile_is_what_19_of_20_do_not_exceed():

@@ -148,7 +148,14 @@ def test_a_rolled_back_entry_leaves_no_gap():
 def test_the_command_says_which_entry_does_not_hold(three, capsys, settings, tmp_path):
     settings.HOME = tmp_path
     call_command("verify_audit")
-    assert capsys.readouterr().out == "3 entries hold\n0 seals hold\n"
+    assert capsys.readouterr().out == "3 entries hold, none is anchored\n0 seals hold\n"
+    audit.anchor()
+    call_command("verify_audit")
+    assert capsys.readouterr().out == "3 entries hold, anchored to entry 3 of 3\n0 seals hold\n"
+    note(2)
+    call_command("verify_audit")
+    said = "5 entries hold, anchored to entry 3 of 5: nothing guards those after it from being cut\n0 seals hold\n"
+    assert capsys.readouterr().out == said
     tamper(2, why="other")
     with pytest.raises(CommandError, match=r"entry 2: the entry was changed \(1 entries before it hold\)"):
         call_command("verify_audit")

@@ -1,8 +1,10 @@
 """Service levels, their error budgets, and who is told before one is used up or credentials expire."""
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
+import yaml
 from django.db.models import F
 from django.utils import timezone
 
@@ -104,9 +106,54 @@ def test_a_fast_burn_is_one_case_that_closes_by_itself_and_old_failures_wake_nob
     assert case.state == "resolved"
 
 
-def test_four_failures_of_a_quiet_hour_wake_nobody():
-    carry(held=4)
-    assert watching.watch_levels() == (0, 0)
+def told_burning(level="success_rate"):
+    """What Prometheus is told, by which its rule wakes somebody."""
+    (found,) = [family for family in levels.LevelMetrics().collect() if family.name == "q2c_error_budget_burns_fast"]
+    return {sample.labels["level"]: sample.value for sample in found.samples}[level]
+
+
+@pytest.mark.parametrize("held", [1, 4])
+def test_a_few_failures_of_a_quiet_hour_wake_nobody(held):
+    carry(held=held)
+    assert standing("success_rate").rate(Seen(held, 0)) > 14.4
+    assert (watching.watch_levels(), told_burning()) == ((0, 0), 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "good", "held", "burns"),
+    [
+        ("98%", 87, 13, True),
+        ("98%", 89, 11, False),
+        ("95%", 28, 72, True),
+        ("93.2%", 0, 100, True),  # of which the highest rate is 14.7
+        ("93%", 0, 100, True),
+        ("90%", 0, 100, True),
+        ("90%", 10, 90, True),
+        ("83%", 0, 100, True),
+        ("50%", 0, 100, True),
+        ("50%", 10, 90, True),
+        ("50%", 20, 80, False),
+        ("50%", 0, 4, False),
+    ],
+)
+def test_a_total_failure_is_told_whatever_the_target_and_prometheus_is_told_the_same(target, good, held, burns):
+    factories.make_rule("success_rate", target, kind="service_level")
+    carry(good=good, held=held)
+    assert (watching.watch_levels(), told_burning()) == ((int(burns), 0), int(burns))
+
+
+@pytest.mark.parametrize("target", ["50%", "83%", "90%", "93%", "98%"])
+def test_an_hour_in_which_everything_fails_is_told_also_after_good_ones(target):
+    good_until_now, all_fail = Seen(10_000, 9_990), Seen(10, 0)
+    assert Budget(read_target(target), good_until_now, good_until_now, good_until_now, all_fail).burns_fast
+
+
+def test_the_rule_wakes_nobody_by_the_rate_alone():
+    rules_file = Path(__file__).parents[2] / "docs" / "operations" / "prometheus-alerts.yaml"
+    found = [rule for group in yaml.safe_load(rules_file.read_text())["groups"] for rule in group["rules"]]
+    (rule,) = [rule for rule in found if rule["alert"] == "Q2CErrorBudgetBurning"]
+    assert "q2c_error_budget_burns_fast" in rule["expr"]
+    assert "burn_rate" not in rule["expr"]
 
 
 def test_credentials_are_told_30_7_and_1_days_ahead_each_once_and_no_more_when_renewed():

@@ -9,6 +9,7 @@ from connectors.models import Connection, ConnectionHealth
 from q2c.core import brokers, metrics, stats
 from q2c.core.leases import take_lease
 from q2c.core.models import Lease, StatDay, StatDelta, StatNow
+from q2c.flows.schedules import QUEUES
 from q2c.portal import running
 from q2c.transactions import counting
 from q2c.transactions.models import Worker, WorkItem
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def living():
     take_lease("beat", holder="a:1", seconds=60)
-    take_lease("worker:flows@a:2", holder="a:2", seconds=60)
+    for number, queue in enumerate(QUEUES, start=2):
+        take_lease(f"worker:{queue}@a:{number}", holder=f"a:{number}", seconds=60)
 
 
 def flow_row(page, code="invoice_to_erp"):
@@ -124,6 +126,33 @@ def test_a_broker_that_is_away_is_told_with_what_its_absence_means_and_is_no_fau
     assert "127.0.0.1:1" in html
     assert "secret" not in html
     assert b"q2c_broker_up 0.0" in metrics.scrape()
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        (["doors"], "No worker of doors lives: messages aren’t read and no system is polled"),
+        (
+            ["reconciliation"],
+            "No worker of reconciliation lives: nobody is alerted, and nothing is compared, anchored or added up",
+        ),
+        (
+            ["doors", "reconciliation"],
+            "No worker of doors or reconciliation lives: messages aren’t read and no system is polled; nobody is "
+            "alerted, and nothing is compared, anchored or added up",
+        ),
+        (["flows"], "No worker of flows lives: nothing is carried"),
+        (["flows", "doors"], "No worker of doors or flows lives: nothing is carried"),
+        (["doors", "beat"], "No worker of doors lives and beat doesn’t live: nothing is carried"),
+        ([*QUEUES], "No worker lives: nothing is carried"),
+    ],
+)
+def test_each_queue_without_a_worker_is_told_with_what_stands_still(sign_in, living, gone, says):
+    for name in gone:
+        Lease.objects.filter(name__startswith=name if name == "beat" else f"worker:{name}@").delete()
+    html = sign_in("platform").get("/operations/").content.decode()
+    assert f"<h1>{says}</h1>" in html
+    assert "Every flow runs" not in html
 
 
 def test_three_parts_that_are_missing_are_one_sentence(sign_in, monkeypatch):

@@ -132,6 +132,36 @@ def test_the_command_prints_the_contracts_json_and_exits_zero_only_when_all_agre
     assert ended.value.code == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "in_flight", "code"),
+    [
+        ([], False, 1),  # the ERP of a drill is another account
+        (["--without-erp"], False, 0),
+        (["--without-erp"], True, 1),
+        (["--without-erp", "--allow-in-flight"], True, 0),
+        (["--allow-in-flight"], True, 1),
+    ],
+)
+def test_a_restored_copy_is_counted_without_its_erp_and_as_it_stood(acme, ledger, options, in_flight, code):
+    load(acme)
+    if in_flight:
+        ends(2, "waiting")
+    out, said, ended = StringIO(), StringIO(), 0
+    try:
+        call_command("control_totals", *options, stdout=out, stderr=said)
+    except SystemExit as found:
+        ended = found.code
+    assert (ended, json.loads(out.getvalue())["agrees"]) == (code, code == 0)
+    assert bool(ledger.asked) == ("--without-erp" not in options)
+    assert ("The ERP wasn’t asked." in said.getvalue()) == ("--without-erp" in options)
+
+
+def test_what_does_not_add_up_is_said_also_where_anything_may_be_in_flight(acme, ledger):
+    load(acme)
+    FeedDocument.objects.filter(number="2").update(amount=Decimal("50.5"))
+    assert not compute_totals(["retail"], asks_erp=False, allows_in_flight=True).agrees
+
+
 def test_without_documents_nothing_agrees_and_the_command_says_the_same_twice(db):
     out, said = StringIO(), StringIO()
     with pytest.raises(SystemExit) as ended:

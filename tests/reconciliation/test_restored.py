@@ -9,11 +9,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from connectors import registry
 from connectors.models import Connection, SyncCursor
-from exceptions.models import ExceptionCase
+from exceptions.models import AlertChannel, ExceptionCase
 from mappings.models import CrossReference
 from q2c import ports
 from q2c.canonical.posting import PostedDocument
+from q2c.core.leases import release_lease, take_lease
 from q2c.core.models import AuditEntry
 from q2c.reconciliation import restored
 from q2c.transactions.models import Restore
@@ -145,3 +147,51 @@ def test_the_command_names_a_person_and_a_change_and_has_every_feed_listed_whole
     )
     assert SyncCursor.objects.get().position == {"created": 5, "full_at": 0}
     assert AuditEntry.objects.filter(verb="restored", actor="pia").exists()
+
+
+DRILL = ["restored", "--by", "pia", "--why", "The drill of spring", "--change", "CHG-8", "--drill"]
+
+
+def test_a_drill_leaves_no_connection_its_credentials_and_no_channel_on(capsys):
+    make_person("pia", "platform")
+    for code in ("stripe", "netsuite", "netsuite-eu"):
+        registry.store_secrets(factories.make_connection(code), {"api_key": "live"})
+    Connection.objects.filter(code="netsuite").update(state="paused", paused_reason="It was already")
+    Connection.objects.update(next_secrets=b"waits", secrets_expire_at=timezone.now())
+    factories.make_channel("Close room")
+    call_command(*DRILL)
+    said = "Without credentials and paused: netsuite, netsuite-eu, stripe\nSwitched off: Close room\nUntil "
+    assert capsys.readouterr().out.startswith(said)
+    for row in Connection.objects.all():
+        assert (row.secrets, row.next_secrets, row.secrets_set_at, row.secrets_expire_at) == (None,) * 4
+        assert (row.state, row.paused_by) == ("paused", "Pia")
+        assert "Without credentials since the restore" in row.paused_reason
+        assert row.history.latest().history_change_reason == "The drill of spring CHG-8"
+    assert not AlertChannel.objects.filter(is_active=True).exists()
+    entries = AuditEntry.objects.filter(verb="cut_off", why="The drill of spring CHG-8", actor="pia")
+    assert sorted(entries.values_list("subject_id", flat=True)) == ["netsuite", "netsuite-eu", "stripe"]
+    assert Restore.objects.count() == 1
+
+
+@pytest.mark.parametrize("alive", ["worker:flows@a:1", "beat"])
+def test_a_portal_that_works_is_not_taken_for_a_drills_copy(alive):
+    make_person("pia", "platform")
+    registry.store_secrets(factories.make_connection("stripe"), {"api_key": "live"})
+    take_lease(alive, holder="a:1", seconds=60)
+    with pytest.raises(CommandError, match="1 processes work on this database, so it’s no copy"):
+        call_command(*DRILL)
+    assert registry.secrets_of(Connection.objects.get()) == {"api_key": "live"}
+    assert not Restore.objects.exists()
+    release_lease(alive, holder="a:1")
+    call_command(*DRILL)
+    assert registry.secrets_of(Connection.objects.get()) == {}
+
+
+def test_a_restore_that_is_none_of_a_drill_leaves_connections_and_channels_as_they_are():
+    make_person("pia", "platform")
+    registry.store_secrets(factories.make_connection("stripe"), {"api_key": "live"})
+    factories.make_channel("Close room")
+    call_command(*DRILL[:-1])
+    row = Connection.objects.get()
+    assert (registry.secrets_of(row), row.state) == ({"api_key": "live"}, "active")
+    assert AlertChannel.objects.filter(is_active=True).exists()

@@ -16,7 +16,10 @@ class Command(BaseCommand):
         for first, last, entry in verdict.set_aside:
             self.stdout.write(f"anchors of entries {first} to {last} were set aside by the restore of entry {entry}")
         if verdict.holds:
-            self.stdout.write(f"{verdict.count} entries hold")
+            reach = verdict.newest_anchor
+            after = "" if reach == verdict.count else ": nothing guards those after it from being cut"
+            said = f"anchored to entry {reach} of {verdict.count}{after}" if reach else "none is anchored"
+            self.stdout.write(f"{verdict.count} entries hold, {said}")
         else:
             faults.append(f"entry {verdict.broken_at}: {verdict.why} ({verdict.count} entries before it hold)")
         if verdict.anchored_to:
