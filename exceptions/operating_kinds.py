@@ -32,6 +32,13 @@ OPERATING = (
          "Nothing is lost: polls bring what webhooks don’t, only later. Look at the vendor’s own list of webhooks (was "
          "the endpoint switched off after failures, is its address ours, its secret?) and at what was turned away at "
          "the door (Inbox). The case closes once more come by webhook than by polling alone."),
+    Kind("feed_unchecked", D, PLATFORM, HIGH, hours(4), ("connection", "document_type"), (WAIVE,),
+         "The {document_type} of {connection} aren’t compared with its register",
+         "What is lost of them meanwhile, nobody sees. The case says what the source answered: a permission that is "
+         "missing (give it to the integration role), or something that we don’t understand (a fault of ours). Where "
+         "nobody has asked, see that the schedule Compare feeds with their registers is on and that a worker of "
+         "reconciliation lives. Days in which nobody compared are made up for, and the case closes by itself then. "
+         "Waive it where the source won’t ever let us ask, with how its documents are compared instead."),
     Kind("more_held_than_usual", D, PLATFORM, HIGH, hours(4), ("flow", "legal_entity"), (WAIVE,),
          "More documents are held than usual",
          "Open the flow on Operations: why documents were held, and where. One category is nearly always one cause, "
