@@ -39,6 +39,13 @@ OPERATING = (
          "nobody has asked, see that the schedule Compare feeds with their registers is on and that a worker of "
          "reconciliation lives. Days in which nobody compared are made up for, and the case closes by itself then. "
          "Waive it where the source won’t ever let us ask, with how its documents are compared instead."),
+    Kind("totals_apart", D, PLATFORM, HIGH, hours(4), ("connection", "document_type", "legal_entity", "day"), (WAIVE,),
+         "The {document_type} of {connection} received for {day} aren’t all accounted for",
+         "What was received must be posted, held, ignored or on its way, to the cent; the case names the documents "
+         "that aren’t. Open each by its number. Received and not carried: replay its message (Inbox). Carried "
+         "otherwise than received, or without having been received: a fault of ours or a change of the tables from "
+         "outside, so keep what is there and find out which. It’s looked at again each day, and closes when the day "
+         "adds up."),
     Kind("more_held_than_usual", D, PLATFORM, HIGH, hours(4), ("flow", "legal_entity"), (WAIVE,),
          "More documents are held than usual",
          "Open the flow on Operations: why documents were held, and where. One category is nearly always one cause, "

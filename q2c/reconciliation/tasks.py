@@ -9,7 +9,7 @@ from celery import shared_task
 
 from q2c.core.databases import AWAY
 from q2c.core.ending import is_ending
-from q2c.reconciliation import completeness, uncompared, usual
+from q2c.reconciliation import completeness, day_totals, uncompared, usual
 
 log = structlog.get_logger()
 
@@ -35,6 +35,12 @@ def roll_up_feeds() -> None:
     uncompared.tell_uncompared()
     usual.roll_up_arrivals()
     usual.tell_quiet_feeds()
+
+
+@shared_task(ignore_result=True)
+def check_totals() -> None:
+    """Check that what the last days brought is all accounted for, and tell of what isn't."""
+    day_totals.tell_apart()
 
 
 @shared_task(ignore_result=True)

@@ -17,6 +17,7 @@ OF_A_FEED = {
 OF_AN_ENTITY = {
     "entity_quiet": "{name} brings fewer {documents} of {entity} than usual",
     "feed_incomplete": "{name} and we don’t have the same {documents}",
+    "totals_apart": "{name}’s {documents} aren’t all accounted for",
 }
 
 
