@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,13 +16,16 @@ from connectors import registry
 from connectors.calls import account_of
 from connectors.models import Connection, ConnectionHealth
 from connectors.slots import Lowered, lowered_of
+from q2c.core import brokers
 
 
 class AtOnce(NamedTuple):
-    """How many calls may be under way, and what lowers that for now: its vendor refused some for being too many."""
+    """How many calls may be under way, and what lowers that for now: its vendor refused some for being too many.
+    While Redis is away (`is_divided`) each worker keeps to a part of them."""
 
     most: int  # as its settings, or its vendor's, say
     lowered: Lowered | None = None
+    is_divided: bool = False
 
     @property
     def now(self) -> int:
@@ -38,12 +42,14 @@ class DayQuota(NamedTuple):
 
 
 def at_once_of(connection: Connection) -> AtOnce:
-    """How many calls to it may be under way; while Redis is away as its settings say."""
+    """How many calls to it may be under way; while Redis is away as its settings say, of which each worker has a
+    part."""
     limits = registry.manifest(connection.vendor).limits
     account = account_of(connection.code, connection.base_url, is_by_address=limits.is_by_address)
     most = connection.at_once or limits.at_once
     lowered = lowered_of(account)
-    return AtOnce(most, lowered if lowered is not None and lowered.at_once < most else None)
+    is_lower = lowered is not None and lowered.at_once < most
+    return AtOnce(most, lowered if is_lower else None, is_divided=not brokers.answered(settings.REDIS_URL))
 
 
 def day_quota_of(connection: Connection, seen: ConnectionHealth | None) -> DayQuota | None:

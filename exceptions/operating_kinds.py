@@ -32,6 +32,20 @@ OPERATING = (
          "Nothing is lost: polls bring what webhooks don’t, only later. Look at the vendor’s own list of webhooks (was "
          "the endpoint switched off after failures, is its address ours, its secret?) and at what was turned away at "
          "the door (Inbox). The case closes once more come by webhook than by polling alone."),
+    Kind("feed_unchecked", D, PLATFORM, HIGH, hours(4), ("connection", "document_type"), (WAIVE,),
+         "The {document_type} of {connection} aren’t compared with its register",
+         "What is lost of them meanwhile, nobody sees. The case says what the source answered: a permission that is "
+         "missing (give it to the integration role), or something that we don’t understand (a fault of ours). Where "
+         "nobody has asked, see that the schedule Compare feeds with their registers is on and that a worker of "
+         "reconciliation lives. Days in which nobody compared are made up for, and the case closes by itself then. "
+         "Waive it where the source won’t ever let us ask, with how its documents are compared instead."),
+    Kind("totals_apart", D, PLATFORM, HIGH, hours(4), ("connection", "document_type", "legal_entity", "day"), (WAIVE,),
+         "The {document_type} of {connection} received for {day} aren’t all accounted for",
+         "What was received must be posted, held, ignored or on its way, to the cent; the case names the documents "
+         "that aren’t. Open each by its number. Received and not carried: replay its message (Inbox). Carried "
+         "otherwise than received, or without having been received: a fault of ours or a change of the tables from "
+         "outside, so keep what is there and find out which. It’s looked at again each day, and closes when the day "
+         "adds up."),
     Kind("more_held_than_usual", D, PLATFORM, HIGH, hours(4), ("flow", "legal_entity"), (WAIVE,),
          "More documents are held than usual",
          "Open the flow on Operations: why documents were held, and where. One category is nearly always one cause, "

@@ -47,6 +47,7 @@ SCHEDULES = (
     Schedule("Look for duplicates", "q2c.flows.tasks.find_duplicates", 3600, queue="reconciliation"),
     Schedule("Compare feeds with their registers", "q2c.reconciliation.tasks.check_feeds", 300, queue="reconciliation"),
     Schedule("Count what feeds bring", "q2c.reconciliation.tasks.roll_up_feeds", 300, queue="reconciliation"),
+    Schedule("Check control totals", "q2c.reconciliation.tasks.check_totals", 24 * 3600, queue="reconciliation"),
     Schedule("Count lost webhooks", "q2c.reconciliation.tasks.count_lost_webhooks", 900, queue="reconciliation"),
     Schedule("Make partitions ahead", "q2c.core.tasks.make_partitions", 6 * 3600, queue="reconciliation"),
     Schedule("Let go of old alerts and bulk rows", "exceptions.tasks.let_go_of_old", 24 * 3600, queue="reconciliation"),

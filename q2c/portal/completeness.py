@@ -22,7 +22,7 @@ from q2c.core import access, audit, exports
 from q2c.core.access import PersonRequest, requires
 from q2c.core.exports import About, Cell
 from q2c.core.filters import FIRST_YEAR, LAST_YEAR, DateField, dress
-from q2c.core.htmx import refuse
+from q2c.core.htmx import page, refuse, wants_fragment
 from q2c.portal.reports import file_of, files_for
 from q2c.reconciliation import completeness, shown, tasks
 from q2c.reconciliation.models import FeedCheck, FeedGap
@@ -72,7 +72,8 @@ class AskForm(forms.Form):
 @requires(shown.PERMISSION)
 def completeness_grid(request: PersonRequest) -> Any:
     """Feeds by days, and a period's totals."""
-    names = dict(Connection.objects.order_by("name").values_list("code", "name"))
+    connections = {row.code: row for row in Connection.objects.order_by("name").defer("secrets", "next_secrets")}
+    names = {code: row.name for code, row in connections.items()}
     entities = [e.code for e in access.visible_entities(request.user, shown.PERMISSION)]
     form = AskForm(request.GET, entities=entities, names=names)
     entity, code = request.GET.get("entity", ""), request.GET.get("connection", "")
@@ -91,16 +92,18 @@ def completeness_grid(request: PersonRequest) -> Any:
     if request.GET.get("format") in exports.FORMS:
         about = About(shown.QUERY, _parameters(asked, names) | {"Period": period or "none"}, request.user)
         return file_of(request, about, COLUMNS, _day_cells(asked, period, names, about), f"completeness-{period}")
-    grid = shown.grid_of(asked, until, names)
+    grid = shown.grid_of(asked, until, connections)
     form.initial = {"period": period}
     context = {
         "form": form, "grid": grid, "until": until, "today": today, "period": period, "asked": asked, "names": names,
         "totals": shown.totals_of(asked, period) if period else [], "files": files_for(request) if period else [],
         "earlier": _address(request, until - dt.timedelta(days=shown.DAYS)),
         "later": _address(request, min(until + dt.timedelta(days=shown.DAYS), today)) if until < today else "",
-        "states": shown.STATES, "first": grid.days[0], "sees_inbox": access.may(request.user, "inbox.view_event"),
+        "first": grid.days[0], "sees_inbox": access.may(request.user, "inbox.view_event"),
+        "by_itself": wants_fragment(request),
     }  # fmt: skip
-    return render(request, "portal/completeness.html", context, status=200 if is_right else 422)
+    status = 200 if is_right else 422
+    return page(request, "portal/completeness.html", "portal/_completeness.html", context, status=status)
 
 
 @require_GET
@@ -119,7 +122,7 @@ def completeness_day(request: PersonRequest, code: str, document_type: str, on: 
     cell = next(
         (
             cell
-            for row in shown.grid_of(asked, day, names).rows if row.document_type == document_type
+            for row in shown.grid_of(asked, day, {code: connection}).rows if row.document_type == document_type
             for cell in row.cells if cell.day == day
         ),
         None,

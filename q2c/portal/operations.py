@@ -17,13 +17,15 @@ from exceptions.tallies import cases_visible_to
 from mappings.kinds import PROPOSE_RUNNING, SERVICE_LEVEL
 from q2c.core import access, stats
 from q2c.core.access import requires
-from q2c.core.htmx import page
+from q2c.core.htmx import page, wants_fragment
 from q2c.core.problems import Category
 from q2c.core.service_levels import DAYS
 from q2c.flows import levels, pausing, watching
 from q2c.flows.catalog import BY_CODE
 from q2c.portal import living, running
 from q2c.portal.running import PERMISSION, Figures
+from q2c.reconciliation import shown
+from q2c.reconciliation.told import feeds_told
 from q2c.transactions.counting import HELD
 
 LOUD = ("failing", "stuck", "holds", "unknown", "paused")  # lights that want somebody, the loudest first
@@ -66,9 +68,10 @@ def operations(request: HttpRequest) -> HttpResponse:
     entities = running.entities_seen(request.user, wanted)
     flows = running.flow_rows(request.user, entities)
     systems = running.system_rows(entities)
+    feeds = feeds_told(entities, {row.connection.code: row.connection.name for row in systems})
     found = living.processes()
     missing = living.missing_parts(found)
-    shown = [code for code in codes if not wanted or code == wanted]
+    rows_of = [code for code in codes if not wanted or code == wanted]
     looked = running.looked_at()
     now = timezone.now()
     context = {
@@ -84,6 +87,10 @@ def operations(request: HttpRequest) -> HttpResponse:
         "has_broker": any(process.part == living.BROKER and process.state == "lives" for process in found),
         "levels": _level_rows(request, entities),
         "level_days": DAYS,
+        "feeds": feeds,
+        "feed_count": len({(feed.connection, feed.documents) for feed in feeds}),
+        "sees_feeds": access.may(request.user, shown.PERMISSION),
+        "by_itself": wants_fragment(request),
         "pauses": pausing.pauses_seen_by(request.user, entity=wanted),
         "entity": wanted,
         "entity_codes": codes,
@@ -95,7 +102,7 @@ def operations(request: HttpRequest) -> HttpResponse:
         "may_propose": access.may(request.user, PROPOSE_RUNNING),
         "propose_url": f"{reverse('mappings:propose')}?kind={SERVICE_LEVEL}",
         "targets_url": f"{reverse('mappings:rule_list')}?kind={SERVICE_LEVEL}",
-        **_heat(request, entities, shown),
+        **_heat(request, entities, rows_of),
     }
     return page(request, "portal/operations.html", "portal/_operations.html", context)
 

@@ -24,6 +24,7 @@ from connectors.fields import UNREADABLE
 from connectors.lanes import BACKFILL
 from connectors.models import Connection
 from connectors.recorder import Collector, for_their_owners, write_exchanges
+from exceptions.occurrences import without_null
 from q2c import ports
 from q2c.core import leases
 from q2c.core.hotpath import fetch_rows
@@ -97,7 +98,9 @@ def feeds() -> list[tuple[Connection, str]]:
 
 
 def registers_of(vendor: str) -> dict[str, dt.timedelta]:
-    """The document types that a vendor's register is kept of; none where it keeps none."""
+    """The document types that a vendor's register is kept of; none where it keeps none, or we have no package of it."""
+    if vendor not in registry.vendors():
+        return {}
     found: dict[str, dt.timedelta] = getattr(registry.client_class(vendor), "registers", {})
     return found
 
@@ -123,6 +126,9 @@ def check_feed(code: str, document_type: str, *, since: dt.date | None = None, c
     except UNREADABLE as error:  # an object that isn't as the vendor documents it
         log.exception("register_not_understood", exc_info=error)
         return _fail(check, f"Its register holds something that we don't understand: {type(error).__name__} {error}")
+    except Exception as error:  # whatever it is: nobody may believe that this was compared
+        log.exception("check_failed", feed=str(check))
+        return _fail(check, f"Our own fault while comparing: {type(error).__name__} {error}")
     finally:
         write_exchanges(for_their_owners(collector.take(), {}))
         registry.save_health_sometimes()
@@ -130,10 +136,16 @@ def check_feed(code: str, document_type: str, *, since: dt.date | None = None, c
 
 
 def _fail(check: FeedCheck, says: str) -> Checked:
+    """Keep why, and since when it goes wrong. Raises where the database is away."""
     log.warning("completeness_failed", feed=str(check), summary=says)
-    check.failed_at, check.failure = timezone.now(), says[:300]
+    check.failed_at, check.failure = check.failed_at or timezone.now(), without_null(says)[:300]
     check.save(update_fields=["failed_at", "failure"])
     return Checked(failure=says)
+
+
+def open_day(at: dt.datetime) -> dt.date:
+    """The first day that wasn't over everywhere at an instant: in the west a day ends 12 hours later."""
+    return (at.astimezone(dt.UTC) - dt.timedelta(hours=12)).date()
 
 
 def _check_of(row: Connection, document_type: str) -> FeedCheck:
@@ -215,13 +227,15 @@ class _Round:
         return gaps.read_again(self.row, self.kind, self.client, found.gaps, at=self.now)
 
     def _first_day(self, since: dt.date | None) -> dt.date | None:
-        """From which day on whole days are compared; None for a quick check."""
-        if since is not None:
-            return max(since, self.now.date() - dt.timedelta(days=DAYS_MOST))
-        last, check = self.check.whole_at, self.check
-        if last is not None and self.now - last < WHOLE_EVERY and check.listed > WHOLE_IS_CHEAP:
+        """From which day on whole days are compared; None for a quick check. Days in which nobody compared (a pause, a
+        schedule that was off) are made up for."""
+        last, check, today = self.check.whole_at, self.check, self.now.date()
+        if since is None and last is not None and self.now - last < WHOLE_EVERY and check.listed > WHOLE_IS_CHEAP:
             return None
-        return self.now.date() - dt.timedelta(days=WHOLE_DAYS - 1)
+        usual = today - dt.timedelta(days=WHOLE_DAYS - 1)
+        behind = open_day(check.until) if check.until is not None else usual
+        first = usual if since is None else since
+        return max(min(first, behind) if behind < usual else first, today - dt.timedelta(days=DAYS_MOST))
 
     def _start(self, first_day: dt.date | None) -> dt.datetime:
         if first_day is None:

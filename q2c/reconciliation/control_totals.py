@@ -24,13 +24,13 @@ from q2c.reconciliation.models import FeedDocument
 from q2c.transactions.contributions import PORTAL
 
 MEASURES = ("declared", "received", "billed", "posted", "held", "ignored", "in_flight")
-_TYPES = {
+TYPES = {
     "invoice_to_erp": "invoice", "credit_memo_to_erp": "credit_memo",
     "payment_to_erp": "payment", "refund_to_erp": "refund",
 }  # fmt: skip
-_FLOWS = list(_TYPES)
-_KINDS = ["invoice", "credit_memo", "payment", "refund"]
-_NEGATIVE = ("credit_memo_to_erp", "refund_to_erp")
+FLOWS = list(TYPES)
+KINDS = ["invoice", "credit_memo", "payment", "refund"]
+NEGATIVE = ("credit_memo_to_erp", "refund_to_erp")
 NOTHING = (0, Decimal(0))
 _ERP_TYPES = {"invoice": ("ar_invoice", "inv"), "credit_memo": ("ar_credit_memo", "cm")}
 
@@ -50,17 +50,17 @@ SELECT kind, currency, measure, count(*), sum(line_count), sum(amount), sum(roun
 GROUP BY kind, currency, measure
 """
 # A refund that failed after it went is one row with both movements: the money went, and came back.
-_BILLED = """
+MOVEMENTS_SQL = """(SELECT CASE WHEN d.document_type = 'refund' AND d.status = 'failed' AND d.ignored_reason = '' THEN 2
+                              ELSE 1 END) m (count)"""
+BILLED_SQL = """CASE WHEN m.count = 2 THEN 0 WHEN d.document_type IN ('credit_memo', 'refund') THEN -d.amount
+                     ELSE d.amount END"""
+_BILLED = f"""
 SELECT coalesce(nullif(d.feed_type, ''), CASE WHEN d.document_type = 'invoice' AND d.amount < 0 THEN 'credit_memo'
                                               ELSE d.document_type END) AS kind,
     d.currency, d.ignored_reason <> '' AS is_ignored, sum(m.count), sum(m.count * d.line_count),
-    sum(CASE WHEN m.count = 2 THEN 0 WHEN d.document_type IN ('credit_memo', 'refund') THEN -d.amount
-             ELSE d.amount END), sum(d.rounding)
-FROM records_billeddocument d
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN d.document_type = 'refund' AND d.status = 'failed' AND d.ignored_reason = '' THEN 2 ELSE 1 END
-    ) m (count)
-WHERE {source} AND d.content_hash <> '' AND d.document_type = ANY(%(kinds)s)
+    sum({BILLED_SQL}), sum(d.rounding)
+FROM records_billeddocument d CROSS JOIN LATERAL {MOVEMENTS_SQL}
+WHERE {{source}} AND d.content_hash <> '' AND d.document_type = ANY(%(kinds)s)
 GROUP BY 1, 2, 3
 """
 _POSTED = """
@@ -189,7 +189,7 @@ def _rows_of(source: str, *, is_feed: bool) -> list[Row]:
     def row(kind: str, currency: str) -> Row:
         return found.setdefault((kind, currency), Row(source, kind, currency))
 
-    params = {"source": source, "flows": _FLOWS, "kinds": _KINDS, "negative": list(_NEGATIVE)}
+    params = {"source": source, "flows": FLOWS, "kinds": KINDS, "negative": list(NEGATIVE)}
     place = "{alias}.feed = %(source)s" if is_feed else "{alias}.{column} = %(source)s AND {alias}.feed = ''"
     carried = _CARRIED.format(source=place.format(alias="t", column="source_connection"))
     for kind, currency, measure, count, lines, amount, rounding in fetch_rows(carried, params):

@@ -38,7 +38,7 @@ class FeedCheck(models.Model):
     checked_at = models.DateTimeField(null=True)
     whole_at = models.DateTimeField(null=True)  # when whole days were compared last
     listed = models.IntegerField(default=0)  # entries of the register in the last check
-    failed_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)  # since when its checks fail; null: the last one went well
     failure = models.CharField(max_length=300, blank=True)
     answers = models.JSONField(null=True)  # of documents that the register didn't list, where they are many
 

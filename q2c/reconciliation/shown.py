@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 from django.db.models import Count, Max, Min, QuerySet, Sum
 from django.utils import timezone
 
+from connectors.models import Connection
 from q2c.core import access
 from q2c.core.exports import Query
 from q2c.core.roles import SEEN_BY
+from q2c.reconciliation.completeness import registers_of
 from q2c.reconciliation.models import FeedCheck, FeedDay, FeedGap, LostWebhook
+from q2c.reconciliation.uncompared import Uncompared, uncompared
 from q2c.reconciliation.usual import Feed, Judged, judge_days
 from q2c.reconciliation.words import many
 
@@ -39,11 +42,13 @@ DAY_QUERY = Query("completeness_day", "Completeness of a day", "FeedGap of a fee
 STATES = {
     "differs": ("≠", "doesn’t agree with the source"),
     "few": ("↓", "fewer than usual"),
+    "uncompared": ("!", "not compared with the source"),
     "waiting": ("…", "in the inbox, not read yet or refused"),
     "unconfirmed": ("?", "not confirmed: the source has still to be asked for some of ours"),
     "explained": ("○", "differs as a person has explained, or since the last check"),
     "agrees": ("✓", "agrees with the source"),
     "counted": ("", "counted; the source keeps no register that we can ask"),
+    "unlisted": ("", "counted as they came; none of that day was compared"),
     "none": ("–", "not counted"),
 }
 
@@ -101,6 +106,7 @@ class Cell:
     usual: int | None = None
     came: int = 0  # where that's too few; the figure may be the register's
     few: Mapping[str, Judged] = field(default_factory=dict)  # entities of which too few came, where not of all
+    uncompared: Uncompared | None = None  # where what is known of the day is from before its end
 
     @property
     def symbol(self) -> str:
@@ -116,6 +122,8 @@ class Cell:
             return f"fewer than usual: {self.few_words}"
         if self.state == "few":
             return f"fewer than the usual {self.usual or 0:,}"
+        if self.state == "uncompared" and self.uncompared is not None and self.uncompared.since is not None:
+            return f"not compared with the source since {timezone.localtime(self.uncompared.since):%-d %b, %H:%M}"
         return STATES[self.state][1]
 
     @property
@@ -139,11 +147,21 @@ class FeedRow:
     document_type: str
     cells: list[Cell]
     check: FeedCheck | None = None
+    uncompared: Uncompared | None = None  # where some of the days shown aren't compared
 
     @property
     def title(self) -> str:
         """What is counted."""
         return many(self.document_type).capitalize()
+
+
+class Silence(NamedTuple):
+    """Feeds of a system that aren't compared for the same reason, and since when the first of them isn't."""
+
+    name: str
+    titles: list[str]
+    since: dt.datetime | None
+    why: str
 
 
 class LostRow(NamedTuple):
@@ -168,33 +186,68 @@ class Grid:
 
     @property
     def failed(self) -> list[FeedRow]:
-        """Feeds whose source couldn't be asked."""
-        return [row for row in self.rows if row.check is not None and row.check.failed_at is not None]
+        """Feeds whose source couldn't be asked the last time, and that were compared a moment before."""
+        checked = [row for row in self.rows if row.uncompared is None and row.check is not None]
+        return [row for row in checked if row.check is not None and row.check.failed_at is not None]
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether something is known that isn't as it should be."""
+        return bool(self.open_count or self.elsewhere or self.quiet_count)
+
+    @property
+    def uncompared_count(self) -> int:
+        """How many feeds aren't compared, in these days."""
+        return sum(row.uncompared is not None for row in self.rows)
+
+    @property
+    def silences(self) -> list[Silence]:
+        """Feeds that aren't compared, those of one reason together."""
+        found: dict[tuple[str, str], list[FeedRow]] = defaultdict(list)
+        for row in self.rows:
+            if row.uncompared is not None:
+                found[row.name, row.uncompared.why].append(row)
+        return [
+            Silence(
+                name, [row.title.lower() for row in rows],
+                min((u.since for row in rows if (u := row.uncompared) and u.since is not None), default=None), why,
+            )
+            for (name, why), rows in found.items()
+        ]  # fmt: skip
 
 
-def grid_of(asked: Asked, until: dt.date, names: dict[str, str], *, now: dt.datetime | None = None) -> Grid:
+def grid_of(
+    asked: Asked, until: dt.date, connections: Mapping[str, Connection], *, now: dt.datetime | None = None
+) -> Grid:
     """The fourteen days up to one. Seven statements at most, whatever the volume."""
     now = now or timezone.now()
     days = [until - dt.timedelta(days=n) for n in range(DAYS)][::-1]
+    names = {code: row.name for code, row in connections.items()}
     compared = _compared(asked, days)
     open_gaps = _open_gaps(asked, days)
     judged = _judged(asked, days[0], now)
     checks = {(c.connection_code, c.document_type): c for c in asked.of_system(FeedCheck.objects.defer("answers"))}
     feeds = sorted({*compared, *open_gaps, *judged, *checks}, key=lambda f: (names.get(f[0], f[0]), _order(f[1])))
-    rows = [
-        FeedRow(
-            feed[0], names.get(feed[0], feed[0]), feed[1],
-            [_cell(d, compared[feed].get(d), open_gaps[feed].get(d, 0), judged.get(feed, {}).get(d)) for d in days],
-            checks.get(feed),
-        )
-        for feed in feeds
-    ]  # fmt: skip
-    cells = [cell for row in rows for cell in row.cells]
+    rows = []
+    for feed in feeds:
+        source, check = connections.get(feed[0]), checks.get(feed)
+        silence = uncompared(source, feed[1], check, now) if source is not None else None
+        is_listed = source is not None and feed[1] in registers_of(source.vendor)
+        cells = [
+            _cell(
+                d, compared[feed].get(d), open_gaps[feed].get(d, 0), judged.get(feed, {}).get(d), is_listed=is_listed,
+                silence=silence if silence is not None and silence.concerns(d) else None,
+            )
+            for d in days
+        ]  # fmt: skip
+        is_shown = any(cell.uncompared is not None for cell in cells)
+        rows.append(FeedRow(feed[0], names.get(feed[0], feed[0]), feed[1], cells, check, silence if is_shown else None))
+    all_cells = [cell for row in rows for cell in row.cells]
     others = asked.within(FeedGap.objects.filter(closed_at=None).exclude(day__range=(days[0], days[-1])))
     other = others.aggregate(n=Count("id"), last=Max("day"))
     return Grid(
-        days, rows, _webhooks(asked, days, names), sum(c.open_count for c in cells),
-        sum(c.state == "few" for c in cells), other["n"], other["last"],
+        days, rows, _webhooks(asked, days, names), sum(c.open_count for c in all_cells),
+        sum(c.state == "few" for c in all_cells), other["n"], other["last"],
     )  # fmt: skip
 
 
@@ -207,8 +260,11 @@ def _judged(asked: Asked, first: dt.date, now: dt.datetime) -> dict[Feed, dict[d
     return found
 
 
-def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged: Judged | None) -> Cell:
-    cell = Cell(day, open_count=open_count)
+def _cell(
+    day: dt.date, compared: dict[str, int] | None, open_count: int, judged: Judged | None, *, is_listed: bool,
+    silence: Uncompared | None,
+) -> Cell:  # fmt: skip
+    cell = Cell(day, open_count=open_count, uncompared=silence)
     if compared is not None:
         cell.figure = compared["source_count"]
     elif judged is not None:
@@ -220,8 +276,10 @@ def _cell(day: dt.date, compared: dict[str, int] | None, open_count: int, judged
     elif judged is not None and (judged.is_few or judged.few):
         cell.state, cell.came = "few", judged.count
         cell.few = {} if judged.is_few_everywhere else judged.few
+    elif silence is not None:
+        cell.state = "uncompared"
     elif compared is None:
-        cell.state = "counted" if judged is not None else "none"
+        cell.state = "none" if judged is None else "unlisted" if is_listed else "counted"
     elif compared["waiting_count"]:
         cell.state = "waiting"
     elif compared["unconfirmed_count"]:

@@ -6,10 +6,10 @@ import datetime as dt
 
 import structlog
 from celery import shared_task
-from django.db import OperationalError
 
+from q2c.core.databases import AWAY
 from q2c.core.ending import is_ending
-from q2c.reconciliation import completeness, usual
+from q2c.reconciliation import completeness, day_totals, uncompared, usual
 
 log = structlog.get_logger()
 
@@ -23,17 +23,24 @@ def check_feeds() -> None:
             return
         try:
             completeness.check_feed(row.code, document_type)
-        except OperationalError:
-            raise  # the database is away
+        except AWAY:
+            raise  # the database is: nothing can be kept, of no feed
         except Exception:
             log.exception("check_failed", connection=row.code, document_type=document_type)
 
 
 @shared_task(ignore_result=True)
 def roll_up_feeds() -> None:
-    """Add what came to its hours, and tell of feeds that bring too little."""
+    """Add what came to its hours, and tell of feeds that bring too little or that nobody compares."""
+    uncompared.tell_uncompared()
     usual.roll_up_arrivals()
     usual.tell_quiet_feeds()
+
+
+@shared_task(ignore_result=True)
+def check_totals() -> None:
+    """Check that what the last days brought is all accounted for, and tell of what isn't."""
+    day_totals.tell_apart()
 
 
 @shared_task(ignore_result=True)

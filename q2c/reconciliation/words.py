@@ -16,3 +16,8 @@ def one(document_type: str) -> str:
 def many(document_type: str) -> str:
     """Several."""
     return _WORDS.get(document_type, (document_type.replace("_", " "),) * 2)[1]
+
+
+def several(word: str) -> str:
+    """Several of what is called so."""
+    return dict(_WORDS.values()).get(word, word)

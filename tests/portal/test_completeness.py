@@ -9,12 +9,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from connectors.models import Connection
 from q2c.core.models import AuditEntry
 from q2c.portal import completeness
-from q2c.reconciliation import usual
-from q2c.reconciliation.models import FeedEntityHour, FeedHour, LostWebhook
+from q2c.reconciliation import shown, usual
+from q2c.reconciliation.models import FeedCheck, FeedEntityHour, FeedHour, LostWebhook
 from tests import factories
-from tests.reconciliation.feeds import make_day, make_gap
+from tests.reconciliation.feeds import make_check, make_day, make_gap
 
 pytestmark = pytest.mark.django_db
 
@@ -116,6 +117,7 @@ def test_lost_webhooks_lead_to_the_messages_that_only_polls_brought_on_that_day_
 
 def test_an_empty_cell_that_should_hold_something_turns_amber_by_itself(db):
     factories.make_connection("stripe")
+    make_check()
     yesterday = timezone.now().date() - dt.timedelta(days=1)
     start = dt.datetime.combine(yesterday, dt.time(), dt.UTC)
     FeedHour.objects.bulk_create(
@@ -130,10 +132,92 @@ def test_an_empty_cell_that_should_hold_something_turns_amber_by_itself(db):
     assert "fewer than the usual 40" in text
 
 
+ALL_HERE, UNKNOWN = "Everything that the sources list is here", "1 feed isn’t compared with its source"
+NOBODY = "Nobody has asked its register since"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "failure", "is_paused", "says"),
+    [
+        (14, "", False, [ALL_HERE, "10 ✓"]),
+        (14, "403 forbidden", False, ["1 feed couldn’t be compared", "10 ✓", "403 forbidden."]),
+        (16, "", False, [UNKNOWN, "10 !", NOBODY, "should be compared"]),
+        (16, "403 forbidden", False, [UNKNOWN, "10 !", "403 forbidden."]),
+        (0, "", True, [UNKNOWN, "10 !", "Stripe is paused."]),
+        (None, "403 forbidden", False, [UNKNOWN, "10 !", "never compared yet", "403 forbidden."]),
+    ],
+)
+def test_what_nobody_compares_is_never_said_to_be_all_here(db, minutes, failure, is_paused, says):
+    make_check(minutes=minutes, failure=failure, failed_at=timezone.now() if failure else None)
+    make_day()
+    Connection.objects.update(state="paused" if is_paused else "active")
+    client = client_of()
+    text = page(client)
+    assert [part for part in says if part not in text] == []
+    assert (ALL_HERE in text) is (ALL_HERE in says)
+    heading = page(client, day_address()).split("<h1>")[1].split("</h1>")[0]
+    assert ("agree with Stripe" in heading) is ("10 ✓" in says)
+    assert ("been compared" in heading) is ("10 !" in says)
+
+
+def test_days_that_were_over_when_they_were_compared_last_stay_as_they_are_and_no_register_is_denied(db):
+    now = dt.datetime(2026, 11, 18, 18, 0, tzinfo=dt.UTC)
+    factories.make_connection("stripe")
+    check = make_check()
+    FeedCheck.objects.update(checked_at=now - dt.timedelta(days=3, hours=12))  # the 15th, at 6: the 14th isn't over
+    days = [dt.date(2026, 11, n) for n in range(11, 19)]
+    for day in days[:4]:
+        make_day(day=day)
+    for day in days[1:]:
+        hour = dt.datetime.combine(day, dt.time(9), dt.UTC)
+        FeedHour.objects.create(connection_code="stripe", document_type="invoice", hour=hour, count=10)
+
+    def states():
+        asked = shown.Asked(factories.make_person("controller"))
+        (row,) = shown.grid_of(asked, now.date(), {"stripe": Connection.objects.get()}, now=now).rows
+        return {cell.day.day: cell.state for cell in row.cells if cell.day >= days[0]}
+
+    assert states() == {n: "agrees" if n < 14 else "uncompared" for n in range(11, 19)}
+    check.checked_at = now
+    check.save()
+    assert states() == {n: "agrees" if n < 15 else "unlisted" for n in range(11, 19)}
+    assert "keeps no register" not in shown.STATES["unlisted"][1]
+
+
+def test_feeds_that_arent_compared_for_the_same_reason_are_one_note_and_stand_beside_what_is_known_to_be_wrong(db):
+    make_check(minutes=130)
+    make_check("payment", minutes=135)
+    make_check("payout", minutes=140, failure="403 forbidden", failed_at=timezone.now())
+    make_day()
+    make_gap()
+    text = page(client_of())
+    assert "1 document doesn’t agree with its source; 3 feeds aren’t compared" in text
+    assert text.count('role="note"') == 2
+    assert "<b>Stripe, invoices, payments:</b> not compared since" in text
+    assert "<b>Stripe, payouts:</b> not compared since" in text
+
+
+def test_a_grid_that_stands_open_turns_amber_by_itself_with_its_heading_and_its_form_left_alone(db):
+    make_day()
+    client = client_of()
+    text = page(client)
+    assert (text.count("data-poll"), 'hx-trigger="every 60s"' in text, "hx-swap-oob" in text) == (1, True, False)
+    FeedCheck.objects.update(checked_at=timezone.now() - dt.timedelta(minutes=20))
+    answer = client.get("/completeness/", headers={"HX-Request": "true", "X-By-Itself": "1"})
+    part = answer.content.decode()
+    assert "<html" not in part
+    assert '<form method="get"' not in part
+    assert '<div class="head" id="completeness-head" hx-swap-oob="true"><div><h1>1 feed isn’t compared' in part
+    assert "10 !" in part
+    boosted = client.get("/completeness/", headers={"HX-Request": "true", "HX-Boosted": "true"}).content.decode()
+    assert ("<html" in boosted, "hx-swap-oob" in boosted) == (True, False)
+
+
 def bring(**usual):
     """So many invoices of each entity in each of six hours of yesterday's weekday before; of yesterday those of US01
     only."""
     factories.make_connection("stripe")
+    make_check()
     yesterday = timezone.now().date() - dt.timedelta(days=1)
     start = dt.datetime.combine(yesterday, dt.time(), dt.UTC)
     for n in range(10):
@@ -159,7 +243,7 @@ GB, DE = "0 of GB01 instead of 60", "0 of DE01 instead of 120"
         (("GB01",), "GB01", ["0 ↓", "fewer than the usual 60"], ["6,000", "DE01"]),
         (("US01",), "", ["6,000<"], ["↓<", "fewer than", "GB01"]),
         (("GB01", "US01"), "", ["6,000 ↓", ">GB01<", f"fewer than usual: {GB}"], ["DE01"]),
-        (("IE01",), "", ["No feed has brought anything yet"], ["6,000", "↓<"]),
+        (("IE01",), "", ["Everything that the sources list is here"], ["6,000", "↓<"]),
     ],
 )
 def test_an_entitys_silence_turns_amber_for_whoever_sees_it_behind_anothers_plenty(db, entities, asked, says, hides):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from connectors import registry, slots
 from connectors.calls import account_of
 from connectors.models import BreakerTurn, ConnectionHealth
-from q2c.core import stats
+from q2c.core import brokers, stats
 from q2c.transactions.models import Dependency
 from tests import factories
 
@@ -152,6 +152,17 @@ def test_a_connections_page_shows_what_it_takes_at_once_now_why_since_when_and_u
     assert "4 calls go out at once instead of 8" in html
     assert f"{timezone.localtime(at_once.lowered.until):%H:%M:%S}" in html
     assert client.get(f"/connections/{stripe.code}/").context["at_once"].lowered is None
+
+
+@pytest.mark.parametrize(("most", "says"), [(8, "these 8 calls"), (1, "this one call")])
+def test_while_the_broker_is_away_a_connections_page_says_that_workers_divide_its_calls(monkeypatch, most, says):
+    factories.make_connection("netsuite", at_once=most)
+    client = signed_in("platform")
+    said = f"The broker doesn’t answer: until it’s back the workers divide {says} among themselves"
+    assert said not in client.get("/connections/netsuite/").content.decode()
+    monkeypatch.setattr(brokers, "answered", lambda url: False)
+    page = client.get("/connections/netsuite/")
+    assert (page.context["at_once"].now, said in page.content.decode()) == (most, True)
 
 
 @pytest.mark.parametrize(
