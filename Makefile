@@ -56,6 +56,7 @@ check-all: check ## everything of check, then what takes longer: every flow, 1,0
 		tests/journeys/test_failover.py tests/journeys/test_vanished.py tests/core/test_indexes.py
 	@$(tests) env BILL_RUN_DOCUMENTS=2000 $(py) -m pytest tests/journeys/test_bill_runs.py
 	@$(tests) env COMPLETENESS_DOCUMENTS=10000 $(py) -m pytest tests/journeys/test_completeness.py -k one_lost_webhook
+	@$(tests) env Q2C_OPERATIONS=5000 $(py) -m pytest tests/journeys/test_infrastructure.py -k in_mid_flight
 	@$(tests) env Q2C_TRIALS=1000 Q2C_SHUFFLED=15 $(py) -m pytest tests/journeys/test_lost_answers.py \
 		tests/journeys/test_shuffled.py
 	@$(chaos)

@@ -20,11 +20,11 @@ from connectors import links_out
 from connectors.models import Connection
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import plan_signing, standing
+from exceptions.resolving.going import going_of
 from exceptions.resolving.standing import ABSENT, SILENT, UNASKED, Row, Standing
 from exceptions.resolving.unwinding import (
     VOID,
     Plans,
-    going_of,
     signed_effects,
     signed_rows,
     signed_steps,
@@ -126,7 +126,7 @@ def _invoice_steps(txn: BusinessTransaction, found: Standing) -> list[Step]:
     books: dict[tuple[str, str], dict[str, AccountingPeriod]] = {}
     for own in invoices:
         book = (own.legal_entity_code, own.target_connection)
-        books[book] = books.get(book) or standing.periods_of(own)
+        books[book] = books.get(book) or standing.periods_of(own.legal_entity_code, own.target_connection)
     return [
         _invoice_step(
             own, booked.get(own.pk), books[own.legal_entity_code, own.target_connection],

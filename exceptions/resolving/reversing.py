@@ -15,6 +15,7 @@ from connectors import registry
 from connectors.manifest import Undo
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import plan_signing, standing
+from exceptions.resolving.going import going_of
 from exceptions.resolving.journals import (
     BY_ITSELF,
     FLOWS,
@@ -34,7 +35,6 @@ from exceptions.resolving.unwinding import (
     BROUGHT_BACK,
     Plans,
     effects_of,
-    going_of,
     signed_effects,
     signed_rows,
     signed_steps,

@@ -114,7 +114,7 @@ def look(user: Person, txn: BusinessTransaction, *, asks: bool) -> Standing:
     settling = _settling(txn, reference)
     keys = _keys(txn, seen, settling, reference)
     connections = {row.code: row for row in Connection.objects.all()}
-    periods = periods_of(txn)
+    periods = periods_of(txn.legal_entity_code, txn.target_connection)
     found = _ask_all(keys[:ROWS_MAX], connections) if asks else {}
     rows = [_row(key, seen, connections, found.get(key), periods) for key in keys[:ROWS_MAX]]
     rows = _with_transactions(user, _with_statuses(rows, own))
@@ -160,11 +160,9 @@ def _keys(
     return list(found)
 
 
-def periods_of(txn: BusinessTransaction) -> dict[str, AccountingPeriod]:
-    """The periods of the transaction's book by the ERP's id, in order."""
-    rows = AccountingPeriod.objects.filter(
-        subsidiary__legal_entity__code=txn.legal_entity_code, subsidiary__connection__code=txn.target_connection
-    )
+def periods_of(entity: str, erp: str) -> dict[str, AccountingPeriod]:
+    """The periods of an entity's book in an ERP by the ERP's id, in order."""
+    rows = AccountingPeriod.objects.filter(subsidiary__legal_entity__code=entity, subsidiary__connection__code=erp)
     return {row.external_id: row for row in rows.order_by("start_date")}
 
 

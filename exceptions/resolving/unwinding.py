@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.urls import reverse
 
 from connectors import links_out
 from connectors.models import Connection
-from exceptions.models import Occurrence
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import given_up, plan_signing, standing
 from exceptions.resolving.booking import account_words
+from exceptions.resolving.going import going_of
 from exceptions.resolving.standing import ABSENT, SILENT, Standing
 from mappings.resolve import Snapshot
 from q2c import ports
@@ -28,7 +27,7 @@ from q2c.canonical.base import Source
 from q2c.canonical.billing import Invoice
 from q2c.canonical.posting import ArCreditMemo, ArInvoice
 from q2c.canonical.unwinding import OrderUnwinding, Reversal, Unwinding
-from q2c.core import access, audit, ids
+from q2c.core import audit, ids
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.models import Person, Proposal
 from q2c.core.money import spoken_money
@@ -39,7 +38,7 @@ from q2c.flows.tasks import nudge
 from q2c.flows.unwinding_to_erp import UNWINDING_TO_ERP
 from q2c.posting import plans
 from q2c.posting.facts import ItemUse
-from q2c.posting.plans import Effect, Going, Plan, Step
+from q2c.posting.plans import Effect, Plan, Step
 from q2c.posting.unwinding import lines_hash
 from q2c.records.documents import find_statuses
 from q2c.transactions.batch import Run
@@ -152,28 +151,6 @@ def _at_source(found: Standing) -> Step:
         does=plans.PERSON, link=links_out.record_url(connection, txn.source_type, txn.source_id),
         is_done=row is not None and row.status == VOID,
     )  # fmt: skip
-
-
-def going_of(user: Person, found: Standing) -> list[Going]:
-    """The journey's transactions that aren't at their end: what each would do now, by today's rules."""
-    held = [txn.pk for txn in found.going if txn.state == BusinessTransaction.State.HELD]
-    tried = {row.transaction_id: row for row in trial.try_held(held, Snapshot.load([]))} if held else {}
-    open_in = dict(
-        Occurrence.objects.filter(transaction_id__in=held, closed_at__isnull=True).values_list(
-            "transaction_id", "case_id"
-        )
-    )
-    sees_cases = access.may(user, access.VIEW_CASE)
-    rows = []
-    for txn in found.going:
-        row = tried.get(txn.pk)
-        link = reverse("portal:transaction_detail", args=[txn.pk])
-        if sees_cases and (case := open_in.get(txn.pk)):
-            link = reverse("exceptions:case_detail", args=[case])
-        says = row.says if row is not None else txn.waits_for
-        title = f"{spoken_noun(txn.fact_type)} {txn.number or txn.source_id}"
-        rows.append(Going(title, txn.state, row.outcome if row else "", says or "", link))
-    return rows
 
 
 def _why_not_again(found: Standing, reposts: bool) -> str:
@@ -344,16 +321,17 @@ def signed_steps(made: Plans, erp: str) -> list[dict[str, Any]]:
     return [_step(step, erp) for step in made.unwind.steps]
 
 
-def effects_of(made: Plans) -> tuple[Effect, ...]:
-    """What the way back changes, period by period, with the period's result."""
-    systems = {step.system for step in made.unwind.steps if step.journal}
+def effects_of(made: Plans, plan: Plan | None = None) -> tuple[Effect, ...]:
+    """What a plan changes, period by period, with the period's result; the way back, where none is given."""
+    steps = (plan or made.unwind).steps
+    systems = {step.system for step in steps if step.journal}
     classes = {
         system: {i: str(row["attributes"].get("account_class") or "")
                  for i, row in ports.reference(system, "accounts").items()}
         for system in systems
     }  # fmt: skip
     order = [period.name for period in made.standing.periods.values()]
-    found = plans.effects_of(made.unwind.steps, classes)
+    found = plans.effects_of(steps, classes)
     return tuple(sorted(found, key=lambda row: order.index(row.period) if row.period in order else 0))
 
 

@@ -27,6 +27,7 @@ from q2c.transactions.batch import Ending, Run
 from q2c.transactions.claims import Claim
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.reading import read_forward
+from q2c.transactions.steps import Write
 
 AT_ONCE = 500
 POSTS, WAITS, HELD, ENDS = "posts", "waits", "held", "ends"  # what would become of a document
@@ -48,6 +49,8 @@ class Tried:
     period: str = ""
     step: str = ""
     prepared: Any = None  # what would be sent
+    writes: tuple[Any, ...] = ()  # all that is still to be sent, as far as it's built
+    target: str = ""  # the connection's code
     rules: tuple[tuple[int, int], ...] = ()  # that it rests on, with their versions
 
 
@@ -152,7 +155,21 @@ def _tried(run: Run) -> Tried:
         return Tried(run.id, WAITS, says=says, **place)
     says = "with the day's summary" if run.ending is Ending.WAITING else ""
     used = {(int(rule), int(version)) for row in run.rows for rule, version in (row.used or {}).get("rules", ())}
-    return Tried(run.id, POSTS, says=says, prepared=run.facts.get(_PREPARED), rules=tuple(sorted(used)), **place)
+    return Tried(
+        run.id, POSTS, says=says, prepared=run.facts.get(_PREPARED), writes=_still_to_send(run),
+        target=run.target_connection, rules=tuple(sorted(used)), **place,
+    )  # fmt: skip
+
+
+def _still_to_send(run: Run) -> tuple[Any, ...]:
+    """What its writes that aren't done yet would send, each once; of those ways that exclude one another, the one that
+    is to be gone."""
+    facts = run.facts
+    due = [
+        step.prepared for step in run.flow.steps
+        if isinstance(step, Write) and step.gives not in facts and not (step.unless and facts.get(step.unless))
+    ]  # fmt: skip
+    return tuple(facts[name] for name in dict.fromkeys(due) if facts.get(name) is not None)
 
 
 def read_fact(flow_code: str, document: Any, snapshot: Snapshot, **facts: Any) -> Run:

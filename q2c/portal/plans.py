@@ -32,6 +32,7 @@ from q2c.transactions.models import BusinessTransaction
 
 NOW = "now"  # of `?look=`: ask the systems
 PROPOSALS_SHOWN = 5
+WAYS = {"on": "What going on changes", "back": "What taking it back changes"}
 SAYS = {THERE: "there", ABSENT: "not there", DIFFERS: "differs", SILENT: "can’t be asked"}
 
 
@@ -57,6 +58,17 @@ class Entry:
     account: str
     debit: Decimal
     credit: Decimal
+
+
+@dataclass(frozen=True)
+class Way:
+    """What one of the two plans changes in the ledger: for each period the effect, its lines, and the size of its
+    result; `changes` are what today's mappings book otherwise."""
+
+    code: str  # on, back
+    title: str
+    effects: list[tuple[Effect, list[Entry], Decimal]]
+    changes: tuple[str, ...] = ()
 
 
 @require_GET
@@ -108,6 +120,7 @@ def _show(
         about = reversing if txn.flow in reversing.FLOWS else unwinding
         made = about.plans_of(request.user, txn, asks=asks, reposts=again == "yes")
     latest, effects = about.latest_of(txn), unwinding.effects_of(made)
+    onward = unwinding.effects_of(made, made.forward)
     may_propose = _may_propose(request.user, txn)
     names = dict(Connection.objects.values_list("code", "name"))
     context = {
@@ -121,12 +134,14 @@ def _show(
         "posted": made.standing.posted,
         "erp_name": names.get(txn.target_connection, txn.target_connection),
         "forward": made.forward,
+        "forward_steps": [(s, names.get(s.system, s.system), _entries(s)) for s in made.forward.steps],
         "unwind": made.unwind,
         "steps": [(step, names.get(step.system, step.system), _entries(step)) for step in made.unwind.steps],
         "period": made.period if len({row.period for row in effects}) < 2 else "",
-        "changes": made.changes,
-        "effects": [(row, _totals(row), abs(row.result)) for row in effects],
-        "books": len({row.system for row in effects}),
+        "ways": [way for way in (_way("on", onward), _way("back", effects, made.changes)) if way.effects],
+        "has_effects": bool(effects),
+        "has_onward": bool(onward),
+        "books": len({row.system for row in [*onward, *effects]}),
         "names": names,
         "again": again,
         "is_order": is_order,
@@ -163,6 +178,10 @@ def _entries(step: Step) -> list[Entry]:
 
 def _called(account: str, erp: str) -> str:
     return account_words(erp, account) or account
+
+
+def _way(code: str, effects: tuple[Effect, ...], changes: tuple[str, ...] = ()) -> Way:
+    return Way(code, WAYS[code], [(row, _totals(row), abs(row.result)) for row in effects], changes)
 
 
 def _totals(effect: Effect) -> list[Entry]:

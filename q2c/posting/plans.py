@@ -90,11 +90,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Plan:
-    """Ordered steps, or why there are none. `net` is what they change together by account; a debit is positive."""
+    """Ordered steps, or why there are none. `net` is what they change together by account; a debit is positive.
+    `uncounted` names what would post something of which nobody can say yet what it is."""
 
     steps: tuple[Step, ...] = ()
     why_not: str = ""
     net: Mapping[str, Decimal] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
 
     @property
     def is_balanced(self) -> bool:
@@ -104,13 +106,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Going:
-    """A transaction that isn't at its end: what it would do now, and what it lacks."""
+    """A transaction that isn't at its end: what it would do now, and what it lacks. `entries` are what it would post,
+    each with its period; `is_uncounted` where it would post something and nobody can say yet what."""
 
     title: str
     state: str
     would: str  # posts, waits, held, ends; empty where nobody tried
     says: str
     link: str = ""
+    system: str = ""
+    currency: str = ""
+    entries: tuple[tuple[str, tuple[JournalLine, ...]], ...] = ()
+    is_uncounted: bool = False
 
 
 def choose_day(posted: Posted) -> tuple[dt.date | None, str]:
@@ -222,13 +229,8 @@ def plan_forward(
 
     `items` are the lines that today's mappings would book otherwise (None: nobody could try, and `held` says why).
     """
-    steps = [
-        Step(
-            row.title, needs=() if row.would in ("posts", "") else (row.says,), link=row.link,
-            effect="It would post now." if row.would == "posts" else f"It’s {row.state}.", does=PERSON,
-        )
-        for row in going
-    ]  # fmt: skip
+    going = list(going)
+    steps = [step for row in going for step in _going_steps(row)]
     if is_posted and items:
         steps.append(
             Step(
@@ -241,13 +243,31 @@ def plan_forward(
     elif is_posted and held:
         steps.append(Step(f"Have {number} mapped so that it can be posted again", needs=(held,), does=PERSON))
     if steps:
-        return Plan(tuple(steps))
+        net = by_account(line for step in steps for line in step.journal)
+        return Plan(tuple(steps), net=net, uncounted=tuple(row.title for row in going if row.is_uncounted))
     if is_posted:
         return Plan(
             why_not=f"{number} is posted, and today’s mappings would post it as it is. Nothing has to go on. If it’s "
             "booked wrongly, change the mapping first."
         )
     return Plan(why_not="Nothing of this journey waits or is held.")
+
+
+def _going_steps(row: Going) -> list[Step]:
+    """What one of them does from here: a step for each entry that it would post, or one without any."""
+    does = f"It’s {row.state}."
+    if row.would == "posts":
+        also = f", {row.says}" if row.says else ""
+        does = f"It would post now{also}." if row.state == "held" else f"It’s {row.state}, and then posts{also}."
+    needs = () if row.would in ("posts", "") else (row.says,)
+    first, *more = row.entries or (("", ()),)
+    steps = [Step(row.title, row.system, period=first[0], journal=first[1], effect=does, needs=needs, does=PERSON,
+                  link=row.link, currency=row.currency)]  # fmt: skip
+    return steps + [
+        Step(f"The next entry of {row.title}", row.system, period=period, journal=journal,
+             effect="It posts with the one before.", does=PERSON, link=row.link, currency=row.currency)
+        for period, journal in more
+    ]  # fmt: skip
 
 
 def differing_items(before: Mapping[str, ItemUse], now: Mapping[str, ItemUse], names: Mapping[str, str]) -> list[str]:

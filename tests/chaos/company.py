@@ -1,4 +1,5 @@
-"""The company's life while it is tormented: sales, invoices, payments, refunds, credit notes, disputes, voids, payouts.
+"""The company's life while it is tormented: sales and their amendments, invoices, payments, refunds, credit notes,
+disputes, voids, payouts.
 
 Made at the vendors themselves, as their users would; what the portal makes of them is the verdict's question.
 """
@@ -19,11 +20,12 @@ from tests.journeys.house import House
 SECONDS_BETWEEN = 0.45
 UNKNOWN_SKU = 14  # one invoice of so many
 OVER_THE_LIMIT = 25  # one of so many is above what posts without a signature
+AS_LISTED = 0.6  # of the sales
 KEPT = 200  # documents that later actions choose from
 # What is done how often, relative to each other.
 ACTIONS = {
     "invoice": 30, "pay": 16, "customer": 6, "credit": 6, "refund": 6, "void": 5, "rename": 4, "dispute": 2,
-    "void_credit": 2, "win": 4, "payout": 1,
+    "void_credit": 2, "win": 4, "amend": 3, "payout": 1,
 }  # fmt: skip
 
 
@@ -42,6 +44,7 @@ class Company(threading.Thread):
         self.paid: list[str] = []  # payments
         self.credits: list[str] = []
         self.accounts: list[str] = []
+        self.listed = ""  # the price of the price book
 
     def run(self) -> None:
         """One action after another."""
@@ -138,5 +141,22 @@ class Company(threading.Thread):
         if not self.accounts or self.chance.random() < 0.4:
             number = len(self.accounts) + 1
             self.accounts.append(self.house.account(Name=f"Account {number}", AccountNumber=f"AC-{number}"))
-        self.house.win(self.chance.choice(self.accounts), price=f"{self.chance.randrange(100, 2_000)}.50")
+        price = f"{self.chance.randrange(100, 2_000)}.50"
+        self.listed = self.listed or price  # the first one is in the price book, and what differs from it is held
+        if self.chance.random() < AS_LISTED:
+            price = self.listed
+        self.house.win(self.chance.choice(self.accounts), price=price)
         return True
+
+    def _amend(self) -> bool:
+        """More of what was sold, from now on: the rest of its period is charged at once."""
+        found = self.house.sandboxes.control("GET", "stripe/documents/subscription?limit=500")["items"]
+        sold = [each for each in found if each["status"] == "active" and each["metadata"].get("order_id")]
+        if sold:
+            subscription = self.chance.choice(sold)
+            item = subscription["items"]["data"][0]
+            more = {"items[0][id]": item["id"], "items[0][quantity]": item["quantity"] + 1}
+            self.house.ask_stripe(
+                f"subscriptions/{subscription['id']}", proration_behavior="always_invoice", **more
+            )  # fmt: skip
+        return bool(sold)

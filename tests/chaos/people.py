@@ -19,6 +19,7 @@ from tests.chaos.world import World
 WHO = ("billing_ops", "controller", "sales_ops", "platform")
 SECONDS_BETWEEN = 1.5
 PATIENCE = 40.0  # seconds for an answer
+AWAY = 503
 # What people may do here. Not: change who may what, write rules, or write documents off, which makes new ones.
 MAY_SEND = re.compile(
     r"/(repost|look|waive|override|take-up|assign|note|snooze|wake|send-back|period|sign|withdraw|replay|freeze"
@@ -110,10 +111,11 @@ class Somebody(threading.Thread):
         self.session = requests.Session()
         self.session.trust_env = False
         self.counts: Counter[str] = Counter()
+        self.broken: list[str] = []
         self.is_over = threading.Event()
 
     def run(self) -> None:
-        """One page after another. That a page fails while everything falls is counted, and no more."""
+        """One page after another. That a page says it can't be had while everything falls is counted, and no more."""
         while not self.is_over.wait(self.chance.uniform(0.3, 1.7) * SECONDS_BETWEEN):
             try:
                 self.do_something()
@@ -138,7 +140,7 @@ class Somebody(threading.Thread):
     def look_at(self, path: str) -> str:
         """A page's HTML; signs in first where that is asked. Empty where the page couldn't be had."""
         for _ in range(2):
-            answer = self.session.get(self.base + path, timeout=PATIENCE)
+            answer = self._seen(self.session.get(self.base + path, timeout=PATIENCE))
             if "/accounts/login/" not in answer.url:
                 if answer.status_code >= 500:
                     self.counts[f"page: {answer.status_code}"] += 1
@@ -154,18 +156,24 @@ class Somebody(threading.Thread):
         data += [box for box in form.boxes if self.chance.random() < 0.5]
         if form.buttons:
             data.append(self.chance.choice(form.buttons))
-        answer = self.session.post(self.base + form.action, data=data, timeout=PATIENCE)
+        answer = self._seen(self.session.post(self.base + form.action, data=data, timeout=PATIENCE))
         verb = form.action.rstrip("/").rpartition("/")[2]
         self.counts[verb if answer.ok else f"{verb}: {answer.status_code}"] += 1
         return answer.status_code
 
     def _sign_in(self) -> None:
-        page = self.session.get(f"{self.base}/accounts/login/", timeout=PATIENCE)
+        page = self._seen(self.session.get(f"{self.base}/accounts/login/", timeout=PATIENCE))
         form = next((each for each in forms_of(page.text) if "login" in each.texts), None)
         if form is None:
             return
         data = [*form.fixed, ("login", self.username), ("password", self.password)]
-        self.session.post(f"{self.base}{form.action}", data=data, timeout=PATIENCE)
+        self._seen(self.session.post(f"{self.base}{form.action}", data=data, timeout=PATIENCE))
+
+    def _seen(self, answer: requests.Response) -> requests.Response:
+        """503 is what a page is to say while a server is down; any other answer of this sort is a bug of ours."""
+        if answer.status_code >= 500 and answer.status_code != AWAY:
+            self.broken.append(f"{answer.request.method} {answer.request.path_url}: {answer.status_code}")
+        return answer
 
 
 def forms_of(page: str) -> list[Form]:

@@ -71,6 +71,7 @@ def run(embedded: Embedded, *, home: Path, server_log: int, seed: int, minutes: 
             people[1].counts["reposts at the end"] += repost_everything(people[1])
             late = drain(world, company)
         verdict = judge(world)
+        verdict.say("a page that broke", (what for person in people for what in person.broken))
         verdict.say(f"not at rest after {DRAINS_SECONDS:.0f} s", late)
         report(verdict, tormentor, company, people, has_disk=has_disk, seed=seed)
         return 1 if verdict.findings else 0

@@ -23,6 +23,7 @@ from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, Dependency, LineageLink, StepRun, WorkItem
 from tests.chaos.plan import VENDORS
 from tests.chaos.world import World
+from tests.chaos.written import judge_writes
 
 MOST_IDS = 12
 COMMAND_SECONDS = 300
@@ -69,20 +70,17 @@ class Verdict:
 def judge(world: World) -> Verdict:
     """Everything, once all is at rest."""
     verdict = Verdict()
-    created = {vendor: _created(world, vendor) for vendor in ("netsuite", "stripe", "salesforce")}
-    _judge_doubles(world, verdict, created["netsuite"])
-    _judge_billed(world, verdict, {e["external_id"] for e in created["netsuite"]})
+    logs = {vendor: world.sandboxes.log(vendor) for vendor in ("netsuite", "stripe", "salesforce")}
+    posted = [entry for entry in logs["netsuite"] if entry["effect"] == "created"]
+    _judge_doubles(world, verdict, posted)
+    _judge_billed(world, verdict, {e["external_id"] for e in posted})
     _judge_sales(world, verdict)
     _judge_amounts(world, verdict)
-    _judge_lineage(world, verdict, created["netsuite"])
+    _judge_lineage(world, verdict, posted)
+    verdict.counts.update(judge_writes(verdict.say, world.door, logs))
     _judge_states(verdict)
     _judge_commands(world, verdict)
     return verdict
-
-
-def _created(world: World, vendor: str) -> list[dict[str, Any]]:
-    """What the vendor's own log says was made, by us or by its users."""
-    return [entry for entry in world.sandboxes.log(vendor) if entry["effect"] == "created"]
 
 
 def _judge_doubles(world: World, verdict: Verdict, made: list[dict[str, Any]]) -> None:

@@ -56,7 +56,7 @@ class Billed:
 
 def judge_books(house: House, posted: list[Billed], subscribed: list[dict[str, Any]]) -> None:
     """The ledgers say of each entity what billing says; `subscribed` are billing's own invoices of sales."""
-    of_sales = {d["id"]: d["amount_remaining"] for d in subscribed}
+    of_sales = {d["id"]: d["total"] for d in subscribed}
     for entity, (receivables, clearing) in BOOKS.items():
         own = [i for i in posted if i.entity == entity]
         given_back, lost = sum(i.refunded for i in own), sum(i.paid for i in own if i.is_lost)
@@ -74,6 +74,16 @@ def judge_books(house: House, posted: list[Billed], subscribed: list[dict[str, A
     assert {name: rest for name, rest in items.items() if not name.endswith(tuple(of_sales))} == {
         i.stands_as: money(i.open) for i in by_line if i.open
     }
+    judge_sales(house, of_sales)
+
+
+def judge_sales(house: House, of_sales: dict[str, int]) -> None:
+    """What billing made of sales by itself stands with its own total, one below zero as a credit memo."""
+    found = {}
+    for kind, sign in (("invoice", 1), ("creditMemo", -1)):
+        for d in house.sandboxes.control("GET", f"netsuite/documents/{kind}?limit=500")["items"]:
+            found[d["externalId"].rpartition("-")[2]] = sign * Decimal(str(d["total"]))
+    assert {name: found.get(name) for name in of_sales} == {name: money(total) for name, total in of_sales.items()}
 
 
 def judge_documents(house: House, invoices: list[Billed], posted: list[Billed]) -> None:

@@ -63,7 +63,7 @@ class Shuffled(RuleBasedStateMachine):
         self.accounts: list[str] = []
         self.deals: list[str] = []
         self.is_mapped: set[str] = {POSTABLE}
-        self.deaths = self.like = 0
+        self.deaths = self.like = self.amended = 0
 
     @initialize()
     def open(self) -> None:
@@ -73,6 +73,7 @@ class Shuffled(RuleBasedStateMachine):
         workers.stop_worker()  # whose beat would come between
         empty_tables()
         self.house.open()
+        self.open_period()  # one in which nothing was sold ends without
         self.people = {person.username: person for person in Person.objects.all()}
         self.house.post_in_summary("DE01")
         self.customers.append(self.house.customer())
@@ -87,7 +88,7 @@ class Shuffled(RuleBasedStateMachine):
                 companies=1, invoices=len(self.invoices), paid=sum(bool(i.payment) for i in self.invoices),
                 void=sum(i.is_void for i in self.invoices), deals=len(self.deals), deaths=self.deaths,
                 disputed=sum(bool(i.dispute) for i in self.invoices), plans=sum(i.plans for i in self.invoices),
-                written_off=sum(i.is_given_up for i in self.invoices),
+                written_off=sum(i.is_given_up for i in self.invoices), amended=self.amended,
                 summed_up=sum(i.entity == "DE01" for i in self.invoices),
             )  # fmt: skip
 
@@ -195,6 +196,31 @@ class Shuffled(RuleBasedStateMachine):
             number = f"AC-{len(self.deals)}"  # also after a merger no two have one name
             self.accounts.append(self.house.account(Name=f"Account {number}", AccountNumber=number))
         self.deals.append(self.house.win(self.accounts[pick % len(self.accounts)]))
+
+    @precondition(lambda self: self.deals)
+    @rule(pick=PICK, quantity=st.integers(min_value=1, max_value=5), price=st.integers(0, 300_000))
+    def amend_subscription(self, pick: int, quantity: int, price: int) -> None:
+        """What was sold is changed within its period: more or less of it, or at another price, the rest of the period
+        charged or given back at once. A price below a pound leaves it as it is."""
+        self.carry_what_can()
+        found = [d for d in self.subscriptions() if d["status"] == "active"]
+        if not found:
+            return
+        sold = found[pick % len(found)]
+        (item,) = sold["items"]["data"]
+        changed = {"items[0][id]": item["id"], "items[0][quantity]": quantity}
+        if price >= 100:
+            fields = {"recurring[interval]": item["price"]["recurring"]["interval"], "unit_amount": price}
+            product, currency = item["price"]["product"], item["price"]["currency"]
+            new = self.house.ask_stripe("prices", product=product, currency=currency, **fields)
+            changed["items[0][price]"] = new["id"]
+        self.house.ask_stripe(f"subscriptions/{sold['id']}", proration_behavior="always_invoice", **changed)
+        self.amended += 1
+
+    def subscriptions(self) -> list[dict[str, Any]]:
+        """What our sales became in billing."""
+        found = self.house.sandboxes.control("GET", "stripe/documents/subscription?limit=500")["items"]
+        return [d for d in found if d["metadata"].get("order_id") in self.deals]
 
     @precondition(lambda self: len(self.accounts) > 1)
     @rule(pick=PICK)
@@ -362,18 +388,16 @@ class Shuffled(RuleBasedStateMachine):
         posted = [i for i in self.invoices if i.sku in self.is_mapped]
         judge_documents(self.house, self.invoices, posted)
         judge_books(self.house, posted, self.billed_by_subscriptions())
-        sold = Counter(
-            d["metadata"].get("order_id")
-            for d in self.house.sandboxes.control("GET", "stripe/documents/subscription?limit=500")["items"]
-        )
+        sold = Counter(d["metadata"]["order_id"] for d in self.subscriptions())
         assert {deal: sold[deal] for deal in self.deals} == dict.fromkeys(self.deals, 1)
         assert audit.verify().holds
 
     def billed_by_subscriptions(self) -> list[dict[str, Any]]:
-        """What billing made of sales by itself: its own open invoices."""
+        """What billing made of sales and their amendments by itself, which nobody pays: an invoice below zero, whose
+        sum the customer has in credit, counts as paid there."""
         found = self.house.sandboxes.control("GET", "stripe/documents/invoice?limit=500")["items"]
         known = {i.id for i in self.invoices}
-        return [d for d in found if d["id"] not in known and d["status"] == "open"]
+        return [d for d in found if d["id"] not in known and d["status"] in ("open", "paid")]
 
     def read_all_again(self) -> None:
         """A replay of everything is no-op at the vendors."""

@@ -111,7 +111,7 @@ def test_who_sees_the_plan_of_a_journal_and_who_may_propose_it(sign_in, role, en
 def test_it_says_what_it_reverses_in_which_period_and_what_that_changes(sign_in):
     page = sign_in("controller").get(address(make_payout())).content.decode()
     assert "Reverse journal JE7 over GBP 100.00 on 14 September 2026" in page
-    assert "What it changes in the ledger, all in all" in page
+    assert "What taking it back changes, all in all" in page
     assert "Sep 2026: the result rises by" in page
     assert "Where the bank sends it back, billing says so" in page
     assert "Propose it" in page

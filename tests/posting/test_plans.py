@@ -146,6 +146,61 @@ def test_forward_names_what_each_lacks_and_says_when_nothing_has_to_go_on():
     assert nothing.why_not.endswith("If it’s booked wrongly, change the mapping first.")
 
 
+def entry(debit: str, credit: str, amount: str):
+    return JournalLine(account=debit, debit=Decimal(amount)), JournalLine(account=credit, credit=Decimal(amount))
+
+
+CLASSES = {"netsuite": {"rev": "revenue", "fees": "expense", "AR": "receivable", "bank": "bank"}}
+INVOICE = (("Nov 2026", entry("AR", "rev", "100.05")),)
+CREDIT = (("Nov 2026", entry("rev", "AR", "33.34")),)
+PAYOUT = (("Nov 2026", entry("fees", "bank", "0.01")),)
+ACCRUAL = (("Oct 2026", entry("AR", "rev", "9.99")), ("Nov 2026", plans.turned(entry("AR", "rev", "9.99"))))
+
+
+def goes(*entries, would="posts", currency="GBP", **facts):
+    return Going("It", "held", would, "", system="netsuite", currency=currency, entries=entries, **facts)
+
+
+@pytest.mark.parametrize(
+    ("going", "effects", "uncounted"),
+    [
+        ([goes(*INVOICE)], [("Nov 2026", "GBP", "100.05", {"AR": "100.05", "rev": "-100.05"})], 0),
+        ([goes(*INVOICE), goes(*CREDIT), goes(*PAYOUT)],
+         [("Nov 2026", "GBP", "66.70", {"AR": "66.71", "bank": "-0.01", "fees": "0.01", "rev": "-66.71"})], 0),
+        ([goes(*INVOICE), goes(*CREDIT, currency="EUR")],
+         [("Nov 2026", "GBP", "100.05", {"AR": "100.05", "rev": "-100.05"}),
+          ("Nov 2026", "EUR", "-33.34", {"AR": "-33.34", "rev": "33.34"})], 0),
+        ([goes(*ACCRUAL)], [("Oct 2026", "GBP", "9.99", {"AR": "9.99", "rev": "-9.99"}),
+                            ("Nov 2026", "GBP", "-9.99", {"AR": "-9.99", "rev": "9.99"})], 0),
+        ([goes(would="held", is_uncounted=True), goes(*PAYOUT)],
+         [("Nov 2026", "GBP", "-0.01", {"bank": "-0.01", "fees": "0.01"})], 1),
+    ],
+)  # fmt: skip
+def test_going_on_has_a_period_and_an_effect_as_taking_back_has_to_the_cent(going, effects, uncounted):
+    plan = plans.plan_forward("INV-1", going, items=None, is_posted=False)
+    assert [
+        (row.period, row.currency, str(row.result), {a: str(n) for a, n in row.net.items()})
+        for row in plans.effects_of(plan.steps, CLASSES)
+    ] == effects
+    assert (plan.is_balanced, len(plan.uncounted)) == (True, uncounted)
+
+
+@pytest.mark.parametrize(
+    ("state", "would", "says", "effect", "needs"),
+    [
+        ("held", "posts", "", "It would post now.", ()),
+        ("held", "posts", "with the day's summary", "It would post now, with the day's summary.", ()),
+        ("waiting", "posts", "", "It’s waiting, and then posts.", ()),
+        ("waiting", "waits", "the invoice in the ERP", "It’s waiting.", ("the invoice in the ERP",)),
+        ("held", "held", "No mapping", "It’s held.", ("No mapping",)),
+        ("unknown", "", "", "It’s unknown.", ()),
+    ],
+)
+def test_each_step_forward_says_what_becomes_of_it_and_what_it_lacks(state, would, says, effect, needs):
+    (step,) = plans.plan_forward("INV-1", [Going("It", state, would, says)], items=None, is_posted=False).steps
+    assert (step.effect, step.needs) == (effect, needs)
+
+
 def test_a_sku_that_todays_mappings_book_otherwise_is_named_with_both_accounts():
     then, now = ItemUse(item="1", label="Goods", income_account="a"), ItemUse(item="2", income_account="b")
     same = {"POST": then}
