@@ -85,7 +85,7 @@ DATED = {("invoice_void_to_erp", "post_credit_memo"), ("unwinding_to_erp", "post
          ("unwinding_to_erp", "post_invoice")}  # fmt: skip
 
 
-@pytest.mark.scenario(45, of="what had nothing to write before")
+@pytest.mark.scenario(45, of="a write that had nothing to write")
 @pytest.mark.parametrize("skipped", ["nothing to write", "", "older release"])
 @pytest.mark.parametrize(("flow", "write", "later"), SKIPPABLE)
 def test_another_date_is_offered_behind_a_write_that_had_nothing_to_write_and_not_behind_one_that_stands(
