@@ -36,6 +36,7 @@ from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP
 from q2c.flows.steps.dates import POSTING_DATE, check_ledger_period
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
+from q2c.transactions.resuming import standing_writes
 from q2c.transactions.steps import Flow, Read, Step, Write, parameters
 
 NEXT, REOPEN, ACCRUED, EITHER = "next period", "reopen", "accrue", "either"
@@ -65,10 +66,11 @@ class Late:
     documents: list[BusinessTransaction]
     next_period: AccountingPeriod | None
     closed: AccountingPeriod | None  # its row, where the ERP's list has it
+    begun: frozenset[UUID] = frozenset()  # of which the ERP has something already, and not what was refused
 
 
 def late_documents(case: ExceptionCase, by: Person, transaction_ids: Iterable[UUID] | None = None) -> list[Late]:
-    """The case's held documents that this person may act on by book and period, with where they could go. Three
+    """The case's held documents that this person may act on by book and period, with where they could go. Four
     statements, whatever their number."""
     rows = held_documents(case, by, WORK)
     if transaction_ids is not None:
@@ -85,13 +87,26 @@ def late_documents(case: ExceptionCase, by: Person, transaction_ids: Iterable[UU
     known = AccountingPeriod.objects.filter(subsidiary__legal_entity__code__in={place[0] for place in grouped})
     for row in known.select_related("subsidiary__legal_entity", "subsidiary__connection").order_by("start_date"):
         periods[row.subsidiary.legal_entity.code, row.subsidiary.connection.code].append(row)
-    found = []
+    found, begun = [], _begun(held)
     for place, documents in sorted(grouped.items()):
         own = periods[place[0], place[1]]
         closed = next((p for p in own if p.code == place[2]), None)
         later = (p for p in own if p.code > place[2] and _is_open(p, place[3]))
-        found.append(Late(place, closed.name if closed else place[2], documents, next(later, None), closed))
+        found.append(Late(place, closed.name if closed else place[2], documents, next(later, None), closed, begun))
     return found
+
+
+def _begun(held: Iterable[BusinessTransaction]) -> frozenset[UUID]:
+    """Those of which a write before the one that's held stands, with all that was read for it. One that had nothing to
+    write doesn't count. A statement only where a flow has such writes."""
+    before = {txn.pk: {step.name for step in _steps_before(txn) if isinstance(step, Write)} for txn in held}
+    flows = {txn.pk: catalog.BY_CODE[txn.flow] for txn in held if before[txn.pk]}
+    return frozenset(pk for pk, stands in standing_writes(flows).items() if stands & before[pk])
+
+
+def _steps_before(txn: BusinessTransaction) -> tuple[Step, ...]:
+    steps = catalog.BY_CODE[txn.flow].steps if txn.flow in catalog.BY_CODE else ()
+    return steps[: next((n for n, step in enumerate(steps) if step.name == txn.held_step), 0)]
 
 
 def _ledger_of(flow: str) -> str:
@@ -100,17 +115,23 @@ def _ledger_of(flow: str) -> str:
     return "ledger" if any(isinstance(s, Read) and s.run is check_ledger_period for s in steps) else "receivables"
 
 
-def takes_another_date(txn: BusinessTransaction) -> bool:
-    """Whether a repost would read a posting date that people choose, and what was refused is dated by it: not the
-    settlement of documents that stand already, nor what comes after something was written."""
+def _why_no_other_date(txn: BusinessTransaction, row: Late) -> str:
+    """Why another posting date makes no way for this document; empty where a repost would read one that people choose,
+    and what was refused is dated by it: not the settlement of documents that stand already, nor what comes after
+    something was written."""
     flow = catalog.BY_CODE.get(txn.flow)
-    if flow is None:
-        return False
-    held = next((n for n, step in enumerate(flow.steps) if step.name == txn.held_step), 0)
-    if any(isinstance(step, Write) for step in flow.steps[:held]):
-        return False  # what was read before it stands
-    chooses = any(isinstance(s, Read) and s.gives == POSTING_DATE and "txn" in parameters(s.run) for s in flow.steps)
-    return chooses and _is_dated(flow, flow.steps[held])
+    if txn.pk in row.begun:
+        return (
+            "Part of it is in the ERP already, and the rest goes by what was read for that: another posting date makes "
+            "no way for it."
+        )
+    where = f"in {row.name}" if row.name else "in a closed period"
+    reads = [] if flow is None else [s for s in flow.steps if isinstance(s, Read) and s.gives == POSTING_DATE]
+    if flow is None or not reads or not _is_dated(flow, flow.steps[len(_steps_before(txn))]):
+        return f"What the ERP refused changes what stands {where} already: another posting date makes no way for it."
+    if not any("txn" in parameters(step.run) for step in reads):
+        return "Its posting date is that of what it’s about, so nobody chooses another one."
+    return ""
 
 
 def _is_dated(flow: Flow, step: Step) -> bool:
@@ -230,10 +251,6 @@ def _is_open(period: AccountingPeriod, ledger: str) -> bool:
 def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]], *, is_accrued: bool) -> Option:
     title = "Post in the next open period"
     for row, clause in zip(late, clauses, strict=True):
-        if any(txn.flow == ACCRUAL_TO_ERP.code for txn in row.documents):
-            return Option(
-                CHOOSE_PERIOD, title, [], "An accrual belongs to its own period: have it reopened, or waive it."
-            )
         if why_not := _why_undated(row):
             return Option(CHOOSE_PERIOD, title, [], why_not)
         if clause["says"] == ACCRUED and is_accrued:
@@ -248,13 +265,11 @@ def _next_option(late: Sequence[Late], clauses: list[dict[str, Any]], *, is_accr
 
 
 def _why_undated(row: Late) -> str:
-    if all(takes_another_date(txn) for txn in row.documents):
-        return ""
-    where = f"in {row.name}" if row.name else "in a closed period"
-    return (
-        f"What the ERP refused changes what stands {where} already: another posting date makes no way for it. Have "
-        "that period reopened, or waive it."
-    )
+    """Why these documents can't have another posting date, and what is left; empty where they can."""
+    if any(txn.flow == ACCRUAL_TO_ERP.code for txn in row.documents):
+        return "An accrual belongs to its own period: have it reopened, or waive it."
+    why_not = next(filter(None, (_why_no_other_date(txn, row) for txn in row.documents)), "")
+    return f"{why_not} Have that period reopened, or waive it." if why_not else ""
 
 
 def _posts_next(late: Sequence[Late]) -> list[str]:
@@ -319,7 +334,7 @@ def _accrued_words(
 def _reopen_option(late: Sequence[Late], clauses: list[dict[str, Any]]) -> Option:
     title = "Ask for the period to be reopened"
     for row, clause in zip(late, clauses, strict=True):
-        if clause["says"] in (NEXT, ACCRUED):
+        if clause["says"] in (NEXT, ACCRUED) and not _why_undated(row):
             how = "accrued" if clause["says"] == ACCRUED else "post in the next open period"
             return Option(REOPEN_PERIOD, title, [], f"The policy of {row.place[0]} has late documents {how}.")
         if row.closed is None:

@@ -24,7 +24,7 @@ from q2c.flows import catalog
 from q2c.flows.trial import TrialContext
 from q2c.links import Links
 from q2c.posting.facts import Book
-from q2c.transactions import machine
+from q2c.transactions import resuming
 from q2c.transactions.batch import Run
 from q2c.transactions.claims import Claim
 from q2c.transactions.models import BusinessTransaction
@@ -119,7 +119,7 @@ def _posted(transaction_ids: Sequence[UUID]) -> Iterator[tuple[Flow, list[Run]]]
         flow = catalog.BY_CODE[code]
         for start in range(0, len(ids), AT_ONCE):
             claims = [Claim(i, 0, None, 0, 0, 0, 1, "", False) for i in ids[start : start + AT_ONCE]]
-            yield flow, [run for run in machine.load_runs(flow, claims) if run.ending is None]
+            yield flow, [run for run in resuming.load_runs(flow, claims) if run.ending is None]
 
 
 @cache

@@ -22,7 +22,7 @@ from q2c.core.ids import uuid7
 from q2c.core.problems import Category, Problem
 from q2c.flows import catalog
 from q2c.flows.steps.summary import BY_ITSELF_OR_IN_SUMMARY
-from q2c.transactions import machine
+from q2c.transactions import machine, resuming
 from q2c.transactions.batch import Ending, Run
 from q2c.transactions.claims import Claim
 from q2c.transactions.models import BusinessTransaction
@@ -111,7 +111,7 @@ def try_new(transaction_ids: Sequence[UUID], snapshot: Snapshot) -> list[Tried]:
     found = []
     for code, claims in by_flow.items():
         for start in range(0, len(claims), AT_ONCE):
-            runs = machine.load_runs(catalog.BY_CODE[code], claims[start : start + AT_ONCE])
+            runs = resuming.load_runs(catalog.BY_CODE[code], claims[start : start + AT_ONCE])
             read_forward([run for run in runs if run.ending is None], TrialContext(runs, snapshot))
             found += [_tried(run) for run in runs]
     return found
@@ -127,7 +127,7 @@ def read_in_memory(
     flow_code: str, claims: list[Claim], snapshot: Snapshot, *, chosen: Mapping[UUID, dict[str, Any]] = _NOTHING
 ) -> list[Run]:
     """What the reading steps of these documents would give under these rules, up to the write that would be due."""
-    runs = machine.load_runs(catalog.BY_CODE[flow_code], claims)
+    runs = resuming.load_runs(catalog.BY_CODE[flow_code], claims)
 
     def choices(ids: list[UUID]) -> dict[UUID, dict[str, Any]]:
         made = ports.choices_of(ids)

@@ -32,6 +32,9 @@ def flow_title(code: str) -> str:
     return flow.title if flow else code.replace("_", " ").capitalize().replace(" erp", " ERP").replace(" crm", " CRM")
 
 
+_STANDS = ("held", "unknown", "waiting")  # states that say at which step
+
+
 @dataclass
 class ToldStep:
     """One step on the timeline: its sentence, how it stands, what it used and gave, each attempt, each exchange."""
@@ -54,13 +57,18 @@ class ToldStep:
 
     @property
     def problem(self) -> dict[str, Any] | None:
-        """Why the latest run came back."""
-        return self.last.problem if self.last else None
+        """Why the latest run came back; not of a step that comes again."""
+        return self.last.problem if self.last and self.state != "next" else None
 
     @property
     def shows_attempts(self) -> bool:
         """Whether its attempts are worth a table: one came back, or something was sent more than once."""
-        return len(self.runs) > 1 and (self.kind == "write" or any(run.problem for run in self.runs))
+        return len(self.tries) > 1 and (self.kind == "write" or any(run.problem for run in self.tries))
+
+    @property
+    def tries(self) -> list[StepRun]:
+        """The runs in which there was something to do: without those of a write that had nothing to write then."""
+        return [run for run in self.runs if not (isinstance(run.used, dict) and run.used.get("skipped"))]
 
     @property
     def took_us(self) -> int:
@@ -155,12 +163,15 @@ def tell_steps(txn: BusinessTransaction, runs: list[StepRun], exchanges: list[Ex
     known += [
         (name, name.replace("_", " ").capitalize(), rows[0].kind) for name, rows in by_step.items() if name not in names
     ]
+    here = txn.held_step if txn.state in _STANDS and txn.held_step in names else ""
     told, stands = [], False
     for name, sentence, kind in known:
         rows = by_step.get(name, [])
         state = rows[-1].state if rows else "next"
+        if here and stands and name in names:
+            state = "next"  # what an earlier attempt did there is done again
         is_here = state not in ("done",) and not stands and txn.state not in ("completed", "cancelled")
-        if is_here:
+        if name == here if here else is_here:
             stands = True
             state = txn.state if txn.state in ("held", "unknown", "waiting") else ("running" if not rows else state)
         step = ToldStep(name, sentence, kind, state, rows, talked.get(name, []))

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import connection
 
 from q2c.canonical import schema
 from q2c.canonical.edits import EDIT, apply_edits
@@ -22,10 +21,11 @@ from q2c.core.clocks import since_boot
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.transactions import claims, pauses
 from q2c.transactions.batch import Ending, Run
-from q2c.transactions.newer import Newer, is_of_newer, leave, look_for_newer
+from q2c.transactions.newer import leave
 from q2c.transactions.reading import arguments, read_forward, read_lacking, settle_problem, unexpected
 from q2c.transactions.remember import commit_intents, remember
-from q2c.transactions.steps import Flow, Write, decode_output
+from q2c.transactions.resuming import load_runs
+from q2c.transactions.steps import Flow, Write
 from q2c.transactions.tools import Context, Tools
 from q2c.transactions.workers import WorkerProcess, this_worker
 from q2c.transactions.writing import Sending
@@ -35,30 +35,6 @@ log = structlog.get_logger(__name__)
 SEND_WITHIN = dt.timedelta(seconds=30)
 DEATHS_MAX = 3
 ALL_AT_ONCE = 200
-
-_RUN_COLUMNS = (
-    "id, business_key, lane, correlation_id, attempt, created_at, source_connection, source_type, source_id, number,"
-    " legal_entity_code, customer_id, customer_name, currency, amount, line_count, feed, feed_type, target_connection,"
-    " period_code, document_date, fact, state, bill_run_id"
-)
-
-# Outputs only where some are taken over: behind a finished write, an open intent or a parking wait.
-_STEPS = """
-SELECT transaction_id, sequence, step, kind, state,
-       CASE WHEN transaction_id = ANY(%s::uuid[])
-              OR bool_or(kind = 'write' AND state = 'done') OVER (PARTITION BY transaction_id) THEN output END
-  FROM transactions_steprun WHERE transaction_id = ANY(%s) ORDER BY transaction_id, sequence
-"""
-
-
-# A parent whose bill run is held, or was just released, comes with its run: whoever waits for it isn't overdue.
-_PATIENCE = """
-SELECT d.transaction_id, d.key, d.patience_until FROM transactions_dependency d
- WHERE d.transaction_id = ANY(%s) AND (d.patience_until > now() OR NOT EXISTS (
-       SELECT FROM transactions_businesstransaction p
-        WHERE p.source_id = split_part(d.key, ':', 3) AND p.source_connection = split_part(d.key, ':', 2)
-          AND p.bill_run_id IS NOT NULL AND p.state IN ('running', 'waiting', 'unknown')))
-"""
 
 
 def advance(flow: Flow, tools: Tools, *, limit: int = ALL_AT_ONCE) -> int:
@@ -302,99 +278,6 @@ def _postings(runs: list[Run], context: Context) -> list[tuple]:
             )
         )
     return found
-
-
-def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
-    """The claimed transactions with what earlier runs of theirs finished."""
-    by_id = {c.transaction_id: c for c in claimed}
-    with connection.cursor() as cursor:
-        cursor.execute(  # in the order in which they came in: ids tell it
-            f"SELECT {_RUN_COLUMNS} FROM transactions_businesstransaction WHERE id = ANY(%s) ORDER BY id", [list(by_id)]
-        )
-        rows = cursor.fetchall()
-        resumed = [c.transaction_id for c in claimed if c.step_count]
-        steps: dict[UUID, list[tuple]] = {}
-        if resumed:
-            cursor.execute(_STEPS, [[c.transaction_id for c in claimed if c.intent or c.parked_at], resumed])
-            for row in cursor.fetchall():
-                steps.setdefault(row[0], []).append(row[1:])
-        waited = [c.transaction_id for c in claimed if c.probe_count]
-        patience: dict[UUID, dict[str, dt.datetime]] = {}
-        if waited:
-            cursor.execute(_PATIENCE, [waited])
-            for transaction, key, until in cursor.fetchall():
-                patience.setdefault(transaction, {})[key] = until
-    runs = []
-    for row in rows:
-        claim = by_id[row[0]]
-        values: tuple[Any, ...] = (
-            row[0],
-            flow,
-            claim.token,
-            *row[1:21],
-            claim.intent,
-            claim.generation,
-            claim.wait_count,
-            claim.probe_count,
-            claim.step_count,
-            claim.parked_at,
-        )
-        run = Run(*values)
-        run.patience = patience.get(run.id, {})
-        run.is_after_restore = claim.is_after_restore
-        run.known_at, run.unanswered_count = claim.known_at, claim.unanswered_count
-        run.since = claim.since
-        run.priority = claim.priority
-        runs.append(run)
-        try:
-            run.bill_run = row[23]
-            run.facts[flow.starts_with[0]] = schema.from_json(bytes(row[21]), flow.fact_type)
-            _resume(run, steps.get(run.id, []))
-        except Exception as error:  # a fact that we can't read any more is held, not lost
-            if isinstance(error, Newer) or is_of_newer(error):
-                run.ending, run.newer = Ending.LOST, str(error)
-            else:
-                run.fail(flow.steps[run.position], unexpected(run, flow.steps[run.position], error))
-    return runs
-
-
-def _resume(run: Run, steps: list[tuple]) -> None:
-    """Take over finished steps: everything up to the last finished write, and the reads on which an open intent or a
-    parking wait rests.
-
-    Other reads run again, so that a repost uses one consistent version of all mappings; their new rows name the old
-    ones.
-    """
-    latest: dict[str, tuple] = {}
-    for sequence, name, _kind, state, output in steps:
-        if state == "done":
-            latest[name] = (sequence, output)
-        elif state in ("superseded", "undone"):
-            latest.pop(name, None)
-    look_for_newer(run.flow, latest, run.intent)
-    if run.intent:
-        run.intent["is_open"] = True  # an earlier attempt left no answer: look before you make
-        keep = run.flow.steps.index(run.flow.step(run.intent["step"]))
-    elif run.parked_at:
-        keep = run.flow.steps.index(run.flow.step(run.parked_at))
-    else:
-        keep = max(
-            (i + 1 for i, s in enumerate(run.flow.steps) if isinstance(s, Write) and s.name in latest), default=0
-        )
-    for step in run.flow.steps[:keep]:
-        if step.name not in latest:
-            if step.quiet:
-                run.facts[step.gives] = None
-            else:
-                run.lacks.append(step)
-            continue
-        sequence, output = latest[step.name]
-        run.facts[step.gives] = None if bytes(output) == b"null" else decode_output(bytes(output), step.output_type)
-        run.done[step.name] = sequence
-        if isinstance(step, Write) and run.facts[step.gives] is not None:
-            run.target = run.facts[step.gives]
-    run.position = keep
-    run.earlier = {name: sequence for name, (sequence, _output) in latest.items() if name not in run.done}
 
 
 def quarantine_suspects(flow: Flow, freed: list[tuple[UUID, int]], tools: Tools, worker: WorkerProcess) -> None:

@@ -110,7 +110,7 @@ def _take_step(step: Step, run: Run, context: Context) -> None:
         run.fail(step, unexpected(run, step, error), started=started)
         return
     run.facts[step.gives] = given
-    if step.quiet and given is None:
+    if step.quiet and given is None and step.name not in run.earlier:
         run.position += 1
         return
     run.note_step(step, output, started=started, used=context.used(run), change_set=context.change_set(run))

@@ -59,7 +59,8 @@ class Read(Step):
     """Looks something up or computes it; runs in memory. `wants(facts...)` names look-up keys that the machine
     fetches for
     a whole batch with one query each: it returns an iterable of (fetcher name, key). A `quiet` one that gives None
-    leaves no row: it only asks whether others let the transaction go on, and mostly nobody says anything."""
+    leaves no row, unless it gave something before a repost: it only asks whether others let the transaction go on, and
+    mostly nobody says anything."""
 
     run: Callable[..., Any] = field(kw_only=True)
     wants: Callable[..., Iterable[tuple[str, Any]]] | None = field(kw_only=True, default=None)

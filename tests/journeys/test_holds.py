@@ -12,6 +12,7 @@ import pytest
 from exceptions import kind_words, kinds, releases, resolutions
 from exceptions.models import ExceptionCase
 from exceptions.preview import preview
+from exceptions.resolving import periods
 from mappings.approvals import propose_change_set
 from mappings.drafts import Line, retirement_of, save_draft
 from mappings.models import MappingRule
@@ -26,6 +27,13 @@ NO_PERIOD = {
     **dict.fromkeys(("order_to_subscription", "order_unwinding", "order_to_sale", "status_to_crm"), "no books"),
     "hold_to_source": "no books",
     "application_to_erp": "it applies what is posted, and posts nothing in a period",
+}
+# Why nobody chooses another date for what these scenes' last write posts.
+_PARTLY = "Part of it is in the ERP already"
+KEEPS_ITS_DATE = {
+    **dict.fromkeys(("invoice_void_to_erp", "unwinding_to_erp", "reversal_to_erp"), _PARTLY),
+    "summary_to_erp": "Its posting date is that of what it’s about",
+    "accrual_to_erp": "An accrual belongs to its own period",
 }
 RARELY = {*SCENES} - {"invoice_to_erp"}
 
@@ -105,6 +113,11 @@ def test_a_period_that_closes_before_the_post_holds_the_document_with_its_own_da
     before = BusinessTransaction.objects.get(flow=scene.code, state="held")
     (case,) = ExceptionCase.objects.filter(occurrences__transaction_id=before.pk, occurrences__closed_at=None)
     assert set(kinds.kind_of(case.kind).may) == {kind_words.CHOOSE_PERIOD, kind_words.REPOST, kind_words.WAIVE}
+    (late,) = periods.late_documents(case, person("controller"))
+    ways = {row.code: row.why_not for row in periods.options_of([late])}
+    assert ways[kind_words.REOPEN_PERIOD] == ""
+    assert ways[kind_words.CHOOSE_PERIOD].startswith(KEEPS_ITS_DATE.get(scene.code, ""))
+    assert bool(ways[kind_words.CHOOSE_PERIOD]) is (scene.code in KEEPS_ITS_DATE)
     scene.player.open_month(house)
     resolutions.repost(case, by=person("controller"), reason="opened again for one day")
     house.carry()

@@ -151,3 +151,41 @@ def test_a_case_in_many_currencies_shows_two_amounts_and_how_many_more():
     more = '<span class="sub">and {}</span>'
     assert amounts([euro, yen, euro]) == f"{shown}<br>{shown_yen}{more.format('1 more currency')}"
     assert amounts([euro, yen, euro, yen]) == f"{shown}<br>{shown_yen}{more.format('2 more currencies')}"
+
+
+def order(state: str, at: str):
+    """An order that was refused once, behind a write that had nothing to write, and stands somewhere since."""
+    txn = factories.make_transaction(state, flow="order_to_subscription", held_step=at)
+    for step in ("find_book", "build_customer"):
+        factories.make_step(txn, step)
+    skipped = {"skipped": "billing_customer"}
+    factories.make_step(txn, "save_customer", kind="write", gave="saved_customer", output=None, used=skipped)
+    factories.make_step(txn, "choose_customer")
+    factories.make_step(txn, "create_subscription", kind="write", state="failed")
+    return txn
+
+
+@pytest.mark.parametrize(("state", "at"), [
+    ("unknown", "save_customer"), ("waiting", "save_customer"), ("waiting", "build_customer"),
+    ("held", "create_subscription"),
+])  # fmt: skip
+def test_the_timeline_stands_where_the_document_does_whatever_an_earlier_attempt_did_behind_that(db, state, at):
+    txn = order(state, at)
+    steps = told.tell_steps(txn, selectors.steps_of(txn.pk), [])
+    names = [step.name for step in steps]
+    assert [step.name for step in steps if step.state == state] == [at]
+    assert {step.state for step in steps[names.index(at) + 1 :]} == {"next"}
+    assert [step.name for step in steps if step.problem] == (["create_subscription"] if state == "held" else [])
+
+
+def test_what_had_nothing_to_write_is_no_attempt(db, client):
+    txn = order("completed", "")
+    made = {"document_type": "customer", "id": "cus_1", "url": "https://billing.example/cus_1"}
+    for attempt in (2, 3):
+        factories.make_step(txn, "save_customer", kind="write", gave="saved_customer", output=made, attempt=attempt)
+        (step,) = [s for s in told.tell_steps(txn, selectors.steps_of(txn.pk), []) if s.name == "save_customer"]
+        assert ([run.attempt for run in step.tries], step.shows_attempts) == ([2, 3][: attempt - 1], attempt == 3)
+    client.force_login(factories.make_person("controller"))
+    page = client.get(f"/transactions/{txn.pk}/").content.decode()
+    assert "after 2 attempts" in page
+    assert page.count("Attempts of this step") == 1

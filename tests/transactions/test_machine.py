@@ -21,7 +21,7 @@ from q2c.core import stats
 from q2c.core.models import StatDelta, StatHour
 from q2c.core.problems import Category, NotAnswered, Problem
 from q2c.core.retries import Retry
-from q2c.transactions import claims, machine, remember, restart
+from q2c.transactions import claims, machine, remember, restart, resuming
 from q2c.transactions.models import BusinessTransaction, Restore, Seal, StepRun, WorkItem
 from tests.transactions.machine_rig import Document, ForgetfulRepeats, Repeats, Rig, Target, add_transactions, flow
 
@@ -371,7 +371,7 @@ def test_a_case_calls_a_document_by_what_people_know_of_it(number, customer, cal
         number=number, customer_name=customer, currency="GBP", amount=Decimal("1240.00")
     )  # fmt: skip
     paid = replace(flow(), lane_type="payment")
-    (run,) = machine.load_runs(paid, claims.claim_batch(flow=paid.code, worker="w", limit=1))
+    (run,) = resuming.load_runs(paid, claims.claim_batch(flow=paid.code, worker="w", limit=1))
     assert run.called == called
 
 

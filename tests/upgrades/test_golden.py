@@ -12,7 +12,7 @@ from django.utils import timezone
 from q2c.canonical import schema
 from q2c.core.ids import uuid7
 from q2c.flows import catalog
-from q2c.transactions import claims, machine
+from q2c.transactions import claims, resuming
 from q2c.transactions.steps import Write, decode_output
 from tests.upgrades.golden import documents, released
 
@@ -60,7 +60,7 @@ def test_a_document_that_the_last_release_began_is_taken_over_after_each_of_its_
             kept = done[: end - 1] if intent else done[:end]
             pk = _put_back(code, stored, kept, number)
             lease = claims.Claim(pk, 1, intent, generation=0, step_count=len(kept), **LEASE)
-            (run,) = machine.load_runs(flow, [lease])
+            (run,) = resuming.load_runs(flow, [lease])
             assert (run.ending, run.newer, run.problem, run.lacks) == (None, "", None, [])
             step = flow.steps[run.position] if run.position < len(flow.steps) else None
             if intent:

@@ -62,6 +62,11 @@ class Stripe(PlaysBilling, PlaysPayments):
         made: dict[str, Any] = answer.json()
         return made
 
+    def delete(self, house: Any, path: str) -> None:
+        """A DELETE to its own API."""
+        url = f"{house.sandboxes.vendor(self.vendor)['url']}/v1/{path}"
+        house.sandboxes.session.delete(url, headers=self._key(house), timeout=30).raise_for_status()
+
     def _key(self, house: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {house.sandboxes.vendor(self.vendor)['credentials']['api_key']}"}
 
