@@ -53,8 +53,6 @@ def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
         said = event.connection.code, event.event_type
         if too_old := Windows([said]).why_not(*said, event.received_at):
             raise TooOld(too_old)
-        # Whoever erases looks for work that is open once nobody has these any more.
-        list(CustomerKey.objects.select_for_update(no_key=True).filter(pk=key.customer_key_id).values_list("pk"))
         if is_of_no_use(key):
             raise Erased(ERASED)
         audit.record(
