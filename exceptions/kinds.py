@@ -341,6 +341,11 @@ _INBOX = (
     Kind("gone", I, PLATFORM, MEDIUM, hours(8), ("connection",), (WAIVE,),
          "A message of {connection} that was to be read again isn't kept any more",
          "Its month was let go, only its key is left. See at the source what it said, and waive this with it."),
+    Kind("erased", I, PLATFORM, MEDIUM, hours(8), ("connection",), (WAIVE,),
+         "A message of {connection} that was to be read again is of a customer who was erased",
+         "Its key was destroyed with theirs, so nobody can read it. A document that it brought and that we lack is "
+         "named by Completeness, with its amount: what to do about it is decided there. See at the source what the "
+         "message said, and waive this with it."),
     Kind("unknown_event", V, PLATFORM, LOW, hours(24), ("connection", "event_type"), (REPLAY_EVENT, WAIVE),
          "{connection} sent {event_type}, which nobody has declared",
          "Declare it in the vendor's manifest, as meant or ignored; then replay."),

@@ -367,7 +367,7 @@ _KINDS = (
          "No rule says how often {key} is tried again", scope=("connection",), owner=PLATFORM, propose=PROPOSE_RUNNING,
          values=retries.PATTERN, values_say=retries.WORDS,
          about="Attempts, least and most wait and jitter by the vendor and its own code of the error (or status, or "
-         "our own code where no answer came), each of which may end in *: stripe|*/rate_limit, netsuite|503, *|*. "
+         "our own code where no answer came), each of which may hold a *: stripe|*/rate_limit, netsuite|503, *|*. "
          "Waits double from the least to the most, and are never shorter than the vendor asks. After the last attempt "
          f"the document is held. Where no rule says: {retries.DEFAULT.says}. What waiting doesn’t mend is never tried "
          "again, whatever a rule says; a wait for a pause or a breaker is no attempt; people repost as often as they "

@@ -13,6 +13,9 @@ from connectors import call_figures, in_force, registry, turns
 from connectors.connections import days_to_expiry, health_of
 from connectors.console import figures
 from connectors.models import Connection
+from mappings.kinds import PROPOSE_RUNNING, RETRY_POLICY
+from mappings.resolve import latest_change_set
+from mappings.retries import ErrorLine, Retries
 from q2c.core import access
 from q2c.core.access import requires
 from q2c.core.htmx import page
@@ -92,11 +95,21 @@ def show_connection(request: HttpRequest, connection: Connection, *, status: int
         "lists": list(lists),
         "expires_in": days_to_expiry(connection),
         "may_work": access.may(request.user, "connectors.work_connection"),
+        "errors": _errors(connection),
+        "retry_kind": RETRY_POLICY,
+        "may_propose": access.may(request.user, PROPOSE_RUNNING),
         **forms,
     }
     return page(
         request, "connectors/connection_detail.html", "connectors/connection_detail.html", context, status=status
     )
+
+
+def _errors(connection: Connection) -> dict[str, list[ErrorLine]]:
+    """The vendor's errors: those that waiting can mend, with how often each is tried, and the others."""
+    known = Retries.load(latest_change_set(), {connection.code: connection.vendor})
+    lines = known.lines(connection.vendor, connection.code)
+    return {"mended": [line for line in lines if line.retry], "others": [line for line in lines if not line.retry]}
 
 
 def _cursors(connection: Connection) -> list[Any]:

@@ -31,7 +31,7 @@ TARGETS_SHOWN = 50
 @require_http_methods(["GET", "POST"])
 @requires(PROPOSE, PROPOSE_RUNNING)
 def propose(request: PersonRequest) -> HttpResponse:
-    """A new rule, or (with `?rule=`) another version of one."""
+    """A new rule (of a `?kind=`, with a `?key=` to begin with), or with `?rule=` another version of one."""
     rule = _rule(request)
     if rule is not None and request.method == "GET" and (other := _moved_to(request, rule, "mappings:propose")):
         return other
@@ -40,6 +40,8 @@ def propose(request: PersonRequest) -> HttpResponse:
     if kind not in BY_CODE:
         raise Http404
     form = RuleForm(request.POST or None, kind=kind, user=request.user, rule=rule)
+    if rule is None and (key := request.GET.get("key", "")):
+        form.initial["key"] = key[:250].replace("\x00", "")
     if request.method == "POST" and form.is_valid():
         verb = "Change" if rule else "Map"
         title = f"{verb} {form.kind.title}: {form.cleaned_data['key']} to {form.cleaned_data['value']}"

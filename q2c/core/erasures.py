@@ -1,9 +1,11 @@
-"""The right to delete: a customer is erased by destroying their keys, agreed to by two, and never under a legal hold.
+"""The right to delete: a customer is erased by destroying their keys, agreed to by two, never under a legal hold and
+never while a case rests on what would go.
 
 What those keys sealed can't be read again: messages, requests and answers, files, and archives of months. Amounts,
 hashes and the audit chain stay and still verify. What comes later can't be read either, also under an id that had no
-key yet, or that was linked meanwhile. An erasure that a hold stands against is refused by the database; where both
-people agreed that it may wait, it's carried out as soon as no hold stands.
+key yet, or that was linked meanwhile. An erasure that a hold stands against is refused by the database, one of a
+customer of whom work is open (`open_work`) here; where both people agreed that it may wait, it's carried out as soon
+as nothing stands in its way.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.transaction import atomic
 from django.utils import timezone
 
-from q2c.core import access, approvals, audit
+from q2c.core import access, approvals, audit, open_work
 from q2c.core.customer_keys import ErasureRefused, bar_keyless_ids, destroy_key
 from q2c.core.models import CustomerKey, Erasure, Person, Proposal
 
@@ -39,8 +41,9 @@ def keys_of(customer: str) -> QuerySet[CustomerKey]:
 def propose_erasure(
     customer: str, *, by: Person, name: str = "", matter: str, why: str, may_wait: bool = False, held_by: str = ""
 ) -> Erasure:
-    """Propose to erase a customer. `held_by` says which holds stand against it now: then it's refused, unless it may
-    wait for their release. Raises ErasureRefused, or ApprovalRefused without a reason."""
+    """Propose to erase a customer. `held_by` says which holds stand against it now: then it's refused, as while work of
+    theirs is open, unless it may wait until nothing stands in its way. Raises ErasureRefused, or ApprovalRefused
+    without a reason."""
     if access.entities_where(by, PROPOSE) is not None:
         raise ErasureRefused("A customer is erased in every entity: somebody whose role holds for all proposes it.")
     if not keys_of(customer).exists():
@@ -49,6 +52,8 @@ def propose_erasure(
         raise ErasureRefused("It was asked for already, and waits.")
     if held_by and not may_wait:
         raise ErasureRefused(f"Not while it stands: {held_by}. Let it wait for the release, or ask whoever placed it.")
+    if (work := open_work.of_customer(customer)) and not may_wait:
+        raise ErasureRefused(_while_open(work))
     with atomic():
         erasure = Erasure.objects.create(
             customer=customer, customer_name=name, matter=matter, why=why, may_wait=may_wait, proposed_by=by,
@@ -59,7 +64,9 @@ def propose_erasure(
             "what_happens": "Their keys are destroyed. Messages, requests, files and archived rows of this customer "
             "can’t be read again, by nobody. Amounts, hashes and the audit chain stay.",
             "under_a_legal_hold": "It waits for the release." if may_wait else "It’s refused.",
+            "while_work_is_open": "It waits until that is done." if may_wait else "It’s refused.",
             **({"held_now_by": held_by} if held_by else {}),
+            **({"open_now": work.words} if work else {}),
         }  # fmt: skip
         erasure.proposal = approvals.propose(
             KIND, (SUBJECT, erasure.pk), content=content, by=by, title=f"Erase the customer {name or customer}",
@@ -71,7 +78,7 @@ def propose_erasure(
 
 def apply_decision(proposal: Proposal, *, by: Person) -> None:
     """What was decided, in the transaction of its signature; also for one that was withdrawn. Raises ErasureRefused
-    where a hold stands against it and it may not wait: then nothing is signed."""
+    where a hold or open work stands against it and it may not wait: then nothing is signed."""
     erasure = Erasure.objects.select_for_update().get(pk=int(proposal.subject_id))
     if proposal.state != Proposal.State.APPROVED:
         erasure.state = State.DECLINED
@@ -96,7 +103,7 @@ def withdraw(proposal: Proposal, *, by: Person, why: str = "") -> str:
 
 
 def carry_waiting() -> int:
-    """Carry out the erasures that waited for a hold which stands no more. Returns how many."""
+    """Carry out the erasures in whose way nothing stands any more. Returns how many."""
     done = 0
     for pk in Erasure.objects.filter(state=State.WAITING).order_by("pk").values_list("pk", flat=True):
         try:
@@ -111,9 +118,15 @@ def carry_waiting() -> int:
 
 
 def _erase(erasure: Erasure, *, by: Person | str) -> None:
-    """Destroy every key of the customer, or none; an id that has no key never gets one. Raises ErasureRefused."""
+    """Destroy every key of the customer, or none; an id that has no key never gets one. Raises ErasureRefused.
+
+    What is open is asked for in one statement, in this transaction: a case opens on a message or a document that was
+    open before it. What comes in at this very moment is as what comes later.
+    """
     with atomic():
         barred = bar_keyless_ids(erasure.customer)
+        if work := open_work.of_customer(erasure.customer):
+            raise ErasureRefused(_while_open(work))
         keys = list(keys_of(erasure.customer))
         for key in keys:
             destroy_key(key.pk)
@@ -122,3 +135,7 @@ def _erase(erasure: Erasure, *, by: Person | str) -> None:
         data = {"customer": erasure.customer, "keys": [key.pk for key in keys], "matter": erasure.matter,
                 "barred": [f"{code}:{own}" for code, own in barred]}  # fmt: skip
         audit.record(by, "erase", SUBJECT, erasure.pk, why=erasure.why, data=data)
+
+
+def _while_open(work: open_work.OpenWork) -> str:
+    return f"Not while this is open, whose evidence it would destroy: {work.words}. Finish it, or let the erasure wait."

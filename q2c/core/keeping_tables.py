@@ -101,7 +101,7 @@ class LegalHold(models.Model):
 
 class Erasure(models.Model):
     """A customer's right to delete, asked for and agreed to by two: their keys are destroyed, at once or, where a legal
-    hold stands in the way and the two agreed to wait, when it's released."""
+    hold or open work stands in the way and the two agreed to wait, when nothing does."""
 
     class State(models.TextChoices):
         PROPOSED = "proposed"

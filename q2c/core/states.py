@@ -188,7 +188,7 @@ LOOKS: dict[str, dict[str, Look]] = {
     },
     "erasure": {
         "proposed": Look("Proposed", "decide", "awaiting"),
-        "waiting": Look("Waits for a hold", "act", "held"),
+        "waiting": Look("Waits", "act", "held"),
         "done": Look("Erased", "done", "completed"),
         "declined": Look("Declined", "off", "rejected"),
     },

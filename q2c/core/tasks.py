@@ -23,11 +23,17 @@ def make_partitions(months_ahead: int = 6) -> None:
 @shared_task
 def drop_expired_partitions() -> None:
     """Let go of the months that are older than policy keeps them and hold nothing unfinished; carry out the erasures
-    that waited for a hold."""
+    that waited."""
     erasures.carry_waiting()
     dropped = retention.drop_expired()
     if dropped:
         log.info("partitions dropped", names=dropped)
+
+
+@shared_task(ignore_result=True)
+def carry_erasures() -> None:
+    """Carry out the erasures that waited and in whose way nothing stands any more."""
+    erasures.carry_waiting()
 
 
 @shared_task(ignore_result=True)

@@ -17,7 +17,7 @@ from q2c.core.hotpath import fetch_rows
 from q2c.core.ids import uuid7_bound
 from q2c.flows.done import portal_person
 from q2c.inbox.models import InboundKey
-from q2c.inbox.replay import TooOld, replay_event
+from q2c.inbox.replay import ReplayRefused, replay_event
 from q2c.records.models import BilledDocument
 from q2c.transactions.selectors import finished_sources, held_sources, open_sources
 
@@ -70,5 +70,5 @@ def _settle(known: Sequence[tuple[UUID, str, str, UUID | None]]) -> int:
 def _read_again(event: UUID) -> bool:
     try:
         return replay_event(event, by=portal_person(), reason=WHY)
-    except (InboundKey.DoesNotExist, TooOld):  # let go of meanwhile
+    except (InboundKey.DoesNotExist, ReplayRefused):  # let go of meanwhile, or erased
         return False

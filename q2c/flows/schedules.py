@@ -53,6 +53,7 @@ SCHEDULES = (
     Schedule("Let go of old alerts and bulk rows", "exceptions.tasks.let_go_of_old", 24 * 3600, queue="reconciliation"),
     Schedule("Let go of old figures", "q2c.core.tasks.let_go_of_old_stats", 24 * 3600, queue="reconciliation"),
     Schedule("Check archives", "q2c.core.tasks.check_archives", 24 * 3600, queue="reconciliation"),
+    Schedule("Carry out erasures that waited", "q2c.core.tasks.carry_erasures", 3600, queue="reconciliation"),
     Schedule("Drop expired months", "q2c.core.tasks.drop_expired_partitions", 24 * 3600, queue="reconciliation"),
 )  # fmt: skip
 

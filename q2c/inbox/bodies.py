@@ -12,6 +12,11 @@ from q2c.core.customer_keys import key_bytes
 from q2c.inbox.models import InboundEvent, InboundKey
 
 
+def is_erased(customer_key_id: UUID | None) -> bool:
+    """Whether what is sealed under this customer's key can't be opened again, by nobody."""
+    return customer_key_id is not None and key_bytes([customer_key_id])[customer_key_id] is None
+
+
 def open_event_key(body_key: bytes, customer_key_id: UUID | None) -> bytes:
     """The key under which an event's body and headers are sealed. Raises vault.Unsealable for an erased customer."""
     if customer_key_id is None:

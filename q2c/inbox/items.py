@@ -12,7 +12,7 @@ from uuid import UUID
 from connectors.manifest import Manifest
 from q2c.core import vault
 from q2c.core.problems import Problem
-from q2c.inbox.bodies import open_event_key
+from q2c.inbox.bodies import is_erased, open_event_key
 from q2c.inbox.claims import Claimed
 
 
@@ -63,6 +63,11 @@ class Item:
             self.event_key = open_event_key(self.claimed.body_key, self.claimed.customer_key_id)
             self.body = vault.open_sealed(self.claimed.body, self.event_key)
         return self.body
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its customer was erased: it can't be read again."""
+        return is_erased(self.claimed.customer_key_id)
 
     @property
     def decided(self) -> Verdict:

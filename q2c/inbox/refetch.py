@@ -29,6 +29,8 @@ def fetch_present(items: list[Item], tools: Tools) -> dict[int, Any]:
     """
     asked: dict[tuple[int, str, str], list[int]] = {}
     for item in items:
+        if item.is_erased:
+            continue  # nothing of them is asked for again
         meaning = tools.manifest(item.source.vendor).events.get(item.claimed.event_type)
         if isinstance(meaning, Means) and meaning.refetch and _is_stale(item, meaning):
             asked.setdefault((item.source.id, meaning.refetch, item.claimed.source_id), []).append(item.claimed.key_id)

@@ -8,20 +8,38 @@ from django.db.transaction import atomic
 
 from q2c.core import audit
 from q2c.core.clocks import database_now
-from q2c.core.models import Person
+from q2c.core.models import CustomerKey, Person
 from q2c.inbox.models import InboundEvent, InboundKey
 from q2c.inbox.window import Windows
 
+ERASED = "Its customer was erased, so it can’t be read again."
 
-class TooOld(ValueError):
-    """Why a message is beyond its replay window, in words for the screen."""
+
+class ReplayRefused(ValueError):
+    """Why a message isn't run again, in words for the screen."""
+
+
+class TooOld(ReplayRefused):
+    """It's beyond its replay window."""
+
+
+class Erased(ReplayRefused):
+    """Its customer was erased."""
+
+
+def is_of_no_use(key: InboundKey) -> bool:
+    """Whether running it again would change nothing, since its customer was erased. One that was refused for another
+    reason isn't: its case gives way to one that says so, and can be waived."""
+    if key.customer_key_id is None or (key.verdict == InboundKey.Verdict.REFUSED and key.reason_code != "erased"):
+        return False
+    return CustomerKey.objects.filter(pk=key.customer_key_id, destroyed_at__isnull=False).exists()
 
 
 def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
     """Give the message back to the translator, its verdict open again. False when it waits to be read anyway.
 
-    Raises ValueError without a reason, TooOld beyond its window, InboundKey.DoesNotExist for a message that isn't
-    there, or no longer.
+    Raises ValueError without a reason, TooOld beyond its window, Erased for a customer's who was erased, and
+    InboundKey.DoesNotExist for a message that isn't there, or no longer.
     """
     if not reason.strip():
         raise ValueError("say why")
@@ -35,6 +53,8 @@ def replay_event(event_id: Any, *, by: Person, reason: str) -> bool:
         said = event.connection.code, event.event_type
         if too_old := Windows([said]).why_not(*said, event.received_at):
             raise TooOld(too_old)
+        if is_of_no_use(key):
+            raise Erased(ERASED)
         audit.record(
             by, "replay", "event", event_id, why=reason, data={"verdict": key.verdict, "reason": key.reason_code}
         )

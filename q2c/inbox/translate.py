@@ -82,6 +82,9 @@ def _understand(item: Item, tools: Tools, fetched: dict[int, Any]) -> None:
     if claimed.is_gone:
         raise Problem("gone", Category.INTERNAL, "This message isn’t kept any more, so it can’t be read again",
                       connection=item.source.code)  # fmt: skip
+    if item.is_erased:
+        raise Problem("erased", Category.INTERNAL, "Its customer was erased, so this message can’t be read again",
+                      connection=item.source.code)  # fmt: skip
     if claimed.attempts >= claims.QUARANTINE_AT:
         raise Problem("quarantined", Category.INTERNAL, "This message ended its worker each time it was read",
                       connection=item.source.code, event_type=claimed.event_type)  # fmt: skip

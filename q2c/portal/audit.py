@@ -42,7 +42,7 @@ SAID = {
     "make": "Made", "try_again": "Tried again", "start": "Started", "cancel": "Cancelled", "end": "Ended",
     "hold_in_force": "Placed under legal hold", "hold_released": "Released the legal hold",
     "hold_declined": "Declined the legal hold", "erase": "Erased the customer",
-    "erasure_waits": "Waits for a legal hold", "archive": "Archived", "drop_partition": "Dropped the month",
+    "erasure_waits": "Waits to erase the customer", "archive": "Archived", "drop_partition": "Dropped the month",
     "correct_at_source": "Waits for the source’s correction",
 }  # fmt: skip
 # subject: (what it's called, the screen that shows it)

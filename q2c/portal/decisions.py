@@ -23,16 +23,17 @@ from exceptions.resolving import agreeing, deciding, order_unwinding, reversing,
 from mappings import identities
 from mappings.approvals import KIND as CHANGE_SET
 from mappings.models import ChangeSet
-from q2c.core import access, approvals, emergencies, erasures, holds, memberships, shell
+from q2c.core import access, approvals, emergencies, erasures, holds, memberships, open_work, shell
 from q2c.core.access import PersonRequest, requires
 from q2c.core.filters import dress
 from q2c.core.htmx import page, paginate
-from q2c.core.models import EMERGENCY_HOURS_MAX, Person, Proposal
+from q2c.core.models import EMERGENCY_HOURS_MAX, Erasure, Person, Proposal
 from q2c.flows import backfills, bill_run_acts
 from q2c.flows.field_owners import field_owners
 from q2c.flows.steps.approve import POSTING, wait_key
 from q2c.flows.tasks import nudge
 from q2c.inbox import api_clients
+from q2c.portal.holds import Standing, standing_for
 from q2c.records import duplicates, overrides
 from q2c.transactions.restart import release_waits
 
@@ -98,6 +99,7 @@ def show_decision(request: HttpRequest, proposal: Proposal, *, status: int = 200
         "is_about_plan": proposal.kind in _PLANS,
         "sees_keeping": access.may(request.user, holds.VIEW),
         "is_about_run": proposal.kind == bill_run_acts.KIND,
+        "stands": _stands_in_its_way(request.user, proposal),
         "sees_people": access.may(request.user, "core.view_access"),
         **forms,
     }
@@ -115,6 +117,16 @@ def _signed_documents(proposal: Proposal) -> list[dict[str, Any]]:
         dates = {name: dt.date.fromisoformat(would[name]) for name in named}
         found.append({**row, **dates, "amount": Decimal(row["amount"]) if row["amount"] else None})
     return found
+
+
+def _stands_in_its_way(user: Any, proposal: Proposal) -> Standing | None:
+    """What is open of a customer who is to be erased, as long as they aren't."""
+    if proposal.kind != erasures.KIND:
+        return None
+    waits = Erasure.objects.filter(proposal=proposal, state__in=(Erasure.State.PROPOSED, Erasure.State.WAITING))
+    if (erasure := waits.first()) is None:
+        return None
+    return standing_for(user, open_work.of_customer(erasure.customer))
 
 
 def _sees_case(user: Any, proposal: Proposal) -> bool:

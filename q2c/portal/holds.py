@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from q2c.core import access, erasures, holds
+from q2c.core import access, erasures, holds, open_work
 from q2c.core.access import PersonRequest, requires
 from q2c.core.approvals import ApprovalRefused
 from q2c.core.customer_keys import ErasureRefused
 from q2c.core.htmx import page, paginate
 from q2c.core.models import AuditEntry, Erasure, ExpiredMonth, LegalHold, Proposal
+from q2c.core.open_work import NOTHING, OpenWork, Piece
 from q2c.portal.audit import tell_entries
 from q2c.portal.keeping import spans_of
 from q2c.portal.keeping_forms import EraseForm, HoldForm, WhyForm
 
 SHOWN = 50
+FEW = 5
 State = LegalHold.State
+_PAGES = {
+    "case": (access.VIEW_CASE, "exceptions:case_detail"),
+    "document": ("transactions.view_transaction", "portal:transaction_detail"),
+    "message": ("inbox.view_event", "portal:event_detail"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is open of a customer, each piece with its page where this person may open that."""
+
+    work: OpenWork
+    linked: tuple[tuple[Piece, str], ...] = ()
+
+    @property
+    def few(self) -> tuple[tuple[Piece, str], ...]:
+        """The first of them, for a line of a list."""
+        return self.linked[:FEW]
+
+    @property
+    def beyond(self) -> int:
+        """How many these aren't."""
+        return self.work.total - len(self.few)
+
+
+def standing_for(user: Any, work: OpenWork) -> Standing:
+    """What is open of a customer, as this person is shown it."""
+    pages = {sort: name if access.may(user, permission) else "" for sort, (permission, name) in _PAGES.items()}
+    linked = ((piece, pages[piece.sort] and reverse(pages[piece.sort], args=[piece.id])) for piece in work.pieces)
+    return Standing(work, tuple(linked))
 
 
 @require_GET
@@ -91,7 +125,7 @@ def erasure_list(request: PersonRequest) -> HttpResponse:
         raise Http404  # a customer is every entity's
     if request.method == "POST" and not may_propose:
         return access.denied(request, erasures.PROPOSE)
-    form = EraseForm(request.POST or None)
+    form, stands = EraseForm(request.POST or None), NOTHING
     if request.method == "POST" and form.is_valid():
         customer, name = form.cleaned_data["customer"]
         facts = {field: form.cleaned_data[field] for field in ("matter", "why", "may_wait")}
@@ -100,15 +134,19 @@ def erasure_list(request: PersonRequest) -> HttpResponse:
             erasure = erasures.propose_erasure(customer, by=request.user, name=name, held_by=held_by, **facts)
         except (ErasureRefused, ApprovalRefused) as refused:
             form.add_error(None, f"Not possible: {refused}")
+            stands = open_work.of_customer(customer)
         else:
             messages.success(request, "It’s proposed. A second person decides.", extra_tags="done")
             return redirect("portal:decision_detail", erasure.proposal_id)
     listed = paginate(request, Erasure.objects.select_related("proposed_by"))
-    held = holds.holds_on_customers({row.customer for row in listed.rows if row.state == Erasure.State.WAITING})
+    waiting = {row.customer for row in listed.rows if row.state == Erasure.State.WAITING}
+    held, work = holds.holds_on_customers(waiting), open_work.of_customers(waiting)
     for row in listed.rows:
         row.held_by = held.get(row.customer, "")
+        row.work = standing_for(request.user, work[row.customer]) if work.get(row.customer) else None
     context = {
         "page": listed, "form": form, "may_propose": may_propose,
+        "stands": standing_for(request.user, stands),
         "waiting": Erasure.objects.filter(state=Erasure.State.WAITING).count(),
     }  # fmt: skip
     status = 422 if form.errors else 200

@@ -87,7 +87,7 @@ def event_replay(request: PersonRequest, event_id: Any) -> HttpResponse:
             is_new = replay.replay_event(event_id, by=request.user, reason=form.cleaned_data["why"])
             if is_new:
                 cases.close_for_events([event_id], "replayed")  # if it's refused again, its case comes back
-    except replay.TooOld as refused:
+    except replay.ReplayRefused as refused:
         form.add_error(None, f"Not possible: {refused}")
         return show_event(request, event_id, status=422, form=form)
     if not is_new:
@@ -159,6 +159,8 @@ def show_event(
         "transactions": _led_to(request, event_id),
         "replayers": [role.title for role in ROLES if REPLAY in role.may],
         "may_replay": access.sees_entity(request.user, key.legal_entity_code, REPLAY),
+        "cant_replay": replay.ERASED if replay.is_of_no_use(key) else "",
+        "is_erased": bodies.is_erased(key.customer_key_id),
         **forms,
     }
     return page(

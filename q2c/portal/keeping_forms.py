@@ -142,7 +142,9 @@ class EraseForm(forms.Form):
         label="Customer", max_length=170, help_text="An id of any system; every key of theirs is destroyed."
     )
     matter = forms.CharField(label="Reference of the request", max_length=80)
-    may_wait = forms.BooleanField(label="Under a legal hold: wait for its release", required=False)
+    may_wait = forms.BooleanField(
+        label="Under a legal hold or with open work: wait until neither stands in its way", required=False
+    )
     why = forms.CharField(label="Reason", min_length=5, max_length=2000, widget=forms.Textarea(attrs=_AREA))
 
     def __init__(self, data: Any = None) -> None:

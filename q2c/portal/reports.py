@@ -28,6 +28,7 @@ from q2c.reconciliation.documents import PLACE_WORDS, Month, months_of
 from q2c.reconciliation.words import one
 
 REPORT = "portal.view_report"
+NOBODYS = "nobody"
 SHOWN = 500  # rows of the cut-off list on a screen; the file takes all
 ALWAYS = ("posted", "awaiting", "held")  # places that are shown also where nothing is
 _STATES = {"posted": "completed", "awaiting": "waiting", "held": "held", "unknown": "unknown", "given_up": "cancelled"}
@@ -49,6 +50,9 @@ class ReportForm(forms.Form):
     entity = forms.ChoiceField(label="Entity")
     period = forms.ChoiceField(label="Period")
     days = forms.IntegerField(label="Days on either side", min_value=1, max_value=cutoff.DAYS_MAX)
+    of = forms.ChoiceField(
+        label="Whose", required=False, choices=[("", "Of the entity"), (NOBODYS, "Of no known entity")]
+    )
 
     def __init__(self, *args: Any, entities: list[str], months: list[Month], **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
@@ -114,28 +118,35 @@ def cut_off(request: PersonRequest) -> Any:
 @require_GET
 @requires(REPORT)
 def ignored(request: PersonRequest) -> Any:
-    """Documents of a period that were ignored, not needed or given up, each with amount, reason and owner."""
+    """Documents of a period that were ignored, not needed or given up, each with amount, reason and owner; for whoever
+    sees all entities also those of none that is known."""
     asked = _asked(request)
     if asked is None:
         return _nothing(request, "Ignored documents")
     form, month = asked
-    found = left_out.ignored_of(month)
+    sees_all = access.entities_where(request.user, REPORT) is None
+    is_homeless = _whose(request) == NOBODYS
+    if is_homeless and not sees_all:
+        raise Http404  # whose they are nobody knows, so they may be anybody's
+    found = left_out.homeless_of(month) if is_homeless else left_out.ignored_of(month)
     has_more, found = len(found) > left_out.ROWS_MAX, found[: left_out.ROWS_MAX]
-    asked_for = _parameters(month)
+    asked_for = _parameters(month) | ({"Entity": "none that is known"} if is_homeless else {})
     if has_more:
         asked_for["Left out"] = f"what comes after the first {left_out.ROWS_MAX:,}"
-    homeless = left_out.count_homeless(month) if access.entities_where(request.user, REPORT) is None else 0
+    homeless = left_out.count_homeless(month) if sees_all and not is_homeless else 0
     if homeless:
         asked_for["Of no known entity"] = f"{homeless:,} more"
-    about = About(left_out.QUERY, asked_for, request.user)
+    about = About(left_out.OF_NOBODY if is_homeless else left_out.QUERY, asked_for, request.user)
     rows = _ignored_rows(found, about)
     if request.GET.get("format") in exports.FORMS:
-        return file_of(request, about, IGNORED_COLUMNS, rows, f"ignored-{month.entity}-{month.code}")
+        whose = "no-entity" if is_homeless else month.entity
+        return file_of(request, about, IGNORED_COLUMNS, rows, f"ignored-{whose}-{month.code}")
     for cells in rows:
         about.take(cells)
     context = {
         "form": form, "month": month, "about": about, "count": len(found), "rows": found[:SHOWN],
-        "has_more": has_more, "homeless": homeless, "files": files_for(request),
+        "has_more": has_more, "homeless": homeless, "is_homeless": is_homeless, "with_whose": sees_all,
+        "files": files_for(request),
     }  # fmt: skip
     return render(request, "portal/ignored.html", context)
 
@@ -174,8 +185,12 @@ def _asked(request: PersonRequest) -> tuple[ReportForm, Month] | None:
             raise Http404
         month = next((m for m in months if m.first <= timezone.localdate()), months[0])
     days = request.GET.get("days", "") or str(cutoff.DAYS)
-    given = {"entity": entity, "period": month.code, "days": days}
+    given = {"entity": entity, "period": month.code, "days": days, "of": _whose(request)}
     return ReportForm(given, entities=entities, months=months), month
+
+
+def _whose(request: PersonRequest) -> str:
+    return NOBODYS if request.GET.get("of", "") == NOBODYS else ""
 
 
 def _next_place(entities: list[str]) -> tuple[str, str]:

@@ -65,13 +65,14 @@ SELECT a.id, r.legal_entity_code, NULL::date, coalesce(r.content ->> 'currency',
 FROM records_goldenrecord r, unnest(r.aliases) AS alias, substr(alias, length(%(connection)s) + 2) AS a (id)
 WHERE r.record_type = 'order' AND r.aliases && %(aliases)s::varchar[] AND alias = ANY(%(aliases)s)
 """
-# Two partial indexes serve this, one each.
+# Two partial indexes serve this, one each. What can't be read again, since its customer was erased, is on no way in.
 _IN_INBOX = """
 SELECT e.source_id FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
  WHERE k.verdict = 'received' AND k.connection_id = %(connection)s AND e.source_id = ANY(%(ids)s)
 UNION
 SELECT e.source_id FROM inbox_inboundkey k JOIN inbox_inboundevent e ON e.id = k.event_id
- WHERE k.verdict = 'refused' AND k.connection_id = %(connection)s AND e.source_id = ANY(%(ids)s)
+ WHERE k.verdict = 'refused' AND k.reason_code <> 'erased' AND k.connection_id = %(connection)s
+   AND e.source_id = ANY(%(ids)s)
 """
 _OWNERS = """
 SELECT r.aliases, r.legal_entity_code FROM records_goldenrecord r

@@ -21,11 +21,11 @@ ROWS_MAX = 20_000
 GIVEN_UP, NOT_NEEDED = "given_up", "not_needed"
 
 # The ignored ones are served by their partial index: they are few.
-_ROWS = f"""
+_LISTED = f"""
 SELECT d.connection_code, d.document_type, d.external_id, d.number, d.customer_id, d.document_date AS dated, d.currency,
     d.amount, d.ignored_reason AS reason, '' AS code, '' AS said, '' AS by, NULL::uuid AS transaction_id
 FROM records_billeddocument d
-WHERE d.ignored_reason <> '' AND d.legal_entity_code = %(entity)s AND d.document_date BETWEEN %(first)s AND %(last)s
+WHERE d.ignored_reason <> '' AND {{ignored}}
 UNION ALL
 SELECT t.source_connection, t.flow, t.source_id, t.number, t.customer_id, t.document_date, t.currency,
     {SIGNED_SQL}, CASE WHEN w.id IS NULL THEN '{NOT_NEEDED}' ELSE '{GIVEN_UP}' END, coalesce(w.code, ''),
@@ -33,19 +33,18 @@ SELECT t.source_connection, t.flow, t.source_id, t.number, t.customer_id, t.docu
 FROM transactions_businesstransaction t
 LEFT JOIN exceptions_waiver w ON w.transaction_id = t.id AND w.undone_at IS NULL
 LEFT JOIN core_person p ON p.id = w.by_id
-WHERE {OF_PERIOD_SQL} AND t.state = 'cancelled' AND t.flow = ANY(%(flows)s) AND t.amount IS NOT NULL AND {LATEST_SQL}
-ORDER BY reason, dated, connection_code, number, external_id LIMIT %(limit)s
+WHERE {{ended}} AND t.state = 'cancelled' AND t.flow = ANY(%(flows)s) AND t.amount IS NOT NULL AND {LATEST_SQL}
 """
+_IN_ORDER = "ORDER BY reason, dated, connection_code, number, external_id LIMIT %(limit)s\n"
+_OF_ENTITY = "d.legal_entity_code = %(entity)s AND d.document_date BETWEEN %(first)s AND %(last)s"
+_ROWS = _LISTED.format(ignored=_OF_ENTITY, ended=OF_PERIOD_SQL) + _IN_ORDER
 # Of no known entity, dated in the period or not at all: they are in no entity's report.
-_HOMELESS = f"""
-SELECT (SELECT count(*) FROM records_billeddocument d
-         WHERE d.ignored_reason <> '' AND d.legal_entity_code = ''
-           AND (d.document_date IS NULL OR d.document_date BETWEEN %(first)s AND %(last)s))
-     + (SELECT count(*) FROM transactions_businesstransaction t
-         WHERE t.legal_entity_code = '' AND (t.document_date IS NULL OR t.document_date BETWEEN %(first)s AND %(last)s)
-           AND t.state = 'cancelled' AND t.flow = ANY(%(flows)s) AND t.amount IS NOT NULL AND {LATEST_SQL})
-"""
+_NOBODYS = (
+    "{0}.legal_entity_code = '' AND ({0}.document_date IS NULL OR {0}.document_date BETWEEN %(first)s AND %(last)s)"
+)
+_HOMELESS = _LISTED.format(ignored=_NOBODYS.format("d"), ended=_NOBODYS.format("t"))
 QUERY = Query("ignored", "Ignored documents", _ROWS)
+OF_NOBODY = Query("ignored_of_no_entity", "Ignored documents of no known entity", _HOMELESS + _IN_ORDER)
 CONTROLLERSHIP, BILLING = "Controllership", "Billing operations"
 # Why, in words, and who answers for it: whoever keeps the rule by which it's so.
 _REASONS = {
@@ -109,9 +108,15 @@ def ignored_of(month: Month, *, limit: int = ROWS_MAX) -> list[IgnoredDocument]:
     return [IgnoredDocument(*values) for values in fetch_rows(_ROWS, asked)]
 
 
+def homeless_of(month: Month, *, limit: int = ROWS_MAX) -> list[IgnoredDocument]:
+    """The same of no known entity, dated in the period or not at all."""
+    asked = {**_asked(month), "limit": limit + 1}
+    return [IgnoredDocument(*values) for values in fetch_rows(OF_NOBODY.definition, asked)]
+
+
 def count_homeless(month: Month) -> int:
-    """Documents of the period that aren't carried and of which nobody knows whose they are."""
-    ((count,),) = fetch_rows(_HOMELESS, _asked(month))
+    """How many these are."""
+    ((count,),) = fetch_rows(f"SELECT count(*) FROM ({_HOMELESS}) x", _asked(month))
     return int(count)
 
 

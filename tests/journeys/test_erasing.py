@@ -5,17 +5,23 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.transaction import atomic
 
 from connectors import registry
 from connectors.models import Connection, Exchange
 from connectors.recorder import is_intact, read_exchange
-from q2c.core import audit, customer_keys, vault
+from exceptions import closing, resolutions
+from exceptions.models import ExceptionCase
+from q2c.core import audit, customer_keys, erasures, vault
 from q2c.core.models import CustomerKey
 from q2c.flows.polling import poll_connection
 from q2c.inbox.bodies import read_body, read_headers
 from q2c.inbox.models import InboundKey
+from q2c.inbox.replay import Erased, replay_event
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from q2c.transactions.seals import verify_seals
+from tests import factories
+from tests.core.keeping import sign
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME, MAIL, STREET = "Zebulon Quark", "zebulon@quark.test", "99 Erasure Lane"
@@ -122,3 +128,28 @@ def test_an_account_of_the_crm_is_erased_with_what_was_read_of_it(house):
     for key in CustomerKey.objects.all():  # the account's, and the billing customer's that came of it
         customer_keys.destroy_key(key.pk)
     assert readable() == dict.fromkeys(before, 0)
+
+
+def test_who_has_a_held_invoice_is_erased_once_that_is_done_and_it_never_comes_back(house):
+    person = house.customer(name=NAME, email=MAIL)
+    house.invoice(person, sku="NO-SUCH-SKU")
+    house.carry()
+    case, asker = ExceptionCase.objects.get(), factories.make_person("controller")
+    asked = {"by": asker, "matter": "DSR-1", "why": "She asks to be deleted."}
+    with pytest.raises(customer_keys.ErasureRefused, match=f"case {case.number}. Finish it"):
+        erasures.propose_erasure(f"stripe:{person}", **asked)
+    assert speaking("stripe", NAME) >= 1
+    house.map_item("NO-SUCH-SKU", like="QB-API")
+    resolutions.repost(case, by=asker, reason="It is mapped now")
+    house.carry()
+    closing.resolve_emptied()
+    erasure = erasures.propose_erasure(f"stripe:{person}", **asked)
+    with atomic():
+        sign(erasure.proposal, erasures.apply_decision)
+    assert speaking("stripe", NAME) == 0
+    message = InboundKey.objects.filter(event__event_type="invoice.finalized").get()
+    with pytest.raises(Erased):
+        replay_event(message.event_id, by=asker, reason="to be sure")
+    house.carry()
+    assert not ExceptionCase.objects.filter(closed_at=None).exists()
+    assert len(house.made("netsuite", "invoice")) == 1

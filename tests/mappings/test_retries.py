@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from mappings import approvals, drafts
 from mappings.drafts import DraftRefused, Line
 from mappings.resolve import latest_change_set
-from mappings.retries import Retries
+from mappings.retries import Retries, retry_faults
 from q2c import ports
 from q2c.core.problems import Category, NeverSent, Problem
 from q2c.core.retries import DEFAULT, read_retry
@@ -50,6 +50,17 @@ def test_without_a_rule_or_an_answer_our_own_words_count():
     make_rule("retry_policy", "netsuite|system_unavailable", "7 times, 1s to 10s, jitter 0%")
     known = Retries.load(latest_change_set(), VENDORS)
     assert known.policy(NeverSent("No connection"), "erp").attempts == 7
+
+
+@pytest.mark.parametrize(("error", "attempts"), [
+    ("invalid_request_error/rate_limit", 6), ("api_error/rate_limit", 5), ("invalid_request_error/rate_limited", 4),
+    ("503", 4),
+])  # fmt: skip
+def test_a_rule_by_the_vendors_own_table_holds_for_the_errors_of_that_row(error, attempts):
+    make_rule("retry_policy", "stripe|*", "4 times, 1s to 10s, jitter 0%")
+    make_rule("retry_policy", "stripe|*/rate_limit", "6 times, 1s to 10s, jitter 0%")
+    make_rule("retry_policy", "stripe|api_error/rate_limit", "5 times, 1s to 10s, jitter 0%")
+    assert policy(error) == f"{attempts} times, 1s to 10s, jitter 0%"
 
 
 def test_waits_double_from_the_least_to_the_most_and_stray_by_the_jitter():
@@ -101,3 +112,41 @@ def test_policies_are_read_once_for_a_change_set_and_not_for_a_batch():
     with CaptureQueriesContext(database) as asked:
         found = ports.BatchContext([]).retry_of(busy("503", "netsuite"), "")
     assert (found.attempts, len(asked)) == (2, 1)  # the number of the newest change set, as ever
+
+
+def told(connection: str = "billing-us") -> dict[str, tuple[str | None, str]]:
+    lines = Retries.load(latest_change_set(), VENDORS).lines(VENDORS[connection], connection)
+    return {line.error: (line.retry and line.retry.says, line.instead) for line in lines}
+
+
+def test_each_error_of_a_vendors_table_is_told_with_its_policy_or_why_it_is_never_tried():
+    lines = told()
+    assert {error: lines[error][0] for error in ("429", "*/rate_limit", "5*", "system_unavailable", "*")} == (
+        dict.fromkeys(("429", "*/rate_limit", "5*", "system_unavailable", "*"), DEFAULT.says)
+    )
+    assert lines["*/product_inactive"] == (None, "never: waiting doesn’t mend it")
+    assert lines["401"] == (None, "never: the connection is paused")
+    assert lines["*/idempotency_key_in_use"] == (None, "only after a look in the target")
+    assert lines["*/resource_already_exists"] == (None, "never: what is there is looked up")
+
+
+def test_a_line_says_the_rule_that_holds_at_its_connection_and_narrower_ones_stand_beside_it():
+    make_rule("retry_policy", "stripe|*", "4 times, 1s to 10s, jitter 0%")
+    make_rule("retry_policy", "stripe|*/rate_limit", "6 times, 1s to 10s, jitter 0%", connection="billing-us")
+    make_rule("retry_policy", "stripe|503", "never")
+    make_rule("retry_policy", "netsuite|504", "never")
+    make_rule("retry_policy", "stripe|502", "2 times, 1s to 10s, jitter 0%", until=dt.date(2020, 1, 1))
+    lines = told()
+    assert [lines[error][0] for error in ("*/rate_limit", "5*", "503", "*")] == [
+        "6 times, 1s to 10s, jitter 0%", "4 times, 1s to 10s, jitter 0%", "never", "4 times, 1s to 10s, jitter 0%",
+    ]  # fmt: skip
+    assert ("504" in lines, "502" in lines) == (False, False)
+
+
+@pytest.mark.parametrize("vendor", ["stripe", "netsuite", "salesforce"])
+def test_what_is_told_can_be_proposed_and_what_is_told_never_to_be_tried_is_refused(vendor):
+    for each in Retries(0, []).lines(vendor, "x"):
+        assert "{" not in each.says
+        if each.error and (each.retry is not None or (not each.is_by_status and "*" not in each.error)):
+            faults = retry_faults(f"{vendor}|{each.error}", DEFAULT.says)
+            assert (faults == []) == (each.retry is not None or each.error.isdecimal()), each

@@ -13,7 +13,7 @@ from connectors.models import Connection, ReferenceEntry
 from exceptions import closing
 from exceptions.models import ExceptionCase
 from mappings.models import ChangeSet, MappingRule
-from q2c.core import vault
+from q2c.core import customer_keys, vault
 from q2c.core.models import AuditEntry, Proposal
 from q2c.inbox.models import InboundKey
 from q2c.transactions import restart
@@ -431,3 +431,24 @@ def test_every_repost_of_a_document_is_kept_with_who_and_why_and_shown_however_m
     assert page.count("Held again: No ") == 24  # the first failure held it before anybody reposted
     with pytest.raises(ProgrammingError), atomic():
         Resubmission.objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says", "offers"),
+    [("translated", "Its customer was erased, so it can’t be read again.", False),
+     ("refused", "Run again, its case says so and can be waived.", True)],
+)  # fmt: skip
+def test_a_message_of_an_erased_customer_is_offered_again_only_where_its_case_gains_by_it(
+    sign_in, db, verdict, says, offers
+):
+    key_id = customer_keys.ensure_keys([("stripe", "cus_gone")])["stripe", "cus_gone"]
+    message = factories.make_message(verdict=verdict, reason_code="malformed_event", customer_key_id=key_id)
+    customer_keys.destroy_key(key_id)
+    client = sign_in("platform")
+    page = client.get(f"/inbox/{message.event_id}/").content.decode()
+    assert says in page
+    assert ("Replay the message" in page) == offers
+    answer = client.post(f"/inbox/{message.event_id}/replay/", {"why": "The reader is mended"})
+    assert answer.status_code == (302 if offers else 422)
+    message.refresh_from_db()
+    assert message.verdict == ("received" if offers else verdict)

@@ -15,6 +15,7 @@ from connectors.models import BreakerTurn, ConnectionHealth
 from q2c.core import brokers, stats
 from q2c.transactions.models import Dependency
 from tests import factories
+from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
 
@@ -198,3 +199,28 @@ def test_the_days_calls_are_told_everywhere_as_the_vendor_tells_them_or_as_count
     metrics = client.get("/metrics").content.decode()
     told = re.findall(r'^q2c_quota_used_ratio\{connection="(.*)"\} (.*)$', metrics, re.MULTILINE)
     assert told == ([] if share is None else [(code, str(share))])
+
+
+def test_each_error_of_a_vendor_stands_on_its_connections_page_with_the_policy_in_force():
+    factories.make_connection("stripe")
+    rule = make_rule("retry_policy", "stripe|*/rate_limit", "6 times, 1s to 10s, jitter 0%")
+    html = signed_in("platform").get("/connections/stripe/").content.decode()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+    assert f"*/rate_limit 6 times, 1s to 10s, jitter 0% rule {rule.pk}" in text
+    assert f'href="/mappings/rules/{rule.pk}/"' in html
+    assert "No answer came system_unavailable 12 times, 0.5s to 5m, jitter 20% no rule says" in text
+    assert "*/product_inactive Stripe&#x27;s product is inactive Never: waiting doesn’t mend it" in text
+
+
+@pytest.mark.parametrize(
+    ("role", "offers"),
+    [("platform", True), ("controller", True), ("mapping_admin", True), ("billing_ops", False), ("auditor", False)],
+)
+def test_a_policy_is_proposed_from_there_with_the_key_filled_in(role, offers):
+    factories.make_connection("stripe")
+    client = signed_in(role)
+    html = client.get("/connections/stripe/").content.decode()
+    link = "/mappings/rules/propose/?kind=retry_policy&amp;key=stripe%7C%2A%2Frate_limit"
+    assert (link in html) == offers
+    if offers:
+        assert 'value="stripe|*/rate_limit"' in client.get(link.replace("&amp;", "&")).content.decode()

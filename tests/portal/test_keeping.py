@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from q2c.core import customer_keys, retention
 from q2c.core.models import Archive, ArchiveCheck, AuditEntry, CustomerKey, Erasure, ExpiredMonth, LegalHold, Proposal
-from q2c.core.tasks import check_archives, look_at_holds
+from q2c.core.tasks import carry_erasures, check_archives, look_at_holds
+from q2c.transactions.models import BusinessTransaction
 from tests import factories
 from tests.core import keeping
 from tests.core.keeping import LONG_AGO, make_key, make_old, march
@@ -220,3 +221,44 @@ def test_the_platform_has_workers_look_drop_and_check(sign_in, folder):
         assert platform.post("/keeping/run/", {"what": what}).status_code == 302
     assert AuditEntry.objects.filter(verb="start", subject_type="retention").count() == 1
     assert platform.post("/keeping/archives/0/check/").status_code == 404
+
+
+def test_an_erasure_names_the_open_work_in_its_way_with_links_until_that_is_done(two):
+    ada, cora = two
+    factories.make_connection("stripe")
+    make_key()
+    running = factories.make_transaction("running", customer_id="cus_1", number="INV-8")
+    case = factories.make_case(transactions=[factories.make_transaction("held", customer_id="cus_1")])
+    links = [f'href="/exceptions/cases/{case.pk}/"', f'href="/transactions/{running.pk}/"']
+    asked = {"customer": "cus_1", "matter": "DSR-1", "why": "She asks to be deleted."}
+    refused = ada.post("/keeping/erasures/", asked)
+    assert refused.status_code == 422
+    assert f"case {case.number}; on its way INV-8. Finish it" in said(refused)
+    assert "2 pieces of open work stand in the way of this erasure" in said(refused)
+    assert all(link in refused.content.decode() for link in links)
+    proposed = ada.post("/keeping/erasures/", {**asked, "may_wait": "on"})
+    decision = cora.get(proposed["Location"])
+    assert "2 pieces of open work stand in the way of this erasure" in said(decision)
+    assert all(link in decision.content.decode() for link in links)
+    sign(cora, Proposal.objects.get(kind="erase_customer"))
+    waiting = ada.get("/keeping/erasures/")
+    assert "1 erasure waits for a legal hold or for open work" in said(waiting)
+    assert f"waits for {case.number} , INV-8" in said(waiting)
+    assert all(link in waiting.content.decode() for link in links)
+    case.occurrences.update(closed_at=timezone.now())
+    BusinessTransaction.objects.update(state="completed")
+    assert "stand in the way of this erasure" not in said(cora.get(proposed["Location"]))
+    carry_erasures()
+    assert "1 key destroyed" in said(ada.get("/keeping/erasures/"))
+    assert CustomerKey.objects.get().sealed_key is None
+
+
+def test_who_may_not_open_what_stands_in_the_way_is_told_its_name_alone(two, client):
+    make_key()
+    case = factories.make_case(transactions=[factories.make_transaction("held", customer_id="cus_1")])
+    may = ["portal.view_home", "core.view_keeping", "core.propose_keeping"]
+    member = factories.make_custom_role("keeper", "kay", permissions=may)
+    client.force_login(member.person)
+    page = client.post("/keeping/erasures/", {"customer": "stripe:cus_1", "matter": "DSR-1", "why": "She asks."})
+    assert f"Case {case.number} is open" in said(page)
+    assert f"/exceptions/cases/{case.pk}/" not in page.content.decode()

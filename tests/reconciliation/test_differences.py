@@ -46,6 +46,17 @@ def test_a_lost_invoice_stays_a_difference_until_it_is_read_not_while_its_messag
     assert (gap.closed_how, case.resolution) == ("arrived", "healed")
 
 
+@pytest.mark.parametrize(("reason", "words"), [("erased", (1, 0)), ("malformed_event", (0, 1))])
+def test_an_invoice_whose_message_nobody_can_read_any_more_is_missing_and_waits_for_nothing(source, reason, words):
+    source.issue(1)
+    receive(source.connection.id, [arrival(source.event("in_1"), "in_1")], via="webhook")
+    InboundKey.objects.update(verdict="refused", reason_code=reason)
+    check(source)
+    day = FeedDay.objects.get()
+    assert (day.missing_count, day.waiting_count) == words
+    assert (FeedGap.objects.count(), ExceptionCase.objects.count()) == (words[0], words[0])
+
+
 def test_a_void_that_waits_in_the_inbox_stays_a_difference(source):
     source.issue(1)
     source.send(source.connection, 1)

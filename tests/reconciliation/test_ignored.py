@@ -92,9 +92,67 @@ def test_documents_of_no_known_entity_are_counted_for_who_sees_all(documents):
     bill("H-2", entity="", day=dt.date(2026, 11, 2))
     factories.make_transaction("cancelled", legal_entity_code="", document_date=IN_OCTOBER, period_code="")
     all_of_them, own = ask("").content.decode(), ask("", entities=("DE01",)).content.decode()
-    assert "2 documents of no known entity aren’t carried either, and are in no entity’s report" in all_of_them
+    assert '&amp;of=nobody">2 documents of no known entity</a> aren’t carried either, and are in no' in all_of_them
     assert "no known entity" not in own
     assert "Of no known entity: 2 more" in b"".join(ask("&format=csv").streaming_content).decode()
+
+
+def test_each_document_of_no_known_entity_has_amount_reason_and_owner_too(documents):
+    bill("H-1", entity="", reason="payout_never_arrived", amount="940.10", kind="payout")
+    bill("H-2", entity="", day=dt.date(2026, 11, 2))
+    bill("H-3", entity="", day=None)
+    held = factories.make_transaction("held", legal_entity_code="", document_date=IN_OCTOBER, period_code="",
+                                      number="H-4", amount=Decimal(7))  # fmt: skip
+    cora = factories.make_person("controller", username="cora", display_name="Cora")
+    factories.make_case(kind="negative_price", transactions=[held], legal_entity_code="")
+    resolutions.give_up([held.pk], by=cora, reason="sold to ourselves", code="test")
+    told = ask("").content.decode()
+    assert "3 documents of no known entity" in told
+    text = ask("&of=nobody").content.decode()
+    assert "3 documents of no known entity aren’t carried into the books" in text
+    assert [n in text for n in ("H-1", "H-2", "H-3", "H-4", "Z-1")] == [True, False, True, True, False]
+    assert "The payout failed on its way: the bank never had the money" in text
+    answer = ask("&of=nobody&format=csv")
+    assert "ignored-no-entity-2026-10-" in answer["Content-Disposition"]
+    lines = b"".join(answer.streaming_content).decode("utf-8-sig").splitlines()
+    ends = {line.split(",")[1]: line.split(",", 6)[6] for line in lines[1:4]}
+    assert ends["H-1"] == "EUR,940.100000,The payout failed on its way: the bank never had the money,Controllership"
+    assert ends["H-3"] == "EUR,0.000000,A document of 0 has no effect on the books,Controllership"
+    assert ends["H-4"] == 'GBP,7.000000,"Given up. A test, not a sale: sold to ourselves",Cora'
+    assert any("payout_never_arrived, EUR 940.10" in line for line in lines)
+    assert any("none that is known" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("role", "entities", "file", "status"),
+    [
+        ("controller", (), "", 200),
+        ("auditor", (), "", 200),
+        ("controller", (), "&format=csv", 200),
+        ("controller", ("DE01",), "", 404),
+        ("controller", ("DE01", "GB01"), "", 404),
+        ("auditor", ("DE01",), "&format=xlsx", 404),
+        ("platform", (), "", 403),
+        ("billing_ops", (), "&format=csv", 403),
+    ],
+)
+def test_what_is_nobodys_is_shown_to_who_sees_every_entity_alone(documents, role, entities, file, status):
+    bill("H-1", entity="")
+    client = Client()
+    client.force_login(factories.make_person(role, entities=entities))
+    answer = client.get(f"/reports/ignored/?entity=DE01&period=2026-10&of=nobody{file}")
+    assert answer.status_code == status
+    assert (b"H-1" in b"".join(answer)) == (status == 200)
+
+
+@pytest.mark.parametrize(("entities", "offers"), [((), True), (("DE01",), False)])
+def test_only_who_sees_every_entity_is_offered_those_of_none(documents, entities, offers):
+    assert ('name="of"' in ask("", entities=entities).content.decode()) == offers
+
+
+def test_nothing_of_nobody_is_said_so(documents):
+    said = "No document without a known entity was ignored or given up in Oct 2026"
+    assert said in ask("&of=nobody").content.decode()
 
 
 def test_the_headline_claims_no_more_than_what_was_looked_at():
