@@ -15,7 +15,7 @@ import requests
 from django.test import Client
 
 from exceptions.models import ExceptionCase
-from q2c.launch import ROOT, manage
+from q2c.launch import ROOT, manage, worker_command
 from tests import factories
 from tests.architecture.test_screens import SCREENS
 from tests.journeys.house import House
@@ -46,8 +46,9 @@ def pooled(pooler, sandboxes, settings, home, tmp_path):
     settings.SANDBOX_PORT = sandboxes.port
     settings.HOME = home
     house, stage = House(sandboxes, home), Stage(tmp_path / "stage", sandboxes.port)
-    stage.open(WEB, DATABASE_URL=pooler.url(), Q2C_POOLER="transaction", Q2C_PORT=str(port),
-               Q2C_BASE_URL=settings.BASE_URL, Q2C_WEB_WORKERS="1", Q2C_LOG_LEVEL="WARNING")  # fmt: skip
+    stage.open(WEB, worker_command("reconciliation", 1), DATABASE_URL=pooler.url(), Q2C_POOLER="transaction",
+               Q2C_PORT=str(port), Q2C_BASE_URL=settings.BASE_URL, Q2C_WEB_WORKERS="1",
+               Q2C_LOG_LEVEL="WARNING")  # fmt: skip
     house.open()
     house.log = tmp_path / "stage" / "stage.log"
     yield house
