@@ -47,7 +47,8 @@ def pooled(pooler, sandboxes, settings, home, tmp_path):
     settings.HOME = home
     house, stage = House(sandboxes, home), Stage(tmp_path / "stage", sandboxes.port)
     stage.open(WEB, worker_command("reconciliation", 1), DATABASE_URL=pooler.url(), Q2C_POOLER="transaction",
-               Q2C_PORT=str(port), Q2C_BASE_URL=settings.BASE_URL, Q2C_WEB_WORKERS="1", Q2C_LOG_LEVEL="WARNING")  # fmt: skip
+               Q2C_PORT=str(port), Q2C_BASE_URL=settings.BASE_URL, Q2C_WEB_WORKERS="1",
+               Q2C_LOG_LEVEL="WARNING")  # fmt: skip
     house.open()
     house.log = tmp_path / "stage" / "stage.log"
     yield house
