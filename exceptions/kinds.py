@@ -241,9 +241,9 @@ _OUTCOME = (
          "as it’s stored. Either way reverse or end the other one in {connection}."),
     Kind("made_beside", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "external_type", "external_id"), (WAIVE,),
          "{external_id} was made in {connection} beside what its record is there",
-         "Its record was merged, or linked to another one there, while this was on its way. What comes later goes where "
-         "the record leads; what was sold or posted under {external_id} stays with it. If nothing stands on it, have it "
-         "deleted or made inactive in {connection}; else merge both there, or point the record at it under "
+         "Its record was merged, or linked to another one there, while this was on its way. What comes later goes "
+         "where the record leads; what was sold or posted under {external_id} stays with it. If nothing stands on it, "
+         "have it deleted or made inactive in {connection}; else merge both there, or point the record at it under "
          "Cross-references with a second person. Then waive this with what was done."),
     Kind("document_exists", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
          (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",

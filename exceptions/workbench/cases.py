@@ -19,6 +19,7 @@ from exceptions import doubles, kind_words, kinds, runbooks, tallies
 from exceptions.case_columns import CHOSEN
 from exceptions.closes import Known
 from exceptions.models import CaseFile, CaseNote, ExceptionCase
+from exceptions.resolving.held import NONE_WAIVED
 from exceptions.said import cover_notes
 from exceptions.workbench.clock_forms import clock_context
 from exceptions.workbench.columns import column_facts, columns_address
@@ -66,6 +67,7 @@ EDITS = (kind_words.EDIT_FIELDS, kind_words.EMERGENCY_EDIT)  # of a document tha
 _NONE_FITS = {
     **dict.fromkeys(EDITS, "None of its documents has a field that may be edited."),
     kind_words.APPLY_OPEN: "None of its documents is a payment or credit to be applied.",
+    kind_words.WAIVE: NONE_WAIVED,
 }
 # What is offered for every open case, whatever its kind allows.
 ANY_CASE = {kind_words.SNOOZE: "snooze_form", kind_words.SEND_BACK: "sendback_form"}

@@ -148,7 +148,6 @@ def test_of_two_first_sales_on_their_way_each_is_made_and_one_customer_stays(hou
     assert told() == []
 
 
-@pytest.mark.scenario(34, of="a customer whose answer was lost and whom people linked meanwhile")
 def test_a_customer_that_people_linked_while_its_answer_was_lost_stays_where_they_said(house):
     known = house.customer(name="Blue Bikes")
     house.carry()
@@ -170,7 +169,6 @@ def test_a_customer_that_people_linked_while_its_answer_was_lost_stays_where_the
     assert [each["entity"]["id"] for each in items if each["id"] == posted.target_id] == [stands]
 
 
-@pytest.mark.scenario(34, of="an invoice whose answer was lost and that people linked meanwhile")
 @pytest.mark.parametrize("decision", ["as it was made", "as it is stored"])
 def test_an_invoice_that_people_linked_while_its_answer_was_lost_is_held_until_they_say_which(house, client, decision):
     customer = house.customer()
