@@ -153,12 +153,14 @@ def _linked(row: CrossReference, key: str) -> Change:
 
 
 def lock_keys(record_type: str, keys: Iterable[str]) -> None:
-    """Whoever merges one of these records waits until the caller's transaction ends, and the other way round."""
-    lock_names(f"record:{record_type}:{key}" for key in keys)
+    """Whoever merges one of these records waits until the caller's transaction ends, and the other way round. What is
+    told of them meanwhile waits for nobody."""
+    lock_names(f"merge:{record_type}:{key}" for key in keys)
 
 
 def lock_records(record_type: str, keys: list[str]) -> dict[str, GoldenRecord]:
     """These records, locked for the caller's transaction."""
     lock_keys(record_type, keys)
+    lock_names(f"record:{record_type}:{key}" for key in keys)
     rows = GoldenRecord.objects.select_for_update().filter(record_type=record_type, record_key__in=keys)
     return {row.record_key: row for row in rows.order_by("record_key")}

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from types import SimpleNamespace
 
 import pytest
+from django.db.transaction import atomic
 
 from exceptions.models import ExceptionCase
 from mappings.models import CrossReference
 from mappings.references import Reference
+from mappings.survivorship import owner_of as default_owner
+from q2c.canonical.base import Source
 from q2c.core.ids import uuid7
 from q2c.core.problems import Problem
 from q2c.flows import identities
+from q2c.records.merging import follow_merge
 from q2c.records.models import GoldenRecord
 from tests import factories
+from tests.exceptions.test_adjustments import ORDERS, at_once
 
 pytestmark = pytest.mark.django_db
 AT = dt.datetime(2026, 11, 1, 12, 0, tzinfo=dt.UTC)
@@ -136,3 +142,26 @@ def test_a_merge_with_a_record_of_another_system_moves_nothing():
     merged(ONE, "stripe:customer:cus_W")
     assert end(("stripe:customer:cus_W", "5")) == []
     assert ids() == {"stripe:customer:cus_W": "5"}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.django_db(transaction=True)
+def test_a_merge_in_the_very_moment_of_an_end_misses_nothing(order, systems):
+    for key in (ONE, TWO):
+        GoldenRecord.objects.create(record_type="customer", record_key=key, sources={key: {}}, content={},
+                                    aliases=[key.replace(":Account", "")], changed_at=AT)  # fmt: skip
+
+    def merge() -> None:
+        survivor, gone = (Source(connection="salesforce", object_type="Account", object_id=key[-4:])
+                          for key in (ONE, TWO))  # fmt: skip
+        with atomic():
+            follow_merge("customer", survivor=survivor, merged=gone, at=AT, owner_of=default_owner)
+            time.sleep(0.3)  # whoever doesn't wait for it stores beside it
+
+    def finish() -> None:
+        with atomic():
+            end((TWO, "cus_L"))
+            time.sleep(0.3)
+
+    assert at_once([merge, finish], order) == ["", ""]
+    assert ids() == {ONE: "cus_L", TWO: "cus_L"}
