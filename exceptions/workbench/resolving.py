@@ -110,12 +110,12 @@ def _edit(request: PersonRequest, case: ExceptionCase, form: EditForm | None, na
 def waive(request: PersonRequest, case: ExceptionCase) -> HttpResponse:
     """Give the case's documents up: they won't post, and stay on the list of open items."""
     form = waive_form(case, request.user, request.POST)
-    if form is not None and form.is_valid():
+    if form.is_valid():
         data = form.cleaned_data
         with refusals(form):
             made = waivers.waive(case, by=request.user, reason=data["why"], code=data["code"])
             return wished(request, case, made, "given up")
-    return _back(request, case, form, "waive_form")
+    return show_case(request, case, status=422, waive_form=form)
 
 
 @acts("exceptions.work_case")

@@ -13,7 +13,7 @@ from exceptions import kind_words
 from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import MAY_REPOST, WORK
 from exceptions.resolving import adjustments, agreeing, applying, edits, periods, snoozes
-from exceptions.resolving.held import NEVER_WAIVED, NONE_WAIVED, document_of_case, held_documents
+from exceptions.resolving.held import document_of_case, held_documents
 from exceptions.resolving.linking import Candidate
 from exceptions.resolving.sendbacks import TO
 from exceptions.workbench.forms import ReasonForm
@@ -239,16 +239,9 @@ def difference_form(case: ExceptionCase, by: Person, data: Any = None) -> Adjust
     return AdjustForm(data, prefix=kind_words.ACCEPT_DIFFERENCE, before=before)
 
 
-def waive_form(case: ExceptionCase, by: Person, data: Any = None) -> WaiveForm | None:
-    """Why the case's documents are given up; nothing where none of them may be."""
-    form = WaiveForm(data, prefix=kind_words.WAIVE)
-    rows = case.occurrences.filter(closed_at__isnull=True)
-    kept = rows.filter(flow__in=NEVER_WAIVED)
-    if case.is_open and kept.exists():
-        if not rows.exclude(flow__in=NEVER_WAIVED).exists():
-            return None
-        form.kept = f"What stays held: {NONE_WAIVED[:1].lower()}{NONE_WAIVED[1:]}"
-    return form
+def waive_form(case: ExceptionCase, by: Person, data: Any = None) -> WaiveForm:
+    """Why the case's documents are given up."""
+    return WaiveForm(data, prefix=kind_words.WAIVE)
 
 
 def snooze_form(case: ExceptionCase, by: Person, data: Any = None) -> SnoozeForm:

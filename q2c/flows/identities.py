@@ -48,9 +48,10 @@ def keep(
     for conflict in [*references.move_references(moved, at), *references.store_references(found, at)]:
         made = conflict.reference
         run = run_of[made.transaction_id]
-        if not _is_decided(conflict) and not run.accepts(conflict.problem):
+        if _is_decided(conflict):
+            beside.append(Beside(made, conflict.stands, run))
+        elif not run.accepts(conflict.problem):
             raise conflict.problem
-        beside.append(Beside(made, conflict.stands, run))
     for record_type, rows in by_type.items():
         own = {(row.record_key, row.connection, row.external_type): row for row in rows}
         for change in follow_meanwhile(record_type, [row.record_key for row in rows]):
@@ -78,8 +79,8 @@ def tell(beside: Iterable[Beside]) -> None:
             Problem(
                 "made_beside",
                 Category.CONFLICT,
-                f"{made.external_type.capitalize()} {made.external_id} was made in {system} for {who}, who by people’s "
-                f"word or a merge is {row.stands or 'another one'} there",
+                f"Another {made.external_type} was made in {system} for {who}, who by people’s word or a merge is "
+                f"{row.stands} there",
                 connection=made.connection,
                 record=made.record_key,
                 external_type=made.external_type,
