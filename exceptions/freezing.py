@@ -20,6 +20,7 @@ from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REMAP_AND_REPOS
 from exceptions.kinds import KINDS, kind_of
 from exceptions.models import BulkAction, BulkItem, ExceptionCase, Occurrence
 from exceptions.resolutions import MAY_REPOST, MAY_WAIVE, OTHER_ENTITY, UNDECIDED, WORK, why_not_solved
+from exceptions.resolving.held import NEVER_WAIVED
 from q2c.core import access
 from q2c.core.models import Person
 from q2c.transactions.models import BusinessTransaction
@@ -122,10 +123,11 @@ def _freeze(
             kinds: list[Any] = [[kind.code for kind in KINDS], [why_not_solved(kind, *way.solves) for kind in KINDS]]
             unknown = why_not_solved(kind_of(""), *way.solves)
             undecided: list[Any] = [way.code == WAIVE, UNDECIDED]
+            kept = NEVER_WAIVED if way.code == WAIVE else {}
             cursor.execute(
                 _DOCUMENTS.format(rows=asked),
                 [number, NO_DOCUMENT, *may, OTHER_ENTITY, *undecided, unknown, *kinds, [*WHY_NOT], [*WHY_NOT.values()],
-                 *given],
+                 [*kept], [*kept.values()], *given],
             )  # fmt: skip
         count = cursor.rowcount
         if not count:
@@ -159,6 +161,7 @@ _DOCUMENTS = f"""{_COLUMNS}
                     WHEN NOT (%s OR t.legal_entity_code = ANY(%s) OR t.legal_entity_code || '|' || c.kind = ANY(%s)
                               OR '|' || c.kind = ANY(%s)) THEN %s
                     WHEN t.state IS DISTINCT FROM 'held' THEN coalesce(w.says, 'there is no such transaction')
+                    WHEN n.says IS NOT NULL THEN n.says
                     WHEN %s AND t.open_intent IS NOT NULL THEN %s
                     ELSE '' END AS says
           FROM exceptions_occurrence o
@@ -167,6 +170,7 @@ _DOCUMENTS = f"""{_COLUMNS}
           LEFT JOIN transactions_businesstransaction t ON t.id = o.transaction_id
           LEFT JOIN unnest(%s::text[], %s::text[]) AS k(code, says) ON k.code = c.kind
           LEFT JOIN unnest(%s::text[], %s::text[]) AS w(state, says) ON w.state = t.state
+          LEFT JOIN unnest(%s::text[], %s::text[]) AS n(flow, says) ON n.flow = t.flow
          WHERE o.id IN ({{rows}})) x
      ORDER BY x.case_id, x.transaction_id
 """

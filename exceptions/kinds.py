@@ -235,8 +235,16 @@ _OUTCOME = (
          (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{document} exists in {connection} with other content",
          "Somebody posted it by hand or changed it. Reverse there, or link it."),
     Kind("cross_reference_conflict", C, BILLING_OPS, HIGH, hours(8), ("connection", "external_type", "external_id"),
-         (CORRECT_AT_SOURCE, REPOST), "{external_id} of {connection} belongs to another record",
-         "Decide which record it is, correct the other system, then repost."),
+         (REPOST, OVERRIDE), "{record} is stored as another one of {connection} than {external_id}",
+         "It was made there, and somebody linked or made another one meanwhile. Decide which is right. Point the "
+         "record at {external_id} under Cross-references with a second person, and repost; or let two people leave it "
+         "as it’s stored. Either way reverse or end the other one in {connection}."),
+    Kind("made_beside", C, BILLING_OPS, MEDIUM, hours(24), ("connection", "external_type", "external_id"), (WAIVE,),
+         "{external_id} was made in {connection} beside what its record is there",
+         "Its record was merged, or linked to another one there, while this was on its way. What comes later goes "
+         "where the record leads; what was sold or posted under {external_id} stays with it. If nothing stands on it, "
+         "have it deleted or made inactive in {connection}; else merge both there, or point the record at it under "
+         "Cross-references with a second person. Then waive this with what was done."),
     Kind("document_exists", C, BILLING_OPS, URGENT, hours(2), ("connection", "document"),
          (LOOK_AGAIN, LINK, CORRECT_AT_SOURCE), "{connection} says that {document} exists already",
          "Look at what is there. If it's ours, looking again finds and links it. If somebody typed it in, link it "

@@ -22,6 +22,7 @@ from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REMAP_AND_REPOS
 from exceptions.kinds import OVERRIDE, Kind, kind_of
 from exceptions.models import CaseNote, ExceptionCase, Occurrence, Waiver
 from exceptions.resolving import binding, rules
+from exceptions.resolving.held import never_waived
 from exceptions.resolving.waiting import end_waiting
 from q2c.core import approvals, audit
 from q2c.core.access import reach
@@ -74,7 +75,8 @@ def waive(
     reason code of `WAIVE_REASONS`. With all documents, or the occurrences named as `others`, also the messages and
     whatever else the case is about.
 
-    A document of which the target may hold something is never waived: its outcome must be known first.
+    A document of which the target may hold something is never waived: its outcome must be known first. Nor is one that
+    others post by alone, such as a day's summary.
     """
     check_case(case, reason, WAIVE)
     with atomic():
@@ -113,11 +115,13 @@ def give_up(
     """Cancel these documents where the person may and nothing of them may be posted; their occurrences close, and they
     stand on the list of open items. Whoever calls it tells, in the same transaction."""
     chosen, refused = _permitted(ids, by=by, permission=MAY_WAIVE)
-    clear, undecided = _without_open_intent(chosen)
+    kept = never_waived(chosen)
+    clear, undecided = _without_open_intent([i for i in chosen if i not in kept])
     done = set(restart.cancel(clear, why=f"waived by {by}: {reason}"))
     _keep_open_items(done, code=code, by=by, reason=reason)
     cases.close_for_transactions(done, "waived", case_id=case_id)
     left = [Restarted(i, False, NOT_HELD) for i in clear if i not in done]
+    left += [Restarted(i, False, why) for i, why in kept.items()]
     return [*(Restarted(i, True) for i in sorted(done)), *left, *undecided, *refused]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from django.db import connection as database
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from mappings.models import CrossReference
 from q2c.core.problems import Category, Problem
@@ -79,11 +79,22 @@ _DIFFERING = """
 """
 
 
-def store_references(references: Iterable[Reference], at: dt.datetime) -> list[tuple[Reference, Problem]]:
+@dataclass(frozen=True)
+class Conflict:
+    """A reference that contradicts what is stored, so nothing was stored of it. `stands` is the id that the record has
+    there instead, if it has one, and `is_said` that people, or a merge that was followed, gave it that."""
+
+    reference: Reference
+    problem: Problem
+    stands: str = ""
+    is_said: bool = False
+
+
+def store_references(references: Iterable[Reference], at: dt.datetime) -> list[Conflict]:
     """Store all that are new, in two statements; the same one again is no news.
 
-    Returns those that contradict what is stored (the record has another id there, or the id is another record's, or the
-    connection is unknown), each with its Problem: nothing was changed for them.
+    Returns those that contradict what is stored: the record has another id there, or the id is another record's, or the
+    connection is unknown. Nothing was changed for them.
     """
     rows = sorted(
         set(references), key=lambda r: (r.connection, r.external_type, r.external_id, r.record_type, r.record_key)
@@ -96,22 +107,28 @@ def store_references(references: Iterable[Reference], at: dt.datetime) -> list[t
         if cursor.rowcount == len(rows):
             return []
         cursor.execute(_DIFFERING, [columns[i] for i in (0, 1, 2, 3, 4, 6)])
-        return [(rows[place], _conflict(rows[place])) for (place,) in cursor.fetchall()]
+        return [_conflict(rows[place]) for (place,) in cursor.fetchall()]
 
 
-def move_references(moves: Iterable[tuple[Reference, str]], at: dt.datetime) -> None:
+def move_references(moves: Iterable[tuple[Reference, str]], at: dt.datetime) -> list[Conflict]:
     """Our records stand as other documents of the same system from now on: each reference with the id that it was.
-    One that stands as that document already is left as it is. Raises ValueError for one that was another."""
+    One that stands as that document already is left as it is. Returns those that were another: they stay it."""
+    conflicts = []
     for row, was in moves:
-        rows = CrossReference.objects.filter(
-            record_type=row.record_type, record_key=row.record_key, connection__code=row.connection,
-            external_type=row.external_type, scope=row.scope,
-        )  # fmt: skip
+        rows = _standing(row)
         count = rows.filter(external_id=was).update(
             external_id=row.external_id, number=row.number, transaction_id=row.transaction_id, at=at
         )
         if not count and not rows.filter(external_id=row.external_id).exists():
-            raise ValueError(f"{row.record_key}: it isn't {row.external_type} {was} of {row.connection} any more")
+            conflicts.append(_conflict(row))
+    return conflicts
+
+
+def _standing(row: Reference) -> QuerySet[CrossReference]:
+    return CrossReference.objects.filter(
+        record_type=row.record_type, record_key=row.record_key, connection__code=row.connection,
+        external_type=row.external_type, scope=row.scope,
+    )  # fmt: skip
 
 
 def find_references(
@@ -154,13 +171,29 @@ def _reference(row: CrossReference) -> Reference:
     )  # fmt: skip
 
 
-def _conflict(row: Reference) -> Problem:
-    return Problem(
+def _conflict(row: Reference) -> Conflict:
+    """What is stored instead, by name: it's what people decide between."""
+    stored = _standing(row).first()
+    taken = CrossReference.objects.filter(
+        connection__code=row.connection, external_type=row.external_type, external_id=row.external_id
+    )
+    other = taken.exclude(record_type=row.record_type, record_key=row.record_key).order_by("is_shared", "id").first()
+    if stored is not None:
+        stands, why = stored.external_id, f"it’s {stored.external_id} there already"
+    elif other is not None:
+        stands, why = other.record_key, f"that is {other.record_key} already"
+    else:
+        stands, why = "", "it isn’t known there any more as what it was"
+    problem = Problem(
         "cross_reference_conflict",
         Category.CONFLICT,
-        f"{row.record_key} can't be {row.external_type} {row.external_id} of {row.connection}: another pair is stored",
+        f"{row.record_key} can't be {row.external_type} {row.external_id} of {row.connection}: {why}",
         connection=row.connection,
         record=row.record_key,
         external_type=row.external_type,
         external_id=row.external_id,
+        stands=stands,
     )
+    if stored is None:
+        return Conflict(row, problem)
+    return Conflict(row, problem, stored.external_id, stored.is_linked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,11 @@ from django.db.models import QuerySet
 from exceptions import tallies
 from exceptions.models import ExceptionCase, Occurrence
 from q2c.core import access
+from q2c.flows import catalog
 from q2c.transactions.models import BusinessTransaction
+
+NEVER_WAIVED = {flow.code: flow.never_waived for flow in catalog.FLOWS if flow.never_waived}
+NONE_WAIVED = " ".join(f"{why[:1].upper()}{why[1:]}." for why in NEVER_WAIVED.values())
 
 
 def held_documents(case: ExceptionCase, by: Any, permission: str) -> QuerySet[Occurrence]:
@@ -30,6 +35,12 @@ def why_not_held(txn: BusinessTransaction) -> str:
     """That a document isn't held in its case any more, and what it is now, in a sentence."""
     now = {"completed": "it’s completed", "cancelled": "it was given up", "held": "another case has it now"}
     return f"{txn.number or txn.source_id} isn’t held any more: {now.get(txn.state, 'it’s on the way')}."
+
+
+def never_waived(transaction_ids: Iterable[UUID]) -> dict[UUID, str]:
+    """Which of these documents can't be given up, each with why and what is done instead."""
+    rows = BusinessTransaction.objects.filter(pk__in=list(transaction_ids), flow__in=NEVER_WAIVED)
+    return {pk: NEVER_WAIVED[flow] for pk, flow in rows.order_by("pk").values_list("pk", "flow")}
 
 
 def _reached(rows: QuerySet[Occurrence], case: ExceptionCase, by: Any, permission: str) -> QuerySet[Occurrence]:

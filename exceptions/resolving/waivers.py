@@ -20,7 +20,7 @@ from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import rules
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from exceptions.resolving.binding import state_of
-from exceptions.resolving.held import held_documents
+from exceptions.resolving.held import held_documents, never_waived
 from q2c.core import audit
 from q2c.core.access import entities_where
 from q2c.core.models import Person, Proposal
@@ -34,7 +34,8 @@ from q2c.transactions.restart import Restarted
 def waive(
     case: ExceptionCase, *, by: Person, reason: str, code: str, transaction_ids: Iterable[UUID] | None = None
 ) -> tuple[Proposal | None, list[Restarted]]:
-    """Give the case's documents up, or wish it where the rules ask for a signature. Raises ResolutionRefused."""
+    """Give the case's documents up, or wish it where the rules ask for a signature. Raises ResolutionRefused, also
+    where it holds nothing but what is never given up."""
     resolutions.check_case(case, reason, WAIVE)
     if code not in WAIVE_REASONS:
         raise ResolutionRefused("Choose one of the reasons.")
@@ -43,6 +44,11 @@ def waive(
         rows = rows.filter(transaction_id__in=list(transaction_ids))
     ids = [i for i in rows.values_list("transaction_id", flat=True) if i is not None]
     loose = resolutions.beside_documents(case, by) if transaction_ids is None else []
+    kept = never_waived(ids)
+    ids = [i for i in ids if i not in kept]
+    if kept and not ids and not loose:
+        why = next(iter(kept.values()))
+        raise ResolutionRefused(f"{why[:1].upper()}{why[1:]}.")
     others = {row.pk: {"what": resolutions.what_it_is(row), "legal_entity": row.legal_entity_code} for row in loose}
     asked = [*state_of(ids).values(), *others.values()]
     if rules.asks_nobody(WAIVE) or rules.asked_for(WAIVE, asked).approval is None:
@@ -57,6 +63,7 @@ def waive(
                 f"{what} won’t post: {WAIVE_REASONS[code].lower()}.",
                 "Nothing is booked for it. What is given up stays on the list of open items, with this reason.",
                 "Whoever may waive can take it up again; then it goes on where it stopped.",
+                *(f"What stays held: {why}." for why in sorted(set(kept.values()))),
             ] if ids else [f"{what} won’t be looked into: {WAIVE_REASONS[code].lower()}.", "Nothing is booked for it."],
             documents=ids, terms={"code": code}, others=others,
         ),

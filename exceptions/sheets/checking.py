@@ -18,6 +18,7 @@ from exceptions.kind_words import EDIT_FIELDS, SEND_BACK, SNOOZE, WAIVE, WAIVE_R
 from exceptions.kinds import kind_of
 from exceptions.resolutions import OTHER_ENTITY, UNDECIDED, WORK, why_not_solved
 from exceptions.resolving import edits, rules, sendbacks
+from exceptions.resolving.held import never_waived
 from exceptions.resolving.snoozes import DAYS_MAX
 from exceptions.sheets.columns import (
     ACTS,
@@ -225,6 +226,8 @@ def _refuse_disallowed(lines: list[Line], by: Person) -> None:
     people = {p.username: p for p in Person.objects.filter(username__in={i.to for i in lines if i.act == ASSIGN})}
     duty = Duty(ids=[person.pk for person in people.values()])
     may = {act: access.reach(by, WAYS[act].permission if act in WAYS else WORK) for act in ACTS}
+    given_up = [i.document.transaction_id for i in lines if i.act == WAIVE and i.document is not None]
+    kept = never_waived(i for i in given_up if i is not None)
     for line in lines:
         own = line.document
         assert own is not None  # a row without one is refused already
@@ -243,6 +246,8 @@ def _refuse_disallowed(lines: list[Line], by: Person) -> None:
                 line.refused = f"“{line.to}” is nobody who works its queue"
         elif line.act not in OF_CASE:
             line.refused = _why_not_document(line, own)
+            if not line.refused and line.act == WAIVE and own.transaction_id is not None:
+                line.refused = kept.get(own.transaction_id, "")
 
 
 def _right(act: str) -> str:

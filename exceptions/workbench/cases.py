@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple, cast
 
 from django.conf import settings
@@ -19,6 +20,7 @@ from exceptions import doubles, kind_words, kinds, runbooks, tallies
 from exceptions.case_columns import CHOSEN
 from exceptions.closes import Known
 from exceptions.models import CaseFile, CaseNote, ExceptionCase
+from exceptions.resolving.held import NEVER_WAIVED, NONE_WAIVED
 from exceptions.said import cover_notes
 from exceptions.workbench.clock_forms import clock_context
 from exceptions.workbench.columns import column_facts, columns_address
@@ -195,6 +197,7 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
             row.target_system = target.name if target else row.txn.target_connection
             row.target_link = links_out.record_url(target, row.txn.target_type, row.txn.target_id)
     kind = kinds.kind_of(case.kind)
+    by_flow = _by_flow(request.user, case)
     change_sets = list(case.change_sets.select_related("proposed_by").order_by("-id")[:10])
     context = {
         "case": case,
@@ -206,14 +209,14 @@ def show_case(request: HttpRequest, case: ExceptionCase, *, status: int = 200, *
         "system": connections[case.connection_code].name if case.connection_code in connections else "",
         "runbook": _runbook(case, kind),
         "total": tallies.totals_of(request.user, [case])[case.pk],
-        "by_flow": _by_flow(request.user, case),
+        "by_flow": by_flow,
         "page": documents,
         "held_at": _sentence(documents.rows[0].flow, documents.rows[0].step) if documents.rows else "",
         "notes": _notes(request.user, case),
         "change_sets": change_sets,
         "pairs": _pairs(request.user, case, documents.rows),
         "proposers": [change_set.proposed_by for change_set in change_sets if change_set.state == "proposed"],
-        "remedies": remedies(request, case, kind, forms),
+        "remedies": remedies(request, case, kind, forms, flows={row["flow"] for row in by_flow}),
         **playbook_facts(request, case),
         **regroup_facts(case),
         "may_waive": _may(request.user, "exceptions.waive_case", case),
@@ -236,8 +239,11 @@ def _notes(user: Any, case: ExceptionCase) -> list[CaseNote]:
     return cover_notes(user, rows)
 
 
-def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms: dict[str, Any]) -> list[Remedy]:
-    """What this kind allows, each with its form or with the reason that this person can't use it."""
+def remedies(
+    request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms: dict[str, Any], *, flows: Collection[str]
+) -> list[Remedy]:
+    """What this kind allows, each with its form or with the reason that this person can't use it; `flows` are those of
+    its documents."""
     if not case.is_open:
         return []
     found = []
@@ -251,6 +257,8 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
         elif not _may(request.user, permission, case):
             who = ", ".join(role.title for role in ROLES if permission in role.may)
             found.append(Remedy(code, title, None, f"Not possible for you: {who} can."))
+        elif code == kind_words.WAIVE and flows and set(flows) <= set(NEVER_WAIVED):
+            found.append(Remedy(code, title, None, NONE_WAIVED))
         elif code == kind_words.REMAP_AND_REPOST:
             found.append(Remedy(code, title, forms.get(form_name) or same.fill(rule_form(request, case), code), ""))
         else:
@@ -263,6 +271,8 @@ def remedies(request: HttpRequest, case: ExceptionCase, kind: kinds.Kind, forms:
                 if form is None:
                     found.append(Remedy(code, title, None, _NONE_FITS[code]))
                     continue
+                if code == kind_words.WAIVE and set(flows) & set(NEVER_WAIVED):
+                    form.kept = f"What stays held: {NONE_WAIVED[:1].lower()}{NONE_WAIVED[1:]}"
                 found.append(Remedy(code, title, form, "", url, f"exceptions/resolving/{name}.html"))
                 continue
             blank = RepostForm if code == kind_words.REPOST else ReasonForm

@@ -107,6 +107,7 @@ class WaiveForm(ReasonForm):
 
     code = forms.ChoiceField(label="Why it’s given up", choices=[("", "Choose"), *kind_words.WAIVE_REASONS.items()])
     field_order = ("code", "why")
+    kept = ""  # what of the case stays held, in a sentence
 
 
 class SnoozeForm(ReasonForm):

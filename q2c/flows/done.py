@@ -18,6 +18,7 @@ from mappings import references
 from q2c.core import approvals
 from q2c.core.models import Person
 from q2c.core.problems import CREDENTIALS_REFUSED, Category, Problem
+from q2c.flows import identities
 from q2c.flows.announce import announce_completed
 from q2c.flows.begun import schedule_links
 from q2c.flows.bill_runs import keep_runs_waiting
@@ -47,16 +48,15 @@ def tell_done(runs: list[Run]) -> None:
                 found.append(_reference(told, run))
             elif isinstance(told, Moved):
                 moved.append((_reference(told, run), told.was))
-    references.move_references(moved, now)
+    beside = identities.keep(found, moved, runs, now)
     lineage.store_links(links + schedule_links(runs), now)
-    for reference, problem in references.store_references(found, now):
-        raise ValueError(f"{reference.record_key}: {problem.summary}")  # the batch is halved down to it, and it's held
     announce_completed(runs)
     dispatch_elsewhere(runs)
     count_uses([run.id for run in runs])
     again = [run.id for run in runs if run.attempt > 1]
     if again:
         cases.close_for_transactions(again, "completed")
+    identities.tell(beside)
 
 
 def _reference(told: Reference | Moved, run: Run) -> references.Reference:

@@ -113,10 +113,11 @@ def save_customer(billing_customer: orders.BillingCustomer, billing: Any, write:
 
 
 def choose_customer(payer: str, saved_customer: SavedRecord | None, links: Any, billing: Any) -> str:
-    """Billing's id of the customer."""
-    if saved_customer is not None:
-        return saved_customer.id
-    return links.find("customer", payer, billing.connection_code).external_id
+    """Billing's id of the customer. What people or a merge said meanwhile goes before what was made."""
+    known = links.find("customer", payer, billing.connection_code)
+    if known is not None or saved_customer is None:
+        return known.external_id
+    return saved_customer.id
 
 
 def want_erp_customer(customer_id: str, billing: Any) -> list[tuple[str, Any]]:

@@ -4,7 +4,8 @@ Starts on   the end of the day and the entity's cut-off (beat), or a person; lat
 Ends with   the journal in the ERP's ledger, its period read back; every document of the summary goes on with it
 Posts       per account, dimensions, tax code and deferral; debits and credits apart, tax as the documents have it
 Owners      billing operations; the controller for period and posting policy
-Never       nets a credit against an invoice, or changes a summary that was frozen
+Never       nets a credit against an invoice, changes a summary that was frozen, or gives one up: its documents would
+            wait for ever
 """
 
 from __future__ import annotations
@@ -98,6 +99,10 @@ SUMMARY_TO_ERP = Flow(
     fact_type=DaySummary,
     owner="billing_ops",
     lane_type="summary",
+    never_waived=(
+        "a day’s summary can’t be given up, since its documents post by nothing else: have its period reopened or put "
+        "right in the ERP what it refuses, then repost"
+    ),
     steps=(
         *dates.whose(find_book, want_policy),
         *dates.ON_ITS_DAY_IN_LEDGER,

@@ -145,7 +145,7 @@ def _link(erp: str, document: PostedDocument, sources: list[str]) -> Forgotten:
         refused = store_references([reference], timezone.now())
         if not refused:
             return Forgotten(erp, document, record[1])
-        problem = _unknown(erp, document, refused[0][1].summary)
+        problem = _unknown(erp, document, refused[0].problem.summary)
     cases.open_case(problem, connection_code=erp)
     return Forgotten(erp, document, "")
 

@@ -7,6 +7,7 @@ cross-reference leads there.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +16,7 @@ from simple_history.utils import bulk_update_with_history
 from mappings.identities import Change, change_of, store_change
 from mappings.models import CrossReference
 from q2c.core import audit
-from q2c.core.hotpath import lock_names
+from q2c.core.hotpath import fetch_rows, lock_names
 from q2c.records.models import GoldenRecord
 from q2c.records.store import STORED, OwnerOf, alias_of, keys_known_as, source_key, survive_again
 
@@ -30,6 +31,7 @@ def follow_merge(record_type: str, *, survivor: Any, merged: Any, at: dt.datetim
     if kept_key is None:
         return False
     held_by = known.get(gone_alias)
+    lock_keys(record_type, {kept_key, gone_key, held_by or kept_key})
     record = lock_records(record_type, [kept_key, *([held_by] if held_by else [])])
     kept = record[kept_key]
     if kept.sources.get(gone_key, {}).get("is_gone"):
@@ -54,6 +56,42 @@ def follow_merge(record_type: str, *, survivor: Any, merged: Any, at: dt.datetim
                  why=f"{merged.connection} merged {merged.object_id} into {survivor.object_id}",
                  data={"merged": gone_key, "survivor": kept_key})  # fmt: skip
     return True
+
+
+def follow_meanwhile(record_type: str, keys: Iterable[str]) -> list[Change]:
+    """Of these records those that are one by a merge lead to the same ids, as far as one of them has any: the write
+    that told it was on its way while they were merged. What people linked since stays. Returns what was changed; the
+    caller holds the locks of these keys."""
+    changes = []
+    for pair in _merged_pairs(record_type, keys):
+        for change in plan_changes(record_type, [pair]):
+            if not change.was_linked:
+                store_change(change)
+                changes.append(change)
+    return changes
+
+
+_MERGED = """
+SELECT g.merged_into, g.record_key FROM records_goldenrecord g
+ WHERE g.record_type = %s AND g.record_key = ANY(%s) AND g.merged_into <> ''
+UNION
+SELECT g.record_key, o.record_key FROM records_goldenrecord g
+ CROSS JOIN LATERAL jsonb_object_keys(g.sources) AS source
+  JOIN records_goldenrecord o
+    ON o.record_type = g.record_type AND o.record_key = source AND o.merged_into = g.record_key
+ WHERE g.record_type = %s AND g.record_key = ANY(%s)
+ ORDER BY 1, 2
+"""
+
+
+def _merged_pairs(record_type: str, keys: Iterable[str]) -> list[tuple[str, str]]:
+    """The survivor and the merged one of each merge of two records of one system that one of these keys is of."""
+    own = [record_type, list(keys)]
+    return [(kept, gone) for kept, gone in fetch_rows(_MERGED, [*own, *own]) if _place(kept) == _place(gone)]
+
+
+def _place(key: str) -> str:
+    return key.rsplit(":", 1)[0]
 
 
 def fold(kept: GoldenRecord, gone: GoldenRecord) -> None:
@@ -114,8 +152,15 @@ def _linked(row: CrossReference, key: str) -> Change:
     )  # fmt: skip
 
 
+def lock_keys(record_type: str, keys: Iterable[str]) -> None:
+    """Whoever merges one of these records waits until the caller's transaction ends, and the other way round. What is
+    told of them meanwhile waits for nobody."""
+    lock_names(f"merge:{record_type}:{key}" for key in keys)
+
+
 def lock_records(record_type: str, keys: list[str]) -> dict[str, GoldenRecord]:
     """These records, locked for the caller's transaction."""
+    lock_keys(record_type, keys)
     lock_names(f"record:{record_type}:{key}" for key in keys)
     rows = GoldenRecord.objects.select_for_update().filter(record_type=record_type, record_key__in=keys)
     return {row.record_key: row for row in rows.order_by("record_key")}

@@ -180,7 +180,8 @@ def _has_landed(runs: list[Run]) -> bool:
 
 
 def _hold_refused(run: Run, refusal: BaseException) -> None:
-    """The database refused what this run would write: held as internal, its raw answer kept in the step's evidence.
+    """The database refused what this run would write: held as internal, its raw answer kept in the step's evidence. Or
+    another room did, and says by a Problem of its own why it can't be stored: held by that.
 
     A write that was made meanwhile keeps its intent open, so that a repost looks before it makes (laws 3 and 4).
     """
@@ -193,6 +194,11 @@ def _hold_refused(run: Run, refusal: BaseException) -> None:
         step = run.flow.step(run.intent["step"])
     run.step_count -= len(run.rows)
     run.rows = []
+    evidence = {"refusal": str(refusal)[:1000], "rows": json.dumps(rows)[:8000]}
+    if isinstance(refusal, Problem):
+        refusal.evidence = {**refusal.evidence, **evidence}
+        run.fail(step, refusal)
+        return
     run.fail(
         step,
         Problem(
@@ -202,7 +208,7 @@ def _hold_refused(run: Run, refusal: BaseException) -> None:
             flow=run.flow.code,
             step=step.name,
             error=type(refusal).__name__,
-            evidence={"refusal": str(refusal)[:1000], "rows": json.dumps(rows)[:8000]},
+            evidence=evidence,
         ),
     )
 

@@ -182,6 +182,7 @@ class Flow:
     completes: Callable[..., Iterable[str]] | None = None  # keys that its completion releases: (facts) -> keys
     links: Callable[..., Iterable[Any]] | None = None  # lineage and cross-references of the finished facts
     publishes: Callable[..., Iterable[tuple[str, str, dict[str, Any]]]] | None = None  # outbox events of its facts
+    never_waived: str = ""  # why a held one can't be given up, and the ways instead, as a clause; empty: it can
     retired: tuple[str, ...] = ()  # steps that earlier releases had: documents on their way may have finished them
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from exceptions.models import ExceptionCase
 from q2c import ports
 from q2c.canonical.billing import Invoice
 from q2c.canonical.schema import from_json
-from q2c.core.models import AccountingPeriod
+from q2c.core.models import AccountingPeriod, Person
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.summaries import start_due_summaries, start_summaries_now
 from q2c.transactions.contributions import open_days
@@ -154,7 +154,7 @@ def test_the_day_is_summed_up_after_its_end_and_the_cut_off(house):
     assert start_due_summaries(midnight + dt.timedelta(days=9)) == []
 
 
-def test_a_summary_that_the_period_refuses_is_one_case_with_its_amount_and_holds_no_document(house):
+def test_a_summary_that_the_period_refuses_is_one_case_with_its_amount_and_holds_no_document(house, client):
     house.post_in_summary("GB01")
     customer = house.customer()
     for _ in range(3):
@@ -170,6 +170,11 @@ def test_a_summary_that_the_period_refuses_is_one_case_with_its_amount_and_holds
     case = ExceptionCase.objects.get(kind="period_closed")
     assert case.occurrences.get().amount == Decimal(300)
     assert open_days() == []
+    client.force_login(Person.objects.get(username="controller"))
+    page = client.get(f"/exceptions/cases/{case.pk}/").content.decode()
+    assert ("A day’s summary can’t be given up" in page, f"Waive {case.number}" in page) == (True, False)
+    client.post(f"/exceptions/cases/{case.pk}/waive/", {"waive-code": "test", "waive-why": "We booked it by hand"})
+    assert house.held() == ["period_closed"]
     periods.update(is_ledger_open=True)
     ports.forget_kept()
     restart([BusinessTransaction.objects.get(flow="summary_to_erp").pk])

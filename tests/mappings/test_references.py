@@ -40,7 +40,7 @@ def test_a_contradiction_is_returned_and_changes_nothing():
     store_references([invoice("in_1", "9001"), invoice("in_2", "9002")], AT)
     wrong = [invoice("in_1", "9005"), invoice("in_3", "9002"), invoice("in_4", "9004")]
     refused = store_references(wrong, AT)
-    assert [(row.external_id, problem.code) for row, problem in refused] == [
+    assert [(row.reference.external_id, row.problem.code) for row in refused] == [
         ("9002", "cross_reference_conflict"),
         ("9005", "cross_reference_conflict"),
     ]
@@ -53,7 +53,7 @@ def test_a_contradiction_is_returned_and_changes_nothing():
 
 def test_an_unknown_connection_is_refused():
     row = Reference("invoice", "stripe:invoice:in_1", "nowhere", "invoice", "1")
-    assert [r for r, _ in store_references([row], AT)] == [row]
+    assert [r.reference for r in store_references([row], AT)] == [row]
 
 
 def test_look_ups_find_many_at_once_from_both_sides_and_by_any_text():
