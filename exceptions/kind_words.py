@@ -23,10 +23,11 @@ EDIT_FIELDS, EMERGENCY_EDIT = "edit_fields", "emergency_edit"
 WRITE_OFF, ACCEPT_DIFFERENCE, APPLY_OPEN = "write_off", "accept_difference", "apply_open"
 CHOOSE_PERIOD, REOPEN_PERIOD, ACCRUE = "choose_period", "reopen_period", "accrue"
 SNOOZE, SEND_BACK = "snooze", "send_back"  # of any open case
+BOOKED_BY_HAND = "booked_by_hand"
 # Why a document may be given up: a closed list, so that what was waived can be counted by reason.
 WAIVE_REASONS = {
     "bad_debt": "Bad debt, which isn’t revenue",
-    "booked_by_hand": "Booked by hand in the ERP",
+    BOOKED_BY_HAND: "Booked by hand in the ERP",
     "duplicate": "The same as another document",
     "withdrawn": "The customer withdrew",
     "not_ours": "Not ours to book",

@@ -1,4 +1,5 @@
-"""Held documents that a newer version of the same document has overtaken: it waits behind them in their lane."""
+"""Held documents that a newer version of the same document has overtaken: it waits behind them in their lane. Money
+that came back is no version of the money that went."""
 
 from __future__ import annotations
 
@@ -6,15 +7,18 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.db.transaction import atomic
 
 from exceptions.kind_words import CORRECT_AT_SOURCE
 from exceptions.kinds import KINDS
 from exceptions.models import Occurrence
+from q2c.core import audit
+from q2c.flows.tasks import nudge
+from q2c.transactions import restart
+from q2c.transactions.models import BusinessTransaction
+from q2c.transactions.versions import SUPERSEDED, came_back_sql, is_version_sql, may_come_back_sql
 
 AT_ONCE = 5000  # that the sweep lets make way; the next one takes the rest
-# Their facts follow one another in a lane without being versions of each other: another entity or currency of the same
-# customer, another ERP's part of the same payout.
-_NOT_VERSIONS = ("customer_use_to_erp", "payout_to_erp")
 
 
 def sent_back() -> QuerySet[Occurrence]:
@@ -37,7 +41,33 @@ def superseded(ids: list[UUID]) -> list[UUID]:
     if not ids:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_SUPERSEDED, [ids, list(_NOT_VERSIONS)])
+        cursor.execute(_SUPERSEDED, [ids])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def bring_back() -> list[UUID]:
+    """Carry on with money that went and that an older release cancelled as replaced by its coming back, which still
+    waits behind it: both are booked, or neither."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKEN_FOR_OLD)
+        ids = [row[0] for row in cursor.fetchall()]
+    if not ids:
+        return []
+    with atomic():
+        going = set(ids) - set(restart.lock_behind(ids))
+        revived = restart.revive(sorted(going))
+        restart.restart(revived, by=audit.PORTAL, why="its money’s coming back is no version of it")
+        if revived:
+            audit.record(audit.PORTAL, "bring_back", "transaction", revived[0], data={"transactions": revived})
+        nudge(set(BusinessTransaction.objects.filter(pk__in=revived).values_list("flow", flat=True)))
+    return revived
+
+
+def left_alone(ids: list[UUID]) -> list[UUID]:
+    """Which of these held movements of money have been taken back in the ERP already, by one that overtook them: that
+    would stand there alone without them."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LEFT_ALONE, [ids])
         return [row[0] for row in cursor.fetchall()]
 
 
@@ -50,11 +80,27 @@ _WAITING_BEHIND = """
      WHERE w.lane_sequence > 1 AND w.worker = '' AND (o.source_asked_at IS NOT NULL OR c.kind = ANY(%(kinds)s))
      LIMIT %(limit)s
 """
-_SUPERSEDED = """
+_SUPERSEDED = f"""
     SELECT t.id FROM transactions_businesstransaction t
-     WHERE t.id = ANY(%s) AND t.state = 'held' AND t.flow <> ALL(%s) AND EXISTS (
+     WHERE t.id = ANY(%s) AND t.state = 'held' AND EXISTS (
         SELECT FROM transactions_businesstransaction later
-         WHERE later.lane = t.lane AND later.flow = t.flow AND later.lane_sequence > t.lane_sequence
-           AND later.source_id = t.source_id AND later.state <> 'cancelled')
+         WHERE {is_version_sql("later")} AND later.lane_sequence > t.lane_sequence AND later.state <> 'cancelled')
+     ORDER BY t.id
+"""
+_TAKEN_FOR_OLD = f"""
+    SELECT DISTINCT t.id FROM transactions_workitem w
+      JOIN transactions_businesstransaction t
+        ON t.lane = w.lane AND t.flow = w.flow AND t.lane_sequence < w.lane_sequence AND t.state = 'cancelled'
+       AND t.waits_for LIKE '{SUPERSEDED}%' AND {may_come_back_sql()}
+     WHERE w.lane_sequence > 1 AND w.worker = '' AND NOT EXISTS (
+        SELECT FROM transactions_businesstransaction later
+         WHERE {is_version_sql("later")} AND later.lane_sequence > t.lane_sequence)
+"""
+_LEFT_ALONE = f"""
+    SELECT t.id FROM transactions_businesstransaction t
+     WHERE t.id = ANY(%s) AND {may_come_back_sql()} AND NOT ({came_back_sql()}) AND 0 < (
+        SELECT count(*) FILTER (WHERE {came_back_sql("o")}) - count(*) FILTER (WHERE NOT ({came_back_sql("o")}))
+          FROM transactions_businesstransaction o
+         WHERE o.lane = t.lane AND o.flow = t.flow AND o.source_id = t.source_id AND o.state = 'completed')
      ORDER BY t.id
 """

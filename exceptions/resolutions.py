@@ -18,7 +18,15 @@ from django.utils import timezone
 from exceptions import cases, overtaken
 from exceptions.concerned import facts_of
 from exceptions.fixes import LATER_VERSION
-from exceptions.kind_words import CORRECT_AT_SOURCE, LOOK_AGAIN, REMAP_AND_REPOST, REPOST, RESOLUTION_WORDS, WAIVE
+from exceptions.kind_words import (
+    BOOKED_BY_HAND,
+    CORRECT_AT_SOURCE,
+    LOOK_AGAIN,
+    REMAP_AND_REPOST,
+    REPOST,
+    RESOLUTION_WORDS,
+    WAIVE,
+)
 from exceptions.kinds import OVERRIDE, Kind, kind_of
 from exceptions.models import CaseNote, ExceptionCase, Occurrence, Waiver
 from exceptions.resolving import binding, rules
@@ -31,11 +39,13 @@ from q2c.flows.tasks import nudge
 from q2c.transactions import restart
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
+from q2c.transactions.versions import SUPERSEDED
 
 WORK, MAY_REPOST, MAY_WAIVE = "exceptions.work_case", "transactions.repost", "exceptions.waive_case"
 EVIDENCE_LEASE_SECONDS = 120.0
 OTHER_ENTITY = "your role doesn't reach its entity"
 NOT_HELD = "it isn't held any more"
+CAME_BACK = "its money has come back in the ERP already: only both are nothing"
 UNDECIDED = "the target may hold it: its outcome must be known first"
 
 
@@ -117,6 +127,9 @@ def give_up(
     chosen, refused = _permitted(ids, by=by, permission=MAY_WAIVE)
     kept = never_waived(chosen)
     clear, undecided = _without_open_intent([i for i in chosen if i not in kept])
+    alone = [] if code == BOOKED_BY_HAND else overtaken.left_alone(clear)
+    undecided += [Restarted(i, False, CAME_BACK) for i in alone]
+    clear = [i for i in clear if i not in set(alone)]
     done = set(restart.cancel(clear, why=f"waived by {by}: {reason}"))
     _keep_open_items(done, code=code, by=by, reason=reason)
     cases.close_for_transactions(done, "waived", case_id=case_id)
@@ -160,8 +173,9 @@ def make_way(*, also_sent_back: bool = True) -> list[UUID]:
         sent_back = set(_ids(overtaken.sent_back()) if also_sent_back else ()) | {i for i in behind if behind[i]}
         asked, _ = _without_open_intent(overtaken.superseded(sorted(sent_back)))
         others, _ = _without_open_intent(overtaken.superseded([i for i in behind if i not in sent_back]))
-        corrected = restart.cancel(asked, why="superseded: corrected at its source")
-        replaced = restart.cancel([i for i in others if i not in set(asked)], why="superseded: a later version came")
+        corrected = restart.cancel(asked, why=f"{SUPERSEDED}corrected at its source")
+        others = [i for i in others if i not in set(asked)]
+        replaced = restart.cancel(others, why=f"{SUPERSEDED}a later version came")
         cases.close_for_transactions(corrected, "corrected_at_source")
         cases.close_for_transactions(replaced, LATER_VERSION)
         done = [*corrected, *replaced]

@@ -14,6 +14,7 @@ from exceptions import (
     counting,
     doubles,
     keeping,
+    overtaken,
     regrouping,
     releases,
     rerouting,
@@ -45,6 +46,7 @@ def sweep_cases() -> None:
     at risk or late, end emergencies, and finish what was cut off."""
     releases.end_emergencies()
     resolutions.make_way()
+    overtaken.bring_back()
     edits.end_emergencies(by=portal_person())
     snoozes.wake_due()
     agreeing.end_stale()

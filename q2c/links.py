@@ -4,9 +4,11 @@ kind."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from exceptions.kind_words import BOOKED_BY_HAND
+from exceptions.models import Waiver
 from mappings.bill_runs import RunPolicies
 from mappings.models import CrossReference
 from q2c.canonical.posting import JournalLine
@@ -20,6 +22,17 @@ from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.contributions import Contributed, find_contributions, lines_of
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.selectors import steps_gave, voids_under_way
+
+
+class Carried(NamedTuple):
+    """A transaction of a lane: its canonical document (JSON), its state, what it waits for or why it was cancelled, and
+    whether it was given up since people booked it by hand."""
+
+    id: UUID
+    fact: bytes
+    state: str
+    why: str
+    is_by_hand: bool
 
 
 class Links:
@@ -37,6 +50,7 @@ class Links:
         self.targets: dict[tuple[str, str, str], tuple[str, str]] = {}
         self.statuses: dict[tuple[str, str], str] = {}
         self.lanes: dict[tuple[str, str], list[bytes]] = {}
+        self.carried_in: dict[tuple[str, str], list[Carried]] = {}
         self.price_books: dict[str, list[dict[str, Any]]] = {}
         self.product_lines: dict[str, str] = {}
         self.parents: dict[str, str] = {}
@@ -86,6 +100,10 @@ class Links:
     def in_lane(self, flow: str, lane: str) -> list[bytes]:
         """The canonical documents (JSON) of a flow's transactions in a lane, in its order, without cancelled ones."""
         return self.lanes.get((flow, lane), [])
+
+    def carried(self, flow: str, lane: str) -> list[Carried]:
+        """A flow's transactions in a lane, in its order, with how each stands."""
+        return self.carried_in.get((flow, lane), [])
 
     def find(
         self, record_type: str, record_key: str, connection: str, external_type: str = ""
@@ -213,10 +231,24 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.lanes.update({key: [] for key in keys})
         for flow, lane, fact in rows_told.values_list("flow", "lane", "fact"):
             links.lanes.setdefault((flow, lane), []).append(bytes(fact))
+    if keys := wants.get("carried"):
+        _fetch_carried(links, keys)
     if keys := wants.get("suspect"):
         links.suspected.update(suspects_of(keys))
     if keys := wants.get("golden"):
         _fetch_golden(links, [key for _, key in keys])
+
+
+def _fetch_carried(links: Links, keys: set[tuple[str, str]]) -> None:
+    """How what came in these lanes stands."""
+    rows = BusinessTransaction.objects.filter(lane__in={lane for _, lane in keys}, flow__in={flow for flow, _ in keys})
+    found = list(rows.order_by("lane", "lane_sequence").values_list("flow", "lane", "id", "fact", "state", "waits_for"))
+    given_up = [row[2] for row in found if row[4] == "cancelled"]
+    waived = Waiver.objects.filter(transaction_id__in=given_up, code=BOOKED_BY_HAND, undone_at__isnull=True)
+    by_hand = set(waived.values_list("transaction_id", flat=True)) if given_up else set()
+    links.carried_in.update({key: [] for key in keys})
+    for flow, lane, pk, fact, state, why in found:
+        links.carried_in.setdefault((flow, lane), []).append(Carried(pk, bytes(fact), state, why, pk in by_hand))
 
 
 def _fetch_golden(links: Links, keys: list[str]) -> None:

@@ -43,6 +43,7 @@ from q2c.core.models import (
     Proposal,
     Subsidiary,
 )
+from q2c.flows import catalog
 from q2c.inbox.models import Backfill, BackfillItem, InboundEvent, InboundKey
 from q2c.records.models import DuplicatePair, GoldenRecord
 from q2c.transactions import counting
@@ -148,6 +149,7 @@ def make_transaction(state: str = "completed", **fields: Any) -> BusinessTransac
     source = fields.pop("source_connection", "stripe")
     now = fields.pop("created_at", None) or timezone.now()
     fact = fields.pop("fact", {"number": number, "total": "120.00", "lines": []})
+    flow = catalog.BY_CODE.get(fields.get("flow", "invoice_to_erp"))
     values: dict[str, Any] = {
         "flow": "invoice_to_erp",
         "business_key": ids.business_key(
@@ -158,7 +160,7 @@ def make_transaction(state: str = "completed", **fields: Any) -> BusinessTransac
         "state": state,
         "state_at": now,
         "created_at": now,
-        "fact_type": "Invoice",
+        "fact_type": flow.fact_type.__name__ if flow else "Invoice",
         "fact": json.dumps(fact).encode(),
         "source_connection": source,
         "source_type": "invoice",

@@ -22,7 +22,7 @@ from exceptions.kind_words import ACCEPT_DIFFERENCE, WRITE_OFF
 from exceptions.limits import total_in_book
 from exceptions.models import Adjustment, ExceptionCase
 from exceptions.resolutions import ResolutionRefused, check_case
-from exceptions.resolving import booking, spending
+from exceptions.resolving import booking, spending, unwinding
 from exceptions.resolving.agreeing import Agreed, Wished, wish
 from mappings.models import CrossReference
 from q2c import ports
@@ -135,6 +135,10 @@ def ask_erp(case: ExceptionCase, by: Person, amount: Decimal | None = None) -> O
         raise ResolutionRefused(f"Your role doesn’t reach {txn.legal_entity_code or 'an invoice without an entity'}.")
     if txn.target_type != "ar_invoice":
         raise ResolutionRefused("It went to the ledger in a summary: billing keeps what is open of it.")
+    if unwinding.is_under_way(txn):
+        raise ResolutionRefused(
+            f"{txn.number} is being taken back by a plan: what is open of it is known once that has ended."
+        )
     try:
         erp = ports.target(txn.target_connection)
         found = run_now(partial(erp.read, "ar_invoice", _stands_as(txn)))

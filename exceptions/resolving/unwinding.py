@@ -76,7 +76,7 @@ def plans_of(user: Person, txn: BusinessTransaction, *, asks: bool, reposts: boo
     why_not = found.why_not
     if posted is not None:
         why_not = _why_not_again(found, reposts) or plans.why_not_unwound(
-            posted, reposts=reposts, is_credited=not reposts and _is_credited(txn), has_successor=_is_under_way(txn)
+            posted, reposts=reposts, is_credited=not reposts and _is_credited(txn), has_successor=is_under_way(txn)
         )
     if posted is None or why_not:
         is_posted = posted is not None
@@ -186,7 +186,8 @@ def _reposted(made: BusinessTransaction) -> bool:
     return decided.reposts
 
 
-def _is_under_way(txn: BusinessTransaction) -> bool:
+def is_under_way(txn: BusinessTransaction) -> bool:
+    """Whether a plan about this invoice hasn't ended."""
     rows = BusinessTransaction.objects.filter(flow=UNWINDING_TO_ERP.code, lane=_lane(txn))
     return rows.exclude(state__in=("completed", "cancelled")).exists()
 
@@ -230,7 +231,7 @@ def _start(proposal: Proposal) -> None:
     """Make the transaction that carries it out, once, in the transaction of the last signature."""
     txn = BusinessTransaction.objects.select_for_update().get(pk=proposal.subject_id)
     unwinding: Unwinding = schema.from_builtins(proposal.content["unwinding"], Unwinding)
-    if _is_under_way(txn):
+    if is_under_way(txn):
         raise ApprovalRefused("moved", f"A plan about {txn.number} is under way already.")
     (made_id,) = dispatch_facts([_fact(txn, unwinding)]).ids
     audit.record(

@@ -30,6 +30,10 @@ from q2c.transactions.bill_runs import BillRun
 from q2c.transactions.models import BusinessTransaction
 from q2c.transactions.restart import Restarted
 
+WITH_RUN = "its bill run was rejected as a whole: what is issued again comes as a run of its own"
+COMES_BACK = "its money’s coming back is being carried just now: try again in a moment"
+LATER_WENT_ON = "a later version of it went on"
+
 
 def waive(
     case: ExceptionCase, *, by: Person, reason: str, code: str, transaction_ids: Iterable[UUID] | None = None
@@ -85,6 +89,7 @@ def take_up(
     """Take waived documents of a case up again: they go on, and come back to a case if what held them still does.
 
     A document of which a later version has gone on stays given up, and so does one of a bill run that was rejected.
+    Money that came back meanwhile, and wasn't needed, goes on behind it.
     Raises ResolutionRefused when none is waived.
     """
     if not reason.strip():
@@ -99,22 +104,30 @@ def take_up(
             raise ResolutionRefused("None of its documents is waived.")
         entities = dict(BusinessTransaction.objects.filter(pk__in=ids).values_list("pk", "legal_entity_code"))
         mine = [i for i in ids if allowed is None or entities.get(i) in allowed]
-        with_run = _rejected_with_their_run(mine)
-        revived = set(restart.revive([i for i in mine if i not in with_run]))
+        why_not = dict.fromkeys(_rejected_with_their_run(mine), WITH_RUN)
+        why_not |= dict.fromkeys(restart.lock_behind([i for i in mine if i not in why_not]), COMES_BACK)
+        revived = set(restart.revive([i for i in mine if i not in why_not]))
         results = restart.restart(sorted(revived), by=by.username, why=reason)
+        behind = _not_needed_without(revived)
+        restart.restart(behind, by=by.username, why=reason)
         rows.filter(transaction_id__in=revived).update(undone_by=by, undone_at=timezone.now(), undone_why=reason)
         if revived:
             cases.note(case, verb="taken_up", text=reason, by=by, data={"documents": len(revived)})
-            audit.record(by, "take_up", "case", case.pk, why=reason, data={"transactions": sorted(revived)})
+            audit.record(by, "take_up", "case", case.pk, why=reason, data={"transactions": sorted({*revived, *behind})})
             nudge(set(BusinessTransaction.objects.filter(pk__in=revived).values_list("flow", flat=True)))
     left = [
-        Restarted(i, False, "its bill run was rejected as a whole: what is issued again comes as a run of its own")
-        if i in with_run
-        else Restarted(i, False, "a later version of it went on") if i in mine
-        else Restarted(i, False, "your role doesn't reach its entity")
+        Restarted(i, False, why_not.get(i, LATER_WENT_ON) if i in mine else resolutions.OTHER_ENTITY)
         for i in ids if i not in revived
     ]  # fmt: skip
     return [*results, *left]
+
+
+def _not_needed_without(revived: set[UUID]) -> list[UUID]:
+    """What wasn't needed since these movements of money were given up, held again; but for what people gave up too."""
+    behind = restart.not_needed_without(sorted(revived))
+    given_up = Waiver.objects.filter(transaction_id__in=behind, undone_at__isnull=True)
+    left = set(given_up.values_list("transaction_id", flat=True))
+    return restart.revive([i for i in behind if i not in left])
 
 
 def _rejected_with_their_run(ids: list[UUID]) -> set[UUID]:

@@ -19,7 +19,7 @@ from connectors.http import Telephone
 from connectors.manifest import Limits, Repeats
 from connectors.models import Connection
 from q2c import ports
-from q2c.canonical.base import Document, Source
+from q2c.canonical.base import Document, Later, Source
 from q2c.core.ids import external_id
 from q2c.core.problems import Category, Problem
 from q2c.flows.dispatch import Fact
@@ -35,6 +35,8 @@ SETTLES_SECONDS = 2.0
 
 class Sale(Document, frozen=True):
     """What is carried: one line of an item for a customer."""
+
+    later_is = Later.VERSION
 
     source: Source
     sku: str

@@ -4,7 +4,8 @@ currency."""
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, cast
+from enum import StrEnum
+from typing import Annotated, ClassVar, cast
 
 import msgspec
 
@@ -13,8 +14,19 @@ Country = Annotated[str, msgspec.Meta(pattern="^([A-Z]{2})?$")]
 MAX_DIGITS = 14  # NUMERIC(20,6) holds 14 digits before the point
 
 
+class Later(StrEnum):
+    """What a later fact of the same source object is to an earlier one."""
+
+    VERSION = "version"  # a newer version of it, which says all that it said: only the newest is carried
+    OF_MOVEMENT = "of_movement"  # that only where both are of one movement: money that went, or its coming back
+    ANOTHER = "another"  # a fact of its own: neither stands for the other
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Base of all canonical structs."""
+    """Base of all canonical structs. One that starts a flow says what `later_is` to it; a flow refuses one that
+    doesn't."""
+
+    later_is: ClassVar[Later]
 
 
 class Source(Document):

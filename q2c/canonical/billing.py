@@ -12,7 +12,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Literal
 
-from q2c.canonical.base import Currency, Document, Source
+from q2c.canonical.base import Currency, Document, Later, Source
 
 ChargeType = Literal["", "recurring", "one_time", "usage"]  # empty: the vendor doesn't say it
 
@@ -84,6 +84,8 @@ class BillRunTold(Document):
 class Invoice(Document):
     """`total` is the document's total, never the amount due: a customer balance that billing used is an application."""
 
+    later_is = Later.VERSION
+
     source: Source
     number: str
     customer_id: str
@@ -121,6 +123,8 @@ class CreditMemo(Document):
     """Reduces what is owed. Amounts are positive. `invoice_id` is the source's id of the document it credits, if
     any; `refunds` are those that gave it back in cash."""
 
+    later_is = Later.VERSION
+
     source: Source
     number: str
     customer_id: str
@@ -150,6 +154,8 @@ class DocumentVoid(Document):
     back (positive), `credits` the credit notes that had lowered an invoice before, `balance_entries` what it had used
     of its customer's balance, which billing has given back."""
 
+    later_is = Later.VERSION
+
     source: Source
     document_id: str
     number: str
@@ -168,6 +174,8 @@ class WriteOff(Document):
     a difference that they accept (`difference`). `source` is their decision. Amounts are in the invoice's currency:
     `amount` (positive) is taken off, `open_amount` what the ERP had open when they decided (None: the amount), `before`
     what was written off of the same invoice earlier."""
+
+    later_is = Later.VERSION
 
     source: Source
     invoice_id: str
@@ -198,6 +206,8 @@ class DebitMemo(Document):
 class Payment(Document):
     """A receipt of cash on its own date, gross. What it pays of which invoice is an `Application` of its own."""
 
+    later_is = Later.VERSION
+
     source: Source
     customer_id: str
     currency: Currency
@@ -213,6 +223,8 @@ class Payment(Document):
 class Application(Document):
     """Applies a payment or credit memo to an invoice: a fact of its own. With `refund_id` it's a refund that gave the
     credit back, instead. `given_back_by` is a voided invoice that the credit was applied to before."""
+
+    later_is = Later.VERSION
 
     source: Source
     payment_id: str
@@ -238,6 +250,8 @@ class RefundedCredit(Document):
 class Refund(Document):
     """Cash given back. `payment_id` is the payment that it takes back (wholly or in part), `credits` the credit notes
     that say so."""
+
+    later_is = Later.OF_MOVEMENT
 
     source: Source
     payment_id: str
@@ -284,6 +298,8 @@ class Payout(Document):
     """The gateway pays its balance to the bank: fees and disputes are their own lines, gross cash went to clearing
     before."""
 
+    later_is = Later.ANOTHER  # its failure, or another ERP's part of it
+
     source: Source
     currency: Currency
     amount: Decimal
@@ -313,6 +329,8 @@ class Dispute(Document):
     charge's; `original_amount` and its currency are the charge's own where the gateway converted it. A fee that comes
     back is negative.
     """
+
+    later_is = Later.ANOTHER  # the money's coming back, or being taken once more
 
     source: Source
     payment_id: str

@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Literal
 
-from q2c.canonical.base import Currency, Document, Source
+from q2c.canonical.base import Currency, Document, Later, Source
 
 Frequency = Literal["one_time", "monthly", "quarterly", "semiannual", "annual"]
 
@@ -34,6 +34,8 @@ class OrderLine(Document):
 
 class Order(Document):
     """A closed-won opportunity (or an activated order, or one of the API), complete with its lines."""
+
+    later_is = Later.VERSION
 
     source: Source
     number: str
@@ -84,6 +86,8 @@ class HoldNote(Document):
     `source` is the record; `message` holds neither payload nor personal data. Without a message the note is taken away.
     """
 
+    later_is = Later.VERSION
+
     source: Source
     at: dt.datetime  # when it was said: of several notes on a record the newest counts
     status: str = ""
@@ -94,6 +98,8 @@ class HoldNote(Document):
 class OrderStatus(Document):
     """What the CRM is told about an order: only the parts that this fact changes are set. `at` is the source's
     clock."""
+
+    later_is = Later.VERSION
 
     source: Source  # the subscription, invoice or payment that says so
     order_id: str

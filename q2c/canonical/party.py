@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from q2c.canonical.base import Country, Currency, Document, Source
+from q2c.canonical.base import Country, Currency, Document, Later, Source
 
 
 class Address(Document):
@@ -21,6 +21,8 @@ class TaxRegistration(Document):
 
 class Customer(Document):
     """A customer as one system knows it. `parent_id` is that system's id of the account above it."""
+
+    later_is = Later.VERSION
 
     source: Source
     name: str
@@ -49,6 +51,8 @@ class CustomerWanted(Customer):
 class CustomerUse(Document):
     """That an entity bills a customer in a currency, which the ERP's record of it may not allow yet. `source` is
     billing's customer, `erp_customer` the ERP's id."""
+
+    later_is = Later.ANOTHER  # another entity or currency of the same customer
 
     source: Source
     legal_entity: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-from q2c.canonical.base import Currency, Document, Source
+from q2c.canonical.base import Currency, Document, Later, Source
 from q2c.canonical.party import Address
 
 
@@ -236,6 +236,8 @@ class DaySummary(Document):
     debits.
     """
 
+    later_is = Later.VERSION
+
     source: Source
     legal_entity: str
     posting_date: dt.date
@@ -267,6 +269,8 @@ class AccruedLine(Document):
 class Accrual(Document):
     """That people accrue what a late document earned in its own period, net of tax: on that period's last day, taken
     back on the first day of the period in which the document itself posts. `source` is their decision."""
+
+    later_is = Later.VERSION
 
     source: Source
     document_type: str  # of the source: invoice, credit_note

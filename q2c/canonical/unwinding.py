@@ -6,7 +6,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Literal
 
-from q2c.canonical.base import Currency, Document, Source
+from q2c.canonical.base import Currency, Document, Later, Source
 from q2c.canonical.posting import CashApplication, Journal
 
 
@@ -26,6 +26,8 @@ class Unwinding(Document):
     the same act by the mappings of then. `source` is the people's decision, `generation` counts those about one
     invoice, `erp_invoice` and `open_amount` are what the ERP had when they decided, and `agreed` the hash of the lines
     that they signed for (`q2c.posting.unwinding.lines_hash`). Amounts are in the invoice's currency."""
+
+    later_is = Later.VERSION
 
     source: Source
     generation: int
@@ -66,6 +68,8 @@ class OrderUnwinding(Document):
     `source` is the people's decision, `status` what billing said of it when they decided, `customer_id` billing's own
     id. Nothing of it stands in an ERP by then."""
 
+    later_is = Later.VERSION
+
     source: Source
     generation: int
     order_id: str
@@ -98,6 +102,8 @@ class Reversal(Document):
     of it (the entry that takes an accrual back). Of a dispute, `payment_id` is what was disputed and `disputed` how
     much of it, in the payment's currency; negative where the money had come back. What is signed is what posts: the
     journals stand here whole."""
+
+    later_is = Later.VERSION
 
     source: Source
     generation: int

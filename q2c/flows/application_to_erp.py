@@ -20,7 +20,7 @@ from q2c.canonical.billing import Application, CollectedDebt
 from q2c.canonical.posting import AppliedTo, CashApplication, PostedDocument
 from q2c.core.ids import external_id
 from q2c.core.problems import Awaits, Category, NotNeeded, Problem
-from q2c.flows.steps import cash, dates, open_items, originals, settling, systems
+from q2c.flows.steps import cash, dates, open_items, originals, settling, systems, unwound
 from q2c.flows.steps.summary import IN_TWO_ERPS, across_cut_over
 from q2c.flows.told import Link
 from q2c.posting.facts import Book, Policy
@@ -127,12 +127,13 @@ class _Collecting(msgspec.Struct):
 
 
 def want_beside(document: Application) -> list[tuple[str, Any]]:
-    """The invoice as billing sent it and what billing says of it now, its voided credit notes, and the voided invoice
-    that gave the credit back."""
+    """The invoice as billing sent it and what billing says of it now, its newest plan and voided credit notes, and the
+    voided invoice that gave the credit back."""
     connection = document.source.connection
     wants: list[tuple[str, Any]] = []
     if document.refund_id:
         return wants
+    wants.append(unwound.want_plan(connection, document.invoice_id))
     if document.kind == "payment":
         wants.append(("fact", (originals.INVOICE_FLOW, connection, document.invoice_id)))
     else:
@@ -144,7 +145,8 @@ def want_beside(document: Application) -> list[tuple[str, Any]]:
 
 def read_beside(document: Application, keeper: str, links: Any) -> Beside | None:
     """What else moves the invoice; None where nothing does. Waits for the voided invoice that gave this credit back:
-    the ERP has to release it first. Raises NotNeeded where billing voided the invoice and gave the credit back."""
+    the ERP has to release it first; and for a plan about the invoice that is under way: what is open half-way says
+    nothing. Raises NotNeeded where billing voided the invoice and gave the credit back."""
     if keeper != IN_ERP or document.refund_id:
         return None
     connection = document.source.connection
@@ -153,6 +155,7 @@ def read_beside(document: Application, keeper: str, links: Any) -> Beside | None
     back = document.given_back_by
     if back and links.state(VOID_FLOW, connection, back) not in ("completed", "cancelled"):
         raise Awaits(open_items.void_key(connection, back), "the void of the invoice that used this credit before")
+    unwound.find_last_plan(connection, document.invoice_id, links)
     fact = links.fact(originals.INVOICE_FLOW, connection, document.invoice_id) if document.kind == "payment" else None
     invoice = msgspec.json.decode(fact, type=_Collecting) if fact else _Collecting(Decimal(0))
     voids = tuple(links.voids(connection, document.invoice_id))

@@ -18,7 +18,7 @@ from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.money import ZERO, allocate, round_money
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import approve, cash, codes, dates, payouts
+from q2c.flows.steps import approve, cash, codes, dates, first, payouts
 from q2c.flows.steps import reversed as reversed_
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
@@ -141,10 +141,10 @@ def want_first(document: Payout) -> list[tuple[str, Any]]:
     return [*cash.want_first(document), *reversed_.want_reversal(document)]
 
 
-def find_first(document: Payout, book: Book, links: Any) -> str:
+def find_first(document: Payout, book: Book, by_hand: str | None, links: Any) -> str:
     """As for all cash; not needed where people took the payout back for good."""
     reversed_.check_first(document, book, links)
-    return cash.find_first(document, book, links)
+    return cash.find_first(document, book, by_hand, links)
 
 
 def want_dispute_book(document: Dispute, calendar: Any) -> list[tuple[str, Any]]:
@@ -244,6 +244,11 @@ def tell_dispute(document: Dispute, journal: PostedDocument, book: Book) -> list
     ]
 
 
+def completes_dispute(document: Dispute) -> list[str]:
+    """The dispute's being won, which waits for it, goes on."""
+    return cash.completes_first(document)
+
+
 PAYOUT_TO_ERP = Flow(
     code="payout_to_erp",
     title="Payout to ERP",
@@ -252,6 +257,7 @@ PAYOUT_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="payout",
     steps=(
+        first.PAYOUT_STANDS,
         *payouts.WHOSE,
         Read(cash.FIRST[0].name, cash.FIRST[0].sentence, find_first, gives="undone", wants=want_first),
         Read(
@@ -288,6 +294,7 @@ DISPUTE_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="dispute",
     steps=(
+        first.STANDS,
         *dates.whose(find_dispute_book, want_dispute_book),
         *dates.IN_LEDGER,
         *codes.accounts_step(codes.find_dispute_accounts),
@@ -297,4 +304,5 @@ DISPUTE_TO_ERP = Flow(
         cash.journal_write("post_dispute", "Post the dispute"),
     ),
     links=tell_dispute,
+    completes=completes_dispute,
 )

@@ -20,7 +20,7 @@ from q2c.canonical.billing import CreditMemo, Refund
 from q2c.canonical.posting import AppliedTo, CashRefund, PostedDocument
 from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Problem
-from q2c.flows.steps import approve, cash, codes, customer, dates, post, receivables, summary, systems, unwound
+from q2c.flows.steps import approve, cash, codes, customer, dates, first, post, receivables, summary, systems, unwound
 from q2c.flows.steps.receivables import Posted
 from q2c.flows.told import Link
 from q2c.posting.cash import build_refund
@@ -231,6 +231,7 @@ REFUND_TO_ERP = Flow(
     owner="billing_ops",
     lane_type="refund",
     steps=(
+        first.STANDS,
         *dates.whose(cash.find_payment_book, cash.want_payment_book),
         *customer.CUSTOMER,
         Read(

@@ -20,7 +20,7 @@ from q2c.canonical.posting import AppliedTo, ArCreditMemo, PostedDocument
 from q2c.core.money import spoken_money
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.credit_memo_to_erp import find_ar_credit_memo, want_invoice
-from q2c.flows.steps import approve, codes, customer, dates, originals, post
+from q2c.flows.steps import approve, codes, customer, dates, originals, post, unwound
 from q2c.flows.told import Link, became
 from q2c.posting.facts import Accounts, Book, ItemUse, Original, Period, Policy, RateUse, TaxUse
 from q2c.posting.invoice import build_ar_credit_memo
@@ -33,17 +33,20 @@ TAX = "write_off_tax"
 
 
 def want_write_off(write_off: WriteOff) -> list[tuple[str, Any]]:
-    """The invoice as billing sent it, and what policy says of its tax."""
-    fact = (originals.INVOICE_FLOW, write_off.source.connection, write_off.invoice_id)
-    return [("fact", fact), ("rule", ("posting_policy", TAX))]
+    """The invoice as billing sent it, its newest plan, and what policy says of its tax."""
+    connection, invoice = write_off.source.connection, write_off.invoice_id
+    fact = (originals.INVOICE_FLOW, connection, invoice)
+    return [("fact", fact), unwound.want_plan(connection, invoice), ("rule", ("posting_policy", TAX))]
 
 
 def read_write_off(write_off: WriteOff, links: Any, mappings: Any) -> CreditMemo:
-    """The decision as a credit memo; waits for an invoice that we don't know yet."""
+    """The decision as a credit memo; waits for an invoice that we don't know yet, and for a plan about it that is under
+    way: what is open of it half-way isn't what people saw."""
     connection, invoice = write_off.source.connection, write_off.invoice_id
     fact = links.fact(originals.INVOICE_FLOW, connection, invoice)
     if fact is None:
         raise Awaits(f"invoice:{connection}:{invoice}", f"invoice {write_off.invoice_number} from {connection}")
+    unwound.find_last_plan(connection, invoice, links)
     says = mappings.get("posting_policy", TAX, "keep", legal_entity=write_off.legal_entity, on=write_off.decided_on)
     return turn_write_off(write_off, schema.from_json(fact, Invoice), takes_tax_back=says == "take back")
 

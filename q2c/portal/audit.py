@@ -25,6 +25,7 @@ SAID = {
     "activate": "Put in force",
     "pause": "Paused", "resume": "Resumed", "change": "Changed", "test": "Tested", "set_secrets": "Credentials set",
     "repost": "Reposted", "waive": "Waived", "override": "Let pass", "make_way": "Made way for a later version",
+    "bring_back": "Brought back, since nothing replaces it",
     "confirm_bulk": "Confirmed in bulk", "undo_bulk": "Undone in time", "finish_bulk": "Finished in bulk",
     "look_again": "Looked again", "replay": "Replayed", "started summary": "Started the summary",
     "anchor_seals": "Anchored the workers’ seals", "approval_refused_after_reset": "Refused after a new password",

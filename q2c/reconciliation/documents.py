@@ -1,8 +1,7 @@
 """Which documents belong to an entity's period, where each is, and which periods there are: what reports share.
 
 A document belongs to the period that its posting was read for; before that, to the one of its date, which is the day
-in the entity's own zone. Of an invoice, credit memo or payment only the latest version
-counts; of what is posted, the latest that is posted.
+in the entity's own zone. Of what has versions only the latest counts; of what is posted, the latest that is posted.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 
 from q2c.core.models import AccountingPeriod
 from q2c.transactions.steps import AWAITED_IN_ERP
+from q2c.transactions.versions import came_back_sql, is_version_sql
 
 # What a document type is called, in the order in which finance reads them. What tells the CRM is no document.
 TYPES = {
@@ -34,25 +34,17 @@ PLACE_SQL = f"""CASE WHEN t.state = 'completed' THEN 'posted'
                     WHEN t.state = 'waiting' AND t.waits_for = '{AWAITED_IN_ERP}' THEN 'awaiting'
                     WHEN t.state IN ('held', 'unknown') THEN t.state
                     WHEN t.state = 'cancelled' THEN 'given_up' ELSE 'on_way' END"""
-# Money that came back (a refund or payout that failed, a dispute won) is a movement of its own; its amount has no sign:
-# its document says which it is, as q2c.posting.cash reads it.
-CAME_BACK_SQL = """CASE WHEN t.flow IN ('refund_to_erp', 'payout_to_erp')
-                         THEN convert_from(t.fact, 'UTF8')::json -> 'failed_at' IS NOT NULL
-                         WHEN t.flow = 'dispute_to_erp' THEN convert_from(t.fact, 'UTF8')::json ->> 'status' = 'won'
-                         ELSE false END"""
+# Money that came back is a movement of its own; its amount has no sign.
+CAME_BACK_SQL = came_back_sql()
 # What a document counts with, so that money which went and came back is nothing.
 SIGNED_SQL = f"CASE WHEN {CAME_BACK_SQL} THEN -t.amount ELSE t.amount END"
 # Another version of the same document stands for this one: the newest that isn't given up; but what is posted is only
 # replaced by what is posted too.
-_REPLACED = """SELECT FROM transactions_businesstransaction n
-                 WHERE n.lane = t.lane AND n.flow = t.flow AND n.source_id = t.source_id AND n.id <> t.id
+LATEST_SQL = f"""NOT EXISTS (SELECT FROM transactions_businesstransaction n
+                 WHERE {is_version_sql("n")}
                    AND CASE WHEN n.state = 'cancelled' THEN t.state = 'cancelled' AND n.lane_sequence > t.lane_sequence
                             ELSE t.state = 'cancelled' OR (n.lane_sequence > t.lane_sequence
-                                 AND (t.state <> 'completed' OR n.state = 'completed')) END"""
-VERSION_SQL = f"NOT EXISTS ({_REPLACED})"
-# Refunds, disputes and payouts have no versions: each row is a movement, and its failure is another one.
-LATEST_SQL = f"""NOT EXISTS ({_REPLACED}
-                   AND t.flow IN ('invoice_to_erp', 'credit_memo_to_erp', 'payment_to_erp'))"""
+                                 AND (t.state <> 'completed' OR n.state = 'completed')) END)"""
 # The documents of an entity's period, by index: of its posting, and before that of its date.
 OF_PERIOD_SQL = """t.id IN (
        SELECT p.id FROM transactions_businesstransaction p

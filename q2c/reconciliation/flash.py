@@ -19,7 +19,6 @@ from q2c.reconciliation.documents import (
     PLACES,
     SIGNED_SQL,
     TYPES,
-    VERSION_SQL,
     Month,
 )
 
@@ -65,7 +64,7 @@ used AS (
 sums AS (
     SELECT u.source_connection, u.source_id, sum(u.amount) AS amount FROM used u
       JOIN transactions_businesstransaction t ON t.id = u.transaction_id AND t.state = 'completed'
-       AND (t.flow IN ('refund_to_erp', 'dispute_to_erp', 'unwinding_to_erp', 'reversal_to_erp') OR {VERSION_SQL})
+       AND (t.flow IN ('unwinding_to_erp', 'reversal_to_erp') OR {LATEST_SQL})
      GROUP BY 1, 2)
 SELECT d.flow, d.currency, count(*), sum(d.amount - coalesce(s.amount, 0)) FROM docs d
   LEFT JOIN sums s USING (source_connection, source_id)

@@ -12,6 +12,7 @@ from django.db.transaction import atomic
 
 from q2c.core import audit
 from q2c.transactions.counting import count_replays
+from q2c.transactions.versions import came_back_sql, is_version_sql, may_come_back_sql
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,35 @@ def revive(transaction_ids: list[UUID]) -> list[UUID]:
         cursor.execute(
             "UPDATE transactions_businesstransaction t SET state = 'held', state_at = now(), waits_for = ''"
             " WHERE t.id = ANY(%s) AND t.state = 'cancelled' AND NOT EXISTS ("
-            " SELECT FROM transactions_businesstransaction later WHERE later.lane = t.lane AND later.flow = t.flow"
-            " AND later.lane_sequence > t.lane_sequence AND later.source_id = t.source_id"
+            " SELECT FROM transactions_businesstransaction later"
+            f" WHERE {is_version_sql('later')} AND later.lane_sequence > t.lane_sequence"
             " AND later.state <> 'cancelled') RETURNING t.id",
+            [transaction_ids],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def lock_behind(transaction_ids: list[UUID]) -> list[UUID]:
+    """Keep what takes these movements of money back, and waits behind them, from being carried until the transaction
+    ends: it rests on whether they stand. Returns those of which it's being carried already."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT t.id, w.worker FROM transactions_businesstransaction t JOIN transactions_workitem w"
+            " ON w.lane = t.lane AND w.flow = t.flow AND w.lane_sequence > t.lane_sequence"
+            f" WHERE t.id = ANY(%s) AND {may_come_back_sql()} ORDER BY w.transaction_id FOR UPDATE OF w",
+            [transaction_ids],
+        )
+        return [found for found, worker in cursor.fetchall() if worker]
+
+
+def not_needed_without(transaction_ids: list[UUID]) -> list[UUID]:
+    """What would have taken these movements of money back, and was cancelled behind them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT back.id FROM transactions_businesstransaction t"
+            " JOIN transactions_businesstransaction back ON back.lane = t.lane AND back.flow = t.flow"
+            " AND back.source_id = t.source_id AND back.lane_sequence > t.lane_sequence AND back.state = 'cancelled'"
+            f" WHERE t.id = ANY(%s) AND {may_come_back_sql()} AND ({came_back_sql('back')}) ORDER BY back.id",
             [transaction_ids],
         )
         return [row[0] for row in cursor.fetchall()]

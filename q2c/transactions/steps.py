@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from q2c.canonical.base import Later
+
 # Ports that a flow may ask for by name; the business floor (q2c.ports) supplies them.
 AWAITED_IN_ERP = "approval in the ERP"  # what waits for a target's own approval waits for
 PORTS = frozenset(
@@ -186,6 +188,8 @@ class Flow:
     retired: tuple[str, ...] = ()  # steps that earlier releases had: documents on their way may have finished them
 
     def __post_init__(self) -> None:
+        if not isinstance(getattr(self.fact_type, "later_is", None), Later):
+            raise FlowRefused(f"{self.code}: its fact doesn't say what a later one is to it (`later_is`)")
         given = set(self.starts_with)
         names: set[str] = set()
         for step in self.steps:

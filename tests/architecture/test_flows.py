@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from q2c.bench import machine_flow
+from q2c.canonical.base import Later
 from q2c.core.roles import BY_CODE as ROLES
 from q2c.flows import catalog
 from q2c.transactions.steps import Flow, FlowRefused, Read, Write, parameters
@@ -35,6 +36,10 @@ def test_a_step_says_what_type_it_gives_so_that_a_later_attempt_reads_it_back(fl
     assert [step.name for step in flow.steps if step.output_type is Any] == []
 
 
+class Fact:
+    later_is = Later.VERSION
+
+
 def give_one() -> int:
     return 1
 
@@ -45,18 +50,23 @@ def need_two(two: int) -> int:
 
 def test_a_step_that_needs_a_fact_nobody_gave_is_refused():
     with pytest.raises(FlowRefused, match="needs two"):
-        Flow("x", "X", ("one",), int, (Read("a", "A", need_two, gives="three"),), "platform")
+        Flow("x", "X", ("one",), Fact, (Read("a", "A", need_two, gives="three"),), "platform")
+
+
+def test_a_fact_that_does_not_say_what_a_later_one_is_to_it_is_refused():
+    with pytest.raises(FlowRefused, match="what a later one is to it"):
+        Flow("x", "X", ("one",), int, (Read("a", "A", give_one, gives="two"),), "platform")
 
 
 def test_a_fact_given_twice_is_refused():
     with pytest.raises(FlowRefused, match="given already"):
-        Flow("x", "X", ("one",), int, (Read("a", "A", give_one, gives="one"),), "platform")
+        Flow("x", "X", ("one",), Fact, (Read("a", "A", give_one, gives="one"),), "platform")
 
 
 def test_two_steps_of_one_name_are_refused():
     steps = (Read("a", "A", give_one, gives="two"), Read("a", "A", give_one, gives="three"))
     with pytest.raises(FlowRefused, match="two steps"):
-        Flow("x", "X", ("one",), int, steps, "platform")
+        Flow("x", "X", ("one",), Fact, steps, "platform")
 
 
 @pytest.mark.parametrize("flow", catalog.FLOWS, ids=lambda f: f.code)

@@ -25,6 +25,7 @@ from tests.exceptions.problems import held
 from tests.mappings.rules import make_rule
 
 pytestmark = pytest.mark.django_db
+FAILED = {"failed_at": "2026-11-01T00:00:00Z"}
 
 
 def test_a_waived_document_stays_an_open_item_until_it_is_taken_up_again(controller):
@@ -48,6 +49,37 @@ def test_a_waived_document_stays_an_open_item_until_it_is_taken_up_again(control
     with pytest.raises(ResolutionRefused, match="None of its documents is waived"):
         waivers.take_up(case, by=controller, reason="again", transaction_ids=[ids[1]])
     assert audit.verify().holds
+
+
+@pytest.mark.parametrize(
+    ("worker", "behind", "why_not", "goes_on"),
+    [
+        ("", [("running", {})], "", [True]),  # another ERP's part of the payout
+        ("", [("completed", FAILED)], "", [True]),
+        ("", [("cancelled", FAILED)], "", [True, True]),  # it wasn't needed
+        ("", [("waived", FAILED)], "", [True, False]),
+        ("w-1", [("running", FAILED)], waivers.COMES_BACK, [False]),
+    ],
+)
+def test_a_payout_is_taken_up_again_whatever_came_after_it(controller, worker, behind, why_not, goes_on):
+    case, ids = late_case(1)
+    lane = {"flow": "payout_to_erp", "source_id": "po_1", "lane": "stripe:payout:po_1"}
+    BusinessTransaction.objects.filter(pk=ids[0]).update(fact_type="Payout", fact=b"{}", **lane)
+    waivers.waive(case, by=controller, reason="no", code="looked_into")
+    made = []
+    for number, (state, fact) in enumerate(behind):
+        state, is_waived = ("cancelled", True) if state == "waived" else (state, False)
+        made.append(factories.make_transaction(state, fact=fact, lane_sequence=number + 2, number="", **lane))
+        if is_waived:
+            Waiver.objects.create(case=case, transaction_id=made[-1].pk, code="test", by=controller, at=timezone.now())
+        if state == "running":
+            WorkItem.objects.create(transaction=made[-1], flow="payout_to_erp", lane=lane["lane"], worker=worker,
+                                    lane_sequence=number + 2, available_at=timezone.now())  # fmt: skip
+    results = waivers.take_up(case, by=controller, reason="yes", transaction_ids=ids)
+    assert [(row.transaction_id, row.why_not) for row in results] == [(ids[0], why_not)]
+    states = BusinessTransaction.objects.filter(pk__in=[*ids, *(txn.pk for txn in made)]).order_by("lane_sequence")
+    moved = [state == "running" for state in states.values_list("state", flat=True)]
+    assert moved[: len(goes_on)] == goes_on
 
 
 def test_where_a_rule_asks_for_it_a_waiver_waits_for_another_controller(controller):

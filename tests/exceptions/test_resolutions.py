@@ -240,6 +240,65 @@ def test_a_held_document_makes_way_by_itself_for_a_later_version_but_not_what_ma
     assert resolutions.make_way() == []
 
 
+def movement(flow, sequence, state, **fact):
+    """A movement of one payout, refund or dispute."""
+    made = make_transaction(
+        state, flow=flow, lane="stripe:x:x_1", source_id="x_1", lane_sequence=sequence, fact=fact,
+        number=f"x_1-{sequence}",
+    )  # fmt: skip
+    if state == "running":
+        WorkItem.objects.create(
+            transaction=made, flow=flow, lane=made.lane, lane_sequence=sequence, available_at=made.created_at
+        )
+    return made
+
+
+FAILED = {"failed_at": "2026-11-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("flow", "first", "later", "makes_way"),
+    [
+        ("invoice_to_erp", {}, {}, True),
+        ("dispute_to_erp", {"status": "withdrawn"}, {"status": "won"}, False),
+        ("dispute_to_erp", {"status": "withdrawn"}, {"status": "withdrawn"}, False),  # taken once more
+        ("refund_to_erp", {}, FAILED, False),
+        ("refund_to_erp", {}, {"legal_entity": "DE01"}, True),  # corrected at its source
+        ("payout_to_erp", {}, FAILED, False),
+        ("payout_to_erp", {}, {"movements": []}, False),  # another ERP's part
+    ],
+)
+@pytest.mark.parametrize("is_sent_back", [True, False])
+def test_money_that_came_back_replaces_nothing(billing, commits, flow, first, later, makes_way, is_sent_back):
+    lane = {"flow": flow, "lane": "stripe:x:x_1", "source_id": "x_1", "fact": first, "lane_sequence": 1}
+    case, ids = hold(negative_price(), **lane)
+    movement(flow, 2, "running", **later)
+    with commits():
+        if is_sent_back:
+            resolutions.correct_at_source(case, by=billing, reason="wrong in Stripe")
+        resolutions.make_way()
+    assert states(ids) == ["cancelled" if makes_way else "held"]
+
+
+@pytest.mark.parametrize(
+    ("others", "code", "why_not"),
+    [
+        ([("won", "completed")], "looked_into", resolutions.CAME_BACK),  # which overtook it
+        ([("won", "completed")], "booked_by_hand", ""),
+        ([("won", "running")], "looked_into", ""),
+        ([("withdrawn", "completed"), ("won", "completed")], "looked_into", ""),  # taken once more
+    ],
+)
+def test_money_that_went_is_not_given_up_alone_once_it_came_back_in_the_erp(controller, others, code, why_not):
+    for number, (status, state) in enumerate(others):
+        movement("dispute_to_erp", number + 1, state, status=status)
+    lane = {"flow": "dispute_to_erp", "lane": "stripe:x:x_1", "source_id": "x_1", "lane_sequence": 9}
+    case, ids = hold(negative_price(), fact={"status": "withdrawn"}, **lane)
+    results = resolutions.waive(case, by=controller, reason="away with it", code=code)
+    assert [(r.is_restarted, r.why_not) for r in results] == [(not why_not, why_not)]
+    assert states(ids) == ["held" if why_not else "cancelled"]
+
+
 def test_an_override_lets_one_document_pass_after_a_second_person_and_is_bound_to_it_as_it_was(billing, controller):
     problem = Problem("price_differs", Category.VALIDATION, "?", connection="salesforce", sku="B", currency="GBP")
     case, ids = hold(problem)

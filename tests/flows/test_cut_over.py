@@ -295,14 +295,16 @@ def test_a_payout_goes_where_its_cash_is_and_is_parted_where_that_is_in_both():
     assert (rest.amount, part(rest)) == (D(97), (OLD, rest))
 
 
+@pytest.mark.parametrize("state", ["running", "cancelled"])  # the rest: on its way, or given up
 @pytest.mark.parametrize(("again", "is_parted"), [(("pi_1",), True), (("pi_1", "pi_2"), False), ((), False)])
-def test_a_failure_that_came_before_the_rest_of_its_payout_isnt_posted_whole_in_one_erp(again, is_parted):
+def test_a_failure_that_came_before_the_rest_of_its_payout_isnt_posted_whole_in_one_erp(again, is_parted, state):
     both = payout(DAY, "pi_1", "pi_2")
     failed = structs.replace(both, failed_at=AFTER, movements=())
     stands("payout", "payout:po_1", NEW)
     on_their_way = [both, failed, *([payout(DAY, *again)] if again else [])]
     for number, document in enumerate(on_their_way):
-        factories.make_transaction("running", flow="payout_to_erp", fact=to_builtins(document), source_id="po_1",
+        factories.make_transaction(state if number == 2 else "running", flow="payout_to_erp",
+                                   fact=to_builtins(document), source_id="po_1",
                                    lane="stripe:payout:po_1", lane_sequence=number + 1)  # fmt: skip
     if not is_parted:
         assert part(failed) == (NEW, failed)

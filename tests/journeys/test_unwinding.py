@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from connectors.models import ReferenceEntry
+from exceptions import resolutions
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import order_unwinding, unwinding
@@ -20,7 +21,9 @@ from q2c.reconciliation.control_totals import compute_totals
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun
 from tests.journeys.deaths import carry_through_deaths, write_points
 from tests.journeys.ledger import RECEIVABLES, Ledger
-from tests.journeys.scenes import unwind, unwind_order
+from tests.journeys.scenes import unwind, unwind_order, write_off
+from tests.journeys.test_half_way import REFUSED
+from tests.journeys.test_open_amounts import apply_by_hand
 from tests.journeys.test_voids import held_by_erp
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,16 +183,88 @@ def test_a_payment_between_the_proposal_and_the_signature_voids_it_by_name(house
     assert house.states("unwinding_to_erp") == {}
 
 
-def test_a_payment_between_the_signature_and_the_work_holds_it_before_anything_is_sent(house):
+def refuse_in_erp(house, name):
+    """The ERP refuses what is posted under this name, until the fault that it returns is taken away."""
+    return house.fault("netsuite", "status", status=400, body=REFUSED, when={"method": "POST", "external_id": name})
+
+
+def finish(house, *faults):
+    """The ERP takes it now, and what is held is reposted."""
+    for fault in faults:
+        house.sandboxes.control("DELETE", f"netsuite/faults/{fault}")
+    for case in ExceptionCase.objects.filter(kind="vendor_refused", closed_at=None):
+        resolutions.repost(case, by=people()["controller"], reason="the ERP takes it now")
+    house.hasten()
+    house.carry(seconds=40)
+
+
+def test_what_settles_it_in_the_erp_between_the_signature_and_the_work_holds_it_before_anything_is_sent(house):
+    """By somebody's hand: our own payment waits for the plan."""
     invoice = house.invoice(house.customer(), sku=WRONG, amount=10_000)
     house.carry()
     house.map_item(WRONG, RIGHT)
     unwind(house, invoice)
     house.pay(invoice)
-    house.carry(without="unwinding_to_erp")
+    waiting = BusinessTransaction.objects.filter(flow="application_to_erp", state="waiting")
+    house.carry(without="unwinding_to_erp", until=waiting.exists)
+    assert waiting.get().waits_for.endswith("to be taken back by its plan")
+    apply_by_hand(Ledger(house.sandboxes), "100.00")
     carry("unwinding_to_erp", seconds=5)
     assert house.held() == ["plan_moved"]
     assert house.made("netsuite", "creditMemo") == []
+
+
+@pytest.mark.parametrize("half_way", [False, True], ids=["before its first write", "while it isn't posted again yet"])
+def test_a_payment_waits_for_the_plan_and_settles_what_it_posted_again(house, half_way):
+    invoice = house.invoice(house.customer(), sku=WRONG, amount=10_000)
+    house.carry()
+    house.map_item(WRONG, RIGHT)
+    fault = refuse_in_erp(house, f"{'re' if half_way else 'unw'}-stripe-{invoice}-1")
+    unwind(house, invoice)
+    house.carry()
+    assert house.held() == ["vendor_refused"]
+    assert len(house.made("netsuite", "creditMemo")) == half_way
+    house.pay(invoice)
+    house.carry(until=lambda: house.states("application_to_erp") == {"waiting": 1})
+    assert (house.states("application_to_erp"), house.states("payment_to_erp")) == ({"waiting": 1}, {"completed": 1})
+    assert house.held() == ["vendor_refused"]
+    finish(house, fault)
+    assert (house.held(), house.states("application_to_erp")) == ([], {"completed": 1})
+    assert Ledger(house.sandboxes).open_items() == {}
+    assert RECEIVABLES not in Ledger(house.sandboxes).balances()
+    assert {name: rest for name, _, rest in held_by_erp(house, "invoice")} == {
+        f"inv-stripe-{invoice}": 0, f"re-stripe-{invoice}-1": 0,
+    }  # fmt: skip
+
+
+def test_what_is_open_while_a_plan_has_taken_its_settlements_off_is_not_written_off(house):
+    """Of 100, 40 is credited: 60 may be written off, also once the plan has taken the credit off for a while."""
+    invoice, late = (house.invoice(house.customer(), sku=WRONG, amount=10_000) for _ in range(2))
+    house.carry()
+    for each in (invoice, late):
+        house.credit(each, amount=4_000, metadata={"legal_entity": "GB01"})
+    house.carry()
+    write_off(house, invoice)  # signed before the plan, and carried while that is half-way
+    house.map_item(WRONG, RIGHT)
+    faults = [refuse_in_erp(house, f"unw-stripe-{each}-1") for each in (invoice, late)]
+    for each in (invoice, late):
+        unwind(house, each)
+    house.carry(without="write_off_to_erp")
+    assert house.held() == ["vendor_refused"] * 2
+    opened = {name: rest for name, _, rest in held_by_erp(house, "invoice")}
+    assert opened == {f"inv-stripe-{each}": Decimal(100) for each in (invoice, late)}
+    house.carry(until=lambda: house.states("write_off_to_erp") == {"waiting": 1})
+    assert house.states("write_off_to_erp") == {"waiting": 1}
+    with pytest.raises(ResolutionRefused, match="is being taken back by a plan"):
+        write_off(house, late)
+    finish(house, *faults)
+    assert (house.held(), house.states("write_off_to_erp")) == ([], {"completed": 1})
+    write_off(house, late)
+    house.carry()
+    written_off = {n: total for n, total, _ in held_by_erp(house, "creditMemo") if n.startswith("wo-")}
+    assert written_off == {f"wo-stripe-{each}-1": Decimal(60) for each in (invoice, late)}
+    assert Ledger(house.sandboxes).open_items() == {}
+    assert RECEIVABLES not in Ledger(house.sandboxes).balances()
 
 
 def test_a_mapping_that_changes_after_the_signature_holds_it_before_anything_is_sent(house):

@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import itertools
+import json
 import random
 import re
 from collections import defaultdict
@@ -54,16 +55,19 @@ def fill(count=150):
         if n % 7 == 0:
             factories.make_transaction(
                 dice.choice(STATES), **common | {"number": f"D-{n}b", "waits_for": "", "amount": amount + 1},
-                lane_sequence=2,
+                lane_sequence=2, fact={"failed_at": "2026-10-20T00:00:00Z"} if n % 2 else {},
             )  # fmt: skip
+
+
+def has_failed(txn):
+    return txn.flow == "refund_to_erp" and "failed_at" in json.loads(bytes(txn.fact))
 
 
 def oracle(month):
     """(flow, currency, place): count, gross, tax, by going through all rows in Python."""
     versions, found = defaultdict(list), defaultdict(lambda: [0, Decimal(0), Decimal(0)])
     for txn in BusinessTransaction.objects.order_by("lane_sequence"):
-        is_movement = txn.flow not in FLOWS[:3]
-        versions[txn.lane, txn.flow, txn.source_id, txn.pk if is_movement else ""].append(txn)
+        versions[txn.lane, txn.flow, txn.source_id, has_failed(txn)].append(txn)  # money that came back is another one
     counted = set()
     for rows in versions.values():
         live = [txn for txn in rows if txn.state != "cancelled"]
@@ -79,7 +83,8 @@ def oracle(month):
         if txn.state == "waiting":
             place = "awaiting" if txn.waits_for == AWAITED_IN_ERP else "on_way"
         whole = found[txn.flow, txn.currency, place]
-        whole[0], whole[1], whole[2] = whole[0] + 1, whole[1] + txn.amount, whole[2] + (txn.tax or 0)
+        amount = -txn.amount if has_failed(txn) else txn.amount
+        whole[0], whole[1], whole[2] = whole[0] + 1, whole[1] + amount, whole[2] + (txn.tax or 0)
     return {key: tuple(value) for key, value in found.items()}
 
 

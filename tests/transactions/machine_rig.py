@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.db import connection
 
+from q2c.canonical.base import Later
 from q2c.core.ids import uuid7
 from q2c.core.problems import AlreadyThere, NotAnswered
 from q2c.core.retries import DEFAULT
@@ -17,6 +18,8 @@ from q2c.transactions.tools import Tools
 
 
 class Fact(msgspec.Struct, frozen=True):
+    later_is = Later.VERSION
+
     number: str
     amount: Decimal
 

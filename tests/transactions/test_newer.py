@@ -27,7 +27,8 @@ class NewerFact(Fact, frozen=True, kw_only=True):
 def strict(kind: type) -> type:
     """The same type as ours are: what it doesn't know it refuses."""
     return msgspec.defstruct(kind.__name__, [(f.name, f.type) for f in msgspec.structs.fields(kind)],
-                             frozen=True, forbid_unknown_fields=True)  # fmt: skip
+                             frozen=True, forbid_unknown_fields=True,
+                             namespace={"later_is": kind.later_is})  # fmt: skip
 
 
 def check(fact: Fact) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 from q2c.canonical.billing import Application, Dispute, Payment, Payout, Refund
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.problems import Awaits
-from q2c.flows.steps import codes, dates, originals, post, receivables, systems
+from q2c.flows.steps import codes, dates, first, originals, post, receivables, systems
 from q2c.flows.steps.customer import customer_key
 from q2c.flows.told import Link, became, record_key
 from q2c.posting.facts import Accounts, Book, Policy
+from q2c.posting.reversing import LATER
 from q2c.transactions.steps import Read, Write
 
 PAYMENT_FLOW = "payment_to_erp"
@@ -155,22 +156,21 @@ def want_first(document: Refund | Payout) -> list[tuple[str, Any]]:
     return [("xref", (document.source.object_type, record_key(document.source)))] if document.movement else []
 
 
-def find_first(document: Refund | Payout, book: Book, links: Any) -> str:
-    """The ERP's id of the document that a failure undoes, or wait for it; empty for a first movement."""
-    if not document.movement:
+def find_first(document: Refund | Payout, book: Book, by_hand: str | None, links: Any) -> str:
+    """The ERP's id of the document that a failure undoes, or wait for it; empty for a first movement, and where people
+    booked that by hand."""
+    if not document.movement or by_hand:
         return ""
     source = document.source
     found = links.find(source.object_type, record_key(source), book.connection)
     if found is None:
-        key = f"{source.object_type}:{source.connection}:{source.object_id}"
-        raise Awaits(key, f"{source.object_type} {source.object_id} in the ERP")
+        raise first.awaited_first(document)
     return str(found.external_id)
 
 
-def completes_first(document: Refund | Payout) -> list[str]:
-    """The key under which the failure of a movement waits for it."""
-    source = document.source
-    return [] if document.movement else [f"{source.object_type}:{source.connection}:{source.object_id}"]
+def completes_first(document: Refund | Payout | Dispute) -> list[str]:
+    """The key under which what takes a movement back waits for it."""
+    return [] if document.movement in LATER else [first.awaited_first(document).key]
 
 
 FIRST = (

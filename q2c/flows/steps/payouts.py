@@ -27,7 +27,9 @@ def want_gateway_book(payout: Payout, calendar: Any) -> list[tuple[str, Any]]:
     connection, moved = payout.source.connection, _moved(payout)
     records = [record for movement in payout.movements if (record := record_of(movement, connection))]
     records += [("payout", record_key(payout.source))]
-    wants = [("lane", (PAYOUT_FLOW, _lane(payout)))] if payout.failed_at and systems.has_several_erps(calendar) else []
+    wants = (
+        [("carried", (PAYOUT_FLOW, _lane(payout)))] if payout.failed_at and systems.has_several_erps(calendar) else []
+    )
     return [
         *wants,
         *dates.want_seller(payout),
@@ -98,9 +100,9 @@ def take_part(payout: Payout, book: Book, links: Any, calendar: Any) -> Payout:
 
 
 def _is_parted(payout: Payout, links: Any) -> bool:
-    """Whether a payout that failed was parted between ERPs, also while the rest is still on its way: a failure may have
-    come before it."""
-    paid: list[Payout] = [schema.from_json(body, Payout) for body in links.in_lane(PAYOUT_FLOW, _lane(payout))]
+    """Whether a payout that failed was parted between ERPs, also while the rest is still on its way (a failure may have
+    come before it), and where a part was given up."""
+    paid: list[Payout] = [schema.from_json(r.fact, Payout) for r in links.carried(PAYOUT_FLOW, _lane(payout))]
     return len({frozenset(m.source.object_id for m in each.movements) for each in paid if not each.failed_at}) > 1
 
 
