@@ -23,7 +23,7 @@ from exceptions.models import ExceptionCase, Snooze
 from exceptions.resolutions import WORK, ResolutionRefused, check_case, repost_documents
 from exceptions.resolving import accruals, agreeing
 from exceptions.resolving.agreeing import Agreed, Wished, note_choices, wish
-from exceptions.resolving.held import held_documents
+from exceptions.resolving.held import NEVER_WAIVED, held_documents
 from mappings.days import rules_today
 from mappings.resolve import Snapshot
 from q2c.canonical import schema
@@ -269,7 +269,8 @@ def _why_undated(row: Late) -> str:
     if any(txn.flow == ACCRUAL_TO_ERP.code for txn in row.documents):
         return "An accrual belongs to its own period: have it reopened, or waive it."
     why_not = next(filter(None, (_why_no_other_date(txn, row) for txn in row.documents)), "")
-    return f"{why_not} Have that period reopened, or waive it." if why_not else ""
+    waived = "" if any(txn.flow in NEVER_WAIVED for txn in row.documents) else ", or waive it"
+    return f"{why_not} Have that period reopened{waived}." if why_not else ""
 
 
 def _posts_next(late: Sequence[Late]) -> list[str]:
