@@ -18,7 +18,7 @@ from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.money import ZERO, allocate, round_money
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import approve, cash, codes, dates, first, payouts
+from q2c.flows.steps import approve, cash, codes, dates, first, opposite, payouts
 from q2c.flows.steps import reversed as reversed_
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
@@ -276,7 +276,7 @@ PAYOUT_TO_ERP = Flow(
             wants=want_booked,
         ),
         *dates.IN_LEDGER,
-        *codes.accounts_step(codes.find_payout_accounts),
+        *codes.accounts_step(opposite.find_payout_accounts, opposite.want_accounts),
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
@@ -297,7 +297,7 @@ DISPUTE_TO_ERP = Flow(
         first.STANDS,
         *dates.whose(find_dispute_book, want_dispute_book),
         *dates.IN_LEDGER,
-        *codes.accounts_step(codes.find_dispute_accounts),
+        *codes.accounts_step(opposite.find_dispute_accounts, opposite.want_accounts),
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
