@@ -35,6 +35,11 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(as_json(totals), indent=2))
         for difference in totals.erp_differences:
             self.stderr.write(difference)
+        if totals.linked:
+            self.stderr.write(
+                f"{totals.linked:,} of our documents stand in the ERP as one without our external id, to which people"
+                " linked them: its totals of ours are without them."
+            )
         if not totals.rows:
             self.stderr.write("There are no documents yet.")
         if not totals.agrees:
