@@ -6,9 +6,12 @@ from decimal import Decimal as D
 
 import pytest
 
+from connectors.models import ReferenceEntry
 from mappings.models import CrossReference
-from tests.journeys.ledger import BANK, CLEARING, DISPUTES, FEES, Ledger
+from q2c.transactions.models import BusinessTransaction
+from tests.journeys.ledger import BANK, CLEARING, CLEARING_EUR, DISPUTES, FEES, Ledger
 from tests.journeys.scenes import reverse
+from tests.journeys.test_exchange_rates import agree_on
 from tests.journeys.test_reversals import make_dispute, make_payout
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +73,31 @@ def test_where_another_journal_than_ours_stands_the_rules_of_its_own_date_decide
     renumber(house, flow, OTHER)
     after = come_back(house, flow, source)
     assert (after[account], after[OTHER]) == (amount, -amount)
+
+
+def test_what_the_erp_booked_for_a_converted_refund_and_for_its_failure_leaves_clearing_by_its_own_rate(house):
+    ReferenceEntry.objects.filter(list_name="rates").delete()
+    agree_on(D("0.85"))
+    customer = house.customer()
+    house.carry(seconds=40)
+    settled = {"currency": "gbp", "exchange_rate": "0.80"}
+    given = {"customer": customer, "amount": 10_000, "currency": "eur", "settled": settled}
+    payment, _ = house.make("stripe", "payment_intent", [given, given])
+    refund = house.refund(payment, 5_000)
+    house.carry(seconds=40)
+    books = Ledger(house.sandboxes)
+    assert books.balances()[CLEARING_EUR] == D("127.50")  # 150 euro at 0.85
+    agree_on(D("0.95"))
+    house.make("stripe", "refund", [{"id": refund, "status": "failed"}])
+    house.carry(without="refund_to_erp", seconds=40)
+    house.payout()
+    waiting = BusinessTransaction.objects.filter(flow="payout_to_erp", state="waiting")
+    house.carry(without="refund_to_erp", until=waiting.exists)
+    assert waiting.get().waits_for.endswith(f"the failure of refund {refund} in the ERP")
+    house.carry(seconds=40)
+    assert (house.held(), house.states("payout_to_erp")) == ([], {"completed": 1})
+    ended = books.balances()
+    assert not {CLEARING, CLEARING_EUR} & ended.keys()
 
 
 def test_clearing_is_that_of_its_own_date_since_the_next_payout_takes_it_from_there(house):
