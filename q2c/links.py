@@ -45,6 +45,7 @@ class Links:
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
         self.facts: dict[tuple[str, str, str], bytes] = {}
         self.given: dict[tuple[str, str, str, str], bytes] = {}
+        self.given_back: dict[tuple[str, str, str, str], bytes] = {}
         self.states: dict[tuple[str, str, str], str] = {}
         self.sellers: dict[tuple[str, str, str], str] = {}
         self.targets: dict[tuple[str, str, str], tuple[str, str]] = {}
@@ -94,8 +95,13 @@ class Links:
         return self.voiding.get((connection, invoice_id), [])
 
     def step_gave(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
-        """What a step of the newest completed transaction of a source object gave (JSON), or None."""
+        """What a step of the newest completed transaction of a source object gave (JSON), or None. Of money that came
+        back that of its going."""
         return self.given.get((flow, connection, source_id, fact))
+
+    def step_gave_back(self, flow: str, connection: str, source_id: str, fact: str) -> bytes | None:
+        """The same of the money's coming back: of a refund or payout that failed, of a dispute won."""
+        return self.given_back.get((flow, connection, source_id, fact))
 
     def in_lane(self, flow: str, lane: str) -> list[bytes]:
         """The canonical documents (JSON) of a flow's transactions in a lane, in its order, without cancelled ones."""
@@ -215,6 +221,8 @@ def fetch_links(links: Links, wants: dict[str, set[Any]]) -> None:
         links.bill_runs.update(BillRun.objects.in_bulk(keys))
     if keys := wants.get("given"):
         links.given.update(steps_gave(keys))
+    if keys := wants.get("given_back"):
+        links.given_back.update(steps_gave(keys, came_back=True))
     if keys := wants.get("price"):
         entries = GoldenRecord.objects.filter(record_type="price", number__in=keys)
         links.price_books.update({sku: [] for sku in keys})

@@ -336,7 +336,8 @@ class BatchContext:
 
     def fetch(self, wants: dict[str, set[Any]]) -> None:
         """Fetch look-up keys for the whole batch: `rule` (kind, key), `xref`, `golden` and `suspect` (record type,
-        record key), `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave),
+        record key), `fact` (flow, source connection, source id), `given` (the same and the name of what a step gave)
+        and `given_back` (the same of money's coming back),
         `lane` (flow, lane), `price`, `product_line` (SKU), `parents` (record key of an account), `status`, `voids`
         (billing connection, document id), `contribution` (ERP connection, external id), `bill_run` (its id)."""
         if rules := wants.get("rule"):

@@ -28,11 +28,11 @@ from q2c.core import audit, ids
 from q2c.core.models import AccountingPeriod
 from q2c.core.money import ZERO, spoken_money
 from q2c.flows import trial
-from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP, FLOWS, ROLE
+from q2c.flows.accrual_to_erp import ACCRUAL_TO_ERP, ROLE
 from q2c.flows.dispatch import Fact, dispatch_facts
 from q2c.flows.steps.dates import POSTING_DATE
 from q2c.flows.tasks import nudge
-from q2c.posting.accruals import accrued_lines
+from q2c.posting.accruals import FLOWS, accrued_lines, name_accrual
 from q2c.transactions.models import BusinessTransaction
 
 _POLICY = ("detail", "revenue_owner")
@@ -148,8 +148,7 @@ def standing_of(documents: Iterable[BusinessTransaction], period: str) -> list[s
 
 
 def _named(txn: BusinessTransaction, period: str) -> str:
-    """What our accrual of a document in a period is called: an invoice and a credit note may share an id."""
-    return f"{txn.source_type}-{txn.source_id}-{period}"
+    return name_accrual(txn.source_type, txn.source_id, period)
 
 
 def start_accruals(agreed: Agreed, documents: Iterable[UUID]) -> None:

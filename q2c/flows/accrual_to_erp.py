@@ -19,12 +19,11 @@ from q2c.core.problems import NotNeeded, Problem
 from q2c.flows.steps import approve, dates, post, systems
 from q2c.flows.steps.cash import find_journal, post_journal
 from q2c.flows.told import Link, became
-from q2c.posting.accruals import build_accrual
+from q2c.posting.accruals import FLOW, FLOWS, build_accrual
 from q2c.posting.facts import Book, Period, RateUse, RuleDates
 from q2c.transactions.steps import Flow, Read, Write
 
 ROLE = "accrued_revenue"  # of the account that stands for what is earned and not billed yet
-FLOWS = ("invoice_to_erp", "credit_memo_to_erp")  # whose documents may be accrued
 
 
 def want_standing(document: Accrual) -> list[tuple[str, Any]]:
@@ -121,7 +120,7 @@ def tell(document: Accrual, journal: PostedDocument, book: Book) -> list:
 
 
 ACCRUAL_TO_ERP = Flow(
-    code="accrual_to_erp",
+    code=FLOW,
     title="Accrual to ERP",
     starts_with=("document",),
     fact_type=Accrual,

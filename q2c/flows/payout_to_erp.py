@@ -18,7 +18,7 @@ from q2c.canonical.billing import BalanceTransaction, Dispute, Payout
 from q2c.canonical.posting import Journal, PostedDocument
 from q2c.core.money import ZERO, allocate, round_money
 from q2c.core.problems import Awaits, Category, Problem
-from q2c.flows.steps import approve, cash, codes, dates, first, payouts
+from q2c.flows.steps import approve, cash, codes, dates, first, opposite, payouts
 from q2c.flows.steps import reversed as reversed_
 from q2c.flows.told import Link
 from q2c.posting.cash import build_dispute, build_payout, name_payout
@@ -33,12 +33,12 @@ SUMMARY_FLOW = "summary_to_erp"
 
 def want_summaries(document: Payout) -> list[tuple[str, Any]]:
     """The summary in which each movement that the gateway converted went to the ledger, if it did."""
-    return [("given", _given(document, movement, "summary")) for movement in _converted(document)]
+    return [_want(document, movement, "summary") for movement in _converted(document)]
 
 
 def find_summaries(document: Payout, links: Any) -> dict[str, str] | None:
     """The number of that summary, by movement; None where each was posted by itself."""
-    given = {m.source.object_id: links.step_gave(*_given(document, m, "summary")) for m in _converted(document)}
+    given = {m.source.object_id: _gave(document, m, "summary", links) for m in _converted(document)}
     found = {
         movement: decode_output(body, PostedDocument).external_id
         for movement, body in given.items()
@@ -49,7 +49,7 @@ def find_summaries(document: Payout, links: Any) -> dict[str, str] | None:
 
 def want_booked(document: Payout, summaries: dict[str, str] | None) -> list[tuple[str, Any]]:
     """What the ERP booked for each movement that the gateway converted, by itself or in a summary."""
-    wants: list[tuple[str, Any]] = [("given", _carried(document, movement)) for movement in _converted(document)]
+    wants = [_want(document, movement, _written(movement)) for movement in _converted(document)]
     return [*wants, *(("given", _summed(number)) for number in sorted(set((summaries or {}).values())))]
 
 
@@ -66,10 +66,9 @@ def find_booked(document: Payout, book: Book, summaries: dict[str, str] | None, 
         if document.currency != book.currency:
             holds = f"holds {movement.original_currency} converted into {document.currency}"
             raise _unexplained(document, f"{holds}, and {book.code} keeps its book in {book.currency}")
-        given = links.step_gave(*_carried(document, movement))
+        given = _gave(document, movement, _written(movement), links)
         if given is None:
-            what = f"{movement.record_type}:{document.source.connection}:{movement.record_id}"
-            raise Awaits(what, f"{movement.record_type} {movement.record_id} in the ERP")
+            raise _awaited(document, movement)
         number = (summaries or {}).get(movement.source.object_id, "")
         if given in NOTHING and number:
             summed.setdefault((number, movement.amount > 0), []).append(movement)
@@ -124,12 +123,34 @@ def _converted(document: Payout) -> list[BalanceTransaction]:
     return [m for m in document.movements if m.original_currency and m.record_type in CARRIED_BY]
 
 
-def _carried(document: Payout, movement: BalanceTransaction) -> tuple[str, str, str, str]:
-    return _given(document, movement, CARRIED_BY[movement.record_type][1])
+def _written(movement: BalanceTransaction) -> str:
+    return CARRIED_BY[movement.record_type][1]
 
 
 def _given(document: Payout, movement: BalanceTransaction, gave: str) -> tuple[str, str, str, str]:
     return CARRIED_BY[movement.record_type][0], document.source.connection, movement.record_id, gave
+
+
+def _came_back(movement: BalanceTransaction) -> bool:
+    """Whether it's the money of a refund that failed: its refund, of the same id, is another movement."""
+    return movement.record_type == "refund" and movement.amount > 0
+
+
+def _want(document: Payout, movement: BalanceTransaction, gave: str) -> tuple[str, Any]:
+    return "given_back" if _came_back(movement) else "given", _given(document, movement, gave)
+
+
+def _gave(document: Payout, movement: BalanceTransaction, gave: str, links: Any) -> bytes | None:
+    key = _given(document, movement, gave)
+    found: bytes | None = links.step_gave_back(*key) if _came_back(movement) else links.step_gave(*key)
+    return found
+
+
+def _awaited(document: Payout, movement: BalanceTransaction) -> Awaits:
+    key, what = f"{movement.record_type}:{document.source.connection}:{movement.record_id}", movement.record_type
+    if _came_back(movement):
+        return Awaits(f"{key}:failed", f"the failure of {what} {movement.record_id} in the ERP")
+    return Awaits(key, f"{what} {movement.record_id} in the ERP")
 
 
 def _summed(number: str) -> tuple[str, str, str, str]:
@@ -276,7 +297,7 @@ PAYOUT_TO_ERP = Flow(
             wants=want_booked,
         ),
         *dates.IN_LEDGER,
-        *codes.accounts_step(codes.find_payout_accounts),
+        *codes.accounts_step(opposite.find_payout_accounts, opposite.want_accounts),
         Read("build_posting", "Build the payout's journal; it must balance", build_payout_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,
@@ -297,7 +318,7 @@ DISPUTE_TO_ERP = Flow(
         first.STANDS,
         *dates.whose(find_dispute_book, want_dispute_book),
         *dates.IN_LEDGER,
-        *codes.accounts_step(codes.find_dispute_accounts),
+        *codes.accounts_step(opposite.find_dispute_accounts, opposite.want_accounts),
         Read("build_posting", "Build the dispute's journal; it must balance", build_dispute_posting, gives="posting"),
         *dates.WINDOW,
         *approve.APPROVAL,

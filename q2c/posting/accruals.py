@@ -14,8 +14,15 @@ from q2c.posting.checks import check_posting
 from q2c.posting.facts import Book, Period, RateUse
 
 PREFIX = "acc"  # of the external ids
+FLOW = "accrual_to_erp"
+FLOWS = ("invoice_to_erp", "credit_memo_to_erp")  # whose documents may be accrued
 RESULT = ("revenue", "expense")  # the classes of accounts that a period's result is made of
 List = Mapping[str, Mapping[str, Any]]
+
+
+def name_accrual(source_type: str, source_id: str, period: str) -> str:
+    """What our accrual of a document in a period is called: an invoice and a credit note may share an id."""
+    return f"{source_type}-{source_id}-{period}"
 
 
 def accrued_lines(posting: ArInvoice | ArCreditMemo, items: List, accounts: List) -> tuple[AccruedLine, ...]:

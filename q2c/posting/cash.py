@@ -20,6 +20,8 @@ from q2c.posting.facts import Accounts, Book, Period, RateUse
 
 # Movements on a gateway's balance that other documents carry; their fees alone belong to the payout.
 CARRIED = frozenset({"payment", "refund", "refund_failed", "payout"})
+_PAYOUT, _DISPUTE, _DISPUTE_FEE = "Payout", "Dispute", "Dispute fee"  # memos of the lines that an opposite takes back
+_KEEPS = {_PAYOUT: "bank", _DISPUTE: "disputes", _DISPUTE_FEE: "fees"}
 
 
 def build_receipt(
@@ -119,10 +121,10 @@ def build_dispute(
         posting_date,
         period,
         [
-            _line(accounts.disputes, taken, "Dispute"),
-            _line(accounts.clearing, -taken, "Dispute"),
-            _line(accounts.fees, dispute.fee, "Dispute fee"),
-            _line(accounts.clearing, -dispute.fee, "Dispute fee"),
+            _line(accounts.disputes, taken, _DISPUTE),
+            _line(accounts.clearing, -taken, _DISPUTE),
+            _line(accounts.fees, dispute.fee, _DISPUTE_FEE),
+            _line(accounts.clearing, -dispute.fee, _DISPUTE_FEE),
         ],
         f"Dispute {dispute.source.object_id} {dispute.status}",
     )
@@ -154,7 +156,7 @@ def build_payout(
         ]
     else:
         check_movements(payout)
-        lines = [_line(accounts.bank, payout.amount, "Payout"), _line(accounts.clearing, -payout.amount, "Cleared")]
+        lines = [_line(accounts.bank, payout.amount, _PAYOUT), _line(accounts.clearing, -payout.amount, "Cleared")]
         for movement in payout.movements:
             lines += _movement_lines(movement, accounts, (booked or {}).get(movement.source.object_id))
     word = "Failed payout" if payout.failed_at else "Payout"
@@ -162,6 +164,17 @@ def build_payout(
         "po", payout, book, currency, rate, posting_date, period, _gathered(lines, accounts.clearing),
         f"{word} {payout.source.object_id}",
     )  # fmt: skip
+
+
+def kept_on(journal: Journal) -> dict[str, str]:
+    """By role, the accounts on which the journal of a payout or dispute keeps what money that comes back takes from
+    them. Clearing isn't one: it's what the gateway owes, and the next payout takes that from the account of its date.
+    """
+    found: dict[str, str] = {}
+    for line in journal.lines:  # the account that isn't clearing is the first of its memo
+        if role := _KEEPS.get(line.memo):
+            found.setdefault(role, line.account)
+    return found
 
 
 def check_movements(payout: Payout) -> None:

@@ -20,6 +20,7 @@ from q2c.core.problems import Problem
 from q2c.inbox.refetch import run_waiting
 from q2c.reconciliation.documents import CAME_BACK_SQL, SIGNED_SQL
 from q2c.reconciliation.feeds import declared_totals
+from q2c.reconciliation.linked import LINKED_SQL, count_linked
 from q2c.reconciliation.models import FeedDocument
 from q2c.transactions.contributions import PORTAL
 
@@ -72,12 +73,13 @@ WHERE {source} AND t.flow IN ('invoice_to_erp', 'credit_memo_to_erp') AND t.stat
   AND t.target_type <> 'journal' AND t.document_date IS NOT NULL
 GROUP BY 1, 2, 3, 4
 """
-# Each document of the ERP once, whichever versions of it came to it.
-_OURS = """
+# Each document of the ERP once, whichever versions of it came to it; not one that the ERP knows by a name of others.
+_OURS = f"""
 SELECT count(*), coalesce(sum(d.amount), 0) FROM (
     SELECT DISTINCT ON (t.target_id) t.amount FROM transactions_businesstransaction t
      WHERE t.target_connection = %s AND t.source_connection = %s AND t.flow = %s AND t.currency = %s
        AND t.state = 'completed' AND t.target_type <> 'journal' AND t.document_date BETWEEN %s AND %s
+       AND NOT {LINKED_SQL}
      ORDER BY t.target_id, t.lane_sequence DESC) d
 """
 # Days of this source's documents that went in summaries; a summary may hold documents of other sources too.
@@ -151,6 +153,7 @@ class Totals:
     rows: tuple[Row, ...]
     erp_differences: tuple[str, ...]
     allows_in_flight: bool = False
+    linked: int = 0  # documents that stand as one of the ERP's which it doesn't know by our name
 
     @property
     def agrees(self) -> bool:
@@ -174,13 +177,15 @@ def compute_totals(sources: Iterable[str], *, asks_erp: bool = True, allows_in_f
     """The control totals of these sources as of now. The ERP is asked for its own over the API, if it's to be."""
     rows: list[Row] = []
     differences: list[str] = []
+    linked = 0
     feeds = set(FeedDocument.objects.values_list("feed", flat=True).distinct())
     for source in sources:
         is_feed = source in feeds
         rows += _rows_of(source, is_feed=is_feed)
         if asks_erp:
             differences += erp_differences(source, is_feed=is_feed)
-    return Totals(dt.datetime.now(dt.UTC), tuple(rows), tuple(differences), allows_in_flight)
+            linked += count_linked("feed" if is_feed else "source_connection", source)
+    return Totals(dt.datetime.now(dt.UTC), tuple(rows), tuple(differences), allows_in_flight, linked)
 
 
 def _rows_of(source: str, *, is_feed: bool) -> list[Row]:

@@ -112,6 +112,7 @@ class Run:
     unanswered_count: int = 0  # how often the due write was sent in vain while others were answered
     stops: dict[str, str] = field(default_factory=dict)  # entities of which its flow is paused, and why
     bill_run: int | None = None  # the bill run that it is of
+    lane_sequence: int = 0  # 1: the first of its document; 0: nobody says
     is_after_restore: bool = False  # the target may hold what a restored database has forgotten: look before you make
     patience: dict[str, dt.datetime] = field(default_factory=dict)  # until when, by key, of waits that lasted a while
     accepted: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # problems that two people let pass

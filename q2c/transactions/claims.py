@@ -30,7 +30,7 @@ WITH due AS MATERIALIZED (
 UPDATE transactions_workitem w SET worker = %(worker)s, token = w.token + 1, batch_size = (SELECT count(*) FROM due)
 FROM due WHERE w.transaction_id = due.transaction_id
 RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,
-    w.parked_at, {after_restore}, w.since, w.known_at, w.priority, w.unanswered_count
+    w.parked_at, {after_restore}, w.since, w.known_at, w.priority, w.unanswered_count, w.lane_sequence
 """
 
 # Whether the database was restored from a backup lately: then the targets may hold what it has forgotten.
@@ -68,6 +68,7 @@ class Claim:
     known_at: int | None = None  # the change set by whose mappings it is reposted
     priority: int = 5
     unanswered_count: int = 0
+    lane_sequence: int = 0  # unknown of what is only read
 
 
 def claim_batch(*, flow: str, worker: str, limit: int) -> list[Claim]:
@@ -91,7 +92,7 @@ def claim_these(ids: list[UUID], *, worker: str) -> list[Claim]:
             "UPDATE transactions_workitem w SET worker = %s, token = w.token + 1, batch_size = 0"
             " WHERE w.transaction_id = ANY(%s) AND w.worker = ''"
             " RETURNING w.transaction_id, w.token, w.intent, w.generation, w.wait_count, w.probe_count, w.step_count,"
-            f" w.parked_at, {_AFTER_RESTORE}, w.since, w.known_at, w.priority, w.unanswered_count",
+            f" w.parked_at, {_AFTER_RESTORE}, w.since, w.known_at, w.priority, w.unanswered_count, w.lane_sequence",
             [worker, ids],
         )
         return [_claim(r) for r in cursor.fetchall()]

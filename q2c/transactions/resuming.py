@@ -90,7 +90,7 @@ def load_runs(flow: Flow, claimed: list[claims.Claim]) -> list[Run]:
         run.is_after_restore = claim.is_after_restore
         run.known_at, run.unanswered_count = claim.known_at, claim.unanswered_count
         run.since = claim.since
-        run.priority = claim.priority
+        run.priority, run.lane_sequence = claim.priority, claim.lane_sequence
         runs.append(run)
         try:
             run.bill_run = row[23]

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, Min, Q, QuerySet, Sum
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -17,6 +18,7 @@ from q2c.core.models import StatHour
 from q2c.core.roles import SEEN_BY
 from q2c.transactions.counting import COMPLETED
 from q2c.transactions.models import BusinessTransaction, LineageLink, StepRun, WorkItem
+from q2c.transactions.versions import came_back_sql
 
 State = BusinessTransaction.State
 FINAL = (State.COMPLETED, State.CANCELLED)
@@ -152,15 +154,22 @@ def trace(user: Any, starts: list[tuple[str, str, str]], *, limit: int = 120) ->
     return links[:limit], len(links) > limit
 
 
-def steps_gave(keys: Iterable[tuple[str, str, str, str]]) -> dict[tuple[str, str, str, str], bytes]:
+_CAME_BACK: RawSQL = RawSQL(came_back_sql(BusinessTransaction._meta.db_table), [], output_field=BooleanField())
+
+
+def steps_gave(
+    keys: Iterable[tuple[str, str, str, str]], *, came_back: bool = False
+) -> dict[tuple[str, str, str, str], bytes]:
     """What steps of completed transactions gave (JSON), by (flow, source connection, source id, fact), the newest of
-    each; in two statements. What nobody gave is left out."""
+    each; in two statements. What nobody gave is left out. Of money that went and came back they are those of its going,
+    or with `came_back` of its coming back: both have one source id."""
     wanted = set(keys)
     rows = BusinessTransaction.objects.filter(
         flow__in={key[0] for key in wanted},
         source_id__in={key[2] for key in wanted},
         state=BusinessTransaction.State.COMPLETED,
     )
+    rows = rows.annotate(came_back=_CAME_BACK).filter(came_back=came_back)
     newest = {
         tuple(source): found
         for found, *source in rows.order_by("lane_sequence").values_list("id", "flow", "source_connection", "source_id")

@@ -233,7 +233,7 @@ def test_cash_is_asked_for_with_how_it_was_paid():
         codes.receipt_accounts("", document, TOKYO, DAY, DAY, Policy(), mappings, LINKS)
         assert mappings.said("account", "clearing:stripe", *ALL, "payment_method") == [word, "DE", "US", "sepa_debit"]
     mappings = Recorder()
-    codes.find_dispute_accounts(DISPUTE, TOKYO, DAY, DAY, mappings, LINKS)
+    codes.dispute_accounts({}, DISPUTE, TOKYO, DAY, DAY, mappings, LINKS)
     assert mappings.said("account", "disputes", "document_type", "payment_method") == ["dispute", "sepa_debit"]
 
 

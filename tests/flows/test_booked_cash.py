@@ -7,6 +7,7 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from q2c.canonical.base import Source
 from q2c.canonical.billing import BalanceTransaction, Payout
@@ -66,6 +67,41 @@ def of_payment(receipt: object, summary: object, journal: object = ...) -> dict[
 )
 def test_cash_that_the_gateway_converted_leaves_clearing_at_what_the_erp_booked(given, expected):
     assert booked(payout(movement(1, "80.00", "100.00")), given) == {"txn_1": D(expected)}
+
+
+REFUND = ("refund_to_erp", "stripe", "refund_1", "ar_refund")
+BOTH = (movement(1, "-80.00", "-100.00", "refund"), movement(2, "80.00", "100.00", "refund"))
+
+
+@pytest.mark.parametrize(
+    ("moved", "went", "came_back", "expected"),
+    [
+        (BOTH, "85.00", "86.00", {"txn_1": D("-85.00"), "txn_2": D("86.00")}),
+        (BOTH[:1], "85.00", "86.00", {"txn_1": D("-85.00")}),
+        (BOTH[1:], "85.00", "86.00", {"txn_2": D("86.00")}),
+        (BOTH, "85.00", None, "the failure of refund refund_1 in the ERP"),
+        (BOTH[:1], None, "86.00", "refund refund_1 in the ERP"),
+    ],
+    ids=["both", "the refund", "its failure", "a failure that isn't in the ledger yet", "nor its refund"],
+)
+def test_a_refund_and_its_failure_each_leave_clearing_at_what_the_erp_booked_for_it(moved, went, came_back, expected):
+    both = (structs.replace(each, record_id="refund_1") for each in moved)
+    document = payout(*both)
+    given, given_back = (
+        {} if amount is None else {REFUND: {**RECEIPT, "base_amount": amount}} for amount in (went, came_back)
+    )
+    links = SimpleNamespace(
+        step_gave=lambda *key: to_json(given[key]) if key in given else None,
+        step_gave_back=lambda *key: to_json(given_back[key]) if key in given_back else None,
+    )
+    assert {kind for kind, _ in want_booked(document, None)} == {
+        "given" if each.amount < 0 else "given_back" for each in moved
+    }
+    if isinstance(expected, str):
+        with pytest.raises(Awaits, match=expected):
+            find_booked(document, LONDON, None, links)
+    else:
+        assert find_booked(document, LONDON, None, links) == expected
 
 
 @pytest.mark.parametrize(

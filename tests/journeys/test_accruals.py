@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 
 from connectors.models import ReferenceEntry
+from exceptions import resolutions
 from exceptions.kind_words import ACCRUE, CHOOSE_PERIOD
 from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
-from exceptions.resolving import periods
+from exceptions.resolving import deciding, periods
 from q2c.core.models import AccountingPeriod, AuditEntry
+from q2c.flows.reference import refresh_reference
 from q2c.transactions.models import BusinessTransaction, LineageLink, PreparedPosting
-from tests.journeys.scenes import EARNED_AT_ONCE, accrue
+from tests.journeys.scenes import EARNED_AT_ONCE, accrue, reverse
+from tests.journeys.test_half_way import REFUSED
 from tests.journeys.test_holds import person, this_month
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,3 +73,51 @@ def test_where_the_whole_ledger_is_closed_or_all_is_deferred_nothing_is_accrued_
     assert options[CHOOSE_PERIOD] == ""
     assert "is closed for the whole ledger, so nothing can be accrued in it." in options[ACCRUE]
     assert [house.made("netsuite", kind) for kind in ("invoice", "journalEntry")] == [[], []]
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True], ids=["it stands", "taken back for good"])
+def test_a_corrected_version_of_what_is_accrued_does_not_post_in_that_period_too(house, is_taken_back):
+    customer = house.customer()
+    house.carry()
+    house.lock_receivables()
+    invoice = house.invoice(customer, sku=EARNED_AT_ONCE)
+    accrue(house, invoice)
+    refused = house.fault("netsuite", "status", status=400, body=REFUSED, when={"method": "POST", "path": "*/invoice"})
+    house.carry()
+    assert (house.states("accrual_to_erp"), len(house.held())) == ({"completed": 1}, 1)
+    house.let_go_on("netsuite", refused)
+    if is_taken_back:
+        reverse("accrual_to_erp", reposts=False)
+        house.carry()
+    unlock(house)
+    house.ask_stripe(f"invoices/{invoice}", **{"metadata[po_number]": "PO-7"})
+    house.carry()
+    resolutions.make_way()
+    house.carry()
+    own, following = AccountingPeriod.objects.filter(
+        subsidiary__legal_entity__code="GB01", code__gte=this_month()["period"]
+    ).order_by("start_date")[:2]
+    if not is_taken_back:
+        assert (house.held(), house.made("netsuite", "invoice")) == (["period_closed"], [])
+        txn = BusinessTransaction.objects.get(state="held")
+        assert txn.problem["summary"] == (
+            f"{own.name} is closed in GB01 for what is accrued there: posted there too, it would count twice"
+        )
+        choose(ExceptionCase.objects.get(closed_at__isnull=True), CHOOSE_PERIOD)
+        house.carry()
+    assert (house.held(), house.states("invoice_to_erp")) == ([], {"cancelled": 1, "completed": 1})
+    (booked,) = house.sandboxes.control("GET", "netsuite/documents/invoice?limit=10")["items"]
+    assert booked["postingPeriod"]["id"] == (own if is_taken_back else following).external_id
+
+
+def unlock(house) -> None:
+    """The ERP's people reopen the month for something else, and the portal reads that."""
+    for locked in house.locked:
+        house.cast.erp.unlock(house, locked)
+    refresh_reference("netsuite", ("periods",))
+
+
+def choose(case: ExceptionCase, option: str) -> None:
+    proposal, _ = periods.choose_period(case, by=person("billing_ops"), reason="accrued already", option=option)
+    if proposal is not None:
+        deciding.decide(proposal, by=person("controller"), approve=True)

@@ -78,13 +78,14 @@ def test_money_that_comes_back_is_held_until_the_plan_is_done_and_booked_once(ho
     assert not {"1050"} & booked.keys()
 
 
-def test_a_journal_that_people_posted_by_hand_and_pointed_at_is_taken_back_as_usual(house):
-    source = MAKES["payout_to_erp"](house)
-    house.map_account(*ROLES["payout_to_erp"])
-    give_up(house, "reversal_to_erp", lambda: reverse("payout_to_erp"), f"re-stripe-{source}-1")
-    house.make("stripe", "payout", [{"id": source, "status": "failed"}])
+@pytest.mark.parametrize(("flow", "back"), [("payout_to_erp", "failed"), ("dispute_to_erp", "won")])
+def test_a_journal_that_people_posted_by_hand_and_pointed_at_is_taken_back_as_usual(house, flow, back):
+    source, kind = MAKES[flow](house), flow.removesuffix("_to_erp")
+    house.map_account(*ROLES[flow])
+    give_up(house, "reversal_to_erp", lambda: reverse(flow), f"re-stripe-{source}-1")
+    house.make("stripe", kind, [{"id": source, "status": back}])
     house.carry(seconds=40)
-    first = CrossReference.objects.get(record_type="payout")
+    first = CrossReference.objects.get(record_type=kind)
     entry = next(e for e in held(house).values() if e["id"] == first.external_id)
     sent = {name: entry[name] for name in ("subsidiary", "currency", "tranDate", "postingPeriod", "line")}
     answer = Client(house.sandboxes).send("POST", "journalEntry", {**sent, "externalId": "by-hand"})
@@ -97,7 +98,7 @@ def test_a_journal_that_people_posted_by_hand_and_pointed_at_is_taken_back_as_us
     before = journals(house)
     resolutions.repost(half_done("given up"), by=person("controller"), reason="posted by hand")
     house.carry(seconds=40)
-    assert (house.held(), house.states("payout_to_erp")) == ([], {"completed": 2})
+    assert (house.held(), house.states(flow)) == ([], {"completed": 2})
     assert len(journals(house)) == len(before) + 1
 
 

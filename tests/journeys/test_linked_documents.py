@@ -9,6 +9,7 @@ from exceptions.models import ExceptionCase
 from exceptions.resolutions import ResolutionRefused
 from exceptions.resolving import deciding, linking
 from mappings.models import CrossReference
+from q2c.reconciliation.control_totals import compute_totals
 from q2c.transactions.models import BusinessTransaction
 from tests.journeys.test_holds import person
 
@@ -49,3 +50,10 @@ def test_what_was_typed_in_by_hand_is_linked_only_when_every_figure_is_the_same(
     assert len(created) == sent
     reference = CrossReference.objects.get(connection__code="netsuite", external_id=same)
     assert reference.transaction_id == txn.pk
+    totals = compute_totals(["stripe"])
+    assert (totals.linked, totals.erp_differences) == (1, ())
+    house.invoice(customer, amount=7_000)
+    house.carry()
+    totals = compute_totals(["stripe"])
+    assert (totals.agrees, totals.linked) == (True, 1)
+    assert sum(row.measures["posted"].count for row in totals.rows) == 2

@@ -169,8 +169,9 @@ def find_first(document: Refund | Payout, book: Book, by_hand: str | None, links
 
 
 def completes_first(document: Refund | Payout | Dispute) -> list[str]:
-    """The key under which what takes a movement back waits for it."""
-    return [] if document.movement in LATER else [first.awaited_first(document).key]
+    """The key under which what takes a movement back waits for it; of that one its own, for which a payout waits."""
+    key = first.awaited_first(document).key
+    return [f"{key}:{document.movement}"] if document.movement in LATER else [key]
 
 
 FIRST = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import structs
@@ -240,19 +240,22 @@ def receivables_role(policy: Policy) -> str:
     return "receivables_control" if policy.is_summary else "receivables"
 
 
-def find_dispute_accounts(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, links: Any
-) -> Accounts:
-    """Disputes, fees and the gateway's clearing account. Raises Problem naming the role."""
+def dispute_accounts(
+    kept: Mapping[str, str], document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any,
+    links: Any,
+) -> Accounts:  # fmt: skip
+    """Disputes, fees and the gateway's clearing account; `kept` by role those that something else than the rules of
+    these dates has said. Raises Problem naming the role."""
     on = rule_dates(document_date, posting_date)
-    return _find_accounts(document, book, on, mappings, links, ("disputes", "fees", "clearing"))
+    return _find_accounts(document, book, on, mappings, links, ("disputes", "fees", "clearing"), kept=kept)
 
 
-def find_payout_accounts(
-    document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any, links: Any
-) -> Accounts:
-    """Bank, fees and the gateway's clearing account, and reserves where there are any. Raises Problem naming the
-    role."""
+def payout_accounts(
+    kept: Mapping[str, str], document: Any, book: Book, document_date: dt.date, posting_date: dt.date, mappings: Any,
+    links: Any,
+) -> Accounts:  # fmt: skip
+    """Bank, fees and the gateway's clearing account, and reserves where there are any; `kept` by role those that
+    something else than the rules of these dates has said. Raises Problem naming the role."""
     needs: tuple[str, ...] = ("bank", "fees", "clearing")
     if any(m.kind == "reserve" for m in document.movements):
         needs = (*needs, "reserves")
@@ -263,22 +266,25 @@ def find_payout_accounts(
         code: mappings.resolve("account", f"clearing:{document.gateway}", **scope, currency=code).value
         for code in sorted({m.original_currency for m in document.movements} - {""})
     }
-    return structs.replace(_find_accounts(document, book, on, mappings, links, needs), clearings=clearings)
+    found = _find_accounts(document, book, on, mappings, links, needs, kept=kept)
+    return structs.replace(found, clearings=clearings)
 
 
 def _find_accounts(
     document: Any, book: Book, on: RuleDates, mappings: Any, links: Any, needs: tuple[str, ...], *,
-    receivables: str = "receivables", settled: str = "",
+    receivables: str = "receivables", settled: str = "", kept: Mapping[str, str] | None = None,
 ) -> Accounts:  # fmt: skip
     scope = _account_scope(document, book, on, mappings, links)
     gateway = getattr(document, "gateway", "")
+    kept = kept or {}
+    needs = tuple(role for role in needs if role not in kept)
 
     def account(role: str) -> str:
         if role not in needs:
             return mappings.get("account", role, **scope)
         return mappings.resolve("account", role, **scope).value
 
-    return Accounts(
+    found = Accounts(
         receivables=settled or account(receivables),
         tax=account("tax"),
         rounding=account("rounding"),
@@ -289,6 +295,7 @@ def _find_accounts(
         disputes=account("disputes"),
         reserves=account("reserves"),
     )
+    return structs.replace(found, **kept)
 
 
 def _account_scope(document: Any, book: Book, on: RuleDates, mappings: Any, links: Any) -> dict[str, Any]:

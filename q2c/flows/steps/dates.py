@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
+from q2c.canonical import schema
 from q2c.canonical.billing import CreditMemo, Invoice
 from q2c.canonical.posting import ArCreditMemo, ArInvoice, CashReceipt, CashRefund, Journal
+from q2c.canonical.unwinding import Reversal
 from q2c.core.problems import Awaits, Category, Problem
 from q2c.flows.steps import systems
+from q2c.flows.steps.half_way import REVERSAL_FLOW
 from q2c.flows.told import record_key
+from q2c.posting import accruals
 from q2c.posting.days import last_service_day
 from q2c.posting.facts import Book, Period, Policy, RateUse, RuleDates
 from q2c.posting.policy import check_policy
@@ -169,9 +173,35 @@ def take_its_day(document_date: dt.date) -> dt.date:
     return document_date
 
 
-def check_receivables_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
-    """The period of the posting date, open for receivables. Raises Problem `period_closed`."""
-    return check_open(posting_date, book, calendar, ledger="receivables", txn=txn)
+def want_accrual(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> list[tuple[str, Any]]:
+    """Of a later version of a document, the accrual of an earlier one in the same period, and a plan about that."""
+    period: Period | None = calendar.period(book, posting_date)
+    if period is None or txn.lane_sequence == 1 or txn.flow.code not in accruals.FLOWS:
+        return []
+    accrual = _accrual_of(txn, period)
+    return [("fact", (accruals.FLOW, *accrual)), ("fact", (REVERSAL_FLOW, *accrual))]
+
+
+def _accrual_of(txn: Any, period: Period) -> tuple[str, str]:
+    return txn.source_connection, accruals.name_accrual(txn.source_type, txn.source_id, period.code)
+
+
+def check_receivables_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any, links: Any) -> Period:
+    """The period of the posting date, open for receivables, and without an accrual of the same document. Raises Problem
+    `period_closed`."""
+    period = check_open(posting_date, book, calendar, ledger="receivables", txn=txn)
+    accrual = _accrual_of(txn, period)
+    if links.state(accruals.FLOW, *accrual) not in ("", "cancelled") and not _is_taken_back(accrual, links):
+        so = " for what is accrued there: posted there too, it would count twice"
+        raise _closed(book, period.code, period.name, "receivables", so)
+    return period
+
+
+def _is_taken_back(accrual: tuple[str, str], links: Any) -> bool:
+    """Whether a plan took the accrual back for good."""
+    plan = links.fact(REVERSAL_FLOW, *accrual)
+    is_done = plan is not None and links.state(REVERSAL_FLOW, *accrual) == "completed"
+    return is_done and not schema.from_json(plan, Reversal).reposts
 
 
 def check_ledger_period(posting_date: dt.date, book: Book, txn: Any, calendar: Any) -> Period:
@@ -185,21 +215,24 @@ def check_open(
     """The period of this day, open in the ledger or for receivables, and noted on the transaction that posts there;
     `so` says what comes of it where it's closed. Raises Problem `period_closed`."""
     period: Period | None = calendar.period(book, on)
-    code = period.code if period else f"{on:%Y-%m}"
     if txn is not None:
-        txn.period_code = code
+        txn.period_code = period.code if period else f"{on:%Y-%m}"
     if period is None or not (period.is_receivables_open if ledger == "receivables" else period.is_ledger_open):
-        name = period.name if period else f"{on:%B %Y}"
-        raise Problem(
-            "period_closed",
-            Category.PERIOD_CLOSED,
-            f"{name} is closed in {book.code}{so}",
-            legal_entity=book.code,
-            period=code,
-            ledger=ledger,
-            connection=book.connection,
-        )
+        code, name = (period.code, period.name) if period else (f"{on:%Y-%m}", f"{on:%B %Y}")
+        raise _closed(book, code, name, ledger, so)
     return period
+
+
+def _closed(book: Book, code: str, name: str, ledger: str, so: str) -> Problem:
+    return Problem(
+        "period_closed",
+        Category.PERIOD_CLOSED,
+        f"{name} is closed in {book.code}{so}",
+        legal_entity=book.code,
+        period=code,
+        ledger=ledger,
+        connection=book.connection,
+    )
 
 
 def check_own_window(policy: Policy, book: Book, calendar: Any) -> str:
@@ -306,9 +339,10 @@ def in_receivables(rate: Any = choose_rate) -> tuple[Read, ...]:
     """The steps that choose posting date, period and rate of a receivable; `rate` says how the last is chosen."""
     return (
         *_WHEN,
-        Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period"),
+        Read("check_period", "Check that the receivables period is open", check_receivables_period, gives="period",
+             wants=want_accrual),
         *_rate(rate),
-    )
+    )  # fmt: skip
 
 
 IN_RECEIVABLES = in_receivables()

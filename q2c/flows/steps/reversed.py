@@ -15,6 +15,8 @@ from q2c.flows.told import record_key
 from q2c.posting.facts import Book
 from q2c.posting.reversing import LATER, inside
 
+WITHDRAWN = "withdrawn"  # the first movement of a dispute
+
 
 def want_reversal(document: Any) -> list[tuple[str, Any]]:
     """The newest plan about the first movement of what this takes back, and where that stands; nothing of a first
@@ -22,8 +24,13 @@ def want_reversal(document: Any) -> list[tuple[str, Any]]:
     if document.movement not in LATER:
         return []
     source = document.source
-    return [("fact", (REVERSAL_FLOW, source.connection, source.object_id)),
-            ("xref", (source.object_type, record_key(source)))]  # fmt: skip
+    return [("fact", (REVERSAL_FLOW, source.connection, source.object_id)), ("xref", first_record(document))]
+
+
+def first_record(document: Dispute | Payout) -> tuple[str, str]:
+    """Our record of the first movement of what this takes back."""
+    key = record_key(document.source)
+    return document.source.object_type, f"{key}:{WITHDRAWN}" if isinstance(document, Dispute) else key
 
 
 def check_first(document: Dispute | Payout, book: Book, links: Any) -> None:

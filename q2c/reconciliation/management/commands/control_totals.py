@@ -46,6 +46,11 @@ class Command(BaseCommand):
             self.stderr.write(difference)
         if options["without_erp"]:
             self.stderr.write("The ERP wasn’t asked.")
+        if totals.linked:
+            self.stderr.write(
+                f"{totals.linked:,} of our documents stand in the ERP as one without our external id, to which people"
+                " linked them: its totals of ours are without them."
+            )
         if not totals.rows:
             self.stderr.write("There are no documents yet.")
         if not totals.agrees:
