@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from q2c.canonical.schema import to_json
 from q2c.core.hotpath import fetch_rows, lock_names
-from q2c.core.ids import uuid7
+from q2c.core.ids import digest, uuid7
 from q2c.flows import urgency
 from q2c.flows.bill_runs import runs_of
 from q2c.transactions.counting import count_begun
@@ -28,6 +28,16 @@ FROM unnest(%s::text[]) AS w (lane)
 _KNOWN = """
 SELECT t.flow, t.business_key, t.id FROM transactions_businesstransaction t
 JOIN unnest(%s::text[], %s::text[]) AS w (flow, business_key) USING (flow, business_key)
+"""
+# Corrections that say again what a document said before, while a later version of it is held: by the order in which
+# their messages came, so that an old one which is read again stays old.
+_SAID_BACK = """
+SELECT t.flow, t.business_key FROM transactions_businesstransaction t
+  JOIN unnest(%s::text[], %s::text[], %s::uuid[]) AS w (flow, business_key, event_id) USING (flow, business_key)
+  JOIN LATERAL (SELECT n.id, n.state, n.event_id FROM transactions_businesstransaction n
+                 WHERE n.lane = t.lane AND n.flow = t.flow AND n.source_id = t.source_id
+                 ORDER BY n.lane_sequence DESC LIMIT 1) newest ON true
+ WHERE newest.id <> t.id AND newest.state = 'held' AND newest.event_id < w.event_id
 """
 _INSERT = """
 WITH new AS (
@@ -85,6 +95,7 @@ class Fact:
     correlation_id: str = ""
     origin_id: UUID | None = None
     priority: int = 5
+    is_correction: bool = False  # of what is held: may say again what a version before the held one said
 
 
 @dataclass(frozen=True)
@@ -99,12 +110,14 @@ class Dispatched:
 def dispatch_facts(facts: Sequence[Fact]) -> Dispatched:
     """Make the transactions and work items of these facts: four statements for any number, in the caller's transaction.
 
-    A fact that has its transaction already gets that one's id. Must run inside a transaction, since lanes are locked.
+    A fact that has its transaction already gets that one's id; a correction back to what a document said before the
+    version that is held is a version of its own. Must run inside a transaction, since lanes are locked.
     """
     if not facts:
         return Dispatched((), frozenset(), frozenset())
+    lock_names({f.lane for f in facts})
+    facts = _as_versions(facts)
     unique = {(f.flow, f.business_key): f for f in facts}
-    lock_names(f.lane for f in unique.values())
     known = _find_known(unique)
     fresh = [(uuid7(), fact) for key, fact in unique.items() if key not in known]
     if fresh:
@@ -115,6 +128,22 @@ def dispatch_facts(facts: Sequence[Fact]) -> Dispatched:
         new=frozenset(new_id for new_id, _ in fresh),
         flows=frozenset(fact.flow for _, fact in fresh),
     )
+
+
+def _as_versions(facts: Sequence[Fact]) -> Sequence[Fact]:
+    asked = [f for f in facts if f.is_correction and f.event_id is not None]
+    if not asked:
+        return facts
+    rows = fetch_rows(
+        _SAID_BACK, [[f.flow for f in asked], [f.business_key for f in asked], [f.event_id for f in asked]]
+    )
+    said_back = set(rows)
+    return [
+        replace(f, business_key=f"{f.business_key}-{digest(str(f.event_id))[:8]}")
+        if f.is_correction and (f.flow, f.business_key) in said_back
+        else f
+        for f in facts
+    ]
 
 
 def _find_known(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], UUID]:

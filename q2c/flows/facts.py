@@ -100,10 +100,12 @@ def _corrected(event: events.InvoiceCorrected | events.CreditMemoCorrected, abou
     if not about.is_held:
         return []
     if isinstance(event, events.CreditMemoCorrected):
-        return [_billed(event.credit_memo, "credit_memo_to_erp", about)]
-    if event.invoice.total < 0:
-        return [_negative_invoice(event.invoice, about)]
-    return [_billed(event.invoice, "invoice_to_erp", about)]
+        fact = _billed(event.credit_memo, "credit_memo_to_erp", about)
+    elif event.invoice.total < 0:
+        fact = _negative_invoice(event.invoice, about)
+    else:
+        fact = _billed(event.invoice, "invoice_to_erp", about)
+    return [replace(fact, is_correction=True)]
 
 
 def _is_nothing(document: billing.Invoice | billing.CreditMemo) -> bool:

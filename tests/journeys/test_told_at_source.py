@@ -6,6 +6,10 @@ import pytest
 
 from exceptions import resolutions, tasks, writeback
 from exceptions.models import ExceptionCase
+from q2c.core.models import Person
+from q2c.inbox.replay import replay_event
+from q2c.transactions.models import BusinessTransaction
+from tests.journeys.ledger import Ledger
 from tests.journeys.test_made_once import made_subscriptions
 from tests.sandboxes.salesforce import Caller
 
@@ -109,3 +113,25 @@ def test_an_order_says_in_the_crm_what_is_wrong_and_is_sold_once_it_is_saved_the
     assert {name: value for name, value in said.items() if name.startswith("Q2C")} == dict.fromkeys(
         ("Q2C_Hold__c", "Q2C_Hold_Message__c", "Q2C_Hold_Case__c")
     )
+
+
+def test_what_is_corrected_and_corrected_back_posts_as_billing_says_it_now(house):
+    invoice = house.invoice(house.customer(), sku="NEW-1", metadata={"legal_entity": "GB01"})
+    house.carry()
+    for entity in ("DE01", "GB01", "DE01", "GB01"):
+        house.ask_stripe(f"invoices/{invoice}", **{"metadata[legal_entity]": entity})
+        house.carry()
+        tell(house)  # what was corrected makes way
+    told = BusinessTransaction.objects.filter(flow="invoice_to_erp").order_by("lane_sequence")
+    as_told = [(entity, "cancelled") for entity in ("GB01", "DE01") * 2] + [("GB01", "held")]
+    assert list(told.values_list("legal_entity_code", "state")) == as_told
+    for event in sorted(set(told.values_list("event_id", flat=True))):
+        replay_event(event, by=Person.objects.get(username="platform"), reason="is it old by now?")
+        house.carry()
+    assert list(told.values_list("legal_entity_code", "state")) == as_told
+    house.map_item("NEW-1", like="QB-API")
+    (case,) = ExceptionCase.objects.filter(closed_at__isnull=True)
+    resolutions.repost(case, by=Person.objects.get(username="controller"), reason="mapped")
+    house.carry()
+    assert (house.held(), len(house.made("netsuite", "invoice"))) == ([], 1)
+    assert Ledger(house.sandboxes, "DE").balances() == {}
