@@ -39,6 +39,8 @@ ON CONFLICT (connection_code, document_type, external_id) DO UPDATE SET
     document_date = coalesce(excluded.document_date, d.document_date),
     status = CASE WHEN d.document_type IN ('invoice', 'credit_memo') AND 'void' IN (d.status, excluded.status)
         THEN 'void'
+        WHEN d.document_type IN ('refund', 'payout') AND 'failed' IN (d.status, excluded.status)
+        THEN 'failed'
         WHEN d.status_at > excluded.status_at
         OR d.status_at = excluded.status_at AND d.document_type = 'invoice'
         AND coalesce(array_position(%s::text[], d.status::text), 0)
@@ -77,6 +79,9 @@ FROM records_billeddocument d
 JOIN unnest(%s::text[], %s::text[]) AS w (connection_code, external_id) USING (connection_code, external_id)
 WHERE d.document_type IN ('invoice', 'credit_memo')
 """
+
+
+_LAST = {"invoice": "void", "credit_memo": "void", "refund": "failed", "payout": "failed"}  # as the statement says it
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,11 @@ class Seen:
     has_content: bool = False  # else only a status of it was told
 
     def is_ahead_of(self, billed: Billed) -> bool:
-        """Whether it was newer already; of the same second, whether an invoice had come further. A void is the last."""
-        if billed.document_type in ("invoice", "credit_memo") and "void" in (self.status, billed.status):
-            return billed.status != "void"
+        """Whether it was newer already; of the same second, whether an invoice had come further. A void is the last, and
+        so is the failure of a refund or payout, which may be told within the second of its making and before it."""
+        last = _LAST.get(billed.document_type)
+        if last is not None and last in (self.status, billed.status):
+            return billed.status != last
         if self.status_at is None or self.status_at != billed.status_at:
             return self.status_at is not None and self.status_at > billed.status_at
         return billed.document_type == "invoice" and rank_of(self.status) > rank_of(billed.status)

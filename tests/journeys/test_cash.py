@@ -10,6 +10,7 @@ from q2c.core.money import round_money
 from q2c.flows.summaries import start_summaries_now
 from q2c.reconciliation.documents import month_of
 from q2c.reconciliation.flash import flash_of
+from q2c.records.models import BilledDocument
 from q2c.transactions.models import BusinessTransaction, LineageLink
 from tests.journeys.ledger import BANK, CLEARING, CLEARING_CHF, CLEARING_EUR, DISPUTES, FEES, RECEIVABLES, Ledger
 
@@ -118,6 +119,7 @@ def test_a_failure_that_overtakes_its_refund_follows_it(house):
     house.carry(seconds=40)
     assert why(house) == []
     assert journals(house) == [f"ref-stripe-{refund}", f"ref-stripe-{refund}-failed"]
+    assert BilledDocument.objects.get(external_id=refund).status == "failed"  # also told within one second
 
 
 def test_cash_stands_in_the_book_of_its_customer_whatever_its_currency(house):
