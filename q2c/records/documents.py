@@ -127,8 +127,8 @@ class Seen:
     has_content: bool = False  # else only a status of it was told
 
     def is_ahead_of(self, billed: Billed) -> bool:
-        """Whether it was newer already; of the same second, whether an invoice had come further. A void is the last, and
-        so is the failure of a refund or payout, which may be told within the second of its making and before it."""
+        """Whether it was newer already; of the same second, whether an invoice had come further. A void is the last,
+        and so is the failure of a refund or payout, which may be told within the second of its making and before it."""
         last = _LAST.get(billed.document_type)
         if last is not None and last in (self.status, billed.status):
             return billed.status != last
