@@ -15,10 +15,12 @@ from uuid import UUID
 
 from q2c.canonical.schema import to_json
 from q2c.core.hotpath import fetch_rows, lock_names
-from q2c.core.ids import digest, uuid7
+from q2c.core.ids import uuid7
 from q2c.flows import urgency
 from q2c.flows.bill_runs import runs_of
 from q2c.transactions.counting import count_begun
+from q2c.transactions.restart import drop_unbegun
+from q2c.transactions.versions import SUPERSEDED
 
 _LAST_IN_LANE = """
 SELECT w.lane, coalesce((SELECT t.lane_sequence FROM transactions_businesstransaction t WHERE t.lane = w.lane
@@ -29,15 +31,16 @@ _KNOWN = """
 SELECT t.flow, t.business_key, t.id FROM transactions_businesstransaction t
 JOIN unnest(%s::text[], %s::text[]) AS w (flow, business_key) USING (flow, business_key)
 """
-# Corrections that say again what a document said before, while a later version of it is held: by the order in which
-# their messages came, so that an old one which is read again stays old.
+# Corrections that say again what a document said before its newest version, where nothing of that is posted. What was
+# said back to before has the same key with a place behind it.
 _SAID_BACK = """
-SELECT t.flow, t.business_key FROM transactions_businesstransaction t
-  JOIN unnest(%s::text[], %s::text[], %s::uuid[]) AS w (flow, business_key, event_id) USING (flow, business_key)
-  JOIN LATERAL (SELECT n.id, n.state, n.event_id FROM transactions_businesstransaction n
+SELECT t.flow, t.business_key, newest.id, newest.lane_sequence FROM transactions_businesstransaction t
+  JOIN unnest(%s::text[], %s::text[]) AS w (flow, business_key) USING (flow, business_key)
+  JOIN LATERAL (SELECT n.id, n.state, n.business_key, n.lane_sequence FROM transactions_businesstransaction n
                  WHERE n.lane = t.lane AND n.flow = t.flow AND n.source_id = t.source_id
                  ORDER BY n.lane_sequence DESC LIMIT 1) newest ON true
- WHERE newest.id <> t.id AND newest.state = 'held' AND newest.event_id < w.event_id
+ WHERE newest.state IN ('held', 'running', 'waiting')
+   AND left(newest.business_key, length(t.business_key)) <> t.business_key
 """
 _INSERT = """
 WITH new AS (
@@ -95,7 +98,7 @@ class Fact:
     correlation_id: str = ""
     origin_id: UUID | None = None
     priority: int = 5
-    is_correction: bool = False  # of what is held: may say again what a version before the held one said
+    is_correction: bool = False  # of what is held: may say again what a version before the newest one said
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,16 @@ def dispatch_facts(facts: Sequence[Fact]) -> Dispatched:
 
 
 def _as_versions(facts: Sequence[Fact]) -> Sequence[Fact]:
-    asked = [f for f in facts if f.is_correction and f.event_id is not None]
+    """Corrections are read from billing as it is now, so one that is known from before the newest version is newer than
+    that: a version of its own, instead of one that nobody has begun to carry."""
+    asked = [f for f in facts if f.is_correction]
     if not asked:
         return facts
-    rows = fetch_rows(
-        _SAID_BACK, [[f.flow for f in asked], [f.business_key for f in asked], [f.event_id for f in asked]]
-    )
-    said_back = set(rows)
+    rows = fetch_rows(_SAID_BACK, [[f.flow for f in asked], [f.business_key for f in asked]])
+    said_back = {(flow, key): (newest, place) for flow, key, newest, place in rows}
+    drop_unbegun([newest for newest, _ in said_back.values()], why=f"{SUPERSEDED}billing took it back")
     return [
-        replace(f, business_key=f"{f.business_key}-{digest(str(f.event_id))[:8]}")
+        replace(f, business_key=f"{f.business_key}-{said_back[f.flow, f.business_key][1]}")
         if f.is_correction and (f.flow, f.business_key) in said_back
         else f
         for f in facts

@@ -118,6 +118,23 @@ def cancel(transaction_ids: list[UUID], *, why: str) -> list[UUID]:
         return done
 
 
+def drop_unbegun(transaction_ids: list[UUID], *, why: str) -> None:
+    """Cancel those of these transactions that nobody has begun to carry: they wait behind another one in their lane.
+    In the caller's transaction."""
+    if not transaction_ids:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH gone AS (DELETE FROM transactions_workitem WHERE transaction_id = ANY(%s) AND worker = ''"
+            " AND intent IS NULL AND step_count = 0 RETURNING transaction_id)"
+            " UPDATE transactions_businesstransaction t SET state = 'cancelled', state_at = now(), waits_for = %s"
+            " FROM gone WHERE t.id = gone.transaction_id AND t.state IN ('running', 'waiting') RETURNING t.id",
+            [transaction_ids, why[:300]],
+        )
+        gone = [row[0] for row in cursor.fetchall()]
+        cursor.execute("DELETE FROM transactions_dependency WHERE transaction_id = ANY(%s)", [gone])
+
+
 def revive(transaction_ids: list[UUID]) -> list[UUID]:
     """Hold cancelled transactions again (a waiver taken back), so that they can be restarted. One of which a later
     version has come stays cancelled. Returns those that are held now."""

@@ -115,6 +115,23 @@ def test_an_order_says_in_the_crm_what_is_wrong_and_is_sold_once_it_is_saved_the
     )
 
 
+def test_what_is_corrected_back_before_the_correction_is_carried_posts_as_billing_says_it_now(house):
+    house.map_item("NEW-2", like="QB-API")
+    invoice = house.invoice(house.customer(), sku="NEW-2", metadata={"legal_entity": "GB99"})
+    house.carry()
+    assert house.held() == ["legal_entity_unknown"]
+    for entity in ("GB01", "GB99"):  # both before the held one has made way
+        house.ask_stripe(f"invoices/{invoice}", **{"metadata[legal_entity]": entity})
+        house.carry()
+    told = BusinessTransaction.objects.filter(flow="invoice_to_erp").order_by("lane_sequence")
+    assert list(told.values_list("legal_entity_code", "state")) == [
+        ("GB99", "held"), ("GB01", "cancelled"), ("GB99", "running"),
+    ]  # fmt: skip
+    tell(house)
+    assert (house.held(), house.made("netsuite", "invoice")) == (["legal_entity_unknown"], [])
+    assert list(told.values_list("state", flat=True)) == ["cancelled", "cancelled", "held"]
+
+
 def test_what_is_corrected_and_corrected_back_posts_as_billing_says_it_now(house):
     invoice = house.invoice(house.customer(), sku="NEW-1", metadata={"legal_entity": "GB01"})
     house.carry()
