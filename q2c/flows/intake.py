@@ -33,7 +33,7 @@ from q2c.flows.voids import cancel_unposted
 from q2c.inbox import translate
 from q2c.inbox.items import Item, Source, Tools, Verdict
 from q2c.records.documents import Billed, Seen, count_arrivals, find_paid_to, known_documents, store_documents
-from q2c.records.merging import follow_merge
+from q2c.records.merging import follow_merge, lock_merges
 from q2c.records.store import Stored, alias_of, store_records
 from q2c.records.suspects import compare_now
 from q2c.transactions.selectors import entity_of_invoice, held_sources
@@ -149,6 +149,7 @@ def time_zone_of(entity: str) -> str:
 # Carrying.
 
 
+_CORRECTED = (events.InvoiceCorrected, events.CreditMemoCorrected)
 BACKFILL = 8  # the priority of a back-fill's work: the last lane (connectors.lanes)
 
 
@@ -179,6 +180,8 @@ def carry_items(items: list[Item], flows: set[str], owners: Owners) -> Dispatchi
         made = _make_facts(event, about, outcome, item, document)
         if document is not None:
             reason = made.code if isinstance(made, Ignored) and document.content_hash else ""
+            if not made and before is not None and isinstance(event, _CORRECTED):
+                reason = before.ignored_reason  # which nothing came of: it's ignored as it was
             is_first = bool(document.content_hash) and not (before is not None and before.has_content)
             seen[document.key] = (before or Seen("", None, "")).after(document, reason)
             entity = document.legal_entity_code or about.legal_entity or around.paid_to(item, event)
@@ -263,15 +266,16 @@ def _store_records(pairs: list[tuple[Item, Any]]) -> list[str]:
             places.append(place)
             seen.append(sighting)
     outcomes = ["document"] * len(pairs)
+    merged = [event for _, event in pairs if isinstance(event, events.CustomerMerged)]
+    lock_merges("customer", ((event.customer.source, event.merged) for event in merged))
     stored_all = store_records(seen, owner_of=field_owners()) if seen else []
     for place, stored in zip(places, stored_all, strict=True):
         outcomes[place] = stored.outcome
         for refused in stored.refused:
             _tell_refused(stored, refused, pairs[place][0])
-    for _, event in pairs:
-        if isinstance(event, events.CustomerMerged):
-            follow_merge("customer", survivor=event.customer.source, merged=event.merged, at=event.occurred_at,
-                         owner_of=field_owners())  # fmt: skip
+    for event in merged:
+        follow_merge("customer", survivor=event.customer.source, merged=event.merged, at=event.occurred_at,
+                     owner_of=field_owners())  # fmt: skip
     begun.tie_late((event for _, event in pairs), dt.datetime.now(dt.UTC))
     _compare_customers([
         stored.record_key for sighting, stored in zip(seen, stored_all, strict=True)

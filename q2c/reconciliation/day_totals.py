@@ -70,15 +70,15 @@ WITH both_sides AS (
 ), judged AS (
     SELECT *, (count, lines, amount) IS DISTINCT FROM (ended, ended_lines, ended_amount) AS is_apart FROM both_sides)
 SELECT source, kind, entity, day, currency, sum(count), sum(amount), sum(ended), sum(ended_amount),
-    count(*) FILTER (WHERE is_apart), (array_agg(number ORDER BY number) FILTER (WHERE is_apart))[1:{NAMED}]
-  FROM judged GROUP BY 1, 2, 3, 4, 5 HAVING bool_or(is_apart) ORDER BY 1, 2, 3, 4, 5
+    count(*), (array_agg(number ORDER BY number))[1:{NAMED}]
+  FROM judged WHERE is_apart GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 """
 
 
 @dataclass(frozen=True)
 class Apart:
-    """A day's documents of one type, entity and currency that don't add up: received, what became of them, how many
-    documents are apart and which."""
+    """A day's documents of one type, entity and currency that don't add up, without those that do: as received, what
+    became of them, how many they are and which."""
 
     source: str
     kind: str
@@ -103,9 +103,9 @@ class Apart:
         places = decimals(self.currency)
         more = f" and {self.apart - len(self.numbers):,} more" if self.apart > len(self.numbers) else ""
         return (
-            f"received {self.count:,} over {self.currency} {self.amount:,.{places}f}; posted, held, ignored and on "
-            f"their way {self.ended:,} over {self.currency} {self.ended_amount:,.{places}f} "
-            f"({', '.join(self.numbers)}{more})"
+            f"of {', '.join(self.numbers)}{more} received {self.count:,} over {self.currency} "
+            f"{self.amount:,.{places}f}; posted, held, ignored and on their way {self.ended:,} over {self.currency} "
+            f"{self.ended_amount:,.{places}f}"
         )
 
 

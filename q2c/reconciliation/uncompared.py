@@ -25,6 +25,7 @@ STALE = dt.timedelta(minutes=15)  # three cycles of the schedule
 TOLD_AFTER = dt.timedelta(hours=1)
 KIND, SYSTEM_AWAY = "feed_unchecked", "system_away"
 NOBODY_ASKED = "Nobody has asked its register since: look at Schedules, and whether the worker of reconciliation lives"
+NOT_ENDED = "Its first comparison is under way; if it stays so, see whether the worker of reconciliation lives"
 Place = tuple[str, str]  # a connection, and what its documents are called
 
 
@@ -51,7 +52,8 @@ def uncompared(row: Connection, document_type: str, check: FeedCheck | None, now
     if not is_paused and last is not None and now - last <= STALE:
         return None
     known = last or (check.counts_from if check is not None else None)
-    why = f"{row.name} is paused" if is_paused else (check.failure if check is not None else "") or NOBODY_ASKED
+    failure = check.failure if check is not None else ""
+    why = f"{row.name} is paused" if is_paused else failure or (NOT_ENDED if last is None else NOBODY_ASKED)
     return Uncompared(last, open_day(known) if known is not None else None, why)
 
 

@@ -158,6 +158,17 @@ def lock_keys(record_type: str, keys: Iterable[str]) -> None:
     lock_names(f"merge:{record_type}:{key}" for key in keys)
 
 
+def lock_merges(record_type: str, merges: Iterable[tuple[Any, Any]]) -> None:
+    """What `follow_merge` will lock of these records (survivor and merged, both Sources), before anything of them is
+    stored: people who merge take the same two locks in this order."""
+    pairs = list(merges)
+    if not pairs:
+        return
+    named = [source for pair in pairs for source in pair]
+    known = keys_known_as(record_type, [alias_of(s.connection, s.object_id) for s in named])
+    lock_keys(record_type, {*known.values(), *(source_key(source) for source in named)})
+
+
 def lock_records(record_type: str, keys: list[str]) -> dict[str, GoldenRecord]:
     """These records, locked for the caller's transaction."""
     lock_keys(record_type, keys)

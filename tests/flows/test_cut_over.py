@@ -398,6 +398,7 @@ def test_a_credit_goes_where_its_invoice_goes_whatever_is_cut_over_when_and_whic
         "links": SimpleNamespace(
             fact=lambda flow, *_source: to_json(bill) if flow == "invoice_to_erp" else None, state=lambda *_: "running",
             product_line=lambda _sku: "", systems=lambda kind, _key: stands_in if kind == "invoice" else [],
+            entity=lambda *_: "", seller=lambda *_: "GB01",
         ),
         "calendar": SimpleNamespace(
             local_date=lambda _entity, at: at.date(), erps=lambda _entity="": {f"erp-{n}" for n in range(4)},

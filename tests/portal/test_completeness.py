@@ -145,6 +145,7 @@ NOBODY = "Nobody has asked its register since"
         (16, "403 forbidden", False, [UNKNOWN, "10 !", "403 forbidden."]),
         (0, "", True, [UNKNOWN, "10 !", "Stripe is paused."]),
         (None, "403 forbidden", False, [UNKNOWN, "10 !", "never compared yet", "403 forbidden."]),
+        (None, "", False, [UNKNOWN, "10 !", "Its first comparison is under way"]),
     ],
 )
 def test_what_nobody_compares_is_never_said_to_be_all_here(db, minutes, failure, is_paused, says):

@@ -23,7 +23,7 @@ BRINGS, LINK = "Stripe brings fewer invoices", '<a href="/completeness/?connecti
 @pytest.fixture(autouse=True)
 def a_house_that_is_well():
     take_lease("beat", holder="a:1", seconds=60)
-    take_lease("worker:flows@a:2", holder="a:2", seconds=60)
+    take_lease("worker:doors+flows+reconciliation@a:2", holder="a:2", seconds=60)
     factories.make_connection("stripe")
     for code in ("GB01", "US01"):
         factories.make_entity(code)

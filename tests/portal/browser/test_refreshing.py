@@ -17,7 +17,7 @@ NOW = "id => htmx.ajax('GET', location.href, {source: id, target: id, swap: 'out
 @pytest.mark.parametrize(("address", "part"), [("/completeness/", "#completeness"), ("/operations/", "#operations")])
 def test_the_heading_of_an_open_screen_follows_its_figures(transactional_db, open_page, address, part):
     make_day()
-    for name in ("beat", "worker:flows@a:2"):
+    for name in ("beat", "worker:doors+flows+reconciliation@a:2"):
         take_lease(name, holder="a:2", seconds=600)
     page = open_page(factories.make_person("controller"), address)
     expect(page.locator("h1")).to_have_text(
